@@ -1,0 +1,1 @@
+"""What every member of the fleet agrees on: routing, demand, discovery, and how a component runs."""

@@ -1,0 +1,1 @@
+"""Where things are: the routing table, the backends, the members of the fleet."""

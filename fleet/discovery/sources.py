@@ -1,0 +1,83 @@
+"""What discovery offers the planes. Implementations say where the values come from; these types say what they are.
+
+Callbacks run on the event loop's thread, must not block, and see a value only after it was parsed and found good:
+a bad file or object keeps the last good value and is told in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from fleet.routing.table import RoutingTable
+
+__all__ = ["Backend", "BackendSource", "Member", "MemberSource", "RouteSource", "SourceError", "Unsubscribe"]
+
+Unsubscribe = Callable[[], None]
+
+
+class SourceError(Exception):
+    """A source could not be read, or what was read is wrong. The message is one line for an operator."""
+
+
+class Backend(msgspec.Struct, frozen=True):
+    """One ready address of an application."""
+
+    host: str
+    """An IP address."""
+    port: int
+
+
+class Member(msgspec.Struct, frozen=True):
+    """One interceptor as a scaler sees it: its name, and "host:port" of its RPC server."""
+
+    name: str
+    address: str
+
+
+class RouteSource(Protocol):
+    """The routing table."""
+
+    @property
+    def current(self) -> RoutingTable | None:
+        """The last good table; None before the first."""
+
+    def subscribe(self, on_change: Callable[[RoutingTable], None]) -> Unsubscribe: ...
+
+    async def start(self) -> None:
+        """Read once and keep watching. A first read that fails is logged and tried again, not raised."""
+
+    async def refresh(self) -> None:
+        """Read now, whatever the watch has told. Raises SourceError and keeps the last good table."""
+
+    async def close(self) -> None: ...
+
+
+class BackendSource(Protocol):
+    """The ready backends of each target, under `Target.key`."""
+
+    def get(self, key: str) -> tuple[Backend, ...]:
+        """The ready backends, without order; empty when there is none or the key is not known."""
+
+    def subscribe(self, on_change: Callable[[str], None]) -> Unsubscribe:
+        """Call with the key of every target whose backends changed."""
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class MemberSource(Protocol):
+    """The interceptors of the fleet."""
+
+    @property
+    def current(self) -> tuple[Member, ...] | None:
+        """None before the first good read."""
+
+    def subscribe(self, on_change: Callable[[tuple[Member, ...]], None]) -> Unsubscribe: ...
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,1 @@
+"""How a component lives: settings, logs, certificates, RPC and diagnostics servers, signals."""

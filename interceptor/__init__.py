@@ -1,0 +1,1 @@
+"""Data plane: requests in, requests out, leases in between."""

@@ -1,0 +1,1 @@
+"""Metric plane: KEDA's ExternalScaler over the merged demand of the fleet."""
