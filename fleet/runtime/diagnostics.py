@@ -1,0 +1,142 @@
+"""The diagnostics pages of a component over HTTP: liveness, readiness, metrics, and what it knows as JSON.
+
+Reads what the component hands in and changes nothing. Never on the port of the proxy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
+
+import msgspec
+import uvicorn
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from fleet.runtime.process import StartError
+from fleet.runtime.rpc import join_address
+
+__all__ = ["Diagnostics"]
+
+MAX_CONNECTIONS = 100
+"""Probes, a few scrapers, a few people; more are answered with 503."""
+BACKLOG = 128
+STOP_GRACE_SECONDS = 1
+"""Answers come from memory: what takes longer is a client that does not read."""
+
+_log = logging.getLogger(__name__)
+
+
+class Diagnostics:
+    """/livez, /readyz (503 with the reason), /metrics, and each of `pages` as JSON under its path ("/queue")."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        not_ready: Callable[[], str | None],
+        registry: CollectorRegistry,
+        pages: Mapping[str, Callable[[], Any]],
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._app = _application(not_ready, registry, pages)
+        self._server: _Server | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port bound; before `start` the port asked for."""
+        return self._port
+
+    async def start(self) -> int:
+        """Listen, and give the port. Raises StartError."""
+        listener = _listen(self._host, self._port)
+        self._port = listener.getsockname()[1]
+        self._server = _Server(_configuration(self._app))
+        self._task = asyncio.create_task(self._server.serve(sockets=[listener]), name=f"diagnostics:{self._port}")
+        return self._port
+
+    async def stop(self) -> None:
+        """Finish what is being answered, for a second at most, and stop listening."""
+        server, self._server = self._server, None
+        task, self._task = self._task, None
+        if server is not None and task is not None:
+            server.should_exit = True
+            await task
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to the process, and ends as soon as it is told."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICHOST
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise StartError(f"cannot listen for diagnostics on {host!r}: {error.strerror}") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setblocking(False)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise StartError(f"cannot listen for diagnostics on {join_address(host, port)}: {error.strerror}") from error
+    return listener
+
+
+def _configuration(app: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        http="httptools",
+        ws="none",
+        backlog=BACKLOG,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_graceful_shutdown=STOP_GRACE_SECONDS,
+        server_header=False,
+        proxy_headers=False,
+    )
+
+
+def _application(
+    not_ready: Callable[[], str | None], registry: CollectorRegistry, pages: Mapping[str, Callable[[], Any]]
+) -> Starlette:
+    async def livez(_: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_: Request) -> Response:
+        reason = not_ready()
+        return PlainTextResponse("ok\n") if reason is None else PlainTextResponse(f"{reason}\n", 503)
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
+
+    routes = [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)]
+    return Starlette(routes=[*routes, *(Route(path, _page(show)) for path, show in pages.items())])
+
+
+def _page(show: Callable[[], Any]) -> Callable[[Request], Any]:
+    async def page(_: Request) -> Response:
+        return Response(msgspec.json.encode(show()), media_type="application/json")
+
+    return page

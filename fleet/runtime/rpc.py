@@ -1,0 +1,125 @@
+"""The gRPC server of a component: limits, keepalive, health and reflection around services it does not know.
+
+May not decide anything about a service: who ends its streams, and when, is the service's own business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
+from grpc_health.v1.health import aio as health
+from grpc_reflection.v1alpha import reflection
+
+from fleet.runtime.process import StartError
+from fleet.runtime.tls import TlsFiles, server_credentials
+
+__all__ = ["CHANNEL_OPTIONS", "RpcServer", "join_address"]
+
+MAX_RECEIVED_BYTES = 4 << 20
+"""Requests are small; the peers of both our servers keep to gRPC's own default."""
+MAX_SENT_BYTES = 64 << 20
+"""A routing table of 10,000 routes is a few MB as JSON."""
+MAX_RPCS = 50_000
+"""KEDA keeps a stream open per application: 10,000 applications at 3 KEDA replicas, and room for calls."""
+PING_EVERY_MS = 10_000
+"""An idle connection is asked this often whether its client still lives."""
+PING_TIMEOUT_MS = 5_000
+MIN_PING_INTERVAL_MS = 1_000
+"""Clients may ping this often; gRPC's default of five minutes would disconnect a watcher that pings."""
+
+_SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
+    # Two servers on one port would share its connections without a word: the second must fail instead.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", MAX_RECEIVED_BYTES),
+    ("grpc.max_send_message_length", MAX_SENT_BYTES),
+    ("grpc.keepalive_time_ms", PING_EVERY_MS),
+    ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MS),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
+)
+
+CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", MAX_SENT_BYTES),
+    ("grpc.keepalive_time_ms", PING_EVERY_MS),
+    ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MS),
+    ("grpc.http2.max_pings_without_data", 0),
+    # A global pool would hand the broken connection of a closed channel to its successor.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+"""Options for a channel to one of our servers: the same limits seen from the other side."""
+
+Registrar = Callable[[Any, grpc.aio.Server], None]
+"""The generated `add_<Service>Servicer_to_server`."""
+
+
+class RpcServer:
+    """A gRPC server with health and reflection; plain text without `tls`.
+
+    Order: `add` every service, `start`, `set_serving(True)`, and at the end `set_serving(False)`, the services' own
+    end of their streams, `stop`.
+    """
+
+    def __init__(self, host: str, port: int, *, tls: TlsFiles | None = None, max_rpcs: int = MAX_RPCS) -> None:
+        self._host = host
+        self._port = port
+        self._tls = tls
+        self._max_rpcs = max_rpcs
+        self._services: list[tuple[Registrar, object, str]] = []
+        self._health = health.HealthServicer()
+        self._server: grpc.aio.Server | None = None
+
+    def add(self, registrar: Registrar, servicer: object, name: str) -> None:
+        """Offer a service under its full name ("package.Service"). Before `start`."""
+        self._services.append((registrar, servicer, name))
+
+    @property
+    def port(self) -> int:
+        """The port bound; before `start` the port asked for."""
+        return self._port
+
+    async def start(self) -> int:
+        """Listen, and give the port. Not serving yet in the eyes of health. Raises StartError."""
+        server = grpc.aio.server(options=_SERVER_OPTIONS, maximum_concurrent_rpcs=self._max_rpcs)
+        for registrar, servicer, _ in self._services:
+            registrar(servicer, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection([*self._names(), HEALTH_SERVICE, reflection.SERVICE_NAME], server)
+        await self.set_serving(False)
+        self._port = self._bind(server)
+        await server.start()
+        self._server = server
+        return self._port
+
+    async def set_serving(self, serving: bool) -> None:
+        """Tell health clients whether to come here."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", *self._names()):
+            await self._health.set(name, status)
+
+    async def stop(self, grace: float) -> None:
+        """Refuse new calls, give the running ones `grace` seconds, cut the rest."""
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop(grace)
+
+    def _names(self) -> list[str]:
+        return [name for _, _, name in self._services]
+
+    def _bind(self, server: grpc.aio.Server) -> int:
+        address = join_address(self._host, self._port)
+        try:
+            if self._tls is None:
+                return server.add_insecure_port(address)
+            return server.add_secure_port(address, server_credentials(self._tls))
+        except RuntimeError as error:
+            raise StartError(f"cannot listen for RPCs on {address}") from error
+
+
+def join_address(host: str, port: int) -> str:
+    """ "host:port", with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

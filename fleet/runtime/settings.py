@@ -1,0 +1,104 @@
+"""Settings of a component: one typed class each, read once from the environment and from flags.
+
+Says how settings are read, checked and documented; which settings there are is each component's own business.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, ClassVar, NoReturn, Self
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableValue
+
+__all__ = ["ENVIRONMENT_PREFIX", "ComponentSettings", "SettingsError"]
+
+ENVIRONMENT_PREFIX = "WEIR_"
+
+
+class SettingsError(Exception):
+    """The settings are wrong. The message is one line for an operator."""
+
+
+class ComponentSettings(BaseSettings):
+    """Base of a component's settings: each field is also `WEIR_<FIELD>` and `--field`, and a flag wins.
+
+    Subclasses declare fields with `Field(default, description="unit and reason")`.
+    """
+
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True
+    )
+
+    @classmethod
+    def load(cls, argv: Sequence[str] = ()) -> Self:
+        """Settings from the environment and the flags in argv. Raises SettingsError."""
+        flags = vars(_parser(cls).parse_args(list(argv)))
+        try:
+            return cls(**flags)
+        except ValidationError as error:
+            raise SettingsError(_one_line(error, flags)) from error
+        except UnreadableValue as error:
+            raise SettingsError(" ".join(str(error).split())) from error
+
+    @classmethod
+    def describe(cls) -> str:
+        """The settings as a Markdown table: variable, flag, default, description."""
+        head = ["| Variable | Flag | Default | Meaning |", "|---|---|---|---|"]
+        return "\n".join(head + [_row(name, field) for name, field in cls.model_fields.items()]) + "\n"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells a wrong flag as SettingsError instead of leaving the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError(message)
+
+
+def _parser(cls: type[ComponentSettings]) -> _Parser:
+    # Absent flags must stay absent, so that the environment and the defaults can speak; and an abbreviated
+    # flag would change its meaning with the next field that is added.
+    parser = _Parser(prog=cls.__name__, argument_default=argparse.SUPPRESS, allow_abbrev=False)
+    for name, field in cls.model_fields.items():
+        options: dict[str, Any] = {"dest": name, "help": (field.description or "").replace("%", "%%")}
+        if field.annotation is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        else:
+            options["metavar"] = "VALUE"
+        parser.add_argument(_flag(name), **options)
+    return parser
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _variable(name: str) -> str:
+    return ENVIRONMENT_PREFIX + name.upper()
+
+
+def _one_line(error: ValidationError, flags: dict[str, Any]) -> str:
+    return "; ".join(_complaint(detail, flags) for detail in error.errors(include_url=False))
+
+
+def _complaint(detail: ErrorDetails, flags: dict[str, Any]) -> str:
+    """Names the flag or the variable that is wrong, and never its value: a value may be a secret."""
+    message = " ".join(detail["msg"].split())
+    if not detail["loc"]:
+        return message
+    name = str(detail["loc"][0])
+    return f"{_flag(name) if name in flags else _variable(name)}: {message}"
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    default = "(required)" if field.is_required() else _shown(field.get_default(call_default_factory=True))
+    meaning = (field.description or "").replace("|", "\\|")
+    return f"| `{_variable(name)}` | `{_flag(name)}` | {default} | {meaning} |"
+
+
+def _shown(default: object) -> str:
+    return "(none)" if default is None or default == "" else f"`{default}`"

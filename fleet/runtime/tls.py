@@ -1,0 +1,120 @@
+"""Certificates of the RPC servers and channels, read again when their files change.
+
+May not serve half of a change: a certificate is used only together with the key that belongs to it.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import grpc
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from fleet.runtime.process import StartError
+
+__all__ = ["Material", "TlsError", "TlsFiles", "server_credentials"]
+
+_log = logging.getLogger(__name__)
+
+
+class TlsError(StartError):
+    """Certificate files that cannot be used. The message is one line for an operator."""
+
+
+class Material(msgspec.Struct, frozen=True):
+    """What the files held, found to belong together. PEM."""
+
+    cert: bytes
+    key: bytes
+    ca: bytes | None
+
+
+class TlsFiles(msgspec.Struct, frozen=True):
+    """Paths of a certificate, of its key and, for mTLS, of the authorities that sign the peer's certificate. PEM."""
+
+    cert: Path
+    key: Path
+    ca: Path | None = None
+
+    def read(self) -> Material:
+        """Read and check the files. Raises TlsError."""
+        material = Material(_bytes_of(self.cert), _bytes_of(self.key), None if self.ca is None else _bytes_of(self.ca))
+        self._check(material)
+        return material
+
+    def signature(self) -> tuple[tuple[int, int, int], ...]:
+        """Differs after every change of the files; cheap enough for each handshake."""
+        return tuple(_stamp(path) for path in (self.cert, self.key, self.ca) if path is not None)
+
+    def _check(self, material: Material) -> None:
+        certificate = _parsed(self.cert, material.cert)[0]
+        try:
+            key = load_pem_private_key(material.key, password=None)
+        except (ValueError, TypeError) as error:
+            raise TlsError(f"{self.key}: not a private key in PEM without a password") from error
+        spki = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        if key.public_key().public_bytes(*spki) != certificate.public_key().public_bytes(*spki):
+            raise TlsError(f"{self.key}: not the key of the certificate in {self.cert}")
+        if self.ca is not None and material.ca is not None:
+            _parsed(self.ca, material.ca)
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise TlsError(f"{path}: {error.strerror}") from error
+
+
+def _parsed(path: Path, pem: bytes) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError as error:
+        raise TlsError(f"{path}: not a certificate in PEM") from error
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        stat = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+
+
+def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
+    """Credentials that follow the files; client certificates are required when there is a `ca`. Raises TlsError."""
+    reload = _ServerReload(files)
+    return grpc.dynamic_ssl_server_credentials(
+        reload.configuration,
+        reload,  # type: ignore[arg-type]  # the published types forget the None that says "no change"
+        require_client_authentication=files.ca is not None,
+    )
+
+
+class _ServerReload:
+    """Asked by gRPC at every handshake, on a thread of its own: the new configuration, or None to keep the last."""
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._files = files
+        self._seen = files.signature()
+        self.configuration = _configuration(files.read())
+
+    def __call__(self) -> grpc.ServerCertificateConfiguration | None:
+        signature = self._files.signature()
+        if signature == self._seen:
+            return None
+        self._seen = signature
+        try:
+            material = self._files.read()
+        except TlsError as error:
+            _log.warning("certificates not reloaded, the last good ones stay: %s", error)
+            return None
+        _log.info("certificates reloaded from %s", self._files.cert)
+        return _configuration(material)
+
+
+def _configuration(material: Material) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(material.key, material.cert)], root_certificates=material.ca)
