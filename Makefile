@@ -1,0 +1,54 @@
+# Everything a contributor runs. Every target makes .venv in the checkout first and uses nothing else of Python's.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test check gen lock bench clients clean
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+# What tests run beside Python's own clients: an independent peer finds what a shared mistake hides.
+TEST_PACKAGES := curl
+BENCH_PACKAGES := wrk haproxy nginx
+# Passed on: make test ARGS="tests/unit -k routing", make bench ARGS="--rounds 2".
+ARGS ?=
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv with the pinned packages and the weir command
+
+$(STAMP): pyproject.toml requirements.lock tools/setup
+	@tools/setup
+	@touch $@
+
+demo: $(STAMP) ## Run three example apps that sleep at zero; Ctrl-C ends it
+	@$(BIN)/weir up deploy/examples/local/demo.yaml
+
+test: $(STAMP) ## Run every test that this machine can run
+	@tools/packages $(TEST_PACKAGES)
+	@$(BIN)/pytest tests $(ARGS)
+
+check: $(STAMP) ## Format, lint, types, import contracts, stubs, protobuf rules
+	@echo "check: format";    $(BIN)/ruff format --check .
+	@echo "check: lint";      $(BIN)/ruff check .
+	@echo "check: types";     $(BIN)/mypy
+	@echo "check: imports";   $(BIN)/lint-imports --no-logo
+	@echo "check: stubs";     tools/check-stubs
+	@echo "check: contracts"; tools/check-protos
+
+gen: $(STAMP) ## Write the protobuf stubs anew
+	@tools/gen
+
+lock: $(STAMP) ## Resolve requirements.lock anew from pyproject.toml
+	@$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --extra dev \
+		pyproject.toml -o requirements.lock --custom-compile-command "make lock" --quiet
+
+bench: $(STAMP) ## Measure origin, HAProxy and Weir side by side (under three minutes)
+	@tools/packages $(BENCH_PACKAGES)
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+clients: ## Build grpcurl and ghz into build/tools/bin (needs go)
+	@tools/clients
+
+clean: ## Remove what was built; .venv stays
+	@rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""Tests of Weir, from single functions to whole machines."""
