@@ -1,0 +1,91 @@
+"""The files in which backends and members are kept: their form, and whether what they say can be. Bytes and values only."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+
+from fleet.discovery.sources import Backend, Member
+
+__all__ = ["check_address", "decode_backends", "decode_members", "encode_backends", "encode_members", "is_yaml"]
+
+T = TypeVar("T")
+
+_Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Backends(msgspec.Struct, frozen=True):
+    backends: dict[str, tuple[Backend, ...]]
+
+
+class _Members(msgspec.Struct, frozen=True):
+    members: tuple[Member, ...]
+
+
+def is_yaml(path: Path) -> bool:
+    return path.suffix in (".yaml", ".yml")
+
+
+def decode_backends(data: bytes, *, from_yaml: bool = False) -> dict[str, tuple[Backend, ...]]:
+    """{"backends": {"default/web": [{"host": "127.0.0.1", "port": 8001}]}}. Raises ValueError."""
+    backends = _decode(data, _Backends, from_yaml).backends
+    for key, values in backends.items():
+        for index, backend in enumerate(values):
+            _check_backend(backend, f"backends.{key}[{index}]")
+    # One address counts once, whatever the file says; a dict keeps the order.
+    return {key: tuple(dict.fromkeys(values)) for key, values in backends.items()}
+
+
+def decode_members(data: bytes, *, from_yaml: bool = False) -> tuple[Member, ...]:
+    """{"members": [{"name": "a", "address": "127.0.0.1:9090"}]}. Raises ValueError."""
+    members = _decode(data, _Members, from_yaml).members
+    names = set()
+    for index, member in enumerate(members):
+        if not member.name or member.name in names:
+            raise ValueError(f"members[{index}].name: {member.name!r} is {'given twice' if member.name else 'empty'}")
+        names.add(member.name)
+        check_address(member.address, f"members[{index}].address")
+    return members
+
+
+def encode_backends(backends: Mapping[str, Iterable[Backend]]) -> bytes:
+    ordered = {key: sorted(backends[key], key=lambda backend: (backend.host, backend.port)) for key in sorted(backends)}
+    return _encode({"backends": ordered})
+
+
+def encode_members(members: Iterable[Member]) -> bytes:
+    return _encode({"members": sorted(members, key=lambda member: member.name)})
+
+
+def check_address(address: str, field: str) -> None:
+    """Raise ValueError, naming the field, for what is not "host:port"."""
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isascii() and port.isdigit() and 0 < int(port) <= 65535):
+        raise ValueError(f'{field}: {address!r} is not "host:port"')
+
+
+def _check_backend(backend: Backend, field: str) -> None:
+    try:
+        ipaddress.ip_address(backend.host)
+    except ValueError as error:
+        raise ValueError(f"{field}.host: {backend.host!r} is not an IP address") from error
+    if not 0 < backend.port <= 65535:
+        raise ValueError(f"{field}.port: {backend.port} is not a port")
+
+
+def _decode(data: bytes, form: type[T], from_yaml: bool) -> T:
+    try:
+        if not from_yaml:
+            return msgspec.json.decode(data, type=form)
+        return msgspec.convert(yaml.load(data, Loader=_Loader), form)  # noqa: S506  # a safe loader, the fast one
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _encode(document: object) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"

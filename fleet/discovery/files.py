@@ -1,0 +1,217 @@
+"""Discovery by files: sources that follow a JSON or YAML file (by its suffix), and the writers of those files.
+
+A file that is missing or wrong keeps the last good value and is told in the log once. Writers replace a file by a
+rename, so that a reader never sees half of one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from fleet.discovery.documents import decode_backends, decode_members, encode_backends, encode_members, is_yaml
+from fleet.discovery.sources import Backend, Member, SourceError, Unsubscribe
+from fleet.discovery.subscribers import Subscribers
+from fleet.routing import codec
+from fleet.routing.table import RoutingTable
+from fleet.runtime.tasks import cancel_and_wait
+from fleet.runtime.watch import FileWatch
+
+__all__ = ["RESYNC_SECONDS", "FileBackends", "FileMembers", "FileRoutes", "write_backends", "write_members", "write_routes"]
+
+RESYNC_SECONDS = 30.0
+"""A watch can break without a word; the file is read again this often all the same."""
+MAX_FILE_BYTES = 64 << 20
+"""Ten thousand routes are a few MB. More is not a file of ours."""
+PARSE_ASIDE_BYTES = 32 << 10
+"""Larger files are parsed on a thread: a big table must not stall the event loop."""
+
+T = TypeVar("T")
+Decode = Callable[[bytes], T]
+
+_log = logging.getLogger(__name__)
+
+
+class _File(Generic[T]):
+    """The last good value of a file. Reads one at a time, so that an older read never replaces a newer one."""
+
+    def __init__(self, path: Path, decode: Decode[T], on_value: Callable[[T], None], resync: float) -> None:
+        self._path = path
+        self._decode = decode
+        self._on_value = on_value
+        self._resync = resync
+        self._reading = asyncio.Lock()
+        self._good: bytes | None = None
+        self._complaint: str | None = None
+        self._watch: FileWatch | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        # Watched before it is read: a change between the two is not lost.
+        self._watch = FileWatch([self._path])
+        self._watch.start()
+        await self._try_read()
+        self._task = asyncio.create_task(self._follow(self._watch), name=f"file:{self._path.name}")
+
+    async def close(self) -> None:
+        task, self._task = self._task, None
+        await cancel_and_wait(task)
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            await watch.close()
+
+    async def read(self) -> None:
+        """Read now. Raises SourceError."""
+        async with self._reading:
+            data = _content(self._path)
+            if data != self._good:
+                value = await self._decoded(data)
+                self._good = data
+                self._on_value(value)
+            self._complaint = None
+
+    async def _follow(self, watch: FileWatch) -> None:
+        while True:
+            await watch.wait(self._resync)
+            await self._try_read()
+
+    async def _try_read(self) -> None:
+        try:
+            await self.read()
+        except SourceError as error:
+            if str(error) != self._complaint:
+                _log.warning("%s; %s", error, "nothing is served yet" if self._good is None else "the last good one stays")
+            self._complaint = str(error)
+
+    async def _decoded(self, data: bytes) -> T:
+        try:
+            if len(data) <= PARSE_ASIDE_BYTES:
+                return self._decode(data)
+            return await asyncio.to_thread(self._decode, data)
+        except ValueError as error:
+            raise SourceError(f"{self._path}: {' '.join(str(error).split())}") from error
+
+
+class _FileSource:
+    """Begins and ends with its file."""
+
+    _file: _File[Any]
+
+    async def start(self) -> None:
+        await self._file.start()
+
+    async def close(self) -> None:
+        await self._file.close()
+
+
+class FileRoutes(_FileSource):
+    """A RouteSource: the routing table in a file, in the form of fleet.routing.codec."""
+
+    def __init__(self, path: str | Path, resync: float = RESYNC_SECONDS) -> None:
+        self._table: RoutingTable | None = None
+        self._subscribers = Subscribers[RoutingTable]()
+        decode = codec.decode_yaml if is_yaml(Path(path)) else codec.decode_json
+        self._file = _File(Path(path), decode, self._on_table, resync)
+
+    @property
+    def current(self) -> RoutingTable | None:
+        return self._table
+
+    def subscribe(self, on_change: Callable[[RoutingTable], None]) -> Unsubscribe:
+        return self._subscribers.add(on_change)
+
+    async def refresh(self) -> None:
+        await self._file.read()
+
+    def _on_table(self, table: RoutingTable) -> None:
+        if self._table is None or table.version != self._table.version:
+            self._table = table
+            self._subscribers.tell(table)
+
+
+class FileBackends(_FileSource):
+    """A BackendSource: the file of fleet.discovery.documents.decode_backends."""
+
+    def __init__(self, path: str | Path, resync: float = RESYNC_SECONDS) -> None:
+        self._backends: Mapping[str, tuple[Backend, ...]] = {}
+        self._subscribers = Subscribers[str]()
+        decode = partial(decode_backends, from_yaml=is_yaml(Path(path)))
+        self._file = _File(Path(path), decode, self._on_backends, resync)
+
+    def get(self, key: str) -> tuple[Backend, ...]:
+        return self._backends.get(key, ())
+
+    def subscribe(self, on_change: Callable[[str], None]) -> Unsubscribe:
+        return self._subscribers.add(on_change)
+
+    def _on_backends(self, backends: Mapping[str, tuple[Backend, ...]]) -> None:
+        before, self._backends = self._backends, backends
+        for key in sorted(before.keys() | backends.keys()):
+            if before.get(key, ()) != backends.get(key, ()):
+                self._subscribers.tell(key)
+
+
+class FileMembers(_FileSource):
+    """A MemberSource: the file of fleet.discovery.documents.decode_members."""
+
+    def __init__(self, path: str | Path, resync: float = RESYNC_SECONDS) -> None:
+        self._members: tuple[Member, ...] | None = None
+        self._subscribers = Subscribers[tuple[Member, ...]]()
+        decode = partial(decode_members, from_yaml=is_yaml(Path(path)))
+        self._file = _File(Path(path), decode, self._on_members, resync)
+
+    @property
+    def current(self) -> tuple[Member, ...] | None:
+        return self._members
+
+    def subscribe(self, on_change: Callable[[tuple[Member, ...]], None]) -> Unsubscribe:
+        return self._subscribers.add(on_change)
+
+    def _on_members(self, members: tuple[Member, ...]) -> None:
+        if members != self._members:
+            self._members = members
+            self._subscribers.tell(members)
+
+
+def write_routes(path: str | Path, table: RoutingTable) -> bool:
+    """Replace the file by the table. False, and nothing written, when it says the same already."""
+    return _replace(Path(path), codec.encode_json(table))
+
+
+def write_backends(path: str | Path, backends: Mapping[str, Iterable[Backend]]) -> bool:
+    """Replace the file by the mapping. False, and nothing written, when it says the same already."""
+    return _replace(Path(path), encode_backends(backends))
+
+
+def write_members(path: str | Path, members: Iterable[Member]) -> bool:
+    """Replace the file by the list. False, and nothing written, when it says the same already."""
+    return _replace(Path(path), encode_members(members))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise SourceError(f"{path}: {error.strerror}") from error
+    if len(data) > MAX_FILE_BYTES:
+        raise SourceError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
+    return data
+
+
+def _replace(path: Path, data: bytes) -> bool:
+    try:
+        if path.exists() and path.read_bytes() == data:
+            return False
+        fresh = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+        fresh.write_bytes(data)
+        fresh.replace(path)
+    except OSError as error:
+        raise SourceError(f"{path}: {error.strerror}") from error
+    return True

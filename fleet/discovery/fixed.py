@@ -1,0 +1,88 @@
+"""Discovery of what is given by hand: in tests, by an embedding program, in a list on the command line.
+
+The values live in memory and change only by `set`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from fleet.discovery.sources import Backend, Member, Unsubscribe
+from fleet.discovery.subscribers import Subscribers
+from fleet.routing.table import RoutingTable
+
+__all__ = ["FixedBackends", "FixedMembers", "FixedRoutes"]
+
+
+class _Idle:
+    """Nothing to start and nothing to close."""
+
+    async def start(self) -> None:
+        """The values are there already."""
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class FixedRoutes(_Idle):
+    """A RouteSource of one table."""
+
+    def __init__(self, table: RoutingTable | None = None) -> None:
+        self._table = table
+        self._subscribers = Subscribers[RoutingTable]()
+
+    @property
+    def current(self) -> RoutingTable | None:
+        return self._table
+
+    def subscribe(self, on_change: Callable[[RoutingTable], None]) -> Unsubscribe:
+        return self._subscribers.add(on_change)
+
+    async def refresh(self) -> None:
+        """What is served is all there is."""
+
+    def set(self, table: RoutingTable) -> None:
+        if self._table is None or table.version != self._table.version:
+            self._table = table
+            self._subscribers.tell(table)
+
+
+class FixedBackends(_Idle):
+    """A BackendSource of a mapping."""
+
+    def __init__(self, backends: Mapping[str, Iterable[Backend]] | None = None) -> None:
+        self._backends = {key: tuple(values) for key, values in (backends or {}).items()}
+        self._subscribers = Subscribers[str]()
+
+    def get(self, key: str) -> tuple[Backend, ...]:
+        return self._backends.get(key, ())
+
+    def subscribe(self, on_change: Callable[[str], None]) -> Unsubscribe:
+        return self._subscribers.add(on_change)
+
+    def set(self, key: str, backends: Iterable[Backend]) -> None:
+        values = tuple(backends)
+        if values != self.get(key):
+            self._backends[key] = values
+            self._subscribers.tell(key)
+
+
+class FixedMembers(_Idle):
+    """A MemberSource of a list."""
+
+    def __init__(self, members: Iterable[Member] = ()) -> None:
+        self._members = tuple(members)
+        self._subscribers = Subscribers[tuple[Member, ...]]()
+
+    @property
+    def current(self) -> tuple[Member, ...] | None:
+        return self._members
+
+    def subscribe(self, on_change: Callable[[tuple[Member, ...]], None]) -> Unsubscribe:
+        return self._subscribers.add(on_change)
+
+    def set(self, members: Iterable[Member]) -> None:
+        values = tuple(members)
+        if values != self._members:
+            self._members = values
+            self._subscribers.tell(values)

@@ -1,0 +1,170 @@
+"""Waiting for a file to change, without asking for it over and over.
+
+Says only that a file may have changed; reading it, and finding out whether it did, is the caller's business.
+On Linux this listens to inotify on the event loop. watchfiles does it with a thread that wakes at every step of its
+debounce, hundreds of times a second for a short one, each time taking the interpreter from the data path; it serves
+where there is no inotify.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import os
+import struct
+import sys
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Protocol
+
+from fleet.runtime.tasks import cancel_and_wait
+
+__all__ = ["FileWatch", "Stamp", "stamp"]
+
+SETTLE_SECONDS = 0.002
+"""A burst of changes is read once; short against the 30 ms in which a change should be seen."""
+_EVENT_BYTES = 64 << 10
+_IN_CLOSE_WRITE, _IN_MOVED_FROM, _IN_MOVED_TO, _IN_CREATE, _IN_DELETE = 0x8, 0x40, 0x80, 0x100, 0x200
+_IN_DELETE_SELF, _IN_MOVE_SELF, _IN_ONLYDIR = 0x400, 0x800, 0x01000000
+_MASK = _IN_CLOSE_WRITE | _IN_MOVED_FROM | _IN_MOVED_TO | _IN_CREATE | _IN_DELETE | _IN_DELETE_SELF | _IN_MOVE_SELF
+_HEADER = struct.Struct("iIII")
+
+_log = logging.getLogger(__name__)
+
+Stamp = tuple[int, int, int, int]
+
+
+def stamp(path: Path) -> Stamp:
+    """Differs after a file was replaced, also behind a symbolic link; zeros for a file that is not there."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return (0, 0, 0, 0)
+    return (stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size)
+
+
+class _Notifier(Protocol):
+    def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class FileWatch:
+    """Tells when one of some files may have changed: written, renamed into place, or swapped behind a symbolic link.
+
+    Watches their directories, so a file may come and go. One caller waits at a time.
+    """
+
+    def __init__(self, paths: Collection[Path], *, notifier: Callable[..., _Notifier] | None = None) -> None:
+        self._paths = {path: stamp(path) for path in paths}
+        self._names = {path.name for path in paths}
+        self._changed = asyncio.Event()
+        make = notifier or (InotifyNotifier if sys.platform == "linux" else WatchfilesNotifier)
+        self._notifier = make({path.parent for path in paths}, self._on_name)
+
+    def start(self) -> None:
+        """Begin to watch: what changes from now on ends the next `wait`."""
+        self._notifier.start()
+
+    async def wait(self, longest: float) -> None:
+        """Return when a file may have changed, or after `longest` seconds, in case the watch is broken."""
+        try:
+            async with asyncio.timeout(longest):
+                await self._changed.wait()
+        except TimeoutError:
+            # A directory that was not there, or was replaced, is found again.
+            self._notifier.start()
+            return
+        await asyncio.sleep(SETTLE_SECONDS)
+        # Cleared before the caller reads: a change during the read ends the next wait.
+        self._changed.clear()
+
+    async def close(self) -> None:
+        await self._notifier.close()
+
+    def _on_name(self, name: str) -> None:
+        # Another name may be a link in the way to a file, as in a ConfigMap's volume; mostly it is nothing of ours.
+        if name in self._names or self._moved():
+            self._changed.set()
+
+    def _moved(self) -> bool:
+        before = dict(self._paths)
+        for path in self._paths:
+            self._paths[path] = stamp(path)
+        return before != self._paths
+
+
+class InotifyNotifier:
+    """Names that changed in some directories, from the kernel (inotify(7))."""
+
+    def __init__(self, directories: Collection[Path], on_name: Callable[[str], None]) -> None:
+        self._directories = directories
+        self._on_name = on_name
+        self._fd = -1
+
+    def start(self) -> None:
+        """Watch the directories that are there. Again: also those that came since."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        if self._fd < 0:
+            self._fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+            if self._fd < 0:
+                _log.warning("changes of files are seen late: inotify: %s", os.strerror(ctypes.get_errno()))
+                return
+            asyncio.get_running_loop().add_reader(self._fd, self._on_readable)
+        for directory in self._directories:
+            if libc.inotify_add_watch(self._fd, os.fsencode(directory), _MASK | _IN_ONLYDIR) < 0:
+                _log.warning("changes in %s are seen late: %s", directory, os.strerror(ctypes.get_errno()))
+
+    async def close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            asyncio.get_running_loop().remove_reader(fd)
+            os.close(fd)
+
+    def _on_readable(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(self._fd, _EVENT_BYTES)
+            for name in _names(data):
+                self._on_name(name)
+
+
+def _names(data: bytes) -> list[str]:
+    names = []
+    offset = 0
+    while offset < len(data):
+        *_, length = _HEADER.unpack_from(data, offset)
+        offset += _HEADER.size
+        names.append(os.fsdecode(data[offset : offset + length].rstrip(b"\0")))
+        offset += length
+    return names
+
+
+class WatchfilesNotifier:
+    """Names that changed in some directories, from watchfiles."""
+
+    STEP_MS = 10
+
+    def __init__(self, directories: Collection[Path], on_name: Callable[[str], None]) -> None:
+        self._directories = directories
+        self._on_name = on_name
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._watch(), name="files:watch")
+
+    async def close(self) -> None:
+        task, self._task = self._task, None
+        await cancel_and_wait(task)
+
+    async def _watch(self) -> None:
+        from watchfiles import awatch  # noqa: PLC0415  # costs memory, and is not needed where there is inotify
+
+        try:
+            async for changes in awatch(*self._directories, step=self.STEP_MS, debounce=2 * self.STEP_MS, recursive=False):
+                for _, path in changes:
+                    self._on_name(Path(path).name)
+        except FileNotFoundError as error:
+            _log.warning("changes of files are seen late: %s", error)
