@@ -7,17 +7,17 @@ import math
 import re
 from collections.abc import Callable
 
-from fleet.routing.claims import ANY_HOST, normal_host
+from fleet.routing.claims import normal_host
 from fleet.routing.route import HeaderMatch, RateTarget, Route, Rule, Target
 
-__all__ = ["MAX_BUCKETS", "MAX_CLAIMS", "MAX_HEADERS", "MAX_PATH_BYTES", "MIN_GRANULARITY", "RouteError", "check_route"]
+__all__ = ["MAX_BUCKETS", "MAX_CLAIMS", "MAX_HEADERS", "MAX_PATH", "MIN_GRANULARITY", "RouteError", "check_route"]
 
 MAX_CLAIMS = 10_000
 """Hosts times paths, summed over the rules of one route: a small object must not become a table of millions."""
 MAX_HEADERS = 100
 """Headers in one rule. Interceptors take about as many in a whole request, so more could never match."""
-MAX_PATH_BYTES = 8192
-"""Bytes of one path prefix. Longer request targets are refused by most servers, so more could never match."""
+MAX_PATH = 8192
+"""Characters of one path prefix. Longer request targets are refused by most servers, so more could never match."""
 MAX_BUCKETS = 100_000
 """Window divided by granularity: what a scaler keeps in memory for one application. A day in seconds fits."""
 MIN_GRANULARITY = 0.001
@@ -25,10 +25,11 @@ MIN_GRANULARITY = 0.001
 
 _HOST_BYTES = 253  # RFC 1035 section 2.3.4, in text form
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"  # RFC 1123 section 2.1, and the underscore that is in use
-_HOST = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
+_HOST = re.compile(rf"(?:\*|(?:\*\.)?{_LABEL}(?:\.{_LABEL})*\.?)(?::\d{{1,5}})?", re.ASCII | re.IGNORECASE)
+_IPV6 = re.compile(r"\[([0-9a-f:.]+)\](?::\d{1,5})?|([0-9a-f:.]+)", re.ASCII | re.IGNORECASE)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
-_VALUE = re.compile(r"(?:[^\x00-\x20\x7f](?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)?")  # RFC 9110 section 5.5
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # and lone surrogates: no bytes of a request stand for them
+_UNSENDABLE = re.compile(r"^[ \t]|[ \t]$|[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")  # RFC 9110 section 5.5
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")  # names of Kubernetes objects
 
 
@@ -92,13 +93,17 @@ def _check_rule(rule: Rule, field: str, fail: _Fail) -> None:
 def _check_host(host: str, field: str, fail: _Fail) -> None:
     if not host.isascii():
         raise fail(field, f"{host!r} is not ASCII; write the form with xn-- that clients send")
-    normal = normal_host(host.encode()).decode()
-    if normal == ANY_HOST or (_HOST.fullmatch(normal) and len(normal) <= _HOST_BYTES):
-        return
+    fits = len(normal_host(host.encode())) <= _HOST_BYTES and (_HOST.fullmatch(host) or _is_ipv6(host))
+    if not fits:
+        raise fail(field, f'{host!r} is not a host, a wildcard such as "*.example.com", or "*"')
+
+
+def _is_ipv6(host: str) -> bool:
+    literal = _IPV6.fullmatch(host)
     try:
-        ipaddress.IPv6Address(normal)
+        return literal is not None and bool(ipaddress.IPv6Address(literal[1] or literal[2]))
     except ValueError:
-        raise fail(field, f'{host!r} is not a host, a wildcard such as "*.example.com", or "*"') from None
+        return False
 
 
 def _check_path(path: str, field: str, fail: _Fail) -> None:
@@ -106,14 +111,14 @@ def _check_path(path: str, field: str, fail: _Fail) -> None:
         raise fail(field, f'{path!r} does not start with "/"')
     if _CONTROL.search(path):
         raise fail(field, f"{path!r} has control characters")
-    if len(path) > MAX_PATH_BYTES:
-        raise fail(field, f"longer than {MAX_PATH_BYTES} characters")
+    if len(path) > MAX_PATH:
+        raise fail(field, f"longer than {MAX_PATH} characters")
 
 
 def _check_header(header: HeaderMatch, field: str, fail: _Fail) -> None:
     if not _TOKEN.fullmatch(header.name):
         raise fail(f"{field}.name", f"{header.name!r} is not the name of a header")
-    if header.value is not None and not _VALUE.fullmatch(header.value):
+    if header.value is not None and _UNSENDABLE.search(header.value):
         raise fail(f"{field}.value", "no request can carry it: spaces at an end, or control characters")
 
 

@@ -55,10 +55,9 @@ def _preference(candidate: _Candidate) -> tuple[int, int, float, str]:
 class _Node:
     """One path prefix of one host: the candidates that claim it, and the segments that go on from it."""
 
-    __slots__ = ("by_header", "candidates", "children", "plain", "prefix")
+    __slots__ = ("by_header", "candidates", "children", "plain")
 
-    def __init__(self, prefix: str) -> None:
-        self.prefix = prefix
+    def __init__(self) -> None:
         self.children: dict[bytes, _Node] = {}
         self.candidates: list[_Candidate] = []
         self.plain: Route | None = None
@@ -102,17 +101,16 @@ class _Host:
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
-        self.root = _Node("/")
+        self.root = _Node()
         self.depth = 0
         self.whole: Route | None = None
         """The route of every request to this host, where nothing else needs to be asked."""
 
     def add(self, claim: Claim, route: Route) -> None:
-        node, prefix = self.root, ""
+        node = self.root
         segments = path_segments(claim.path)
         for segment in segments:
-            prefix = f"{prefix}/{segment.decode()}"
-            node = node.children.get(segment) or node.children.setdefault(segment, _Node(prefix))
+            node = node.children.get(segment) or node.children.setdefault(segment, _Node())
         node.candidates.append(_Candidate(claim, route))
         self.depth = max(self.depth, len(segments))
 
@@ -233,7 +231,8 @@ def explain(table: RoutingTable, host: bytes, path: bytes, headers: Headers) -> 
 
 def _explain_host(host: _Host, path: bytes, headers: Headers, steps: list[str]) -> Route | None:
     nodes = host.nodes(path)
-    steps.append(f"host {host.pattern}: " + (f"{len(nodes)} path prefixes fit" if nodes else "no path prefix fits"))
+    prefixes = ", ".join(node.candidates[0].claim.path for node in reversed(nodes))
+    steps.append(f"host {host.pattern}: " + (f"path prefixes that fit: {prefixes}" if nodes else "no path prefix fits"))
     for node in reversed(nodes):
         for candidate in node.candidates:
             app = candidate.route.app

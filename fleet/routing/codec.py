@@ -1,0 +1,85 @@
+"""The routing table as JSON and YAML. Bytes in, table out and back; opens no file.
+
+JSON is what components pass to each other: equal tables encode to equal bytes, and fields that a newer writer added are
+skipped. YAML is for people.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+import yaml
+
+from fleet.routing.check import RouteError
+from fleet.routing.route import Route
+from fleet.routing.table import RoutingTable
+
+__all__ = ["MAX_ROUTES", "CodecError", "RouteError", "decode_json", "decode_yaml", "encode_json", "encode_yaml"]
+
+MAX_ROUTES = 100_000
+"""Routes in one document: ten times what the table is built for, and a bound on what one document costs in memory."""
+
+_LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is there in most builds, and far faster
+_AT = re.compile(r" - at `\$\.?([^`]*)`$")
+
+
+class CodecError(ValueError):
+    """A document that is no routing table. The message, one line, names the field; `field` is "" where there is none."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}" if field else reason)
+        self.field = field
+        self.reason = reason
+
+
+class _Document(msgspec.Struct, frozen=True):
+    routes: tuple[Route, ...]
+
+
+_decoder = msgspec.json.Decoder(_Document)
+
+
+def encode_json(table: RoutingTable) -> bytes:
+    """A table as JSON, one line."""
+    return msgspec.json.encode(_Document(table.routes))
+
+
+def encode_yaml(table: RoutingTable) -> bytes:
+    """A table as YAML."""
+    text: str = yaml.safe_dump(msgspec.to_builtins(_Document(table.routes)), sort_keys=False)
+    return text.encode()
+
+
+def decode_json(data: bytes) -> RoutingTable:
+    """The table that `encode_json` wrote. Raises CodecError, or RouteError for a route that is not valid."""
+    try:
+        document = _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _codec_error(error) from error
+    return _table(document)
+
+
+def decode_yaml(data: bytes) -> RoutingTable:
+    """A table written as YAML. Raises CodecError, or RouteError for a route that is not valid."""
+    try:
+        content: object = yaml.load(data, _LOADER)  # noqa: S506 - a safe loader in either case
+        document = msgspec.convert(content, _Document)
+    except yaml.YAMLError as error:
+        raise CodecError("", f"not YAML: {' '.join(str(error).split())}") from error
+    except (msgspec.ValidationError, ValueError, RecursionError) as error:
+        raise _codec_error(error) from error
+    return _table(document)
+
+
+def _table(document: _Document) -> RoutingTable:
+    if len(document.routes) > MAX_ROUTES:
+        raise CodecError("routes", f"{len(document.routes)} routes, at most {MAX_ROUTES} are possible")
+    return RoutingTable(document.routes)
+
+
+def _codec_error(error: Exception) -> CodecError:
+    text = str(error)
+    at = _AT.search(text)
+    return CodecError("", text) if at is None else CodecError(at[1], text[: at.start()])
