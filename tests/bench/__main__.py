@@ -1,0 +1,138 @@
+"""`make bench`: one run of everything, its table on standard output, its figures in build/bench.json.
+
+It measures and tells; it does not fail when a goal is missed, since a busy machine would fail it too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import platform
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from tests.bench.haproxy import haproxy
+from tests.bench.idle import bytes_per_connection
+from tests.bench.measure import Sample, Server, in_turn, sample
+from tests.bench.origin import BODY, SMALL
+from tests.bench.processes import BenchError
+from tests.bench.report import Results, as_json, as_markdown
+from tests.bench.weir import HOST, MANY_HOSTS, with_routes, with_weir
+from tests.bench.wrk import Load
+
+CONNECTIONS = 50
+BODY_CONNECTIONS = 8
+IDLE_CONNECTIONS = 8000
+ROUTES = 10_000
+BUILD = Path(__file__).parents[2] / "build"
+
+
+def main(argv: Sequence[str]) -> int:
+    options = _options(argv)
+    # Ending by SystemExit leaves through every `with` block, and so ends every process.
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        _need("wrk", "haproxy", "nginx", "sed")
+        results = _run(options)
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    BUILD.mkdir(exist_ok=True)
+    (BUILD / "bench.json").write_text(json.dumps(as_json(results), indent=2) + "\n")
+    table = as_markdown(results)
+    (BUILD / "bench.md").write_text(table)
+    print(table)
+    return 0
+
+
+def _options(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each pair (default 5)")
+    parser.add_argument("--seconds", type=int, default=3, help="seconds of each run of small requests (default 3)")
+    return parser.parse_args(argv)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _need(*programs: str) -> None:
+    missing = [program for program in programs if shutil.which(program) is None]
+    if missing:
+        raise BenchError(f"{', '.join(missing)} not found; `make bench` installs wrk, haproxy and nginx, or says how")
+
+
+def _run(options: argparse.Namespace) -> Results:
+    descriptors = _raise_descriptors()
+    started = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="weir-bench-")))
+        directory.chmod(0o755)  # nginx's worker gives up root and must still read what it serves
+        _say("starting origin, weir and haproxy")
+        origin, weir = stack.enter_context(with_weir(directory / "weir"))
+        clients = min(9500, descriptors // 2 - 500)
+        beside = stack.enter_context(haproxy(origin.port, directory / "haproxy", host=HOST, connections=clients))
+        trio, pair = (origin, beside, weir), (beside, weir)
+        _warm_up(trio, directory)
+
+        _say(f"small requests: {options.rounds} rounds")
+        small = in_turn(trio, Load(SMALL, CONNECTIONS, options.seconds), options.rounds, directory)
+        count = min(IDLE_CONNECTIONS, clients - 500)
+        _say(f"idle connections: {count:,} each")
+        idle = {server.name: bytes_per_connection(server, count) for server in pair}
+        _say(f"1 MiB bodies: {options.rounds} rounds")
+        body = in_turn(trio, Load(BODY, BODY_CONNECTIONS, 2), options.rounds, directory)
+        routes = _routes(origin, options, directory)
+    _say(f"done in {time.monotonic() - started:.0f} s")
+    return Results(_machine(), small, body, routes, idle)
+
+
+def _warm_up(servers: Sequence[Server], directory: Path) -> None:
+    for server in servers:
+        sample(server, Load(SMALL, CONNECTIONS, 1), directory)
+
+
+def _routes(origin: Server, options: argparse.Namespace, directory: Path) -> dict[str, list[Sample]]:
+    _say(f"1 and {ROUTES:,} routes: {options.rounds} rounds")
+    with (
+        with_routes("one", 1, origin.port, directory / "one") as one,
+        with_routes("many", ROUTES, origin.port, directory / "many") as many,
+    ):
+        _warm_up((one, many), directory)
+        samples = in_turn((one, many), Load(SMALL, CONNECTIONS, options.seconds), options.rounds, directory)
+        everywhere = Server("all_hosts", port=many.port, pid=many.pid, host=MANY_HOSTS)
+        load = Load(SMALL, CONNECTIONS, options.seconds, hosts=ROUTES)
+        return samples | {everywhere.name: [sample(everywhere, load, directory)]}
+
+
+def _raise_descriptors() -> int:
+    """Raise the limit of open files for this process and all that it starts, as far as is allowed without asking."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if most == resource.RLIM_INFINITY else min(most, 65_536)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    return wanted
+
+
+def _machine() -> str:
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+        lines = file.read().splitlines()
+        models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        if models:
+            return f"{len(models)} × {models[0]}, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
+    return f"{platform.platform()}, Python {platform.python_version()}"
+
+
+def _say(text: str) -> None:
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,141 @@
+"""The figures of a benchmark as a Markdown table and as JSON. A figure is the median of its rounds; the spread is beside it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.bench.measure import Sample
+
+__all__ = ["Results", "as_json", "as_markdown"]
+
+Rounds = dict[str, list[Sample]]
+
+_FIGURES = ("rps", "p50_ms", "p99_ms", "cpu_us", "rss_mb")
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that was measured: the rounds of each server, in order, so that a round's neighbours can be compared."""
+
+    machine: str
+    small: Rounds
+    """origin, haproxy, weir: 32-byte answers."""
+    body: Rounds
+    """origin, haproxy, weir: 1 MiB answers, so that a request is a MiB."""
+    routes: Rounds
+    """one, many: the same requests with 1 and with 10,000 routes; all_hosts: requests over all 10,000 hosts."""
+    idle_bytes: dict[str, float]
+    """haproxy, weir: for each idle client connection."""
+
+
+@dataclass(frozen=True)
+class _Spread:
+    middle: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> _Spread:
+        return cls(statistics.median(values), min(values), max(values))
+
+
+def _figure(samples: Sequence[Sample], name: str) -> _Spread:
+    return _Spread.of([getattr(sample, name) for sample in samples])
+
+
+def _ratio(rounds: Rounds, above: str, below: str, name: str) -> _Spread:
+    """Of each round by itself: neighbours in time had the same machine."""
+    pairs = zip(rounds[above], rounds[below], strict=True)
+    return _Spread.of([getattr(one, name) / getattr(other, name) for one, other in pairs])
+
+
+def as_json(results: Results) -> dict[str, Any]:
+    """Medians, with the lowest and highest round of each under "spread"."""
+    return {
+        "small": _servers(results.small),
+        "body_1mib": _servers(results.body),
+        "routes_10000": _servers(results.routes)
+        | {"cpu_ratio": round(_ratio(results.routes, "many", "one", "cpu_us").middle, 3)},
+        "idle_connection_kb": round(results.idle_bytes["weir"] / 1024, 2),
+    }
+
+
+def _servers(rounds: Rounds) -> dict[str, Any]:
+    return {name: _server(samples) for name, samples in rounds.items()}
+
+
+def _server(samples: Sequence[Sample]) -> dict[str, Any]:
+    spreads = {name: _figure(samples, name) for name in _FIGURES}
+    medians: dict[str, Any] = {name: round(spread.middle, 3) for name, spread in spreads.items()}
+    return medians | {"spread": {name: [round(spread.low, 3), round(spread.high, 3)] for name, spread in spreads.items()}}
+
+
+def as_markdown(results: Results) -> str:
+    """Three tables: small requests, large bodies, and what Weir is held to."""
+    parts = [
+        f"Measured on {results.machine}. Medians of {len(results.small['weir'])} rounds in turn, lowest and highest in brackets.",
+        _table("32-byte answers, 50 connections", results.small, "requests/s", "CPU µs per request"),
+        _table("1 MiB answers, 8 connections", results.body, "MiB/s", "CPU µs per MiB"),
+        _table(
+            "Routes (one: 1, many: 10,000, all_hosts: requests over all of them)",
+            results.routes,
+            "requests/s",
+            "CPU µs per request",
+        ),
+        _goals(results),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(title: str, rounds: Rounds, rate: str, cpu: str) -> str:
+    lines = [f"| {title} | {rate} | p50 ms | p99 ms | {cpu} (user + system) | RSS MB |", "|---|---|---|---|---|---|"]
+    lines += [_row(name, samples) for name, samples in rounds.items()]
+    if "haproxy" in rounds:
+        ratios = (_ratio(rounds, "weir", "haproxy", name) for name in _FIGURES)
+        lines.append("| **weir / haproxy** | " + " | ".join(f"**{_times(ratio)}**" for ratio in ratios) + " |")
+    return "\n".join(lines)
+
+
+def _row(name: str, samples: Sequence[Sample]) -> str:
+    rps, p50, p99, cpu, rss = (_figure(samples, figure) for figure in _FIGURES)
+    split = " + ".join(f"{_figure(samples, part).middle:.1f}" for part in ("cpu_user_us", "cpu_system_us"))
+    cells = [_whole(rps), _exact(p50), _exact(p99), f"{_tenths(cpu)} ({split})", f"{rss.middle:.0f}"]
+    return f"| {name} | " + " | ".join(cells) + " |"
+
+
+def _whole(spread: _Spread) -> str:
+    return f"{spread.middle:,.0f} [{spread.low:,.0f}–{spread.high:,.0f}]"
+
+
+def _tenths(spread: _Spread) -> str:
+    return f"{spread.middle:,.1f} [{spread.low:,.1f}–{spread.high:,.1f}]"
+
+
+def _exact(spread: _Spread) -> str:
+    return f"{spread.middle:.2f} [{spread.low:.2f}–{spread.high:.2f}]"
+
+
+def _times(spread: _Spread) -> str:
+    return f"{spread.middle:.2f} × [{spread.low:.2f}–{spread.high:.2f}]"
+
+
+def _goals(results: Results) -> str:
+    cpu = _ratio(results.small, "weir", "haproxy", "cpu_us")
+    p99 = _ratio(results.small, "weir", "haproxy", "p99_ms")
+    body = _ratio(results.body, "weir", "haproxy", "cpu_us")
+    routes = _ratio(results.routes, "many", "one", "cpu_us")
+    idle = results.idle_bytes["weir"] / 1024
+    beside = results.idle_bytes["haproxy"] / 1024
+    rows = [
+        ("CPU per small request, × HAProxy", _times(cpu), "2", cpu.middle <= 2),
+        ("p99 at 50 connections, × HAProxy", _times(p99), "2", p99.middle <= 2),
+        ("CPU per 1 MiB answer, × HAProxy", _times(body), "0.8", body.middle <= 0.8),
+        ("CPU per request with 10,000 routes, × one route", _times(routes), "1.05", routes.middle <= 1.05),
+        (f"Memory per idle connection, KB (HAProxy {beside:.1f})", f"{idle:.1f}", "4", idle <= 4),
+    ]
+    lines = ["| Held to | measured | at most | |", "|---|---|---|---|"]
+    lines += [f"| {what} | {value} | {most} | {'met' if met else '**missed**'} |" for what, value, most, met in rows]
+    return "\n".join(lines)

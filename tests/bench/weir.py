@@ -1,0 +1,121 @@
+"""Weir as its users start it: `weir up` with every feature on for the main figures, single components for large tables."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import yaml
+
+from fleet.discovery.files import write_backends, write_members, write_routes
+from fleet.discovery.sources import Backend, Member
+from fleet.routing.route import Route, Rule, Scaling, Target
+from fleet.routing.table import RoutingTable
+from tests.bench import origin
+from tests.bench.measure import Server
+from tests.bench.processes import BenchError, answers, free_ports, running, wait_until
+
+__all__ = ["HOST", "MANY_HOSTS", "with_routes", "with_weir"]
+
+HOST = "app.bench.localhost"
+"""Host of the one app."""
+MANY_HOSTS = "app-%05d.bench.localhost"
+"""Hosts of a large table, as a format for their numbers. The one app is among them."""
+
+_APP = "bench/origin"
+_WEIR = str(Path(sys.executable).with_name("weir"))
+_DURATION = 900
+"""Seconds after which Weir ends by itself, should the benchmark be killed: several times its own length."""
+
+
+@contextlib.contextmanager
+def with_weir(directory: Path) -> Iterator[tuple[Server, Server]]:
+    """`weir up`, every component a process of its own, with the origin as its app. Yields the origin and the interceptor."""
+    origin.prepare(directory / "origin")
+    (port,) = free_ports(1)
+    file, state, log = directory / "weir.yaml", directory / "state", directory / "weir.log"
+    file.write_text(_document(origin.command(directory / "origin")))
+    command = [_WEIR, "up", str(file), "--processes", "--no-ui", "--duration", str(_DURATION)]
+    command += ["--port", str(port), "--state-dir", str(state)]
+    with running("weir", command, log=log) as process:
+        wait_until(
+            lambda: "ready" in log.read_text().split("\n") and answers(port, origin.SMALL, HOST), "weir", process=process, log=log
+        )
+        worker = origin.worker_pid(process.pid)
+        yield (
+            Server("origin", port=_origin_port(state), pid=worker, host=HOST),
+            Server("weir", port=port, pid=_interceptor_pid(state), host=HOST),
+        )
+
+
+def _document(command: str) -> str:
+    namespace, name = _APP.split("/")
+    app = {"name": name, "namespace": namespace, "hosts": [HOST], "command": command, "min": 1, "max": 1, "target": 1000}
+    return yaml.safe_dump({"apps": [app | {"readiness": {"path": origin.SMALL}}]})
+
+
+def _origin_port(state: Path) -> int:
+    (backend,) = json.loads((state / "backends.json").read_bytes())["backends"][_APP]
+    return int(backend["port"])
+
+
+def _interceptor_pid(state: Path) -> int:
+    components = json.loads((state / "components.json").read_bytes())
+    pids = [int(component["pid"]) for component in components if component["kind"] == "interceptor"]
+    if len(pids) != 1:
+        raise BenchError(f"weir: {len(pids)} interceptors in components.json where one was asked for")
+    return pids[0]
+
+
+@contextlib.contextmanager
+def with_routes(name: str, count: int, origin_port: int, directory: Path) -> Iterator[Server]:
+    """An interceptor that serves `count` routes, watched by a scaler. All routes lead to the same origin."""
+    directory.mkdir(parents=True)
+    proxy, rpc, diagnostics, scaler, scaler_diagnostics = free_ports(5)
+    write_routes(directory / "routes.json", _table(count))
+    write_backends(directory / "backends.json", {_APP: (Backend("127.0.0.1", origin_port),)})
+    write_members(directory / "members.json", (Member("bench", f"127.0.0.1:{rpc}"),))
+    routes = f"file:{directory}/routes.json"
+    interceptor_flags: list[str | int] = [
+        "--proxy-port",
+        proxy,
+        "--rpc-port",
+        rpc,
+        "--diagnostics-port",
+        diagnostics,
+        "--member-name",
+        "bench",
+    ]
+    interceptor_flags += ["--routes", routes, "--backends", f"file:{directory}/backends.json"]
+    scaler_flags: list[str | int] = ["--port", scaler, "--diagnostics-port", scaler_diagnostics]
+    scaler_flags += ["--routes", routes, "--members", f"file:{directory}/members.json"]
+    middle = MANY_HOSTS % (count // 2)
+    log = directory / "interceptor.log"
+    with running(name, _component("interceptor", interceptor_flags), log=log) as process:
+        wait_until(lambda: answers(proxy, origin.SMALL, middle), name, process=process, log=log)
+        scaler_log = directory / "scaler.log"
+        with running("scaler", _component("scaler", scaler_flags), log=scaler_log) as watcher:
+            ready = "/readyz"
+            wait_until(
+                lambda: answers(scaler_diagnostics, ready, "localhost"), f"{name}: scaler", process=watcher, log=scaler_log
+            )
+            yield Server(name, port=proxy, pid=process.pid, host=middle)
+
+
+def _component(kind: str, flags: Sequence[str | int]) -> list[str]:
+    return [_WEIR, kind, "--host", "127.0.0.1", *(str(flag) for flag in flags)]
+
+
+def _table(count: int) -> RoutingTable:
+    return RoutingTable(
+        Route(
+            app=f"bench/app-{number:05d}",
+            target=Target(service=_APP),
+            rules=(Rule(hosts=(MANY_HOSTS % number,)),),
+            scaling=Scaling(concurrency=1000),
+        )
+        for number in range(count)
+    )
