@@ -216,14 +216,14 @@ class ChangeCursor:
         self._ledger = ledger
         self._dirty: dict[str, Entry] = {entry.app: entry for entry in entries if entry.requests_total}
         self._edges: dict[str, Entry] = {}
-        self._gone: dict[str, Entry] = {}
+        self._gone: dict[str, int] = {}
 
     def take(self, now: float) -> list[QueueSize]:
         """Every entry that changed since this cursor's last take. One with a level above zero always has: its integral
-        grows. A forgotten one is told once, with its gauges at zero."""
+        grows. A forgotten one is told once, with every count at zero: there is no more to know of it."""
         dirty, self._dirty = self._dirty, {}
         self._edges.clear()
-        sizes = [_without_gauges(entry.size(now)) for entry in self._gone.values()]
+        sizes = [QueueSize(app, generation=generation) for app, generation in self._gone.items()]
         self._gone.clear()
         for entry in dirty.values():
             sizes.append(entry.size(now))
@@ -247,11 +247,7 @@ class ChangeCursor:
         self._edges.pop(entry.app, None)
         self._dirty.pop(entry.app, None)
         if entry.requests_total:
-            self._gone[entry.app] = entry
-
-
-def _without_gauges(size: QueueSize) -> QueueSize:
-    return msgspec.structs.replace(size, held=0, in_flight=0, connections=0)
+            self._gone[entry.app] = entry.generation
 
 
 class Ledger:

@@ -1,0 +1,88 @@
+"""Sliding windows over increments: the mean of what a counter grew by. Pure: the time comes in as an argument.
+
+A window keeps a ring of sums, one per bucket of `granularity` seconds, and adds them up anew at each reading, so there
+is no running total that could drift. An increment that covers a stretch of time is spread over it evenly, and the
+oldest bucket counts for the part of it that still lies in the window: a steady flow reads as what it is, at any moment.
+"""
+
+from __future__ import annotations
+
+from array import array
+from math import ceil
+
+__all__ = ["MAX_BUCKETS", "Window"]
+
+MAX_BUCKETS = 600
+"""Buckets of one window: 10,000 applications with windows of this size take 100 MB. A finer granularity is coarsened."""
+_MIN_SPAN = 2.0
+"""Seconds. A mean over less of a watch that has just begun would be a guess."""
+
+
+class Window:
+    """Sums of the last `span` seconds. Times may come in any order; what is older than the window is left out."""
+
+    __slots__ = ("_head", "_ring", "granularity", "span")
+
+    def __init__(self, span: float, granularity: float = 1.0) -> None:
+        self.span = span
+        self.granularity = max(min(granularity, span), span / MAX_BUCKETS)
+        # One bucket more than fits, for the part of the oldest that is still inside.
+        self._ring = array("d", bytes(8 * (ceil(span / self.granularity) + 1)))
+        self._head: int | None = None
+
+    def add(self, amount: float, now: float, since: float | None = None) -> None:
+        """Note that a counter grew by `amount` between `since` (now, when left out) and `now`."""
+        last = int(now // self.granularity)
+        self._advance(last)
+        if since is None or since >= last * self.granularity:
+            self._put(last, amount)
+        else:
+            self._spread(amount, since, now)
+
+    def mean(self, now: float, since: float = float("-inf")) -> float:
+        """Growth per second over the window, or over the time since `since` when the watch is younger than that."""
+        return self.total(now) / min(self.span, max(now - since, _MIN_SPAN))
+
+    def total(self, now: float) -> float:
+        """Growth within the window."""
+        if self._head is None:
+            return 0.0
+        self._advance(int(now // self.granularity))
+        oldest = self._head - len(self._ring) + 1
+        total = sum(self._ring)
+        # With a span that is no multiple of the granularity, the edge may lie in the second oldest.
+        for index in (oldest, oldest + 1):
+            inside = ((index + 1) * self.granularity - (now - self.span)) / self.granularity
+            total -= self._ring[index % len(self._ring)] * (1.0 - min(1.0, max(0.0, inside)))
+        return max(0.0, total)
+
+    def resized(self, span: float, granularity: float) -> Window:
+        """A window of another size with the same history, as far as both remember it."""
+        other = Window(span, granularity)
+        if self._head is not None:
+            for index in range(self._head - len(self._ring) + 1, self._head + 1):
+                start = index * self.granularity
+                if amount := self._ring[index % len(self._ring)]:
+                    other.add(amount, start + self.granularity, start)
+        return other
+
+    def _advance(self, index: int) -> None:
+        """Make room up to a bucket. A gap of any length costs at most one turn of the ring."""
+        if self._head is None:
+            self._head = index
+        for empty in range(max(self._head + 1, index - len(self._ring) + 1), index + 1):
+            self._ring[empty % len(self._ring)] = 0.0
+        self._head = max(self._head, index)
+
+    def _put(self, index: int, amount: float) -> None:
+        if self._head is not None and index > self._head - len(self._ring):
+            self._ring[index % len(self._ring)] += amount
+
+    def _spread(self, amount: float, since: float, now: float) -> None:
+        density = amount / (now - since)
+        start = max(since, now - self.span - self.granularity)
+        for index in range(int(start // self.granularity), int(now // self.granularity) + 1):
+            begin = max(start, index * self.granularity)
+            end = min(now, (index + 1) * self.granularity)
+            if end > begin:
+                self._put(index, density * (end - begin))
