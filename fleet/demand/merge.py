@@ -1,0 +1,345 @@
+"""The demand of the fleet: what each member tells, summed per application. Pure: news and the time come in.
+
+Missing news is not zero: a member that falls silent keeps its last counts until it is gone or `expire` ends them.
+Totals are compared with the last ones known of the same incarnation and generation, never added up as they come, so a
+message may be lost, repeated or late without a trace.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import msgspec
+
+from fleet.demand.ledger import QueueSize
+from fleet.demand.window import Window
+from fleet.routing.route import RateTarget, Scaling
+
+__all__ = ["AppDemand", "FleetDemand", "MemberNews", "Metric"]
+
+NEVER = float("-inf")
+
+_DEFAULT_SCALING = Scaling()
+_DEFAULT_RATE = RateTarget(target=1.0)
+
+
+class Metric(enum.Enum):
+    """What a replica can be measured by."""
+
+    CONCURRENCY = "concurrency"
+    RATE = "rate"
+
+
+class AppDemand(msgspec.Struct, frozen=True):
+    """The demand of one application over all members."""
+
+    app: str
+    active: bool
+    held: int
+    in_flight: int
+    connections: int
+    concurrency: float
+    """The larger of the level now and its mean over the window."""
+    rate: float
+    """Requests per second, the mean over the window."""
+
+
+class MemberNews(msgspec.Struct, frozen=True):
+    """How current what is known of a member is."""
+
+    member: str
+    incarnation: str
+    connected: bool
+    heard_ago: float | None
+    """Seconds; None when it was never heard."""
+    apps: int
+
+
+class _App:
+    """Sums over the members. Gauges are integers and follow by difference; they can not drift."""
+
+    __slots__ = ("concurrency", "connections", "held", "in_flight", "last_demand", "rate", "scaling")
+
+    def __init__(self, scaling: Scaling, concurrency_window: float) -> None:
+        rate = scaling.rate or _DEFAULT_RATE
+        self.scaling = scaling
+        self.held = 0
+        self.in_flight = 0
+        self.connections = 0
+        self.last_demand = NEVER
+        self.concurrency = Window(concurrency_window)
+        self.rate = Window(rate.window, rate.granularity)
+
+    @property
+    def level(self) -> int:
+        return self.held + self.in_flight
+
+    def active(self, now: float) -> bool:
+        return self.held + self.in_flight > 0 or now - self.last_demand < self.scaling.activity_period
+
+    def configure(self, scaling: Scaling) -> None:
+        before, after = self.scaling.rate or _DEFAULT_RATE, scaling.rate or _DEFAULT_RATE
+        if (before.window, before.granularity) != (after.window, after.granularity):
+            self.rate = self.rate.resized(after.window, after.granularity)
+        self.scaling = scaling
+
+
+class _Record:
+    """The last sizes a member told of an application, and when."""
+
+    __slots__ = ("at", "size")
+
+    def __init__(self, size: QueueSize, at: float) -> None:
+        self.size = size
+        self.at = at
+
+
+class _Member:
+    __slots__ = ("connected", "heard_at", "incarnation", "joined_at", "records", "tried")
+
+    def __init__(self, now: float) -> None:
+        self.joined_at = now
+        self.incarnation = ""
+        self.connected = False
+        self.tried = False
+        self.heard_at = NEVER
+        self.records: dict[str, _Record] = {}
+
+
+class FleetDemand:
+    """The merged demand of every member.
+
+    `on_wake(app)` is called when an inactive application becomes active, and when requests wait where none did.
+    Members are named by discovery. Times are seconds of one clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_wake: Callable[[str], None] | None = None,
+        concurrency_window: float = 15.0,
+        fresh_for: float = 3.0,
+        grace: float = 3.0,
+    ) -> None:
+        """fresh_for: seconds for which a member counts as reachable after it was last heard. grace: seconds that a
+        fleet not heard yet is given before answers are made from those members that were."""
+        self.on_wake = on_wake
+        self._concurrency_window = concurrency_window
+        self._fresh_for = fresh_for
+        self._grace = grace
+        self._members: dict[str, _Member] = {}
+        self._apps: dict[str, _App] = {}
+        self._scalings: dict[str, Scaling] = {}
+        self._watching_since: float | None = None
+        self._settled = False
+
+    # What is known of routes and members.
+
+    def configure(self, scalings: Mapping[str, Scaling]) -> None:
+        """The applications that exist, and how each is scaled. History survives a change of its window."""
+        self._scalings = dict(scalings)
+        for app, state in self._apps.items():
+            state.configure(self._scalings.get(app, _DEFAULT_SCALING))
+        known = {app for member in self._members.values() for app in member.records}
+        for app in [app for app in self._apps if app not in self._scalings and app not in known]:
+            del self._apps[app]
+
+    def member_joined(self, member: str, now: float) -> None:
+        """Discovery found a member. Nothing is known of it yet."""
+        self._members.setdefault(member, _Member(now))
+
+    def snapshot(self, member: str, incarnation: str, sizes: Iterable[QueueSize], now: float) -> bool:
+        """The first message of a stream: all there is to know, and no demand for what is not in it.
+
+        Of a member seen for the first time the totals are where counting begins; one that restarted since counts in
+        full. False, and nothing is noted, when another member that is connected tells for this very incarnation: one
+        process behind two addresses counts once.
+        """
+        if self._is_double(member, incarnation):
+            return False
+        state = self._member(member, now)
+        first = not state.incarnation
+        since = self._hear(state, incarnation, now)
+        told = list(sizes)
+        named = {size.app for size in told}
+        for app in [app for app in state.records if app not in named]:
+            self._note(state, QueueSize(app, generation=state.records[app].size.generation), now, since)
+        for size in told:
+            if first:
+                self._begin(state, size, now)
+            else:
+                self._note(state, size, now, since)
+        if self._watching_since is None:
+            self._watching_since = now
+        return True
+
+    def update(self, member: str, incarnation: str, sizes: Iterable[QueueSize], now: float) -> None:
+        """What changed since the last message. An application not seen before had no request until then."""
+        state = self._member(member, now)
+        since = self._hear(state, incarnation, now)
+        for size in sizes:
+            self._note(state, size, now, since)
+
+    def heard(self, member: str, now: float) -> None:
+        """A message without news."""
+        state = self._member(member, now)
+        state.heard_at, state.connected, state.tried = now, True, True
+
+    def broken(self, member: str, now: float) -> None:
+        """The stream of a member ended, or could not be opened. Its last counts stay."""
+        state = self._member(member, now)
+        state.connected, state.tried = False, True
+
+    def member_left(self, member: str, now: float) -> None:
+        """The member is gone, and what it counted with it."""
+        state = self._members.pop(member, None)
+        if state is not None:
+            self._drop(state, now)
+
+    def expire(self, now: float, ttl: float) -> list[str]:
+        """End the counts of members not heard for ttl seconds, and name those that had some. Their totals stay known:
+        one that comes back goes on from there."""
+        expired = []
+        for name, state in self._members.items():
+            if now - state.heard_at > ttl and any(_is_busy(record.size) for record in state.records.values()):
+                expired.append(name)
+                for record in state.records.values():
+                    idle = _idle(record.size)
+                    self._gauge(self._app(idle.app), record.size, idle, now)
+                    record.size = idle
+        return expired
+
+    # What is asked of it.
+
+    def reachable(self, now: float) -> bool:
+        """Whether any member has fresh news."""
+        return any(now - state.heard_at <= self._fresh_for for state in self._members.values())
+
+    def settled(self, now: float) -> bool:
+        """Whether every member found at the start was heard, or tried in vain; until then a sum is of a part only."""
+        if not self._settled and self._members:
+            first = min(state.joined_at for state in self._members.values())
+            pending = any(not state.tried for state in self._members.values())
+            self._settled = not pending or now - first >= self._grace
+        return self._settled
+
+    def value(self, app: str, metric: Metric, now: float) -> float:
+        """Requests at once, the larger of now and the mean over the window; or requests per second, the mean."""
+        state = self._apps.get(app)
+        if state is None:
+            return 0.0
+        since = NEVER if self._watching_since is None else self._watching_since
+        if metric is Metric.RATE:
+            return state.rate.mean(now, since)
+        return max(float(state.level), state.concurrency.mean(now, since))
+
+    def active(self, app: str, now: float) -> bool:
+        """Whether it has demand, or had some within its activity period."""
+        state = self._apps.get(app)
+        return state is not None and state.active(now)
+
+    def held(self, app: str) -> int:
+        state = self._apps.get(app)
+        return 0 if state is None else state.held
+
+    def level(self, app: str) -> int:
+        """Held and in flight, now."""
+        state = self._apps.get(app)
+        return 0 if state is None else state.level
+
+    def apps(self, now: float) -> Iterator[AppDemand]:
+        for app, state in self._apps.items():
+            concurrency, rate = self.value(app, Metric.CONCURRENCY, now), self.value(app, Metric.RATE, now)
+            yield AppDemand(app, state.active(now), state.held, state.in_flight, state.connections, concurrency, rate)
+
+    def members(self, now: float) -> Iterator[MemberNews]:
+        for name, state in self._members.items():
+            ago = None if state.heard_at == NEVER else now - state.heard_at
+            yield MemberNews(name, state.incarnation, state.connected, ago, len(state.records))
+
+    # How news becomes sums.
+
+    def _member(self, name: str, now: float) -> _Member:
+        state = self._members.get(name)
+        if state is None:
+            state = self._members[name] = _Member(now)
+        return state
+
+    def _app(self, name: str) -> _App:
+        state = self._apps.get(name)
+        if state is None:
+            state = self._apps[name] = _App(self._scalings.get(name, _DEFAULT_SCALING), self._concurrency_window)
+        return state
+
+    def _is_double(self, member: str, incarnation: str) -> bool:
+        return any(
+            state.incarnation == incarnation and state.connected and name != member for name, state in self._members.items()
+        )
+
+    def _hear(self, state: _Member, incarnation: str, now: float) -> float:
+        """Note the sign of life, and give the time from which on its news are new."""
+        since = max(state.heard_at, state.joined_at)
+        if state.incarnation != incarnation:
+            self._drop(state, now)
+            state.incarnation = incarnation
+        state.heard_at, state.connected, state.tried = now, True, True
+        return since
+
+    def _drop(self, state: _Member, now: float) -> None:
+        for app, record in state.records.items():
+            self._gauge(self._app(app), record.size, _nothing(record.size), now)
+        state.records = {}
+
+    def _begin(self, state: _Member, size: QueueSize, now: float) -> None:
+        """The first sight of counts that may be old: gauges count at once, totals from here on."""
+        state.records[size.app] = _Record(_idle(size), now)
+        self._note(state, size, now, now)
+
+    def _note(self, state: _Member, size: QueueSize, now: float, since: float) -> None:
+        record = state.records.get(size.app)
+        before = _nothing(size) if record is None else record.size
+        if size.generation < before.generation:
+            return  # an entry that was forgotten, told after the one that took its name
+        app = self._app(size.app)
+        was_active, was_held = app.active(now), app.held > 0
+        same = before.generation == size.generation
+        requests = size.requests_total - (before.requests_total if same else 0)
+        seconds = size.concurrency_seconds_total - (before.concurrency_seconds_total if same else 0.0)
+        began = since if record is None else max(since, record.at)
+        if requests > 0:
+            app.rate.add(float(requests), now, began)
+            app.last_demand = now
+        if seconds > 0.0:
+            app.concurrency.add(seconds, now, began)
+        self._gauge(app, before, size, now)
+        if size.requests_total or _is_busy(size):
+            state.records[size.app] = _Record(size, now)
+        else:
+            state.records.pop(size.app, None)
+        wakes = (app.held > 0 and not was_held) or (not was_active and app.active(now))
+        if wakes and self.on_wake is not None:
+            self.on_wake(size.app)
+
+    def _gauge(self, app: _App, before: QueueSize, after: QueueSize, now: float) -> None:
+        if app.level:
+            app.last_demand = now
+        app.held += after.held - before.held
+        app.in_flight += after.in_flight - before.in_flight
+        app.connections += after.connections - before.connections
+        if app.level:
+            app.last_demand = now
+
+
+def _nothing(size: QueueSize) -> QueueSize:
+    """The same application before its first request."""
+    return QueueSize(size.app, generation=size.generation)
+
+
+def _idle(size: QueueSize) -> QueueSize:
+    """The same totals with nothing going on."""
+    return msgspec.structs.replace(size, held=0, in_flight=0, connections=0)
+
+
+def _is_busy(size: QueueSize) -> bool:
+    return size.held > 0 or size.in_flight > 0
