@@ -1,0 +1,228 @@
+"""What an interceptor tells over gRPC: the demand it counts and the routing table it serves.
+
+Reads the ledger and the route source and changes neither; never waits for a scaler that does not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+
+import grpc
+
+from fleet.demand.ledger import ChangeCursor, Ledger, QueueSize
+from fleet.discovery.sources import RouteSource, SourceError
+from fleet.routing.codec import encode_json
+from fleet.routing.table import RoutingTable
+from protos.weir.interceptor.v1 import queue_pb2, queue_pb2_grpc, routing_pb2, routing_pb2_grpc
+
+__all__ = ["MAX_WATCHERS", "QueueServicer", "RoutingServicer"]
+
+MAX_WATCHERS = 64
+"""Three scalers, twice that in a rollout, and people who look; each costs a cursor over all applications."""
+EDGE_SPACING_SECONDS = 0.005
+"""The first edge goes out at once; those right behind it share a message, so that a storm of edges is no storm of messages."""
+SLICE = 256
+"""Sizes turned into a message before the event loop has a turn: half a millisecond."""
+SYNC_TIMEOUT_SECONDS = 10.0
+"""A store that does not answer for this long is a failure to tell, not to wait for."""
+
+_log = logging.getLogger(__name__)
+
+_WatchContext = grpc.aio.ServicerContext[queue_pb2.WatchQueueSizesRequest, queue_pb2.WatchQueueSizesResponse]
+
+
+class _Watcher:
+    """One stream: what it was not told yet, and the event that wakes it."""
+
+    def __init__(self, cursor: ChangeCursor) -> None:
+        self.cursor = cursor
+        self.awake = asyncio.Event()
+        self.told_draining = False
+
+    async def edge_before(self, due: float) -> bool:
+        """Wait for an edge until `due` of the loop's clock; whether one came."""
+        try:
+            async with asyncio.timeout_at(due):
+                await self.awake.wait()
+        except TimeoutError:
+            return False
+        self.awake.clear()
+        return True
+
+
+class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
+    """weir.interceptor.v1.QueueService over a ledger. `clock` is the clock the ledger is given; `heartbeat` is in seconds."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        member: str,
+        incarnation: str,
+        clock: Callable[[], float],
+        heartbeat: float = 1.0,
+        draining: Callable[[], bool] = lambda: False,
+        max_watchers: int = MAX_WATCHERS,
+    ) -> None:
+        self._ledger = ledger
+        self._member = member
+        self._incarnation = incarnation
+        self._clock = clock
+        self._heartbeat = heartbeat
+        self._draining = draining
+        self._max_watchers = max_watchers
+        self._watchers: set[_Watcher] = set()
+        self._closing = False
+
+    @property
+    def watchers(self) -> int:
+        """Streams open now."""
+        return len(self._watchers)
+
+    def wake(self, app: str) -> None:  # the cursors know the application; this is the ledger's on_edge
+        """Tell every watcher at once what has an edge."""
+        self._wake_all()
+
+    def tell_draining(self) -> None:
+        """Tell every watcher at once that the member drains."""
+        self._wake_all()
+
+    def close(self) -> None:
+        """End every stream with OK, and refuse new ones. They have ended when the server's stop returns."""
+        self._closing = True
+        self._wake_all()
+
+    async def GetQueueSizes(  # noqa: N802  # the contract's name
+        self, request: queue_pb2.GetQueueSizesRequest, context: object
+    ) -> queue_pb2.GetQueueSizesResponse:
+        wanted = frozenset(request.apps)
+        sizes = [size for size in self._ledger.sizes(self._clock()) if not wanted or size.app in wanted]
+        sizes.sort(key=lambda size: size.app)
+        return queue_pb2.GetQueueSizesResponse(member=self._member, incarnation=self._incarnation, apps=await _messages(sizes))
+
+    # A coroutine that writes, not a generator: a generator cut off at its yield is cleaned up only by the collector.
+    async def WatchQueueSizes(  # type: ignore[override]  # noqa: N802
+        self, request: queue_pb2.WatchQueueSizesRequest, context: _WatchContext
+    ) -> None:
+        if self._closing:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, f"{self._member} is shutting down")
+        if len(self._watchers) >= self._max_watchers:
+            _log.warning("watcher %.100r refused: %d are watching", request.watcher, self._max_watchers)
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{self._max_watchers} are watching already")
+        with self._watching() as watcher:
+            await self._tell_changes(watcher, context)
+
+    async def _tell_changes(self, watcher: _Watcher, context: _WatchContext) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._heartbeat
+        await self._tell(watcher, context, watcher.cursor.take(self._clock()), snapshot=True)
+        while not self._closing:
+            edge = await watcher.edge_before(due)
+            if self._closing:
+                break
+            if not edge:
+                due = loop.time() + self._heartbeat
+                await self._tell(watcher, context, watcher.cursor.take(self._clock()))
+            elif (edges := watcher.cursor.take_edges(self._clock())) or self._draining() != watcher.told_draining:
+                await self._tell(watcher, context, edges)
+                await asyncio.sleep(EDGE_SPACING_SECONDS)
+        # The last word: a scaler keeps what it heard last, and that should not be a request that has ended since.
+        await self._tell(watcher, context, watcher.cursor.take(self._clock()))
+
+    async def _tell(
+        self, watcher: _Watcher, context: _WatchContext, sizes: Collection[QueueSize], *, snapshot: bool = False
+    ) -> None:
+        watcher.told_draining = self._draining()
+        message = queue_pb2.WatchQueueSizesResponse(
+            member=self._member,
+            incarnation=self._incarnation,
+            snapshot=snapshot,
+            apps=await _messages(sizes),
+            draining=watcher.told_draining,
+        )
+        await context.write(message)
+
+    @contextmanager
+    def _watching(self) -> Iterator[_Watcher]:
+        watcher = _Watcher(self._ledger.watch())
+        self._watchers.add(watcher)
+        try:
+            yield watcher
+        finally:
+            self._watchers.discard(watcher)
+            watcher.cursor.close()
+
+    def _wake_all(self) -> None:
+        for watcher in self._watchers:
+            watcher.awake.set()
+
+
+async def _messages(sizes: Collection[QueueSize]) -> list[queue_pb2.QueueSize]:
+    messages = []
+    for size in sizes:
+        messages.append(_message(size))
+        if len(messages) % SLICE == 0:
+            await asyncio.sleep(0)
+    return messages
+
+
+def _message(size: QueueSize) -> queue_pb2.QueueSize:
+    return queue_pb2.QueueSize(
+        app=size.app,
+        held=size.held,
+        in_flight=size.in_flight,
+        connections=size.connections,
+        requests_total=size.requests_total,
+        concurrency_seconds_total=size.concurrency_seconds_total,
+        generation=size.generation,
+    )
+
+
+class RoutingServicer(routing_pb2_grpc.RoutingServiceServicer):
+    """weir.interceptor.v1.RoutingService over a route source."""
+
+    def __init__(self, routes: RouteSource, member: str) -> None:
+        self._routes = routes
+        self._member = member
+        self._encoded: tuple[str, str] = ("", "")
+
+    async def GetRoutingTable(  # noqa: N802
+        self, request: routing_pb2.GetRoutingTableRequest, context: object
+    ) -> routing_pb2.GetRoutingTableResponse:
+        table = self._routes.current
+        if table is None:
+            return routing_pb2.GetRoutingTableResponse(member=self._member)
+        return routing_pb2.GetRoutingTableResponse(
+            member=self._member,
+            version=table.version,
+            routes=len(table.routes),
+            table_json="" if request.version_only else self._json(table),
+        )
+
+    async def SyncRoutingTable(  # noqa: N802
+        self, request: routing_pb2.SyncRoutingTableRequest, context: object
+    ) -> routing_pb2.SyncRoutingTableResponse:
+        error = await self._refresh()
+        table = self._routes.current
+        return routing_pb2.SyncRoutingTableResponse(
+            sync_id=request.sync_id, member=self._member, version=table.version if table else "", error=error
+        )
+
+    async def _refresh(self) -> str:
+        try:
+            async with asyncio.timeout(SYNC_TIMEOUT_SECONDS):
+                await self._routes.refresh()
+        except SourceError as error:
+            return str(error)
+        except TimeoutError:
+            return f"the store did not answer in {SYNC_TIMEOUT_SECONDS:g} s"
+        return ""
+
+    def _json(self, table: RoutingTable) -> str:
+        # Encoded once a version: ten thousand routes are megabytes.
+        if self._encoded[0] != table.version:
+            self._encoded = (table.version, encode_json(table).decode())
+        return self._encoded[1]
