@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from fleet.discovery.documents import check_address
 from fleet.discovery.sources import Member, SourceError, Unsubscribe
 from fleet.discovery.subscribers import Subscribers
-from fleet.runtime.rpc import join_address
+from fleet.runtime.listen import join_address
 from fleet.runtime.tasks import cancel_and_wait
 
 __all__ = ["INTERVAL_SECONDS", "DnsMembers", "Resolver"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
@@ -21,8 +20,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from fleet.runtime.process import StartError
-from fleet.runtime.rpc import join_address
+from fleet.runtime.listen import bound
 
 __all__ = ["Diagnostics"]
 
@@ -60,7 +58,8 @@ class Diagnostics:
 
     async def start(self) -> int:
         """Listen, and give the port. Raises StartError."""
-        listener = _listen(self._host, self._port)
+        listener = bound(self._host, self._port, "diagnostics")
+        listener.listen(BACKLOG)
         self._port = listener.getsockname()[1]
         self._server = _Server(_configuration(self._app))
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]), name=f"diagnostics:{self._port}")
@@ -81,25 +80,6 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICHOST
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise StartError(f"cannot listen for diagnostics on {host!r}: {error.strerror}") from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setblocking(False)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise StartError(f"cannot listen for diagnostics on {join_address(host, port)}: {error.strerror}") from error
-    return listener
 
 
 def _configuration(app: Starlette) -> uvicorn.Config:

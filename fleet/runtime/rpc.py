@@ -14,10 +14,11 @@ from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
 
+from fleet.runtime.listen import bound, join_address
 from fleet.runtime.process import StartError
 from fleet.runtime.tls import TlsFiles, server_credentials
 
-__all__ = ["CHANNEL_OPTIONS", "RpcServer", "join_address"]
+__all__ = ["CHANNEL_OPTIONS", "RpcServer"]
 
 MAX_RECEIVED_BYTES = 4 << 20
 """Requests are small; the peers of both our servers keep to gRPC's own default."""
@@ -112,14 +113,11 @@ class RpcServer:
 
     def _bind(self, server: grpc.aio.Server) -> int:
         address = join_address(self._host, self._port)
+        # gRPC tells only its own log why it could not bind.
+        bound(self._host, self._port, "RPCs").close()
         try:
             if self._tls is None:
                 return server.add_insecure_port(address)
             return server.add_secure_port(address, server_credentials(self._tls))
         except RuntimeError as error:
             raise StartError(f"cannot listen for RPCs on {address}") from error
-
-
-def join_address(host: str, port: int) -> str:
-    """ "host:port", with an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,4 +1,4 @@
-"""Certificates of the RPC servers and channels, read again when their files change.
+"""Certificates of the RPC servers, read again when their files change; channels.py does the same for clients.
 
 May not serve half of a change: a certificate is used only together with the key that belongs to it.
 """
@@ -11,9 +11,11 @@ from pathlib import Path
 import grpc
 import msgspec
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from fleet.runtime.process import StartError
+from fleet.runtime.watch import Stamp, stamp
 
 __all__ = ["Material", "TlsError", "TlsFiles", "server_credentials"]
 
@@ -45,15 +47,19 @@ class TlsFiles(msgspec.Struct, frozen=True):
         self._check(material)
         return material
 
-    def signature(self) -> tuple[tuple[int, int, int], ...]:
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return tuple(path for path in (self.cert, self.key, self.ca) if path is not None)
+
+    def stamps(self) -> tuple[Stamp, ...]:
         """Differs after every change of the files; cheap enough for each handshake."""
-        return tuple(_stamp(path) for path in (self.cert, self.key, self.ca) if path is not None)
+        return tuple(stamp(path) for path in self.paths)
 
     def _check(self, material: Material) -> None:
         certificate = _parsed(self.cert, material.cert)[0]
         try:
             key = load_pem_private_key(material.key, password=None)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise TlsError(f"{self.key}: not a private key in PEM without a password") from error
         spki = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         if key.public_key().public_bytes(*spki) != certificate.public_key().public_bytes(*spki):
@@ -76,14 +82,6 @@ def _parsed(path: Path, pem: bytes) -> list[x509.Certificate]:
         raise TlsError(f"{path}: not a certificate in PEM") from error
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
-    try:
-        stat = path.stat()
-    except OSError:
-        return (0, 0, 0)
-    return (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-
-
 def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
     """Credentials that follow the files; client certificates are required when there is a `ca`. Raises TlsError."""
     reload = _ServerReload(files)
@@ -99,14 +97,14 @@ class _ServerReload:
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
-        self._seen = files.signature()
+        self._seen = files.stamps()
         self.configuration = _configuration(files.read())
 
     def __call__(self) -> grpc.ServerCertificateConfiguration | None:
-        signature = self._files.signature()
-        if signature == self._seen:
+        stamps = self._files.stamps()
+        if stamps == self._seen:
             return None
-        self._seen = signature
+        self._seen = stamps
         try:
             material = self._files.read()
         except TlsError as error:
