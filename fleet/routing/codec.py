@@ -7,6 +7,7 @@ skipped. YAML is for people.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -38,7 +39,14 @@ class _Document(msgspec.Struct, frozen=True):
     routes: tuple[Route, ...]
 
 
-_decoder = msgspec.json.Decoder(_Document)
+class _Split(msgspec.Struct, frozen=True):
+    """A document whose routes are not decoded yet: all in one call would keep other threads waiting for milliseconds."""
+
+    routes: tuple[msgspec.Raw, ...]
+
+
+_split_decoder = msgspec.json.Decoder(_Split)
+_route_decoder = msgspec.json.Decoder(Route)
 
 
 def encode_json(table: RoutingTable) -> bytes:
@@ -55,10 +63,17 @@ def encode_yaml(table: RoutingTable) -> bytes:
 def decode_json(data: bytes) -> RoutingTable:
     """The table that `encode_json` wrote. Raises CodecError, or RouteError for a route that is not valid."""
     try:
-        document = _decoder.decode(data)
+        split = _split_decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _codec_error(error) from error
-    return _table(document)
+    return _table([_route(raw, position) for position, raw in enumerate(split.routes)])
+
+
+def _route(raw: msgspec.Raw, position: int) -> Route:
+    try:
+        return _route_decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _codec_error(error, within=f"routes[{position}]") from error
 
 
 def decode_yaml(data: bytes) -> RoutingTable:
@@ -70,16 +85,18 @@ def decode_yaml(data: bytes) -> RoutingTable:
         raise CodecError("", f"not YAML: {' '.join(str(error).split())}") from error
     except (msgspec.ValidationError, ValueError, RecursionError) as error:
         raise _codec_error(error) from error
-    return _table(document)
+    return _table(document.routes)
 
 
-def _table(document: _Document) -> RoutingTable:
-    if len(document.routes) > MAX_ROUTES:
-        raise CodecError("routes", f"{len(document.routes)} routes, at most {MAX_ROUTES} are possible")
-    return RoutingTable(document.routes)
+def _table(routes: Sequence[Route]) -> RoutingTable:
+    if len(routes) > MAX_ROUTES:
+        raise CodecError("routes", f"{len(routes)} routes, at most {MAX_ROUTES} are possible")
+    return RoutingTable(routes)
 
 
-def _codec_error(error: Exception) -> CodecError:
+def _codec_error(error: Exception, *, within: str = "") -> CodecError:
     text = str(error)
     at = _AT.search(text)
-    return CodecError("", text) if at is None else CodecError(at[1], text[: at.start()])
+    if at is None:
+        return CodecError(within, text)
+    return CodecError(".".join(part for part in (within, at[1]) if part), text[: at.start()])

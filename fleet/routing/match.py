@@ -30,20 +30,21 @@ Headers = Sequence[tuple[bytes, bytes]]
 class _Candidate:
     """A claim and its route, with headers in the form in which requests have them."""
 
-    __slots__ = ("claim", "rank", "route", "wanted")
+    __slots__ = ("claim", "others", "rank", "route", "wanted")
 
     def __init__(self, claim: Claim, route: Route) -> None:
         self.claim = claim
         self.route = route
         self.rank = 0
         self.wanted = tuple((h.name.encode(), None if h.value is None else h.value.encode()) for h in claim.headers)
-
-    def takes(self, headers: Headers) -> bool:
-        return all(_carries(headers, name, value) for name, value in self.wanted)
+        self.others = self.wanted
+        """Wanted besides the header under which the candidate is filed."""
 
 
 def _carries(headers: Headers, name: bytes, value: bytes | None) -> bool:
-    return any(has == name and (value is None or is_ == value) for has, is_ in headers)
+    if value is not None:
+        return (name, value) in headers
+    return any(pair[0] == name for pair in headers)
 
 
 def _preference(candidate: _Candidate) -> tuple[int, int, float, str]:
@@ -65,6 +66,9 @@ class _Node:
 
     def seal(self) -> None:
         """Sort the candidates, and file each that wants headers under the one of them that fewest others want."""
+        if len(self.candidates) == 1 and not self.candidates[0].wanted:
+            self.plain = self.candidates[0].route  # nearly every node of nearly every table
+            return
         self.candidates.sort(key=_preference)
         shared = Counter(want for candidate in self.candidates for want in candidate.wanted)
         for rank, candidate in enumerate(self.candidates):
@@ -72,7 +76,9 @@ class _Node:
             if not candidate.wanted:
                 self.plain = candidate.route
                 continue
-            name, value = min(candidate.wanted, key=lambda want: (shared[want], want[1] is None))
+            filed = min(candidate.wanted, key=lambda want: (shared[want], want[1] is None))
+            candidate.others = tuple(want for want in candidate.wanted if want != filed)
+            name, value = filed
             self.by_header.setdefault(name, {}).setdefault(value, []).append(candidate)
 
     def pick(self, headers: Headers) -> Route | None:
@@ -89,7 +95,7 @@ def _better(best: _Candidate | None, filed: Iterable[_Candidate], headers: Heade
     for candidate in filed:
         if best is not None and candidate.rank >= best.rank:
             break
-        if candidate.takes(headers):
+        if all(_carries(headers, name, value) for name, value in candidate.others):
             return candidate
     return best
 

@@ -15,7 +15,8 @@ from fleet.routing.route import Route
 
 __all__ = ["Conflict", "RouteError", "RoutingTable"]
 
-_routes_decoder = msgspec.json.Decoder(tuple[Route, ...])
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Route)
 
 
 class Conflict(msgspec.Struct, frozen=True):
@@ -32,19 +33,21 @@ class RoutingTable:
     Raises RouteError for a route that is not valid, and for an application that has two.
     """
 
-    __slots__ = ("_whole", "apps", "conflicts", "index", "routes", "version")
+    __slots__ = ("_whole", "apps", "conflicts", "index", "reads_headers", "routes", "version")
 
     def __init__(self, routes: Iterable[Route] = ()) -> None:
         ordered = sorted(_checked(routes), key=lambda route: (route.created, route.app))
-        encoded = msgspec.json.encode(ordered)
-        # Decoded once, so that numbers and sequences have the types that every reader of the encoded table gets.
-        self.routes: tuple[Route, ...] = _routes_decoder.decode(encoded)
+        # Through bytes once, so that numbers and sequences have the types that every reader of the encoded table gets.
+        # One route at a time: one call for all of them would keep every other thread waiting for milliseconds.
+        self.routes: tuple[Route, ...] = tuple(_decoder.decode(_encoder.encode(route)) for route in ordered)
         """Oldest first, then by name."""
         self.version: str = _version(self.routes)
         self.apps: Mapping[str, Route] = MappingProxyType({route.app: route for route in self.routes})
         owners: dict[Claim, Route] = {}
         self.conflicts: tuple[Conflict, ...] = tuple(_settle(self.routes, owners))
         """What younger routes do not get; oldest route first."""
+        self.reads_headers: bool = any(rule.headers for route in self.routes for rule in route.rules)
+        """Whether any route asks for a header; without one, `match` may be given none."""
         self.index = Index(owners.items())
         self._whole = self.index.whole
 
@@ -72,7 +75,10 @@ def _checked(routes: Iterable[Route]) -> Iterator[Route]:
 
 
 def _version(routes: tuple[Route, ...]) -> str:
-    return hashlib.sha256(msgspec.json.encode(routes)).hexdigest()[:32]
+    content = hashlib.sha256()
+    for route in routes:
+        content.update(_encoder.encode(route))
+    return content.hexdigest()[:32]
 
 
 def _settle(routes: Iterable[Route], owners: dict[Claim, Route]) -> Iterator[Conflict]:

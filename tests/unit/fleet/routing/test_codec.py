@@ -99,6 +99,12 @@ def test_bad_json_is_refused(data: bytes) -> None:
         decode_json(data)
 
 
+def test_bad_bytes_inside_a_route_are_refused_with_its_place() -> None:
+    with pytest.raises(CodecError) as raised:
+        decode_json(b'{"routes": [{"app": "\xff", "target": {"service": "a/b"}}]}')
+    assert raised.value.field == "routes[0]"
+
+
 @pytest.mark.parametrize("decode", [decode_json, decode_yaml])
 def test_routes_that_are_not_valid_are_refused_by_name(decode: object) -> None:
     assert callable(decode)
