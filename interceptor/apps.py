@@ -1,0 +1,82 @@
+"""An application as one interceptor serves it: its route, its counters, its backends, its waiting room."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+from fleet.demand.ledger import Entry
+from fleet.routing.route import Route, Timeouts
+from interceptor.deadlines import HORIZON
+from interceptor.endpoints import MAX_DIALS, Endpoint, EndpointSet
+from interceptor.errors import Unavailable
+from interceptor.settings import InterceptorSettings
+from interceptor.stats import AppStats
+from interceptor.waiting import WaitingRoom
+
+__all__ = ["App", "Guest", "Limits"]
+
+
+class Guest(Protocol):
+    """An exchange that waits."""
+
+    def admit(self, endpoint: Endpoint, now: float) -> None:
+        """A backend can take it."""
+
+    def turn_away(self, error: Unavailable) -> None:
+        """It has waited in vain."""
+
+
+class Limits:
+    """The time limits of a route, in seconds; infinite where there is none."""
+
+    __slots__ = ("idle", "late", "readiness", "request", "response_header")
+
+    def __init__(self, timeouts: Timeouts, settings: InterceptorSettings) -> None:
+        self.readiness = _seconds(timeouts.readiness, settings.readiness_timeout)
+        self.response_header = _seconds(timeouts.response_header, settings.response_header_timeout)
+        self.request = _seconds(timeouts.request, settings.request_timeout)
+        self.idle = _seconds(timeouts.idle, settings.idle_timeout)
+        # Everything is looked at within the horizon anyway: a limit beyond it costs a request no call.
+        self.late = self.request == math.inf and self.response_header >= HORIZON
+
+
+def _seconds(route: float | None, setting: float) -> float:
+    return (setting if route is None else route) or math.inf
+
+
+class App:
+    """Lives as long as some version of its route is in the table; exchanges may outlive it."""
+
+    __slots__ = ("endpoints", "entry", "limits", "name", "room", "route", "stats")
+
+    def __init__(self, route: Route, entry: Entry, endpoints: EndpointSet, settings: InterceptorSettings) -> None:
+        self.name = route.app
+        self.entry = entry
+        self.room: WaitingRoom[Guest] = WaitingRoom(settings.max_held)
+        self.stats = AppStats()
+        self.update(route, endpoints, settings)
+
+    def update(self, route: Route, endpoints: EndpointSet, settings: InterceptorSettings) -> None:
+        """Take over a new version of the route."""
+        self.route = route
+        self.endpoints = endpoints
+        self.limits = Limits(route.timeouts, settings)
+
+    def pump(self, now: float) -> None:
+        """Let in who has waited longest, for as long as a backend can take one more."""
+        room = self.room
+        while room:
+            endpoint = self.endpoints.choose()
+            if endpoint is None or not (endpoint.idle or endpoint.dialing < MAX_DIALS):
+                return
+            guest = room.first()
+            assert guest is not None  # noqa: S101
+            room.leave(guest)
+            guest.admit(endpoint, now)
+
+    def close(self) -> None:
+        """The route is gone, and nobody will make a backend for it."""
+        while (guest := self.room.first()) is not None:
+            self.room.leave(guest)
+            guest.turn_away(Unavailable(f"application {self.name} was removed", reason="removed"))

@@ -1,0 +1,203 @@
+"""The backends of a target as one interceptor sees them: idle connections, load, failures. Chooses; dials; keeps no request.
+
+Only connections that nobody uses are kept here; a connection in use belongs to its exchange.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from time import monotonic
+from typing import Protocol
+
+from fleet.discovery.sources import Backend
+from interceptor.deadlines import NEVER, Deadlines
+from interceptor.http1.backend import BackendConnection
+
+__all__ = ["DialRequest", "Endpoint", "EndpointSet", "PoolLimits"]
+
+logger = logging.getLogger(__name__)
+
+MAX_DIALS = 32
+"""Connections being opened to one backend at once: small servers have short accept queues, and an overflow costs a second."""
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 3.0
+"""Seconds for which a backend that refused a connection is set aside, doubling from the first to the longest."""
+
+_random = random.random
+
+
+class DialRequest(Protocol):
+    """Who waits for a connection that is being opened."""
+
+    def connected(self, endpoint: Endpoint, connection: BackendConnection) -> bool:
+        """Take the connection; False when it is no longer wanted."""
+
+    def dial_failed(self, endpoint: Endpoint, error: Exception) -> None: ...
+
+
+class PoolLimits:
+    """Bounds that every endpoint of an interceptor shares."""
+
+    __slots__ = ("connect_timeout", "idle_timeout", "max_idle")
+
+    def __init__(self, *, connect_timeout: float, idle_timeout: float, max_idle: int) -> None:
+        self.connect_timeout = connect_timeout
+        self.idle_timeout = idle_timeout
+        self.max_idle = max_idle
+
+
+class Endpoint:
+    """One backend address of one target."""
+
+    __slots__ = ("backend", "bucket", "deadline", "dialing", "failures", "gone", "idle", "load", "owner")
+
+    def __init__(self, backend: Backend, owner: EndpointSet) -> None:
+        self.backend = backend
+        self.owner = owner
+        self.idle: list[BackendConnection] = []
+        self.load = 0
+        """Exchanges that this interceptor has given it and that are not over."""
+        self.dialing = 0
+        self.failures = 0
+        self.gone = False
+        self.deadline = NEVER
+        """End of the pause after a failed dial."""
+        self.bucket = 0
+
+    def give_back(self, connection: BackendConnection, now: float) -> None:
+        """Keep a connection whose exchange is over, for the next one."""
+        if self.gone or len(self.idle) >= self.owner.limits.max_idle:
+            connection.close()
+            return
+        connection.deadline = now + self.owner.limits.idle_timeout
+        self.idle.append(connection)
+        if not connection.bucket:
+            self.owner.deadlines.watch(connection)
+
+    def drop_idle(self, connection: BackendConnection) -> None:
+        """A kept connection ended."""
+        if connection in self.idle:
+            self.idle.remove(connection)
+
+    def retire(self) -> None:
+        """Discovery no longer lists it: exchanges on it go on, kept connections do not."""
+        self.gone = True
+        self.owner.deadlines.forget(self)
+        idle, self.idle = self.idle, []
+        for connection in idle:
+            connection.close()
+
+    def set_aside(self, now: float) -> None:
+        """It refused a connection: choose others for a while."""
+        self.failures += 1
+        self.deadline = now + min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.failures - 1, 10))
+        self.owner.set_aside(self)
+
+    def on_deadline(self, now: float) -> None:
+        self.deadline = NEVER
+        self.owner.bring_back(self)
+
+
+class EndpointSet:
+    """The backends of one target. `on_ready` is told when one may be chosen that could not be before."""
+
+    __slots__ = ("_all", "_dials", "_on_ready", "deadlines", "key", "last_error", "limits", "ready")
+
+    def __init__(self, key: str, *, limits: PoolLimits, deadlines: Deadlines, on_ready: Callable[[str], None]) -> None:
+        self.key = key
+        self.limits = limits
+        self.deadlines = deadlines
+        self.ready: list[Endpoint] = []
+        """Those that may be chosen now."""
+        self.last_error = ""
+        """Why the last connection could not be opened; empty when the last one could."""
+        self._on_ready = on_ready
+        self._all: dict[Backend, Endpoint] = {}
+        self._dials: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        return list(self._all.values())
+
+    def update(self, backends: tuple[Backend, ...]) -> None:
+        """Take over what discovery lists now."""
+        wanted = set(backends)
+        for backend in [backend for backend in self._all if backend not in wanted]:
+            self._all.pop(backend).retire()
+        for backend in backends:
+            if backend not in self._all:
+                self._all[backend] = Endpoint(backend, self)
+        self._choose_from()
+
+    def choose(self) -> Endpoint | None:
+        """The less loaded of two taken at random; None when no backend can be chosen."""
+        ready = self.ready
+        count = len(ready)
+        if count <= 1:
+            return ready[0] if ready else None
+        first = int(_random() * count)
+        second = int(_random() * (count - 1))
+        one, other = ready[first], ready[second + (second >= first)]
+        return one if one.load <= other.load else other
+
+    def set_aside(self, endpoint: Endpoint) -> None:
+        self.ready = [other for other in self.ready if other is not endpoint]
+        if not endpoint.gone:
+            self.deadlines.watch(endpoint)
+
+    def bring_back(self, endpoint: Endpoint) -> None:
+        if not endpoint.gone and endpoint not in self.ready:
+            self._choose_from()
+
+    def dial(self, endpoint: Endpoint, request: DialRequest) -> None:
+        """Open a connection in a task of its own and tell the request how it went."""
+        endpoint.dialing += 1
+        task = asyncio.get_running_loop().create_task(self._dial(endpoint, request), name=f"dial {self.key}")
+        self._dials.add(task)
+        task.add_done_callback(self._dials.discard)
+
+    async def close(self) -> None:
+        """End every dial and every kept connection."""
+        dials = list(self._dials)
+        for task in dials:
+            task.cancel()
+        await asyncio.gather(*dials, return_exceptions=True)
+        self.update(())
+
+    def _choose_from(self) -> None:
+        self.ready = [endpoint for endpoint in self._all.values() if endpoint.deadline == NEVER]
+        if self.ready:
+            self._on_ready(self.key)
+
+    async def _dial(self, endpoint: Endpoint, request: DialRequest) -> None:
+        backend = endpoint.backend
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self.limits.connect_timeout):
+                _, connection = await loop.create_connection(lambda: BackendConnection(endpoint), backend.host, backend.port)
+        except (OSError, TimeoutError) as error:
+            endpoint.dialing -= 1
+            self._failed(endpoint, error)
+            request.dial_failed(endpoint, error)
+            return
+        except BaseException:
+            endpoint.dialing -= 1
+            raise
+        endpoint.dialing -= 1
+        endpoint.failures = 0
+        self.last_error = ""
+        if not request.connected(endpoint, connection):
+            endpoint.give_back(connection, monotonic())
+        self._on_ready(self.key)
+
+    def _failed(self, endpoint: Endpoint, error: Exception) -> None:
+        self.last_error = f"{endpoint.backend.host}:{endpoint.backend.port}: {str(error) or 'connect timed out'}"
+        if not endpoint.failures:
+            logger.warning("backend of %s set aside: %s", self.key, self.last_error)
+        endpoint.set_aside(monotonic())

@@ -1,0 +1,304 @@
+"""A connection to a backend: sends one request at a time, reads its response, and hands both ends to the exchange.
+
+Between exchanges it rests in its endpoint's pool, where anything but silence ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol, cast
+
+from interceptor.deadlines import NEVER
+from interceptor.errors import BackendError, BadResponse
+from interceptor.http1.buffers import BODY_VIEW, WRITE_HIGH, WRITE_LOW, has_news
+from interceptor.http1.chunked import ChunkedReader, ChunkError
+from interceptor.http1.fields import CHUNKED, HEAD_END
+from interceptor.http1.response import MAX_HEAD_BYTES, UNTIL_CLOSE, ResponseHead, parse_response
+
+if TYPE_CHECKING:
+    from interceptor.endpoints import Endpoint
+
+__all__ = ["BackendConnection", "ResponseSink"]
+
+MAX_INTERIM = 32
+"""1xx responses before a final one. Early hints come once or twice; more is a broken backend."""
+
+_REST, _HEAD, _LENGTH, _CHUNKS, _UNTIL_CLOSE, _TUNNEL, _CLOSED = range(7)
+
+
+class ResponseSink(Protocol):
+    """What a backend connection tells, in this order: interim heads, one head, its body, its end. Or that it was lost."""
+
+    method: bytes
+    plain: bool
+    """Whether chunks must be taken off the body: the client does not know them."""
+
+    def on_interim(self, head: ResponseHead) -> None: ...
+    def on_answer(self, head: ResponseHead, body: bytes, *, complete: bool, reusable: bool) -> None:
+        """The final head and what came of the body with it. `complete` when that was all."""
+
+    def on_answer_data(self, data: bytes) -> None: ...
+    def on_answer_end(self, *, reusable: bool) -> None: ...
+    def on_switched(self, head: ResponseHead, data: bytes) -> None:
+        """The backend agreed to speak another protocol; data came with its answer."""
+
+    def on_tunnel_data(self, data: bytes) -> None: ...
+    def on_tunnel_end(self) -> None:
+        """The backend will send no more."""
+
+    def on_lost(self, error: Exception) -> None:
+        """The connection failed before the response was complete."""
+
+    def pause_body(self) -> None: ...
+    def resume_body(self) -> None: ...
+
+
+class BackendConnection(asyncio.BufferedProtocol):
+    """Speaks HTTP/1.1 to one backend."""
+
+    __slots__ = (
+        "_chunks", "_interim", "_left", "_partial", "_reusable", "_sink", "_state", "_transport",
+        "bucket", "deadline", "endpoint",
+    )  # fmt: skip
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.deadline = NEVER
+        """End of its rest in the pool."""
+        self.bucket = 0
+        self._state = _REST
+        self._sink: ResponseSink | None = None
+        self._partial = b""
+        self._left = 0
+        self._chunks: ChunkedReader | None = None
+        self._reusable = True
+        self._interim = 0
+
+    # -- what an exchange does with it ----------------------------------------------------------------------------
+
+    def begin(self, sink: ResponseSink, head: bytes) -> None:
+        """Send a request's head; its body goes through `write`."""
+        self._sink = sink
+        self._state = _HEAD
+        self.deadline = NEVER
+        self._interim = 0
+        self.write(head)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the request. What comes after the connection began to close is dropped: its loss is told soon."""
+        transport = self._transport
+        if not transport.is_closing():
+            transport.write(data)
+
+    def is_stale(self) -> bool:
+        """Whether a connection at rest has ended, or is about to, without the event loop having heard."""
+        return (
+            self._state == _CLOSED or self._transport.is_closing() or has_news(self._transport.get_extra_info("socket").fileno())
+        )
+
+    def rest(self) -> None:
+        """Be ready for the next exchange."""
+        self._sink = None
+        self._state = _REST
+
+    def close(self) -> None:
+        self._sink = None
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once, without what is still unsent."""
+        self._sink = None
+        self._transport.abort()
+
+    def write_eof(self) -> None:
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def pause_reading(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def on_deadline(self, now: float) -> None:
+        """Rested too long."""
+        self.deadline = NEVER
+        if self._state == _REST:
+            self.endpoint.drop_idle(self)
+            self.close()
+
+    # -- asyncio.BufferedProtocol ---------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its base class
+        self._transport.set_write_buffer_limits(WRITE_HIGH, WRITE_LOW)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return BODY_VIEW
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = bytes(BODY_VIEW[:nbytes])
+        sink = self._sink
+        if sink is None:
+            self._unasked()
+        elif self._state == _HEAD:
+            self._on_head(sink, data)
+        elif self._state == _TUNNEL:
+            sink.on_tunnel_data(data)
+        else:
+            self._on_body(sink, data)
+
+    def eof_received(self) -> bool:
+        sink, state = self._sink, self._state
+        if sink is None:
+            return False
+        if state == _TUNNEL:
+            sink.on_tunnel_end()
+            return True
+        if state == _UNTIL_CLOSE:
+            self._finish(sink, b"")
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        state, self._state = self._state, _CLOSED
+        self.endpoint.owner.deadlines.forget(self)
+        sink, self._sink = self._sink, None
+        if state == _REST:
+            self.endpoint.drop_idle(self)
+        if sink is not None:
+            sink.on_lost(exc or BackendError("the backend closed the connection before its response was complete"))
+
+    def pause_writing(self) -> None:
+        if self._sink is not None:
+            self._sink.pause_body()
+
+    def resume_writing(self) -> None:
+        if self._sink is not None:
+            self._sink.resume_body()
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def _unasked(self) -> None:
+        """Bytes that answer nothing, such as a 408 for an idle connection: it cannot be used again."""
+        if self._state == _REST:
+            self.endpoint.drop_idle(self)
+        self.close()
+
+    def _on_head(self, sink: ResponseSink, data: bytes) -> None:
+        if self._partial:
+            data = self._partial + data
+            self._partial = b""
+        end = data.find(HEAD_END) + 4
+        if end < 4:
+            if len(data) > MAX_HEAD_BYTES:
+                self._fail(sink, BadResponse("the head of the response is too large"))
+            self._partial = data
+            return
+        try:
+            head = parse_response(data if end == len(data) else data[:end], sink.method)
+        except BadResponse as error:
+            self._fail(sink, error)
+            return
+        if head.status < 200:
+            self._on_informational(sink, head, data[end:])
+            return
+        body = data[end:]
+        self._reusable = head.keep_alive
+        if head.length == len(body):
+            self._state = _REST
+            sink.on_answer(head, body, complete=True, reusable=head.keep_alive)
+        else:
+            self._start_body(sink, head, body)
+
+    def _on_informational(self, sink: ResponseSink, head: ResponseHead, rest: bytes) -> None:
+        self._interim += 1
+        if head.status == 101:
+            self._state = _TUNNEL
+            sink.on_switched(head, rest)
+        elif self._interim > MAX_INTERIM:
+            self._fail(sink, BadResponse("too many interim responses"))
+        else:
+            sink.on_interim(head)
+            if rest and self._sink is sink:
+                self._on_head(sink, rest)
+
+    def _start_body(self, sink: ResponseSink, head: ResponseHead, body: bytes) -> None:
+        if head.length == CHUNKED:
+            self._state = _CHUNKS
+            self._chunks = ChunkedReader(plain=sink.plain)
+        elif head.length == UNTIL_CLOSE:
+            self._state = _UNTIL_CLOSE
+            self._reusable = False
+        else:
+            self._state = _LENGTH
+            self._left = head.length
+        if not body:
+            sink.on_answer(head, b"", complete=False, reusable=False)
+        elif self._state == _CHUNKS:
+            self._start_chunks(sink, head, body)
+        else:
+            first, extra = (body, b"") if self._state == _UNTIL_CLOSE else (body[: self._left], body[self._left :])
+            self._left -= len(first)
+            complete = self._state == _LENGTH and not self._left
+            if complete:
+                self._state = _REST
+            sink.on_answer(head, first, complete=complete, reusable=not extra and self._reusable)
+
+    def _start_chunks(self, sink: ResponseSink, head: ResponseHead, body: bytes) -> None:
+        chunks = self._chunks
+        assert chunks is not None  # noqa: S101
+        try:
+            data = chunks.feed(body)
+        except ChunkError as error:
+            self._fail(sink, BadResponse(str(error)))
+            return
+        if chunks.done:
+            self._state, self._chunks = _REST, None
+        sink.on_answer(head, data, complete=chunks.done, reusable=self._reusable and not chunks.rest)
+
+    def _on_body(self, sink: ResponseSink, data: bytes) -> None:
+        if self._state == _LENGTH:
+            self._left -= len(data)
+            if self._left > 0:
+                sink.on_answer_data(data)
+            else:
+                if self._left < 0:
+                    self._reusable = False
+                    data = data[: self._left]
+                self._finish(sink, data)
+        elif self._state == _CHUNKS:
+            self._on_chunks(sink, data)
+        elif self._state == _UNTIL_CLOSE:
+            sink.on_answer_data(data)
+        else:
+            self._unasked()
+
+    def _on_chunks(self, sink: ResponseSink, data: bytes) -> None:
+        chunks = self._chunks
+        assert chunks is not None  # noqa: S101
+        try:
+            data = chunks.feed(data)
+        except ChunkError as error:
+            self._fail(sink, BadResponse(str(error)))
+            return
+        if not chunks.done:
+            if data:
+                sink.on_answer_data(data)
+            return
+        self._chunks = None
+        self._reusable = self._reusable and not chunks.rest
+        self._finish(sink, data)
+
+    def _finish(self, sink: ResponseSink, data: bytes) -> None:
+        self._state = _REST
+        if data:
+            sink.on_answer_data(data)
+        if self._sink is sink:  # the client may have left while the last bytes were written
+            sink.on_answer_end(reusable=self._reusable)
+
+    def _fail(self, sink: ResponseSink, error: Exception) -> None:
+        self._sink = None
+        self._transport.abort()
+        sink.on_lost(error)

@@ -1,0 +1,347 @@
+"""A connection from a client: finds requests in its bytes, one exchange at a time, and writes what exchanges answer.
+
+Knows framing and time limits; what becomes of a request is its exchange's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import Protocol, cast
+
+from interceptor.deadlines import HORIZON, Deadlines
+from interceptor.errors import BadRequest, ExchangeError
+from interceptor.http1.buffers import BODY_VIEW, HEAD_VIEW, WRITE_HIGH, WRITE_LOW, peer_closed
+from interceptor.http1.chunked import ChunkedReader, ChunkError
+from interceptor.http1.fields import CHUNKED, CRLF, HEAD_END
+from interceptor.http1.request import MAX_HEAD_BYTES, RequestHead, parse_request
+from interceptor.replies import encode_reply
+
+__all__ = ["ClientConnection", "ClientHost", "RequestSink"]
+
+MAX_PIPELINED_BYTES = 32 * 1024
+"""Bytes of later requests kept while one is answered; then the client is not read from."""
+LINGER_SECONDS = 2.0
+"""How long the rest of a refused request is read and dropped: closing at once could destroy the answer on its way."""
+
+_HEAD, _BODY, _COMPLETE, _TUNNEL, _DISCARD, _CLOSED = range(6)
+
+
+class RequestSink(Protocol):
+    """One exchange as its client connection sees it."""
+
+    def on_body(self, data: bytes, *, complete: bool) -> None:
+        """Bytes of the request's body, framed as they go on; also called once, before `begin`, when some came with the head."""
+
+    def begin(self) -> None: ...
+    def on_client_data(self, data: bytes) -> None:
+        """Bytes inside a tunnel."""
+
+    def on_client_end(self) -> None:
+        """The client will send no more inside a tunnel."""
+
+    def on_client_lost(self) -> None:
+        """The client left. The exchange ends now."""
+
+    def on_deadline(self, now: float) -> None: ...
+    def pause_answer(self) -> None: ...
+    def resume_answer(self) -> None: ...
+
+
+class ClientHost(Protocol):
+    """What a client connection needs of the proxy."""
+
+    deadlines: Deadlines
+    head_timeout: float
+    keep_alive_timeout: float
+    draining: bool
+
+    def open_exchange(self, client: ClientConnection, head: RequestHead) -> RequestSink: ...
+    def client_opened(self, client: ClientConnection) -> bool:
+        """False when there is no room for one more."""
+
+    def client_closed(self, client: ClientConnection) -> None: ...
+    def refused(self, error: ExchangeError) -> None:
+        """A request was refused before it became an exchange."""
+
+
+class ClientConnection(asyncio.BufferedProtocol):
+    """Speaks HTTP/1.0 and HTTP/1.1 with one client."""
+
+    __slots__ = (
+        "_chunks", "_exchange", "_host", "_left", "_paused", "_stash", "_state", "_transport",
+        "bucket", "deadline", "peer",
+    )  # fmt: skip
+
+    def __init__(self, host: ClientHost) -> None:
+        self._host = host
+        self._state = _HEAD
+        self._exchange: RequestSink | None = None
+        self._stash = b""
+        """Bytes read and not used yet: part of a head, or requests sent ahead of their turn."""
+        self._left = 0
+        self._chunks: ChunkedReader | None = None
+        self._paused = False
+        self.deadline = 0.0
+        self.bucket = 0
+
+    # -- what an exchange does with it ----------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Between requests, with nothing of the next one."""
+        return self._state == _HEAD and not self._stash
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the answer. What comes after the connection began to close is dropped: its loss is told soon."""
+        transport = self._transport
+        if not transport.is_closing():
+            transport.write(data)
+
+    def exchange_done(self, now: float, *, keep: bool) -> None:
+        """The answer is written. The next request, or the end."""
+        self._exchange = None
+        if not keep or self._state != _COMPLETE:
+            self._end(now)
+            return
+        self._state = _HEAD
+        host = self._host
+        self.deadline = now + host.keep_alive_timeout
+        if not self.bucket or host.keep_alive_timeout < HORIZON:
+            host.deadlines.watch(self)
+        if self._stash:
+            asyncio.get_running_loop().call_soon(self._go_on)
+        if self._paused:
+            self.resume_reading()
+
+    def reply(self, error: ExchangeError, *, method: bytes, keep: bool, now: float) -> None:
+        """Answer in the backend's place."""
+        keep = keep and self._state == _COMPLETE and not self._host.draining
+        self.write(encode_reply(error, method=method, close=not keep))
+        self.exchange_done(now, keep=keep)
+
+    def enter_tunnel(self) -> bytes:
+        """From now on bytes pass as they are. Returns those that came early."""
+        self._state = _TUNNEL
+        early, self._stash = self._stash, b""
+        self.resume_reading()
+        return early
+
+    def leave_tunnel(self) -> None:
+        """Both sides are through: flush and close."""
+        self._exchange = None
+        self._state = _DISCARD
+        self._transport.close()
+
+    def write_eof(self) -> None:
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def pause_reading(self) -> None:
+        if not self._paused and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._paused and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+
+    def has_left(self) -> bool:
+        """Whether the client has closed its side. To be asked when it is not read from."""
+        return self._transport.is_closing() or peer_closed(self._transport.get_extra_info("socket").fileno())
+
+    @property
+    def paused(self) -> bool:
+        return self._paused
+
+    def close(self) -> None:
+        """Close after what is written has gone out."""
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once: an answer that was cut short must not look complete."""
+        self._exchange = None
+        self._transport.abort()
+
+    # -- asyncio.BufferedProtocol ---------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its base class
+        peer = transport.get_extra_info("peername")
+        self.peer: bytes = peer[0].encode() if peer else b"unknown"
+        if not self._host.client_opened(self):
+            self._refuse(BadRequest("too many connections", status=503, reason="connections"))
+            return
+        self._transport.set_write_buffer_limits(WRITE_HIGH, WRITE_LOW)
+        self.deadline = monotonic() + self._host.head_timeout
+        self._host.deadlines.watch(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return HEAD_VIEW if self._state == _HEAD else BODY_VIEW
+
+    def buffer_updated(self, nbytes: int) -> None:
+        state = self._state
+        if state == _HEAD:
+            self._on_head(bytes(HEAD_VIEW[:nbytes]))
+        elif state == _BODY:
+            self._on_body(bytes(BODY_VIEW[:nbytes]))
+        elif state == _COMPLETE:
+            self._on_early(bytes(BODY_VIEW[:nbytes]))
+        elif state == _TUNNEL and self._exchange is not None:
+            self._exchange.on_client_data(bytes(BODY_VIEW[:nbytes]))
+
+    def eof_received(self) -> bool:
+        """A client that closes its side has left, unless it is inside a tunnel: nothing else tells one that gave up."""
+        if self._state == _TUNNEL and self._exchange is not None:
+            self._exchange.on_client_end()
+            return True
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._state = _CLOSED
+        self._stash = b""
+        self._host.deadlines.forget(self)
+        self._host.client_closed(self)
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.on_client_lost()
+
+    def pause_writing(self) -> None:
+        if self._exchange is not None:
+            self._exchange.pause_answer()
+
+    def resume_writing(self) -> None:
+        if self._exchange is not None:
+            self._exchange.resume_answer()
+
+    def on_deadline(self, now: float) -> None:
+        if self._exchange is not None:
+            self._exchange.on_deadline(now)
+        elif self._state == _HEAD and self._stash:
+            self._refuse(BadRequest("the head of the request did not arrive in time", status=408, reason="slow_head"))
+        elif self._state == _HEAD:
+            self._transport.close()
+        else:
+            self._transport.abort()
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        """Take up what was sent ahead."""
+        if self._state == _HEAD and self._stash:
+            data, self._stash = self._stash, b""
+            self._on_head(data)
+
+    def _on_head(self, data: bytes) -> None:
+        if self._stash:
+            data = self._stash + data
+            self._stash = b""
+        if data[:2] == CRLF:
+            data = _skip_empty_lines(data)
+        end = data.find(HEAD_END) + 4
+        if end < 4 or end > MAX_HEAD_BYTES:
+            self._on_part_of_head(data)
+            return
+        try:
+            head = parse_request(data if end == len(data) else data[:end])
+        except BadRequest as error:
+            self._refuse(error)
+            return
+        exchange = self._exchange = self._host.open_exchange(self, head)
+        if head.length == 0:
+            self._state = _COMPLETE
+            self._stash = data[end:]
+        elif not self._start_body(exchange, head, data[end:]):
+            return
+        exchange.begin()
+
+    def _on_part_of_head(self, data: bytes) -> None:
+        if len(data) > MAX_HEAD_BYTES:
+            status = 431 if CRLF in data else 414
+            self._refuse(BadRequest(f"a head of more than {MAX_HEAD_BYTES} bytes", status=status, reason="too_large"))
+        elif data.count(b"\n") != data.count(CRLF) or not (data[:1].isalpha() or data in (b"", b"\r")):
+            self._refuse(BadRequest("malformed request: this is not HTTP/1.1", reason="malformed"))
+        elif data:
+            if not self._stash and self.deadline > monotonic() + self._host.head_timeout:
+                self.deadline = monotonic() + self._host.head_timeout
+                self._host.deadlines.watch(self)
+            self._stash = data
+
+    def _start_body(self, exchange: RequestSink, head: RequestHead, data: bytes) -> bool:
+        """Take in what came of the body with the head. False when it was refused."""
+        self._state = _BODY
+        self._chunks = ChunkedReader() if head.length == CHUNKED else None
+        self._left = head.length
+        if data:
+            self._on_body(data)
+        return self._exchange is exchange
+
+    def _on_body(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            return
+        if self._chunks is not None:
+            self._on_chunks(exchange, self._chunks, data)
+            return
+        self._left -= len(data)
+        if self._left > 0:
+            exchange.on_body(data, complete=False)
+            return
+        self._state = _COMPLETE
+        if self._left < 0:
+            self._stash = data[self._left :]
+            data = data[: self._left]
+        exchange.on_body(data, complete=True)
+
+    def _on_chunks(self, exchange: RequestSink, chunks: ChunkedReader, data: bytes) -> None:
+        try:
+            data = chunks.feed(data)
+        except ChunkError as error:
+            self._exchange = None
+            exchange.on_client_lost()
+            self._refuse(BadRequest(f"malformed request body: {error}", reason="framing"))
+            return
+        if chunks.done:
+            self._state, self._chunks, self._stash = _COMPLETE, None, chunks.rest
+        if data or chunks.done:
+            exchange.on_body(data, complete=chunks.done)
+
+    def _on_early(self, data: bytes) -> None:
+        """The next request, before this one is answered."""
+        self._stash += data
+        if len(self._stash) > MAX_PIPELINED_BYTES:
+            self.pause_reading()
+
+    # -- ending ---------------------------------------------------------------------------------------------------
+
+    def _refuse(self, error: BadRequest) -> None:
+        """Answer and close: nothing that follows on this connection can be trusted."""
+        self._host.refused(error)
+        self.write(encode_reply(error, method=b"GET", close=True))
+        self._state = _DISCARD
+        self._linger(monotonic())
+
+    def _end(self, now: float) -> None:
+        if self._state == _COMPLETE and not self._stash:
+            self._state = _DISCARD
+            self._transport.close()
+        else:
+            self._state = _DISCARD
+            self._linger(now)
+
+    def _linger(self, now: float) -> None:
+        self._stash = b""
+        self._chunks = None
+        self.write_eof()
+        self.resume_reading()
+        self.deadline = now + LINGER_SECONDS
+        self._host.deadlines.watch(self)
+
+
+def _skip_empty_lines(data: bytes) -> bytes:
+    """Empty lines before a request line are ignored (RFC 9112 2.2)."""
+    start = 0
+    while data.startswith(CRLF, start):
+        start += 2
+    return data[start:]

@@ -1,0 +1,94 @@
+"""The interceptor's metrics for Prometheus, made from what the proxy counts anyway, when somebody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import monotonic
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from fleet.demand.ledger import Ledger
+from interceptor.proxy import Proxy
+from interceptor.stats import Histogram
+
+__all__ = ["create_registry"]
+
+_APP = ("namespace", "app")
+
+
+def create_registry(proxy: Proxy, ledger: Ledger) -> CollectorRegistry:
+    """A registry with the proxy's metrics and those of the process."""
+    registry = CollectorRegistry()
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
+    registry.register(_ProxyCollector(proxy, ledger))
+    return registry
+
+
+class _ProxyCollector(Collector):
+    def __init__(self, proxy: Proxy, ledger: Ledger) -> None:
+        self._proxy = proxy
+        self._ledger = ledger
+
+    def describe(self) -> list[Metric]:
+        return []  # what there is depends on the applications
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._requests()
+        yield from self._demand()
+        yield from self._connections()
+
+    def _requests(self) -> Iterator[Metric]:
+        apps = list(self._proxy.apps.values())
+        answers = CounterMetricFamily(
+            "weir_interceptor_requests", "Requests answered; code 499 is a client that left", labels=(*_APP, "method", "code")
+        )
+        for app in apps:
+            for key, count in app.stats.answers().items():
+                answers.add_metric([*_split(app.name), *key], count)
+        yield answers
+        seconds = HistogramMetricFamily("weir_interceptor_request_duration_seconds", "Whole exchanges", labels=_APP)
+        held = HistogramMetricFamily("weir_interceptor_held_duration_seconds", "Time to a connected backend", labels=_APP)
+        for app in apps:
+            _add(seconds, app.name, app.stats.duration)
+            _add(held, app.name, app.stats.held)
+        yield seconds
+        yield held
+        refused = CounterMetricFamily(
+            "weir_interceptor_refused", "Requests of no application, answered here", labels=("reason", "code")
+        )
+        for (reason, status), count in list(self._proxy.refusals.items()):
+            refused.add_metric([reason, str(status)], count)
+        yield refused
+
+    def _demand(self) -> Iterator[Metric]:
+        held = GaugeMetricFamily("weir_interceptor_held_requests", "Requests that wait for a backend", labels=_APP)
+        in_flight = GaugeMetricFamily("weir_interceptor_in_flight_requests", "Requests a backend works on", labels=_APP)
+        tunnels = GaugeMetricFamily("weir_interceptor_tunnels", "Upgraded connections", labels=_APP)
+        for size in self._ledger.sizes(monotonic()):
+            labels = _split(size.app)
+            held.add_metric(labels, size.held)
+            in_flight.add_metric(labels, size.in_flight)
+            tunnels.add_metric(labels, size.connections)
+        yield from (held, in_flight, tunnels)
+
+    def _connections(self) -> Iterator[Metric]:
+        proxy = self._proxy
+        yield GaugeMetricFamily("weir_interceptor_client_connections", "Open client connections", len(proxy.clients))
+        idle = sum(len(endpoint.idle) for endpoints in proxy.endpoint_sets for endpoint in endpoints.endpoints)
+        yield GaugeMetricFamily("weir_interceptor_idle_backend_connections", "Connections kept for the next request", idle)
+        aside = sum(len(endpoints) - len(endpoints.ready) for endpoints in proxy.endpoint_sets)
+        yield GaugeMetricFamily("weir_interceptor_backends_set_aside", "Backends that refused a connection lately", aside)
+        yield GaugeMetricFamily("weir_interceptor_routes", "Routes in the table", len(proxy.apps))
+
+
+def _split(app: str) -> list[str]:
+    namespace, _, name = app.partition("/")
+    return [namespace, name]
+
+
+def _add(family: HistogramMetricFamily, app: str, histogram: Histogram) -> None:
+    family.add_metric(_split(app), list(histogram.cumulative()), histogram.sum)

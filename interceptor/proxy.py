@@ -1,0 +1,133 @@
+"""What the connections of one interceptor share: the table, the applications, the ledger, the limits. No I/O of its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from time import monotonic
+
+from fleet.demand.ledger import Ledger
+from fleet.discovery.sources import BackendSource
+from fleet.routing.table import RoutingTable
+from interceptor.apps import App
+from interceptor.deadlines import Deadlines
+from interceptor.endpoints import EndpointSet, PoolLimits
+from interceptor.errors import ExchangeError
+from interceptor.exchange import Exchange
+from interceptor.http1.client import ClientConnection, RequestSink
+from interceptor.http1.request import RequestHead
+from interceptor.settings import InterceptorSettings
+
+__all__ = ["Proxy"]
+
+TICK_SECONDS = 0.1
+"""Precision of time limits. A sweep with nothing due costs about a microsecond."""
+
+
+class Proxy:
+    """Hosts client connections and exchanges; swaps the table whole."""
+
+    def __init__(self, settings: InterceptorSettings, ledger: Ledger, backends: BackendSource) -> None:
+        self.deadlines = Deadlines(TICK_SECONDS, now=monotonic())
+        self.head_timeout = settings.head_timeout
+        self.keep_alive_timeout = settings.keep_alive_timeout
+        self.draining = False
+        self.table: RoutingTable | None = None
+        self.apps: dict[str, App] = {}
+        self.clients: set[ClientConnection] = set()
+        self.refusals: Counter[tuple[str, int]] = Counter()
+        """Requests that no application can be charged with, by (reason, status)."""
+        self.turned_away = 0
+        """Client connections refused for want of room."""
+        self._settings = settings
+        self._ledger = ledger
+        self._backends = backends
+        self._endpoints: dict[str, EndpointSet] = {}
+        self._users: dict[str, list[App]] = {}
+        self._pool = PoolLimits(
+            connect_timeout=settings.connect_timeout,
+            idle_timeout=settings.backend_idle_timeout,
+            max_idle=settings.max_idle_per_backend,
+        )
+
+    # -- what discovery tells -------------------------------------------------------------------------------------
+
+    def set_table(self, table: RoutingTable) -> None:
+        """Serve another table from the next request on. Exchanges under way keep the application they began with."""
+        apps = {name: self._app(name, table) for name in table.apps}
+        gone = [app for name, app in self.apps.items() if name not in apps]
+        self.table, self.apps = table, apps
+        self._ledger.retain(table.apps)
+        self._users = {}
+        for app in apps.values():
+            self._users.setdefault(app.route.target.key, []).append(app)
+        self._drop_unused_endpoints()
+        for app in gone:
+            app.close()
+        now = monotonic()
+        for app in apps.values():  # a changed target may have backends already
+            app.pump(now)
+
+    def backends_changed(self, key: str) -> None:
+        """Discovery lists other backends for a target."""
+        endpoints = self._endpoints.get(key)
+        if endpoints is not None:
+            endpoints.update(self._backends.get(key))
+
+    @property
+    def endpoint_sets(self) -> list[EndpointSet]:
+        return list(self._endpoints.values())
+
+    async def close(self) -> None:
+        """Cut every connection that is left."""
+        for client in list(self.clients):
+            client.abort()
+        for endpoints in self.endpoint_sets:
+            await endpoints.close()
+
+    def _app(self, name: str, table: RoutingTable) -> App:
+        route = table.apps[name]
+        app = self.apps.get(name)
+        if app is None:
+            return App(route, self._ledger.entry(name), self._endpoint_set(route.target.key), self._settings)
+        if app.route != route:
+            app.update(route, self._endpoint_set(route.target.key), self._settings)
+        return app
+
+    def _endpoint_set(self, key: str) -> EndpointSet:
+        endpoints = self._endpoints.get(key)
+        if endpoints is None:
+            endpoints = EndpointSet(key, limits=self._pool, deadlines=self.deadlines, on_ready=self._pump)
+            self._endpoints[key] = endpoints
+            endpoints.update(self._backends.get(key))
+        return endpoints
+
+    def _drop_unused_endpoints(self) -> None:
+        for key in [key for key in self._endpoints if key not in self._users]:
+            self._endpoints.pop(key).update(())
+
+    def _pump(self, key: str) -> None:
+        now = monotonic()
+        for app in self._users.get(key, ()):
+            if app.room:
+                app.pump(now)
+
+    # -- what connections and exchanges ask -----------------------------------------------------------------------
+
+    def open_exchange(self, client: ClientConnection, head: RequestHead) -> RequestSink:
+        return Exchange(self, client, head)
+
+    def client_opened(self, client: ClientConnection) -> bool:
+        self.clients.add(client)
+        if len(self.clients) <= self._settings.max_connections:
+            return True
+        self.turned_away += 1
+        return False
+
+    def client_closed(self, client: ClientConnection) -> None:
+        self.clients.discard(client)
+
+    def watch(self, client: ClientConnection) -> None:
+        self.deadlines.watch(client)
+
+    def refused(self, error: ExchangeError) -> None:
+        self.refusals[error.reason, error.status] += 1

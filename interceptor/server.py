@@ -1,0 +1,206 @@
+"""One interceptor: puts the proxy, its RPC server and its diagnostics together, and takes them down in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from fleet.demand.ledger import Ledger
+from fleet.discovery.sources import BackendSource, RouteSource, SourceError
+from fleet.discovery.uri import open_backends, open_routes
+from fleet.runtime.diagnostics import Diagnostics
+from fleet.runtime.process import Shutdown, StartError
+from fleet.runtime.rpc import RpcServer
+from fleet.runtime.settings import SettingsError
+from fleet.runtime.tls import TlsFiles
+from interceptor.http1.client import ClientConnection
+from interceptor.metrics import create_registry
+from interceptor.proxy import TICK_SECONDS, Proxy
+from interceptor.rpc import QueueServicer, RoutingServicer
+from interceptor.settings import InterceptorSettings
+from protos.weir.interceptor.v1.queue_pb2_grpc import add_QueueServiceServicer_to_server
+from protos.weir.interceptor.v1.routing_pb2_grpc import add_RoutingServiceServicer_to_server
+
+__all__ = ["Interceptor", "run"]
+
+BACKLOG = 4096
+"""Connections that may wait to be accepted: a whole burst, since a dropped one comes back only after a second."""
+RPC_GRACE_SECONDS = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class Interceptor:
+    """start, then drain, then close. Sources that are not handed in are opened from the settings."""
+
+    def __init__(
+        self, settings: InterceptorSettings, *, routes: RouteSource | None = None, backends: BackendSource | None = None
+    ) -> None:
+        self._settings = settings
+        self._routes = routes or _open("routes", settings.routes, open_routes)
+        self._backends = backends or _open("backends", settings.backends, open_backends)
+        self.ledger = Ledger()
+        self.proxy = Proxy(settings, self.ledger, self._backends)
+        self._queue = QueueServicer(
+            self.ledger,
+            member=settings.member_name,
+            incarnation=uuid.uuid4().hex,
+            clock=monotonic,
+            draining=lambda: self.proxy.draining,
+        )
+        self.ledger.on_edge = self._queue.wake
+        self._rpc = RpcServer(settings.host, settings.rpc_port, tls=_tls(settings))
+        self._rpc.add(add_QueueServiceServicer_to_server, self._queue, "weir.interceptor.v1.QueueService")
+        self._rpc.add(
+            add_RoutingServiceServicer_to_server,
+            RoutingServicer(self._routes, member=settings.member_name),
+            "weir.interceptor.v1.RoutingService",
+        )
+        self._diagnostics = Diagnostics(
+            settings.host,
+            settings.diagnostics_port,
+            not_ready=self._not_ready,
+            registry=create_registry(self.proxy, self.ledger),
+            pages={"/routes": self._show_routes, "/queue": self._show_queue},
+        )
+        self._server: asyncio.Server | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+        self._unsubscribe: list[Callable[[], None]] = []
+
+    @property
+    def proxy_port(self) -> int:
+        """The port bound; before `start` the port asked for."""
+        if self._server is None:
+            return self._settings.proxy_port
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    @property
+    def rpc_port(self) -> int:
+        return self._rpc.port
+
+    @property
+    def diagnostics_port(self) -> int:
+        return self._diagnostics.port
+
+    async def start(self) -> None:
+        """Read the table, then listen. Raises StartError for a port that cannot be had."""
+        await self._backends.start()
+        await self._routes.start()
+        self._unsubscribe = [
+            self._backends.subscribe(self.proxy.backends_changed),
+            self._routes.subscribe(self.proxy.set_table),
+        ]
+        if self._routes.current is not None:
+            self.proxy.set_table(self._routes.current)
+        await self._rpc.start()
+        await self._diagnostics.start()
+        await self._listen()
+        self._sweeper = asyncio.create_task(self._sweep(), name="time limits")
+        await self._rpc.set_serving(True)
+        logger.info("interceptor %s serves on port %d", self._settings.member_name, self.proxy_port)
+
+    async def drain(self) -> None:
+        """Not ready, delay, stop accepting, finish what is open, cut the rest. Demand is told until the end."""
+        settings, proxy = self._settings, self.proxy
+        proxy.draining = True
+        self._queue.tell_draining()
+        await self._rpc.set_serving(False)
+        logger.info("draining: not ready, %d connections, %d requests", len(proxy.clients), self.ledger.outstanding)
+        await asyncio.sleep(settings.drain_delay)
+        if self._server is not None:
+            self._server.close()
+        await self._finish_exchanges(monotonic() + settings.drain_timeout)
+
+    async def close(self) -> None:
+        """End everything, whatever is open."""
+        if self._server is not None:
+            self._server.close()
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+        await self.proxy.close()
+        await asyncio.sleep(0)  # cut connections give their leases back
+        self._queue.close()
+        await self._rpc.stop(RPC_GRACE_SECONDS)
+        await self._diagnostics.stop()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        await self._routes.close()
+        await self._backends.close()
+        logger.info("interceptor %s has ended", self._settings.member_name)
+
+    async def _listen(self) -> None:
+        settings = self._settings
+        loop = asyncio.get_running_loop()
+        try:
+            self._server = await loop.create_server(
+                lambda: ClientConnection(self.proxy), settings.host, settings.proxy_port, backlog=BACKLOG
+            )
+        except OSError as error:
+            raise StartError(f"cannot listen for requests on {settings.host}:{settings.proxy_port}: {error.strerror}") from error
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            try:
+                self.proxy.deadlines.sweep(monotonic())
+            except Exception:  # one connection's fault must not end everybody's time limits
+                logger.exception("a time limit could not be applied")
+
+    async def _finish_exchanges(self, until: float) -> None:
+        """Close idle connections at once and the others after their answer, until the time is up."""
+        proxy = self.proxy
+        while proxy.clients and monotonic() < until:
+            for client in [client for client in proxy.clients if client.idle]:
+                client.close()
+            await asyncio.sleep(0.02)
+        if proxy.clients:
+            outstanding = self.ledger.outstanding
+            logger.warning("drain time is over: %d connections and %d requests are cut", len(proxy.clients), outstanding)
+
+    def _not_ready(self) -> str | None:
+        if self.proxy.draining:
+            return "draining"
+        return None if self.proxy.table is not None else "the routing table has not been read yet"
+
+    def _show_routes(self) -> Any:
+        table = self.proxy.table
+        if table is None:
+            return {"version": None, "routes": []}
+        return {"version": table.version, "routes": table.routes, "conflicts": table.conflicts}
+
+    def _show_queue(self) -> Any:
+        return {size.app: size for size in self.ledger.sizes(monotonic())}
+
+
+async def run(settings: InterceptorSettings) -> None:
+    """An interceptor until SIGTERM or SIGINT, then a drain."""
+    interceptor = Interceptor(settings)
+    with Shutdown() as shutdown:
+        try:
+            await interceptor.start()
+            await shutdown.wait()
+            await interceptor.drain()
+        finally:
+            await interceptor.close()
+
+
+def _open(what: str, uri: str, opener: Callable[[str], Any]) -> Any:
+    if not uri:
+        raise SettingsError(f"--{what} (WEIR_{what.upper()}) is not set: an interceptor needs file:PATH")
+    try:
+        return opener(uri)
+    except SourceError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _tls(settings: InterceptorSettings) -> TlsFiles | None:
+    if not settings.tls_cert:
+        return None
+    ca = Path(settings.tls_ca) if settings.tls_ca else None
+    return TlsFiles(Path(settings.tls_cert), Path(settings.tls_key), ca)

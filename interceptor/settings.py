@@ -1,0 +1,60 @@
+"""Settings of the interceptor, each with its unit, default and reason."""
+
+from __future__ import annotations
+
+import socket
+
+from pydantic import Field
+
+from fleet.runtime.settings import ComponentSettings
+
+__all__ = ["InterceptorSettings"]
+
+
+class InterceptorSettings(ComponentSettings):
+    """Read once at start. Durations are seconds; 0 switches a limit off where the description says so."""
+
+    host: str = Field("0.0.0.0", description="Address that the proxy, the RPC server and the diagnostics listen on.")  # noqa: S104
+    proxy_port: int = Field(8080, ge=0, le=65535, description="Port of the proxy; 0 takes a free one.")
+    rpc_port: int = Field(9090, ge=0, le=65535, description="Port of QueueService and RoutingService; 0 takes a free one.")
+    diagnostics_port: int = Field(9901, ge=0, le=65535, description="Port of /livez, /readyz, /metrics; 0 takes a free one.")
+    member_name: str = Field(default_factory=socket.gethostname, description="Name of this interceptor in the fleet.")
+    routes: str = Field("", description="Where the routing table is: file:PATH.")
+    backends: str = Field("", description="Where the ready backends are: file:PATH.")
+
+    readiness_timeout: float = Field(
+        60.0, ge=0, description="Seconds for which a request is held for a backend; 0 holds it until the client leaves."
+    )
+    connect_timeout: float = Field(
+        0.5, gt=0, description="Seconds to connect to a backend. Backends are near: one that is silent this long is gone."
+    )
+    response_header_timeout: float = Field(
+        300.0, ge=0, description="Seconds from the sent request to the head of its response; 0 is no limit."
+    )
+    request_timeout: float = Field(0.0, ge=0, description="Seconds for a whole exchange; 0 is no limit.")
+    idle_timeout: float = Field(
+        3600.0, ge=0, description="Seconds without a byte, after which a response or a tunnel is ended; 0 is no limit."
+    )
+    keep_alive_timeout: float = Field(75.0, gt=0, description="Seconds for which an idle client connection is kept.")
+    head_timeout: float = Field(10.0, gt=0, description="Seconds for a request's head to arrive whole, then 408.")
+    backend_idle_timeout: float = Field(
+        60.0, gt=0, description="Seconds for which an idle connection to a backend is kept; shorter than most servers keep it."
+    )
+
+    max_connections: int = Field(
+        50_000, ge=1, description="Client connections at once; more are refused with 503. Idle ones cost about 3 KB."
+    )
+    max_held: int = Field(10_000, ge=1, description="Requests held per application; more get 503. A held one costs a few KB.")
+    max_idle_per_backend: int = Field(200, ge=0, description="Idle connections kept per backend.")
+
+    tls_cert: str = Field("", description="Certificate file of the RPC server; without it the server speaks plaintext.")
+    tls_key: str = Field("", description="Key file of the RPC server.")
+    tls_ca: str = Field("", description="CA file; with it, clients of the RPC server must show a certificate of this CA.")
+
+    drain_delay: float = Field(
+        0.0, ge=0, description="Seconds between not ready and not listening, for load balancers to notice; 5 on Kubernetes."
+    )
+    drain_timeout: float = Field(30.0, ge=0, description="Seconds for open exchanges to end at shutdown; then they are cut.")
+
+    log_level: str = Field("info", description="debug, info, warning or error.")
+    log_json: bool = Field(False, description="One JSON object per log line.")

@@ -1,0 +1,69 @@
+"""What the proxy counts for metrics, cheap to add to. Demand is not counted here: the ledger does."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+
+__all__ = ["BUCKETS", "AppStats", "Histogram"]
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Upper bounds in seconds: a warm hop is below the first, a cold start within the last ones."""
+
+_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE"})
+
+
+class Histogram:
+    """Observed seconds by bucket."""
+
+    __slots__ = ("counts", "sum")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BUCKETS) + 1)
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self.counts[bisect_left(BUCKETS, seconds)] += 1
+        self.sum += seconds
+
+    def cumulative(self) -> Iterator[tuple[str, float]]:
+        """(upper bound, observations up to it), as Prometheus wants them."""
+        total = 0
+        for bound, count in zip((*map(str, BUCKETS), "+Inf"), self.counts, strict=True):
+            total += count
+            yield bound, total
+
+
+class AppStats:
+    """Of one application, since the process started."""
+
+    __slots__ = ("_answers", "duration", "held")
+
+    def __init__(self) -> None:
+        self._answers: dict[tuple[bytes, int], int] = {}
+        self.duration = Histogram()
+        """Whole exchanges, tunnels left out."""
+        self.held = Histogram()
+        """Time that held requests waited for a backend."""
+
+    def answered(self, method: bytes, status: int, seconds: float) -> None:
+        """An exchange ended. 499 stands for a client that left before its answer."""
+        key = (method, status)
+        answers = self._answers
+        answers[key] = answers.get(key, 0) + 1
+        duration = self.duration
+        duration.counts[bisect_left(BUCKETS, seconds)] += 1
+        duration.sum += seconds
+
+    def tunnelled(self, method: bytes) -> None:
+        """A tunnel ended."""
+        key = (method, 101)
+        self._answers[key] = self._answers.get(key, 0) + 1
+
+    def answers(self) -> dict[tuple[str, str], int]:
+        """Exchanges by (method, status code); methods nobody knows are one."""
+        known: dict[tuple[str, str], int] = {}
+        for (method, status), count in list(self._answers.items()):
+            key = (method.decode() if method in _METHODS else "_OTHER", str(status))
+            known[key] = known.get(key, 0) + count
+        return known
