@@ -1,0 +1,234 @@
+"""The streams to the interceptors: one WatchQueueSizes per member, each with a task, a deadline and pauses of its own.
+
+Carries news from the wire to the merged demand and decides nothing about it. A member that is silent, slow or broken
+keeps nobody else waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable
+
+import grpc
+import msgspec
+
+from fleet.demand.ledger import QueueSize
+from fleet.demand.merge import FleetDemand
+from fleet.discovery.sources import Member, MemberSource
+from fleet.runtime.channels import ChannelFactory
+from fleet.runtime.tasks import cancel_and_wait
+from protos.weir.interceptor.v1 import queue_pb2, queue_pb2_grpc
+
+__all__ = ["MAX_MEMBERS", "MemberStreams", "Watch"]
+
+MAX_MEMBERS = 1000
+"""Streams open at once: ten times the largest fleet that is planned for."""
+FIRST_PAUSE_SECONDS = 0.05
+"""After a member was lost. An interceptor that restarts on one machine is back within a few of these."""
+SWEEP_SECONDS = 0.5
+"""How often time-to-lives are looked at."""
+
+_log = logging.getLogger(__name__)
+
+_Call = grpc.aio.UnaryStreamCall[queue_pb2.WatchQueueSizesRequest, queue_pb2.WatchQueueSizesResponse]
+
+
+class Watch(msgspec.Struct, frozen=True):
+    """What every stream needs: where its news goes, how to reach a member, and how patient it is. Durations are seconds."""
+
+    demand: FleetDemand
+    channels: ChannelFactory
+    watcher: str
+    clock: Callable[[], float]
+    """The demand's clock."""
+    news_timeout: float = 3.0
+    retry_limit: float = 2.0
+    ttl: float = 60.0
+
+
+class MemberStreams:
+    """Follows the members that discovery names, and keeps the demand informed."""
+
+    def __init__(self, source: MemberSource, watch: Watch) -> None:
+        self._source = source
+        self._watch = watch
+        self._streams: dict[str, _Stream] = {}
+        self._unsubscribe: list[Callable[[], None]] = []
+        self._sweeper: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Open the streams. The source and the channels were started before."""
+        self._unsubscribe = [self._source.subscribe(self._on_members), self._watch.channels.subscribe(self._on_certificates)]
+        self._on_members(self._source.current or ())
+        self._sweeper = asyncio.create_task(self._sweep(), name="members:sweep")
+
+    async def close(self) -> None:
+        """Cut the streams. Nothing in the demand changes."""
+        while self._unsubscribe:
+            self._unsubscribe.pop()()
+        sweeper, self._sweeper = self._sweeper, None
+        streams, self._streams = [*self._streams.values()], {}
+        await cancel_and_wait(sweeper, *(stream.task for stream in streams))
+
+    def _on_members(self, members: Iterable[Member]) -> None:
+        wanted = {member.name: member for member in members}
+        for name in [name for name in self._streams if name not in wanted]:
+            self._leave(self._streams[name])
+        for member in wanted.values():
+            stream = self._streams.get(member.name)
+            if stream is not None:
+                stream.listed = True
+                stream.move(member.address)
+            elif len(self._streams) < MAX_MEMBERS:
+                self._join(member)
+            else:
+                _log.error("member %s is not watched: %d are already", member.name, MAX_MEMBERS)
+
+    def _join(self, member: Member) -> None:
+        self._watch.demand.member_joined(member.name, self._watch.clock())
+        stream = self._streams[member.name] = _Stream(member, self._watch, self._drop)
+        stream.task = asyncio.create_task(stream.run(), name=f"member:{member.name}")
+
+    def _leave(self, stream: _Stream) -> None:
+        """Discovery no longer names it. It may be draining, with requests on it: while it tells of them, they count."""
+        stream.listed = False
+        if not stream.connected and stream.task is not None:
+            stream.task.cancel()
+            self._drop(stream)
+
+    def _drop(self, stream: _Stream) -> None:
+        if self._streams.get(stream.name) is stream:
+            del self._streams[stream.name]
+            self._watch.demand.member_left(stream.name, self._watch.clock())
+            _log.info("member %s is gone", stream.name)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            for name in self._watch.demand.expire(self._watch.clock(), self._watch.ttl):
+                _log.warning("member %s was not heard for %g s: its counts are dropped", name, self._watch.ttl)
+
+    def _on_certificates(self) -> None:
+        for stream in self._streams.values():
+            stream.redial()
+
+
+class _Stream:
+    """One member: its task, and whether it is heard."""
+
+    def __init__(self, member: Member, watch: Watch, on_gone: Callable[[_Stream], None]) -> None:
+        self._watch = watch
+        self._on_gone = on_gone
+        self._address = member.address
+        self._attempt: asyncio.Task[str] | None = None
+        self._again = False
+        self._pause = FIRST_PAUSE_SECONDS
+        self._told = ""
+        self.name = member.name
+        self.listed = True
+        self.connected = False
+        self.task: asyncio.Task[None] | None = None
+
+    def move(self, address: str) -> None:
+        """Discovery names another address."""
+        if address != self._address:
+            self._address = address
+            self.redial()
+
+    def redial(self) -> None:
+        """Leave the connection of now and make another, at once."""
+        self._again = True
+        if self._attempt is not None:
+            self._attempt.cancel()
+
+    async def run(self) -> None:
+        while True:
+            self._again = False
+            self._lost(await self._attempt_once())
+            if not self.listed:
+                self._on_gone(self)
+                return
+            if not self._again:
+                await asyncio.sleep(self._pause * random.uniform(0.5, 1.0))  # noqa: S311 -- spreads attempts, hides nothing
+                self._pause = min(2 * self._pause, self._watch.retry_limit)
+
+    async def _attempt_once(self) -> str:
+        """One connection from dial to end; gives the reason of its end."""
+        attempt = self._attempt = asyncio.create_task(self._follow(), name=f"member:{self.name}:stream")
+        try:
+            await asyncio.wait((attempt,))
+        finally:
+            # Also when this task is cancelled: the attempt is never left alone.
+            attempt.cancel()
+            await asyncio.wait((attempt,))
+        if attempt.cancelled():
+            return "dialing again"
+        if (error := attempt.exception()) is not None:
+            # A fault of ours, met on the news of one member: the others and the next attempt go on.
+            _log.error("member %s: its news could not be taken", self.name, exc_info=error)
+            return "fault"
+        return attempt.result()
+
+    async def _follow(self) -> str:
+        channel = self._watch.channels.open(self._address)
+        try:
+            return await self._listen(queue_pb2_grpc.QueueServiceStub(channel))
+        except grpc.aio.AioRpcError as error:
+            return f"{error.code().name}: {error.details()}"
+        except TimeoutError:
+            return f"silent for {self._watch.news_timeout:g} s"
+        finally:
+            await channel.close()
+
+    async def _listen(self, stub: queue_pb2_grpc.QueueServiceAsyncStub) -> str:
+        call = stub.WatchQueueSizes(queue_pb2.WatchQueueSizesRequest(watcher=self._watch.watcher))
+        while (message := await self._next(call)) is not None:
+            if not self._note(message):
+                return f"the same process as another member ({message.member})"
+        return "the member ended the stream"
+
+    async def _next(self, call: _Call) -> queue_pb2.WatchQueueSizesResponse | None:
+        async with asyncio.timeout(self._watch.news_timeout):
+            message = await call.read()
+        return message if isinstance(message, queue_pb2.WatchQueueSizesResponse) else None
+
+    def _note(self, message: queue_pb2.WatchQueueSizesResponse) -> bool:
+        demand, now = self._watch.demand, self._watch.clock()
+        if message.snapshot:
+            if not demand.snapshot(self.name, message.incarnation, map(_size, message.apps), now):
+                return False
+            self._found()
+        elif message.apps:
+            demand.update(self.name, message.incarnation, map(_size, message.apps), now)
+        else:
+            demand.heard(self.name, now)
+        return True
+
+    def _found(self) -> None:
+        self.connected = True
+        self._pause = FIRST_PAUSE_SECONDS
+        self._told = ""
+        _log.info("member %s is heard, at %s", self.name, self._address)
+
+    def _lost(self, reason: str) -> None:
+        self.connected = False
+        self._watch.demand.broken(self.name, self._watch.clock())
+        # Details of the same trouble differ from one attempt to the next.
+        trouble = reason.partition(":")[0]
+        if trouble != self._told:
+            _log.warning("member %s at %s: %s", self.name, self._address, reason)
+        self._told = trouble
+
+
+def _size(size: queue_pb2.QueueSize) -> QueueSize:
+    return QueueSize(
+        size.app,
+        size.held,
+        size.in_flight,
+        size.connections,
+        size.requests_total,
+        size.concurrency_seconds_total,
+        size.generation,
+    )

@@ -1,0 +1,219 @@
+"""KEDA's ExternalScaler over the merged demand. Answers from memory: no call waits for anybody.
+
+IsActive, GetMetrics and the pushes read one state, so they never disagree. GetMetricSpec needs the routing table only
+and answers while no interceptor is reachable; the others fail then, so that KEDA neither scales to zero nor up.
+KEDA sets no deadline on its calls and asks under a lock that pushes wait for, so an answer late is worse than none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import grpc
+
+from fleet.demand.merge import FleetDemand
+from fleet.discovery.sources import RouteSource
+from fleet.routing.route import Route
+from protos.externalscaler import externalscaler_pb2 as pb
+from protos.externalscaler import externalscaler_pb2_grpc
+from scaler.pushes import Push
+from scaler.triggers import Refusal, RefusalKind, Spec, app_of, find_spec, route_of, specs_of, whole
+
+__all__ = ["SERVICE_NAME", "ExternalScalerServicer"]
+
+SERVICE_NAME = "externalscaler.ExternalScaler"
+
+_CODES = {
+    RefusalKind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    RefusalKind.UNKNOWN: grpc.StatusCode.NOT_FOUND,
+    RefusalKind.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+}
+
+_log = logging.getLogger(__name__)
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
+    """externalscaler.ExternalScaler for every application of the routing table.
+
+    `wake` is the demand's `on_wake`, `on_table` is for the route source's changes. `clock` is the demand's clock.
+    """
+
+    def __init__(
+        self, demand: FleetDemand, routes: RouteSource, *, clock: Callable[[], float], reassert_interval: float = 2.0
+    ) -> None:
+        self._demand = demand
+        self._routes = routes
+        self._clock = clock
+        self._reassert_interval = reassert_interval
+        self._listeners: dict[str, set[asyncio.Event]] = {}
+        self._spec_listeners: set[asyncio.Event] = set()
+        self._closing = False
+        self.pushes = 0
+        """`true`s sent since the start."""
+
+    @property
+    def streams(self) -> int:
+        """Open StreamIsActive calls."""
+        return sum(len(listeners) for listeners in self._listeners.values())
+
+    def wake(self, app: str) -> None:
+        """An application became active, or requests began to wait."""
+        for listener in self._listeners.get(app, ()):
+            listener.set()
+
+    def on_table(self, table: object) -> None:
+        """The routing table changed."""
+        for listener in self._spec_listeners:
+            listener.set()
+
+    def close(self) -> None:
+        """End every stream with OK, which alone resets KEDA's pauses; they have ended when the server's stop returns."""
+        self._closing = True
+        for listeners in (*self._listeners.values(), self._spec_listeners):
+            for listener in listeners:
+                listener.set()
+
+    # The five calls. N802: their names are KEDA's.
+
+    async def IsActive(self, request: pb.ScaledObjectRef, context: _Context) -> pb.IsActiveResponse:  # noqa: N802
+        try:
+            route = self._route(request)
+            return pb.IsActiveResponse(result=self._is_active(route))
+        except Refusal as refusal:
+            await _refuse(context, refusal)
+
+    async def GetMetricSpec(  # noqa: N802
+        self, request: pb.ScaledObjectRef, context: _Context
+    ) -> pb.GetMetricSpecResponse:
+        try:
+            return _spec_message(specs_of(self._route(request)))
+        except Refusal as refusal:
+            await _refuse(context, refusal)
+
+    async def GetMetrics(  # noqa: N802
+        self, request: pb.GetMetricsRequest, context: _Context
+    ) -> pb.GetMetricsResponse:
+        try:
+            route = self._route(request.scaledObjectRef)
+            spec = find_spec(route, request.metricName)
+            self._check_whole()
+        except Refusal as refusal:
+            await _refuse(context, refusal)
+        value = round(self._demand.value(route.app, spec.metric, self._clock()), 3)
+        # One value: an HPA adds up whatever it gets.
+        return pb.GetMetricsResponse(
+            metricValues=[pb.MetricValue(metricName=spec.name, metricValue=whole(value), metricValueFloat=value)]
+        )
+
+    # Coroutines that write, not generators: a generator cut off at its yield is cleaned up only by the collector.
+    async def StreamIsActive(self, request: pb.ScaledObjectRef, context: _Context) -> None:  # type: ignore[override]  # noqa: N802
+        try:
+            app = self._route(request).app
+        except Refusal as refusal:
+            await _refuse(context, refusal)
+        with self._listening(app) as listener:
+            await self._push(app, listener, context)
+
+    async def StreamMetricSpec(self, request: pb.ScaledObjectRef, context: _Context) -> None:  # type: ignore[override]  # noqa: N802
+        try:
+            app = self._route(request).app
+        except Refusal as refusal:
+            await _refuse(context, refusal)
+        with self._listening_for_specs() as listener:
+            await self._tell_specs(app, listener, context)
+
+    async def _push(self, app: str, listener: asyncio.Event, context: _Context) -> None:
+        push = Push(self._reassert_interval)
+        while not self._closing:
+            now = self._clock()
+            if push.due(now, active=self._demand.active(app, now), held=self._demand.held(app) > 0):
+                self.pushes += 1
+                await context.write(pb.IsActiveResponse(result=True))
+            again = push.next()
+            if await _set_within(listener, None if again is None else again - self._clock()):
+                push.wake()
+
+    async def _tell_specs(self, app: str, listener: asyncio.Event, context: _Context) -> None:
+        told: tuple[Spec, ...] = ()
+        while not self._closing:
+            table = self._routes.current
+            route = None if table is None else table.apps.get(app)
+            # A route that is gone has no specs, and KEDA would take an empty list for "no metrics": silence is right.
+            if route is not None and (specs := specs_of(route)) != told:
+                told = specs
+                await context.write(_spec_message(specs))
+            await _set_within(listener, None)
+
+    def _route(self, ref: pb.ScaledObjectRef) -> Route:
+        if self._closing:
+            raise Refusal(RefusalKind.UNAVAILABLE, "the scaler is shutting down")
+        return route_of(self._routes.current, app_of(ref.namespace, ref.scalerMetadata))
+
+    def _is_active(self, route: Route) -> bool:
+        """Demand that is known makes active whatever else is not; its absence must be sure."""
+        now = self._clock()
+        active = self._demand.active(route.app, now)
+        if not (active and self._demand.reachable(now)):
+            self._check_whole()
+        return active
+
+    def _check_whole(self) -> None:
+        """Raise Refusal unless the demand can be told: an unknown is not a zero, and a part is not the sum."""
+        now = self._clock()
+        if not self._demand.reachable(now):
+            raise Refusal(RefusalKind.UNAVAILABLE, "no interceptor is reachable")
+        if not self._demand.settled(now):
+            raise Refusal(RefusalKind.UNAVAILABLE, "the scaler has just started and has not heard all interceptors yet")
+
+    @contextmanager
+    def _listening(self, app: str) -> Iterator[asyncio.Event]:
+        listener = asyncio.Event()
+        self._listeners.setdefault(app, set()).add(listener)
+        try:
+            yield listener
+        finally:
+            listeners = self._listeners[app]
+            listeners.discard(listener)
+            if not listeners:
+                del self._listeners[app]
+
+    @contextmanager
+    def _listening_for_specs(self) -> Iterator[asyncio.Event]:
+        listener = asyncio.Event()
+        self._spec_listeners.add(listener)
+        try:
+            yield listener
+        finally:
+            self._spec_listeners.discard(listener)
+
+
+async def _refuse(context: _Context, refusal: Refusal) -> NoReturn:
+    _log.debug("refused: %s", refusal)
+    await context.abort(_CODES[refusal.kind], str(refusal))
+    raise refusal  # abort has raised; the types do not say so
+
+
+async def _set_within(listener: asyncio.Event, seconds: float | None) -> bool:
+    """Wait until the listener is set, for so long at most, and clear it; whether it was set."""
+    try:
+        async with asyncio.timeout(seconds):
+            await listener.wait()
+    except TimeoutError:
+        return False
+    listener.clear()
+    return True
+
+
+def _spec_message(specs: tuple[Spec, ...]) -> pb.GetMetricSpecResponse:
+    return pb.GetMetricSpecResponse(
+        metricSpecs=[
+            pb.MetricSpec(metricName=spec.name, targetSize=max(1, whole(spec.target)), targetSizeFloat=spec.target)
+            for spec in specs
+        ]
+    )

@@ -1,0 +1,86 @@
+"""Settings of the scaler, each with its unit, default and reason."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from fleet.runtime.settings import ComponentSettings
+from fleet.runtime.tls import TlsFiles
+
+__all__ = ["ScalerSettings"]
+
+
+class ScalerSettings(ComponentSettings):
+    """Read once at start. Durations are seconds."""
+
+    host: str = Field("0.0.0.0", description="Address that the ExternalScaler and the diagnostics listen on.")  # noqa: S104
+    port: int = Field(9091, ge=0, le=65535, description="Port of the ExternalScaler, for KEDA; 0 takes a free one.")
+    diagnostics_port: int = Field(9902, ge=0, le=65535, description="Port of /livez, /readyz, /metrics; 0 takes a free one.")
+    scaler_name: str = Field(default_factory=socket.gethostname, description="Name of this scaler in the logs of interceptors.")
+    routes: str = Field("", description="Where the routing table is: file:PATH.")
+    members: str = Field("", description="Where the interceptors are: file:PATH, dns:NAME:PORT, or HOST:PORT,HOST:PORT.")
+
+    member_ttl: float = Field(
+        60.0, gt=0, description="Seconds for which the last counts of a silent interceptor are kept while discovery names it."
+    )
+    news_timeout: float = Field(
+        3.0, gt=0, description="Seconds of silence after which an interceptor's stream is broken; three of its heartbeats."
+    )
+    retry_limit: float = Field(
+        2.0, gt=0, description="Longest pause in seconds between attempts to reach an interceptor. Interceptors are near."
+    )
+    startup_grace: float = Field(
+        3.0, ge=0, description="Seconds for which a scaler just started waits for all interceptors before it answers for a part."
+    )
+    reassert_interval: float = Field(
+        2.0, gt=0, description="Seconds between pushes while requests are held. Each one costs KEDA a write to its API server."
+    )
+    concurrency_window: float = Field(
+        15.0, gt=0, description="Seconds over which concurrency is averaged; as long as an HPA waits between two readings."
+    )
+
+    tls_cert: str = Field("", description="Certificate file of the ExternalScaler; without it the server speaks plaintext.")
+    tls_key: str = Field("", description="Key file of the ExternalScaler.")
+    tls_ca: str = Field("", description="CA file; with it, KEDA must show a certificate of this CA.")
+    member_tls_cert: str = Field(
+        "", description="Certificate file shown to interceptors; without it the streams to them are plaintext."
+    )
+    member_tls_key: str = Field("", description="Key file of the certificate shown to interceptors.")
+    member_tls_ca: str = Field("", description="CA file for the certificates of interceptors; the system's roots without it.")
+    member_tls_name: str = Field(
+        "", description="Name that the certificates of interceptors are made out to, when they are found by address."
+    )
+
+    log_level: str = Field("info", description="debug, info, warning or error.")
+    log_json: bool = Field(False, description="One JSON object per log line.")
+
+    @model_validator(mode="after")
+    def _certificates_are_whole(self) -> Self:
+        _check_files("tls", cert=self.tls_cert, key=self.tls_key, ca=self.tls_ca)
+        _check_files("member_tls", cert=self.member_tls_cert, key=self.member_tls_key, ca=self.member_tls_ca)
+        if self.member_tls_name and not self.member_tls_cert:
+            raise ValueError("member_tls_name needs member_tls_cert and member_tls_key")
+        return self
+
+    @property
+    def server_tls(self) -> TlsFiles | None:
+        return _files(self.tls_cert, self.tls_key, self.tls_ca)
+
+    @property
+    def member_tls(self) -> TlsFiles | None:
+        return _files(self.member_tls_cert, self.member_tls_key, self.member_tls_ca)
+
+
+def _check_files(prefix: str, *, cert: str, key: str, ca: str) -> None:
+    if bool(cert) != bool(key):
+        raise ValueError(f"{prefix}_cert and {prefix}_key are needed together")
+    if ca and not cert:
+        raise ValueError(f"{prefix}_ca needs {prefix}_cert and {prefix}_key")
+
+
+def _files(cert: str, key: str, ca: str) -> TlsFiles | None:
+    return TlsFiles(Path(cert), Path(key), Path(ca) if ca else None) if cert else None

@@ -1,0 +1,134 @@
+"""From the metadata of a KEDA trigger to the application it names, and to its metrics. Pure.
+
+Whatever comes in was written by a tenant: answers name what was asked for and never what else there is.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from math import ceil
+
+import msgspec
+
+from fleet.demand.merge import Metric
+from fleet.routing.route import Route
+from fleet.routing.table import RoutingTable
+
+__all__ = ["DEFAULT_CONCURRENCY", "Refusal", "RefusalKind", "Spec", "app_of", "find_spec", "route_of", "specs_of", "whole"]
+
+DEFAULT_CONCURRENCY = 100.0
+"""Target of a route that has none: requests at once per replica, as in the add-on."""
+MIN_TARGET = 0.001
+"""KEDA keeps three decimals, and an HPA refuses a target of zero."""
+_MAX_INT = 2**63 - 1
+_SHOWN = 200
+"""Characters of a tenant's text in an answer."""
+
+_NAME_KEYS = ("httpScaledObject", "interceptorRoute")
+_APP_KEY = "app"
+
+
+class RefusalKind(enum.Enum):
+    """Why there is no answer."""
+
+    INVALID = enum.auto()
+    """What was asked makes no sense."""
+    UNKNOWN = enum.auto()
+    """There is no such application or metric."""
+    UNAVAILABLE = enum.auto()
+    """It cannot be told now."""
+
+
+class Refusal(Exception):
+    """A question that gets no answer, and the reason in one line."""
+
+    def __init__(self, kind: RefusalKind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class Spec(msgspec.Struct, frozen=True):
+    """One metric of an application: its name towards KEDA, and what one replica should carry."""
+
+    name: str
+    metric: Metric
+    target: float
+
+
+def app_of(namespace: str, metadata: Mapping[str, str]) -> str:
+    """The application that a trigger names: `app` ("namespace/name" or a name), or `httpScaledObject` or
+    `interceptorRoute` (a name). A name alone is one in the ScaledObject's namespace. Raises Refusal.
+    """
+    named = {key: metadata[key].strip() for key in (_APP_KEY, *_NAME_KEYS) if metadata.get(key, "").strip()}
+    if not named:
+        raise Refusal(
+            RefusalKind.INVALID, "scalerMetadata names no application: it needs app, httpScaledObject or interceptorRoute"
+        )
+    apps = {_qualified(key, value, namespace) for key, value in named.items()}
+    if len(apps) > 1:
+        raise Refusal(RefusalKind.INVALID, f"scalerMetadata names different applications: {_shown(named)}")
+    return apps.pop()
+
+
+def route_of(table: RoutingTable | None, app: str) -> Route:
+    """The route of an application. Raises Refusal."""
+    if table is None:
+        raise Refusal(RefusalKind.UNAVAILABLE, "the routing table was not read yet")
+    route = table.apps.get(app)
+    if route is None:
+        raise Refusal(RefusalKind.UNKNOWN, f"no route for application {app[:_SHOWN]!r}")
+    return route
+
+
+def specs_of(route: Route) -> tuple[Spec, ...]:
+    """The metrics of a route; never none. Names are stable: an HPA asks for the ones it was made with."""
+    stem = "weir-" + route.app.replace("/", "-")
+    specs = []
+    if route.scaling.concurrency is not None or route.scaling.rate is None:
+        specs.append(Spec(f"{stem}-concurrency", Metric.CONCURRENCY, _target(route.scaling.concurrency or DEFAULT_CONCURRENCY)))
+    if route.scaling.rate is not None:
+        specs.append(Spec(f"{stem}-rate", Metric.RATE, _target(route.scaling.rate.target)))
+    return tuple(specs)
+
+
+def find_spec(route: Route, metric_name: str) -> Spec:
+    """The metric of that name, whatever its case; without a name the only one. Raises Refusal."""
+    specs = specs_of(route)
+    if not metric_name and len(specs) == 1:
+        return specs[0]
+    for spec in specs:
+        if spec.name == metric_name.lower():
+            return spec
+    names = ", ".join(spec.name for spec in specs)
+    if not metric_name:
+        raise Refusal(RefusalKind.INVALID, f"metricName is needed: application {route.app} has {names}")
+    raise Refusal(RefusalKind.UNKNOWN, f"application {route.app} has no metric {metric_name[:_SHOWN]!r}; it has {names}")
+
+
+def whole(value: float) -> int:
+    """A value for clients that read only integers: rounded up, so that some demand is never none."""
+    return min(ceil(value), _MAX_INT)
+
+
+def _target(value: float) -> float:
+    return max(round(value, 3), MIN_TARGET)
+
+
+def _qualified(key: str, value: str, namespace: str) -> str:
+    owner, slash, name = value.rpartition("/")
+    if slash and (key != _APP_KEY or not owner or not name or "/" in owner):
+        form = '"namespace/name" or a name' if key == _APP_KEY else "a name in the ScaledObject's namespace"
+        raise Refusal(RefusalKind.INVALID, f"scalerMetadata.{key}: {value[:_SHOWN]!r} is not {form}")
+    if slash and namespace and owner != namespace:
+        # A tenant may not scale by, nor read, the demand of another.
+        raise Refusal(RefusalKind.INVALID, f"scalerMetadata.{key}: {value[:_SHOWN]!r} is not in namespace {namespace!r}")
+    if not slash and not namespace:
+        raise Refusal(
+            RefusalKind.INVALID, f"scalerMetadata.{key}: {value[:_SHOWN]!r} has no namespace, and the reference has none"
+        )
+    return value if slash else f"{namespace}/{value}"
+
+
+def _shown(named: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value[:_SHOWN]!r}" for key, value in named.items())
