@@ -1,0 +1,25 @@
+"""Pauses between attempts: each longer than the last, up to a limit. Pure."""
+
+from __future__ import annotations
+
+__all__ = ["Backoff"]
+
+
+class Backoff:
+    """Seconds to wait before the next attempt; doubles from `first` to `limit`."""
+
+    __slots__ = ("_first", "_limit", "_next")
+
+    def __init__(self, first: float, limit: float) -> None:
+        self._first, self._limit = first, limit
+        self._next = first
+
+    def pause(self) -> float:
+        """The pause before this attempt."""
+        pause = self._next
+        self._next = min(pause * 2, self._limit)
+        return pause
+
+    def reset(self) -> None:
+        """Something worked: begin again with the first pause."""
+        self._next = self._first

@@ -1,0 +1,168 @@
+"""One process of the engine: started at once, its lines told, its end noticed, its whole group ended.
+
+Does not restart and knows no app: see replica.py and components.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from weir.engine.guard import Guard
+
+__all__ = ["Child", "Launch", "SpawnError", "describe_exit"]
+
+MAX_LINE = 8 * 1024
+"""Bytes of a line of output; a longer one is told in pieces, so that a process cannot fill the memory."""
+GROUP_PAUSE = 0.02
+"""Seconds between two looks whether the rest of a process group has ended."""
+OUTPUT_TIMEOUT = 0.2
+"""Seconds for the last lines of a process that has ended."""
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]|\x1b(?!\[[0-9;]*m)")
+"""What a terminal would act on. Colours stay."""
+
+
+class SpawnError(Exception):
+    """The process could not be started. One line."""
+
+
+class Launch:
+    """What to start: values only."""
+
+    __slots__ = ("command", "cwd", "env")
+
+    def __init__(self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> None:
+        self.command, self.env, self.cwd = tuple(command), dict(env), cwd
+
+
+class Child:
+    """A running process, the leader of a session of its own: a signal to its group reaches what it started itself.
+
+    Needs a running loop. `on_line` gets each line of its output, standard error included, on the loop's thread.
+    Raises SpawnError.
+    """
+
+    def __init__(self, launch: Launch, guard: Guard, *, on_line: Callable[[str], None]) -> None:
+        self._guard = guard
+        self._loop = asyncio.get_running_loop()
+        self._exit: asyncio.Future[int] = self._loop.create_future()
+        self._process = _spawn(launch, guard)
+        self.pid = self._process.pid
+        guard.keep(self.pid)
+        self._output = self._loop.create_task(self._tell_lines(on_line), name=f"output of process {self.pid}")
+        # A thread waits, because only the one that waits learns how a process ended, on every system alike.
+        threading.Thread(target=self._wait, name=f"wait for process {self.pid}", daemon=True).start()
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative when a signal ended it."""
+        return self._exit.result() if self._exit.done() else None
+
+    async def wait(self) -> int:
+        """The exit code, once the process has ended."""
+        return await asyncio.shield(self._exit)
+
+    async def stop(self, grace: float) -> None:
+        """SIGTERM to the whole group, SIGKILL after `grace` seconds. Returns when nothing of it is left."""
+        self._signal(signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self.wait()
+                while self._signal(0):  # noqa: ASYNC110  a group of processes tells nobody of its end
+                    await asyncio.sleep(GROUP_PAUSE)
+        await self.kill()
+
+    async def kill(self) -> None:
+        """SIGKILL to whatever is left of the group. Call it also when the process ended by itself."""
+        self._signal(signal.SIGKILL)
+        await self.wait()
+        self._guard.release(self.pid)
+        # What left the group may hold the pipe open; what the group wrote has all arrived by then.
+        await asyncio.wait([self._output], timeout=OUTPUT_TIMEOUT)
+        self._output.cancel()
+        await asyncio.wait([self._output])
+
+    def _signal(self, number: int) -> bool:
+        try:
+            os.killpg(self.pid, number)
+        except (ProcessLookupError, PermissionError):
+            # PermissionError is how macOS tells that only zombies are left.
+            return False
+        return True
+
+    def _wait(self) -> None:
+        code = self._process.wait()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left who wants to know
+            self._loop.call_soon_threadsafe(self._exited, code)
+
+    def _exited(self, code: int) -> None:
+        if not self._exit.done():
+            self._exit.set_result(code)
+
+    async def _tell_lines(self, on_line: Callable[[str], None]) -> None:
+        lines = _Lines(on_line)
+        transport, _ = await self._loop.connect_read_pipe(lambda: lines, self._process.stdout)
+        try:
+            await lines.ended.wait()
+        finally:
+            transport.close()
+
+
+class _Lines(asyncio.Protocol):
+    """Cuts a stream of bytes into lines."""
+
+    def __init__(self, on_line: Callable[[str], None]) -> None:
+        self.ended = asyncio.Event()
+        self._on_line = on_line
+        self._rest = b""
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._tell(line)
+        while len(self._rest) > MAX_LINE:
+            self._tell(self._rest[:MAX_LINE])
+            self._rest = self._rest[MAX_LINE:]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._rest:
+            self._tell(self._rest)
+        self.ended.set()
+
+    def _tell(self, line: bytes) -> None:
+        self._on_line(_CONTROL.sub("", line.decode(errors="replace")).rstrip())
+
+
+def _spawn(launch: Launch, guard: Guard) -> subprocess.Popen[bytes]:
+    try:
+        # Not through asyncio: its fork copies the engine's page tables, which grow with the engine, while this one's
+        # vfork takes a tenth of a millisecond. No preexec_fn for the same reason, and for the threads of gRPC.
+        return subprocess.Popen(  # noqa: S603  running the user's commands is what this is for
+            launch.command,
+            env={**os.environ, **launch.env, **guard.environment},
+            cwd=launch.cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        raise SpawnError(f"cannot start {launch.command[0]}: {error}") from error
+
+
+def describe_exit(code: int) -> str:
+    """An exit code for people."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"

@@ -1,0 +1,175 @@
+"""Every component as a process of its own: what fault tests pull the plugs of.
+
+One that dies is taken from the members at once and started again. Ports are chosen once, so that a component that was
+restarted is found where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fleet.discovery.sources import Member
+from fleet.runtime.process import StartError
+from weir.engine.child import Launch
+from weir.engine.layout import SCALER_NAME, Layout, interceptor_name
+from weir.engine.probe import Probe
+from weir.engine.state import Component, StateDirectory
+from weir.engine.supervisor import Job, State, Supervisor, Yard
+
+__all__ = ["ChildPlanes"]
+
+READINESS_TIMEOUT = 30.0
+"""Seconds for a component to serve: it reads two files and opens three ports."""
+RESTART_FIRST, RESTART_LIMIT = 0.05, 5.0
+"""Seconds before a component is started again: every app waits for it."""
+KILL_AFTER = 10.0
+"""Seconds that a component may take to end beyond its own drain."""
+LAST_LINES = 5
+"""Lines of output kept from each component, to tell why one could not start."""
+
+
+@dataclass(slots=True)
+class _Placed:
+    """A component with its supervisor, which knows its process."""
+
+    supervisor: Supervisor
+    component: Component
+    last_lines: deque[str]
+    changed: asyncio.Event
+
+
+class ChildPlanes:
+    """Runs `python -m weir interceptor` and `python -m weir scaler`."""
+
+    def __init__(self, layout: Layout, state: StateDirectory, yard: Yard) -> None:
+        self._layout, self._state, self._yard = layout, state, yard
+        self._scaler: _Placed | None = None
+        self._interceptors: list[_Placed] = []
+        self._scaler_port = layout.spec.ports.scaler or yard.ports.take()
+
+    @property
+    def scaler_address(self) -> str:
+        return f"{self._layout.near_host}:{self._scaler_port}"
+
+    @property
+    def proxy_ports(self) -> tuple[int, ...]:
+        return tuple(placed.component.proxy_port or 0 for placed in self._interceptors)
+
+    @property
+    def rpc_addresses(self) -> Mapping[str, str]:
+        alive = [placed.component for placed in self._interceptors if placed.supervisor.state in _ALIVE]
+        return {component.name: f"{self._layout.near_host}:{component.rpc_port}" for component in alive}
+
+    async def start(self) -> None:
+        self._scaler = self._place_scaler()
+        await self._grow(self._layout.spec.interceptors)
+        await _serving(self._scaler)
+
+    async def resize(self, interceptors: int) -> None:
+        await self._shrink(interceptors)
+        await self._grow(interceptors)
+
+    async def drain(self) -> None:
+        await self._shrink(0)
+
+    async def close(self) -> None:
+        await self._shrink(0)
+        scaler, self._scaler = self._scaler, None
+        if scaler is not None:
+            scaler.supervisor.withdraw()
+            await scaler.supervisor.end(drain=0, grace=KILL_AFTER)
+        self._sync()
+
+    async def _grow(self, count: int) -> None:
+        new = [self._place_interceptor(index) for index in range(len(self._interceptors), count)]
+        await asyncio.gather(*(_serving(placed) for placed in new))
+
+    async def _shrink(self, count: int) -> None:
+        surplus = self._interceptors[count:]
+        for placed in surplus:
+            placed.supervisor.withdraw()
+        grace = float(self._layout.spec.interceptor.get("drain_timeout", 0)) + KILL_AFTER
+        await asyncio.gather(*(placed.supervisor.end(drain=0, grace=grace) for placed in surplus))
+        del self._interceptors[count:]
+        self._sync()
+
+    def _place_interceptor(self, index: int) -> _Placed:
+        layout, ports = self._layout, self._yard.ports
+        component = Component(
+            name=interceptor_name(index),
+            kind="interceptor",
+            pid=0,
+            proxy_port=layout.proxy_port(index) or ports.take(),
+            rpc_port=layout.rpc_port(index) or ports.take(),
+            diagnostics_port=layout.interceptor_diagnostics_port(index) or ports.take(),
+        )
+        flags = layout.interceptor(
+            index,
+            proxy=component.proxy_port or 0,
+            rpc=component.rpc_port or 0,
+            diagnostics=component.diagnostics_port,
+        )
+        placed = self._place(component, flags)
+        self._interceptors.append(placed)
+        placed.supervisor.start()
+        self._sync()
+        return placed
+
+    def _place_scaler(self) -> _Placed:
+        diagnostics = self._layout.spec.ports.scaler_diagnostics or self._yard.ports.take()
+        component = Component(name=SCALER_NAME, kind="scaler", pid=0, port=self._scaler_port, diagnostics_port=diagnostics)
+        placed = self._place(component, self._layout.scaler(port=self._scaler_port, diagnostics=diagnostics))
+        placed.supervisor.start()
+        return placed
+
+    def _place(self, component: Component, flags: list[str]) -> _Placed:
+        launch = Launch([sys.executable, "-m", "weir", component.kind, *flags], env={}, cwd=Path.cwd())
+        probe = Probe(self._layout.near_host, component.diagnostics_port, "/readyz")
+        job = Job(
+            name=component.name,
+            speaker=component.name,
+            launch=lambda: (launch, probe),
+            readiness_timeout=READINESS_TIMEOUT,
+            restart_first=RESTART_FIRST,
+            restart_limit=RESTART_LIMIT,
+        )
+        lines: deque[str] = deque(maxlen=LAST_LINES)
+        changed = asyncio.Event()
+
+        def tell(speaker: str, line: str) -> None:
+            lines.append(line)
+            self._yard.tell(speaker, line)
+
+        def on_change() -> None:
+            changed.set()
+            self._sync()
+
+        yard = Yard(guard=self._yard.guard, ports=self._yard.ports, tell=tell, tasks=self._yard.tasks)
+        return _Placed(Supervisor(job, yard, on_change=on_change), component, lines, changed)
+
+    def _sync(self) -> None:
+        """Write down who runs: members first, because scalers wait for that."""
+        addresses = self.rpc_addresses
+        self._state.write_members(Member(name=name, address=address) for name, address in addresses.items())
+        placed = [*self._interceptors, *([self._scaler] if self._scaler else [])]
+        self._state.write_components(replace(p.component, pid=p.supervisor.pid) for p in placed if p.supervisor.pid)
+
+
+_ALIVE = (State.READY, State.DRAINING)
+"""States in which an interceptor has requests to tell of."""
+
+
+async def _serving(placed: _Placed) -> None:
+    """Return once the component serves. Raises StartError when its first process fails to."""
+    supervisor = placed.supervisor
+    while supervisor.state is not State.READY:
+        if supervisor.failures:
+            last = placed.last_lines[-1] if placed.last_lines else supervisor.problem
+            raise StartError(f"{placed.component.name}: {last.removeprefix('error: ')}")
+        await placed.changed.wait()
+        placed.changed.clear()

@@ -1,0 +1,81 @@
+"""The keeper: a process beside the engine that leaves nothing running when the engine is gone, however it went.
+
+Run as a script by the bare interpreter, so it may import nothing but the standard library's quickest. It reads its
+orders from standard input; the end of input means that the engine has ended. Then it ends what is still running: the
+process groups it was told of, and every process that carries the engine's mark in its environment (which finds those
+that left their group, and one that was being started in the very moment the engine died).
+"""
+
+import os
+import shutil
+import signal
+import sys
+import time
+
+MARK = "WEIR_ENGINE"
+"""Environment variable that every process of an engine carries; its value is the engine's own."""
+GRACE = 2.0
+"""Seconds between SIGTERM and SIGKILL. The engine is gone and nobody waits for answers any more."""
+PAUSE = 0.05
+"""Seconds between two looks at what is left."""
+LIMIT = 10.0
+"""Seconds after which nothing that is left would end: a process that nobody reaps looks alive for ever."""
+QUIET_LOOKS = 2
+"""Looks that must find nothing: between two, a process that was being started shows itself."""
+
+
+def marked(mark: bytes) -> set[int]:
+    """Processes whose environment has the mark, this one aside. Only Linux tells; elsewhere there are only groups."""
+    found = set()
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        try:
+            with open(f"/proc/{name}/environ", "rb") as environ:
+                if mark in environ.read().split(b"\0"):
+                    found.add(int(name))
+        except OSError:
+            continue  # ended just now, or belongs to another user
+    return found
+
+
+def signal_all(groups: set[int], mark: bytes, number: int) -> bool:
+    """Signal whatever is left, and tell whether anything was."""
+    left = False
+    for send, target in [(os.killpg, group) for group in groups] + [(os.kill, pid) for pid in marked(mark)]:
+        try:
+            send(target, number)
+            left = True
+        except OSError:
+            continue
+    return left
+
+
+def end_all(groups: set[int], mark: bytes) -> None:
+    began = time.monotonic()
+    quiet = 0
+    left = signal_all(groups, mark, signal.SIGTERM)
+    while quiet < QUIET_LOOKS and (passed := time.monotonic() - began) < LIMIT:
+        quiet = 0 if left else quiet + 1
+        time.sleep(PAUSE)
+        left = signal_all(groups, mark, signal.SIGKILL if passed >= GRACE else 0)
+
+
+def main() -> None:
+    """keeper.py MARK [DIRECTORY]: the engine's mark, and a directory of its own to remove at the end."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    groups: set[int] = set()
+    for line in sys.stdin:
+        order, group = line.split()
+        if order == "keep":
+            groups.add(int(group))
+        else:
+            groups.discard(int(group))
+    end_all(groups, f"{MARK}={sys.argv[1]}".encode())
+    for directory in sys.argv[2:]:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""One replica of an app: a supervised process with a port of its own.
+
+Does not decide how many there are (autoscaler.py), nor who may be told of its address (app.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fleet.discovery.sources import Backend
+from weir.engine.child import Launch, SpawnError
+from weir.engine.ports import LOOPBACK, NoPortError
+from weir.engine.probe import Probe
+from weir.engine.spec import AppSpec
+from weir.engine.supervisor import Job, State, Supervisor, Yard
+
+__all__ = ["Replica"]
+
+RESTART_FIRST, RESTART_LIMIT = 0.25, 30.0
+"""Seconds before a failed process is started again: soon at first, because a request may be waiting for it; later
+seldom, because a process that fails at once would do nothing but start."""
+
+
+class Replica:
+    """A process of an app. `on_change` is called when its state changes by itself."""
+
+    def __init__(self, spec: AppSpec, number: int, directory: Path, *, yard: Yard, on_change: Callable[[], None]) -> None:
+        self.spec, self.number = spec, number
+        self._directory, self._yard = directory, yard
+        self._port: int | None = None
+        job = Job(
+            name=f"{spec.key}: replica {number}",
+            speaker=f"{spec.name}/{number}",
+            launch=self._launch,
+            readiness_timeout=spec.readiness.timeout,
+            restart_first=RESTART_FIRST,
+            restart_limit=RESTART_LIMIT,
+        )
+        self._supervisor = Supervisor(job, yard, on_change=on_change)
+
+    @property
+    def state(self) -> State:
+        return self._supervisor.state
+
+    @property
+    def failures(self) -> int:
+        return self._supervisor.failures
+
+    @property
+    def pid(self) -> int | None:
+        return self._supervisor.pid
+
+    @property
+    def backend(self) -> Backend | None:
+        """The address for requests, while it may have any."""
+        port = self._supervisor.port
+        return None if port is None else Backend(host=LOOPBACK, port=port)
+
+    def start(self) -> None:
+        """Start the process within this very call."""
+        self._supervisor.start()
+
+    def withdraw(self) -> None:
+        """Its address is to be taken away from requests. `end` must follow."""
+        self._supervisor.withdraw()
+
+    async def end(self, drain: float) -> None:
+        """Give it `drain` seconds for the requests that it has, then end it."""
+        await self._supervisor.end(drain=drain, grace=self.spec.grace)
+        self._free_port()
+
+    def _launch(self) -> tuple[Launch, Probe]:
+        """A new port for every start: somebody may have taken the last one, or still be connected to it."""
+        self._free_port()
+        try:
+            self._port = port = self._yard.ports.take()
+        except NoPortError as error:
+            raise SpawnError(str(error)) from error
+        env = {**self.spec.env, "PORT": str(port)}
+        readiness = self.spec.readiness
+        probe = Probe(LOOPBACK, port, readiness.path, readiness.interval)
+        return Launch(_with_port(self.spec.command, port), env=env, cwd=self._directory), probe
+
+    def _free_port(self) -> None:
+        if self._port is not None:
+            self._yard.ports.give_back(self._port)
+            self._port = None
+
+
+def _with_port(command: tuple[str, ...], port: int) -> tuple[str, ...]:
+    """A list of words has no shell that would put in the port."""
+    return tuple(word.replace("${PORT}", str(port)).replace("$PORT", str(port)) for word in command)

@@ -1,0 +1,173 @@
+"""The file of apps: read, checked, and told what is wrong with it on which line.
+
+Gives a whole good file or one error; never half of it, and never starts anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path as FilePath
+from typing import Annotated, Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from fleet.routing.table import RouteError, RoutingTable
+from fleet.runtime.settings import ComponentSettings
+from interceptor.settings import InterceptorSettings
+from scaler.settings import ScalerSettings
+from weir.engine.document import Document, DocumentError, Path, field_name, parse_document
+from weir.engine.spec import AppSpec, FleetSpec, HeaderSpec, PortsSpec, RateSpec, ReadinessSpec, RuleSpec, TimeoutsSpec
+
+__all__ = ["SpecError", "SpecFile", "load_spec", "parse_spec"]
+
+MAX_FILE_BYTES = 4 * 1024 * 1024
+"""A file of some ten thousand apps; what is larger was named by mistake."""
+
+_MODELS: tuple[type[BaseModel], ...] = (
+    FleetSpec, AppSpec, PortsSpec, ReadinessSpec, RateSpec, RuleSpec, HeaderSpec, TimeoutsSpec,
+)  # fmt: skip
+_FIELDS = sorted({name for model in _MODELS for name in model.model_fields})
+
+_RESERVED = frozenset(
+    {"host", "port", "proxy_port", "rpc_port", "diagnostics_port", "member_name", "routes", "backends", "members"}
+    # The engine dials its components without certificates, on this machine's own loopback.
+    | {"tls_cert", "tls_key", "tls_ca", "member_tls_ca", "member_tls_cert", "member_tls_key", "member_tls_name"}
+)
+"""Settings of components that the engine gives itself."""
+
+
+class SpecError(Exception):
+    """The file is wrong: "FILE:LINE: field: reason", one line for whoever wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpecFile:
+    """A good file: what it says, and the routing table that follows from it."""
+
+    spec: FleetSpec
+    table: RoutingTable
+    directory: FilePath
+
+
+def load_spec(path: FilePath) -> SpecFile:
+    """Read and check the file. Raises SpecError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+        if len(data) > MAX_FILE_BYTES:
+            raise SpecError(f"{path}: is larger than {MAX_FILE_BYTES} bytes")
+        text = data.decode()
+    except OSError as error:
+        raise SpecError(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: is not UTF-8 text") from error
+    return parse_spec(text, path)
+
+
+def parse_spec(text: str, path: FilePath) -> SpecFile:
+    """Check the text of a file that lies at path. Raises SpecError."""
+    try:
+        return _checked(parse_document(text), path.resolve().parent)
+    except DocumentError as error:
+        raise SpecError(f"{path}:{error}") from error
+
+
+def _checked(document: Document, directory: FilePath) -> SpecFile:
+    if not isinstance(document.value, dict):
+        raise DocumentError(document.line(()), "", "the file should be a mapping with the key apps")
+    try:
+        spec = FleetSpec.model_validate(document.value)
+    except ValidationError as error:
+        raise _first(error, document) from error
+    _check_settings("interceptor", spec.interceptor, InterceptorSettings, document)
+    _check_settings("scaler", spec.scaler, ScalerSettings, document)
+    _check_names(spec, document)
+    _check_directories(spec, document, directory)
+    return SpecFile(spec=spec, table=_table(spec, document), directory=directory)
+
+
+def _first(error: ValidationError, document: Document) -> DocumentError:
+    """The fault that stands first in the file: people mend files from the top."""
+    faults = [_fault(detail, document) for detail in error.errors(include_url=False, include_input=False)]
+    return min(faults, key=lambda fault: fault.line)
+
+
+def _fault(detail: ErrorDetails, document: Document) -> DocumentError:
+    path: Path = tuple(part for part in detail["loc"] if part != "[key]")
+    if field := detail.get("ctx", {}).get("field"):
+        path = (*path, str(field))
+    reason = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "missing":
+        reason = "is missing"
+    elif detail["type"] == "extra_forbidden":
+        reason = "is not a field" + _suggestion(str(path[-1]), _FIELDS)
+    return DocumentError(document.line(path), field_name(path), reason[:1].lower() + reason[1:])
+
+
+def _suggestion(name: str, known: Sequence[str]) -> str:
+    near = get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _check_settings(kind: str, given: dict[str, Any], settings: type[ComponentSettings], document: Document) -> None:
+    """Only what the file says: what the environment says is checked by the component itself."""
+    for name, value in given.items():
+        path = (kind, name)
+        if name not in settings.model_fields or name in _RESERVED:
+            known = sorted(set(settings.model_fields) - _RESERVED)
+            reason = f"is not a setting that a file may give{_suggestion(name, known)}"
+            raise DocumentError(document.line(path), field_name(path), reason)
+        field = settings.model_fields[name]
+        try:
+            adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, *field.metadata])  # type: ignore[arg-type]
+            adapter.validate_python(value)
+        except ValidationError as error:
+            reason = error.errors(include_url=False)[0]["msg"]
+            raise DocumentError(document.line(path), field_name(path), reason[:1].lower() + reason[1:]) from error
+
+
+def _check_names(spec: FleetSpec, document: Document) -> None:
+    seen: dict[str, int] = {}
+    for index, app in enumerate(spec.apps):
+        first = seen.setdefault(app.key, index)
+        if first != index:
+            path = ("apps", index, "name")
+            raise DocumentError(document.line(path), field_name(path), f"{app.key} is already apps[{first}]")
+
+
+def _check_directories(spec: FleetSpec, document: Document, base: FilePath) -> None:
+    for index, app in enumerate(spec.apps):
+        if not app.directory(base).is_dir():
+            path = ("apps", index, "cwd")
+            raise DocumentError(document.line(path), field_name(path), f"{app.directory(base)} is not a directory")
+
+
+def _table(spec: FleetSpec, document: Document) -> RoutingTable:
+    index = {app.key: at for at, app in enumerate(spec.apps)}
+    try:
+        table = RoutingTable(app.route() for app in spec.apps)
+    except RouteError as error:
+        at = index[error.app]
+        raise _misrouted(document, ("apps", at, *_written(error.field, spec.apps[at])), error.reason) from error
+    for conflict in table.conflicts:
+        first, second = sorted((index[conflict.app], index[conflict.winner]))
+        raise _misrouted(document, ("apps", second), f"asks for the same requests as apps[{first}]: {conflict.claim}")
+    return table
+
+
+def _misrouted(document: Document, path: Path, reason: str) -> DocumentError:
+    return DocumentError(document.line(path), field_name(path), reason)
+
+
+def _written(field: str, app: AppSpec) -> Path:
+    """Where the file says what a route calls "scaling.rate.window" or "rules[0].hosts[1]"."""
+    path: Path = tuple(int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", field))
+    if path[:2] == ("scaling", "concurrency"):
+        return ("target",)
+    if path[0] == "scaling":
+        return path[1:]
+    return path if app.rules or path[0] != "rules" else path[2:]

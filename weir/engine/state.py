@@ -1,0 +1,85 @@
+"""The state directory: the files through which the engine tells interceptors and scaler what there is.
+
+Nothing but these files goes from the engine to the planes, whether they share its process or not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fleet.discovery.files import write_backends, write_members, write_routes
+from fleet.discovery.sources import Backend, Member
+from fleet.routing.table import RoutingTable
+
+__all__ = ["Component", "StateDirectory"]
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A component that runs, for tests that pull its plug and for people who look for it."""
+
+    name: str
+    kind: str
+    """"interceptor" or "scaler"."""
+    pid: int
+    diagnostics_port: int
+    proxy_port: int | None = None
+    rpc_port: int | None = None
+    port: int | None = None
+    """Of the scaler's ExternalScaler."""
+
+
+class StateDirectory:
+    """Writes each file whole, and only when it changes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+        self._backends: dict[str, tuple[Backend, ...]] = {}
+        self._pending: asyncio.Handle | None = None
+        self._write_backends()
+        self.write_members(())
+        self.write_components(())
+
+    @property
+    def routes_uri(self) -> str:
+        return f"file:{self.path / 'routes.json'}"
+
+    @property
+    def backends_uri(self) -> str:
+        return f"file:{self.path / 'backends.json'}"
+
+    @property
+    def members_uri(self) -> str:
+        return f"file:{self.path / 'members.json'}"
+
+    def write_table(self, table: RoutingTable) -> None:
+        write_routes(self.path / "routes.json", table)
+
+    def publish(self, key: str, backends: tuple[Backend, ...]) -> None:
+        """The ready backends of a target. What changes in one turn of the loop is written once."""
+        if self._backends.get(key, ()) == backends:
+            return
+        if backends:
+            self._backends[key] = backends
+        else:
+            del self._backends[key]
+        if self._pending is None:
+            self._pending = asyncio.get_running_loop().call_soon(self._write_backends)
+
+    def write_members(self, members: Iterable[Member]) -> None:
+        write_members(self.path / "members.json", members)
+
+    def write_components(self, components: Iterable[Component]) -> None:
+        path = self.path / "components.json"
+        fresh = path.with_suffix(".fresh")
+        fresh.write_text(json.dumps([asdict(component) for component in components], indent=2) + "\n")
+        fresh.replace(path)
+
+    def _write_backends(self) -> None:
+        self._pending = None
+        write_backends(self.path / "backends.json", self._backends)

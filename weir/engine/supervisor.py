@@ -1,0 +1,176 @@
+"""Keeps one process running: started, probed, restarted after a failure with longer and longer pauses, drained, ended.
+
+Knows neither apps nor components; those say what to start and what its state means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fleet.runtime.tasks import cancel_and_wait
+from weir.engine.backoff import Backoff
+from weir.engine.child import Child, Launch, SpawnError, describe_exit
+from weir.engine.guard import Guard
+from weir.engine.ports import Ports
+from weir.engine.probe import Probe, wait_until_ready
+
+__all__ = ["Job", "State", "Supervisor", "Tell", "Yard"]
+
+STABLE_AFTER = 10.0
+"""Seconds of being ready after which a failure counts as the first again."""
+
+Tell = Callable[[str, str], None]
+"""Takes who speaks ("hello/1") and one line of its output."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Yard:
+    """What every process of an engine shares."""
+
+    guard: Guard
+    ports: Ports
+    tell: Tell
+    tasks: asyncio.TaskGroup
+    """Owns what runs on: a task that fails ends the engine, instead of an app that silently never scales again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be kept running."""
+
+    name: str
+    """How the log calls it."""
+    speaker: str
+    """How its own lines are marked."""
+    launch: Callable[[], tuple[Launch, Probe]]
+    """Asked before every start. Raises SpawnError."""
+    readiness_timeout: float
+    restart_first: float
+    restart_limit: float
+    """Seconds before a failed process is started again: the first pause, and the longest."""
+
+
+class State(enum.Enum):
+    """Where a process is in its life. Any state may be followed by DRAINING, and DRAINING by none."""
+
+    STARTING = "starting"
+    READY = "ready"
+    FAILED = "failed"
+    """Waits for its next start."""
+    DRAINING = "draining"
+    """Gets no new requests, and ends."""
+
+
+class Supervisor:
+    """Runs one job. `on_change` is called when the state changes by itself, on the loop's thread."""
+
+    def __init__(self, job: Job, yard: Yard, *, on_change: Callable[[], None]) -> None:
+        self.state = State.STARTING
+        self.failures = 0
+        """Failures since it was last stable."""
+        self.problem = ""
+        """How it failed last."""
+        self._job, self._yard, self._on_change = job, yard, on_change
+        self._backoff = Backoff(job.restart_first, job.restart_limit)
+        self._child: Child | None = None
+        self._probe: Probe | None = None
+        self._served = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid if self._child is not None else None
+
+    @property
+    def port(self) -> int | None:
+        """Where it can be reached, once it is ready and while it is."""
+        return self._probe.port if self._probe is not None and self.state is State.READY else None
+
+    def start(self) -> None:
+        """Start the process now, within this very call: a request may be waiting for it."""
+        self._spawn()
+        self._task = self._yard.tasks.create_task(self._live(), name=self._job.name)
+
+    def withdraw(self) -> None:
+        """It is not started again, and its state tells that it is to get no new requests. `end` must follow."""
+        self._served = self.state is State.READY
+        self.state = State.DRAINING
+
+    async def end(self, *, drain: float, grace: float) -> None:
+        """Give it `drain` seconds for what it has in hand if it was ready, then SIGTERM, `grace` seconds, SIGKILL."""
+        await cancel_and_wait(self._task)
+        if self._child is None:
+            return
+        if self._served:
+            await _ended_within(self._child, drain)
+        await self._child.stop(grace)
+        self._child = None
+        _log.info("%s: ended", self._job.name)
+
+    async def _live(self) -> None:
+        while True:
+            if self._child is not None:
+                self.problem = await self._run(self._child, self._probe)
+                self._child = None
+            pause = self._backoff.pause()
+            self.failures += 1
+            _log.warning("%s: %s; starts again in %g s", self._job.name, self.problem, pause)
+            self._set(State.FAILED)
+            await asyncio.sleep(pause)
+            self._spawn()
+            self._set(State.STARTING)
+
+    def _spawn(self) -> None:
+        try:
+            launch, self._probe = self._job.launch()
+            self._child = Child(launch, self._yard.guard, on_line=lambda line: self._yard.tell(self._job.speaker, line))
+        except SpawnError as error:
+            self.problem = str(error)
+            return
+        _log.info("%s: started, pid %d", self._job.name, self._child.pid)
+
+    async def _run(self, child: Child, probe: Probe | None) -> str:
+        """Until the process ends; tells how it did."""
+        unready: list[str] = []
+        watching = asyncio.create_task(self._watch(child, probe, unready), name=f"{self._job.name}: readiness")
+        try:
+            code = await child.wait()
+        finally:
+            await cancel_and_wait(watching)
+        await child.kill()
+        return unready[0] if unready else f"ended with {describe_exit(code)}"
+
+    async def _watch(self, child: Child, probe: Probe | None, unready: list[str]) -> None:
+        began = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(self._job.readiness_timeout):
+                if probe is not None:
+                    await wait_until_ready(probe)
+        except TimeoutError:
+            unready.append(f"was not ready after {self._job.readiness_timeout:g} s")
+            await child.kill()
+            return
+        took = asyncio.get_running_loop().time() - began
+        _log.info("%s: ready after %.0f ms", self._job.name, took * 1000)
+        self._set(State.READY)
+        await asyncio.sleep(STABLE_AFTER)
+        self.failures = 0
+        self._backoff.reset()
+
+    def _set(self, state: State) -> None:
+        if self.state is not State.DRAINING:
+            self.state = state
+            self._on_change()
+
+
+async def _ended_within(child: Child, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await child.wait()

@@ -1,0 +1,89 @@
+"""`weir explain`: which app a request would reach, step by step, in a file's table or a running interceptor's."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from grpc import aio
+
+from fleet.routing.codec import CodecError, decode_json, decode_yaml
+from fleet.routing.match import explain
+from fleet.routing.table import RouteError, RoutingTable
+from protos.weir.interceptor.v1 import routing_pb2 as pb
+from protos.weir.interceptor.v1.routing_pb2_grpc import RoutingServiceStub
+from weir.engine.specfile import SpecError, parse_spec
+
+__all__ = ["run_explain"]
+
+EXIT_NO_ROUTE = 1
+EXIT_NO_TABLE = 3
+CALL_TIMEOUT = 5.0
+"""Seconds for an interceptor to send its table."""
+MAX_TABLE_BYTES = 64 * 1024 * 1024
+"""gRPC's own default of 4 MiB would be too small for ten thousand routes."""
+
+
+class _NoTableError(Exception):
+    """There is no table to explain. One line."""
+
+
+def run_explain(host: str, path: str, headers: Sequence[str], *, file: Path | None, address: str) -> int:
+    """Print the steps and the result; gives the exit code."""
+    try:
+        pairs = [_header(header) for header in headers]
+        table = _from_file(file) if file else asyncio.run(_from_interceptor(address))
+    except _NoTableError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_NO_TABLE
+    explanation = explain(table, host.encode(), path.partition("?")[0].encode(), pairs)
+    for step in explanation.steps:
+        sys.stdout.write(f"{step}\n")
+    route = explanation.route
+    sys.stdout.write(f"-> {route.app}\n" if route else "-> no route (404)\n")
+    return 0 if route else EXIT_NO_ROUTE
+
+
+def _header(text: str) -> tuple[bytes, bytes]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise _NoTableError(f"{text!r} is not a header: write name:value")
+    return name.strip().lower().encode(), value.strip().encode()
+
+
+def _from_file(path: Path) -> RoutingTable:
+    try:
+        data = path.read_bytes()
+        if path.suffix not in (".yaml", ".yml"):
+            return decode_json(data)
+        if _is_apps(data):
+            return parse_spec(data.decode(), path).table
+        return decode_yaml(data)
+    except (OSError, CodecError, RouteError, UnicodeDecodeError) as error:
+        raise _NoTableError(f"{path}: {error}") from error
+    except SpecError as error:
+        raise _NoTableError(str(error)) from error
+
+
+def _is_apps(data: bytes) -> bool:
+    """A file for `weir up`, and not a routing table."""
+    try:
+        value = yaml.safe_load(data)
+    except yaml.YAMLError:
+        return True  # whose errors have lines
+    return isinstance(value, dict) and "apps" in value
+
+
+async def _from_interceptor(address: str) -> RoutingTable:
+    options = [("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", MAX_TABLE_BYTES)]
+    async with aio.insecure_channel(address, options=options) as channel:
+        try:
+            answer = await RoutingServiceStub(channel).GetRoutingTable(pb.GetRoutingTableRequest(), timeout=CALL_TIMEOUT)
+        except aio.AioRpcError as error:
+            raise _NoTableError(f"{address}: {error.code().name} {error.details()}") from error
+    if not answer.version:
+        raise _NoTableError(f"{address}: {answer.member} has not read a routing table yet")
+    return decode_json(answer.table_json.encode())

@@ -1,0 +1,63 @@
+"""`weir queue`: the queue sizes of interceptors as a table or as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.table import Table
+
+from weir.queues import QueueReader, Queues
+
+__all__ = ["run_queue"]
+
+EXIT_NO_ANSWER = 1
+INTERVAL = 1.0
+"""Seconds between two readings of --watch."""
+
+
+def run_queue(addresses: Sequence[str], *, as_json: bool, watch: bool) -> int:
+    """Print one reading, or one a second; gives the exit code."""
+    try:
+        return asyncio.run(_run(addresses, as_json=as_json, watch=watch))
+    except KeyboardInterrupt:
+        return 0
+
+
+async def _run(addresses: Sequence[str], *, as_json: bool, watch: bool) -> int:
+    reader = QueueReader()
+    try:
+        while True:
+            queues = await reader.read(addresses)
+            _show(queues, as_json=as_json)
+            if not watch:
+                return EXIT_NO_ANSWER if queues.problems else 0
+            await asyncio.sleep(INTERVAL)
+    finally:
+        await reader.close()
+
+
+def _show(queues: Queues, *, as_json: bool) -> None:
+    for address, problem in queues.problems.items():
+        sys.stderr.write(f"{address}: {problem}\n")
+    if as_json:
+        apps = [asdict(demand) for _, demand in sorted(queues.apps.items())]
+        sys.stdout.write(json.dumps({"members": sorted(queues.members), "apps": apps}) + "\n")
+        sys.stdout.flush()
+    elif queues.members:
+        Console().print(_table(queues))
+
+
+def _table(queues: Queues) -> Table:
+    table = Table(caption=", ".join(sorted(queues.members)), caption_justify="left")
+    table.add_column("app")
+    for name in ("held", "in flight", "connections", "requests"):
+        table.add_column(name, justify="right")
+    for app, demand in sorted(queues.apps.items()):
+        numbers = (demand.held, demand.in_flight, demand.connections, demand.requests_total)
+        table.add_row(app, *(str(number) for number in numbers))
+    return table

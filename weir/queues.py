@@ -1,0 +1,98 @@
+"""Reading the queue sizes of interceptors by their QueueService, and summing them.
+
+A client like any other: knows addresses, not processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from grpc import aio
+
+from protos.weir.interceptor.v1 import queue_pb2 as pb
+from protos.weir.interceptor.v1.queue_pb2_grpc import QueueServiceStub
+
+if TYPE_CHECKING:
+    from protos.weir.interceptor.v1.queue_pb2_grpc import QueueServiceAsyncStub
+
+__all__ = ["AppDemand", "QueueReader", "Queues", "rates"]
+
+CALL_TIMEOUT = 1.0
+"""Seconds for one interceptor to answer; one that hangs must not hide the others."""
+
+
+@dataclass(slots=True)
+class AppDemand:
+    """The demand of one app, summed over interceptors."""
+
+    app: str
+    held: int = 0
+    in_flight: int = 0
+    connections: int = 0
+    requests_total: int = 0
+
+    def add(self, size: pb.QueueSize) -> None:
+        self.held += size.held
+        self.in_flight += size.in_flight
+        self.connections += size.connections
+        self.requests_total += size.requests_total
+
+
+@dataclass(slots=True)
+class Queues:
+    """What the interceptors answered, and why some did not."""
+
+    apps: dict[str, AppDemand] = field(default_factory=dict)
+    members: list[str] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+    """By address."""
+
+
+class QueueReader:
+    """Keeps a connection to each interceptor that it was asked about."""
+
+    def __init__(self) -> None:
+        self._channels: dict[str, aio.Channel] = {}
+
+    async def read(self, addresses: Iterable[str]) -> Queues:
+        """Ask all of them at once."""
+        wanted = list(dict.fromkeys(addresses))
+        await self._forget(set(self._channels).difference(wanted))
+        queues = Queues()
+        await asyncio.gather(*(self._read_one(address, queues) for address in wanted))
+        return queues
+
+    async def close(self) -> None:
+        await self._forget(list(self._channels))
+
+    async def _read_one(self, address: str, queues: Queues) -> None:
+        try:
+            answer = await self._stub(address).GetQueueSizes(pb.GetQueueSizesRequest(), timeout=CALL_TIMEOUT)
+        except aio.AioRpcError as error:
+            queues.problems[address] = f"{error.code().name} {' '.join((error.details() or '').split())}".strip()
+            return
+        queues.members.append(answer.member)
+        for size in answer.apps:
+            queues.apps.setdefault(size.app, AppDemand(size.app)).add(size)
+
+    def _stub(self, address: str) -> QueueServiceAsyncStub:
+        if address not in self._channels:
+            self._channels[address] = aio.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
+        return QueueServiceStub(self._channels[address])
+
+    async def _forget(self, addresses: Iterable[str]) -> None:
+        for address in addresses:
+            await self._channels.pop(address).close()
+
+
+def rates(before: Mapping[str, AppDemand], after: Mapping[str, AppDemand], seconds: float) -> dict[str, float]:
+    """Requests per second of each app between two readings; a counter that went back began anew."""
+    return {app: _rate(before.get(app), demand, seconds) for app, demand in after.items()}
+
+
+def _rate(before: AppDemand | None, after: AppDemand, seconds: float) -> float:
+    done = after.requests_total - (before.requests_total if before else 0)
+    return max(0, done) / seconds if seconds > 0 else 0.0

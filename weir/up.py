@@ -1,0 +1,67 @@
+"""`weir up`: reads the file, makes the engine and its view, runs both on one loop."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from fleet.runtime.logs import configure_logging
+from fleet.runtime.process import EXIT_CANNOT_START, Shutdown, run_component
+from fleet.runtime.settings import SettingsError
+from fleet.runtime.tasks import cancel_and_wait
+from weir.engine.engine import Engine, Options
+from weir.engine.specfile import SpecError, SpecFile, load_spec
+from weir.engine.view import LiveView, PlainView, View
+
+__all__ = ["Request", "run_up"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was typed."""
+
+    file: Path
+    port: int | None
+    host: str
+    duration: float | None
+    ui: bool
+    processes: bool
+    state_dir: Path | None
+    log_level: str
+
+
+def run_up(request: Request) -> int:
+    """Run the file; gives the exit code."""
+    try:
+        file = load_spec(request.file)
+        configure_logging(request.log_level)
+    except (SpecError, SettingsError) as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_CANNOT_START
+    return run_component(lambda: _run(file, request))
+
+
+async def _run(file: SpecFile, request: Request) -> None:
+    view: View = LiveView(Console()) if request.ui else PlainView()
+    temporary = request.state_dir is None
+    options = Options(
+        file=request.file,
+        state_directory=request.state_dir.resolve() if request.state_dir else Path(tempfile.mkdtemp(prefix="weir-")),
+        temporary=temporary,
+        processes=request.processes,
+        host=request.host,
+        proxy_port=request.port,
+        duration=request.duration,
+    )
+    engine = Engine(file, options, tell=view.tell, on_ready=view.ready)
+    with Shutdown() as shutdown:
+        showing = asyncio.create_task(view.run(engine), name="view")
+        try:
+            await engine.run(shutdown)
+        finally:
+            await cancel_and_wait(showing)
