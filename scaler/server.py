@@ -9,9 +9,10 @@ import logging
 import time
 from collections.abc import Callable
 
-from fleet.demand.merge import FleetDemand
+from fleet.demand.merge import AppPolicy, FleetDemand
 from fleet.discovery.sources import MemberSource, RouteSource, SourceError
 from fleet.discovery.uri import open_members, open_routes
+from fleet.routing.route import Scaling
 from fleet.routing.table import RoutingTable
 from fleet.runtime.channels import ChannelFactory
 from fleet.runtime.diagnostics import Diagnostics
@@ -116,7 +117,7 @@ class Scaler:
         _log.info("ExternalScaler on port %d, diagnostics on port %d", self.port, self.diagnostics_port)
 
     def _on_table(self, table: RoutingTable) -> None:
-        self._demand.configure({route.app: route.scaling for route in table.routes})
+        self._demand.configure({route.app: _policy(route.scaling) for route in table.routes})
         self._service.on_table(table)
 
     def _on_wake(self, app: str) -> None:
@@ -168,3 +169,9 @@ def _watch(settings: ScalerSettings, demand: FleetDemand, channels: ChannelFacto
         retry_limit=settings.retry_limit,
         ttl=settings.member_ttl,
     )
+
+
+def _policy(scaling: Scaling) -> AppPolicy:
+    if scaling.rate is None:
+        return AppPolicy(scaling.activity_period)
+    return AppPolicy(scaling.activity_period, scaling.rate.window, scaling.rate.granularity)

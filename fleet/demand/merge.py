@@ -14,14 +14,10 @@ import msgspec
 
 from fleet.demand.ledger import QueueSize
 from fleet.demand.window import Window
-from fleet.routing.route import RateTarget, Scaling
 
-__all__ = ["AppDemand", "FleetDemand", "MemberNews", "Metric"]
+__all__ = ["AppDemand", "AppPolicy", "FleetDemand", "MemberNews", "Metric"]
 
 NEVER = float("-inf")
-
-_DEFAULT_SCALING = Scaling()
-_DEFAULT_RATE = RateTarget(target=1.0)
 
 
 class Metric(enum.Enum):
@@ -29,6 +25,18 @@ class Metric(enum.Enum):
 
     CONCURRENCY = "concurrency"
     RATE = "rate"
+
+
+class AppPolicy(msgspec.Struct, frozen=True):
+    """How the demand of an application is judged. Seconds."""
+
+    activity_period: float = 15.0
+    """For so long it stays active after its last request."""
+    rate_window: float = 60.0
+    rate_granularity: float = 1.0
+
+
+_DEFAULT_POLICY = AppPolicy()
 
 
 class AppDemand(msgspec.Struct, frozen=True):
@@ -59,30 +67,28 @@ class MemberNews(msgspec.Struct, frozen=True):
 class _App:
     """Sums over the members. Gauges are integers and follow by difference; they can not drift."""
 
-    __slots__ = ("concurrency", "connections", "held", "in_flight", "last_demand", "rate", "scaling")
+    __slots__ = ("concurrency", "connections", "held", "in_flight", "last_demand", "policy", "rate")
 
-    def __init__(self, scaling: Scaling, concurrency_window: float) -> None:
-        rate = scaling.rate or _DEFAULT_RATE
-        self.scaling = scaling
+    def __init__(self, policy: AppPolicy, concurrency_window: float) -> None:
+        self.policy = policy
         self.held = 0
         self.in_flight = 0
         self.connections = 0
         self.last_demand = NEVER
         self.concurrency = Window(concurrency_window)
-        self.rate = Window(rate.window, rate.granularity)
+        self.rate = Window(policy.rate_window, policy.rate_granularity)
 
     @property
     def level(self) -> int:
         return self.held + self.in_flight
 
     def active(self, now: float) -> bool:
-        return self.held + self.in_flight > 0 or now - self.last_demand < self.scaling.activity_period
+        return self.held + self.in_flight > 0 or now - self.last_demand < self.policy.activity_period
 
-    def configure(self, scaling: Scaling) -> None:
-        before, after = self.scaling.rate or _DEFAULT_RATE, scaling.rate or _DEFAULT_RATE
-        if (before.window, before.granularity) != (after.window, after.granularity):
-            self.rate = self.rate.resized(after.window, after.granularity)
-        self.scaling = scaling
+    def configure(self, policy: AppPolicy) -> None:
+        before, self.policy = self.policy, policy
+        if (before.rate_window, before.rate_granularity) != (policy.rate_window, policy.rate_granularity):
+            self.rate = self.rate.resized(policy.rate_window, policy.rate_granularity)
 
 
 class _Record:
@@ -130,19 +136,19 @@ class FleetDemand:
         self._grace = grace
         self._members: dict[str, _Member] = {}
         self._apps: dict[str, _App] = {}
-        self._scalings: dict[str, Scaling] = {}
+        self._policies: dict[str, AppPolicy] = {}
         self._watching_since: float | None = None
         self._settled = False
 
     # What is known of routes and members.
 
-    def configure(self, scalings: Mapping[str, Scaling]) -> None:
-        """The applications that exist, and how each is scaled. History survives a change of its window."""
-        self._scalings = dict(scalings)
+    def configure(self, policies: Mapping[str, AppPolicy]) -> None:
+        """The applications that exist, and how each is judged. History survives a change of its window."""
+        self._policies = dict(policies)
         for app, state in self._apps.items():
-            state.configure(self._scalings.get(app, _DEFAULT_SCALING))
+            state.configure(self._policies.get(app, _DEFAULT_POLICY))
         known = {app for member in self._members.values() for app in member.records}
-        for app in [app for app in self._apps if app not in self._scalings and app not in known]:
+        for app in [app for app in self._apps if app not in self._policies and app not in known]:
             del self._apps[app]
 
     def member_joined(self, member: str, now: float) -> None:
@@ -269,7 +275,7 @@ class FleetDemand:
     def _app(self, name: str) -> _App:
         state = self._apps.get(name)
         if state is None:
-            state = self._apps[name] = _App(self._scalings.get(name, _DEFAULT_SCALING), self._concurrency_window)
+            state = self._apps[name] = _App(self._policies.get(name, _DEFAULT_POLICY), self._concurrency_window)
         return state
 
     def _is_double(self, member: str, incarnation: str) -> bool:

@@ -5,8 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet.demand.ledger import ChangeCursor, Lease, Ledger, QueueSize
-from fleet.demand.merge import FleetDemand, Metric
-from fleet.routing.route import RateTarget, Scaling
+from fleet.demand.merge import AppPolicy, FleetDemand, Metric
 
 APP = "a/web"
 
@@ -25,7 +24,7 @@ def woken() -> list[str]:
 @pytest.fixture
 def demand(woken: list[str]) -> FleetDemand:
     fleet = FleetDemand(on_wake=woken.append, concurrency_window=10.0)
-    fleet.configure({APP: Scaling(concurrency=10, rate=RateTarget(5, window=10, granularity=1), activity_period=15)})
+    fleet.configure({APP: AppPolicy(activity_period=15, rate_window=10, rate_granularity=1)})
     return fleet
 
 
@@ -196,7 +195,7 @@ def test_a_changed_window_keeps_the_history(demand: FleetDemand) -> None:
     demand.snapshot("m1", "i1", [], 0.0)
     for second in range(1, 31):
         demand.update("m1", "i1", [size(total=second * 10)], float(second))
-    demand.configure({APP: Scaling(rate=RateTarget(5, window=5, granularity=0.5))})
+    demand.configure({APP: AppPolicy(rate_window=5, rate_granularity=0.5)})
     assert demand.value(APP, Metric.RATE, 30.0) == pytest.approx(10.0, rel=0.05)
 
 
@@ -243,7 +242,7 @@ class Fleet:
     def __init__(self) -> None:
         self.now = 0.0
         self.demand = FleetDemand(concurrency_window=1e6)
-        self.demand.configure({f"a/{n}": Scaling(rate=RateTarget(1, window=1e6, granularity=1e4)) for n in range(3)})
+        self.demand.configure({f"a/{n}": AppPolicy(rate_window=1e6, rate_granularity=1e4) for n in range(3)})
         self.started = 0
         self.members = {f"m{n}": self.start() for n in range(3)}
         self.told: dict[str, dict[str, QueueSize]] = {name: {} for name in self.members}
