@@ -86,6 +86,7 @@ def _configuration(app: Starlette) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         log_config=None,
+        log_level="warning",
         access_log=False,
         lifespan="off",
         http="httptools",

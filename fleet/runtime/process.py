@@ -23,7 +23,7 @@ __all__ = ["EXIT_CANNOT_START", "Shutdown", "StartError", "run_component"]
 EXIT_CANNOT_START = 3
 """Exit code of a component that could not start (the same as uvicorn's)."""
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ async def _awaited(main: Callable[[], Awaitable[None]]) -> None:
 
 
 class Shutdown:
-    """Set by SIGTERM or SIGINT; a second signal ends the process at once.
+    """Set by SIGTERM, SIGINT, or a terminal that is closed; a second signal ends the process at once.
 
     Use as a context manager around the life of a component, on the main thread with a running loop:
     `with Shutdown() as shutdown: ...; await shutdown.wait()`.
@@ -61,16 +61,20 @@ class Shutdown:
         # os._exit and not the signal's default action: process 1 of a container ignores that.
         self._end = end
         self._event = asyncio.Event()
+        self._listened: list[signal.Signals] = []
 
     def __enter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        for signum in _SIGNALS:
+        # nohup has a process ignore the end of its terminal, and that stays so.
+        ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        self._listened = [signum for signum in _SIGNALS if not (signum == signal.SIGHUP and ignored)]
+        for signum in self._listened:
             loop.add_signal_handler(signum, self._on_signal, signum)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         loop = asyncio.get_running_loop()
-        for signum in _SIGNALS:
+        for signum in self._listened:
             loop.remove_signal_handler(signum)
 
     @property

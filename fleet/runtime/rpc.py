@@ -51,6 +51,8 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.max_pings_without_data", 0),
     # A global pool would hand the broken connection of a closed channel to its successor.
     ("grpc.use_local_subchannel_pool", 1),
+    # Members are dialled in one network: a proxy from the environment can only be wrong.
+    ("grpc.enable_http_proxy", 0),
 )
 """Options for a channel to one of our servers: the same limits seen from the other side."""
 

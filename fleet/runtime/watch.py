@@ -16,8 +16,9 @@ import os
 import struct
 import sys
 from collections.abc import Callable, Collection
+from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from fleet.runtime.tasks import cancel_and_wait
 
@@ -68,18 +69,19 @@ class FileWatch:
         """Begin to watch: what changes from now on ends the next `wait`."""
         self._notifier.start()
 
-    async def wait(self, longest: float) -> None:
-        """Return when a file may have changed, or after `longest` seconds, in case the watch is broken."""
+    async def wait(self, longest: float) -> bool:
+        """True when a file may have changed; False after `longest` seconds, for a look in case the watch is broken."""
         try:
             async with asyncio.timeout(longest):
                 await self._changed.wait()
         except TimeoutError:
             # A directory that was not there, or was replaced, is found again.
             self._notifier.start()
-            return
+            return False
         await asyncio.sleep(SETTLE_SECONDS)
         # Cleared before the caller reads: a change during the read ends the next wait.
         self._changed.clear()
+        return True
 
     async def close(self) -> None:
         await self._notifier.close()
@@ -106,16 +108,18 @@ class InotifyNotifier:
 
     def start(self) -> None:
         """Watch the directories that are there. Again: also those that came since."""
-        libc = ctypes.CDLL(None, use_errno=True)
         if self._fd < 0:
-            self._fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-            if self._fd < 0:
-                _log.warning("changes of files are seen late: inotify: %s", os.strerror(ctypes.get_errno()))
+            try:
+                self._fd = _inotify_init()
+            except OSError as error:
+                _log.warning("changes of files are seen late: %s", error.strerror)
                 return
             asyncio.get_running_loop().add_reader(self._fd, self._on_readable)
         for directory in self._directories:
-            if libc.inotify_add_watch(self._fd, os.fsencode(directory), _MASK | _IN_ONLYDIR) < 0:
-                _log.warning("changes in %s are seen late: %s", directory, os.strerror(ctypes.get_errno()))
+            try:
+                _inotify_add(self._fd, directory)
+            except OSError as error:
+                _log.warning("changes in %s are seen late: %s", directory, error.strerror)
 
     async def close(self) -> None:
         fd, self._fd = self._fd, -1
@@ -128,6 +132,27 @@ class InotifyNotifier:
             data = os.read(self._fd, _EVENT_BYTES)
             for name in _names(data):
                 self._on_name(name)
+
+
+def _inotify_init() -> int:
+    fd: int = _libc().inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    return fd if fd >= 0 else _raise_errno()
+
+
+def _inotify_add(fd: int, directory: Path) -> None:
+    """Watch a directory; the same one again changes nothing."""
+    if _libc().inotify_add_watch(fd, os.fsencode(directory), _MASK | _IN_ONLYDIR) < 0:
+        _raise_errno()
+
+
+def _raise_errno() -> NoReturn:
+    number = ctypes.get_errno()
+    raise OSError(number, os.strerror(number))
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def _names(data: bytes) -> list[str]:

@@ -1,0 +1,96 @@
+"""How a process begins and ends: exit codes and signals, with real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from fleet.runtime.process import EXIT_CANNOT_START, Shutdown, StartError, run_component
+from fleet.runtime.settings import SettingsError
+
+PROGRAM = """
+import asyncio, sys
+from fleet.runtime.process import Shutdown, run_component
+
+async def main():
+    with Shutdown() as shutdown:
+        print(type(asyncio.get_running_loop()).__module__, flush=True)
+        await shutdown.wait()
+        print("asked", flush=True)
+        {then}
+
+sys.exit(run_component(main))
+"""
+
+
+def started(then: str = "") -> subprocess.Popen[str]:
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM.format(then=then)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "uvloop\n"
+    return process
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_asks_for_the_shutdown(signum: signal.Signals) -> None:
+    with started() as process:
+        process.send_signal(signum)
+        assert process.communicate(timeout=20)[0] == "asked\n"
+    assert process.returncode == 0
+
+
+def test_a_second_signal_ends_at_once() -> None:
+    with started("await asyncio.Event().wait()") as process:
+        assert process.stdout is not None
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "asked\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 128 + signal.SIGINT
+
+
+async def test_a_second_signal_is_counted_whatever_the_first_was() -> None:
+    ends: list[int] = []
+    with Shutdown(end=ends.append) as shutdown:
+        assert not shutdown.requested
+        shutdown.request()
+        await shutdown.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(5):
+            while not ends:  # noqa: ASYNC110 - a signal handler is no coroutine
+                await asyncio.sleep(0)
+    assert ends == [128 + signal.SIGTERM]
+
+
+async def test_signals_are_given_back() -> None:
+    before = [signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGHUP)]
+    with Shutdown():
+        pass
+    assert [signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGHUP)] == before
+
+
+@pytest.mark.parametrize("kind", [SettingsError, StartError])
+def test_what_cannot_start_says_so_in_one_line(kind: type[Exception], capsys: pytest.CaptureFixture[str]) -> None:
+    async def main() -> None:
+        raise kind("WEIR_PROXY_PORT: \n wrong")
+
+    assert run_component(main) == EXIT_CANNOT_START == 3
+    assert capsys.readouterr().err == "error: WEIR_PROXY_PORT: wrong\n"
+
+
+def test_any_other_failure_is_not_hidden() -> None:
+    async def main() -> None:
+        raise RuntimeError("a fault of ours")
+
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        run_component(main)
+
+
+def test_a_component_that_returns_is_fine() -> None:
+    async def main() -> None:
+        return None
+
+    assert run_component(main) == 0
