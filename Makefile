@@ -28,16 +28,18 @@ test: $(STAMP) ## Run every test that this machine can run
 	@tools/packages $(TEST_PACKAGES)
 	@$(BIN)/pytest tests $(ARGS)
 
-check: $(STAMP) ## Format, lint, types, import contracts, stubs, protobuf rules
+check: $(STAMP) ## Format, lint, types, imports, stubs, documents, protobuf rules
 	@echo "check: format";    $(BIN)/ruff format --check .
 	@echo "check: lint";      $(BIN)/ruff check .
 	@echo "check: types";     $(BIN)/mypy
 	@echo "check: imports";   $(BIN)/lint-imports --no-logo
 	@echo "check: stubs";     tools/check-stubs
+	@echo "check: documents"; $(BIN)/python tools/settings_docs.py --check
 	@echo "check: contracts"; tools/check-protos
 
-gen: $(STAMP) ## Write the protobuf stubs anew
+gen: $(STAMP) ## Write the protobuf stubs and the settings tables of docs/ anew
 	@tools/gen
+	@$(BIN)/python tools/settings_docs.py
 
 lock: $(STAMP) ## Resolve requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --extra dev \

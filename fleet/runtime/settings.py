@@ -95,10 +95,13 @@ def _complaint(detail: ErrorDetails, flags: dict[str, Any]) -> str:
 
 
 def _row(name: str, field: FieldInfo) -> str:
-    default = "(required)" if field.is_required() else _shown(field.get_default(call_default_factory=True))
     meaning = (field.description or "").replace("|", "\\|")
-    return f"| `{_variable(name)}` | `{_flag(name)}` | {default} | {meaning} |"
+    return f"| `{_variable(name)}` | `{_flag(name)}` | {_default(field)} | {meaning} |"
 
 
-def _shown(default: object) -> str:
-    return "(none)" if default is None or default == "" else f"`{default}`"
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "(required)"
+    if field.default_factory is not None:
+        return "(found at start)"  # differs between machines, as a host's name does, so a document cannot tell it
+    return "(none)" if field.default is None or field.default == "" else f"`{field.default}`"
