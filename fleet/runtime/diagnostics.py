@@ -70,16 +70,28 @@ class Diagnostics:
         server, self._server = self._server, None
         task, self._task = self._task, None
         if server is not None and task is not None:
-            server.should_exit = True
+            server.end()
             await task
 
 
 class _Server(uvicorn.Server):
-    """Leaves the signals to the process, and ends as soon as it is told."""
+    """Leaves the signals to the process, sleeps when nobody asks, and ends as soon as it is told."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._told = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
+
+    async def main_loop(self) -> None:
+        # uvicorn's own wakes the process ten times a second, to renew a date and to ask whether to end.
+        await self._told.wait()
+
+    def end(self) -> None:
+        self.should_exit = True
+        self._told.set()
 
 
 def _configuration(app: Starlette) -> uvicorn.Config:
@@ -95,6 +107,7 @@ def _configuration(app: Starlette) -> uvicorn.Config:
         limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=STOP_GRACE_SECONDS,
         server_header=False,
+        date_header=False,
         proxy_headers=False,
     )
 

@@ -10,9 +10,6 @@ from pathlib import Path
 
 import grpc
 import msgspec
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from fleet.runtime.process import StartError
 from fleet.runtime.watch import Stamp, stamp
@@ -56,16 +53,16 @@ class TlsFiles(msgspec.Struct, frozen=True):
         return tuple(stamp(path) for path in self.paths)
 
     def _check(self, material: Material) -> None:
-        certificate = _parsed(self.cert, material.cert)[0]
-        try:
-            key = load_pem_private_key(material.key, password=None)
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise TlsError(f"{self.key}: not a private key in PEM without a password") from error
-        spki = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        if key.public_key().public_bytes(*spki) != certificate.public_key().public_bytes(*spki):
+        from fleet.runtime import pem  # noqa: PLC0415  # what it imports costs memory, and most processes have no TLS
+
+        if not pem.is_certificate(material.cert):
+            raise TlsError(f"{self.cert}: not a certificate in PEM")
+        if not pem.is_key(material.key):
+            raise TlsError(f"{self.key}: not a private key in PEM without a password")
+        if not pem.is_pair(material.cert, material.key):
             raise TlsError(f"{self.key}: not the key of the certificate in {self.cert}")
-        if self.ca is not None and material.ca is not None:
-            _parsed(self.ca, material.ca)
+        if material.ca is not None and not pem.is_certificate(material.ca):
+            raise TlsError(f"{self.ca}: not a certificate in PEM")
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -73,13 +70,6 @@ def _bytes_of(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise TlsError(f"{path}: {error.strerror}") from error
-
-
-def _parsed(path: Path, pem: bytes) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(pem)
-    except ValueError as error:
-        raise TlsError(f"{path}: not a certificate in PEM") from error
 
 
 def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:

@@ -24,12 +24,13 @@ from fleet.runtime.tasks import cancel_and_wait
 
 __all__ = ["FileWatch", "Stamp", "stamp"]
 
-SETTLE_SECONDS = 0.002
-"""A burst of changes is read once; short against the 30 ms in which a change should be seen."""
+SPACING_SECONDS = 0.002
+"""The first change is told at once, and those right behind it together: a file that changes all the time is not all we do."""
 _EVENT_BYTES = 64 << 10
-_IN_CLOSE_WRITE, _IN_MOVED_FROM, _IN_MOVED_TO, _IN_CREATE, _IN_DELETE = 0x8, 0x40, 0x80, 0x100, 0x200
+_IN_CLOSE_WRITE, _IN_MOVED_FROM, _IN_MOVED_TO, _IN_DELETE = 0x8, 0x40, 0x80, 0x200
 _IN_DELETE_SELF, _IN_MOVE_SELF, _IN_ONLYDIR = 0x400, 0x800, 0x01000000
-_MASK = _IN_CLOSE_WRITE | _IN_MOVED_FROM | _IN_MOVED_TO | _IN_CREATE | _IN_DELETE | _IN_DELETE_SELF | _IN_MOVE_SELF
+# Neither creation nor modification: what is not closed yet is half a file.
+_MASK = _IN_CLOSE_WRITE | _IN_MOVED_FROM | _IN_MOVED_TO | _IN_DELETE | _IN_DELETE_SELF | _IN_MOVE_SELF
 _HEADER = struct.Struct("iIII")
 
 _log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class FileWatch:
 
     async def wait(self, longest: float) -> bool:
         """True when a file may have changed; False after `longest` seconds, for a look in case the watch is broken."""
+        await asyncio.sleep(SPACING_SECONDS)
         try:
             async with asyncio.timeout(longest):
                 await self._changed.wait()
@@ -78,7 +80,6 @@ class FileWatch:
             # A directory that was not there, or was replaced, is found again.
             self._notifier.start()
             return False
-        await asyncio.sleep(SETTLE_SECONDS)
         # Cleared before the caller reads: a change during the read ends the next wait.
         self._changed.clear()
         return True

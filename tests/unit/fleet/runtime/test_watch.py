@@ -53,6 +53,15 @@ async def test_every_way_in_which_a_file_changes(tmp_path: Path, notifier: Notif
         assert await watch.wait(LONG)
 
 
+async def test_a_file_that_is_still_being_written_does_not_end_a_wait(tmp_path: Path) -> None:
+    async with watching(tmp_path / "file") as watch:
+        with (tmp_path / "file").open("w") as file:
+            file.write("half")
+            file.flush()
+            assert not await watch.wait(0.02)
+        assert await watch.wait(LONG)
+
+
 async def test_two_files_in_two_directories(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
