@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -17,6 +18,9 @@ from fleet.discovery.sources import RouteSource, SourceError
 from fleet.routing.codec import encode_json
 from fleet.routing.table import RoutingTable
 from protos.weir.interceptor.v1 import queue_pb2, queue_pb2_grpc, routing_pb2, routing_pb2_grpc
+
+if TYPE_CHECKING:
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
 __all__ = ["MAX_WATCHERS", "QueueServicer", "RoutingServicer"]
 
@@ -101,7 +105,9 @@ class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
         wanted = frozenset(request.apps)
         sizes = [size for size in self._ledger.sizes(self._clock()) if not wanted or size.app in wanted]
         sizes.sort(key=lambda size: size.app)
-        return queue_pb2.GetQueueSizesResponse(member=self._member, incarnation=self._incarnation, apps=await _messages(sizes))
+        response = queue_pb2.GetQueueSizesResponse(member=self._member, incarnation=self._incarnation)
+        await _fill(response.apps, sizes)
+        return response
 
     # A coroutine that writes, not a generator: a generator cut off at its yield is cleaned up only by the collector.
     async def WatchQueueSizes(  # type: ignore[override]  # noqa: N802
@@ -140,9 +146,9 @@ class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
             member=self._member,
             incarnation=self._incarnation,
             snapshot=snapshot,
-            apps=await _messages(sizes),
             draining=watcher.told_draining,
         )
+        await _fill(message.apps, sizes)
         await context.write(message)
 
     @contextmanager
@@ -160,25 +166,20 @@ class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
             watcher.awake.set()
 
 
-async def _messages(sizes: Collection[QueueSize]) -> list[queue_pb2.QueueSize]:
-    messages = []
-    for size in sizes:
-        messages.append(_message(size))
-        if len(messages) % SLICE == 0:
+async def _fill(apps: RepeatedCompositeFieldContainer[queue_pb2.QueueSize], sizes: Collection[QueueSize]) -> None:
+    # Added in place: a list of ready messages would be copied, in one piece.
+    for number, size in enumerate(sizes, 1):
+        apps.add(
+            app=size.app,
+            held=size.held,
+            in_flight=size.in_flight,
+            connections=size.connections,
+            requests_total=size.requests_total,
+            concurrency_seconds_total=size.concurrency_seconds_total,
+            generation=size.generation,
+        )
+        if number % SLICE == 0:
             await asyncio.sleep(0)
-    return messages
-
-
-def _message(size: QueueSize) -> queue_pb2.QueueSize:
-    return queue_pb2.QueueSize(
-        app=size.app,
-        held=size.held,
-        in_flight=size.in_flight,
-        connections=size.connections,
-        requests_total=size.requests_total,
-        concurrency_seconds_total=size.concurrency_seconds_total,
-        generation=size.generation,
-    )
 
 
 class RoutingServicer(routing_pb2_grpc.RoutingServiceServicer):
