@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check gen lock bench clients clean
+.PHONY: help setup demo test check gen lock bench clients peers clean
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -24,9 +24,11 @@ $(STAMP): pyproject.toml requirements.lock tools/setup
 demo: $(STAMP) ## Run three example apps that sleep at zero; Ctrl-C ends it
 	@$(BIN)/weir up deploy/examples/local/demo.yaml
 
-test: $(STAMP) ## Run every test that this machine can run
-	@tools/packages $(TEST_PACKAGES)
+test: peers ## Run every test that this machine can run
 	@$(BIN)/pytest tests $(ARGS)
+
+peers: $(STAMP)
+	@tools/packages $(TEST_PACKAGES)
 
 check: $(STAMP) ## Format, lint, types, imports, stubs, documents, protobuf rules
 	@echo "check: format";    $(BIN)/ruff format --check .

@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import json
 import platform
+import re
 import resource
 import shutil
 import signal
@@ -32,7 +33,11 @@ CONNECTIONS = 50
 BODY_CONNECTIONS = 8
 IDLE_CONNECTIONS = 8000
 ROUTES = 10_000
-BUILD = Path(__file__).parents[2] / "build"
+MIN_DESCRIPTORS = 4000
+"""Open files that are needed at least; some 20,000 are needed for all the idle connections."""
+_CHECKOUT = Path(__file__).parents[2]
+BUILD = _CHECKOUT / "build"
+_RECORD = re.compile(r"(<!-- bench: .*? -->\n).*?(<!-- end of bench -->)", re.DOTALL)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -45,11 +50,7 @@ def main(argv: Sequence[str]) -> int:
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    BUILD.mkdir(exist_ok=True)
-    (BUILD / "bench.json").write_text(json.dumps(as_json(results), indent=2) + "\n")
-    table = as_markdown(results)
-    (BUILD / "bench.md").write_text(table)
-    print(table)
+    _publish(results, record=options.record)
     return 0
 
 
@@ -57,7 +58,18 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each pair (default 5)")
     parser.add_argument("--seconds", type=int, default=3, help="seconds of each run of small requests (default 3)")
+    parser.add_argument("--record", action="store_true", help="put the table into README.md too")
     return parser.parse_args(argv)
+
+
+def _publish(results: Results, *, record: bool) -> None:
+    table = as_markdown(results)
+    print(table)
+    BUILD.mkdir(exist_ok=True)
+    (BUILD / "bench.json").write_text(json.dumps(as_json(results), indent=2) + "\n")
+    if record:
+        readme = _CHECKOUT / "README.md"
+        readme.write_text(_RECORD.sub(lambda block: f"{block[1]}{table}{block[2]}", readme.read_text()))
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
@@ -117,6 +129,8 @@ def _raise_descriptors() -> int:
     """Raise the limit of open files for this process and all that it starts, as far as is allowed without asking."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 65_536 if most == resource.RLIM_INFINITY else min(most, 65_536)
+    if wanted < MIN_DESCRIPTORS:
+        raise BenchError(f"only {wanted} open files are allowed here (ulimit -Hn); {MIN_DESCRIPTORS} are needed")
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
     return wanted
 
