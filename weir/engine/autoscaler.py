@@ -105,7 +105,7 @@ class Autoscaler:
 
 def _wish(metric: Metric, current: int) -> int:
     """GetExternalPerPodMetricReplicas of the HPA's replica calculator."""
-    if abs(1.0 - metric.value / (metric.target * current)) <= TOLERANCE:
+    if 1.0 - TOLERANCE <= metric.value / (metric.target * current) <= 1.0 + TOLERANCE:
         return current
     # Thousandths, as Kubernetes' quantities are: 3.3 / 1.1 is three replicas, not four.
     return -(-round(metric.value * 1000) // max(round(metric.target * 1000), 1))

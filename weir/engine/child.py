@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from weir.engine.guard import Guard
+from weir.engine.keeper import HAS_PROC, group_members
 
 __all__ = ["Child", "Launch", "SpawnError", "describe_exit"]
 
@@ -76,7 +77,7 @@ class Child:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self.wait()
-                while self._signal(0):  # noqa: ASYNC110  a group of processes tells nobody of its end
+                while self._has_members():  # noqa: ASYNC110  a group of processes tells nobody of its end
                     await asyncio.sleep(GROUP_PAUSE)
         await self.kill()
 
@@ -97,6 +98,9 @@ class Child:
             # PermissionError is how macOS tells that only zombies are left.
             return False
         return True
+
+    def _has_members(self) -> bool:
+        return self._signal(0) and (not HAS_PROC or bool(group_members({self.pid})))
 
     def _wait(self) -> None:
         code = self._process.wait()

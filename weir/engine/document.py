@@ -66,6 +66,10 @@ def parse_document(text: str) -> Document:
     return Document(value=reader.read(node, (), node.start_mark.line + 1), lines=reader.lines)
 
 
+_UNREADABLE = (yaml.YAMLError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError)
+"""What the loader raises for a value that is not of the type that its tag claims; it does not look before it leaps."""
+
+
 class _Reader:
     """Turns nodes into values and notes their lines."""
 
@@ -99,7 +103,7 @@ class _Reader:
     def _scalar(self, node: yaml.Node, path: Path, line: int) -> Any:
         try:
             return self._constructor.construct_object(node)
-        except (yaml.YAMLError, ValueError) as error:
+        except _UNREADABLE as error:
             raise DocumentError(line, field_name(path), f"is not a value that can be read: {node.value!r}") from error
 
 

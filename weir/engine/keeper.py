@@ -20,29 +20,42 @@ PAUSE = 0.05
 """Seconds between two looks at what is left."""
 LIMIT = 10.0
 """Seconds after which nothing that is left would end: a process that nobody reaps looks alive for ever."""
+HAS_PROC = os.path.isdir("/proc/self")
+"""Whether the system tells of its processes in files, as Linux does; elsewhere there are only the groups."""
 QUIET_LOOKS = 2
 """Looks that must find nothing: between two, a process that was being started shows itself."""
 
 
-def marked(mark: bytes) -> set[int]:
-    """Processes whose environment has the mark, this one aside. Only Linux tells; elsewhere there are only groups."""
+def group_members(groups: set[int], mark: bytes = b"") -> set[int]:
+    """Processes that belong to one of the groups, or whose environment has the mark; this one and zombies aside.
+
+    Zombies are left aside because they have ended, though a group that has one still takes signals; nobody may ever
+    reap them. Only Linux tells, see HAS_PROC.
+    """
     found = set()
-    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
+    for name in os.listdir("/proc"):
         if not name.isdigit() or int(name) == os.getpid():
             continue
         try:
-            with open(f"/proc/{name}/environ", "rb") as environ:
-                if mark in environ.read().split(b"\0"):
-                    found.add(int(name))
-        except OSError:
+            with open(f"/proc/{name}/stat", "rb") as stat:
+                state, _, group = stat.read().rpartition(b")")[2].split(None, 3)[:3]
+            if state not in b"ZX" and (int(group) in groups or (mark and carries(name, mark))):
+                found.add(int(name))
+        except (OSError, ValueError):
             continue  # ended just now, or belongs to another user
     return found
 
 
+def carries(pid: str, mark: bytes) -> bool:
+    with open(f"/proc/{pid}/environ", "rb") as environ:
+        return mark in environ.read().split(b"\0")
+
+
 def signal_all(groups: set[int], mark: bytes, number: int) -> bool:
     """Signal whatever is left, and tell whether anything was."""
+    targets = [(os.kill, pid) for pid in group_members(groups, mark)] if HAS_PROC else [(os.killpg, group) for group in groups]
     left = False
-    for send, target in [(os.killpg, group) for group in groups] + [(os.kill, pid) for pid in marked(mark)]:
+    for send, target in targets:
         try:
             send(target, number)
             left = True

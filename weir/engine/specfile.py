@@ -26,6 +26,7 @@ __all__ = ["SpecError", "SpecFile", "load_spec", "parse_spec"]
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 """A file of some ten thousand apps; what is larger was named by mistake."""
+MISSING = "is missing"
 
 _MODELS: tuple[type[BaseModel], ...] = (
     FleetSpec, AppSpec, PortsSpec, ReadinessSpec, RateSpec, RuleSpec, HeaderSpec, TimeoutsSpec,
@@ -91,9 +92,9 @@ def _checked(document: Document, directory: FilePath) -> SpecFile:
 
 
 def _first(error: ValidationError, document: Document) -> DocumentError:
-    """The fault that stands first in the file: people mend files from the top."""
+    """The fault that stands first in the file, for people mend files from the top; what is missing may be misspelt."""
     faults = [_fault(detail, document) for detail in error.errors(include_url=False, include_input=False)]
-    return min(faults, key=lambda fault: fault.line)
+    return min(faults, key=lambda fault: (fault.reason == MISSING, fault.line))
 
 
 def _fault(detail: ErrorDetails, document: Document) -> DocumentError:
@@ -102,7 +103,7 @@ def _fault(detail: ErrorDetails, document: Document) -> DocumentError:
         path = (*path, str(field))
     reason = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "missing":
-        reason = "is missing"
+        reason = MISSING
     elif detail["type"] == "extra_forbidden":
         reason = "is not a field" + _suggestion(str(path[-1]), _FIELDS)
     return DocumentError(document.line(path), field_name(path), reason[:1].lower() + reason[1:])

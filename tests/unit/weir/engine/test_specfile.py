@@ -1,0 +1,208 @@
+"""The file of apps: what is good, and for each way to be wrong the line, the field and the reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet.routing.route import HeaderMatch, Rule
+from weir.engine.specfile import SpecError, SpecFile, load_spec, parse_spec
+
+FILE = Path(__file__).parent / "fleet.yaml"
+
+
+def _parse(text: str) -> SpecFile:
+    return parse_spec(dedent(text), FILE)
+
+
+def _error(text: str) -> str:
+    with pytest.raises(SpecError) as caught:
+        _parse(text)
+    return str(caught.value).removeprefix(f"{FILE}:")
+
+
+def test_the_least_that_works() -> None:
+    (app,) = _parse("apps: [{name: web, hosts: [web.localhost], command: ./serve}]").spec.apps
+    assert app.key == "default/web"
+    assert app.command == ("/bin/sh", "-c", "./serve")
+    assert (app.min, app.max) == (0, 4)
+
+
+def test_everything_that_can_be_said() -> None:
+    file = _parse(
+        """
+        interceptors: 3
+        poll_interval: 500ms
+        ports: {proxy: 8000, rpc: 9000}
+        interceptor: {max_held: 7}
+        scaler: {member_ttl: 5}
+        apps:
+          - name: web
+            namespace: team
+            rules:
+              - hosts: [a.localhost, "*.b.localhost"]
+                paths: [/api]
+                headers: [{name: X-Env, value: blue}, {name: X-Any}]
+            command: [python3, -m, http.server, $PORT]
+            env: {KEY: "1"}
+            cwd: .
+            min: 1
+            max: 9
+            target: 2.5
+            rate: {target: 100, window: 10s, granularity: 0.5}
+            cooldown: 2m
+            activity_period: 3
+            scale_down_window: 0
+            drain: 0
+            grace: 1s
+            readiness: {path: /healthz, timeout: 5s, interval: 50ms}
+            timeouts: {readiness: 10s, request: 0}
+        """
+    )
+    (app,) = file.spec.apps
+    assert file.spec.poll_interval == 0.5
+    assert app.cooldown == 120.0
+    assert app.readiness.interval == 0.05
+    (route,) = file.table.routes
+    assert route.app == "team/web"
+    headers = (HeaderMatch(name="X-Env", value="blue"), HeaderMatch(name="X-Any"))
+    assert route.rules == (Rule(hosts=("a.localhost", "*.b.localhost"), paths=("/api",), headers=headers),)
+    assert route.scaling.concurrency == 2.5
+    assert route.scaling.rate is not None
+    assert route.scaling.rate.window == 10.0
+    assert (route.timeouts.readiness, route.timeouts.request, route.timeouts.idle) == (10.0, 0.0, None)
+
+
+def test_a_number_is_a_rate() -> None:
+    (app,) = _parse("apps: [{name: a, hosts: [a], command: x, rate: 50}]").spec.apps
+    assert app.rate is not None
+    assert (app.rate.target, app.rate.window) == (50, 60.0)
+
+
+def test_an_empty_file_has_no_apps() -> None:
+    assert _parse("").spec.apps == []
+
+
+def test_merge_keys_yield_to_what_is_written() -> None:
+    file = _parse(
+        """
+        apps:
+          - &first {name: a, hosts: [a], command: x, max: 2}
+          - <<: *first
+            name: b
+            hosts: [b]
+        """
+    )
+    assert [(app.name, app.hosts, app.max) for app in file.spec.apps] == [("a", ["a"], 2), ("b", ["b"], 2)]
+
+
+WRONG = [
+    ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  max: many\n", "5: apps[0].max: input should be a valid integer"),
+    ("apps:\n- {name: a, hosts: [a], command: x}\n- name: b\n  hosts: [b]\n  command: x\n  max: 0\n", "6: apps[1].max: "),
+    ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  min: 3\n  max: 2\n", "6: apps[0].max: 2 is less than min, which is 3"),
+    ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  min: 5\n", "2: apps[0].max: 4 is less than min, which is 5"),
+    ("apps:\n- name: a\n  hosts: [a]\n", "2: apps[0].command: is missing"),
+    ("apps:\n- hosts: [a]\n  command: x\n", "2: apps[0].name: is missing"),
+    ("apps:\n- name: a\n  command: x\n", "2: apps[0].hosts: is missing"),
+    ("apps:\n- name: a\n  hosts: [a]\n  comand: x\n", "4: apps[0].comand: is not a field; did you mean command?"),
+    ("app: []\n", "1: app: is not a field; did you mean apps?"),
+    ("interceptors: 0\n", "1: interceptors: "),
+    ("poll_interval: 0\n", "1: poll_interval: "),
+    ("poll_interval: soon\n", "1: poll_interval: should be seconds, or a duration like 500ms, 10s, 5m"),
+    ("apps:\n- name: no\n  hosts: [a]\n  command: x\n", "2: apps[0].name: input should be a valid string"),
+    ("apps:\n- name: A_b\n  hosts: [a]\n  command: x\n", "2: apps[0].name: should be lower-case"),
+    ("apps:\n- name: a\n  hosts: [a]\n  command: []\n", "4: apps[0].command: should be a command line, or a list of words"),
+    ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  env:\n    A: 1\n", "6: apps[0].env.A: should be text; write it in quotes"),
+    ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  env:\n    A-B: x\n", "6: apps[0].env.A-B: should be the name of"),
+    ("apps:\n- name: a\n  hosts: ['a b']\n  command: x\n", "3: apps[0].hosts[0]: 'a b' is not a host"),
+    ("apps:\n- name: a\n  hosts: [a]\n  paths:\n  - /x\n  - y\n  command: x\n", "6: apps[0].paths[1]: 'y' does not start"),
+    ("apps:\n- name: a\n  rules:\n  - hosts: [a]\n  - hosts: []\n  command: x\n", "5: apps[0].rules[1].hosts: is missing"),
+    ("apps:\n- name: a\n  rules:\n  - hosts: [a]\n  hosts: [b]\n  command: x\n", "3: apps[0].rules: say either rules, or hosts"),
+    ("apps:\n- name: a\n  rules:\n  - hosts: [a]\n    paths: [b]\n  command: x\n", "5: apps[0].rules[0].paths[0]: 'b' does not"),
+    (
+        "apps:\n- {name: a, hosts: [a], command: x}\n- {name: a, hosts: [b], command: x}\n",
+        "3: apps[1].name: default/a is already",
+    ),
+    (
+        "apps:\n- {name: b, hosts: [a], command: x}\n- {name: a, hosts: [A.], command: x}\n",
+        "3: apps[1]: asks for the same requests",
+    ),
+    ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  cwd: /does/not/exist\n", "5: apps[0].cwd: /does/not/exist is not"),
+    (
+        "apps:\n- name: a\n  hosts: [a]\n  command: x\n  rate: {target: 1, window: 1, granularity: 2}\n",
+        "5: apps[0].rate.granular",
+    ),
+    (
+        "apps:\n- name: a\n  hosts: [a]\n  command: x\n  readiness: {tcp: true, path: /x}\n",
+        "5: apps[0].readiness.path: say tcp or",
+    ),
+    ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  max: 1\n  max: 2\n", "6: apps[0].max: is written twice"),
+    ("interceptor:\n  max_held: 0\n", "2: interceptor.max_held: input should be greater than or equal to 1"),
+    ("interceptor:\n  max_hold: 1\n", "2: interceptor.max_hold: is not a setting that a file may give; did you mean max_held?"),
+    ("scaler:\n  port: 1\n", "2: scaler.port: is not a setting that a file may give"),
+    ("- a\n", "1: the file should be a mapping"),
+    ("apps: [\n", "2: "),
+    ("apps:\n\t- a\n", "2: "),
+    ("a: &a [*a]\n", "1: a[0][0]: is deeper than 32 levels"),
+    ("apps: !!python/object:os.system {}\n", "1: apps: input should be a valid list"),
+    ("apps: !!timestamp x\n", "1: apps: "),
+    ("? [a]\n: b\n", "1: has a key that is not a plain word"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), WRONG)
+def test_wrong_files(text: str, expected: str) -> None:
+    assert _error(text).startswith(expected)
+
+
+def test_the_first_fault_of_the_file_is_told() -> None:
+    text = "apps:\n- name: a\n  hosts: [a]\n  command: x\n  max: 0\n- name: b\n  hosts: [b]\n  command: x\n  min: -1\n"
+    assert _error(text).startswith("5: apps[0].max")
+
+
+def test_an_alias_that_contains_itself_is_told() -> None:
+    assert "deeper than" in _error("interceptor: &a\n  x: *a\n")
+
+
+def test_one_line_is_told_even_for_many_faults() -> None:
+    assert "\n" not in _error("apps:\n- {}\n- {}\n")
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="No such file"):
+        load_spec(tmp_path / "none.yaml")
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(SpecError, match="UTF-8"):
+        load_spec(path)
+
+
+def test_the_directory_is_that_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    path = tmp_path / "fleet.yaml"
+    path.write_text("apps: [{name: a, hosts: [a], command: x, cwd: sub}, {name: b, hosts: [b], command: x}]")
+    file = load_spec(path)
+    assert [app.directory(file.directory) for app in file.spec.apps] == [tmp_path / "sub", tmp_path]
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_a_file_or_an_error_of_ours(text: str) -> None:
+    try:
+        parse_spec(text, FILE)
+    except SpecError:
+        return
+
+
+def test_what_makes_another_process() -> None:
+    base = "apps: [{name: a, hosts: [a], command: x%s}]"
+    first = _parse(base % "").spec.apps[0]
+    assert first.same_process(_parse(base % ", max: 9, target: 3, cooldown: 1").spec.apps[0])
+    assert not first.same_process(_parse(base % " --flag").spec.apps[0])
+    assert not first.same_process(_parse(base % ", env: {A: b}").spec.apps[0])

@@ -1,0 +1,315 @@
+"""Real processes under the engine's supervision: lines, signals, restarts, probes, and what the keeper cleans up."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from weir.engine.child import Child, Launch, SpawnError, describe_exit
+from weir.engine.guard import Guard
+from weir.engine.ports import LOOPBACK, Ports
+from weir.engine.probe import Probe, wait_until_ready
+from weir.engine.replica import Replica
+from weir.engine.spec import AppSpec
+from weir.engine.supervisor import State, Yard
+
+PATIENCE = 20.0
+SERVE = """
+import os, socket
+s = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+print("serving", flush=True)
+while True:
+    s.accept()[0].close()
+"""
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def guard() -> Iterator[Guard]:
+    guard = Guard()
+    yield guard
+    guard.close()
+
+
+def _launch(tmp_path: Path, script: str, **env: str) -> Launch:
+    return Launch(["/bin/sh", "-c", script], env=env, cwd=tmp_path)
+
+
+async def test_lines_are_told_without_what_a_terminal_would_act_on(tmp_path: Path, guard: Guard) -> None:
+    lines: list[str] = []
+    script = r"""printf 'one\ntwo \033[31mred\033[0m \033[2Jx\a\n'; echo three >&2; printf four"""
+    child = Child(_launch(tmp_path, script), guard, on_line=lines.append)
+    assert await child.wait() == 0
+    await child.kill()
+    assert lines == ["one", "two \x1b[31mred\x1b[0m [2Jx", "three", "four"]
+
+
+async def test_a_line_without_end_comes_in_pieces(tmp_path: Path, guard: Guard) -> None:
+    lines: list[str] = []
+    child = Child(_launch(tmp_path, "head -c 100000 /dev/zero | tr '\\0' x"), guard, on_line=lines.append)
+    await child.wait()
+    await child.kill()
+    assert sum(map(len, lines)) == 100_000
+    assert max(map(len, lines)) == 8192
+
+
+async def test_the_environment_and_the_directory(tmp_path: Path, guard: Guard) -> None:
+    lines: list[str] = []
+    child = Child(_launch(tmp_path, 'echo "$A" "$HOME"; pwd', A="b"), guard, on_line=lines.append)
+    await child.wait()
+    await child.kill()
+    assert lines == [f"b {os.environ.get('HOME', '')}".rstrip(), str(tmp_path)]
+
+
+async def test_stop_ends_the_whole_group(tmp_path: Path, guard: Guard) -> None:
+    lines: list[str] = []
+    child = Child(_launch(tmp_path, "sleep 100 & sleep 100 & echo up; wait"), guard, on_line=lines.append)
+    await _until(lambda: lines == ["up"])
+    members = psutil.Process(child.pid).children()
+    assert len(members) == 2
+    await child.stop(5.0)
+    assert child.exit_code == -signal.SIGTERM
+    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in members)
+
+
+async def test_stop_waits_for_the_rest_of_the_group(tmp_path: Path, guard: Guard) -> None:
+    """A shell that dies at once must not cost its child the time to end well."""
+    lines: list[str] = []
+    script = f"{sys.executable} -c '{_GRACEFUL}' & echo up; wait"
+    child = Child(_launch(tmp_path, script), guard, on_line=lines.append)
+    await _until(lambda: "ready" in lines)
+    await child.stop(10.0)
+    assert (tmp_path / "done").exists()
+
+
+_GRACEFUL = (
+    "import pathlib, signal, sys, time; "
+    'signal.signal(signal.SIGTERM, lambda *a: (time.sleep(0.3), pathlib.Path("done").touch(), sys.exit(0))); '
+    'print("ready", flush=True); time.sleep(100)'
+)
+
+
+async def test_stop_kills_what_does_not_listen(tmp_path: Path, guard: Guard) -> None:
+    lines: list[str] = []
+    child = Child(_launch(tmp_path, "trap '' TERM; echo up; while :; do sleep 0.1; done"), guard, on_line=lines.append)
+    await _until(lambda: lines == ["up"])
+    await child.stop(0.2)
+    assert child.exit_code == -signal.SIGKILL
+
+
+async def test_a_command_that_is_not_there(tmp_path: Path, guard: Guard) -> None:
+    with pytest.raises(SpawnError, match="cannot start /does/not/exist"):
+        Child(Launch(["/does/not/exist"], env={}, cwd=tmp_path), guard, on_line=print)
+
+
+def test_exits_in_words() -> None:
+    assert describe_exit(3) == "exit code 3"
+    assert describe_exit(-9) == "SIGKILL"
+
+
+def test_ports_are_given_once() -> None:
+    ports = Ports()
+    taken = [ports.take() for _ in range(50)]
+    assert len(set(taken)) == 50
+    assert all(20_000 <= port < 32_768 for port in taken)
+
+
+async def _answering(status: bytes) -> asyncio.Server:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    return await asyncio.start_server(answer, LOOPBACK, 0)
+
+
+@pytest.mark.parametrize(("status", "ready"), [(b"200 OK", True), (b"302 Found", True), (b"404 No", False), (b"503 X", False)])
+async def test_a_path_is_ready_with_200_to_399(status: bytes, ready: bool) -> None:
+    server = await _answering(status)
+    probe = Probe(LOOPBACK, server.sockets[0].getsockname()[1], "/healthz")
+    try:
+        async with asyncio.timeout(5.0 if ready else 0.1):
+            await wait_until_ready(probe)
+            assert ready
+    except TimeoutError:
+        assert not ready
+    finally:
+        server.close()
+
+
+async def test_a_port_is_found_soon_after_it_listens() -> None:
+    port = Ports().take()
+    waiting = asyncio.create_task(wait_until_ready(Probe(LOOPBACK, port)))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), LOOPBACK, port)
+    async with asyncio.timeout(2.0):
+        await waiting
+    server.close()
+
+
+class Stage:
+    """Replicas with a yard of the test's own."""
+
+    def __init__(self, guard: Guard, tasks: asyncio.TaskGroup, directory: Path) -> None:
+        self.lines: list[tuple[str, str]] = []
+        self.states: list[State] = []
+        self.directory = directory
+        self.yard = Yard(guard=guard, ports=Ports(), tell=lambda *line: self.lines.append(line), tasks=tasks)
+
+    def replica(self, **spec: object) -> Replica:
+        app = AppSpec.model_validate({"name": "web", "hosts": ["web"], **spec})
+        replica = Replica(app, 1, self.directory, yard=self.yard, on_change=lambda: self.states.append(replica.state))
+        return replica
+
+
+@pytest.fixture
+async def stage(guard: Guard, tmp_path: Path) -> AsyncIterator[Stage]:
+    async with asyncio.TaskGroup() as tasks:
+        yield Stage(guard, tasks, tmp_path)
+
+
+def _python(script: str) -> list[str]:
+    return [sys.executable, "-S", "-c", script]
+
+
+async def test_a_replica_is_started_in_the_call_and_has_an_address_once_ready(stage: Stage) -> None:
+    replica = stage.replica(command=_python(SERVE))
+    replica.start()
+    assert replica.pid is not None
+    assert replica.backend is None
+    await _until(lambda: replica.state is State.READY)
+    assert replica.backend is not None
+    await _until(lambda: ("web/1", "serving") in stage.lines)
+    replica.withdraw()
+    assert replica.backend is None
+    pid = replica.pid
+    await replica.end(0.0)
+    assert not psutil.pid_exists(pid)
+
+
+async def test_a_replica_that_crashes_is_started_again_on_another_port(stage: Stage) -> None:
+    replica = stage.replica(command=_python(SERVE))
+    replica.start()
+    await _until(lambda: replica.state is State.READY)
+    first_pid, first = replica.pid, replica.backend
+    assert first_pid is not None
+    os.kill(first_pid, signal.SIGKILL)
+    await _until(lambda: len(stage.states) >= 4)
+    assert stage.states == [State.READY, State.FAILED, State.STARTING, State.READY]
+    assert replica.failures == 1
+    assert replica.pid != first_pid
+    assert replica.backend not in (None, first)
+    replica.withdraw()
+    await replica.end(0.0)
+
+
+async def test_a_replica_that_cannot_be_started_is_tried_again(stage: Stage) -> None:
+    replica = stage.replica(command=["/does/not/exist"])
+    replica.start()
+    await _until(lambda: replica.failures >= 2)
+    assert stage.states[:3] == [State.FAILED, State.STARTING, State.FAILED]
+    replica.withdraw()
+    await replica.end(0.0)
+
+
+async def test_a_replica_that_is_never_ready_is_started_again(stage: Stage) -> None:
+    replica = stage.replica(command="exec sleep 100", readiness={"timeout": 0.1})
+    replica.start()
+    first = replica.pid
+    assert first is not None
+    await _until(lambda: replica.failures == 1)
+    assert not psutil.pid_exists(first)
+    replica.withdraw()
+    await replica.end(0.0)
+
+
+async def test_a_replica_finishes_what_it_has_before_it_is_told_to_end(stage: Stage) -> None:
+    replica = stage.replica(command=_python(SERVE))
+    replica.start()
+    await _until(lambda: replica.state is State.READY)
+    replica.withdraw()
+    began = asyncio.get_running_loop().time()
+    await replica.end(0.2)
+    assert asyncio.get_running_loop().time() - began >= 0.2
+
+
+async def test_the_port_is_put_into_a_list_of_words(stage: Stage) -> None:
+    script = "import sys, time; print(sys.argv[1:], flush=True); time.sleep(100)"
+    replica = stage.replica(command=[*_python(script), "-p", "$PORT", "--url=http://x:${PORT}/"])
+    replica.start()
+    await _until(lambda: bool(stage.lines))
+    replica.withdraw()
+    await replica.end(0.0)
+    _, line = stage.lines[0]
+    port = line.split("'")[3]
+    assert line == f"['-p', '{port}', '--url=http://x:{port}/']"
+
+
+ENGINE = """
+import asyncio, os, pathlib, signal, sys
+from weir.engine.child import Child, Launch
+from weir.engine.guard import Guard
+
+async def main():
+    guard = Guard(pathlib.Path(sys.argv[1]))
+    for script in sys.argv[2:]:
+        launch = Launch(["/bin/sh", "-c", script], env={}, cwd=pathlib.Path("/"))
+        child = Child(launch, guard, on_line=lambda line: print(line, flush=True))
+    await asyncio.sleep(100)
+
+asyncio.run(main())
+"""
+
+
+def _gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "echo $$; exec sleep 100",
+        "trap '' TERM; echo $$; while :; do sleep 0.1; done",
+        "sleep 100 & echo $!; wait",
+        "setsid sh -c 'echo $$; exec sleep 100' & wait",
+    ],
+    ids=["plain", "deaf", "grandchild", "left-the-group"],
+)
+async def test_nothing_is_left_when_the_engine_is_killed(tmp_path: Path, script: str) -> None:
+    directory = tmp_path / "state"
+    directory.mkdir()
+    with subprocess.Popen(  # noqa: ASYNC220  its one line is waited for
+        [sys.executable, "-c", textwrap.dedent(ENGINE), str(directory), script], stdout=subprocess.PIPE, text=True
+    ) as engine:
+        assert engine.stdout is not None
+        pid = int(engine.stdout.readline())
+        assert not _gone(pid)
+        engine.kill()
+    await _until(lambda: _gone(pid) and not directory.exists())
+
+
+async def test_a_lost_keeper_is_replaced(tmp_path: Path, guard: Guard) -> None:
+    guard._keeper.kill()
+    guard._keeper.wait()
+    child = Child(_launch(tmp_path, "exec sleep 100"), guard, on_line=print)
+    assert guard._keeper.poll() is None
+    await child.stop(1.0)
