@@ -24,6 +24,8 @@ MAX_PIPELINED_BYTES = 32 * 1024
 LINGER_SECONDS = 2.0
 """How long the rest of a refused request is read and dropped: closing at once could destroy the answer on its way."""
 
+CARRIAGE_RETURN = 13
+
 _HEAD, _BODY, _COMPLETE, _TUNNEL, _DISCARD, _CLOSED = range(6)
 
 
@@ -237,21 +239,22 @@ class ClientConnection(asyncio.BufferedProtocol):
         if self._stash:
             data = self._stash + data
             self._stash = b""
-        if data[:2] == CRLF:
+        if data[0] == CARRIAGE_RETURN:
             data = _skip_empty_lines(data)
         end = data.find(HEAD_END) + 4
         if end < 4 or end > MAX_HEAD_BYTES:
             self._on_part_of_head(data)
             return
         try:
-            head = parse_request(data if end == len(data) else data[:end])
+            head = parse_request(data if end == len(data) else data[:end])  # the whole of it, most often
         except BadRequest as error:
             self._refuse(error)
             return
         exchange = self._exchange = self._host.open_exchange(self, head)
         if head.length == 0:
             self._state = _COMPLETE
-            self._stash = data[end:]
+            if end != len(data):
+                self._stash = data[end:]
         elif not self._start_body(exchange, head, data[end:]):
             return
         exchange.begin()

@@ -7,9 +7,23 @@ it leaves to its user are here: hosts, targets, versions, framing that two reade
 from __future__ import annotations
 
 import httptools
+import msgspec
 
 from interceptor.errors import BadRequest
-from interceptor.http1.fields import CHUNKED, CHUNKED_LINE, HEAD_END, MAX_FIELDS, NO_BODY, connection_options, host_is_valid
+from interceptor.http1.fields import (
+    CHUNKED,
+    CHUNKED_LINE,
+    CRLF,
+    HEAD_END,
+    MAX_FIELDS,
+    MAX_LENGTH_DIGITS,
+    NO_BODY,
+    collect,
+    connection_options,
+    field_splitter,
+    host_is_valid,
+    without_fields,
+)
 
 __all__ = ["MAX_HEAD_BYTES", "MAX_TARGET_BYTES", "RequestHead", "parse_request"]
 
@@ -18,90 +32,54 @@ MAX_HEAD_BYTES = 32 * 1024
 MAX_TARGET_BYTES = 16 * 1024
 """A request's target. Servers commonly stop at 8 KiB."""
 
-_PROTOCOLS = {b" HTTP/1.1": 1, b" HTTP/1.0": 0}
+SHORTEST_FIELD = len(b"a:\r\n")
+
+_PROTOCOLS = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
 
 # Fields that the proxy reads or writes itself; all others go on as they came.
-_SPECIAL = frozenset(
-    {
-        b"host",
-        b"connection",
-        b"content-length",
-        b"transfer-encoding",
-        b"upgrade",
-        b"expect",
-        b"te",
-        b"keep-alive",
-        b"proxy-connection",
-        b"proxy-authorization",
-        b"http2-settings",
-        b"x-forwarded-for",
-        b"x-forwarded-proto",
-        b"x-forwarded-host",
-    }
-)
+_SPECIAL = [
+    "host",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "upgrade",
+    "expect",
+    "te",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authorization",
+    "http2-settings",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+]
+_split = field_splitter(_SPECIAL).split
 # What a Connection field may name without effect: it must not let a client remove what a backend trusts (RFC 9110 7.6.1).
-_KEPT_OPTIONS = (
-    frozenset({b"close", b"keep-alive", b"upgrade", b"te", b""}) | _SPECIAL | {b"forwarded", b"authorization", b"cookie"}
-)
+_KEPT_OPTIONS = frozenset({b"close", b"", b"forwarded", b"authorization", b"cookie", *(name.encode() for name in _SPECIAL)})
 
 
-class _Sink:
-    """What the parser found in one head."""
+class RequestHead(msgspec.Struct, gc=False, eq=False):
+    """A request without its body."""
 
-    __slots__ = ("complete", "fields", "special", "target")
-
-    def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        self.target = b""
-        self.fields: list[tuple[bytes, bytes]] = []
-        self.special: list[tuple[bytes, bytes]] = []
-        self.complete = False
-
-    def on_url(self, url: bytes) -> None:
-        self.target = url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        lower = name.lower()
-        if lower in _SPECIAL:
-            self.special.append((lower, value))
-        else:
-            self.fields.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        self.complete = True
-
-
-class RequestHead:
-    """A request without its body. `length` is the body's: bytes, NO_BODY or CHUNKED."""
-
-    __slots__ = (
-        "expects_continue",
-        "fields",
-        "host",
-        "keep_alive",
-        "length",
-        "method",
-        "minor",
-        "path",
-        "special",
-        "target",
-        "upgrade",
-    )
-
-    def __init__(self, method: bytes, target: bytes, minor: int) -> None:
-        self.method = method
-        self.target = target
-        self.path = target
-        self.minor = minor
-        self.host = b""
-        self.keep_alive = minor == 1
-        self.length = NO_BODY
-        self.upgrade: bytes | None = None
-        self.expects_continue = False
-        self.fields: list[tuple[bytes, bytes]] = []
-        self.special: list[tuple[bytes, bytes]] = []
+    method: bytes
+    target: bytes
+    """As it came, but for a URL: then its path and query."""
+    path: bytes
+    """The target without its query."""
+    host: bytes
+    _data: bytes
+    """The accepted head."""
+    minor: int = 1
+    """Minor version of HTTP/1."""
+    keep_alive: bool = True
+    length: int = NO_BODY
+    """Of the body: bytes, NO_BODY or CHUNKED."""
+    upgrade: bytes | None = None
+    expects_continue: bool = False
+    _found: dict[bytes, list[bytes]] | None = None
+    """The fields that matter here, unless Host is the only one and nothing else is to be changed."""
+    _dropped: frozenset[bytes] = frozenset()
+    """Fields that the client's Connection field keeps from going on."""
 
     @property
     def idempotent(self) -> bool:
@@ -110,56 +88,80 @@ class RequestHead:
 
     def match_fields(self) -> list[tuple[bytes, bytes]]:
         """All fields with lower-case names, for routing by header."""
-        return [(name.lower(), value.strip(b" \t")) for name, value in self.fields] + self.special
+        pairs = [line.split(b":", 1) for line in self._data.split(CRLF)[1:] if line]
+        return [(name.lower(), value.strip(b" \t")) for name, value in pairs]
 
     def encode(self, peer: bytes, scheme: bytes) -> bytes:
         """The head for a backend: hop-by-hop fields gone, forwarding fields added, Host and target as they came."""
-        parts = [self.method, b" ", self.target, b" HTTP/1.1\r\nHost: ", self.host, b"\r\n"]
-        for name, value in self.fields:
-            parts += (name, b": ", value, b"\r\n")
-        parts += self._forwarding(peer, scheme) if self.special_forwarding else (
-            b"X-Forwarded-For: ", peer, b"\r\nX-Forwarded-Proto: ", scheme, b"\r\nX-Forwarded-Host: ", self.host,
-        )  # fmt: skip
-        parts.append(self._framing() if self.length or self.upgrade or self.expects_continue else HEAD_END)
-        return b"".join(parts)
-
-    @property
-    def special_forwarding(self) -> bool:
-        """Whether a proxy before this one has told who the client is."""
-        return len(self.special) > 1 and any(name.startswith(b"x-f") for name, _ in self.special)
-
-    def _forwarding(self, peer: bytes, scheme: bytes) -> tuple[bytes, ...]:
-        told: dict[bytes, bytes] = {}
-        for name, value in self.special:
-            if name == b"x-forwarded-for" and name in told:
-                told[name] += b", " + value
-            elif name.startswith(b"x-f"):
-                told.setdefault(name, value)
-        before = told.get(b"x-forwarded-for")
-        return (
-            b"X-Forwarded-For: ",
-            before + b", " + peer if before else peer,
-            b"\r\nX-Forwarded-Proto: ",
-            told.get(b"x-forwarded-proto", scheme),
-            b"\r\nX-Forwarded-Host: ",
-            told.get(b"x-forwarded-host", self.host),
+        if self._found is not None:
+            return self._encode_special(self._found, peer, scheme)
+        host = self.host
+        return b"".join(
+            (
+                self._data[:-2],
+                b"X-Forwarded-For: ",
+                peer,
+                b"\r\nX-Forwarded-Proto: ",
+                scheme,
+                b"\r\nX-Forwarded-Host: ",
+                host,
+                HEAD_END,
+            )
         )
 
-    def _framing(self) -> bytes:
-        lines = b"\r\n"
+    def _encode_special(self, found: dict[bytes, list[bytes]], peer: bytes, scheme: bytes) -> bytes:
+        rest = b"".join(_split(self._data)[::3])
+        block = rest[rest.find(CRLF) : -2]
+        if self._dropped:
+            block = without_fields(block, self._dropped)
+        clients = [value for value in found.get(b"x-forwarded-for", ()) if value]
+        proto = found.get(b"x-forwarded-proto", [scheme])[0]
+        host = found.get(b"x-forwarded-host", [self.host])[0]
+        line = b"%b %b HTTP/1.1\r\nHost: %b" % (self.method, self.target, self.host)
+        forwarding = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
+        return line + block + forwarding % (b", ".join([*clients, peer]), proto, host) + self._framing(found)
+
+    def _framing(self, found: dict[bytes, list[bytes]]) -> bytes:
+        lines = b""
         if self.length == CHUNKED:
             lines += CHUNKED_LINE
-        elif self.length or self.method in _BODY_EXPECTED:
+        elif b"content-length" in found:
             lines += b"Content-Length: %d\r\n" % self.length
         if self.expects_continue:
             lines += b"Expect: 100-continue\r\n"
         if self.upgrade:
             lines += b"Connection: upgrade\r\nUpgrade: %b\r\n" % self.upgrade
-        return lines + b"\r\n"
+        return lines + CRLF
 
 
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"})
-_BODY_EXPECTED = frozenset({b"POST", b"PUT", b"PATCH"})
+
+
+class _Validator:
+    """llhttp, used to accept or refuse one whole head after the other."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpRequestParser(self)
+
+    def check(self, data: bytes) -> None:
+        """Raises BadRequest. After anything but a plain request without a body, `renew` is due."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass
+        except httptools.HttpParserInvalidMethodError:
+            self.renew()
+            raise BadRequest("unknown request method", status=501, reason="method") from None
+        except httptools.HttpParserError as error:
+            self.renew()
+            raise BadRequest(f"malformed request: {_say(error)}", reason="malformed") from None
+
+    def renew(self) -> None:
+        """Forget what the last head said of a body or of the connection's end."""
+        self._parser = httptools.HttpRequestParser(self)
+
+
+_validator = _Validator()
 
 
 def parse_request(data: bytes) -> RequestHead:
@@ -167,67 +169,62 @@ def parse_request(data: bytes) -> RequestHead:
 
     Raises BadRequest: 400 for what is wrong or ambiguous, 414 for a long target, 417, 431 for many fields, 501, 505.
     """
-    sink = _Sink()
-    parser = httptools.HttpRequestParser(sink)
-    try:
-        parser.feed_data(data)
-    except httptools.HttpParserUpgrade:
-        pass
-    except httptools.HttpParserInvalidMethodError:
-        raise BadRequest("unknown request method", status=501, reason="method") from None
-    except httptools.HttpParserError as error:
-        raise BadRequest(f"malformed request: {_say(error)}", reason="malformed") from None
-    if not sink.complete:
-        raise BadRequest("malformed request: the head does not end where it should", reason="malformed")
-    head = RequestHead(parser.get_method(), sink.target, _minor_version(data))
-    if len(sink.fields) + len(sink.special) > MAX_FIELDS:
+    _validator.check(data)
+    if len(data) > MAX_FIELDS * SHORTEST_FIELD and data.count(CRLF) > MAX_FIELDS + 2:
+        _validator.renew()
         raise BadRequest(f"more than {MAX_FIELDS} header fields", status=431, reason="too_large")
-    head.fields = sink.fields
-    head.special = sink.special
-    _apply(head)
+    parts = _split(data)
+    line = parts[0]
+    if CARRIAGE_RETURN in line:
+        line = line[: line.find(CRLF)]
+    words = line.split(b" ")
+    minor = _PROTOCOLS.get(words[-1])
+    if len(words) != 3 or minor is None:
+        _validator.renew()
+        raise _wrong_line(words)
+    target = words[1]
+    if len(parts) == 4 and minor and parts[1] in _HOST_NAMES:
+        head = RequestHead(words[0], target, target, parts[2].rstrip(b" \t"), data)
+    else:
+        _validator.renew()
+        head = RequestHead(words[0], target, target, b"", data, minor)
+        _apply_fields(head, collect(parts))
+    if not host_is_valid(head.host):
+        raise BadRequest("the Host field is not a host", reason="host")
+    if target[0] != SLASH or HASH in target or len(target) > MAX_TARGET_BYTES:
+        _apply_target(head)
+    elif QUESTION in target:
+        head.path = target[: target.find(b"?")]
     return head
+
+
+# Numbers: to look for one byte in bytes is several times quicker than for a string of one.
+SLASH, HASH, QUESTION, CARRIAGE_RETURN = b"/#?\r"
+_HOST_NAMES = frozenset({b"Host", b"host", b"HOST"})
 
 
 def _say(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _minor_version(data: bytes) -> int:
-    end = data.find(b"\r\n", 2 if data[:2] == b"\r\n" else 0)
-    minor = _PROTOCOLS.get(data[end - 9 : end])
-    if minor is None:
-        raise BadRequest("the protocol version is not HTTP/1.1 or HTTP/1.0", status=505, reason="version")
-    return minor
+def _wrong_line(words: list[bytes]) -> BadRequest:
+    if len(words) == 3 and words[2].startswith(b"HTTP/"):
+        return BadRequest("the protocol version is not HTTP/1.1 or HTTP/1.0", status=505, reason="version")
+    return BadRequest("malformed request: the request line is not method, target and version", reason="malformed")
 
 
-def _apply(head: RequestHead) -> None:
-    special = head.special
-    if len(special) == 1 and special[0][0] == b"host" and head.minor == 1:
-        head.host = special[0][1].rstrip(b" \t")  # by far the most common: a Host and nothing else that matters here
-    else:
-        _apply_fields(head)
-    if not host_is_valid(head.host):
-        raise BadRequest("the Host field is not a host", reason="host")
-    _apply_target(head)
-
-
-def _apply_fields(head: RequestHead) -> None:
-    found: dict[bytes, list[bytes]] = {}
-    for name, value in head.special:
-        found.setdefault(name, []).append(value.strip(b" \t"))
-    head.special = [(name, value) for name, values in found.items() for value in values]
+def _apply_fields(head: RequestHead, found: dict[bytes, list[bytes]]) -> None:
+    head._found = found  # noqa: SLF001 -- parsing is the other half of the class
     hosts = found.get(b"host", [])
     if len(hosts) > 1 or (not hosts and head.minor == 1):
         raise BadRequest("a request needs exactly one Host field", reason="host")
     head.host = hosts[0] if hosts else b""
-    options = connection_options(found[b"connection"]) if b"connection" in found else set()
+    options = connection_options(found[b"connection"]) if b"connection" in found else frozenset()
     head.keep_alive = b"close" not in options and (head.minor == 1 or b"keep-alive" in options)
     _apply_framing(head, found)
     _apply_expect(head, found)
     _apply_upgrade(head, found, options)
-    named = options - _KEPT_OPTIONS
-    if named:
-        head.fields = [field for field in head.fields if field[0].lower() not in named]
+    head._dropped = options - _KEPT_OPTIONS  # noqa: SLF001
 
 
 def _apply_framing(head: RequestHead, found: dict[bytes, list[bytes]]) -> None:
@@ -242,7 +239,7 @@ def _apply_framing(head: RequestHead, found: dict[bytes, list[bytes]]) -> None:
             raise BadRequest("a Transfer-Encoding other than chunked", status=501, reason="framing")
         head.length = CHUNKED
     elif lengths:
-        if len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > 18:
+        if len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > MAX_LENGTH_DIGITS:
             raise BadRequest("a Content-Length that is not one number", reason="framing")
         head.length = int(lengths[0])
 
@@ -256,7 +253,7 @@ def _apply_expect(head: RequestHead, found: dict[bytes, list[bytes]]) -> None:
     head.expects_continue = head.length != NO_BODY
 
 
-def _apply_upgrade(head: RequestHead, found: dict[bytes, list[bytes]], options: set[bytes]) -> None:
+def _apply_upgrade(head: RequestHead, found: dict[bytes, list[bytes]], options: frozenset[bytes]) -> None:
     """Keep an upgrade only where it can mean one thing: asked for by Connection, no body, not to h2c (never proxied)."""
     protocols = found.get(b"upgrade")
     if not protocols or b"upgrade" not in options or head.minor == 0 or head.length != NO_BODY:
@@ -267,17 +264,15 @@ def _apply_upgrade(head: RequestHead, found: dict[bytes, list[bytes]], options: 
 
 
 def _apply_target(head: RequestHead) -> None:
+    """Targets other than a path of moderate length."""
     target = head.target
     if len(target) > MAX_TARGET_BYTES:
         raise BadRequest(f"a request target of more than {MAX_TARGET_BYTES} bytes", status=414, reason="too_large")
     if head.method == b"CONNECT":
         raise BadRequest("CONNECT is not for a reverse proxy", status=501, reason="method")
-    if b"#" in target:
+    if HASH in target:
         raise BadRequest("a fragment in the request target", reason="target")
-    if target[:1] == b"/":
-        question = target.find(b"?")
-        head.path = target if question < 0 else target[:question]
-    elif target != b"*" or head.method != b"OPTIONS":
+    if target != b"*" or head.method != b"OPTIONS":
         _apply_absolute_form(head)
 
 
@@ -293,3 +288,5 @@ def _apply_absolute_form(head: RequestHead) -> None:
     head.host = authority
     head.target = rest[end:] if rest[end : end + 1] == b"/" else b"/" + rest[end:]
     head.path = head.target.partition(b"?")[0]
+    if head._found is None:  # noqa: SLF001
+        head._found = {}  # noqa: SLF001 -- the request line has changed: it cannot go on as it came

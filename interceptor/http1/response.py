@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import httptools
+import msgspec
 
 from interceptor.errors import BadResponse
-from interceptor.http1.fields import CHUNKED, CHUNKED_LINE, CRLF, NO_BODY, connection_options
+from interceptor.http1.fields import (
+    CHUNKED,
+    CHUNKED_LINE,
+    CRLF,
+    MAX_LENGTH_DIGITS,
+    NO_BODY,
+    collect,
+    connection_options,
+    field_splitter,
+    without_fields,
+)
 
 __all__ = ["MAX_HEAD_BYTES", "UNTIL_CLOSE", "ResponseHead", "parse_response"]
 
@@ -14,55 +25,24 @@ UNTIL_CLOSE = -2
 MAX_HEAD_BYTES = 64 * 1024
 """A response's head. Backends are trusted with more than clients: large cookies and policies are theirs to send."""
 
-_SPECIAL = frozenset(
-    {
-        b"connection",
-        b"content-length",
-        b"transfer-encoding",
-        b"upgrade",
-        b"keep-alive",
-        b"proxy-connection",
-        b"proxy-authenticate",
-    }
-)
+_split = field_splitter(
+    ["connection", "content-length", "transfer-encoding", "upgrade", "keep-alive", "proxy-connection", "proxy-authenticate"]
+).split
+_KEPT_OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade", b""})
+_LENGTH_NAMES = frozenset({b"Content-Length", b"content-length"})
 
 
-class _Sink:
-    __slots__ = ("complete", "fields", "phrase", "special")
+class ResponseHead(msgspec.Struct, gc=False, eq=False):
+    """A response without its body."""
 
-    def __init__(self) -> None:
-        self.fields: list[tuple[bytes, bytes]] = []
-        self.special: list[tuple[bytes, bytes]] = []
-        self.phrase = b""
-        self.complete = False
-
-    def on_status(self, phrase: bytes) -> None:
-        self.phrase = phrase
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        lower = name.lower()
-        if lower in _SPECIAL:
-            self.special.append((lower, value.strip(b" \t")))
-        else:
-            self.fields.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        self.complete = True
-
-
-class ResponseHead:
-    """A response without its body. `length` is the body's: bytes, NO_BODY, CHUNKED or UNTIL_CLOSE."""
-
-    __slots__ = ("content_length", "fields", "keep_alive", "length", "phrase", "status", "upgrade")
-
-    def __init__(self, status: int, phrase: bytes) -> None:
-        self.status = status
-        self.phrase = phrase
-        self.length = UNTIL_CLOSE
-        self.content_length: bytes | None = None
-        self.keep_alive = True
-        self.upgrade: bytes | None = None
-        self.fields: list[tuple[bytes, bytes]] = []
+    status: int
+    _wire: bytes
+    """The head as it goes on, when nothing is to be added; without its last line end otherwise."""
+    length: int = UNTIL_CLOSE
+    """Of the body: bytes, NO_BODY, CHUNKED or UNTIL_CLOSE."""
+    keep_alive: bool = True
+    upgrade: bytes | None = None
+    _whole: bool = True
 
     @property
     def interim(self) -> bool:
@@ -71,19 +51,21 @@ class ResponseHead:
 
     def encode(self, *, chunked: bool, connection: bytes | None) -> bytes:
         """The head for a client. `chunked` says how a body without a length goes on; `connection` is that field's value."""
-        parts = [b"HTTP/1.1 %d " % self.status, self.phrase, CRLF]
-        for name, value in self.fields:
-            parts += (name, b": ", value, b"\r\n")
-        if self.content_length is not None:
-            parts += (b"Content-Length: ", self.content_length, b"\r\n")
-        if chunked:
-            parts.append(CHUNKED_LINE)
+        if connection is None and not chunked and self.upgrade is None:
+            return self._wire if self._whole else self._wire + CRLF
+        lines = CHUNKED_LINE if chunked else b""
         if connection is not None:
-            parts += (b"Connection: ", connection, b"\r\n")
+            lines += b"Connection: %b\r\n" % connection
         if self.upgrade is not None:
-            parts += (b"Upgrade: ", self.upgrade, b"\r\n")
-        parts.append(CRLF)
-        return b"".join(parts)
+            lines += b"Upgrade: %b\r\n" % self.upgrade
+        return b"".join((self._wire[:-2] if self._whole else self._wire, lines, CRLF))
+
+
+class _Quiet:
+    """Hears nothing: llhttp accepts or refuses, and the splitter finds what matters."""
+
+
+_quiet = _Quiet()
 
 
 def parse_response(data: bytes, method: bytes) -> ResponseHead:
@@ -91,60 +73,93 @@ def parse_response(data: bytes, method: bytes) -> ResponseHead:
 
     Raises BadResponse, also for framing that two readers could read differently.
     """
-    sink = _Sink()
-    parser = httptools.HttpResponseParser(sink)
     try:
-        parser.feed_data(data)
+        httptools.HttpResponseParser(_quiet).feed_data(data)
     except httptools.HttpParserUpgrade:
         pass
     except httptools.HttpParserError as error:
         raise BadResponse(f"malformed response: {error}") from None
-    if not sink.complete or data[:7] != b"HTTP/1.":
-        raise BadResponse("malformed response head")
-    head = ResponseHead(parser.get_status_code(), sink.phrase)
-    head.fields = sink.fields
-    special = sink.special
-    http11 = data[7:8] == b"1"
-    if len(special) == 1 and special[0][0] == b"content-length" and http11:
-        _set_length(head, special[0][1])
-    elif special or not http11:
-        _apply_fields(head, special, http11=http11)
-    if head.status < 200 or head.status in (204, 304) or method == b"HEAD":
-        _set_bodiless(head)
+    parts = _split(data)
+    http11 = data.startswith(b"HTTP/1.1 ")
+    head = _from_plain(data, parts) if http11 else None
+    if head is None:
+        head = _from_fields(data, parts, http11=http11)
+    if head.status < 200 or head.status in _BODILESS or method == b"HEAD":
+        head.length = NO_BODY
     return head
 
 
-def _set_length(head: ResponseHead, value: bytes) -> None:
-    if not value.isdigit() or len(value) > 18:
-        raise BadResponse("a Content-Length that is not one number")
-    head.content_length = value
-    head.length = int(value)
+_BODILESS = frozenset({204, 304})
 
 
-def _set_bodiless(head: ResponseHead) -> None:
-    if head.status < 200 or head.status == 204:
-        head.content_length = None
-    head.length = NO_BODY
+def _from_plain(data: bytes, parts: list[bytes]) -> ResponseHead | None:
+    """Where a length is all that matters: alone, or with the keep-alive that goes without saying."""
+    if len(parts) == 4:
+        name, value = parts[1], parts[2]
+        wire = data
+    elif len(parts) == 7 and parts[4] == b"Connection" and parts[5] == b"keep-alive":
+        name, value = parts[1], parts[2]
+        wire = b"".join((parts[0], b"\r\nContent-Length: ", value, parts[3], parts[6]))
+    elif len(parts) == 7 and parts[1] == b"Connection" and parts[2] == b"keep-alive":
+        name, value = parts[4], parts[5]
+        wire = b"".join((parts[0], parts[3], b"\r\nContent-Length: ", value, parts[6]))
+    else:
+        return None
+    status = int(data[9:12])
+    if (
+        name not in _LENGTH_NAMES
+        or not value.isdigit()
+        or len(value) > MAX_LENGTH_DIGITS
+        or status < 200
+        or status == 204
+        or data[12] != BLANK
+    ):
+        return None
+    return ResponseHead(status, wire, int(value))
 
 
-def _apply_fields(head: ResponseHead, special: list[tuple[bytes, bytes]], *, http11: bool) -> None:
-    found: dict[bytes, list[bytes]] = {}
-    for name, value in special:
-        found.setdefault(name, []).append(value)
-    options = connection_options(found.get(b"connection", []))
-    head.keep_alive = b"close" not in options and (http11 or b"keep-alive" in options)
+BLANK = ord(" ")
+
+
+def _from_fields(data: bytes, parts: list[bytes], *, http11: bool) -> ResponseHead:
+    if not http11 and not data.startswith(b"HTTP/1.0 "):
+        raise BadResponse("malformed response: the protocol version is not HTTP/1.1 or HTTP/1.0")
+    rest = b"".join(parts[::3])
+    end = rest.find(CRLF)
+    head = ResponseHead(int(rest[9:12]), b"", _whole=False)
+    found = collect(parts)
+    named = _apply_connection(head, found, http11=http11) if b"connection" in found or not http11 else frozenset()
+    value = _apply_framing(head, found, http11=http11)
+    if head.status == 101:
+        head.upgrade = b", ".join(found.get(b"upgrade", [])) or None
+    block = without_fields(rest[end:-2], named) if named else rest[end:-2]
+    line = b"HTTP/1.1 " + (rest[9:end] if end > 12 else rest[9:12] + b" ")
+    if value is not None and head.status >= 200 and head.status != 204:
+        block += b"Content-Length: %b\r\n" % value
+    head._wire = line + block  # noqa: SLF001 -- parsing is the other half of the class
+    return head
+
+
+def _apply_framing(head: ResponseHead, found: dict[bytes, list[bytes]], *, http11: bool) -> bytes | None:
+    """How long the body is. Returns the Content-Length to tell."""
+    lengths = found.get(b"content-length")
     if b"transfer-encoding" in found:
-        if b"content-length" in found or found[b"transfer-encoding"] != [found[b"transfer-encoding"][0]]:
+        if lengths or len(found[b"transfer-encoding"]) > 1:
             raise BadResponse("ambiguous framing of the body")
         if found[b"transfer-encoding"][0].lower() != b"chunked" or not http11:
             raise BadResponse("a Transfer-Encoding other than chunked")
         head.length = CHUNKED
-    elif b"content-length" in found:
-        if len(found[b"content-length"]) > 1:
-            raise BadResponse("more than one Content-Length")
-        _set_length(head, found[b"content-length"][0])
-    if head.status == 101 or (b"upgrade" in options and b"upgrade" in found):
-        head.upgrade = b", ".join(found.get(b"upgrade", [])) or None
-    named = options - {b"close", b"keep-alive", b"upgrade", b""}
-    if named:
-        head.fields = [field for field in head.fields if field[0].lower() not in named]
+        return None
+    if not lengths:
+        return None
+    if len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > MAX_LENGTH_DIGITS:
+        raise BadResponse("a Content-Length that is not one number")
+    head.length = int(lengths[0])
+    return lengths[0]
+
+
+def _apply_connection(head: ResponseHead, found: dict[bytes, list[bytes]], *, http11: bool) -> frozenset[bytes]:
+    """Whether the connection goes on. Returns the fields that are not to go on."""
+    options = connection_options(found.get(b"connection", []))
+    head.keep_alive = b"close" not in options and (http11 or b"keep-alive" in options)
+    return options - _KEPT_OPTIONS
