@@ -12,26 +12,32 @@ __all__ = ["Push"]
 class Push:
     """The pushes of one stream. At its opening an active application is an edge."""
 
-    __slots__ = ("_interval", "_last", "_pending")
+    __slots__ = ("_edge", "_interval", "_last", "_waiting")
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
         self._last = float("-inf")
-        self._pending = True
+        self._edge = True
+        self._waiting = False
 
     def wake(self) -> None:
         """The application became active, or requests began to wait."""
-        self._pending = True
+        self._edge = True
 
     def due(self, now: float, *, active: bool, held: bool) -> bool:
         """Whether to push now; then it counts as pushed."""
-        self._pending = (self._pending or held) and active
-        if not self._pending or now < self._last + self._interval:
+        self._edge = self._edge and active
+        if not self._edge and not held:
+            self._waiting = False
             return False
-        self._pending = held
+        self._waiting = True
+        if now < self._last + self._interval:
+            return False
+        self._edge = False
+        self._waiting = held
         self._last = now
         return True
 
     def next(self) -> float | None:
         """When to ask again; None when only a wake can bring a push."""
-        return self._last + self._interval if self._pending else None
+        return self._last + self._interval if self._waiting else None

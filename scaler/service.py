@@ -118,6 +118,8 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
         except Refusal as refusal:
             await _refuse(context, refusal)
         with self._listening(app) as listener:
+            # Headers at once: a client may want to know that it is heard long before there is something to push.
+            await context.send_initial_metadata(())
             await self._push(app, listener, context)
 
     async def StreamMetricSpec(self, request: pb.ScaledObjectRef, context: _Context) -> None:  # type: ignore[override]  # noqa: N802

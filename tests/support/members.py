@@ -1,0 +1,127 @@
+"""Interceptors for tests of the scaler: a QueueService on loopback that tells what a test says, and can fall silent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+
+from fleet.discovery.sources import Member
+from fleet.runtime.rpc import RpcServer
+from fleet.runtime.tls import TlsFiles
+from protos.weir.interceptor.v1 import queue_pb2, queue_pb2_grpc
+
+__all__ = ["PlayedMember", "playing"]
+
+_SERVICE = "weir.interceptor.v1.QueueService"
+
+
+class PlayedMember(queue_pb2_grpc.QueueServiceServicer):
+    """One interceptor. `set` changes a count and tells it at once."""
+
+    def __init__(self, name: str = "m1", *, heartbeat: float = 0.1, tls: TlsFiles | None = None) -> None:
+        self.name = name
+        self.incarnation = f"{name}-1"
+        self.port = 0
+        self.streams = 0
+        self.opened = 0
+        self._heartbeat = heartbeat
+        self._tls = tls
+        self._sizes: dict[str, queue_pb2.QueueSize] = {}
+        self._queues: set[asyncio.Queue[list[queue_pb2.QueueSize] | None]] = set()
+        self._moving = asyncio.Event()
+        self._moving.set()
+        self._server: RpcServer | None = None
+
+    @property
+    def discovered(self) -> Member:
+        return Member(self.name, f"127.0.0.1:{self.port}")
+
+    async def start(self) -> None:
+        self._server = RpcServer("127.0.0.1", self.port, tls=self._tls)
+        self._server.add(queue_pb2_grpc.add_QueueServiceServicer_to_server, self, _SERVICE)
+        self.port = await self._server.start()
+
+    async def stop(self) -> None:
+        """Die: connections are cut."""
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop(0)
+
+    async def restart(self) -> None:
+        """Die, and come back at the same port with nothing counted."""
+        await self.stop()
+        self.incarnation = f"{self.name}-{int(self.incarnation.rpartition('-')[2]) + 1}"
+        self._sizes.clear()
+        await self.start()
+
+    def set(self, app: str, *, held: int = 0, in_flight: int = 0, total: int = 0, seconds: float = 0.0) -> None:
+        size = queue_pb2.QueueSize(
+            app=app, held=held, in_flight=in_flight, requests_total=total, concurrency_seconds_total=seconds, generation=1
+        )
+        self._sizes[app] = size
+        for queue in self._queues:
+            queue.put_nowait([size])
+
+    def freeze(self) -> None:
+        """Say nothing more, with every connection open."""
+        self._moving.clear()
+
+    def thaw(self) -> None:
+        self._moving.set()
+
+    def end_streams(self) -> None:
+        """End every stream with OK, as an interceptor does at the end of its drain."""
+        for queue in self._queues:
+            queue.put_nowait(None)
+
+    async def GetQueueSizes(  # noqa: N802
+        self, request: queue_pb2.GetQueueSizesRequest, context: object
+    ) -> queue_pb2.GetQueueSizesResponse:
+        raise NotImplementedError
+
+    async def WatchQueueSizes(  # type: ignore[override]  # noqa: N802
+        self, request: queue_pb2.WatchQueueSizesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> None:
+        queue: asyncio.Queue[list[queue_pb2.QueueSize] | None] = asyncio.Queue()
+        self._queues.add(queue)
+        self.streams += 1
+        self.opened += 1
+        try:
+            await self._write(context, list(self._sizes.values()), snapshot=True)
+            while (news := await self._news(queue)) is not None:
+                await self._write(context, news)
+        finally:
+            self.streams -= 1
+            self._queues.discard(queue)
+
+    async def _news(self, queue: asyncio.Queue[list[queue_pb2.QueueSize] | None]) -> list[queue_pb2.QueueSize] | None:
+        try:
+            async with asyncio.timeout(self._heartbeat):
+                return await queue.get()
+        except TimeoutError:
+            return []
+
+    async def _write(
+        self, context: grpc.aio.ServicerContext[Any, Any], sizes: Iterable[queue_pb2.QueueSize], *, snapshot: bool = False
+    ) -> None:
+        await self._moving.wait()
+        await context.write(
+            queue_pb2.WatchQueueSizesResponse(member=self.name, incarnation=self.incarnation, snapshot=snapshot, apps=sizes)
+        )
+
+
+@asynccontextmanager
+async def playing(*members: PlayedMember) -> AsyncIterator[None]:
+    """Members that listen; they die at the end."""
+    try:
+        for member in members:
+            await member.start()
+        yield
+    finally:
+        for member in members:
+            member.thaw()
+            await member.stop()
