@@ -305,36 +305,42 @@ class FleetDemand:
     def _note(self, state: _Member, size: QueueSize, now: float, since: float) -> None:
         record = state.records.get(size.app)
         before = _nothing(size) if record is None else record.size
-        if size.generation < before.generation:
-            return  # an entry that was forgotten, told after the one that took its name
+        if size.generation != before.generation:
+            if size.generation < before.generation:
+                return  # an entry that was forgotten, told after the one that took its name
+            requests, seconds = size.requests_total, size.concurrency_seconds_total
+        else:
+            requests = size.requests_total - before.requests_total
+            seconds = size.concurrency_seconds_total - before.concurrency_seconds_total
         app = self._app(size.app)
-        was_active, was_held = app.active(now), app.held > 0
-        same = before.generation == size.generation
-        requests = size.requests_total - (before.requests_total if same else 0)
-        seconds = size.concurrency_seconds_total - (before.concurrency_seconds_total if same else 0.0)
-        began = since if record is None else max(since, record.at)
+        was_active, was_held = app.active(now), app.held
+        began = since if record is None or record.at < since else record.at
         if requests > 0:
             app.rate.add(float(requests), now, began)
             app.last_demand = now
         if seconds > 0.0:
             app.concurrency.add(seconds, now, began)
         self._gauge(app, before, size, now)
-        if size.requests_total or _is_busy(size):
-            state.records[size.app] = _Record(size, now)
-        else:
-            state.records.pop(size.app, None)
+        self._remember(state, record, size, now)
         wakes = (app.held > 0 and not was_held) or (not was_active and app.active(now))
         if wakes and self.on_wake is not None:
             self.on_wake(size.app)
 
+    def _remember(self, state: _Member, record: _Record | None, size: QueueSize, now: float) -> None:
+        if not size.requests_total and not _is_busy(size):
+            state.records.pop(size.app, None)
+        elif record is None:
+            state.records[size.app] = _Record(size, now)
+        else:
+            record.size, record.at = size, now
+
     def _gauge(self, app: _App, before: QueueSize, after: QueueSize, now: float) -> None:
-        if app.level:
+        held = app.held + after.held - before.held
+        in_flight = app.in_flight + after.in_flight - before.in_flight
+        if app.held or app.in_flight or held or in_flight:
             app.last_demand = now
-        app.held += after.held - before.held
-        app.in_flight += after.in_flight - before.in_flight
+        app.held, app.in_flight = held, in_flight
         app.connections += after.connections - before.connections
-        if app.level:
-            app.last_demand = now
 
 
 def _nothing(size: QueueSize) -> QueueSize:

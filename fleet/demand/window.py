@@ -33,9 +33,16 @@ class Window:
     def add(self, amount: float, now: float, since: float | None = None) -> None:
         """Note that a counter grew by `amount` between `since` (now, when left out) and `now`."""
         last = int(now // self.granularity)
-        self._advance(last)
-        if since is None or since >= last * self.granularity:
+        if last != self._head:
+            self._advance(last)
+        begun = last * self.granularity
+        if since is None or since >= begun:
             self._put(last, amount)
+        elif since >= begun - self.granularity:
+            # News comes about once a second, so two buckets are the rule and worth a shorter way.
+            recent = amount * (now - begun) / (now - since)
+            self._put(last, recent)
+            self._put(last - 1, amount - recent)
         else:
             self._spread(amount, since, now)
 
