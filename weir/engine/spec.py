@@ -183,15 +183,10 @@ class AppSpec(_Model):
 
     timeouts: TimeoutsSpec = TimeoutsSpec()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _reachable(cls, value: Any) -> Any:
-        if isinstance(value, dict) and not any(value.get(key) for key in ("hosts", "paths", "headers", "rules")):
-            raise _fault("hosts", 'is missing, and so are paths, headers and rules; "*" is any host')
-        return value
-
     @model_validator(mode="after")
     def _consistent(self) -> AppSpec:
+        if not (self.hosts or self.paths or self.headers or self.rules):
+            raise _fault("hosts", 'is missing, and so are paths, headers and rules; "*" is any host')
         if self.max < self.min:
             raise _fault("max", f"{self.max} is less than min, which is {self.min}")
         if self.rules and (self.hosts or self.paths or self.headers):

@@ -1,0 +1,165 @@
+"""`weir up` as users run it, and a client in front of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+from grpc import aio
+
+from protos.externalscaler import externalscaler_pb2 as pb
+from protos.externalscaler.externalscaler_pb2_grpc import ExternalScalerStub
+
+__all__ = ["ECHO", "Answer", "Up", "app", "fetch", "fleet", "gone", "running_up", "until"]
+
+ECHO = f"exec {sys.executable} -I -S {Path(__file__).parent / 'apps' / 'echo.py'}"
+PATIENCE = 30.0
+"""Seconds after which a test gives up; far more than anything here takes on a busy machine."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: str
+    seconds: float
+
+
+def app(name: str, **fields: Any) -> dict[str, Any]:
+    return {"name": name, "hosts": [f"{name}.localhost"], "command": ECHO, "cooldown": 1, "activity_period": 1, **fields}
+
+
+def fleet(*apps: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
+    """A file of apps; what is measured is averaged over little time, so that tests need not wait."""
+    return {"poll_interval": 0.2, "scaler": {"concurrency_window": 0.5}, "apps": list(apps), **fields}
+
+
+async def fetch(port: int, host: str, path: str = "/", *, timeout: float = PATIENCE) -> Answer:  # noqa: ASYNC109
+    """One request on a connection of its own. Raises for whatever is no answer."""
+    began = time.perf_counter()
+    async with asyncio.timeout(timeout):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+    return Answer(int(head.split(None, 2)[1]), body.decode(), time.perf_counter() - began)
+
+
+async def until(condition: Callable[[], Any], *, timeout: float = PATIENCE, what: str = "") -> float:  # noqa: ASYNC109
+    """Wait until the condition holds; gives the seconds that it took."""
+    began = time.perf_counter()
+    while not condition():
+        assert time.perf_counter() - began < timeout, f"not after {timeout} s: {what or condition}"
+        await asyncio.sleep(0.01)
+    return time.perf_counter() - began
+
+
+def gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+class Up:
+    """A running `weir up`."""
+
+    def __init__(self, process: subprocess.Popen[str], file: Path, state: Path, log: Path) -> None:
+        self.process, self.file, self.state, self._log = process, file, state, log
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def components(self, kind: str = "") -> list[dict[str, Any]]:
+        every: list[dict[str, Any]] = json.loads((self.state / "components.json").read_text())
+        return [component for component in every if kind in ("", component["kind"])]
+
+    @property
+    def ports(self) -> list[int]:
+        return [component["proxy_port"] for component in self.components("interceptor")]
+
+    @property
+    def port(self) -> int:
+        return self.ports[0]
+
+    def backends(self, name: str) -> list[int]:
+        backends = json.loads((self.state / "backends.json").read_text())["backends"]
+        return [backend["port"] for backend in backends.get(f"default/{name}", [])]
+
+    def members(self) -> list[str]:
+        return [member["name"] for member in json.loads((self.state / "members.json").read_text())["members"]]
+
+    def write(self, fleet: Mapping[str, Any] | str) -> None:
+        """Edit the file as an editor would."""
+        fresh = self.file.with_suffix(".fresh")
+        fresh.write_text(fleet if isinstance(fleet, str) else yaml.safe_dump(dict(fleet)))
+        fresh.replace(self.file)
+
+    def processes(self) -> list[int]:
+        """Everything that was started, the keeper included."""
+        return [process.pid for process in psutil.Process(self.process.pid).children(recursive=True)]
+
+    async def value(self, name: str) -> float:
+        """What the scaler tells KEDA of an app."""
+        (scaler,) = self.components("scaler")
+        ref = pb.ScaledObjectRef(name=name, namespace="default", scalerMetadata={"app": f"default/{name}"})
+        async with aio.insecure_channel(f"127.0.0.1:{scaler['port']}") as channel:
+            stub = ExternalScalerStub(channel)
+            specs = await stub.GetMetricSpec(ref, timeout=5)
+            request = pb.GetMetricsRequest(scaledObjectRef=ref, metricName=specs.metricSpecs[0].metricName)
+            answer = await stub.GetMetrics(request, timeout=5)
+        return answer.metricValues[0].metricValueFloat
+
+    async def until_value(self, name: str, value: float, *, timeout: float = PATIENCE) -> float:  # noqa: ASYNC109
+        began = time.perf_counter()
+        while (seen := await self.value(name)) != value:
+            assert time.perf_counter() - began < timeout, f"{name} is {seen}, not {value}, after {timeout} s"
+            await asyncio.sleep(0.05)
+        return time.perf_counter() - began
+
+    async def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return await asyncio.to_thread(self.process.wait, PATIENCE)
+
+
+@contextlib.asynccontextmanager
+async def running_up(directory: Path, fleet: Mapping[str, Any] | Path, *flags: str) -> AsyncIterator[Up]:
+    """Run a file until the block ends; serves when the block begins."""
+    file = fleet if isinstance(fleet, Path) else directory / "fleet.yaml"
+    if not isinstance(fleet, Path):
+        file.write_text(yaml.safe_dump(dict(fleet)))
+    state, log = directory / "state", directory / "weir.log"
+    command = [sys.executable, "-m", "weir", "up", str(file), "--port", "0", "--no-ui", "--state-dir", str(state), *flags]
+    with log.open("w") as stderr:
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment)  # noqa: ASYNC220
+    up = Up(process, file, state, log)
+    try:
+        assert process.stdout is not None
+        line = await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), PATIENCE)
+        assert line == "ready\n", f"{line!r}\n{up.log}"
+        yield up
+    except BaseException:
+        sys.stderr.write(up.log)
+        raise
+    finally:
+        if process.poll() is None:
+            await up.stop()
+        if process.stdout is not None:
+            process.stdout.close()

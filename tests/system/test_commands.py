@@ -1,0 +1,108 @@
+"""The other commands, and what `weir` says when it cannot start."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.system.harness import app, fetch, fleet, running_up
+
+
+def _weir(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "weir", *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("flags", [(), ("--processes",)], ids=["inline", "processes"])
+def test_a_wrong_file_is_told_in_one_line(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    file = tmp_path / "fleet.yaml"
+    file.write_text("apps:\n- name: a\n  hosts: [a]\n  command: x\n- name: b\n  hosts: [b]\n  command: x\n  max: -1\n")
+    ended = _weir("up", str(file), "--no-ui", *flags)
+    assert ended.returncode == 3
+    assert ended.stderr == f"{file}:8: apps[1].max: input should be greater than or equal to 1\n"
+    assert ended.stdout == ""
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    ended = _weir("up", str(tmp_path / "none.yaml"))
+    assert ended.returncode == 3
+    assert ended.stderr == f"{tmp_path / 'none.yaml'}: No such file or directory\n"
+
+
+@pytest.mark.parametrize("flags", [(), ("--processes",)], ids=["inline", "processes"])
+def test_a_port_in_use_is_told(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    file = tmp_path / "fleet.yaml"
+    file.write_text("apps: [{name: a, hosts: [a], command: sleep 100, min: 1}]\n")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = _weir("up", str(file), "--no-ui", "--port", str(port), *flags)
+    assert ended.returncode == 3
+    assert str(port) in ended.stderr.splitlines()[-1]
+    assert ended.stdout == ""
+
+
+@pytest.mark.parametrize("component", ["interceptor", "scaler"])
+def test_a_component_that_is_set_wrongly_says_so(component: str) -> None:
+    ended = _weir(component, "--log-level=info", "--no-such-flag=1")
+    assert ended.returncode == 3
+    assert "no-such-flag" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("component", ["interceptor", "scaler"])
+def test_a_component_tells_its_flags(component: str) -> None:
+    ended = _weir(component, "--help")
+    assert ended.returncode == 0
+    assert "--diagnostics-port" in ended.stdout
+
+
+async def test_queue_prints_what_is_held_and_carried(tmp_path: Path) -> None:
+    async with running_up(tmp_path, fleet(app("web", min=1), app("other"), interceptors=2)) as up:
+        await fetch(up.port, "web.localhost")
+        slow = [asyncio.create_task(fetch(port, "web.localhost", "/sleep/3")) for port in up.ports]
+        await asyncio.sleep(0.3)
+        addresses = [f"127.0.0.1:{component['rpc_port']}" for component in up.components("interceptor")]
+        ended = await asyncio.to_thread(_weir, "queue", "--json", *addresses)
+        assert ended.returncode == 0
+        sizes = json.loads(ended.stdout)
+        assert sizes["members"] == ["interceptor-1", "interceptor-2"]
+        (web,) = [size for size in sizes["apps"] if size["app"] == "default/web"]
+        assert web == {"app": "default/web", "held": 0, "in_flight": 2, "connections": 0, "requests_total": 3}
+        table = (await asyncio.to_thread(_weir, "queue", *addresses)).stdout
+        assert "default/web" in table
+        await asyncio.gather(*slow)
+
+
+def test_queue_tells_who_does_not_answer() -> None:
+    ended = _weir("queue", "127.0.0.1:1")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("127.0.0.1:1: UNAVAILABLE")
+
+
+async def test_explain_tells_the_route_and_why(tmp_path: Path) -> None:
+    api = app("api", hosts=["web.localhost"], paths=["/api"], headers=[{"name": "X-Env", "value": "blue"}])
+    async with running_up(tmp_path, fleet(app("web"), api)) as up:
+        address = f"127.0.0.1:{up.components('interceptor')[0]['rpc_port']}"
+        sources = (["--address", address], ["--file", str(up.state / "routes.json")], ["--file", str(up.file)])
+        for source in sources:
+            taken = await asyncio.to_thread(_weir, "explain", "WEB.localhost:80", "/api/x?y", "-H", "x-env: blue", *source)
+            assert taken.returncode == 0, taken.stderr
+            assert taken.stdout.splitlines()[-1] == "-> default/api"
+            passed = await asyncio.to_thread(_weir, "explain", "web.localhost", "/api", *source)
+            assert passed.stdout.splitlines()[-1] == "-> default/web"
+        none = await asyncio.to_thread(_weir, "explain", "nobody.localhost", "--address", address)
+        assert none.returncode == 1
+        assert none.stdout.splitlines()[-1] == "-> no route (404)"
+
+
+def test_explain_without_a_table(tmp_path: Path) -> None:
+    (tmp_path / "wrong.json").write_text("{")
+    for source in (["--file", str(tmp_path / "wrong.json")], ["--file", str(tmp_path / "no")], ["--address", "127.0.0.1:1"]):
+        ended = _weir("explain", "a", "/", *source)
+        assert ended.returncode == 3
+        assert len(ended.stderr.splitlines()) == 1

@@ -1,0 +1,199 @@
+"""`weir up` end to end: apps sleep, wake, grow, change and end, through the real contracts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import statistics
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.system.harness import ECHO, Answer, app, fetch, fleet, gone, running_up, until
+
+DEMO = Path(__file__).parents[2] / "deploy" / "examples" / "local" / "demo.yaml"
+SPAWN_LIMIT = 0.010
+"""Seconds from a cold request to the start of the process, as the product promises them."""
+NOISE = 5.0
+"""How much slower a shared machine may be before a figure is a fault."""
+
+
+def _demo(directory: Path) -> Path:
+    """The demo on free ports, and soon asleep."""
+    text = yaml.safe_load(DEMO.read_text())
+    text["ports"] = {}
+    for spec in text["apps"]:
+        spec |= {"cwd": str(DEMO.parent), "cooldown": 1, "activity_period": 1, "drain": 0.5}
+    file = directory / "demo.yaml"
+    file.write_text(yaml.safe_dump(text))
+    return file
+
+
+async def test_the_demo_wakes_streams_and_sleeps(tmp_path: Path) -> None:
+    async with running_up(tmp_path, _demo(tmp_path)) as up:
+        hello, slow = await asyncio.gather(fetch(up.port, "hello.localhost"), fetch(up.port, "slow.localhost"))
+        assert (hello.status, slow.status) == (200, 200)
+        assert slow.seconds >= 3.0
+        reader, writer = await asyncio.open_connection("127.0.0.1", up.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: ticker.localhost\r\n\r\n")
+        await reader.readuntil(b"data: 2")
+        assert len(up.backends("ticker")) == 1
+        writer.close()
+        await writer.wait_closed()
+        await until(lambda: not any(up.backends(name) for name in ("hello", "slow", "ticker")))
+
+
+async def _client(port: int, host: str, stop: asyncio.Event, answers: list[Answer]) -> None:
+    while not stop.is_set():
+        answers.append(await fetch(port, host))
+
+
+async def test_two_hundred_clients_take_an_app_from_zero_to_three_and_back(tmp_path: Path) -> None:
+    web = app("web", max=3, target=10, env={"DELAY": "0.1"}, scale_down_window=1)
+    async with running_up(tmp_path, fleet(web)) as up:
+        stop, answers = asyncio.Event(), list[Answer]()
+        async with asyncio.TaskGroup() as clients:
+            for _ in range(200):
+                clients.create_task(_client(up.port, "web.localhost", stop, answers))
+            await until(lambda: len(up.backends("web")) == 3)
+            await asyncio.sleep(1.0)
+            stop.set()
+        assert {answer.status for answer in answers} == {200}
+        assert len({answer.body for answer in answers}) == 3
+        await until(lambda: not up.backends("web"))
+        assert "1 -> 3 replicas" in up.log
+
+
+async def test_a_cold_request_starts_a_process_within_milliseconds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"a{number}" for number in range(20)]
+    apps = [app(name, command=f"date +%s.%N > {name}.stamp; {ECHO}", cwd=str(tmp_path)) for name in names]
+    delays, totals = [], []
+    async with running_up(tmp_path, fleet(*apps, poll_interval=1)) as up:
+        for name in names:
+            sent = time.time()
+            answer = await fetch(up.port, f"{name}.localhost")
+            assert answer.status == 200
+            delays.append(float((tmp_path / f"{name}.stamp").read_text()) - sent)
+            totals.append(answer.seconds)
+    median = statistics.median(delays)
+    with capsys.disabled():
+        print(  # noqa: T201  a figure for whoever reads the run
+            f"\ncold request to process: median {median * 1e3:.1f} ms, most {max(delays) * 1e3:.1f} ms;"
+            f" to the answer: median {statistics.median(totals) * 1e3:.0f} ms"
+        )
+    assert median < SPAWN_LIMIT * NOISE
+
+
+async def test_edits_change_routes_and_apps_without_a_failed_request(tmp_path: Path) -> None:
+    web = app("web", min=1, env={"DELAY": "0.01", "VERSION": "1"}, drain=0.5)
+    async with running_up(tmp_path, fleet(web)) as up:
+        stop, answers = asyncio.Event(), list[Answer]()
+        async with asyncio.TaskGroup() as clients:
+            for _ in range(5):
+                clients.create_task(_client(up.port, "web.localhost", stop, answers))
+            await until(lambda: answers)
+
+            up.write(fleet(web, app("new")))
+            assert (await _eventually_found(up.port, "new.localhost")).status == 200
+
+            up.write(fleet({**web, "hosts": ["web.localhost", "other.localhost"]}, app("new")))
+            assert (await _eventually_found(up.port, "other.localhost")).body.endswith(" 1")
+
+            up.write("apps:\n- name: web\n  maximum: 3\n")
+            await until(lambda: "fleet.yaml:3: apps[0].maximum: is not a field" in up.log)
+            assert "the last good file stays in force" in up.log
+            assert (await fetch(up.port, "new.localhost")).status == 200
+
+            up.write(fleet({**web, "env": {"DELAY": "0.01", "VERSION": "2"}}))
+            await until(lambda: answers[-1].body.endswith(" 2"))
+            assert (await _eventually(up.port, "new.localhost", 404)).status == 404
+            await until(lambda: len(up.backends("web")) == 1 and not up.backends("new"))
+            already = len(answers)
+            await until(lambda: len(answers) > already + 20)
+            stop.set()
+        assert {answer.status for answer in answers} == {200}
+        assert {answer.body.split()[1] for answer in answers} == {"1", "2"}
+
+
+async def _eventually(port: int, host: str, status: int) -> Answer:
+    while (answer := await fetch(port, host)).status != status:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    return answer
+
+
+async def _eventually_found(port: int, host: str) -> Answer:
+    return await _eventually(port, host, 200)
+
+
+async def test_a_process_that_crashes_is_started_again_and_the_request_is_answered(tmp_path: Path) -> None:
+    async with running_up(tmp_path, fleet(app("web", min=1))) as up:
+        pid = int((await fetch(up.port, "web.localhost")).body)
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: "ended with SIGKILL; starts again in" in up.log)
+        answer = await fetch(up.port, "web.localhost")
+        assert answer.status == 200
+        assert int(answer.body) != pid
+
+
+async def test_a_process_that_cannot_live_is_tried_with_longer_and_longer_pauses(tmp_path: Path) -> None:
+    web = app("web", command="echo I cannot; exit 7", min=1)
+    async with running_up(tmp_path, fleet(web)) as up:
+        await until(lambda: "ended with exit code 7; starts again in 1 s" in up.log)
+        assert "starts again in 0.25 s" in up.log
+        assert "starts again in 0.5 s" in up.log
+        assert "web/1 | I cannot" in up.log
+
+
+async def test_min_is_kept_and_max_is_cut_by_an_edit(tmp_path: Path) -> None:
+    async with running_up(tmp_path, fleet(app("web", min=3, drain=0))) as up:
+        await until(lambda: len(up.backends("web")) == 3)
+        up.write(fleet(app("web", min=1, max=1, drain=0)))
+        await until(lambda: len(up.backends("web")) == 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("flags", [(), ("--processes",)], ids=["inline", "processes"])
+async def test_a_signal_ends_everything_with_exit_code_0(tmp_path: Path, number: int, flags: tuple[str, ...]) -> None:
+    async with running_up(tmp_path, fleet(app("web")), *flags) as up:
+        assert (await fetch(up.port, "web.localhost")).status == 200
+        processes = up.processes()
+        assert len(processes) >= 2
+        assert await up.stop(number) == 0
+        assert [pid for pid in processes if not gone(pid)] == []
+
+
+@pytest.mark.parametrize("flags", [(), ("--processes",)], ids=["inline", "processes"])
+async def test_nothing_is_left_after_kill_9(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    async with running_up(tmp_path, fleet(app("web")), *flags) as up:
+        assert (await fetch(up.port, "web.localhost")).status == 200
+        processes = up.processes()
+        await up.stop(signal.SIGKILL)
+        await until(lambda: all(gone(pid) for pid in processes))
+
+
+async def test_a_request_in_hand_is_finished_before_the_end(tmp_path: Path) -> None:
+    async with running_up(tmp_path, fleet(app("web", min=1))) as up:
+        await until(lambda: up.backends("web"))
+        answer = asyncio.create_task(fetch(up.port, "web.localhost", "/sleep/1"))
+        await asyncio.sleep(0.3)
+        assert await up.stop() == 0
+        assert (await answer).status == 200
+
+
+async def test_ends_by_itself_after_the_duration(tmp_path: Path) -> None:
+    async with running_up(tmp_path, fleet(app("web")), "--duration", "0.5") as up:
+        assert await asyncio.to_thread(up.process.wait, 20) == 0
+
+
+async def test_interceptors_come_and_go_with_the_file(tmp_path: Path) -> None:
+    async with running_up(tmp_path, fleet(app("web"), interceptors=2)) as up:
+        assert up.members() == ["interceptor-1", "interceptor-2"]
+        up.write(fleet(app("web"), interceptors=3))
+        await until(lambda: len(up.ports) == 3)
+        assert (await fetch(up.ports[2], "web.localhost")).status == 200
+        up.write(fleet(app("web"), interceptors=1))
+        await until(lambda: up.members() == ["interceptor-1"])
+        assert (await fetch(up.port, "web.localhost")).status == 200
