@@ -148,7 +148,9 @@ class _Validator:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            pass
+            if data.startswith(b"CONNECT "):  # whatever its target looks like
+                self.renew()
+                raise BadRequest("CONNECT is not for a reverse proxy", status=501, reason="method") from None
         except httptools.HttpParserInvalidMethodError:
             self.renew()
             raise BadRequest("unknown request method", status=501, reason="method") from None
@@ -268,8 +270,6 @@ def _apply_target(head: RequestHead) -> None:
     target = head.target
     if len(target) > MAX_TARGET_BYTES:
         raise BadRequest(f"a request target of more than {MAX_TARGET_BYTES} bytes", status=414, reason="too_large")
-    if head.method == b"CONNECT":
-        raise BadRequest("CONNECT is not for a reverse proxy", status=501, reason="method")
     if HASH in target:
         raise BadRequest("a fragment in the request target", reason="target")
     if target != b"*" or head.method != b"OPTIONS":

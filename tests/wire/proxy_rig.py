@@ -1,0 +1,134 @@
+"""A whole interceptor on loopback with scriptable backends, and the proof that nothing is left when a test ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from time import monotonic
+from typing import Any
+
+from fleet.discovery.fixed import FixedBackends, FixedRoutes
+from fleet.routing.route import Route, Rule, Target, Timeouts
+from fleet.routing.table import RoutingTable
+from interceptor.apps import App
+from interceptor.endpoints import EndpointSet
+from interceptor.server import Interceptor
+from interceptor.settings import InterceptorSettings
+from tests.wire.proxy_backend import RawBackend, Script
+from tests.wire.proxy_client import RawClient
+
+__all__ = ["APP", "Rig", "eventually", "proxy_rig", "route"]
+
+APP = "default/a"
+
+
+def route(app: str = APP, host: str = "a.test", *, service: str = "", paths: Sequence[str] = (), **timeouts: float) -> Route:
+    """One host, one target of the same name."""
+    rule = Rule(hosts=(host,), paths=tuple(paths))
+    return Route(app=app, target=Target(service or app), rules=(rule,), timeouts=Timeouts(**timeouts))
+
+
+async def eventually(holds: Callable[[], object], *, within: float = 5.0) -> None:
+    """Wait until something holds; fail when it does not within so many seconds."""
+    until = monotonic() + within
+    while not holds():
+        if monotonic() > until:
+            raise AssertionError(f"never came to be within {within:g} s")
+        await asyncio.sleep(0.002)
+
+
+class Rig:
+    """An interceptor, its sources, and what was opened with it."""
+
+    def __init__(self, routes: Sequence[Route], settings: dict[str, Any]) -> None:
+        self.routes = FixedRoutes(RoutingTable(routes))
+        self.sources = FixedBackends()
+        self.backends: list[RawBackend] = []
+        self.clients: list[RawClient] = []
+        fixed = {"host": "127.0.0.1", "proxy_port": 0, "rpc_port": 0, "diagnostics_port": 0, "member_name": "rig"}
+        self.settings = InterceptorSettings(**{**fixed, **settings})
+        self.interceptor = Interceptor(self.settings, routes=self.routes, backends=self.sources)
+        self.faults: list[dict[str, Any]] = []
+
+    @property
+    def ledger(self) -> Any:
+        return self.interceptor.ledger
+
+    @property
+    def app(self) -> App:
+        return self.interceptor.proxy.apps[APP]
+
+    @property
+    def endpoints(self) -> list[EndpointSet]:
+        return self.interceptor.proxy.endpoint_sets
+
+    async def client(self, **options: int) -> RawClient:
+        client = await RawClient.connect(self.interceptor.proxy_port, **options)
+        self.clients.append(client)
+        return client
+
+    async def backend(self, script: Script | None = None, *, listed: bool = True, **options: int) -> RawBackend:
+        """Start one more backend; `listed` adds it to those of the first app."""
+        backend = RawBackend(script, **options)
+        await backend.start()
+        self.backends.append(backend)
+        if listed:
+            self.sources.set(APP, [*self.sources.get(APP), backend.backend])
+        return backend
+
+    def set_routes(self, *routes: Route) -> None:
+        self.routes.set(RoutingTable(routes))
+
+    @property
+    def pooled(self) -> int:
+        """Connections to backends that are kept."""
+        return sum(len(endpoint.idle) for each in self.endpoints for endpoint in each.endpoints)
+
+    async def settle(self) -> None:
+        """Nothing is open and nothing was leaked once every client has left: leases, load, places, connections, tasks."""
+        for client in self.clients:
+            client.close()
+        proxy = self.interceptor.proxy
+        await eventually(lambda: not proxy.clients)
+        await eventually(self.ledger.balanced)
+        assert self.ledger.outstanding == 0
+        await eventually(lambda: not [task for task in asyncio.all_tasks() if task.get_name().startswith("dial ")])
+        for app in proxy.apps.values():
+            assert not app.room
+        for each in self.endpoints:
+            for endpoint in each.endpoints:
+                assert (endpoint.load, endpoint.dialing) == (0, 0), endpoint.backend
+        await eventually(lambda: self.connections_open <= self.pooled)
+
+    @property
+    def connections_open(self) -> int:
+        return sum(len(backend.open) for backend in self.backends)
+
+    def on_fault(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.faults.append(context)
+
+
+@asynccontextmanager
+async def proxy_rig(
+    script: Script | None = None, *, routes: Sequence[Route] = (), backends: int = 1, settle: bool = True, **settings: Any
+) -> AsyncIterator[Rig]:
+    """An interceptor with one route and some backends of one script; at the end everything must be given back."""
+    rig = Rig(routes or [route()], settings)
+    asyncio.get_running_loop().set_exception_handler(rig.on_fault)
+    await rig.interceptor.start()
+    try:
+        for _ in range(backends):
+            await rig.backend(script)
+        yield rig
+        if settle:
+            await rig.settle()
+    finally:
+        for client in rig.clients:
+            client.close()
+        await rig.interceptor.close()
+        for backend in rig.backends:
+            await backend.close()
+        await asyncio.sleep(0)
+    assert not rig.faults, rig.faults
+    assert not [error for backend in rig.backends for error in backend.errors], rig.backends
