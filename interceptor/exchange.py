@@ -33,8 +33,6 @@ MAX_HELD_BODY_BYTES = 16 * 1024
 """A request body read before there is a backend; then the client is not read from."""
 LEFT_CHECK_SECONDS = 0.25
 """How often a held client that is not read from is looked at, whether it is still there."""
-ONE_WRITE_BYTES = 16 * 1024
-"""Up to this size a copy costs less than a second buffer in a write."""
 TUNNEL_GRACE_SECONDS = 30.0
 """How long one side of a tunnel may go on after the other has ended."""
 CLIENT_LEFT = 499
@@ -112,7 +110,7 @@ class Exchange:
         else:
             self._enter_room(now)
 
-    def on_body(self, data: bytes, *, complete: bool) -> None:
+    def on_body(self, data: bytes | memoryview, *, complete: bool) -> None:
         """More of the request's body, as it goes on."""
         if complete:
             self._body_done = True
@@ -127,14 +125,14 @@ class Exchange:
             self._keep_for_replay(data)
             self._limit(monotonic(), self.app.limits.response_header if complete else self.app.limits.idle)
 
-    def _keep_body(self, data: bytes) -> None:
+    def _keep_body(self, data: bytes | memoryview) -> None:
         if data:
             if self._body is None:
                 self._body = []
-            self._body.append(data)
+            self._body.append(bytes(data))
             self._body_bytes += len(data)
 
-    def _keep_for_replay(self, data: bytes) -> None:
+    def _keep_for_replay(self, data: bytes | memoryview) -> None:
         """Only a request that may be sent twice needs its body twice."""
         if not self._replayable:
             return
@@ -184,7 +182,7 @@ class Exchange:
         """Take a connection that rests. One that may only be used once is looked at first: it may have ended unheard."""
         connection = endpoint.idle.pop()
         if not self._head.idempotent:
-            while connection.is_stale():
+            while connection.has_news():
                 connection.close()
                 if not endpoint.idle:
                     self._dial(endpoint, now)
@@ -268,17 +266,13 @@ class Exchange:
         )
         field = (b"keep-alive" if self.plain else None) if keep else b"close"
         wire = head.encode(chunked=length == CHUNKED and not self.plain, connection=field)
-        if len(body) <= ONE_WRITE_BYTES:
-            client.write(wire + body)
-        else:
-            client.write(wire)
-            client.write(body)
+        client.write(wire + body if body else wire)
         if complete:
             self._answered(reusable=reusable)
         else:
             self._limit(monotonic(), self.app.limits.idle)
 
-    def on_answer_data(self, data: bytes) -> None:
+    def on_answer_data(self, data: bytes | memoryview) -> None:
         self._client.write(data)
         limits = self.app.limits
         if limits.request == math.inf:
@@ -350,12 +344,12 @@ class Exchange:
             connection.write(early)
         self._limit(now, self.app.limits.idle)
 
-    def on_client_data(self, data: bytes) -> None:
+    def on_client_data(self, data: memoryview) -> None:
         if self._connection is not None:
             self._connection.write(data)
             self._tunnel_alive()
 
-    def on_tunnel_data(self, data: bytes) -> None:
+    def on_tunnel_data(self, data: memoryview) -> None:
         self._client.write(data)
         self._tunnel_alive()
 
@@ -410,7 +404,7 @@ class Exchange:
             seconds = self.app.limits.readiness
             message = f"no backend of application {self.app.name} was ready within {seconds:g} s{detail}"
             self._fail(ExchangeError(message, status=504, reason="readiness_timeout"))
-        elif self._client.paused and self._client.has_left():
+        elif self._client.paused and self._client.peer_closed():
             self._client.abort()
             self.on_client_lost()
         else:

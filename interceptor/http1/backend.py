@@ -5,13 +5,12 @@ Between exchanges it rests in its endpoint's pool, where anything but silence en
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from interceptor.deadlines import NEVER
 from interceptor.errors import BackendError, BadResponse
-from interceptor.http1.buffers import BODY_VIEW, WRITE_HIGH, WRITE_LOW, has_news
 from interceptor.http1.chunked import ChunkedReader, ChunkError
+from interceptor.http1.connection import BODY_VIEW, HEAD_VIEW, Connection
 from interceptor.http1.fields import CHUNKED, HEAD_END
 from interceptor.http1.response import MAX_HEAD_BYTES, UNTIL_CLOSE, ResponseHead, parse_response
 
@@ -37,12 +36,14 @@ class ResponseSink(Protocol):
     def on_answer(self, head: ResponseHead, body: bytes, *, complete: bool, reusable: bool) -> None:
         """The final head and what came of the body with it. `complete` when that was all."""
 
-    def on_answer_data(self, data: bytes) -> None: ...
+    def on_answer_data(self, data: bytes | memoryview) -> None:
+        """More of the body; a view is good for this call only."""
+
     def on_answer_end(self, *, reusable: bool) -> None: ...
     def on_switched(self, head: ResponseHead, data: bytes) -> None:
         """The backend agreed to speak another protocol; data came with its answer."""
 
-    def on_tunnel_data(self, data: bytes) -> None: ...
+    def on_tunnel_data(self, data: memoryview) -> None: ...
     def on_tunnel_end(self) -> None:
         """The backend will send no more."""
 
@@ -53,19 +54,14 @@ class ResponseSink(Protocol):
     def resume_body(self) -> None: ...
 
 
-class BackendConnection(asyncio.BufferedProtocol):
+class BackendConnection(Connection):
     """Speaks HTTP/1.1 to one backend."""
 
-    __slots__ = (
-        "_chunks", "_interim", "_left", "_partial", "_reusable", "_sink", "_state", "_transport",
-        "bucket", "deadline", "endpoint",
-    )  # fmt: skip
+    __slots__ = ("_chunks", "_interim", "_left", "_partial", "_reusable", "_sink", "_state", "endpoint")
 
     def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(deadline=NEVER)  # the end of its rest in the pool
         self.endpoint = endpoint
-        self.deadline = NEVER
-        """End of its rest in the pool."""
-        self.bucket = 0
         self._state = _REST
         self._sink: ResponseSink | None = None
         self._partial = b""
@@ -84,18 +80,6 @@ class BackendConnection(asyncio.BufferedProtocol):
         self._interim = 0
         self.write(head)
 
-    def write(self, data: bytes) -> None:
-        """Send bytes of the request. What comes after the connection began to close is dropped: its loss is told soon."""
-        transport = self._transport
-        if not transport.is_closing():
-            transport.write(data)
-
-    def is_stale(self) -> bool:
-        """Whether a connection at rest has ended, or is about to, without the event loop having heard."""
-        return (
-            self._state == _CLOSED or self._transport.is_closing() or has_news(self._transport.get_extra_info("socket").fileno())
-        )
-
     def rest(self) -> None:
         """Be ready for the next exchange."""
         self._sink = None
@@ -110,18 +94,6 @@ class BackendConnection(asyncio.BufferedProtocol):
         self._sink = None
         self._transport.abort()
 
-    def write_eof(self) -> None:
-        if self._transport.can_write_eof() and not self._transport.is_closing():
-            self._transport.write_eof()
-
-    def pause_reading(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
-
     def on_deadline(self, now: float) -> None:
         """Rested too long."""
         self.deadline = NEVER
@@ -131,24 +103,19 @@ class BackendConnection(asyncio.BufferedProtocol):
 
     # -- asyncio.BufferedProtocol ---------------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its base class
-        self._transport.set_write_buffer_limits(WRITE_HIGH, WRITE_LOW)
-
     def get_buffer(self, sizehint: int) -> memoryview:
-        return BODY_VIEW
+        return BODY_VIEW if self._state > _HEAD else HEAD_VIEW
 
     def buffer_updated(self, nbytes: int) -> None:
-        data = bytes(BODY_VIEW[:nbytes])
         sink = self._sink
         if sink is None:
             self._unasked()
         elif self._state == _HEAD:
-            self._on_head(sink, data)
+            self._on_head(sink, bytes(BODY_VIEW[:nbytes]))
         elif self._state == _TUNNEL:
-            sink.on_tunnel_data(data)
+            sink.on_tunnel_data(BODY_VIEW[:nbytes])
         else:
-            self._on_body(sink, data)
+            self._on_body(sink, BODY_VIEW[:nbytes])
 
     def eof_received(self) -> bool:
         sink, state = self._sink, self._state
@@ -258,7 +225,7 @@ class BackendConnection(asyncio.BufferedProtocol):
             self._state, self._chunks = _REST, None
         sink.on_answer(head, data, complete=chunks.done, reusable=self._reusable and not chunks.rest)
 
-    def _on_body(self, sink: ResponseSink, data: bytes) -> None:
+    def _on_body(self, sink: ResponseSink, data: memoryview) -> None:
         if self._state == _LENGTH:
             self._left -= len(data)
             if self._left > 0:
@@ -269,7 +236,7 @@ class BackendConnection(asyncio.BufferedProtocol):
                     data = data[: self._left]
                 self._finish(sink, data)
         elif self._state == _CHUNKS:
-            self._on_chunks(sink, data)
+            self._on_chunks(sink, bytes(data))
         elif self._state == _UNTIL_CLOSE:
             sink.on_answer_data(data)
         else:
@@ -291,7 +258,7 @@ class BackendConnection(asyncio.BufferedProtocol):
         self._reusable = self._reusable and not chunks.rest
         self._finish(sink, data)
 
-    def _finish(self, sink: ResponseSink, data: bytes) -> None:
+    def _finish(self, sink: ResponseSink, data: bytes | memoryview) -> None:
         self._state = _REST
         if data:
             sink.on_answer_data(data)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
-from typing import Protocol, cast
+from typing import Protocol
 
 from interceptor.deadlines import HORIZON, Deadlines
 from interceptor.errors import BadRequest, ExchangeError
-from interceptor.http1.buffers import BODY_VIEW, HEAD_VIEW, WRITE_HIGH, WRITE_LOW, peer_closed
 from interceptor.http1.chunked import ChunkedReader, ChunkError
+from interceptor.http1.connection import BODY_VIEW, HEAD_VIEW, Connection
 from interceptor.http1.fields import CHUNKED, CRLF, HEAD_END
 from interceptor.http1.request import MAX_HEAD_BYTES, RequestHead, parse_request
 from interceptor.replies import encode_reply
@@ -32,11 +32,14 @@ _HEAD, _BODY, _COMPLETE, _TUNNEL, _DISCARD, _CLOSED = range(6)
 class RequestSink(Protocol):
     """One exchange as its client connection sees it."""
 
-    def on_body(self, data: bytes, *, complete: bool) -> None:
-        """Bytes of the request's body, framed as they go on; also called once, before `begin`, when some came with the head."""
+    def on_body(self, data: bytes | memoryview, *, complete: bool) -> None:
+        """Bytes of the request's body, framed as they go on; also called once, before `begin`, when some came with the head.
+
+        A view is good for this call only.
+        """
 
     def begin(self) -> None: ...
-    def on_client_data(self, data: bytes) -> None:
+    def on_client_data(self, data: memoryview) -> None:
         """Bytes inside a tunnel."""
 
     def on_client_end(self) -> None:
@@ -67,15 +70,13 @@ class ClientHost(Protocol):
         """A request was refused before it became an exchange."""
 
 
-class ClientConnection(asyncio.BufferedProtocol):
+class ClientConnection(Connection):
     """Speaks HTTP/1.0 and HTTP/1.1 with one client."""
 
-    __slots__ = (
-        "_chunks", "_exchange", "_host", "_left", "_paused", "_stash", "_state", "_transport",
-        "bucket", "deadline", "peer",
-    )  # fmt: skip
+    __slots__ = ("_chunks", "_exchange", "_host", "_left", "_stash", "_state", "peer")
 
     def __init__(self, host: ClientHost) -> None:
+        super().__init__(deadline=0.0)
         self._host = host
         self._state = _HEAD
         self._exchange: RequestSink | None = None
@@ -83,9 +84,6 @@ class ClientConnection(asyncio.BufferedProtocol):
         """Bytes read and not used yet: part of a head, or requests sent ahead of their turn."""
         self._left = 0
         self._chunks: ChunkedReader | None = None
-        self._paused = False
-        self.deadline = 0.0
-        self.bucket = 0
 
     # -- what an exchange does with it ----------------------------------------------------------------------------
 
@@ -93,12 +91,6 @@ class ClientConnection(asyncio.BufferedProtocol):
     def idle(self) -> bool:
         """Between requests, with nothing of the next one."""
         return self._state == _HEAD and not self._stash
-
-    def write(self, data: bytes) -> None:
-        """Send bytes of the answer. What comes after the connection began to close is dropped: its loss is told soon."""
-        transport = self._transport
-        if not transport.is_closing():
-            transport.write(data)
 
     def exchange_done(self, now: float, *, keep: bool) -> None:
         """The answer is written. The next request, or the end."""
@@ -135,28 +127,6 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._state = _DISCARD
         self._transport.close()
 
-    def write_eof(self) -> None:
-        if self._transport.can_write_eof() and not self._transport.is_closing():
-            self._transport.write_eof()
-
-    def pause_reading(self) -> None:
-        if not self._paused and not self._transport.is_closing():
-            self._paused = True
-            self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        if self._paused and not self._transport.is_closing():
-            self._paused = False
-            self._transport.resume_reading()
-
-    def has_left(self) -> bool:
-        """Whether the client has closed its side. To be asked when it is not read from."""
-        return self._transport.is_closing() or peer_closed(self._transport.get_extra_info("socket").fileno())
-
-    @property
-    def paused(self) -> bool:
-        return self._paused
-
     def close(self) -> None:
         """Close after what is written has gone out."""
         self._transport.close()
@@ -169,13 +139,12 @@ class ClientConnection(asyncio.BufferedProtocol):
     # -- asyncio.BufferedProtocol ---------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its base class
+        super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self.peer: bytes = peer[0].encode() if peer else b"unknown"
         if not self._host.client_opened(self):
             self._refuse(BadRequest("too many connections", status=503, reason="connections"))
             return
-        self._transport.set_write_buffer_limits(WRITE_HIGH, WRITE_LOW)
         self.deadline = monotonic() + self._host.head_timeout
         self._host.deadlines.watch(self)
 
@@ -187,11 +156,11 @@ class ClientConnection(asyncio.BufferedProtocol):
         if state == _HEAD:
             self._on_head(bytes(HEAD_VIEW[:nbytes]))
         elif state == _BODY:
-            self._on_body(bytes(BODY_VIEW[:nbytes]))
+            self._on_body(BODY_VIEW[:nbytes])
         elif state == _COMPLETE:
             self._on_early(bytes(BODY_VIEW[:nbytes]))
         elif state == _TUNNEL and self._exchange is not None:
-            self._exchange.on_client_data(bytes(BODY_VIEW[:nbytes]))
+            self._exchange.on_client_data(BODY_VIEW[:nbytes])
 
     def eof_received(self) -> bool:
         """A client that closes its side has left, unless it is inside a tunnel: nothing else tells one that gave up."""
@@ -280,12 +249,12 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._on_body(data)
         return self._exchange is exchange
 
-    def _on_body(self, data: bytes) -> None:
+    def _on_body(self, data: bytes | memoryview) -> None:
         exchange = self._exchange
         if exchange is None:
             return
         if self._chunks is not None:
-            self._on_chunks(exchange, self._chunks, data)
+            self._on_chunks(exchange, self._chunks, bytes(data))
             return
         self._left -= len(data)
         if self._left > 0:
@@ -293,7 +262,7 @@ class ClientConnection(asyncio.BufferedProtocol):
             return
         self._state = _COMPLETE
         if self._left < 0:
-            self._stash = data[self._left :]
+            self._stash = bytes(data[self._left :])
             data = data[: self._left]
         exchange.on_body(data, complete=True)
 

@@ -1,0 +1,93 @@
+"""What connections to clients and to backends have in common: one shared read buffer, writes, back-pressure, closing.
+
+A read is consumed before its callback returns, and all callbacks run on the event loop's thread, so one buffer serves every
+connection of the process and an idle connection owns none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+from typing import cast
+
+__all__ = ["BODY_VIEW", "HEAD_VIEW", "Connection"]
+
+BODY_VIEW = memoryview(bytearray(512 * 1024))
+"""For bodies: larger reads cost fewer wake-ups, and half a MiB still fits the processor's cache."""
+HEAD_VIEW = BODY_VIEW[: 32 * 1024]
+"""For heads: what is read of a body before there is a backend stays small."""
+
+WRITE_HIGH = 512 * 1024
+"""Bytes not yet taken by the peer's socket, at which the other side stops reading: one full read."""
+WRITE_LOW = 64 * 1024
+
+_write = os.write
+
+
+class Connection(asyncio.BufferedProtocol):
+    """A stream socket whose writes go to the kernel at once, and to the transport's queue only when that takes no more."""
+
+    __slots__ = ("_fd", "_paused", "_transport", "bucket", "deadline")
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.bucket = 0
+        self._paused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its base class
+        self._transport.set_write_buffer_limits(WRITE_HIGH, WRITE_LOW)
+        # Good for as long as the transport is not closing; each use asks.
+        self._fd: int = transport.get_extra_info("socket").fileno()
+
+    @property
+    def paused(self) -> bool:
+        """Whether it is not read from now."""
+        return self._paused
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Send bytes; a view of the shared buffer too, of which only what the socket does not take is copied.
+
+        What comes after the connection began to close is dropped: its loss is told soon.
+        """
+        transport = self._transport
+        if transport.is_closing():
+            return
+        if not transport.get_write_buffer_size():
+            try:
+                sent = _write(self._fd, data)
+            except OSError:  # a full socket waits in the transport; a broken one is the transport's to tell
+                sent = 0
+            if sent == len(data):
+                return
+            data = data[sent:]
+        transport.write(bytes(data))
+
+    def write_eof(self) -> None:
+        """Send no more; what is queued goes out first."""
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def pause_reading(self) -> None:
+        if not self._paused and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._paused and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+
+    def peer_closed(self) -> bool:
+        """Whether the peer has closed its side, even with bytes before that not read yet."""
+        return self._transport.is_closing() or self._poll(select.POLLRDHUP)
+
+    def has_news(self) -> bool:
+        """Whether anything can be read: on a connection at rest that is its end, or bytes that nobody asked for."""
+        return self._transport.is_closing() or self._poll(select.POLLRDHUP | select.POLLIN)
+
+    def _poll(self, events: int) -> bool:
+        poller = select.poll()
+        poller.register(self._fd, events)
+        return bool(poller.poll(0))
