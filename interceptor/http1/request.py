@@ -262,7 +262,7 @@ def _apply_upgrade(head: RequestHead, found: dict[bytes, list[bytes]], options: 
         return
     wanted = b", ".join(protocols)
     if not any(token.strip().split(b"/")[0] == b"h2c" for token in wanted.lower().split(b",")):
-        head.upgrade = wanted
+        head.upgrade = wanted or None
 
 
 def _apply_target(head: RequestHead) -> None:

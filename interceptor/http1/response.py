@@ -119,6 +119,7 @@ def _from_plain(data: bytes, parts: list[bytes]) -> ResponseHead | None:
 
 
 BLANK = ord(" ")
+LOWEST_STATUS = 100
 
 
 def _from_fields(data: bytes, parts: list[bytes], *, http11: bool) -> ResponseHead:
@@ -127,6 +128,8 @@ def _from_fields(data: bytes, parts: list[bytes], *, http11: bool) -> ResponseHe
     rest = b"".join(parts[::3])
     end = rest.find(CRLF)
     head = ResponseHead(int(rest[9:12]), b"", _whole=False)
+    if head.status < LOWEST_STATUS:
+        raise BadResponse("malformed response: there is no such status")
     found = collect(parts)
     named = _apply_connection(head, found, http11=http11) if b"connection" in found or not http11 else frozenset()
     value = _apply_framing(head, found, http11=http11)

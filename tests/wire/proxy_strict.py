@@ -12,7 +12,7 @@ __all__ = ["Message", "NotStrict", "read_request", "read_requests", "read_respon
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]+) HTTP/1\.1")
-_STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-9][0-9][0-9]) ([\t \x21-\x7e\x80-\xff]*)")
+_STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-9][0-9][0-9]) ([^\r\n]*)")
 _FIELD = re.compile(rb"(" + _TOKEN + rb"):([\t \x21-\x7e\x80-\xff]*)")
 _SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
 
@@ -134,7 +134,7 @@ def _with_body(message: Message, rest: bytes, *, otherwise: str, closed: bool) -
         message.framing = "chunked"
         return _chunks(message, rest)
     if length is not None:
-        if re.fullmatch(rb"0|[1-9][0-9]{0,17}", length) is None:
+        if re.fullmatch(rb"[0-9]{1,18}", length) is None:
             raise NotStrict(f"Content-Length {length!r}")
         message.framing = "length"
         if len(rest) < int(length):
