@@ -322,6 +322,8 @@ class Ledger:
         if self._entries.get(entry.app) is entry:
             for cursor in self._cursors:
                 cursor._dirty[entry.app] = entry
+                # The new generation says that the old one is gone, and must not be followed by it.
+                cursor._gone.pop(entry.app, None)
 
     def _edge(self, entry: Entry) -> None:
         if self._entries.get(entry.app) is not entry:

@@ -214,6 +214,15 @@ def test_a_forgotten_entry_is_told_once_with_every_count_at_zero(ledger: Ledger)
     assert cursor.take(3.0) == []
 
 
+def test_a_forgotten_entry_is_not_told_after_the_one_that_took_its_name(ledger: Ledger) -> None:
+    cursor = ledger.watch()
+    ledger.entry("a/web").acquire(0.0)
+    ledger.retain([])
+    ledger.entry("a/web").acquire(0.1).release(0.2)
+    assert [size.generation for size in cursor.take_edges(0.3)] == [2]
+    assert cursor.take(0.4) == []
+
+
 def test_a_closed_cursor_gathers_no_more(ledger: Ledger) -> None:
     cursor = ledger.watch()
     cursor.close()
