@@ -54,6 +54,7 @@ async def _run(file: SpecFile, request: Request) -> None:
         state_directory=request.state_dir.resolve() if request.state_dir else Path(tempfile.mkdtemp(prefix="weir-")),
         temporary=temporary,
         processes=request.processes,
+        log_level=request.log_level,
         host=request.host,
         proxy_port=request.port,
         duration=request.duration,

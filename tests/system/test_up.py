@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pty
+import re
 import signal
 import statistics
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -188,12 +192,48 @@ async def test_ends_by_itself_after_the_duration(tmp_path: Path) -> None:
         assert await asyncio.to_thread(up.process.wait, 20) == 0
 
 
-async def test_interceptors_come_and_go_with_the_file(tmp_path: Path) -> None:
-    async with running_up(tmp_path, fleet(app("web"), interceptors=2)) as up:
+@pytest.mark.parametrize("flags", [(), ("--processes",)], ids=["inline", "processes"])
+async def test_interceptors_come_and_go_with_the_file(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    async with running_up(tmp_path, fleet(app("web"), interceptors=2), *flags) as up:
         assert up.members() == ["interceptor-1", "interceptor-2"]
         up.write(fleet(app("web"), interceptors=3))
-        await until(lambda: len(up.ports) == 3)
+        await until(lambda: len(up.members()) == 3)
         assert (await fetch(up.ports[2], "web.localhost")).status == 200
         up.write(fleet(app("web"), interceptors=1))
         await until(lambda: up.members() == ["interceptor-1"])
+        assert (await fetch(up.port, "web.localhost")).status == 200
+
+
+def test_a_terminal_gets_a_table(tmp_path: Path) -> None:
+    file = tmp_path / "fleet.yaml"
+    file.write_text(yaml.safe_dump(fleet(app("web", min=1), app("other"), ports={"proxy": 0})))
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
+    command = [sys.executable, "-m", "weir", "up", str(file), "--duration", "1.5"]
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL, env=environment) as process:
+        os.close(theirs)
+        shown = _everything(ours)
+        assert process.wait(20) == 0
+    assert "curl http://web.localhost:" in shown
+    assert re.search(r"default/web .* 1/1 .* ready", shown)
+    assert re.search(r"default/other .* 0/0 .* asleep", shown)
+
+
+def _everything(terminal: int) -> str:
+    data = b""
+    with os.fdopen(terminal, "rb", buffering=0) as reader:
+        try:
+            while chunk := reader.read(65536):
+                data += chunk
+        except OSError:
+            pass  # how Linux tells that the other end has closed
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", data.decode())
+
+
+async def test_a_second_engine_does_not_take_the_same_state(tmp_path: Path) -> None:
+    async with running_up(tmp_path, fleet(app("web"))) as up:
+        command = [sys.executable, "-m", "weir", "up", str(up.file), "--port", "0", "--state-dir", str(up.state)]
+        second = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30)
+        assert second.returncode == 3
+        assert "another engine keeps its state there" in second.stderr
         assert (await fetch(up.port, "web.localhost")).status == 200

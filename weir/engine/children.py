@@ -62,8 +62,8 @@ class ChildPlanes:
 
     @property
     def rpc_addresses(self) -> Mapping[str, str]:
-        alive = [placed.component for placed in self._interceptors if placed.supervisor.state in _ALIVE]
-        return {component.name: f"{self._layout.near_host}:{component.rpc_port}" for component in alive}
+        ready = [placed.component for placed in self._interceptors if placed.supervisor.state is State.READY]
+        return {component.name: f"{self._layout.near_host}:{component.rpc_port}" for component in ready}
 
     async def start(self) -> None:
         self._scaler = self._place_scaler()
@@ -93,6 +93,8 @@ class ChildPlanes:
         surplus = self._interceptors[count:]
         for placed in surplus:
             placed.supervisor.withdraw()
+        # No members any more, so that scalers do not look for them; their streams tell of what they finish.
+        self._sync()
         grace = float(self._layout.spec.interceptor.get("drain_timeout", 0)) + KILL_AFTER
         await asyncio.gather(*(placed.supervisor.end(drain=0, grace=grace) for placed in surplus))
         del self._interceptors[count:]
@@ -158,10 +160,6 @@ class ChildPlanes:
         self._state.write_members(Member(name=name, address=address) for name, address in addresses.items())
         placed = [*self._interceptors, *([self._scaler] if self._scaler else [])]
         self._state.write_components(replace(p.component, pid=p.supervisor.pid) for p in placed if p.supervisor.pid)
-
-
-_ALIVE = (State.READY, State.DRAINING)
-"""States in which an interceptor has requests to tell of."""
 
 
 async def _serving(placed: _Placed) -> None:

@@ -52,6 +52,8 @@ class Options:
     temporary: bool
     """Whether the state directory goes when the engine does."""
     processes: bool
+    log_level: str
+    """Of the components that are processes of their own."""
     host: str
     proxy_port: int | None
     """Instead of what the file says."""
@@ -99,6 +101,7 @@ class Engine:
         except BaseExceptionGroup as group:
             raise _plainest(group) from group
         finally:
+            self._state.close()
             await asyncio.to_thread(guard.close)
 
     async def _until(self, shutdown: Shutdown, life: asyncio.Task[None]) -> None:
@@ -163,7 +166,8 @@ class Engine:
         while True:
             await watch.wait(RESYNC)
             try:
-                file = load_spec(self._options.file)
+                # On a thread: a big file must not stall the requests that go through this process.
+                file = await asyncio.to_thread(load_spec, self._options.file)
             except SpecError as error:
                 if str(error) != complaint:
                     _log.error("%s (the last good file stays in force)", error)
@@ -194,7 +198,13 @@ class Engine:
         gone = [self._apps.pop(key) for key in list(self._apps) if key not in wanted]
         await asyncio.gather(*(app.close(drain=True) for app in gone))
         if before.interceptors != file.spec.interceptors:
-            await planes.resize(file.spec.interceptors)
+            await self._resize(planes, file.spec.interceptors)
+
+    async def _resize(self, planes: Planes, interceptors: int) -> None:
+        try:
+            await planes.resize(interceptors)
+        except StartError as error:
+            _log.error("%s: interceptors: %s", self._options.file, error)
 
     async def _close(self) -> None:
         """Interceptors finish what they have while the apps still run; then the apps end, then the scaler."""
@@ -212,7 +222,7 @@ _FIXED = ("ports", "interceptor", "scaler")
 
 
 def _planes(spec: FleetSpec, options: Options, state: StateDirectory, yard: Yard) -> Planes:
-    layout = Layout(spec, state, host=options.host, proxy_port=options.proxy_port)
+    layout = Layout(spec, state, host=options.host, proxy_port=options.proxy_port, log_level=options.log_level)
     return ChildPlanes(layout, state, yard) if options.processes else InlinePlanes(layout, state)
 
 

@@ -76,9 +76,10 @@ class InlinePlanes:
 
     async def _shrink(self, count: int) -> None:
         surplus = self._interceptors[count:]
-        await asyncio.gather(*(_ended(interceptor) for interceptor in surplus))
+        # No members any more, so that the scaler does not look for them; their streams tell of what they finish.
         del self._interceptors[count:]
         self._sync()
+        await asyncio.gather(*(_ended(interceptor) for interceptor in surplus))
 
     def _sync(self) -> None:
         self._state.write_members(Member(name=name, address=address) for name, address in self.rpc_addresses.items())

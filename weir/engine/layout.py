@@ -52,8 +52,17 @@ class Planes(Protocol):
 class Layout:
     """The flags of components."""
 
-    def __init__(self, spec: FleetSpec, state: StateDirectory, *, host: str = LOOPBACK, proxy_port: int | None = None) -> None:
+    def __init__(
+        self,
+        spec: FleetSpec,
+        state: StateDirectory,
+        *,
+        host: str = LOOPBACK,
+        proxy_port: int | None = None,
+        log_level: str = "info",
+    ) -> None:
         self.spec, self._state, self.host = spec, state, host
+        self._defaults = {"log_level": log_level}
         self._first_proxy_port = spec.ports.proxy if proxy_port is None else proxy_port
 
     @property
@@ -80,7 +89,7 @@ class Layout:
             "routes": self._state.routes_uri,
             "backends": self._state.backends_uri,
         }
-        return _flags({**_LOCAL_DEFAULTS, **self.spec.interceptor, **own})
+        return _flags({**_LOCAL_DEFAULTS, **self._defaults, **self.spec.interceptor, **own})
 
     def scaler(self, *, port: int, diagnostics: int) -> list[str]:
         own = {
@@ -90,7 +99,7 @@ class Layout:
             "routes": self._state.routes_uri,
             "members": self._state.members_uri,
         }
-        return _flags({**self.spec.scaler, **own})
+        return _flags({**self._defaults, **self.spec.scaler, **own})
 
 
 def _nth(first: int, index: int) -> int:

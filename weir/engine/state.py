@@ -6,14 +6,17 @@ Nothing but these files goes from the engine to the planes, whether they share i
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from fleet.discovery.files import write_backends, write_members, write_routes
 from fleet.discovery.sources import Backend, Member
 from fleet.routing.table import RoutingTable
+from fleet.runtime.process import StartError
 
 __all__ = ["Component", "StateDirectory"]
 
@@ -34,16 +37,22 @@ class Component:
 
 
 class StateDirectory:
-    """Writes each file whole, and only when it changes."""
+    """Writes each file whole, and only when it changes. Raises StartError for a directory that it cannot have."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(path)
         self._backends: dict[str, tuple[Backend, ...]] = {}
         self._pending: asyncio.Handle | None = None
         self._write_backends()
         self.write_members(())
         self.write_components(())
+
+    def close(self) -> None:
+        """Let others have the directory. The files stay."""
+        if self._pending is not None:
+            self._pending.cancel()
+        self._lock.close()
 
     @property
     def routes_uri(self) -> str:
@@ -76,10 +85,24 @@ class StateDirectory:
 
     def write_components(self, components: Iterable[Component]) -> None:
         path = self.path / "components.json"
-        fresh = path.with_suffix(".fresh")
+        fresh = path.with_name(".components.json")
         fresh.write_text(json.dumps([asdict(component) for component in components], indent=2) + "\n")
         fresh.replace(path)
 
     def _write_backends(self) -> None:
         self._pending = None
         write_backends(self.path / "backends.json", self._backends)
+
+
+def _locked(path: Path) -> BinaryIO:
+    """Make the directory, and keep other engines out of it for as long as this process lives."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / "lock").open("wb")
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise StartError(f"{path}: another engine keeps its state there") from error
+    except OSError as error:
+        raise StartError(f"{path}: {error.strerror or error}") from error
+    return lock

@@ -134,7 +134,7 @@ class Supervisor:
         except SpawnError as error:
             self.problem = str(error)
             return
-        _log.info("%s: started, pid %d", self._job.name, self._child.pid)
+        _log.info("%s: started, pid %d, port %d", self._job.name, self._child.pid, self._probe.port)
 
     async def _run(self, child: Child, probe: Probe | None) -> str:
         """Until the process ends; tells how it did."""

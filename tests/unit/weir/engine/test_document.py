@@ -1,0 +1,43 @@
+"""Lines and names of what stands in a document."""
+
+from __future__ import annotations
+
+import pytest
+
+from weir.engine.document import DocumentError, field_name, parse_document
+
+TEXT = """\
+first: 1
+apps:
+  - name: a
+    env:
+      KEY: x
+  - name: b
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [((), 1), (("first",), 1), (("apps",), 2), (("apps", 0), 3), (("apps", 0, "env", "KEY"), 5), (("apps", 1, "name"), 6)],
+)
+def test_every_value_has_its_line(path: tuple[str | int, ...], line: int) -> None:
+    assert parse_document(TEXT).line(path) == line
+
+
+def test_what_is_not_written_has_the_line_of_what_is_around_it() -> None:
+    assert parse_document(TEXT).line(("apps", 0, "command", "x")) == 3
+
+
+def test_values_are_plain() -> None:
+    assert parse_document(TEXT).value == {"first": 1, "apps": [{"name": "a", "env": {"KEY": "x"}}, {"name": "b"}]}
+
+
+def test_names_of_paths() -> None:
+    assert field_name(("apps", 1, "rules", 0, "hosts")) == "apps[1].rules[0].hosts"
+    assert field_name(()) == ""
+
+
+def test_two_documents_are_refused() -> None:
+    with pytest.raises(DocumentError) as caught:
+        parse_document("a: 1\n---\nb: 2\n")
+    assert caught.value.line == 2

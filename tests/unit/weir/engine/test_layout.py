@@ -1,0 +1,46 @@
+"""The flags that components get."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from interceptor.settings import InterceptorSettings
+from scaler.settings import ScalerSettings
+from weir.engine.layout import Layout
+from weir.engine.spec import FleetSpec
+from weir.engine.state import StateDirectory
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[StateDirectory]:
+    state = StateDirectory(tmp_path / "state")
+    yield state
+    state.close()
+
+
+def test_interceptors_stand_side_by_side(state: StateDirectory) -> None:
+    spec = FleetSpec.model_validate({"ports": {"rpc": 9090}})
+    layout = Layout(spec, state, proxy_port=7000)
+    assert [layout.proxy_port(index) for index in range(3)] == [7000, 7001, 7002]
+    assert [layout.rpc_port(index) for index in range(2)] == [9090, 9091]
+    assert layout.interceptor_diagnostics_port(1) == 0
+
+
+def test_settings_of_the_file_reach_the_components(state: StateDirectory) -> None:
+    given = {"interceptor": {"max_held": 7, "log_json": True, "log_level": "debug"}, "scaler": {"member_ttl": 5}}
+    layout = Layout(FleetSpec.model_validate(given), state, log_level="warning")
+    interceptor = InterceptorSettings.load(layout.interceptor(1, proxy=1, rpc=2, diagnostics=3))
+    assert (interceptor.max_held, interceptor.log_json, interceptor.log_level) == (7, True, "debug")
+    assert (interceptor.proxy_port, interceptor.rpc_port, interceptor.diagnostics_port) == (1, 2, 3)
+    assert (interceptor.member_name, interceptor.host) == ("interceptor-2", "127.0.0.1")
+    assert interceptor.routes == f"file:{state.path / 'routes.json'}"
+    scaler = ScalerSettings.load(layout.scaler(port=4, diagnostics=5))
+    assert (scaler.port, scaler.member_ttl, scaler.log_level) == (4, 5.0, "warning")
+    assert scaler.members == f"file:{state.path / 'members.json'}"
+
+
+def test_what_listens_everywhere_is_reached_here(state: StateDirectory) -> None:
+    assert Layout(FleetSpec(), state, host="0.0.0.0").near_host == "127.0.0.1"
