@@ -15,6 +15,7 @@ from typing import Protocol
 from fleet.discovery.sources import Backend
 from interceptor.deadlines import NEVER, Deadlines
 from interceptor.http1.backend import BackendConnection
+from interceptor.http1.connection import Outbox
 
 __all__ = ["DialRequest", "Endpoint", "EndpointSet", "PoolLimits"]
 
@@ -104,12 +105,15 @@ class Endpoint:
 class EndpointSet:
     """The backends of one target. `on_ready` is told when one may be chosen that could not be before."""
 
-    __slots__ = ("_all", "_dials", "_on_ready", "deadlines", "key", "last_error", "limits", "ready")
+    __slots__ = ("_all", "_dials", "_on_ready", "deadlines", "key", "last_error", "limits", "outbox", "ready")
 
-    def __init__(self, key: str, *, limits: PoolLimits, deadlines: Deadlines, on_ready: Callable[[str], None]) -> None:
+    def __init__(
+        self, key: str, *, limits: PoolLimits, deadlines: Deadlines, outbox: Outbox, on_ready: Callable[[str], None]
+    ) -> None:
         self.key = key
         self.limits = limits
         self.deadlines = deadlines
+        self.outbox = outbox
         self.ready: list[Endpoint] = []
         """Those that may be chosen now."""
         self.last_error = ""

@@ -120,7 +120,7 @@ class Exchange:
             if self._body_bytes > MAX_HELD_BODY_BYTES and not complete:
                 self._client.pause_reading()
             return
-        connection.write(data)
+        connection.write_through(data)
         if self._phase == _SENT:
             self._keep_for_replay(data)
             self._limit(monotonic(), self.app.limits.response_header if complete else self.app.limits.idle)
@@ -273,7 +273,7 @@ class Exchange:
             self._limit(monotonic(), self.app.limits.idle)
 
     def on_answer_data(self, data: bytes | memoryview) -> None:
-        self._client.write(data)
+        self._client.write_through(data)
         limits = self.app.limits
         if limits.request == math.inf:
             self._client.deadline = monotonic() + limits.idle
@@ -346,11 +346,11 @@ class Exchange:
 
     def on_client_data(self, data: memoryview) -> None:
         if self._connection is not None:
-            self._connection.write(data)
+            self._connection.write_through(data)
             self._tunnel_alive()
 
     def on_tunnel_data(self, data: memoryview) -> None:
-        self._client.write(data)
+        self._client.write_through(data)
         self._tunnel_alive()
 
     def _tunnel_alive(self) -> None:

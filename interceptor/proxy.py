@@ -14,6 +14,7 @@ from interceptor.endpoints import EndpointSet, PoolLimits
 from interceptor.errors import ExchangeError
 from interceptor.exchange import Exchange
 from interceptor.http1.client import ClientConnection, RequestSink
+from interceptor.http1.connection import Outbox
 from interceptor.http1.request import RequestHead
 from interceptor.settings import InterceptorSettings
 
@@ -28,6 +29,7 @@ class Proxy:
 
     def __init__(self, settings: InterceptorSettings, ledger: Ledger, backends: BackendSource) -> None:
         self.deadlines = Deadlines(TICK_SECONDS, now=monotonic())
+        self.outbox = Outbox()
         self.head_timeout = settings.head_timeout
         self.keep_alive_timeout = settings.keep_alive_timeout
         self.draining = False
@@ -96,7 +98,7 @@ class Proxy:
     def _endpoint_set(self, key: str) -> EndpointSet:
         endpoints = self._endpoints.get(key)
         if endpoints is None:
-            endpoints = EndpointSet(key, limits=self._pool, deadlines=self.deadlines, on_ready=self._pump)
+            endpoints = EndpointSet(key, limits=self._pool, deadlines=self.deadlines, outbox=self.outbox, on_ready=self._pump)
             self._endpoints[key] = endpoints
             endpoints.update(self._backends.get(key))
         return endpoints

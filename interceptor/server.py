@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import uuid
 from collections.abc import Callable
@@ -102,6 +103,8 @@ class Interceptor:
         await self._diagnostics.start()
         await self._listen()
         self._sweeper = asyncio.create_task(self._sweep(), name="time limits")
+        gc.collect()
+        gc.freeze()  # what is here now stays: to look through it again and again would only lengthen the slowest requests
         await self._rpc.set_serving(True)
         logger.info("interceptor %s serves on port %d", self._settings.member_name, self.proxy_port)
 

@@ -60,7 +60,7 @@ class BackendConnection(Connection):
     __slots__ = ("_chunks", "_interim", "_left", "_partial", "_reusable", "_sink", "_state", "endpoint")
 
     def __init__(self, endpoint: Endpoint) -> None:
-        super().__init__(deadline=NEVER)  # the end of its rest in the pool
+        super().__init__(endpoint.owner.outbox, deadline=NEVER)  # the end of its rest in the pool
         self.endpoint = endpoint
         self._state = _REST
         self._sink: ResponseSink | None = None
@@ -87,12 +87,11 @@ class BackendConnection(Connection):
 
     def close(self) -> None:
         self._sink = None
-        self._transport.close()
+        super().close()
 
     def abort(self) -> None:
-        """Close at once, without what is still unsent."""
         self._sink = None
-        self._transport.abort()
+        super().abort()
 
     def on_deadline(self, now: float) -> None:
         """Rested too long."""
@@ -266,6 +265,5 @@ class BackendConnection(Connection):
             sink.on_answer_end(reusable=self._reusable)
 
     def _fail(self, sink: ResponseSink, error: Exception) -> None:
-        self._sink = None
-        self._transport.abort()
+        self.abort()
         sink.on_lost(error)

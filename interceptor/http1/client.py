@@ -12,7 +12,7 @@ from typing import Protocol
 from interceptor.deadlines import HORIZON, Deadlines
 from interceptor.errors import BadRequest, ExchangeError
 from interceptor.http1.chunked import ChunkedReader, ChunkError
-from interceptor.http1.connection import BODY_VIEW, HEAD_VIEW, Connection
+from interceptor.http1.connection import BODY_VIEW, HEAD_VIEW, Connection, Outbox
 from interceptor.http1.fields import CHUNKED, CRLF, HEAD_END
 from interceptor.http1.request import MAX_HEAD_BYTES, RequestHead, parse_request
 from interceptor.replies import encode_reply
@@ -57,6 +57,7 @@ class ClientHost(Protocol):
     """What a client connection needs of the proxy."""
 
     deadlines: Deadlines
+    outbox: Outbox
     head_timeout: float
     keep_alive_timeout: float
     draining: bool
@@ -76,7 +77,7 @@ class ClientConnection(Connection):
     __slots__ = ("_chunks", "_exchange", "_host", "_left", "_stash", "_state", "peer")
 
     def __init__(self, host: ClientHost) -> None:
-        super().__init__(deadline=0.0)
+        super().__init__(host.outbox, deadline=0.0)
         self._host = host
         self._state = _HEAD
         self._exchange: RequestSink | None = None
@@ -125,16 +126,12 @@ class ClientConnection(Connection):
         """Both sides are through: flush and close."""
         self._exchange = None
         self._state = _DISCARD
-        self._transport.close()
-
-    def close(self) -> None:
-        """Close after what is written has gone out."""
-        self._transport.close()
+        self.close()
 
     def abort(self) -> None:
         """Close at once: an answer that was cut short must not look complete."""
         self._exchange = None
-        self._transport.abort()
+        super().abort()
 
     # -- asyncio.BufferedProtocol ---------------------------------------------------------------------------------
 
@@ -167,6 +164,7 @@ class ClientConnection(Connection):
         if self._state == _TUNNEL and self._exchange is not None:
             self._exchange.on_client_end()
             return True
+        self.flush()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -192,9 +190,9 @@ class ClientConnection(Connection):
         elif self._state == _HEAD and self._stash:
             self._refuse(BadRequest("the head of the request did not arrive in time", status=408, reason="slow_head"))
         elif self._state == _HEAD:
-            self._transport.close()
+            self.close()
         else:
-            self._transport.abort()
+            self.abort()
 
     # -- reading --------------------------------------------------------------------------------------------------
 
@@ -297,7 +295,7 @@ class ClientConnection(Connection):
     def _end(self, now: float) -> None:
         if self._state == _COMPLETE and not self._stash:
             self._state = _DISCARD
-            self._transport.close()
+            self.close()
         else:
             self._state = _DISCARD
             self._linger(now)
