@@ -12,10 +12,10 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 from grpc_health.v1.health import aio as health
-from grpc_reflection.v1alpha import reflection
 
 from fleet.runtime.listen import bound, join_address
 from fleet.runtime.process import StartError
+from fleet.runtime.reflection import enable_reflection
 from fleet.runtime.tls import TlsFiles, server_credentials
 
 __all__ = ["CHANNEL_OPTIONS", "RpcServer"]
@@ -91,7 +91,7 @@ class RpcServer:
         for registrar, servicer, _ in self._services:
             registrar(servicer, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection([*self._names(), HEALTH_SERVICE, reflection.SERVICE_NAME], server)
+        enable_reflection([*self._names(), HEALTH_SERVICE], server)
         await self.set_serving(False)
         self._port = self._bind(server)
         await server.start()
