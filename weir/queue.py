@@ -11,7 +11,7 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from weir.queues import QueueReader, Queues
+from weir.queue_reader import QueueReader, Queues
 
 __all__ = ["run_queue"]
 

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 
 from rich.console import Console
 
@@ -15,6 +16,7 @@ from fleet.runtime.process import EXIT_CANNOT_START, Shutdown, run_component
 from fleet.runtime.settings import SettingsError
 from fleet.runtime.tasks import cancel_and_wait
 from weir.engine.engine import Engine, Options
+from weir.engine.outlet import Outlet
 from weir.engine.specfile import SpecError, SpecFile, load_spec
 from weir.engine.view import LiveView, PlainView, View
 
@@ -47,7 +49,18 @@ def run_up(request: Request) -> int:
 
 
 async def _run(file: SpecFile, request: Request) -> None:
-    view: View = LiveView(Console()) if request.ui else PlainView()
+    outlet = Outlet(sys.stdout.fileno() if request.ui else sys.stderr.fileno())
+    try:
+        await _run_engine(file, request, _view(outlet, live=request.ui))
+    finally:
+        outlet.close()
+
+
+def _view(outlet: Outlet, *, live: bool) -> View:
+    return LiveView(Console(file=cast("IO[str]", outlet))) if live else PlainView(outlet)
+
+
+async def _run_engine(file: SpecFile, request: Request, view: View) -> None:
     temporary = request.state_dir is None
     options = Options(
         file=request.file,

@@ -22,7 +22,7 @@ from grpc import aio
 from protos.externalscaler import externalscaler_pb2 as pb
 from protos.externalscaler.externalscaler_pb2_grpc import ExternalScalerStub
 
-__all__ = ["ECHO", "Answer", "Up", "app", "fetch", "fleet", "gone", "running_up", "until"]
+__all__ = ["ECHO", "PATIENCE", "Answer", "Up", "app", "fetch", "fleet", "gone", "running_up", "until"]
 
 ECHO = f"exec {sys.executable} -I -S {Path(__file__).parent / 'apps' / 'echo.py'}"
 PATIENCE = 30.0

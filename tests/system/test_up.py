@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.system.harness import ECHO, Answer, app, fetch, fleet, gone, running_up, until
+from tests.system.harness import ECHO, PATIENCE, Answer, Up, app, fetch, fleet, gone, running_up, until
 
 DEMO = Path(__file__).parents[2] / "deploy" / "examples" / "local" / "demo.yaml"
 SPAWN_LIMIT = 0.010
@@ -237,3 +237,22 @@ async def test_a_second_engine_does_not_take_the_same_state(tmp_path: Path) -> N
         assert second.returncode == 3
         assert "another engine keeps its state there" in second.stderr
         assert (await fetch(up.port, "web.localhost")).status == 200
+
+
+async def test_output_that_nobody_reads_stops_no_request(tmp_path: Path) -> None:
+    file = tmp_path / "fleet.yaml"
+    chatty = f"{sys.executable} -c 'while True: print(\"x\" * 1000, flush=True)' & {ECHO}"
+    file.write_text(yaml.safe_dump(fleet(app("web", command=chatty, min=1))))
+    command = [sys.executable, "-m", "weir", "up", str(file), "--port", "0", "--state-dir", str(tmp_path / "state")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: ASYNC220
+    with process:
+        try:
+            assert process.stdout is not None
+            assert await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), PATIENCE) == "ready\n"
+            up = Up(process, file, tmp_path / "state", tmp_path / "none")
+            assert (await fetch(up.port, "web.localhost")).status == 200
+            await asyncio.sleep(2.0)  # some hundred times what a pipe takes
+            assert (await fetch(up.port, "web.localhost", timeout=5.0)).status == 200
+            assert await up.stop() == 0
+        finally:
+            process.kill()

@@ -20,9 +20,10 @@ from rich.text import Text
 
 from weir.engine.app import App
 from weir.engine.engine import Engine
+from weir.engine.outlet import Outlet
 from weir.engine.spec import AppSpec
 from weir.engine.supervisor import State
-from weir.queues import AppDemand, QueueReader, Queues, rates
+from weir.queue_reader import AppDemand, QueueReader, Queues, rates
 
 __all__ = ["LiveView", "PlainView", "View", "app_state", "curl_lines"]
 
@@ -47,14 +48,18 @@ class View(Protocol):
 class PlainView:
     """Lines: the log and the apps' output on standard error, `ready` on standard output."""
 
+    def __init__(self, errors: Outlet) -> None:
+        self._errors = errors
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.StreamHandler):
+                handler.setStream(errors)
+
     def tell(self, speaker: str, line: str) -> None:
-        sys.stderr.write(f"{speaker} | {line}\n")
-        sys.stderr.flush()
+        self._errors.write(f"{speaker} | {line}\n")
 
     def ready(self, engine: Engine) -> None:
         for line in curl_lines(engine):
-            sys.stderr.write(f"try: {line}\n")
-        sys.stderr.flush()
+            self._errors.write(f"try: {line}\n")
         sys.stdout.write("ready\n")
         sys.stdout.flush()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weir.queues import AppDemand, rates
+from weir.queue_reader import AppDemand, rates
 
 
 def _demand(total: int) -> dict[str, AppDemand]:
