@@ -252,7 +252,7 @@ class Exchange:
         if not self.plain:
             self._client.write(head.encode(chunked=False, connection=None))
 
-    def on_answer(self, head: ResponseHead, body: bytes, *, complete: bool, reusable: bool) -> None:
+    def on_answer(self, head: ResponseHead, body: bytes | memoryview, *, complete: bool, reusable: bool) -> None:
         request, client, length = self._head, self._client, head.length
         self._phase = _ANSWERING
         self._body = None
@@ -266,7 +266,10 @@ class Exchange:
         )
         field = (b"keep-alive" if self.plain else None) if keep else b"close"
         wire = head.encode(chunked=length == CHUNKED and not self.plain, connection=field)
-        client.write(wire + body if body else wire)
+        if isinstance(body, bytes):
+            client.write(wire + body)
+        else:
+            client.write_both(wire, body)
         if complete:
             self._answered(reusable=reusable)
         else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from interceptor.deadlines import NEVER
 from interceptor.errors import BackendError, BadResponse
 from interceptor.http1.chunked import ChunkedReader, ChunkError
-from interceptor.http1.connection import BODY_VIEW, HEAD_VIEW, Connection
+from interceptor.http1.connection import BODY_VIEW, READ_BUFFER, Connection
 from interceptor.http1.fields import CHUNKED, HEAD_END
 from interceptor.http1.response import MAX_HEAD_BYTES, UNTIL_CLOSE, ResponseHead, parse_response
 
@@ -21,6 +21,9 @@ __all__ = ["BackendConnection", "ResponseSink"]
 
 MAX_INTERIM = 32
 """1xx responses before a final one. Early hints come once or twice; more is a broken backend."""
+
+COPIED_BYTES = 16 * 1024
+"""Up to this size a copy costs less than care for a view of the shared buffer."""
 
 _REST, _HEAD, _LENGTH, _CHUNKS, _UNTIL_CLOSE, _TUNNEL, _CLOSED = range(7)
 
@@ -33,7 +36,7 @@ class ResponseSink(Protocol):
     """Whether chunks must be taken off the body: the client does not know them."""
 
     def on_interim(self, head: ResponseHead) -> None: ...
-    def on_answer(self, head: ResponseHead, body: bytes, *, complete: bool, reusable: bool) -> None:
+    def on_answer(self, head: ResponseHead, body: bytes | memoryview, *, complete: bool, reusable: bool) -> None:
         """The final head and what came of the body with it. `complete` when that was all."""
 
     def on_answer_data(self, data: bytes | memoryview) -> None:
@@ -103,14 +106,17 @@ class BackendConnection(Connection):
     # -- asyncio.BufferedProtocol ---------------------------------------------------------------------------------
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return BODY_VIEW if self._state > _HEAD else HEAD_VIEW
+        return BODY_VIEW
 
     def buffer_updated(self, nbytes: int) -> None:
         sink = self._sink
         if sink is None:
             self._unasked()
         elif self._state == _HEAD:
-            self._on_head(sink, bytes(BODY_VIEW[:nbytes]))
+            if nbytes <= COPIED_BYTES or self._partial:
+                self._on_head(sink, bytes(BODY_VIEW[:nbytes]))
+            else:
+                self._on_large(sink, nbytes)
         elif self._state == _TUNNEL:
             sink.on_tunnel_data(BODY_VIEW[:nbytes])
         else:
@@ -152,6 +158,14 @@ class BackendConnection(Connection):
             self.endpoint.drop_idle(self)
         self.close()
 
+    def _on_large(self, sink: ResponseSink, nbytes: int) -> None:
+        """A head with much of its body: only the head is taken out of the shared buffer."""
+        end = READ_BUFFER.find(HEAD_END, 0, nbytes) + 4
+        if end < 4:
+            self._on_head(sink, bytes(BODY_VIEW[:nbytes]))
+        else:
+            self._on_whole_head(sink, bytes(BODY_VIEW[:end]), BODY_VIEW[end:nbytes])
+
     def _on_head(self, sink: ResponseSink, data: bytes) -> None:
         if self._partial:
             data = self._partial + data
@@ -160,17 +174,20 @@ class BackendConnection(Connection):
         if end < 4:
             if len(data) > MAX_HEAD_BYTES:
                 self._fail(sink, BadResponse("the head of the response is too large"))
-            self._partial = data
+            else:
+                self._partial = data
             return
+        self._on_whole_head(sink, data[:end], data[end:])
+
+    def _on_whole_head(self, sink: ResponseSink, data: bytes, body: bytes | memoryview) -> None:
         try:
-            head = parse_response(data if end == len(data) else data[:end], sink.method)
+            head = parse_response(data, sink.method)
         except BadResponse as error:
             self._fail(sink, error)
             return
         if head.status < 200:
-            self._on_informational(sink, head, data[end:])
+            self._on_informational(sink, head, bytes(body))
             return
-        body = data[end:]
         self._reusable = head.keep_alive
         if head.length == len(body):
             self._state = _REST
@@ -190,7 +207,7 @@ class BackendConnection(Connection):
             if rest and self._sink is sink:
                 self._on_head(sink, rest)
 
-    def _start_body(self, sink: ResponseSink, head: ResponseHead, body: bytes) -> None:
+    def _start_body(self, sink: ResponseSink, head: ResponseHead, body: bytes | memoryview) -> None:
         if head.length == CHUNKED:
             self._state = _CHUNKS
             self._chunks = ChunkedReader(plain=sink.plain)
@@ -203,7 +220,7 @@ class BackendConnection(Connection):
         if not body:
             sink.on_answer(head, b"", complete=False, reusable=False)
         elif self._state == _CHUNKS:
-            self._start_chunks(sink, head, body)
+            self._start_chunks(sink, head, bytes(body))
         else:
             first, extra = (body, b"") if self._state == _UNTIL_CLOSE else (body[: self._left], body[self._left :])
             self._left -= len(first)

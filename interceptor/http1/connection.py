@@ -11,9 +11,10 @@ import os
 import select
 from typing import cast
 
-__all__ = ["BODY_VIEW", "HEAD_VIEW", "Connection", "Outbox"]
+__all__ = ["BODY_VIEW", "HEAD_VIEW", "READ_BUFFER", "Connection", "Outbox"]
 
-BODY_VIEW = memoryview(bytearray(512 * 1024))
+READ_BUFFER = bytearray(512 * 1024)
+BODY_VIEW = memoryview(READ_BUFFER)
 """For bodies: larger reads cost fewer wake-ups, and half a MiB still fits the processor's cache."""
 HEAD_VIEW = BODY_VIEW[: 32 * 1024]
 """For heads: what is read of a body before there is a backend stays small."""
@@ -85,6 +86,22 @@ class Connection(asyncio.BufferedProtocol):
         if self._unsent:
             self.flush()
         self._send(data)
+
+    def write_both(self, head: bytes, body: memoryview) -> None:
+        """Send a head and many bytes of its body now, as one."""
+        self.flush()
+        transport = self._transport
+        if transport.is_closing() or transport.get_write_buffer_size():
+            self._send(head + body)
+            return
+        try:
+            sent = os.writev(self._fd, (head, body))
+        except OSError:
+            sent = 0
+        if sent < len(head):
+            transport.write(head[sent:] + body)
+        elif sent < len(head) + len(body):
+            transport.write(bytes(body[sent - len(head) :]))
 
     def flush(self) -> None:
         """Send what `write` has left for later."""
