@@ -42,7 +42,8 @@ def test_a_port_in_use_is_told(tmp_path: Path, flags: tuple[str, ...]) -> None:
         port = taken.getsockname()[1]
         ended = _weir("up", str(file), "--no-ui", "--port", str(port), *flags)
     assert ended.returncode == 3
-    assert str(port) in ended.stderr.splitlines()[-1]
+    assert f"127.0.0.1:{port}" in ended.stderr.splitlines()[-1]
+    assert "No such file" not in ended.stderr
     assert ended.stdout == ""
 
 

@@ -17,6 +17,7 @@ from fleet.discovery.sources import Member
 from fleet.runtime.process import StartError
 from weir.engine.child import Launch
 from weir.engine.layout import SCALER_NAME, Layout, interceptor_name
+from weir.engine.ports import is_free
 from weir.engine.probe import Probe
 from weir.engine.state import Component, StateDirectory
 from weir.engine.supervisor import Job, State, Supervisor, Yard
@@ -130,6 +131,7 @@ class ChildPlanes:
         return placed
 
     def _place(self, component: Component, flags: list[str]) -> _Placed:
+        self._check_ports(component)
         launch = Launch([sys.executable, "-m", "weir", component.kind, *flags], env={}, cwd=Path.cwd())
         probe = Probe(self._layout.near_host, component.diagnostics_port, "/readyz")
         job = Job(
@@ -153,6 +155,12 @@ class ChildPlanes:
 
         yard = Yard(guard=self._yard.guard, ports=self._yard.ports, tell=tell, tasks=self._yard.tasks)
         return _Placed(Supervisor(job, yard, on_change=on_change), component, lines, changed)
+
+    def _check_ports(self, component: Component) -> None:
+        """Told here at once, and not by a process that ends and is started again and again."""
+        for port in (component.proxy_port, component.rpc_port, component.port, component.diagnostics_port):
+            if port and not is_free(self._layout.host, port):
+                raise StartError(f"{component.name}: cannot listen on {self._layout.host}:{port}: address already in use")
 
     def _sync(self) -> None:
         """Write down who runs: members first, because scalers wait for that."""

@@ -43,7 +43,7 @@ class InlinePlanes:
         ports = self._layout.spec.ports
         flags = self._layout.scaler(port=ports.scaler, diagnostics=ports.scaler_diagnostics)
         scaler = Scaler(ScalerSettings.load(flags))
-        await scaler.start()
+        await _started(scaler)
         self._scaler = scaler
         self._sync()
 
@@ -70,7 +70,7 @@ class InlinePlanes:
                 diagnostics=layout.interceptor_diagnostics_port(index),
             )
             interceptor = Interceptor(InterceptorSettings.load(flags))
-            await interceptor.start()
+            await _started(interceptor)
             self._interceptors.append(interceptor)
         self._sync()
 
@@ -103,6 +103,15 @@ class InlinePlanes:
                 Component(name=SCALER_NAME, kind="scaler", pid=os.getpid(), port=port, diagnostics_port=diagnostics)
             )
         return components
+
+
+async def _started(component: Interceptor | Scaler) -> None:
+    """One that cannot start leaves nothing behind."""
+    try:
+        await component.start()
+    except BaseException:
+        await component.close()
+        raise
 
 
 async def _ended(interceptor: Interceptor) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import socket
 
-__all__ = ["LOOPBACK", "NoPortError", "Ports"]
+__all__ = ["LOOPBACK", "NoPortError", "Ports", "is_free"]
 
 LOOPBACK = "127.0.0.1"
 
@@ -30,7 +30,7 @@ class Ports:
         """A port on which nobody listens now, and which nobody else was given. Raises NoPortError."""
         for _ in range(ATTEMPTS):
             port = random.randint(FIRST, LAST)  # noqa: S311  nothing secret about a port
-            if port not in self._given and _free(port):
+            if port not in self._given and is_free(LOOPBACK, port):
                 self._given.add(port)
                 return port
         raise NoPortError(f"no free port between {FIRST} and {LAST}")
@@ -39,12 +39,13 @@ class Ports:
         self._given.discard(port)
 
 
-def _free(port: int) -> bool:
+def is_free(host: str, port: int) -> bool:
+    """Whether a server could listen there now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         # As servers set it: a connection of the last owner that still times out is no obstacle.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((LOOPBACK, port))
+            probe.bind((host, port))
         except OSError:
             return False
         return True
