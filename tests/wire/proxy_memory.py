@@ -1,0 +1,124 @@
+"""The proxy's connections without sockets: transports that record what is written and deliver what a test feeds."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterable
+from typing import Any
+
+from fleet.demand.ledger import Ledger
+from fleet.discovery.fixed import FixedBackends
+from fleet.discovery.sources import Backend
+from fleet.routing.table import RoutingTable
+from interceptor.endpoints import Endpoint
+from interceptor.http1.backend import BackendConnection
+from interceptor.http1.client import ClientConnection
+from interceptor.proxy import Proxy
+from interceptor.settings import InterceptorSettings
+from tests.wire.proxy_rig import APP, route
+
+__all__ = ["MemoryProxy", "MockTransport"]
+
+_SETTINGS = InterceptorSettings(host="127.0.0.1", member_name="memory")
+_quiet, _other_end = socket.socketpair()
+"""A socket with nothing to read, for those who look at one."""
+
+
+class MockTransport(asyncio.Transport):
+    """Delivers at once; what is fed while reading is paused waits."""
+
+    def __init__(self, protocol: asyncio.BufferedProtocol) -> None:
+        super().__init__({"peername": ("192.0.2.1", 4711), "socket": _quiet})
+        self.protocol = protocol
+        self.written = bytearray()
+        self.closing = False
+        self.aborted = False
+        self.ended = False
+        self.paused = False
+        self._waiting = b""
+        protocol.connection_made(self)
+
+    def feed(self, data: bytes) -> None:
+        """Bytes from the peer, in as many reads as the buffer needs."""
+        self._waiting += data
+        while self._waiting and not self.paused and not self.closing:
+            view = self.protocol.get_buffer(-1)
+            size = min(len(view), len(self._waiting))
+            memoryview(view)[:size] = self._waiting[:size]
+            self._waiting = self._waiting[size:]
+            self.protocol.buffer_updated(size)
+
+    def feed_eof(self) -> None:
+        if not self.closing and not self.protocol.eof_received():
+            self.close()
+
+    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+        assert not self.ended, "written after the end"
+        if not self.closing:
+            self.written += data
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        if not self.closing:
+            self.closing = True
+            asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
+
+    def abort(self) -> None:
+        self.aborted = not self.closing
+        self.close()
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.ended = True
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self.feed, b"")
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """It is never reached."""
+
+    def get_write_buffer_size(self) -> int:
+        """As if the socket were full: a connection then writes through its transport, not past it."""
+        return 1
+
+
+class MemoryProxy:
+    """A proxy whose backend connections are open from the start: it never dials. To be made inside a running loop."""
+
+    def __init__(self, connections: int = 4) -> None:
+        self.ledger = Ledger()
+        self.proxy = Proxy(_SETTINGS, self.ledger, FixedBackends({APP: [Backend("192.0.2.2", 80)]}))
+        self.proxy.set_table(RoutingTable([route()]))
+        self.endpoint: Endpoint = self.proxy.apps[APP].endpoints.endpoints[0]
+        self.backends = [MockTransport(BackendConnection(self.endpoint)) for _ in range(connections)]
+        # The last one is picked first: in the order of their use, that is how they are listed.
+        self.endpoint.idle = [transport.protocol for transport in reversed(self.backends)]  # type: ignore[misc]
+
+    def connect(self) -> MockTransport:
+        return MockTransport(ClientConnection(self.proxy))
+
+    @property
+    def received(self) -> list[bytes]:
+        """What each backend connection got, in the order of their first use."""
+        return [bytes(transport.written) for transport in self.backends]
+
+    async def deliver(self, transport: MockTransport, parts: Iterable[bytes]) -> None:
+        """Feed piece after piece, with time for what they set off."""
+        for part in parts:
+            transport.feed(part)
+        await self.turn()
+
+    async def turn(self) -> None:
+        """Let callbacks run, and those that they schedule."""
+        for _ in range(3):
+            await asyncio.sleep(0)
