@@ -293,7 +293,7 @@ class Exchange:
         self._lease.release(now)
         endpoint.load -= 1
         app.stats.answered(self.method, self._status, now - self._started)
-        if reusable and self._body_done:
+        if reusable and self._body_done and not connection.choked:
             connection.rest()
             endpoint.give_back(connection, now)
         else:

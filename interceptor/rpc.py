@@ -26,7 +26,7 @@ __all__ = ["MAX_WATCHERS", "QueueServicer", "RoutingServicer"]
 
 MAX_WATCHERS = 64
 """Three scalers, twice that in a rollout, and people who look; each costs a cursor over all applications."""
-EDGE_SPACING_SECONDS = 0.005
+EDGE_SPACING_SECONDS = 0.001
 """The first edge goes out at once; those right behind it share a message, so that a storm of edges is no storm of messages."""
 SLICE = 256
 """Sizes turned into a message before the event loop has a turn: half a millisecond."""

@@ -169,6 +169,8 @@ class Interceptor:
     def _not_ready(self) -> str | None:
         if self.proxy.draining:
             return "draining"
+        if self._server is None:
+            return "not listening yet"
         return None if self.proxy.table is not None else "the routing table has not been read yet"
 
     def _show_routes(self) -> Any:

@@ -143,10 +143,12 @@ class BackendConnection(Connection):
             sink.on_lost(exc or BackendError("the backend closed the connection before its response was complete"))
 
     def pause_writing(self) -> None:
+        self.choked = True
         if self._sink is not None:
             self._sink.pause_body()
 
     def resume_writing(self) -> None:
+        self.choked = False
         if self._sink is not None:
             self._sink.resume_body()
 

@@ -104,10 +104,10 @@ class ClientConnection(Connection):
         self.deadline = now + host.keep_alive_timeout
         if not self.bucket or host.keep_alive_timeout < HORIZON:
             host.deadlines.watch(self)
-        if self._stash:
-            asyncio.get_running_loop().call_soon(self._go_on)
-        if self._paused:
-            self.resume_reading()
+        if self.choked:  # a client that does not read its answers gets no more of them
+            self.pause_reading()
+        elif self._stash or self._paused:
+            self._next()
 
     def reply(self, error: ExchangeError, *, method: bytes, keep: bool, now: float) -> None:
         """Answer in the backend's place."""
@@ -177,12 +177,16 @@ class ClientConnection(Connection):
             exchange.on_client_lost()
 
     def pause_writing(self) -> None:
+        self.choked = True
         if self._exchange is not None:
             self._exchange.pause_answer()
 
     def resume_writing(self) -> None:
+        self.choked = False
         if self._exchange is not None:
             self._exchange.resume_answer()
+        elif self._state == _HEAD:
+            self._next()
 
     def on_deadline(self, now: float) -> None:
         if self._exchange is not None:
@@ -195,6 +199,12 @@ class ClientConnection(Connection):
             self.abort()
 
     # -- reading --------------------------------------------------------------------------------------------------
+
+    def _next(self) -> None:
+        """Be open for the next request, which may be here already."""
+        if self._stash:
+            asyncio.get_running_loop().call_soon(self._go_on)
+        self.resume_reading()
 
     def _go_on(self) -> None:
         """Take up what was sent ahead."""

@@ -53,7 +53,7 @@ class Outbox:
 class Connection(asyncio.BufferedProtocol):
     """A stream socket whose writes go to the kernel, and to the transport's queue only when that takes no more."""
 
-    __slots__ = ("_fd", "_outbox", "_paused", "_transport", "_unsent", "bucket", "deadline")
+    __slots__ = ("_fd", "_outbox", "_paused", "_transport", "_unsent", "bucket", "choked", "deadline")
 
     def __init__(self, outbox: Outbox, *, deadline: float) -> None:
         self.deadline = deadline
@@ -61,6 +61,8 @@ class Connection(asyncio.BufferedProtocol):
         self._outbox = outbox
         self._unsent = b""
         self._paused = False
+        self.choked = False
+        """Whether the peer takes so little that what is written waits here."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its base class
