@@ -9,7 +9,7 @@ from tests.wire.proxy_client import get
 from tests.wire.proxy_rig import eventually, proxy_rig
 
 BODY = b"x" * (100 << 10)
-AHEAD = 100
+AHEAD = 300
 
 
 async def test_answers_that_nobody_reads_hold_back_the_next_request() -> None:
