@@ -160,7 +160,7 @@ class Exchange:
         self._watch_wait(now)
 
     def _watch_wait(self, now: float) -> None:
-        until = self._wait_until
+        until = min(self._wait_until, self._started + self.app.limits.request)
         if self._client.paused:
             until = min(until, now + LEFT_CHECK_SECONDS)
         self._client.deadline = until
@@ -274,12 +274,16 @@ class Exchange:
             self._answered(reusable=reusable)
         else:
             self._limit(monotonic(), self.app.limits.idle)
+            if client.choked:  # by an answer before this one
+                self.pause_answer()
 
     def on_answer_data(self, data: bytes | memoryview) -> None:
         self._client.write_through(data)
         limits = self.app.limits
         if limits.request == math.inf:
             self._client.deadline = monotonic() + limits.idle
+        else:
+            self._limit(monotonic(), limits.idle)
 
     def on_answer_end(self, *, reusable: bool) -> None:
         self._answered(reusable=reusable)
@@ -297,7 +301,7 @@ class Exchange:
             connection.rest()
             endpoint.give_back(connection, now)
         else:
-            connection.close()
+            connection.abort()  # all that matters was answered: to close politely could take for ever
         self._client.exchange_done(now, keep=self._keep)
         if app.room:
             app.pump(now)
@@ -407,6 +411,8 @@ class Exchange:
             seconds = self.app.limits.readiness
             message = f"no backend of application {self.app.name} was ready within {seconds:g} s{detail}"
             self._fail(ExchangeError(message, status=504, reason="readiness_timeout"))
+        elif now >= self._started + self.app.limits.request:
+            self._on_answer_deadline(now)
         elif self._client.paused and self._client.peer_closed():
             self._client.abort()
             self.on_client_lost()
@@ -444,16 +450,23 @@ class Exchange:
         if self._phase not in (_NEW, _DONE):
             self._end(monotonic(), CLIENT_LEFT if self._phase < _ANSWERING else self._status)
 
+    def on_broken_body(self, error: ExchangeError) -> bool:
+        """What came of the body is not to be answered by a backend; an answer that has begun is cut."""
+        begun = self._phase == _ANSWERING
+        if self._phase not in (_NEW, _DONE):
+            self._end(monotonic(), self._status if begun else error.status)
+        return not begun
+
     def _refuse_unrouted(self, error: ExchangeError) -> None:
         self._phase = _DONE
         self._host.refused(error)
-        self._client.reply(error, method=self.method, keep=self._head.keep_alive, now=self._started)
+        self._client.reply(error, method=self.method, keep=self._head.keep_alive and not self.plain, now=self._started)
 
     def _fail(self, error: ExchangeError) -> None:
         """Answer in the backend's place. Only before an answer has begun."""
         now = monotonic()
         self._end(now, error.status)
-        self._client.reply(error, method=self.method, keep=self._head.keep_alive, now=now)
+        self._client.reply(error, method=self.method, keep=self._head.keep_alive and not self.plain, now=now)
 
     def _end(self, now: float, status: int) -> None:
         """Give back all that the exchange holds."""

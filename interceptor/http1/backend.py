@@ -87,6 +87,8 @@ class BackendConnection(Connection):
         """Be ready for the next exchange."""
         self._sink = None
         self._state = _REST
+        if self._paused:  # the last client was slow to the end
+            self.resume_reading()
 
     def close(self) -> None:
         self._sink = None

@@ -48,6 +48,9 @@ class RequestSink(Protocol):
     def on_client_lost(self) -> None:
         """The client left. The exchange ends now."""
 
+    def on_broken_body(self, error: ExchangeError) -> bool:
+        """The body breaks a rule. The exchange ends now; False when its answer has begun, so that there is no other."""
+
     def on_deadline(self, now: float) -> None: ...
     def pause_answer(self) -> None: ...
     def resume_answer(self) -> None: ...
@@ -180,6 +183,8 @@ class ClientConnection(Connection):
         self.choked = True
         if self._exchange is not None:
             self._exchange.pause_answer()
+        elif self._state == _HEAD:  # what was answered goes out only now
+            self.pause_reading()
 
     def resume_writing(self) -> None:
         self.choked = False
@@ -208,7 +213,7 @@ class ClientConnection(Connection):
 
     def _go_on(self) -> None:
         """Take up what was sent ahead."""
-        if self._state == _HEAD and self._stash:
+        if self._state == _HEAD and self._stash and not self.choked:
             data, self._stash = self._stash, b""
             self._on_head(data)
 
@@ -279,8 +284,11 @@ class ClientConnection(Connection):
             data = chunks.feed(data)
         except ChunkError as error:
             self._exchange = None
-            exchange.on_client_lost()
-            self._refuse(BadRequest(f"malformed request body: {error}", reason="framing"))
+            refusal = BadRequest(f"malformed request body: {error}", reason="framing")
+            if exchange.on_broken_body(refusal):
+                self._refuse(refusal)
+            else:
+                self.abort()
             return
         if chunks.done:
             self._state, self._chunks, self._stash = _COMPLETE, None, chunks.rest

@@ -36,6 +36,7 @@ class MockTransport(asyncio.Transport):
         self.aborted = False
         self.ended = False
         self.paused = False
+        self._full = self._told = False
         self._waiting = b""
         protocol.connection_made(self)
 
@@ -57,6 +58,18 @@ class MockTransport(asyncio.Transport):
         assert not self.ended, "written after the end"
         if not self.closing:
             self.written += data
+            if self._full and not self._told:
+                self._told = True
+                self.protocol.pause_writing()
+
+    def stop_taking(self) -> None:
+        """The peer takes no more: the next write fills the buffer."""
+        self._full = True
+
+    def go_on_taking(self) -> None:
+        """The peer takes everything."""
+        self._full = self._told = False
+        self.protocol.resume_writing()
 
     def is_closing(self) -> bool:
         return self.closing

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
 
+import psutil
+
 from fleet.discovery.fixed import FixedBackends, FixedRoutes
 from fleet.routing.route import Route, Rule, Target, Timeouts
 from fleet.routing.table import RoutingTable
@@ -103,7 +105,12 @@ class Rig:
 
     @property
     def connections_open(self) -> int:
-        return sum(len(backend.open) for backend in self.backends)
+        """Sockets that the proxy has open to its backends."""
+        return sum(map(self.sockets_to, self.backends))
+
+    def sockets_to(self, backend: RawBackend) -> int:
+        address = (backend.backend.host, backend.backend.port)
+        return sum(one.raddr == address and one.status != "TIME_WAIT" for one in psutil.Process().net_connections("tcp4"))
 
     def on_fault(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.faults.append(context)
