@@ -9,6 +9,7 @@ STAMP := .venv/.installed
 # What tests run beside Python's own clients: an independent peer finds what a shared mistake hides.
 TEST_PACKAGES := curl
 BENCH_PACKAGES := wrk haproxy nginx
+LOCK := $(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make lock" --quiet
 # Passed on: make test ARGS="tests/unit -k routing", make bench ARGS="--rounds 2".
 ARGS ?=
 
@@ -43,9 +44,10 @@ gen: $(STAMP) ## Write the protobuf stubs and the settings tables of docs/ anew
 	@tools/gen
 	@$(BIN)/python tools/settings_docs.py
 
-lock: $(STAMP) ## Resolve requirements.lock anew from pyproject.toml
-	@$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --extra dev \
-		pyproject.toml -o requirements.lock --custom-compile-command "make lock" --quiet
+lock: $(STAMP) ## Resolve requirements.lock anew from pyproject.toml, and from it what the image installs
+	@$(LOCK) --extra dev pyproject.toml -o requirements.lock
+	@$(LOCK) --no-annotate -c requirements.lock pyproject.toml -o deploy/image/runtime.lock
+	@echo setuptools | $(LOCK) --no-annotate -c requirements.lock - -o deploy/image/build.lock
 
 bench: $(STAMP) ## Measure origin, HAProxy and Weir side by side (under three minutes)
 	@tools/packages $(BENCH_PACKAGES)
