@@ -119,6 +119,7 @@ class Exchange:
             self._keep_body(data)
             if self._body_bytes > MAX_HELD_BODY_BYTES and not complete:
                 self._client.pause_reading()
+                self.on_paused()
             return
         connection.write_through(data)
         if self._phase == _SENT:
@@ -158,6 +159,11 @@ class Exchange:
             self._fail(Unavailable(f"too many requests wait for application {app.name}", reason="overflow", retry_after=1))
             return
         self._watch_wait(now)
+
+    def on_paused(self) -> None:
+        """From now on only a look at its socket tells whether a held client is still there."""
+        if self._phase == _HELD:
+            self._watch_wait(monotonic())
 
     def _watch_wait(self, now: float) -> None:
         until = min(self._wait_until, self._started + self.app.limits.request)

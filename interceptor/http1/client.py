@@ -6,6 +6,8 @@ Knows framing and time limits; what becomes of a request is its exchange's busin
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from time import monotonic
 from typing import Protocol
 
@@ -23,6 +25,9 @@ MAX_PIPELINED_BYTES = 32 * 1024
 """Bytes of later requests kept while one is answered; then the client is not read from."""
 LINGER_SECONDS = 2.0
 """How long the rest of a refused request is read and dropped: closing at once could destroy the answer on its way."""
+
+NO_LINGER = struct.pack("ii", 1, 0)
+"""Socket option by which closing resets."""
 
 CARRIAGE_RETURN = 13
 
@@ -50,6 +55,9 @@ class RequestSink(Protocol):
 
     def on_broken_body(self, error: ExchangeError) -> bool:
         """The body breaks a rule. The exchange ends now; False when its answer has begun, so that there is no other."""
+
+    def on_paused(self) -> None:
+        """The client has sent so much ahead that it is not read from: its leaving will not be heard."""
 
     def on_deadline(self, now: float) -> None: ...
     def pause_answer(self) -> None: ...
@@ -132,8 +140,11 @@ class ClientConnection(Connection):
         self.close()
 
     def abort(self) -> None:
-        """Close at once: an answer that was cut short must not look complete."""
+        """Close at once and with a reset: an answer that was cut short must not look complete, even where its end is its
+        connection's."""
         self._exchange = None
+        if not self._transport.is_closing():
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
         super().abort()
 
     # -- asyncio.BufferedProtocol ---------------------------------------------------------------------------------
@@ -298,8 +309,9 @@ class ClientConnection(Connection):
     def _on_early(self, data: bytes) -> None:
         """The next request, before this one is answered."""
         self._stash += data
-        if len(self._stash) > MAX_PIPELINED_BYTES:
+        if len(self._stash) > MAX_PIPELINED_BYTES and self._exchange is not None:
             self.pause_reading()
+            self._exchange.on_paused()
 
     # -- ending ---------------------------------------------------------------------------------------------------
 
