@@ -15,12 +15,11 @@ from interceptor.endpoints import Endpoint
 from interceptor.http1.backend import BackendConnection
 from interceptor.http1.client import ClientConnection
 from interceptor.proxy import Proxy
-from interceptor.settings import InterceptorSettings
-from tests.wire.proxy_rig import APP, route
+from tests.wire.proxy_rig import APP, loopback_settings, route
 
 __all__ = ["MemoryProxy", "MockTransport"]
 
-_SETTINGS = InterceptorSettings(host="127.0.0.1", member_name="memory")
+_SETTINGS = loopback_settings()
 _quiet, _other_end = socket.socketpair()
 """A socket with nothing to read, for those who look at one."""
 

@@ -20,7 +20,7 @@ from interceptor.settings import InterceptorSettings
 from tests.wire.proxy_backend import RawBackend, Script
 from tests.wire.proxy_client import RawClient
 
-__all__ = ["APP", "Rig", "eventually", "proxy_rig", "route"]
+__all__ = ["APP", "Rig", "eventually", "loopback_settings", "proxy_rig", "route"]
 
 APP = "default/a"
 
@@ -29,6 +29,12 @@ def route(app: str = APP, host: str = "a.test", *, service: str = "", paths: Seq
     """One host, one target of the same name."""
     rule = Rule(hosts=(host,), paths=tuple(paths))
     return Route(app=app, target=Target(service or app), rules=(rule,), timeouts=Timeouts(**timeouts))
+
+
+def loopback_settings(**settings: Any) -> InterceptorSettings:
+    """Ports of any number; the rest as it ships, but for what is given."""
+    fixed = {"host": "127.0.0.1", "proxy_port": 0, "rpc_port": 0, "diagnostics_port": 0, "member_name": "rig"}
+    return InterceptorSettings(**{**fixed, **settings})
 
 
 async def eventually(holds: Callable[[], object], *, within: float = 5.0) -> None:
@@ -48,8 +54,7 @@ class Rig:
         self.sources = FixedBackends()
         self.backends: list[RawBackend] = []
         self.clients: list[RawClient] = []
-        fixed = {"host": "127.0.0.1", "proxy_port": 0, "rpc_port": 0, "diagnostics_port": 0, "member_name": "rig"}
-        self.settings = InterceptorSettings(**{**fixed, **settings})
+        self.settings = loopback_settings(**settings)
         self.interceptor = Interceptor(self.settings, routes=self.routes, backends=self.sources)
         self.faults: list[dict[str, Any]] = []
 
