@@ -141,8 +141,7 @@ class ClientConnection(Connection):
 
     def abort(self) -> None:
         """Close at once and with a reset: an answer that was cut short must not look complete, even where its end is its
-        connection's."""
-        self._exchange = None
+        connection's. What was under way is told by the connection's loss."""
         if not self._transport.is_closing():
             self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
         super().abort()

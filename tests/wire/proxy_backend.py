@@ -73,9 +73,10 @@ Script = Callable[[BackendPeer], Awaitable[None]]
 
 def reset(writer: asyncio.StreamWriter) -> None:
     """End with a TCP reset."""
-    sock: socket.socket = writer.get_extra_info("socket")
-    with suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock: socket.socket | None = writer.get_extra_info("socket")
+    if sock is not None:
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
 
