@@ -2,19 +2,20 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check gen lock bench clients peers clean
+.PHONY: help setup demo test check gen lock bench clients cluster-tools cluster-test peers clean
 
 BIN := .venv/bin
 STAMP := .venv/.installed
 # What tests run beside Python's own clients: an independent peer finds what a shared mistake hides.
 TEST_PACKAGES := curl
 BENCH_PACKAGES := wrk haproxy nginx
+CLUSTER_PACKAGES := nftables iproute2 util-linux curl
 LOCK := $(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make lock" --quiet
 # Passed on: make test ARGS="tests/unit -k routing", make bench ARGS="--rounds 2".
 ARGS ?=
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make .venv with the pinned packages and the weir command
 
@@ -55,6 +56,14 @@ bench: $(STAMP) ## Measure origin, HAProxy and Weir side by side (under three mi
 
 clients: ## Build grpcurl and ghz into build/tools/bin (needs go)
 	@tools/clients
+
+cluster-tools: $(STAMP) ## Build the control plane and KEDA into the user's cache, once (10 to 20 minutes; needs go)
+	@$(BIN)/python -m tests.cluster.tools >/dev/null
+
+cluster-test: $(STAMP) ## Run the tests on a real control plane with a real KEDA (as root; builds it first)
+	@tools/packages $(CLUSTER_PACKAGES)
+	@$(BIN)/python -m tests.cluster.tools >/dev/null
+	@$(BIN)/python -m tests.cluster.namespace $(BIN)/pytest tests/cluster --timeout 300 $(ARGS)
 
 clean: ## Remove what was built; .venv stays
 	@rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

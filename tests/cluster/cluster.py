@@ -1,0 +1,84 @@
+"""The whole cluster: network, control plane, one node, KEDA. What the tests hold in their hands."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.cluster.api import Api, Object
+from tests.cluster.controlplane import URL, ControlPlane
+from tests.cluster.keda import Keda
+from tests.cluster.kubectl import Kubectl
+from tests.cluster.network import open_network
+from tests.cluster.processes import Daemon, flags
+
+__all__ = ["APP_IMAGE", "WEIR_IMAGE", "Cluster"]
+
+ROOT = Path(__file__).parents[2]
+APP_IMAGE, WEIR_IMAGE = "echo", "weir"
+IMAGES: Mapping[str, Sequence[str]] = {
+    APP_IMAGE: [sys.executable, "-I", "-S", str(Path(__file__).parent / "apps" / "echo.py")],
+    WEIR_IMAGE: [sys.executable, "-m", "weir"],
+}
+"""What stands for each image: its entry point as a local command."""
+
+
+class Cluster:
+    """start() and stop() once per session of tests."""
+
+    def __init__(self, directory: Path, programs: Path) -> None:
+        self.directory, self.programs = directory, programs
+        self.plane = ControlPlane(directory, programs)
+        self.keda = Keda(self.plane, programs, directory / "keda")
+        self.node = self._node()
+        self.kubectl = Kubectl(programs / "kubectl", self.plane.kubeconfig)
+
+    @property
+    def daemons(self) -> list[Daemon]:
+        return [self.plane.etcd, self.plane.apiserver, self.plane.manager, self.keda.operator, self.keda.adapter, self.node]
+
+    async def start(self) -> None:
+        open_network()
+        await self.plane.start()
+        self.node.start()
+        await self.keda.start(self.kubectl)
+        ended = [daemon for daemon in self.daemons if not daemon.alive]
+        assert not ended, "\n".join(f"{daemon.name} ended:\n{daemon.tail()}" for daemon in ended)
+
+    def stop(self) -> None:
+        for stop in (self.keda.stop, self.node.stop, self.plane.stop):
+            stop()
+
+    def api(self) -> Api:
+        """An administrator's client; use as `async with`."""
+        return Api(URL, self.plane.admin)
+
+    def events(self, event: str = "", *, namespace: str = "", app: str = "") -> list[Object]:
+        """What the node did, oldest first."""
+        file = self.directory / "events.jsonl"
+        lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        return [
+            line
+            for line in lines
+            if event in {"", line["event"]} and namespace in {"", line["namespace"]} and app in {"", line["app"]}
+        ]
+
+    def log(self, namespace: str, pod: str, container: str) -> str:
+        return (self.directory / "pods" / namespace / pod / f"{container}.log").read_text(errors="replace")
+
+    def report(self) -> str:
+        """The ends of all logs, for a test that failed."""
+        return "\n\n".join(f"--- {daemon.name}\n{daemon.tail()}" for daemon in self.daemons if daemon.log.exists())
+
+    def _node(self) -> Daemon:
+        tls = self.plane.admin
+        options = {
+            "url": URL,
+            "ca": tls.ca,
+            "cert": tls.cert,
+            "key": tls.key,
+            "directory": self.directory,
+            "images": json.dumps(IMAGES),
+            "cwd": ROOT,
+        }
+        return Daemon("node", [sys.executable, "-m", "tests.cluster.node", *flags(options)], logs=self.plane.logs)

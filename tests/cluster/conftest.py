@@ -1,0 +1,42 @@
+"""One cluster for the whole run, a namespace for each test. Runs only where `make cluster-test` has made room for it."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.api import Api, namespaced
+from tests.cluster.cluster import Cluster
+from tests.cluster.namespace import INSIDE
+from tests.cluster.tools import require
+
+# Elsewhere these tests would touch the machine's own network: `make cluster-test` runs them.
+collect_ignore_glob = [] if os.environ.get(INSIDE) == "1" else ["test_*.py"]
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    directory = Path(os.environ.get("WEIR_CLUSTER_DIRECTORY") or tmp_path_factory.mktemp("cluster"))
+    cluster = Cluster(directory, require())
+    try:
+        asyncio.run(cluster.start())
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture
+async def api(cluster: Cluster) -> AsyncIterator[Api]:
+    async with cluster.api() as api:
+        yield api
+
+
+@pytest.fixture
+async def namespace(api: Api, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """Gone with everything in it when the test ends; nobody waits for that."""
+    name = str(request.node.name).replace("_", "-").replace("[", "-").replace("]", "")[:50].strip("-")
+    await api.create(namespaced("namespaces"), {"metadata": {"name": name}})
+    yield name
+    await api.delete(namespaced("namespaces", name=name))

@@ -1,0 +1,46 @@
+"""`python -m tests.cluster.node --url URL ...`: the node, until it is ended."""
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+from pathlib import Path
+
+import uvloop
+
+from tests.cluster.api import Api, Tls
+from tests.cluster.network import DNS_ADDRESS, Sandboxes
+from tests.cluster.node.agent import Agent
+from tests.cluster.node.dns import DnsServer
+from tests.cluster.node.pod import Node
+from tests.cluster.node.services import Services
+
+
+async def main(options: argparse.Namespace) -> None:
+    sandboxes = Sandboxes()
+    sandboxes.fill()
+    async with Api(options.url, Tls(options.ca, options.cert, options.key)) as api, asyncio.TaskGroup() as group:
+        node = Node(api, sandboxes, json.loads(options.images), options.cwd, options.directory)
+        agent, services = Agent(node, group), Services(api)
+        await agent.register()
+        group.create_task(agent.run(), name="pods")
+        group.create_task(agent.keep_spare_networks(), name="networks")
+        group.create_task(services.run(), name="services")
+        loop = asyncio.get_running_loop()
+        await loop.create_datagram_endpoint(lambda: DnsServer(services.addresses), local_addr=(DNS_ADDRESS, 53))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    for name in ("url", "images"):
+        parser.add_argument(f"--{name}", required=True)
+    for name in ("ca", "cert", "key", "directory", "cwd"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line per request
+    uvloop.run(main(_options()))

@@ -1,0 +1,151 @@
+"""What a pod's spec says, worked out: command lines, environments, ports, conditions. Pure; objects come in as JSON."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.cluster.api import Object
+from tests.cluster.network import API_ADDRESS, NODE_ADDRESS
+
+__all__ = [
+    "NODE",
+    "Key",
+    "Lookup",
+    "SpecError",
+    "Terms",
+    "command_line",
+    "environment",
+    "expand",
+    "field",
+    "port_number",
+    "ready_condition",
+]
+
+NODE = "node"
+_REFERENCE = re.compile(r"\$(\$|\(([A-Za-z_.-][A-Za-z0-9_.-]*)\))")
+_FIELD = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
+
+
+class SpecError(ValueError):
+    """A container that cannot be started; the message becomes its waiting reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One ConfigMap or Secret, as env and volumes name it."""
+
+    kind: str  # "configmaps" or "secrets"
+    name: str
+
+
+Lookup = Callable[[Key], Mapping[str, str] | None]
+"""The values of a ConfigMap or Secret, None when there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a pod is known by once it is about to run."""
+
+    pod: Object
+    address: str
+    lookup: Lookup
+
+
+def expand(text: str, values: Mapping[str, str]) -> str:
+    """Kubernetes' own rule: $(NAME) when known, left alone when not; $$ is a dollar."""
+
+    def value(match: re.Match[str]) -> str:
+        return "$" if match[1] == "$" else values.get(match[2], match[0])
+
+    return _REFERENCE.sub(value, text)
+
+
+def command_line(container: Object, images: Mapping[str, Sequence[str]], values: Mapping[str, str]) -> list[str]:
+    """Entry point and arguments. The image stands for a local command, found by its name without registry and tag."""
+    image = str(container["image"]).rpartition("/")[2].partition("@")[0].partition(":")[0]
+    given = container.get("command")
+    if image not in images:
+        raise SpecError(f"no local command stands for image {container['image']!r}")
+    entry = list(images[image]) if given is None else [expand(word, values) for word in given]
+    return entry + [expand(word, values) for word in container.get("args", ())]
+
+
+def environment(container: Object, terms: Terms) -> dict[str, str]:
+    """envFrom, then env in order, each seeing what came before."""
+    values = {"KUBERNETES_SERVICE_HOST": API_ADDRESS, "KUBERNETES_SERVICE_PORT": "443", "HOSTNAME": terms.pod["metadata"]["name"]}
+    for source in container.get("envFrom", ()):
+        values |= _whole(source, terms)
+    for entry in container.get("env", ()):
+        value = _value(entry, values, terms, container)
+        if value is not None:
+            values[entry["name"]] = value
+    return values
+
+
+def field(path: str, terms: Terms) -> str:
+    """The downward API's fieldPath."""
+    metadata, spec = terms.pod["metadata"], terms.pod["spec"]
+    match = _FIELD.fullmatch(path)
+    if match is not None:
+        return str(metadata.get(match[1], {}).get(match[2], ""))
+    known = {
+        "metadata.name": metadata["name"],
+        "metadata.namespace": metadata["namespace"],
+        "metadata.uid": metadata["uid"],
+        "spec.nodeName": NODE,
+        "spec.serviceAccountName": spec.get("serviceAccountName", "default"),
+        "status.podIP": terms.address,
+        "status.podIPs": terms.address,
+        "status.hostIP": NODE_ADDRESS,
+    }
+    if path not in known:
+        raise SpecError(f"unknown fieldPath {path!r}")
+    return str(known[path])
+
+
+def port_number(container: Object, port: int | str) -> int:
+    """A number, or the containerPort of that name."""
+    if isinstance(port, int):
+        return port
+    for known in container.get("ports", ()):
+        if known.get("name") == port:
+            return int(known["containerPort"])
+    raise SpecError(f"container {container['name']} has no port {port!r}")
+
+
+def ready_condition(pod: Object) -> bool:
+    """What the pod's status says of its readiness."""
+    conditions = pod.get("status", {}).get("conditions", ())
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+
+
+def _whole(source: Object, terms: Terms) -> dict[str, str]:
+    reference = source.get("configMapRef") or source["secretRef"]
+    key = Key("configmaps" if "configMapRef" in source else "secrets", reference["name"])
+    values = terms.lookup(key)
+    if values is None and not reference.get("optional"):
+        raise SpecError(f"{key.kind} {key.name!r} not found")
+    return {source.get("prefix", "") + name: value for name, value in (values or {}).items()}
+
+
+def _value(entry: Object, values: Mapping[str, str], terms: Terms, container: Object) -> str | None:
+    source = entry.get("valueFrom")
+    if source is None:
+        return expand(entry.get("value", ""), values)
+    if "fieldRef" in source:
+        return field(source["fieldRef"]["fieldPath"], terms)
+    if "resourceFieldRef" in source:
+        return _resource(source["resourceFieldRef"]["resource"], container)
+    reference = source.get("configMapKeyRef") or source["secretKeyRef"]
+    key = Key("configmaps" if "configMapKeyRef" in source else "secrets", reference["name"])
+    found = (terms.lookup(key) or {}).get(reference["key"])
+    if found is None and not reference.get("optional"):
+        raise SpecError(f"{key.kind} {key.name!r} has no key {reference['key']!r}")
+    return found
+
+
+def _resource(name: str, container: Object) -> str:
+    part, _, resource = name.partition(".")
+    quantity: Any = container.get("resources", {}).get(part, {}).get(resource, "0")
+    return str(quantity)

@@ -1,0 +1,68 @@
+"""The Kubernetes objects that tests create, as small as they can be, and questions about them."""
+
+from collections.abc import Mapping, Sequence
+
+from tests.cluster.api import Api, Object, namespaced
+from tests.cluster.cluster import APP_IMAGE
+from tests.cluster.controlplane import until
+from tests.cluster.node.spec import ready_condition
+
+__all__ = ["create_app", "deployment", "pods", "replicas", "service", "until_ready"]
+
+PROBE = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}
+
+
+def deployment(name: str, *, replicas: int = 0, env: Mapping[str, str] | None = None, grace: int = 10) -> Object:
+    container = {
+        "name": "app",
+        "image": APP_IMAGE,
+        "ports": [{"name": "http", "containerPort": 8080}],
+        "env": [{"name": key, "value": value} for key, value in (env or {}).items()],
+        "readinessProbe": PROBE,
+    }
+    labels = {"app": name}
+    pod = {"containers": [container], "terminationGracePeriodSeconds": grace, "automountServiceAccountToken": False}
+    spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}
+
+
+def service(name: str) -> Object:
+    ports = [{"name": "http", "port": 80, "targetPort": "http"}]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"selector": {"app": name}, "ports": ports},
+    }
+
+
+async def create_app(api: Api, namespace: str, name: str, *, replicas: int = 0, env: Mapping[str, str] | None = None) -> None:
+    """A Deployment and its Service."""
+    await api.create(namespaced("deployments", namespace), deployment(name, replicas=replicas, env=env))
+    await api.create(namespaced("services", namespace), service(name))
+
+
+async def pods(api: Api, namespace: str, app: str) -> Sequence[Object]:
+    return await api.list(namespaced("pods", namespace), labelSelector=f"app={app}")
+
+
+async def replicas(api: Api, namespace: str, app: str) -> int:
+    """What the Deployment is asked to have."""
+    return int((await api.get(namespaced("deployments", namespace, app)))["spec"]["replicas"])
+
+
+async def until_ready(api: Api, namespace: str, app: str, count: int = 1, *, patience: float = 60) -> list[Object]:
+    """The ready pods, once there are exactly so many and no others."""
+
+    async def ready() -> list[Object] | None:
+        found = await pods(api, namespace, app)
+        return list(found) if len(found) == count and all(ready_condition(pod) for pod in found) else None
+
+    if count == 0:
+        await until(lambda: _none(api, namespace, app), f"{app} has no pods", patience=patience)
+        return []
+    return await until(ready, f"{app} has {count} ready pods", patience=patience) or []
+
+
+async def _none(api: Api, namespace: str, app: str) -> bool:
+    return not await pods(api, namespace, app)

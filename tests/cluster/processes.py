@@ -1,0 +1,69 @@
+"""One program of the control plane as a child process: its log, its signals, its end. Knows nothing of what it runs."""
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+__all__ = ["Daemon", "flags"]
+
+GRACE = 5.0
+"""Seconds from SIGTERM to SIGKILL; nothing here has anything to lose."""
+
+
+def flags(options: Mapping[str, object]) -> list[str]:
+    """--name=value for each."""
+    return [f"--{name}={value}" for name, value in options.items()]
+
+
+class Daemon:
+    """Started by start(), and again after stop() or kill() with the same arguments: that is how tests pull plugs."""
+
+    def __init__(self, name: str, argv: Sequence[str | Path], *, logs: Path, env: Mapping[str, str] | None = None) -> None:
+        self.name, self.log = name, logs / f"{name}.log"
+        self._argv = [str(word) for word in argv]
+        self._env = {**os.environ, **(env or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, f"{self.name} was not started"
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(self._argv, stdout=log, stderr=log, env=self._env, start_new_session=True)
+
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL, as an out-of-memory killer does."""
+        if self.alive:
+            self.signal(signal.SIGKILL)
+        self._reap()
+
+    def stop(self) -> None:
+        if self.alive:
+            self.signal(signal.SIGCONT)
+            self.signal(signal.SIGTERM)
+            self._wait(GRACE)
+        self.kill()
+
+    def tail(self, lines: int = 30) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def _wait(self, seconds: float) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if self._process is not None:
+                self._process.wait(seconds)
+
+    def _reap(self) -> None:
+        if self._process is not None:
+            self._process.wait()
