@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -146,6 +146,13 @@ class FileBackends(_FileSource):
 
     def get(self, key: str) -> tuple[Backend, ...]:
         return self._backends.get(key, ())
+
+    @property
+    def synced(self) -> bool:
+        return True  # a file that is not there yet is one without backends
+
+    def want(self, keys: Collection[str]) -> None:
+        """The file has what it has."""
 
     def subscribe(self, on_change: Callable[[str], None]) -> Unsubscribe:
         return self._subscribers.add(on_change)

@@ -5,7 +5,7 @@ The values live in memory and change only by `set`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from fleet.discovery.sources import Backend, Member, Unsubscribe
 from fleet.discovery.subscribers import Subscribers
@@ -56,6 +56,13 @@ class FixedBackends(_Idle):
 
     def get(self, key: str) -> tuple[Backend, ...]:
         return self._backends.get(key, ())
+
+    @property
+    def synced(self) -> bool:
+        return True
+
+    def want(self, keys: Collection[str]) -> None:
+        """All are in memory, asked for or not."""
 
     def subscribe(self, on_change: Callable[[str], None]) -> Unsubscribe:
         return self._subscribers.add(on_change)

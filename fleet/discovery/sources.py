@@ -6,7 +6,7 @@ a bad file or object keeps the last good value and is told in the log.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 import msgspec
@@ -22,12 +22,14 @@ class SourceError(Exception):
     """A source could not be read, or what was read is wrong. The message is one line for an operator."""
 
 
-class Backend(msgspec.Struct, frozen=True):
+class Backend(msgspec.Struct, frozen=True, omit_defaults=True):
     """One ready address of an application."""
 
     host: str
     """An IP address."""
     port: int
+    app_protocol: str | None = None
+    """What is spoken there, where it is said (`appProtocol` of a Service's port, as "kubernetes.io/h2c")."""
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -60,6 +62,13 @@ class BackendSource(Protocol):
 
     def get(self, key: str) -> tuple[Backend, ...]:
         """The ready backends, without order; empty when there is none or the key is not known."""
+
+    @property
+    def synced(self) -> bool:
+        """Whether what was wanted at first has been looked for: before, "none" may mean "not known yet"."""
+
+    def want(self, keys: Collection[str]) -> None:
+        """These are the targets that are asked for; others need not be followed any more."""
 
     def subscribe(self, on_change: Callable[[str], None]) -> Unsubscribe:
         """Call with the key of every target whose backends changed."""

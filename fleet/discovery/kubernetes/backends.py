@@ -1,0 +1,214 @@
+"""The backends of Services, from their EndpointSlices: those of the targets that are wanted, and no others.
+
+Services and slices of the namespaces are watched; what belongs to no wanted target is dropped before it is parsed. A
+target that is new is asked for by itself, or, with many others, by one more list of everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+
+from fleet.discovery.kubernetes.client import Api, ApiError
+from fleet.discovery.kubernetes.listwatch import Change, ListWatch, Timing
+from fleet.discovery.kubernetes.objects import (
+    ENDPOINT_SLICES,
+    SERVICE_NAME_LABEL,
+    SERVICES,
+    EndpointSlice,
+    Head,
+    Service,
+    parse_endpoint_slice,
+    parse_service,
+)
+from fleet.discovery.kubernetes.pauses import Pauses
+from fleet.discovery.kubernetes.ports import backends_at, port_name
+from fleet.discovery.sources import Backend, Unsubscribe
+from fleet.discovery.subscribers import Subscribers
+from fleet.runtime.tasks import cancel_and_wait
+
+__all__ = ["KubernetesBackends"]
+
+FETCHED_ALONE = 16
+"""New targets that are asked for one by one; for more, one list of everything costs the server less."""
+
+_log = logging.getLogger(__name__)
+
+
+class _Wanted:
+    """The targets of one Service that are asked for, and the slices it has."""
+
+    __slots__ = ("ports", "slices")
+
+    def __init__(self) -> None:
+        self.ports: dict[str, int | str | None] = {}
+        """By key of the target."""
+        self.slices: dict[str, EndpointSlice] = {}
+
+
+class KubernetesBackends:
+    """A BackendSource: keys are "namespace/service", with ":PORT" for a number or a name of the Service's port."""
+
+    def __init__(self, api: Api, namespaces: Collection[str] = (), *, timing: Timing | None = None) -> None:
+        timing = timing or Timing()
+        self._api = api
+        self._keys: frozenset[str] = frozenset()
+        self._wanted: dict[str, _Wanted] = {}
+        self._backends: dict[str, tuple[Backend, ...]] = {}
+        self._subscribers = Subscribers[str]()
+        self._services = ListWatch(
+            api, SERVICES, parse_service, namespaces=namespaces, keep=lambda head: head.key in self._wanted, timing=timing
+        )
+        self._slices = ListWatch(
+            api,
+            ENDPOINT_SLICES,
+            parse_endpoint_slice,
+            namespaces=namespaces,
+            labels=SERVICE_NAME_LABEL,
+            keep=lambda head: _service_of(head) in self._wanted,
+            timing=timing,
+        )
+        self._services.subscribe(self._on_service)
+        self._slices.subscribe(self._on_slice)
+        self._pauses = Pauses(timing.first_pause, timing.longest_pause)
+        self._new: set[str] = set()
+        self._some_new = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._is_started = False
+
+    @property
+    def synced(self) -> bool:
+        """Whether every backend of what was wanted at first is known."""
+        return self._services.synced.is_set() and self._slices.synced.is_set()
+
+    def get(self, key: str) -> tuple[Backend, ...]:
+        return self._backends.get(key, ())
+
+    def subscribe(self, on_change: Callable[[str], None]) -> Unsubscribe:
+        return self._subscribers.add(on_change)
+
+    def want(self, keys: Collection[str]) -> None:
+        """Follow these targets and no others."""
+        wanted = frozenset(keys)
+        before, self._keys = self._keys, wanted
+        for key in before - wanted:
+            self._forget(key)
+        new = {service for key in wanted - before if (service := self._add(key))}
+        self._seed(new)
+        if not self._is_started:
+            self._begin()  # the first list is of everything, so nothing has to be fetched beside it
+        elif new:
+            self._new |= new
+            self._some_new.set()
+
+    async def start(self) -> None:
+        """Nothing is asked for before something is wanted."""
+        self._task = asyncio.create_task(self._fetch_forever(), name="fetch backends")
+
+    async def close(self) -> None:
+        task, self._task = self._task, None
+        await cancel_and_wait(task)
+        await self._services.close()
+        await self._slices.close()
+        await self._api.close()
+
+    def _begin(self) -> None:
+        self._is_started = True
+        self._services.start()
+        self._slices.start()
+
+    # -- what is heard --------------------------------------------------------------------------------------------
+
+    def _on_service(self, change: Change[Service]) -> None:
+        self._refresh(change.key)
+
+    def _on_slice(self, change: Change[EndpointSlice]) -> None:
+        services = set()
+        if change.before is not None and change.before.service in self._wanted:
+            self._wanted[change.before.service].slices.pop(change.key, None)
+            services.add(change.before.service)
+        if change.after is not None and change.after.service in self._wanted:
+            self._wanted[change.after.service].slices[change.key] = change.after
+            services.add(change.after.service)
+        for service in services:
+            self._refresh(service)
+
+    def _refresh(self, service: str) -> None:
+        wanted = self._wanted.get(service)
+        if wanted is None:
+            return
+        known = self._services.get(service)
+        for key, port in wanted.ports.items():
+            name = port_name(known, port)
+            self._set(key, () if name is None else backends_at(wanted.slices.values(), name))
+
+    def _set(self, key: str, backends: tuple[Backend, ...]) -> None:
+        if backends != self._backends.get(key, ()):
+            self._backends[key] = backends
+            self._subscribers.tell(key)
+
+    # -- what is new ----------------------------------------------------------------------------------------------
+
+    async def _fetch_forever(self) -> None:
+        while True:
+            await self._some_new.wait()
+            self._some_new.clear()
+            new, self._new = self._new & self._wanted.keys(), set()
+            try:
+                await self._fetch(new)
+            except ApiError as error:
+                _log.warning("%s; backends of %d new targets are asked for again", error, len(new))
+                await asyncio.sleep(self._pauses.next(error.retry_after))
+                self._new |= new
+                self._some_new.set()
+            else:
+                self._pauses.reset()
+
+    async def _fetch(self, services: Collection[str]) -> None:
+        if len(services) > FETCHED_ALONE:
+            await asyncio.gather(self._services.relist(), self._slices.relist())
+            return
+        for service in services:
+            namespace, _, name = service.partition("/")
+            await asyncio.gather(
+                self._services.fetch(namespace, fields=f"metadata.name={name}"),
+                self._slices.fetch(namespace, labels=f"{SERVICE_NAME_LABEL}={name}"),
+            )
+
+    def _add(self, key: str) -> str:
+        """Want one more target; gives its Service if that was not followed yet."""
+        service, _, port = key.partition(":")
+        known = self._wanted.get(service)
+        wanted = self._wanted.setdefault(service, _Wanted())
+        wanted.ports[key] = int(port) if port.isdigit() else port or None
+        if known is None:
+            return service
+        self._refresh(service)
+        return ""
+
+    def _seed(self, services: Collection[str]) -> None:
+        """Take up slices that are kept already: a list that was under way may have known these services from before."""
+        for key, value in self._slices.items() if services else ():
+            if value.service in services:
+                self._wanted[value.service].slices[key] = value
+        for service in services:
+            self._refresh(service)
+            if not self._services.covers(service.partition("/")[0]):
+                _log.warning("backends of %s are not looked for: its namespace is not followed", service)
+
+    def _forget(self, key: str) -> None:
+        self._backends.pop(key, None)
+        service = key.partition(":")[0]
+        wanted = self._wanted[service]
+        del wanted.ports[key]
+        if wanted.ports:
+            return
+        del self._wanted[service]
+        self._services.discard(service)
+        for name in wanted.slices:
+            self._slices.discard(name)
+
+
+def _service_of(head: Head) -> str:
+    return f"{head.namespace}/{(head.labels or {}).get(SERVICE_NAME_LABEL, '')}"

@@ -1,0 +1,237 @@
+"""The Kubernetes API server as discovery sees it: raw JSON in answers and streams, one kind of error.
+
+The official client knows the credentials and the connections; it is imported when the first request is made, not before.
+Decides nothing about trying again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fleet.discovery.sources import SourceError
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
+    from kubernetes.aio.client import ApiClient
+
+__all__ = ["Api", "ApiError", "Query", "Stream", "check_credentials", "open_api"]
+
+REQUEST_SECONDS = 30.0
+"""An API server that needs longer for one page is not well, and the next attempt may meet another one."""
+CONNECT_SECONDS = 5.0
+MAX_ANSWER_BYTES = 256 << 20
+"""A page of five hundred of the largest objects would be more; then something is wrong."""
+MAX_COMPLAINT_BYTES = 64 << 10
+USER_AGENT = "weir"
+TOKEN_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+
+Query = Iterable[tuple[str, str]]
+
+
+class ApiError(SourceError):
+    """The API server said no, or could not be asked: then `status` is 0. `retry_after` is in seconds."""
+
+    def __init__(self, message: str, *, status: int = 0, retry_after: float | None = None) -> None:
+        super().__init__(" ".join(message.split()))
+        self.status = status
+        self.retry_after = retry_after
+
+
+class _Status(msgspec.Struct, frozen=True):
+    """Kind Status of meta/v1: what an answer that is an error says."""
+
+    message: str = ""
+    reason: str = ""
+
+
+class Stream:
+    """A watch as bytes come. Silence longer than `silence` seconds is an error: half-open connections never end by themselves."""
+
+    def __init__(self, response: ClientResponse, silence: float) -> None:
+        self._response = response
+        self._silence = silence
+
+    async def read(self) -> bytes:
+        """What has arrived, at least one byte; empty when the server has ended the watch. Raises ApiError."""
+        with _errors_of(f"watch {self._response.url.path}"):
+            async with asyncio.timeout(self._silence):
+                return await self._response.content.readany()
+
+
+class Api:
+    """Requests with the credentials that `load` gives; they are loaded again after the server has refused them."""
+
+    def __init__(self, load: Callable[[], Awaitable[ApiClient]]) -> None:
+        self._load = load
+        self._loading = asyncio.Lock()
+        self._client: ApiClient | None = None
+
+    async def get(self, path: str, query: Query = ()) -> bytes:
+        """The body of the answer. Raises ApiError."""
+        return await self.request("GET", path, query=query)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query = (),
+        body: object = None,
+        content_type: str = "application/json",
+        seconds: float = REQUEST_SECONDS,
+    ) -> bytes:
+        """Send a body that JSON can hold, with any of the patch types, and give the answer's. Raises ApiError."""
+        with _errors_of(f"{method} {path}"):
+            async with asyncio.timeout(seconds):
+                response = await self._send(method, path, query, body, content_type)
+                try:
+                    return await _content(response, MAX_ANSWER_BYTES)
+                finally:
+                    response.release()
+
+    @asynccontextmanager
+    async def stream(self, path: str, query: Query, *, silence: float) -> AsyncIterator[Stream]:
+        """A watch. Raises ApiError."""
+        with _errors_of(f"watch {path}"):
+            async with asyncio.timeout(REQUEST_SECONDS):
+                response = await self._send("GET", path, query, None, "application/json")
+        try:
+            yield Stream(response, silence)
+        finally:
+            response.close()
+
+    async def close(self) -> None:
+        """End every request and stream."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()  # type: ignore[no-untyped-call]
+
+    async def _send(self, method: str, path: str, query: Query, body: object, content_type: str) -> ClientResponse:
+        from aiohttp import ClientSSLError, ClientTimeout  # noqa: PLC0415  # with the client, see above
+
+        client = await self._ready_client()
+        # Plain: the network is near, and compressing costs both ends more than it saves.
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity", "Content-Type": content_type}
+        method, url, headers, body, _ = await client.param_serialize(
+            method, path, query_params=list(query), header_params=headers, body=body, auth_settings=["BearerToken"]
+        )
+        timeout = ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+        try:
+            answer = await client.rest_client.request(  # type: ignore[no-untyped-call]
+                method, url, headers=headers, body=body, _request_timeout=timeout
+            )
+        except ClientSSLError:
+            await self._forget(client)  # the certificate authority may have changed
+            raise
+        response: ClientResponse = answer.response
+        if response.status >= 300:
+            await self._refuse(client, response)
+        return response
+
+    async def _refuse(self, client: ApiClient, response: ClientResponse) -> None:
+        try:
+            body = await _content(response, MAX_COMPLAINT_BYTES)
+        finally:
+            response.close()
+        if response.status == 401:
+            await self._forget(client)
+        status = response.status
+        raise ApiError(
+            f"{response.method} {response.url.path}: {status} {_said(body) or response.reason or ''}",
+            status=status,
+            retry_after=_seconds(response.headers.get("Retry-After")),
+        )
+
+    async def _ready_client(self) -> ApiClient:
+        async with self._loading:
+            if self._client is None:
+                self._client = await self._load()
+            return self._client
+
+    async def _forget(self, client: ApiClient) -> None:
+        if self._client is client:
+            self._client = None
+            await client.close()  # type: ignore[no-untyped-call]
+
+
+def check_credentials() -> None:
+    """Raise SourceError when there is nothing to speak to an API server with."""
+    if _in_pod() or any(Path(part).expanduser().is_file() for part in _kubeconfig().split(os.pathsep)):
+        return
+    raise SourceError(f"kubernetes: this is no pod with a service account, and there is no kubeconfig {_kubeconfig()!r}")
+
+
+def open_api() -> Api:
+    """An Api with the pod's service account, or else with KUBECONFIG (~/.kube/config)."""
+    return Api(_load)
+
+
+async def _load() -> ApiClient:
+    from kubernetes.aio.client import ApiClient, Configuration  # noqa: PLC0415  # costs 45 MB
+    from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config  # noqa: PLC0415
+
+    configuration = Configuration()
+    try:
+        if _in_pod():
+            load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+        else:
+            await load_kube_config(  # type: ignore[no-untyped-call]
+                _kubeconfig(), client_configuration=configuration, persist_config=False
+            )
+        client = ApiClient(configuration)
+    except (ConfigException, OSError, ValueError) as error:
+        raise ApiError(f"kubernetes credentials: {error}") from error
+    client.user_agent = USER_AGENT
+    return client
+
+
+def _in_pod() -> bool:
+    return bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and TOKEN_FILE.is_file()
+
+
+def _kubeconfig() -> str:
+    return os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
+
+
+@contextlib.contextmanager
+def _errors_of(what: str) -> Iterator[None]:
+    """Turn what the client raises when the server cannot be asked into ApiError."""
+    from aiohttp import ClientError  # noqa: PLC0415  # with the client, see above
+
+    try:
+        yield
+    except TimeoutError as error:
+        raise ApiError(f"{what}: nothing was heard in time") from error
+    except (ClientError, OSError) as error:
+        raise ApiError(f"{what}: {str(error) or type(error).__name__}") from error
+
+
+async def _content(response: ClientResponse, limit: int) -> bytes:
+    parts, size = [], 0
+    while part := await response.content.readany():
+        size += len(part)
+        if size > limit:
+            raise ApiError(f"{response.url.path}: the answer is larger than {limit} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _said(body: bytes) -> str:
+    try:
+        status = msgspec.json.decode(body, type=_Status)
+    except ValueError:
+        return body[:200].decode(errors="replace")
+    return status.message or status.reason
+
+
+def _seconds(value: str | None) -> float | None:
+    """Retry-After in seconds; its other form, a date, is none that an API server sends."""
+    return float(value) if value is not None and value.isascii() and value.isdigit() else None

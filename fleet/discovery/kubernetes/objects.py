@@ -1,0 +1,186 @@
+"""Kubernetes objects, parsed at this edge into frozen values that hold what Weir needs and nothing else. No I/O."""
+
+from __future__ import annotations
+
+import sys
+
+import msgspec
+
+__all__ = [
+    "CONFIG_MAPS",
+    "ENDPOINT_SLICES",
+    "SERVICES",
+    "SERVICE_NAME_LABEL",
+    "ConfigMap",
+    "Endpoint",
+    "EndpointSlice",
+    "Head",
+    "Resource",
+    "Service",
+    "SlicePort",
+    "parse_config_map",
+    "parse_endpoint_slice",
+    "parse_service",
+]
+
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """A kind of objects by where they are: "/api/v1" or "/apis/GROUP/VERSION", and the plural."""
+
+    api: str
+    plural: str
+
+    def path(self, namespace: str = "", name: str = "") -> str:
+        """Of one object, or of all of a namespace, or of all there are."""
+        scope = f"/namespaces/{namespace}" if namespace else ""
+        return f"{self.api}{scope}/{self.plural}" + (f"/{name}" if name else "")
+
+
+CONFIG_MAPS = Resource("/api/v1", "configmaps")
+SERVICES = Resource("/api/v1", "services")
+ENDPOINT_SLICES = Resource("/apis/discovery.k8s.io/v1", "endpointslices")
+
+
+class Head(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """What every object says of itself (ObjectMeta)."""
+
+    name: str = ""
+    namespace: str = ""
+    resource_version: str = ""
+    labels: dict[str, str] | None = None
+
+    @property
+    def key(self) -> str:
+        """ "namespace/name"."""
+        return f"{self.namespace}/{self.name}"
+
+
+class ConfigMap(msgspec.Struct, frozen=True, rename="camel"):
+    """Data as it is sent: `binary_data` is base64."""
+
+    data: dict[str, str] = {}
+    binary_data: dict[str, str] = {}
+
+
+class Service(msgspec.Struct, frozen=True, gc=False):
+    """The TCP ports, as (name, number)."""
+
+    ports: tuple[tuple[str, int], ...]
+
+
+class SlicePort(msgspec.Struct, frozen=True, gc=False):
+    name: str
+    port: int
+    app_protocol: str | None = None
+
+
+class Endpoint(msgspec.Struct, frozen=True, gc=False):
+    """One address, and the pod behind it where there is one. Conditions that are not told are as the API defines them."""
+
+    address: str
+    pod: str
+    ready: bool
+    serving: bool
+    terminating: bool
+
+
+class EndpointSlice(msgspec.Struct, frozen=True):
+    """A part of the endpoints of a Service, all of one address family."""
+
+    service: str
+    """"namespace/name"; the name is empty for a slice that says none."""
+    ipv6: bool
+    ports: tuple[SlicePort, ...]
+    endpoints: tuple[Endpoint, ...]
+
+
+class _ServicePort(msgspec.Struct, gc=False):
+    port: int
+    name: str = ""
+    protocol: str = "TCP"
+
+
+class _ServiceSpec(msgspec.Struct):
+    ports: list[_ServicePort] = []
+
+
+class _Service(msgspec.Struct):
+    spec: _ServiceSpec = msgspec.field(default_factory=_ServiceSpec)
+
+
+class _EndpointPort(msgspec.Struct, rename="camel", gc=False):
+    name: str | None = None
+    port: int | None = None
+    protocol: str | None = None
+    app_protocol: str | None = None
+
+
+class _Conditions(msgspec.Struct, gc=False):
+    ready: bool | None = None
+    serving: bool | None = None
+    terminating: bool | None = None
+
+
+class _Reference(msgspec.Struct, gc=False):
+    kind: str = ""
+    name: str = ""
+
+
+class _Endpoint(msgspec.Struct, rename="camel"):
+    addresses: list[str] = []
+    conditions: _Conditions = msgspec.field(default_factory=_Conditions)
+    target_ref: _Reference | None = None
+
+
+class _EndpointSlice(msgspec.Struct, rename="camel"):
+    metadata: Head
+    address_type: str = ""
+    ports: list[_EndpointPort] | None = None
+    endpoints: list[_Endpoint] | None = None
+
+
+_config_map = msgspec.json.Decoder(ConfigMap)
+_service = msgspec.json.Decoder(_Service)
+_endpoint_slice = msgspec.json.Decoder(_EndpointSlice)
+
+
+def parse_config_map(data: bytes | msgspec.Raw) -> ConfigMap:
+    """Raises ValueError."""
+    return _config_map.decode(data)
+
+
+def parse_service(data: bytes | msgspec.Raw) -> Service:
+    """Raises ValueError."""
+    ports = _service.decode(data).spec.ports
+    return Service(tuple((sys.intern(port.name), port.port) for port in ports if port.protocol == "TCP"))
+
+
+def parse_endpoint_slice(data: bytes | msgspec.Raw) -> EndpointSlice:
+    """Raises ValueError."""
+    parsed = _endpoint_slice.decode(data)
+    named = (parsed.metadata.labels or {}).get(SERVICE_NAME_LABEL, "")
+    # The third type, FQDN, has no addresses of its own.
+    by_address = parsed.address_type in ("IPv4", "IPv6")
+    return EndpointSlice(
+        service=f"{parsed.metadata.namespace}/{named}",
+        ipv6=parsed.address_type == "IPv6",
+        ports=tuple(_slice_port(port) for port in parsed.ports or () if port.port and (port.protocol or "TCP") == "TCP"),
+        endpoints=tuple(_endpoint(one) for one in parsed.endpoints or () if one.addresses) if by_address else (),
+    )
+
+
+def _slice_port(port: _EndpointPort) -> SlicePort:
+    return SlicePort(sys.intern(port.name or ""), port.port or 0, port.app_protocol and sys.intern(port.app_protocol))
+
+
+def _endpoint(endpoint: _Endpoint) -> Endpoint:
+    told = endpoint.conditions
+    terminating = told.terminating is True
+    # discovery/v1: unknown readiness is to be taken for ready, and unknown serving is as ready is.
+    ready = told.ready is not False and not terminating
+    serving = ready if told.serving is None else told.serving
+    pod = endpoint.target_ref.name if endpoint.target_ref is not None and endpoint.target_ref.kind == "Pod" else ""
+    # Consumers are to use the first address only.
+    return Endpoint(endpoint.addresses[0], pod, ready, serving, terminating)

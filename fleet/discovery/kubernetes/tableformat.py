@@ -1,0 +1,123 @@
+"""The routing table in ConfigMaps: one while it fits, an index and compressed shards beyond. Values in, values out; no I/O.
+
+Equal tables give equal documents, byte for byte, so that nothing is written without a change. A shard's name carries
+the version of the table it belongs to: what was put together from shards is of one version, or is not put together.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import zlib
+from collections.abc import Mapping
+
+import msgspec
+
+from fleet.routing.codec import decode_json, encode_json
+from fleet.routing.table import RoutingTable
+
+__all__ = [
+    "INDEX_KEY",
+    "MAX_DATA_BYTES",
+    "SHARD_KEY",
+    "TABLE_KEY",
+    "Document",
+    "Index",
+    "documents",
+    "index_of",
+    "table_of",
+    "whole",
+]
+
+TABLE_KEY = "table.json"
+INDEX_KEY = "index.json"
+SHARD_KEY = "shard"
+MAX_DATA_BYTES = 700_000
+"""In one ConfigMap: an object is at most 1.5 MiB in etcd, quotes are escaped, binary data grows by a third in base64."""
+MAX_SHARDS = 64
+"""More than a hundred thousand routes take; see fleet.routing.codec.MAX_ROUTES."""
+MAX_TABLE_BYTES = 256 << 20
+"""Of the table when it is unpacked: a small shard could hold far more than memory does."""
+VERSION_IN_NAME = 10
+"""Characters of the version in a shard's name: enough that two versions never meet."""
+
+
+class Document(msgspec.Struct, frozen=True):
+    """A ConfigMap to be: `binary_data` is base64, as the API has it."""
+
+    name: str
+    data: Mapping[str, str] = {}
+    binary_data: Mapping[str, str] = {}
+
+
+class Index(msgspec.Struct, frozen=True):
+    """Where a table in shards is. Shards are parts of one compressed document, in this order."""
+
+    version: str
+    shards: tuple[str, ...]
+    encoding: str = "gzip"
+
+
+def documents(name: str, table: RoutingTable, *, limit: int = MAX_DATA_BYTES) -> tuple[Document, ...]:
+    """The ConfigMaps of a table, in the order in which they are to be written: the one called `name` is the last.
+
+    Those of another version are to be removed a while after that, when nobody can be reading them any more.
+    """
+    encoded = encode_json(table)
+    if len(encoded) <= limit:
+        return (Document(name, {TABLE_KEY: encoded.decode()}),)
+    packed = gzip.compress(encoded, mtime=0)
+    parts = [packed[start : start + limit] for start in range(0, len(packed), limit)]
+    if len(parts) > MAX_SHARDS:
+        raise ValueError(f"the routing table takes {len(parts)} shards, at most {MAX_SHARDS} are possible")
+    stem = f"{name}-{table.version[:VERSION_IN_NAME]}"
+    shards = tuple(
+        Document(f"{stem}-{number}", {}, {SHARD_KEY: base64.b64encode(part).decode()}) for number, part in enumerate(parts)
+    )
+    index = Index(table.version, tuple(shard.name for shard in shards))
+    return (*shards, Document(name, {INDEX_KEY: msgspec.json.encode(index).decode()}))
+
+
+def table_of(data: Mapping[str, str]) -> RoutingTable | None:
+    """The table in the ConfigMap called for; None when it holds an index. Raises ValueError when it holds neither."""
+    if INDEX_KEY in data:
+        return None
+    if TABLE_KEY not in data:
+        raise ValueError(f"the ConfigMap has neither {TABLE_KEY} nor {INDEX_KEY}")
+    return decode_json(data[TABLE_KEY].encode())
+
+
+def index_of(data: Mapping[str, str]) -> Index:
+    """Raises ValueError."""
+    index = msgspec.json.decode(data[INDEX_KEY], type=Index)
+    if not 0 < len(index.shards) <= MAX_SHARDS:
+        raise ValueError(f"{INDEX_KEY}: {len(index.shards)} shards, between 1 and {MAX_SHARDS} are possible")
+    if index.encoding != "gzip":
+        raise ValueError(f"{INDEX_KEY}: encoding {index.encoding[:32]!r} is not known")
+    return index
+
+
+def whole(index: Index, shards: Mapping[str, Mapping[str, str]]) -> RoutingTable:
+    """The table of the shards' binary data by name. Raises ValueError when any is missing or of another table."""
+    try:
+        packed = b"".join(base64.b64decode(shards[name][SHARD_KEY], validate=True) for name in index.shards)
+    except KeyError as error:
+        raise ValueError(f"shard {error} is missing") from error
+    except binascii.Error as error:
+        raise ValueError(f"a shard is not base64: {error}") from error
+    table = decode_json(_unpacked(packed))
+    if table.version != index.version:
+        raise ValueError(f"the shards hold version {table.version}, the index names {index.version[:64]!r}")
+    return table
+
+
+def _unpacked(packed: bytes) -> bytes:
+    unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        data = unpack.decompress(packed, MAX_TABLE_BYTES)
+    except zlib.error as error:
+        raise ValueError(f"the shards are not gzip: {error}") from error
+    if not unpack.eof:
+        raise ValueError(f"the shards are cut off, or hold more than {MAX_TABLE_BYTES} bytes")
+    return data
