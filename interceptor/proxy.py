@@ -62,6 +62,7 @@ class Proxy:
         self._users = {}
         for app in apps.values():
             self._users.setdefault(app.route.target.key, []).append(app)
+        self._backends.want(self._users.keys())
         self._drop_unused_endpoints()
         for app in gone:
             app.close()

@@ -7,6 +7,7 @@ import gc
 import logging
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -43,8 +44,8 @@ class Interceptor:
         self, settings: InterceptorSettings, *, routes: RouteSource | None = None, backends: BackendSource | None = None
     ) -> None:
         self._settings = settings
-        self._routes = routes or _open("routes", settings.routes, open_routes)
-        self._backends = backends or _open("backends", settings.backends, open_backends)
+        self._routes = routes or _open("routes", settings.routes, partial(open_routes, resync=settings.resync))
+        self._backends = backends or _open("backends", settings.backends, partial(open_backends, resync=settings.resync))
         self.ledger = Ledger()
         self.proxy = Proxy(settings, self.ledger, self._backends)
         self._queue = QueueServicer(
@@ -171,7 +172,9 @@ class Interceptor:
             return "draining"
         if self._server is None:
             return "not listening yet"
-        return None if self.proxy.table is not None else "the routing table has not been read yet"
+        if self.proxy.table is None:
+            return "the routing table has not been read yet"
+        return None if self._backends.synced else "the backends have not been read yet"
 
     def _show_routes(self) -> Any:
         table = self.proxy.table
@@ -197,7 +200,7 @@ async def run(settings: InterceptorSettings) -> None:
 
 def _open(what: str, uri: str, opener: Callable[[str], Any]) -> Any:
     if not uri:
-        raise SettingsError(f"--{what} (WEIR_{what.upper()}) is not set: an interceptor needs file:PATH")
+        raise SettingsError(f"--{what} (WEIR_{what.upper()}) is not set: an interceptor has to know where they are")
     try:
         return opener(uri)
     except SourceError as error:

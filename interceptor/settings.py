@@ -19,8 +19,15 @@ class InterceptorSettings(ComponentSettings):
     rpc_port: int = Field(9090, ge=0, le=65535, description="Port of QueueService and RoutingService; 0 takes a free one.")
     diagnostics_port: int = Field(9901, ge=0, le=65535, description="Port of /livez, /readyz, /metrics; 0 takes a free one.")
     member_name: str = Field(default_factory=socket.gethostname, description="Name of this interceptor in the fleet.")
-    routes: str = Field("", description="Where the routing table is: file:PATH.")
-    backends: str = Field("", description="Where the ready backends are: file:PATH.")
+    routes: str = Field("", description="Where the routing table is: file:PATH or configmap:NAMESPACE/NAME.")
+    backends: str = Field(
+        "", description="Where the ready backends are: file:PATH, kubernetes: (all namespaces) or kubernetes:NAMESPACE,NAMESPACE."
+    )
+    resync: float = Field(
+        60.0,
+        gt=0,
+        description="Seconds between full reads of routes and backends, in case a watch is broken and does not say so.",
+    )
 
     readiness_timeout: float = Field(
         60.0, ge=0, description="Seconds for which a request is held for a backend; 0 holds it until the client leaves."

@@ -152,8 +152,8 @@ def _sources(
 ) -> tuple[RouteSource, MemberSource]:
     try:
         return (
-            open_routes(settings.routes) if routes is None else routes,
-            open_members(settings.members) if members is None else members,
+            open_routes(settings.routes, resync=settings.resync) if routes is None else routes,
+            open_members(settings.members, resync=settings.resync) if members is None else members,
         )
     except SourceError as error:
         raise StartError(str(error)) from error

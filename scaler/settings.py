@@ -21,8 +21,14 @@ class ScalerSettings(ComponentSettings):
     port: int = Field(9091, ge=0, le=65535, description="Port of the ExternalScaler, for KEDA; 0 takes a free one.")
     diagnostics_port: int = Field(9902, ge=0, le=65535, description="Port of /livez, /readyz, /metrics; 0 takes a free one.")
     scaler_name: str = Field(default_factory=socket.gethostname, description="Name of this scaler in the logs of interceptors.")
-    routes: str = Field("", description="Where the routing table is: file:PATH.")
-    members: str = Field("", description="Where the interceptors are: file:PATH, dns:NAME:PORT, or HOST:PORT,HOST:PORT.")
+    routes: str = Field("", description="Where the routing table is: file:PATH or configmap:NAMESPACE/NAME.")
+    members: str = Field(
+        "",
+        description="Where the interceptors are: file:PATH, dns:NAME:PORT, service:NAMESPACE/NAME:PORTNAME or HOST:PORT,HOST:PORT.",
+    )
+    resync: float = Field(
+        60.0, gt=0, description="Seconds between full reads of routes and members, in case a watch is broken and does not say so."
+    )
 
     member_ttl: float = Field(
         60.0, gt=0, description="Seconds for which the last counts of a silent interceptor are kept while discovery names it."
