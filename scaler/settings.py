@@ -24,7 +24,7 @@ class ScalerSettings(ComponentSettings):
     routes: str = Field("", description="Where the routing table is: file:PATH or configmap:NAMESPACE/NAME.")
     members: str = Field(
         "",
-        description="Where the interceptors are: file:PATH, dns:NAME:PORT, service:NAMESPACE/NAME:PORTNAME or HOST:PORT,HOST:PORT.",
+        description="Where interceptors are: file:PATH, dns:NAME:PORT, service:NAMESPACE/NAME:PORTNAME or HOST:PORT,HOST:PORT.",
     )
     resync: float = Field(
         60.0, gt=0, description="Seconds between full reads of routes and members, in case a watch is broken and does not say so."
