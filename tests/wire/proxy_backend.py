@@ -59,7 +59,9 @@ class BackendPeer:
             pass
 
     def send(self, data: bytes) -> None:
-        self.writer.write(data)
+        """Send, unless the connection is closed already: uvloop's would raise then, and asyncio's says nothing."""
+        if not self.writer.is_closing():
+            self.writer.write(data)
 
     def close(self) -> None:
         self.writer.close()

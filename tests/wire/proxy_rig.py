@@ -143,4 +143,6 @@ async def proxy_rig(
             await backend.close()
         await asyncio.sleep(0)
     assert not rig.faults, rig.faults
-    assert not [error for backend in rig.backends for error in backend.errors], rig.backends
+    errors = [error for backend in rig.backends for error in backend.errors]
+    if errors:
+        raise errors[0]
