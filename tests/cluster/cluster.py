@@ -12,7 +12,7 @@ from tests.cluster.kubectl import Kubectl
 from tests.cluster.network import open_network
 from tests.cluster.processes import Daemon, flags
 
-__all__ = ["APP_IMAGE", "WEIR_IMAGE", "Cluster"]
+__all__ = ["APP_IMAGE", "ROOT", "WEIR_IMAGE", "Cluster"]
 
 ROOT = Path(__file__).parents[2]
 APP_IMAGE, WEIR_IMAGE = "echo", "weir"

@@ -5,12 +5,14 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.cluster.api import Api, namespaced
 from tests.cluster.cluster import Cluster
 from tests.cluster.namespace import INSIDE
 from tests.cluster.tools import require
+from tests.cluster.weir import Weir
 
 # Elsewhere these tests would touch the machine's own network: `make cluster-test` runs them.
 collect_ignore_glob = [] if os.environ.get(INSIDE) == "1" else ["test_*.py"]
@@ -31,6 +33,22 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 async def api(cluster: Cluster) -> AsyncIterator[Api]:
     async with cluster.api() as api:
         yield api
+
+
+@pytest.fixture(scope="session")
+def installed(cluster: Cluster) -> Cluster:
+    """Our own manifests, applied once."""
+    asyncio.run(Weir.install(cluster))
+    return cluster
+
+
+@pytest.fixture
+async def weir(installed: Cluster, api: Api) -> AsyncIterator[Weir]:
+    # A request may be held for as long as a cold start takes.
+    async with httpx.AsyncClient(trust_env=False, timeout=60, limits=httpx.Limits(max_connections=None)) as client:
+        weir = Weir(installed, client)
+        await weir.find(api)
+        yield weir
 
 
 @pytest.fixture

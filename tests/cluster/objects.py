@@ -7,7 +7,7 @@ from tests.cluster.cluster import APP_IMAGE
 from tests.cluster.controlplane import until
 from tests.cluster.node.spec import ready_condition
 
-__all__ = ["create_app", "deployment", "pods", "replicas", "service", "until_ready"]
+__all__ = ["create_app", "deployment", "pods", "replicas", "service", "until_deployed", "until_ready"]
 
 PROBE = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}
 
@@ -62,6 +62,19 @@ async def until_ready(api: Api, namespace: str, app: str, count: int = 1, *, pat
         await until(lambda: _none(api, namespace, app), f"{app} has no pods", patience=patience)
         return []
     return await until(ready, f"{app} has {count} ready pods", patience=patience) or []
+
+
+async def until_deployed(api: Api, namespace: str, name: str, *, patience: float = 60) -> None:
+    """Until every pod is of the last template, and ready, and no older one is left."""
+
+    async def deployed() -> bool:
+        found = await api.get(namespaced("deployments", namespace, name))
+        status, wanted = found.get("status", {}), found["spec"]["replicas"]
+        current = status.get("observedGeneration") == found["metadata"]["generation"]
+        counts = [status.get(count, 0) for count in ("replicas", "updatedReplicas", "readyReplicas")]
+        return current and counts == [wanted] * 3
+
+    await until(deployed, f"{name} is deployed", patience=patience)
 
 
 async def _none(api: Api, namespace: str, app: str) -> bool:

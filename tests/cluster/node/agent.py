@@ -85,6 +85,7 @@ class Agent:
     async def _take(self, pod: Object) -> None:
         """Bind and start without waiting for the API server to say what we just told it."""
         uid = pod["metadata"]["uid"]
+        self._node.tell("seen", pod, "", 0)
         try:
             if not pod["spec"].get("nodeName"):
                 await self._bind(pod)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,10 @@ __all__ = ["Node", "RunningPod"]
 
 RETRY = 0.2
 """Seconds between attempts to tell an API server that is away."""
+
+
+IMAGE_ENV = {"PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/tmp"}
+"""What images set: the commands of this checkout's environment are on the path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +128,8 @@ class RunningPod:
         if wanted or read_only:
             script = mount_script(wanted, read_only_root=read_only)
             argv = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-c", script, "sh", *argv]
-        path = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/tmp"}
-        return Start([*self._sandbox.enter, *argv], {**path, **values}, self._node.cwd, directory / f"{spec['name']}.log")
+        log = directory / f"{spec['name']}.log"
+        return Start([*self._sandbox.enter, *argv], {**IMAGE_ENV, **values}, self._node.cwd, log)
 
     async def _until_over(self) -> None:
         """Until the pod was told to end and has ended, or its containers have ended for good."""
