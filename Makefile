@@ -39,10 +39,12 @@ check: $(STAMP) ## Format, lint, types, imports, stubs, documents, protobuf rule
 	@echo "check: imports";   $(BIN)/lint-imports --no-logo
 	@echo "check: stubs";     tools/check-stubs
 	@echo "check: documents"; $(BIN)/python tools/settings_docs.py --check
+	@echo "check: CRDs";      $(BIN)/python tools/crds.py --check
 	@echo "check: contracts"; tools/check-protos
 
-gen: $(STAMP) ## Write the protobuf stubs and the settings tables of docs/ anew
+gen: $(STAMP) ## Write the protobuf stubs, the CRDs and the settings tables of docs/ anew
 	@tools/gen
+	@$(BIN)/python tools/crds.py
 	@$(BIN)/python tools/settings_docs.py
 
 lock: $(STAMP) ## Resolve requirements.lock anew from pyproject.toml, and from it what the image installs

@@ -69,6 +69,14 @@ def scaler(context: typer.Context) -> None:
     raise typer.Exit(run_scaler(context.args))
 
 
+@app.command(context_settings=_COMPONENT, add_help_option=False)
+def controller(context: typer.Context) -> None:
+    """Run one controller, on Kubernetes. Its flags: weir controller --help."""
+    from weir.components import run_controller
+
+    raise typer.Exit(run_controller(context.args))
+
+
 @app.command()
 def queue(
     addresses: Annotated[

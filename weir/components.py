@@ -1,4 +1,4 @@
-"""`weir interceptor` and `weir scaler`: one component in this process, set by its own settings class."""
+"""`weir interceptor`, `weir scaler` and `weir controller`: one component in this process, set by its own settings class."""
 
 # ruff: noqa: PLC0415  one component does not pay for importing the other
 
@@ -11,7 +11,7 @@ from fleet.runtime.logs import configure_logging
 from fleet.runtime.process import run_component
 from fleet.runtime.settings import ComponentSettings
 
-__all__ = ["run_interceptor", "run_scaler"]
+__all__ = ["run_controller", "run_interceptor", "run_scaler"]
 
 Settings = TypeVar("Settings", bound=ComponentSettings)
 
@@ -30,6 +30,14 @@ def run_scaler(argv: Sequence[str]) -> int:
     from scaler.settings import ScalerSettings
 
     return _run(ScalerSettings, run, argv, lambda settings: configure_logging(settings.log_level, settings.log_json))
+
+
+def run_controller(argv: Sequence[str]) -> int:
+    """Run a controller until it is told to end; gives the exit code."""
+    from controller.server import run
+    from controller.settings import ControllerSettings
+
+    return _run(ControllerSettings, run, argv, lambda settings: configure_logging(settings.log_level, settings.log_json))
 
 
 def _run(

@@ -1,0 +1,180 @@
+"""The CustomResourceDefinitions, made from the structs of controller/schema. Pure; tools/crds.py writes them to deploy/crds.
+
+What a field may be is said in one place only: here is how that is told to the API server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import NODEFAULT, inspect
+
+from controller.schema.http_scaled_object import HTTPScaledObjectSpec, HTTPScaledObjectStatus
+from controller.schema.interceptor_route import InterceptorRouteSpec, InterceptorRouteStatus
+
+__all__ = ["GROUP", "HTTP_SCALED_OBJECTS", "INTERCEPTOR_ROUTES", "Kind", "definitions"]
+
+GROUP = "http.keda.sh"
+
+Json = dict[str, Any]
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """A kind of custom resource, as its paths and its objects name it."""
+
+    kind: str
+    version: str
+    plural: str
+    short: tuple[str, ...] = ()
+
+    @property
+    def api_version(self) -> str:
+        return f"{GROUP}/{self.version}"
+
+
+HTTP_SCALED_OBJECTS = Kind("HTTPScaledObject", "v1alpha1", "httpscaledobjects", ("httpso",))
+INTERCEPTOR_ROUTES = Kind("InterceptorRoute", "v1beta1", "interceptorroutes", ())
+
+
+def _condition(kind: str, field: str = "status") -> str:
+    return f'.status.conditions[?(@.type=="{kind}")].{field}'
+
+
+_STORY: tuple[Json, ...] = (
+    {"name": "Ready", "type": "string", "jsonPath": _condition("Ready")},
+    {"name": "Reason", "type": "string", "jsonPath": _condition("Ready", "reason")},
+    {"name": "Propagated", "type": "string", "jsonPath": _condition("RoutesPropagated")},
+    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    {"name": "Conflict", "type": "string", "jsonPath": _condition("Conflict"), "priority": 1},
+    {"name": "Message", "type": "string", "jsonPath": _condition("Ready", "message"), "priority": 1},
+)
+_HTTP_COLUMNS: tuple[Json, ...] = (
+    {"name": "TargetWorkload", "type": "string", "jsonPath": ".status.targetWorkload"},
+    {"name": "TargetService", "type": "string", "jsonPath": ".status.targetService"},
+    {"name": "MinReplicas", "type": "integer", "jsonPath": ".spec.replicas.min"},
+    {"name": "MaxReplicas", "type": "integer", "jsonPath": ".spec.replicas.max"},
+    *_STORY,
+    {"name": "Hosts", "type": "string", "jsonPath": ".spec.hosts", "priority": 1},
+)
+_ROUTE_COLUMNS: tuple[Json, ...] = (
+    {"name": "TargetService", "type": "string", "jsonPath": ".spec.target.service"},
+    *_STORY,
+)
+
+
+def definitions() -> Mapping[str, Json]:
+    """Each definition by the name of its file."""
+    return {
+        f"{GROUP}_{HTTP_SCALED_OBJECTS.plural}.yaml": _definition(
+            HTTP_SCALED_OBJECTS, HTTPScaledObjectSpec, HTTPScaledObjectStatus, _HTTP_COLUMNS
+        ),
+        f"{GROUP}_{INTERCEPTOR_ROUTES.plural}.yaml": _definition(
+            INTERCEPTOR_ROUTES, InterceptorRouteSpec, InterceptorRouteStatus, _ROUTE_COLUMNS
+        ),
+    }
+
+
+def _definition(kind: Kind, spec: type, status: type, columns: tuple[Json, ...]) -> Json:
+    names: Json = {
+        "kind": kind.kind,
+        "listKind": f"{kind.kind}List",
+        "plural": kind.plural,
+        "singular": kind.kind.lower(),
+        "categories": ["keda"],
+    }
+    if kind.short:
+        names["shortNames"] = list(kind.short)
+    version: Json = {
+        "name": kind.version,
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": [dict(column) for column in columns],
+        "schema": {"openAPIV3Schema": _object(spec, status)},
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{GROUP}"},
+        "spec": {"group": GROUP, "names": names, "scope": "Namespaced", "versions": [version]},
+    }
+
+
+def _object(spec: type, status: type) -> Json:
+    return {
+        "type": "object",
+        "description": _doc(spec),
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": _schema(inspect.type_info(spec)),
+            "status": _schema(inspect.type_info(status)),
+        },
+    }
+
+
+def _doc(cls: type) -> str:
+    """The first line of what a class says of itself."""
+    return (cls.__doc__ or "").strip().splitlines()[0]
+
+
+def _schema(info: inspect.Type) -> Json:
+    match info:
+        case inspect.Metadata():
+            return _schema(info.type) | (info.extra_json_schema or {})
+        case inspect.UnionType():
+            return _schema(next(option for option in info.types if not isinstance(option, inspect.NoneType)))
+        case inspect.IntType() | inspect.StrType() | inspect.LiteralType():
+            return _scalar(info)
+        case _:
+            return _collection(info)
+
+
+def _scalar(info: inspect.IntType | inspect.StrType | inspect.LiteralType) -> Json:
+    match info:
+        case inspect.LiteralType():
+            return {"type": "string", "enum": list(info.values)}
+        case inspect.IntType():
+            return {"type": "integer", "format": "int32"} | _given(minimum=info.ge, maximum=info.le)
+        case inspect.StrType():
+            return {"type": "string"} | _given(minLength=info.min_length, maxLength=info.max_length, pattern=info.pattern)
+
+
+def _collection(info: inspect.Type) -> Json:
+    match info:
+        case inspect.StructType():
+            return _struct(info)
+        case inspect.VarTupleType():
+            items = _schema(info.item_type)
+            return {"type": "array", "items": items} | _given(minItems=info.min_length, maxItems=info.max_length)
+        case inspect.DictType():
+            return {"type": "object", "additionalProperties": _schema(info.value_type)}
+    raise TypeError(f"no schema for {info}")
+
+
+def _struct(info: inspect.StructType) -> Json:
+    schema: Json = {"type": "object", "description": _doc(info.cls)}
+    required = [field.encode_name for field in info.fields if field.required]
+    if required:
+        schema["required"] = required
+    schema["properties"] = {field.encode_name: _field(field) for field in info.fields}
+    rules = getattr(info.cls, "cel", ())
+    if rules:
+        schema["x-kubernetes-validations"] = [{"rule": rule.rule, "message": rule.message} for rule in rules]
+    return schema
+
+
+def _field(field: inspect.Field) -> Json:
+    schema = _schema(field.type)
+    # An empty default says only that the field may be absent.
+    if field.default is not NODEFAULT and field.default not in (None, (), "", 0):
+        schema["default"] = field.default
+    return schema
+
+
+def _given(**limits: object) -> Json:
+    return {name: limit for name, limit in limits.items() if limit is not None}

@@ -1,0 +1,21 @@
+"""Durations as Go writes them ("1m30s", "500ms", "0"), in seconds. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from controller.schema.common import DURATION_PATTERN
+
+__all__ = ["seconds"]
+
+_WHOLE = re.compile(DURATION_PATTERN, re.ASCII)
+_PART = re.compile(r"([0-9.]+)(ns|us|µs|μs|ms|s|m|h)")
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds(text: str) -> float:
+    """Raises ValueError for what is no duration."""
+    if not _WHOLE.match(text):
+        raise ValueError(f'{text!r} is not a duration such as "500ms", "30s" or "1m30s"')
+    # Nanoseconds are what Go keeps; adding parts must not leave traces of binary fractions.
+    return round(sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)), 9)

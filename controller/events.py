@@ -1,0 +1,130 @@
+"""Kubernetes Events: what became of an object, told where its author looks. Told once, at the change; never required.
+
+An event that cannot be written is dropped: the conditions say the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from controller.resources import Resource
+from controller.schema.common import Condition
+from controller.schema.http_scaled_object import HTTPScaledObjectStatus
+from controller.status import BACKEND_FOUND, CONFLICT, READY, SCALED_OBJECT_READY
+from fleet.discovery.kubernetes.client import Api, ApiError
+from fleet.discovery.kubernetes.objects import Resource as Path
+from fleet.runtime.tasks import cancel_and_wait
+
+__all__ = ["EventRecorder", "News", "news_of"]
+
+EVENTS = Path("/api/v1", "events")
+COMPONENT = "weir-controller"
+MAX_WAITING = 1000
+"""Events not written yet; more are dropped. An API server that is slow must not be made slower."""
+MAX_MESSAGE = 1024
+"""Characters; the API server refuses longer ones."""
+
+_WORTH = (CONFLICT, BACKEND_FOUND, SCALED_OBJECT_READY, READY)
+
+_log = logging.getLogger(__name__)
+
+
+class News(msgspec.Struct, frozen=True):
+    """One event."""
+
+    reason: str
+    message: str
+    warning: bool = False
+
+
+def news_of(resource: Resource, status: HTTPScaledObjectStatus) -> Iterator[News]:
+    """What a new status has to tell to somebody who knows the one before."""
+    before = resource.conditions
+    after = {condition.type: condition for condition in status.conditions}
+    for kind in _WORTH:
+        if _is_other(before.get(kind), after[kind]):
+            yield from _told(kind, before, after[kind])
+
+
+def _is_other(before: Condition | None, after: Condition) -> bool:
+    return before is None or (before.status, before.reason) != (after.status, after.reason)
+
+
+def _told(kind: str, before: Mapping[str, Condition], after: Condition) -> Iterator[News]:
+    good = "False" if kind == CONFLICT else "True"
+    if after.status == good:
+        # What is as it should be is news only after it was not; but that an object is ready always is.
+        if kind == READY or (kind in before and before[kind].status not in (good, "Unknown")):
+            yield News(after.reason, after.message)
+    elif (after.status != "Unknown" and kind != READY) or (after.status == "False" and after.reason == "Invalid"):
+        yield News(after.reason, after.message, warning=True)
+
+
+class EventRecorder:
+    """Writes events one after the other, behind the work that they are about."""
+
+    def __init__(self, api: Api, instance: str) -> None:
+        self._api = api
+        self._instance = instance
+        self._waiting: asyncio.Queue[tuple[Resource, News]] = asyncio.Queue(MAX_WAITING)
+        self._task: asyncio.Task[None] | None = None
+        self.dropped = 0
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._write(), name="events")
+
+    async def close(self) -> None:
+        task, self._task = self._task, None
+        await cancel_and_wait(task)
+
+    def tell(self, resource: Resource, news: News) -> None:
+        try:
+            self._waiting.put_nowait((resource, news))
+        except asyncio.QueueFull:
+            self.dropped += 1
+
+    async def _write(self) -> None:
+        while True:
+            resource, news = await self._waiting.get()
+            body = event(resource, news, instance=self._instance, now=_now())
+            try:
+                await self._api.request("POST", EVENTS.path(resource.meta.namespace), body=body)
+            except ApiError as error:
+                self.dropped += 1
+                _log.debug("event not written: %s", error)
+
+
+def event(resource: Resource, news: News, *, instance: str, now: str) -> dict[str, Any]:
+    """The Event to create."""
+    meta = resource.meta
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": f"{meta.name[:200]}.", "namespace": meta.namespace},
+        "involvedObject": {
+            "apiVersion": resource.kind.api_version,
+            "kind": resource.kind.kind,
+            "namespace": meta.namespace,
+            "name": meta.name,
+            "uid": meta.uid,
+        },
+        "type": "Warning" if news.warning else "Normal",
+        "reason": news.reason,
+        "message": news.message[:MAX_MESSAGE],
+        "source": {"component": COMPONENT},
+        "reportingComponent": COMPONENT,
+        "reportingInstance": instance[:128],
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,100 @@
+"""The interceptors that exist, ready or not: the pods that a table has to reach.
+
+From the EndpointSlices of their headless Service, which name pods that are not ready, too; or from any other source
+of members, which are taken for ready.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from controller.propagation import Interceptor
+from fleet.discovery.kubernetes.client import Api
+from fleet.discovery.kubernetes.listwatch import ListWatch, Timing
+from fleet.discovery.kubernetes.objects import ENDPOINT_SLICES, SERVICE_NAME_LABEL, EndpointSlice, parse_endpoint_slice
+from fleet.discovery.sources import Member, MemberSource
+from fleet.runtime.listen import join_address
+
+__all__ = ["InterceptorSource", "ListedInterceptors", "ServiceInterceptors", "interceptors_of"]
+
+
+class InterceptorSource(Protocol):
+    """Who should serve the table."""
+
+    @property
+    def current(self) -> tuple[Interceptor, ...] | None:
+        """None before they are known."""
+
+    def subscribe(self, on_change: Callable[[], None]) -> None: ...
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class ServiceInterceptors:
+    """The pods behind a Service, at the port of that name."""
+
+    def __init__(self, api: Api, namespace: str, service: str, port: str, *, timing: Timing | None = None) -> None:
+        self._port = port
+        labels = f"{SERVICE_NAME_LABEL}={service}"
+        self._slices = ListWatch(
+            api, ENDPOINT_SLICES, parse_endpoint_slice, namespaces=(namespace,), labels=labels, timing=timing
+        )
+
+    @property
+    def current(self) -> tuple[Interceptor, ...] | None:
+        if not self._slices.synced.is_set():
+            return None
+        return interceptors_of((one for _, one in self._slices.items()), self._port)
+
+    def subscribe(self, on_change: Callable[[], None]) -> None:
+        self._slices.subscribe(lambda _: on_change())
+
+    async def start(self) -> None:
+        self._slices.start()
+        await self._slices.tried()
+
+    async def close(self) -> None:
+        await self._slices.close()
+
+
+class ListedInterceptors:
+    """The members of another source."""
+
+    def __init__(self, members: MemberSource) -> None:
+        self._members = members
+
+    @property
+    def current(self) -> tuple[Interceptor, ...] | None:
+        members = self._members.current
+        return None if members is None else tuple(map(_ready, members))
+
+    def subscribe(self, on_change: Callable[[], None]) -> None:
+        self._members.subscribe(lambda _: on_change())
+
+    async def start(self) -> None:
+        await self._members.start()
+
+    async def close(self) -> None:
+        await self._members.close()
+
+
+def interceptors_of(slices: Iterable[EndpointSlice], port: str) -> tuple[Interceptor, ...]:
+    """By name; of a pod with two addresses the IPv4 one. Pods that end are left out: what they lack, nobody will miss."""
+    found: dict[str, Interceptor] = {}
+    for one in sorted(slices, key=lambda one: one.ipv6):
+        number = next((candidate.port for candidate in one.ports if candidate.name == port), None)
+        if number is None:
+            continue
+        for endpoint in one.endpoints:
+            if not endpoint.terminating:
+                address = join_address(endpoint.address, number)
+                name = endpoint.pod or address
+                found.setdefault(name, Interceptor(name, address, endpoint.ready))
+    return tuple(found[name] for name in sorted(found))
+
+
+def _ready(member: Member) -> Interceptor:
+    return Interceptor(member.name, member.address, ready=True)

@@ -1,0 +1,108 @@
+"""Keeps the stored routing table equal to the objects. Level-triggered: it looks at all of them, whatever has changed.
+
+Changes that come together share a table; the first of them waits for nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+from controller.propagation import Propagation
+from controller.resources import Key, Resource
+from controller.store import TableStore
+from controller.table import Assembly, assemble
+from fleet.discovery.kubernetes.pauses import Pauses
+from fleet.discovery.sources import SourceError
+
+__all__ = ["Publisher", "affected"]
+
+SPACING_SECONDS = 0.05
+"""Between two tables at least: a thousand objects that are applied at once shall not make a thousand tables."""
+SPACING_PER_BUILD = 3.0
+"""A table that takes long to make and to write is made less often: a quarter of the time goes into it at most."""
+
+_log = logging.getLogger(__name__)
+
+
+class Publisher:
+    """`objects` gives all there are; `on_objects` is told which of them another table says other things about, and
+    `on_published` that the store has a table which interceptors should take."""
+
+    def __init__(
+        self,
+        objects: Callable[[], Iterable[Resource]],
+        store: TableStore,
+        propagation: Propagation,
+        *,
+        on_objects: Callable[[Iterable[Key]], None],
+        on_published: Callable[[], None],
+    ) -> None:
+        self._objects = objects
+        self._store = store
+        self._propagation = propagation
+        self._on_objects = on_objects
+        self._on_published = on_published
+        self._stale = asyncio.Event()
+        self._pauses = Pauses(0.2, 10.0)
+        self.assembly: Assembly | None = None
+        """The last; it may not be written yet."""
+        self.failure = ""
+        """Why the store has not taken the last one, or ""."""
+        self.writes = 0
+
+    def changed(self) -> None:
+        """An object is another, or the store holds something else."""
+        self._stale.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._stale.wait()
+            self._stale.clear()
+            began = time.monotonic()
+            try:
+                await self._publish()
+            except (SourceError, OSError, ValueError) as error:
+                self._complain(str(error))
+                self._stale.set()
+                await asyncio.sleep(self._pauses.next())
+                continue
+            self._pauses.reset()
+            self.failure = ""
+            await asyncio.sleep(max(SPACING_SECONDS, SPACING_PER_BUILD * (time.monotonic() - began)))
+
+    async def _publish(self) -> None:
+        before = self.assembly
+        resources = [*self._objects()]
+        assembly = await asyncio.to_thread(assemble, resources)
+        self.assembly = assembly
+        self._on_objects(affected(before, assembly))
+        if await self._store.write(assembly.table):
+            self.writes += 1
+            _log.info("routing table %s: %d routes", assembly.table.version, len(assembly.table.routes))
+        if self._propagation.version != assembly.table.version:
+            self._propagation.publish(assembly.table)
+            self._on_published()
+
+    def _complain(self, why: str) -> None:
+        if why != self.failure:
+            _log.warning("the routing table could not be written, and it is tried again: %s", why)
+        self.failure = why
+
+
+def affected(before: Assembly | None, after: Assembly) -> set[Key]:
+    """The objects about which another table says something else than the one before."""
+    told = {} if before is None else _told(before)
+    tells = _told(after)
+    return {key for key in told.keys() | tells.keys() if told.get(key) != tells.get(key)}
+
+
+def _told(assembly: Assembly) -> dict[Key, object]:
+    told: dict[Key, object] = dict(assembly.routes)
+    for part in (assembly.problems, assembly.lost, assembly.shadowed):
+        for key, value in part.items():
+            told[key] = (told.get(key), value)
+    return told

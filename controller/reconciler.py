@@ -1,0 +1,235 @@
+"""One object at a time: its ScaledObject as it should be, its status as it is. Level-triggered: nothing is remembered that
+could not be found out again, but for what was sent and is not back by the watch yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import msgspec
+
+from controller.crds import HTTP_SCALED_OBJECTS
+from controller.events import EventRecorder, news_of
+from controller.propagation import Propagation
+from controller.resources import Key, Resource
+from controller.scaledobject import Create, Delete, Foreign, Leave, Patch, ScaledObject, Scaler, next_step
+from controller.schema.http_scaled_object import HTTPScaledObjectStatus
+from controller.status import Facts, next_status
+from controller.store import FIELD_MANAGER
+from controller.table import Assembly
+from controller.translate import Problem
+from controller.world import SCALED_OBJECTS, World, path_of
+from fleet.discovery.kubernetes.client import Api, ApiError
+
+__all__ = ["Reconciler"]
+
+ADDON_FINALIZER = "httpscaledobject.http.keda.sh"
+"""Of the KEDA HTTP add-on. Where it is gone, nobody else would ever remove it, and the object could not go."""
+GREETING_SECONDS = 0.4
+"""How long a new object waits for its first status: by then most of it is known, and one write is enough."""
+ECHO_SECONDS = 5.0
+"""For a write to come back by the watch. After that it is made once more, if it still seems to be needed."""
+_MERGE = "application/merge-patch+json"
+_MANAGER = (("fieldManager", FIELD_MANAGER),)
+
+
+class _Scaling(msgspec.Struct, frozen=True):
+    """What came of the ScaledObject."""
+
+    managed: bool = True
+    trouble: str = ""
+    error: ApiError | None = None
+
+
+class _Sent:
+    """What was written, until the watch tells of it: it is not written twice because the watch is slow."""
+
+    def __init__(self, later: Callable[[Key, float], None]) -> None:
+        self._later = later
+        self._clock = asyncio.get_running_loop().time
+        self._sent: dict[Key, tuple[object, float]] = {}
+
+    def sent(self, key: Key, what: object) -> None:
+        self._sent[key] = (what, self._clock())
+
+    def settled(self, key: Key) -> None:
+        self._sent.pop(key, None)
+
+    def is_under_way(self, key: Key, what: object) -> bool:
+        """Whether this was sent, for the same reason, a moment ago."""
+        sent, when = self._sent.get(key, (None, 0.0))
+        left = when + ECHO_SECONDS - self._clock()
+        if sent != what or left <= 0:
+            return False
+        self._later(key, left)
+        return True
+
+
+class Reconciler:
+    """`later` asks for an object again, after some seconds."""
+
+    def __init__(
+        self,
+        api: Api,
+        world: World,
+        propagation: Propagation,
+        scaler: Scaler,
+        recorder: EventRecorder,
+        *,
+        assembly: Callable[[], Assembly | None],
+        later: Callable[[Key, float], None],
+    ) -> None:
+        self._api = api
+        self._world = world
+        self._propagation = propagation
+        self._scaler = scaler
+        self._recorder = recorder
+        self._assembly = assembly
+        self._later = later
+        self._greeted: set[Key] = set()
+        self._steps = _Sent(later)
+        self._statuses = _Sent(later)
+        self.writes = 0
+        """ScaledObjects and statuses written since the start."""
+
+    async def reconcile(self, key: Key) -> None:
+        """Raises ApiError when it should be tried again."""
+        resource = self._world.get(key)
+        if resource is None:
+            self._forget(key)
+        elif resource.meta.deleting:
+            await self._let_go(resource)
+        else:
+            await self._keep(resource)
+
+    async def _keep(self, resource: Resource) -> None:
+        scaling = await self._scale(resource)
+        if self._is_new(resource):
+            self._later(resource.key, GREETING_SECONDS)
+        elif (facts := self._facts(resource, scaling)) is not None:
+            await self._tell(resource, facts)
+        if scaling.error is not None:
+            raise scaling.error
+
+    def _is_new(self, resource: Resource) -> bool:
+        key = resource.key
+        if resource.conditions or resource.problem is not None:
+            self._greeted.discard(key)
+            return False
+        first = key not in self._greeted
+        self._greeted.add(key)
+        return first
+
+    def _forget(self, key: Key) -> None:
+        self._greeted.discard(key)
+        self._steps.settled(key)
+        self._statuses.settled(key)
+
+    # -- the ScaledObject -----------------------------------------------------------------------------------------
+
+    async def _scale(self, resource: Resource) -> _Scaling:
+        if resource.kind != HTTP_SCALED_OBJECTS or resource.spec is None or not self._world.scaled_objects.synced.is_set():
+            return _Scaling()
+        actual = self._world.scaled_object(resource.key.app)
+        try:
+            step = next_step(resource, actual, self._scaler)
+        except Problem as problem:
+            return _Scaling(trouble=str(problem))
+        if isinstance(step, Foreign):
+            return _Scaling(trouble=step.why)
+        if isinstance(step, Leave):
+            self._steps.settled(resource.key)
+            return _Scaling(managed=step.managed)
+        return await self._take(resource, step, actual)
+
+    async def _take(self, resource: Resource, step: Create | Patch | Delete, actual: ScaledObject | None) -> _Scaling:
+        if self._steps.is_under_way(resource.key, (step, actual)):
+            return _Scaling()
+        try:
+            await self._write(resource, step, actual)
+        except ApiError as error:
+            return _Scaling(trouble=str(error), error=error)
+        self._steps.sent(resource.key, (step, actual))
+        return _Scaling()
+
+    async def _write(self, resource: Resource, step: Create | Patch | Delete, actual: ScaledObject | None) -> None:
+        namespace, name = resource.meta.namespace, resource.meta.name
+        path = SCALED_OBJECTS.path(namespace, name)
+        self.writes += 1
+        match step:
+            case Create(manifest=manifest):
+                await self._api.request("POST", SCALED_OBJECTS.path(namespace), query=_MANAGER, body=manifest)
+            case Patch(patch=patch):
+                uid = actual.meta.uid if actual is not None else ""
+                body = patch | {"metadata": {**patch.get("metadata", {}), "uid": uid}}
+                await self._api.request("PATCH", path, query=_MANAGER, body=body, content_type=_MERGE)
+            case Delete(uid=uid):
+                await self._api.request("DELETE", path, body={"preconditions": {"uid": uid}})
+
+    async def _let_go(self, resource: Resource) -> None:
+        finalizers = resource.meta.finalizers or ()
+        if ADDON_FINALIZER not in finalizers:
+            return
+        kept = [name for name in finalizers if name != ADDON_FINALIZER]
+        body = {"metadata": {"uid": resource.meta.uid, "finalizers": kept or None}}
+        path = path_of(resource.kind).path(resource.meta.namespace, resource.meta.name)
+        await self._api.request("PATCH", path, query=_MANAGER, body=body, content_type=_MERGE)
+
+    # -- the status -----------------------------------------------------------------------------------------------
+
+    def _facts(self, resource: Resource, scaling: _Scaling) -> Facts | None:
+        """None while the table in hand is older than the object: the next one asks for the object again."""
+        assembly, key = self._assembly(), resource.key
+        if assembly is None or (key not in assembly.shadowed and assembly.routes.get(key) != _route_in(resource, assembly)):
+            return None
+        problem = assembly.problems.get(key) or resource.problem
+        route = resource.route
+        named = scaling.managed and resource.kind == HTTP_SCALED_OBJECTS
+        find = self._world.scaled_object if named else self._world.scaled_object_for
+        return Facts(
+            problem=str(problem) if problem is not None else "",
+            lost=assembly.lost.get(key, ()),
+            shadowed_by=assembly.shadowed.get(key),
+            verdict=None if route is None else self._propagation.verdict(route),
+            services_known=self._world.services.synced.is_set(),
+            ports=None if route is None else self._world.ports(route.target.service),
+            managed=scaling.managed,
+            scaled_objects_known=self._world.scaled_objects.synced.is_set(),
+            scaled_object=find(key.app),
+            scaling_trouble=scaling.trouble,
+        )
+
+    async def _tell(self, resource: Resource, facts: Facts) -> None:
+        key, before = resource.key, resource.status
+        status = next_status(resource, facts, _now())
+        if status == before:
+            self._statuses.settled(key)
+            return
+        if self._statuses.is_under_way(key, (status, before)):
+            return
+        await self._write_status(resource, status)
+        self._statuses.sent(key, (status, before))
+        for news in news_of(resource, status):
+            self._recorder.tell(resource, news)
+
+    async def _write_status(self, resource: Resource, status: HTTPScaledObjectStatus) -> None:
+        self.writes += 1
+        # Whole, so that what an older version has left there goes.
+        body = {"metadata": {"uid": resource.meta.uid}, "status": msgspec.to_builtins(status)}
+        path = path_of(resource.kind).path(resource.meta.namespace, resource.meta.name)
+        try:
+            await self._api.request("PATCH", f"{path}/status", query=_MANAGER, body=body, content_type=_MERGE)
+        except ApiError as error:
+            if error.status not in (404, 409):  # gone, or another of the same name: the watch will tell
+                raise
+
+
+def _route_in(resource: Resource, assembly: Assembly) -> object:
+    """The route that the object should have in a table that knows it as it is."""
+    return None if resource.key in assembly.problems else resource.route
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,313 @@
+"""The ScaledObject of each HTTPScaledObject: what it should be, and what to do about what it is. Pure.
+
+Owned are the fields that an HTTPScaledObject can express; they are repaired. What else a user has put into the
+ScaledObject (fallback, HPA behaviour, a pause) stays. A ScaledObject of someone else is never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from controller.resources import ObjectMeta, OwnerReference, Resource
+from controller.schema.http_scaled_object import DEFAULT_POLLING_SECONDS, HTTPScaledObjectSpec
+from controller.translate import Problem
+
+__all__ = [
+    "ORPHAN",
+    "SKIP",
+    "Create",
+    "Delete",
+    "Foreign",
+    "Leave",
+    "Patch",
+    "ScaledObject",
+    "Scaler",
+    "Step",
+    "desired",
+    "next_step",
+    "parse_scaled_object",
+]
+
+SKIP = "httpscaledobject.keda.sh/skip-scaledobject-creation"
+ORPHAN = "httpscaledobject.keda.sh/orphan-scaledobject"
+COPIED = "httpscaledobject.keda.sh/copied-annotations"
+"""On a ScaledObject: which annotations came from its owner, so that they go when the owner loses them."""
+API_VERSION = "keda.sh/v1alpha1"
+
+_NOT_COPIED = ("httpscaledobject.keda.sh/", "kubectl.kubernetes.io/", "argocd.argoproj.io/", "meta.helm.sh/")
+"""Prefixes of annotations that are about their own object only."""
+_APP_KEYS = ("app", "httpScaledObject", "interceptorRoute")
+
+Json = dict[str, Any]
+
+
+class Scaler(msgspec.Struct, frozen=True):
+    """How KEDA reaches the scaler. With the name of a ClusterTriggerAuthentication it speaks TLS."""
+
+    address: str
+    trigger_authentication: str = ""
+
+
+class ScaledObject(msgspec.Struct, frozen=True):
+    """A ScaledObject as it is, without what KEDA changes all the time."""
+
+    meta: ObjectMeta
+    spec: Json
+    ready: str
+    """Status of KEDA's condition Ready; "" before there is one."""
+    message: str
+    apps: frozenset[str]
+    """"namespace/name" of every application that a trigger names."""
+
+    def owned_by(self, resource: Resource) -> bool:
+        return any(owner.uid == resource.meta.uid for owner in self.meta.owner_references or ())
+
+
+class Leave(msgspec.Struct, frozen=True):
+    """Nothing to do. `managed` is whether the ScaledObject is ours to look after."""
+
+    managed: bool = True
+
+
+class Create(msgspec.Struct, frozen=True):
+    manifest: Json
+
+
+class Patch(msgspec.Struct, frozen=True):
+    """A JSON merge patch."""
+
+    patch: Json
+    why: str
+
+
+class Delete(msgspec.Struct, frozen=True):
+    uid: str
+
+
+class Foreign(msgspec.Struct, frozen=True):
+    """The name is taken."""
+
+    why: str
+
+
+Step = Leave | Create | Patch | Delete | Foreign
+
+
+class _Trigger(msgspec.Struct):
+    metadata: dict[str, str] | None = None
+
+
+class _Condition(msgspec.Struct):
+    type: str = ""
+    status: str = ""
+    message: str = ""
+
+
+class _Status(msgspec.Struct):
+    conditions: list[_Condition] | None = None
+
+
+def parse_scaled_object(data: bytes | msgspec.Raw) -> ScaledObject:
+    """A ScaledObject as the API server gave it. Raises ValueError."""
+    raw: Json = msgspec.json.decode(data)
+    meta = msgspec.convert(raw.get("metadata"), ObjectMeta)
+    spec: Json = raw.get("spec") or {}
+    status = msgspec.convert(raw.get("status") or {}, _Status)
+    ready = next((condition for condition in status.conditions or () if condition.type == "Ready"), _Condition())
+    # The generation is not kept: a spec that says the same is the same.
+    meta = msgspec.structs.replace(meta, generation=0)
+    return ScaledObject(meta, spec, ready.status, ready.message, frozenset(_apps(meta.namespace, spec)))
+
+
+def desired(resource: Resource, scaler: Scaler) -> Json:
+    """The ScaledObject of a valid HTTPScaledObject, as it is created. Raises Problem."""
+    spec, meta = _spec_of(resource), resource.meta
+    annotations = _copied(meta)
+    made: Json = {"name": meta.name, "namespace": meta.namespace}
+    if meta.labels:
+        made["labels"] = dict(sorted(meta.labels.items()))
+    if annotations:
+        made["annotations"] = annotations | {COPIED: ",".join(annotations)}
+    if not meta.annotated(ORPHAN):
+        made["ownerReferences"] = [_owner(resource)]
+    wanted = _without_none(_owned(spec, meta, scaler))
+    return {"apiVersion": API_VERSION, "kind": "ScaledObject", "metadata": made, "spec": wanted}
+
+
+def next_step(resource: Resource, actual: ScaledObject | None, scaler: Scaler) -> Step:
+    """What to do for an HTTPScaledObject. Raises Problem."""
+    meta = resource.meta
+    if meta.deleting:
+        return Leave(managed=False)
+    if meta.annotated(SKIP):
+        return _without(resource, actual)
+    if actual is None:
+        return Create(desired(resource, scaler))
+    if actual.meta.deleting:
+        return Leave()  # its deletion is news, and then it is made anew
+    if meta.annotated(ORPHAN):
+        return _release(resource, actual)
+    stranger = _stranger(resource, actual)
+    return Foreign(stranger) if stranger else _repair(resource, actual, scaler)
+
+
+def _without(resource: Resource, actual: ScaledObject | None) -> Step:
+    """Its user writes the ScaledObject: the one made before is in the way."""
+    if actual is None or not actual.owned_by(resource) or actual.meta.deleting:
+        return Leave(managed=False)
+    if resource.meta.annotated(ORPHAN):
+        return _release(resource, actual)
+    return Delete(actual.meta.uid)
+
+
+def _release(resource: Resource, actual: ScaledObject) -> Step:
+    if not actual.owned_by(resource):
+        return Leave(managed=False)
+    kept = [_reference(owner) for owner in actual.meta.owner_references or () if owner.uid != resource.meta.uid]
+    return Patch({"metadata": {"ownerReferences": kept or None}}, "released from its owner")
+
+
+def _stranger(resource: Resource, actual: ScaledObject) -> str:
+    """Why a ScaledObject of this name is not ours, or ""."""
+    if actual.owned_by(resource):
+        return ""
+    name = f"ScaledObject {actual.meta.namespace}/{actual.meta.name}"
+    owner = next((owner for owner in actual.meta.owner_references or () if owner.controller), None)
+    # After a restore from a backup the owner is of an earlier life.
+    if owner is not None and (owner.kind, owner.name) != (resource.kind.kind, resource.meta.name):
+        return f"{name} belongs to {owner.kind} {owner.name}"
+    if owner is None and resource.key.app not in actual.apps:
+        return f"{name} was made by someone else; delete it, or set the annotation {SKIP}"
+    return ""
+
+
+def _repair(resource: Resource, actual: ScaledObject, scaler: Scaler) -> Step:
+    spec = _difference(_owned(_spec_of(resource), resource.meta, scaler), actual.spec)
+    metadata = _metadata_difference(resource, actual)
+    if not spec and not metadata:
+        return Leave()
+    patch = {name: part for name, part in (("metadata", metadata), ("spec", spec)) if part}
+    return Patch(patch, ", ".join(sorted([f"spec.{name}" for name in spec] + [f"metadata.{name}" for name in metadata])))
+
+
+def _metadata_difference(resource: Resource, actual: ScaledObject) -> Json:
+    patch: Json = {}
+    labels = _difference(dict(resource.meta.labels or {}), actual.meta.labels or {})
+    if labels:
+        patch["labels"] = labels
+    annotations = _annotations_difference(_copied(resource.meta), actual.meta.annotations or {})
+    if annotations:
+        patch["annotations"] = annotations
+    if not actual.owned_by(resource):
+        others = [owner for owner in actual.meta.owner_references or () if not owner.controller]
+        patch["ownerReferences"] = [*(_reference(owner) for owner in others), _owner(resource)]
+    return patch
+
+
+def _annotations_difference(wanted: Mapping[str, str], actual: Mapping[str, str]) -> Json:
+    before = [name for name in actual.get(COPIED, "").split(",") if name]
+    goal: dict[str, str | None] = dict.fromkeys(before) | dict(wanted)
+    goal[COPIED] = ",".join(wanted) or None
+    return _difference(goal, actual)
+
+
+def _difference(wanted: Mapping[str, Any], actual: Mapping[str, Any]) -> Json:
+    """The merge patch that brings `actual` to `wanted`, where None stands for absent. Fields of neither stay."""
+    patch: Json = {}
+    for name, value in wanted.items():
+        found = actual.get(name)
+        if isinstance(value, Mapping) and isinstance(found, Mapping):
+            if inner := _difference(value, found):
+                patch[name] = inner
+        elif not _equal(value, found):
+            patch[name] = value
+    return patch
+
+
+def _equal(wanted: object, found: object) -> bool:
+    if isinstance(wanted, list) and isinstance(found, list):
+        return len(wanted) == len(found) and all(map(_same_item, wanted, found))
+    return wanted == found
+
+
+def _same_item(wanted: object, found: object) -> bool:
+    """Lists are owned whole; what a writer leaves empty may be there or not."""
+    if isinstance(wanted, Mapping) and isinstance(found, Mapping):
+        return dict(wanted) == {name: value for name, value in found.items() if name in wanted or value}
+    return wanted == found
+
+
+def _owned(spec: HTTPScaledObjectSpec, meta: ObjectMeta, scaler: Scaler) -> Json:
+    target, replicas = spec.scale_target_ref, spec.replicas
+    if not target.name:
+        raise Problem("spec.scaleTargetRef.name", "is needed for a ScaledObject: it says what to scale")
+    return {
+        "scaleTargetRef": {"name": target.name, "apiVersion": target.api_version, "kind": target.kind},
+        "pollingInterval": spec.polling_interval or DEFAULT_POLLING_SECONDS,
+        "cooldownPeriod": spec.scaledown_period,
+        "initialCooldownPeriod": spec.initial_cooldown_period,
+        "minReplicaCount": replicas.min if replicas else None,
+        "maxReplicaCount": replicas.max if replicas else None,
+        "advanced": {"restoreToOriginalReplicaCount": True},
+        "triggers": [_trigger(meta, scaler)],
+    }
+
+
+def _without_none(fields: Json) -> Json:
+    present = {name: value for name, value in fields.items() if value is not None}
+    return {name: _without_none(value) if isinstance(value, dict) else value for name, value in present.items()}
+
+
+def _trigger(meta: ObjectMeta, scaler: Scaler) -> Json:
+    metadata = {"scalerAddress": scaler.address, "httpScaledObject": meta.name}
+    if not scaler.trigger_authentication:
+        return {"type": "external-push", "metadata": metadata}
+    # Said twice: without the secret that the reference leads to, KEDA would dial in plain text.
+    metadata["enableTLS"] = "true"
+    reference = {"name": scaler.trigger_authentication, "kind": "ClusterTriggerAuthentication"}
+    return {"type": "external-push", "metadata": metadata, "authenticationRef": reference}
+
+
+def _copied(meta: ObjectMeta) -> dict[str, str]:
+    found = sorted((meta.annotations or {}).items())
+    return {name: value for name, value in found if not name.startswith(_NOT_COPIED)}
+
+
+def _owner(resource: Resource) -> Json:
+    return {
+        "apiVersion": resource.kind.api_version,
+        "kind": resource.kind.kind,
+        "name": resource.meta.name,
+        "uid": resource.meta.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def _reference(owner: OwnerReference) -> Json:
+    return {
+        "apiVersion": owner.api_version,
+        "kind": owner.kind,
+        "name": owner.name,
+        "uid": owner.uid,
+        "controller": owner.controller,
+        "blockOwnerDeletion": owner.block_owner_deletion,
+    }
+
+
+def _spec_of(resource: Resource) -> HTTPScaledObjectSpec:
+    if not isinstance(resource.spec, HTTPScaledObjectSpec):
+        raise Problem("spec", f"{resource.key} has none that makes a ScaledObject")
+    return resource.spec
+
+
+def _apps(namespace: str, spec: Json) -> list[str]:
+    try:
+        triggers = msgspec.convert(spec.get("triggers") or [], list[_Trigger])
+    except msgspec.ValidationError:
+        return []
+    named = [(trigger.metadata or {}).get(key, "") for trigger in triggers for key in _APP_KEYS]
+    return [name if "/" in name else f"{namespace}/{name}" for name in named if name]

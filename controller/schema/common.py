@@ -1,0 +1,103 @@
+"""What both custom resources share: ports, headers, durations, metrics, conditions.
+
+Field names, limits and defaults are those of the KEDA HTTP add-on; what is ours is optional and says so. A struct is at once
+the decoder of an object and the source of its schema in the CRD, so that both say the same.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+__all__ = [
+    "DURATION_PATTERN",
+    "LIST_OF_CONDITIONS",
+    "ONE_PORT",
+    "Concurrency",
+    "Condition",
+    "Duration",
+    "Header",
+    "Name",
+    "Natural",
+    "Port",
+    "Positive",
+    "Rate",
+    "Rule",
+    "ScalingMetric",
+    "check_port",
+]
+
+# Go's time.ParseDuration, without signs: what the add-on takes, but for negative times, which mean nothing here.
+DURATION_PATTERN: Final = r"^(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$"
+
+Duration = Annotated[str, Meta(pattern=DURATION_PATTERN, max_length=64)]
+Name = Annotated[str, Meta(min_length=1)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Natural = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """A rule that the API server checks (CEL), and what it says when it is broken."""
+
+    rule: str
+    message: str
+
+
+def check_port(port: int | None, port_name: str | None) -> None:
+    """The rule in ONE_PORT once more, for objects that came in past it. Raises ValueError."""
+    if (port is None) == (port_name is None):
+        raise ValueError(ONE_PORT.message)
+
+
+ONE_PORT: Final = Rule("has(self.port) != has(self.portName)", "exactly one of 'port' or 'portName' must be set")
+
+
+class Header(msgspec.Struct, frozen=True, rename="camel"):
+    """A header that a request must carry."""
+
+    name: Annotated[Name, Meta(description="Name of the header; its case does not matter.")]
+    value: Annotated[
+        str | None, Meta(description="Exact value. Without it, any value is accepted, but the header must be there.")
+    ] = None
+
+
+class Concurrency(msgspec.Struct, frozen=True, rename="camel"):
+    """Scale by requests at once."""
+
+    target_value: Annotated[int, Meta(ge=1, description="Requests at once that one replica should carry.")] = 100
+
+
+class Rate(msgspec.Struct, frozen=True, rename="camel"):
+    """Scale by requests per second."""
+
+    target_value: Annotated[int, Meta(ge=1, description="Requests per second that one replica should carry.")] = 100
+    window: Annotated[Duration, Meta(description="Time over which the rate is averaged.")] = "1m"
+    granularity: Annotated[Duration, Meta(description="Size of the window's parts; from 1ms up to the window.")] = "1s"
+
+
+class ScalingMetric(msgspec.Struct, frozen=True, rename="camel"):
+    """What replicas are counted by. With both, the larger number of replicas is taken."""
+
+    concurrency: Annotated[Concurrency | None, Meta(description="Scale by requests at once.")] = None
+    request_rate: Annotated[Rate | None, Meta(description="Scale by requests per second.")] = None
+
+
+class Condition(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """One aspect of the state of an object, as in metav1.Condition."""
+
+    type: Annotated[str, Meta(max_length=316)]
+    status: Annotated[str, Meta(extra_json_schema={"enum": ["True", "False", "Unknown"]})]
+    reason: Annotated[str, Meta(max_length=1024, description="One word for programs.")] = ""
+    message: Annotated[str, Meta(max_length=32768, description="For people.")] = ""
+    observed_generation: Annotated[
+        int, Meta(ge=0, extra_json_schema={"format": "int64"}, description="Generation of the spec that this is about.")
+    ] = 0
+    last_transition_time: Annotated[
+        str, Meta(extra_json_schema={"format": "date-time"}, description="When the status last became another.")
+    ] = ""
+
+
+LIST_OF_CONDITIONS: Final[dict[str, Any]] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}

@@ -1,0 +1,128 @@
+"""HTTPScaledObject, http.keda.sh/v1alpha1: a workload that sleeps at zero, and the requests that wake it."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+from controller.schema.common import (
+    LIST_OF_CONDITIONS,
+    ONE_PORT,
+    Condition,
+    Duration,
+    Header,
+    Name,
+    Natural,
+    Port,
+    Positive,
+    Rule,
+    ScalingMetric,
+    check_port,
+)
+
+__all__ = ["Failover", "HTTPScaledObjectSpec", "HTTPScaledObjectStatus", "Replicas", "ScaleTarget", "Timeouts"]
+
+DEFAULT_FAILOVER_SECONDS = 30
+DEFAULT_POLLING_SECONDS = 15
+
+
+class ScaleTarget(msgspec.Struct, frozen=True, rename="camel"):
+    """The workload that is scaled, and the Service that its requests go to."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (ONE_PORT,)
+
+    service: Annotated[Name, Meta(description="Service, in the namespace of this object.")]
+    name: Annotated[str | None, Meta(description="Name of the workload to scale.")] = None
+    api_version: Annotated[str | None, Meta(description="API version of the workload; KEDA takes apps/v1 without it.")] = None
+    kind: Annotated[str | None, Meta(description="Kind of the workload; KEDA takes Deployment without it.")] = None
+    port: Annotated[Port | None, Meta(description="Number of the Service's port.")] = None
+    port_name: Annotated[Name | None, Meta(description="Name of the Service's port.")] = None
+
+    def __post_init__(self) -> None:
+        check_port(self.port, self.port_name)
+
+
+class Failover(msgspec.Struct, frozen=True, rename="camel"):
+    """Where requests go that waited too long for the workload."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (ONE_PORT,)
+
+    service: Annotated[Name, Meta(description="Service, in the namespace of this object.")]
+    port: Annotated[Port | None, Meta(description="Number of the Service's port.")] = None
+    port_name: Annotated[Name | None, Meta(description="Name of the Service's port.")] = None
+    timeout_seconds: Annotated[int, Meta(ge=0, description="Seconds for which a request waits for the workload.")] = (
+        DEFAULT_FAILOVER_SECONDS
+    )
+
+    def __post_init__(self) -> None:
+        check_port(self.port, self.port_name)
+
+
+class Replicas(msgspec.Struct, frozen=True, rename="camel"):
+    """Bounds of the number of replicas."""
+
+    min: Annotated[Natural | None, Meta(description="Fewest replicas; KEDA takes 0 without it.")] = None
+    max: Annotated[Natural | None, Meta(description="Most replicas; KEDA takes 100 without it.")] = None
+
+
+class Timeouts(msgspec.Struct, frozen=True, rename="camel"):
+    """Limits of this application's requests; "0s" switches one off. Without one, the interceptors' setting holds."""
+
+    condition_wait: Annotated[Duration | None, Meta(description="How long a request waits for the workload.")] = None
+    response_header: Annotated[
+        Duration | None, Meta(description="How long the head of the answer may take after the request was sent.")
+    ] = None
+    request: Annotated[Duration | None, Meta(description="Time of the whole exchange. (Not in the add-on.)")] = None
+    connect: Annotated[Duration | None, Meta(description="Time of one attempt to connect. (Not in the add-on.)")] = None
+    idle: Annotated[Duration | None, Meta(description="Silence of a body or of a tunnel. (Not in the add-on.)")] = None
+
+
+class HTTPScaledObjectSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """Which requests belong to a workload, and how it is scaled by them."""
+
+    scale_target_ref: Annotated[ScaleTarget, Meta(description="The workload, and the Service in front of it.")]
+    hosts: Annotated[
+        tuple[str, ...] | None,
+        Meta(description='Hosts of the requests: exact, "*.example.com", or "*". Without any, every host.'),
+    ] = None
+    path_prefixes: Annotated[
+        tuple[str, ...] | None, Meta(description="Prefixes of the requests' paths, by whole segments. Without any, every path.")
+    ] = None
+    headers: Annotated[tuple[Header, ...] | None, Meta(description="Headers that a request must carry, all of them.")] = None
+    cold_start_timeout_failover_ref: Annotated[
+        Failover | None, Meta(description="Where requests go that waited too long for the workload.")
+    ] = None
+    replicas: Annotated[Replicas | None, Meta(description="Bounds of the number of replicas.")] = None
+    target_pending_requests: Annotated[
+        Positive | None, Meta(description="Deprecated: scalingMetric.concurrency.targetValue says the same.")
+    ] = None
+    scaledown_period: Annotated[
+        Natural | None, Meta(description="Seconds without requests after which the workload sleeps; KEDA takes 300 without it.")
+    ] = None
+    initial_cooldown_period: Annotated[
+        Natural | None, Meta(description="Seconds after the creation before the workload may sleep; 0 without it.")
+    ] = None
+    scaling_metric: Annotated[
+        ScalingMetric | None, Meta(description="What replicas are counted by; 100 requests at once without it.")
+    ] = None
+    timeouts: Annotated[Timeouts | None, Meta(description="Limits of this application's requests.")] = None
+    activity_period: Annotated[
+        Duration | None,
+        Meta(description="How long the application counts as active after its last request; 15s. (Not in the add-on.)"),
+    ] = None
+    polling_interval: Annotated[
+        Positive | None, Meta(description="Seconds between KEDA's questions to the scaler; 15. (Not in the add-on.)")
+    ] = None
+
+
+class HTTPScaledObjectStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What the controller found."""
+
+    target_workload: Annotated[str, Meta(description="The workload: apiVersion/kind/name.")] = ""
+    target_service: Annotated[str, Meta(description="The Service and its port.")] = ""
+    observed_generation: Annotated[
+        int, Meta(extra_json_schema={"format": "int64"}, description="Generation of the spec that this is about.")
+    ] = 0
+    conditions: Annotated[tuple[Condition, ...], Meta(description="By type.", extra_json_schema=LIST_OF_CONDITIONS)] = ()

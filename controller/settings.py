@@ -1,0 +1,87 @@
+"""Settings of the controller, each with its unit, default and reason."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from fleet.runtime.settings import ComponentSettings
+from fleet.runtime.tls import TlsFiles
+
+__all__ = ["ControllerSettings"]
+
+
+class ControllerSettings(ComponentSettings):
+    """Read once at start. Durations are seconds."""
+
+    host: str = Field("0.0.0.0", description="Address that the diagnostics listen on.")  # noqa: S104
+    diagnostics_port: int = Field(9903, ge=0, le=65535, description="Port of /livez, /readyz, /metrics; 0 takes a free one.")
+    controller_name: str = Field(
+        default_factory=socket.gethostname, description="Name of this controller in the lease and in events."
+    )
+    namespaces: str = Field(
+        "", description="Namespaces whose custom resources and Services are followed, separated by commas; all when empty."
+    )
+    routes: str = Field(
+        "configmap:weir-system/weir-routing-table",
+        description="Where the routing table is kept: configmap:NAMESPACE/NAME, or file:PATH.",
+    )
+    members: str = Field(
+        "service:weir-system/weir-interceptor-rpc:rpc",
+        description="The interceptors that must serve the table: service:NAMESPACE/NAME:PORTNAME of their headless Service, "
+        "file:PATH, dns:NAME:PORT, or HOST:PORT,HOST:PORT.",
+    )
+    scaler_address: str = Field(
+        "weir-scaler.weir-system.svc:9091", description="Address of the scaler that is written into every ScaledObject, for KEDA."
+    )
+    trigger_authentication: str = Field(
+        "",
+        description="ClusterTriggerAuthentication with KEDA's certificate for the scaler; with it KEDA is told to speak TLS.",
+    )
+    resync: float = Field(60.0, gt=0, description="Seconds between full lists of everything, in case that a watch is broken.")
+    lease: str = Field(
+        "", description="NAMESPACE/NAME of the lease that says who leads; weir-controller beside the table if empty."
+    )
+    leader_elect: bool = Field(
+        True, description="Whether to wait for the lease. Off only where there is never a second controller."
+    )
+    lease_duration: float = Field(
+        10.0, ge=3, description="Seconds after which a leader that is silent is replaced. A second controller leads within 15 s."
+    )
+    workers: int = Field(16, ge=1, le=256, description="Objects worked on at once; each is mostly waiting for the API server.")
+    verify_timeout: float = Field(2.0, gt=0, description="Seconds for an interceptor to say which table it serves.")
+
+    member_tls_cert: str = Field(
+        "", description="Certificate file shown to interceptors; without it, calls to them are plaintext."
+    )
+    member_tls_key: str = Field("", description="Key file of the certificate shown to interceptors.")
+    member_tls_ca: str = Field("", description="CA file for the certificates of interceptors; the system's roots without it.")
+    member_tls_name: str = Field(
+        "", description="Name that the certificates of interceptors are made out to; they are found by address."
+    )
+
+    log_level: str = Field("info", description="debug, info, warning or error.")
+    log_json: bool = Field(False, description="One JSON object per log line.")
+
+    @model_validator(mode="after")
+    def _certificates_are_whole(self) -> Self:
+        if bool(self.member_tls_cert) != bool(self.member_tls_key):
+            raise ValueError("member_tls_cert and member_tls_key are needed together")
+        if (self.member_tls_ca or self.member_tls_name) and not self.member_tls_cert:
+            raise ValueError("member_tls_ca and member_tls_name need member_tls_cert and member_tls_key")
+        return self
+
+    @property
+    def member_tls(self) -> TlsFiles | None:
+        if not self.member_tls_cert:
+            return None
+        ca = Path(self.member_tls_ca) if self.member_tls_ca else None
+        return TlsFiles(Path(self.member_tls_cert), Path(self.member_tls_key), ca)
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """The namespaces; none means all."""
+        return tuple(dict.fromkeys(name.strip() for name in self.namespaces.split(",") if name.strip()))

@@ -1,0 +1,228 @@
+"""The status of an object: what its conditions are, from facts. Pure.
+
+Each condition says one thing, in words that help. A condition that still says the same is left as it was, its time and
+its words included, so that nothing is written without a change of meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from controller.crds import HTTP_SCALED_OBJECTS
+from controller.propagation import Verdict
+from controller.resources import Key, Resource
+from controller.scaledobject import SKIP, ScaledObject
+from controller.schema.common import Condition
+from controller.schema.http_scaled_object import HTTPScaledObjectSpec, HTTPScaledObjectStatus
+from controller.table import Lost
+from fleet.routing.route import Target
+
+__all__ = [
+    "BACKEND_FOUND",
+    "CONFLICT",
+    "READY",
+    "ROUTES_PROPAGATED",
+    "SCALED_OBJECT_READY",
+    "Facts",
+    "next_status",
+]
+
+READY = "Ready"
+ROUTES_PROPAGATED = "RoutesPropagated"
+CONFLICT = "Conflict"
+BACKEND_FOUND = "BackendFound"
+SCALED_OBJECT_READY = "ScaledObjectReady"
+
+MAX_NAMED = 5
+"""Names in one message; a fleet may have hundreds."""
+MAX_MESSAGE = 1024
+"""Characters. KEDA's messages may be of any length, and the API server refuses more than 32,768."""
+
+Ports = tuple[tuple[str, int], ...]
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known about one object and its surroundings. None stands for what is not known yet."""
+
+    problem: str = ""
+    """Why it has no place in the table, or ""."""
+    lost: tuple[Lost, ...] = ()
+    shadowed_by: Key | None = None
+    verdict: Verdict | None = None
+    services_known: bool = False
+    ports: Ports | None = None
+    """Ports of its Service; None when there is none."""
+    managed: bool = True
+    """Whether its ScaledObject is ours to look after."""
+    scaled_objects_known: bool = False
+    scaled_object: ScaledObject | None = None
+    scaling_trouble: str = ""
+    """Why its ScaledObject cannot be as it should, or ""."""
+
+
+class _Finding(msgspec.Struct, frozen=True):
+    status: str
+    reason: str
+    message: str
+
+
+def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectStatus:
+    """The status that the object should have; equal to the one it has when there is nothing to write.
+
+    `now` is the time in RFC 3339, for conditions whose status becomes another.
+    """
+    findings: dict[str, _Finding] = {
+        BACKEND_FOUND: _backend(resource, facts),
+        CONFLICT: _conflict(facts),
+        ROUTES_PROPAGATED: _propagated(resource, facts),
+        SCALED_OBJECT_READY: _scaled_object(resource, facts),
+    }
+    findings = {READY: _ready(resource, facts, findings)} | findings
+    before, generation = resource.conditions, resource.meta.generation
+    spec = resource.spec
+    http = spec if isinstance(spec, HTTPScaledObjectSpec) else None
+    return HTTPScaledObjectStatus(
+        target_workload=_workload(http) if http else "",
+        target_service=_service(http) if http else "",
+        observed_generation=generation,
+        conditions=tuple(_settled(kind, found, before.get(kind), generation, now) for kind, found in findings.items()),
+    )
+
+
+def _settled(kind: str, found: _Finding, before: Condition | None, generation: int, now: str) -> Condition:
+    if before is not None and _says_the_same(kind, found, before, generation):
+        return before
+    since = before.last_transition_time if before is not None and before.status == found.status else ""
+    return Condition(kind, found.status, found.reason, _cut(found.message), generation, since or now)
+
+
+def _says_the_same(kind: str, found: _Finding, before: Condition, generation: int) -> bool:
+    if (before.status, before.reason, before.observed_generation) != (found.status, found.reason, generation):
+        return False
+    # Once everywhere, a route stays told as it was then: how many there are, and the table's version, change all the time.
+    return before.message == _cut(found.message) or (kind == ROUTES_PROPAGATED and found.status == "True")
+
+
+def _ready(resource: Resource, facts: Facts, findings: Mapping[str, _Finding]) -> _Finding:
+    if facts.problem:
+        return _Finding("False", "Invalid", facts.problem)
+    conflict = findings[CONFLICT]
+    if conflict.status == "True":
+        return _Finding("False", conflict.reason, conflict.message)
+    needed = [BACKEND_FOUND, ROUTES_PROPAGATED]
+    if _is_http(resource):
+        needed.append(SCALED_OBJECT_READY)
+    for kind in needed:
+        if findings[kind].status != "True":
+            return findings[kind]
+    return _Finding("True", "Serving", "; ".join(_serving(resource)))
+
+
+def _serving(resource: Resource) -> Iterable[str]:
+    route = resource.route
+    if route is not None and not route.rules:
+        yield "there are no rules, so no request is selected"
+    else:
+        yield "requests are routed, and the workload is scaled by them" if _is_http(resource) else "requests are routed"
+    if resource.idle_fields:
+        yield f"not acted upon by interceptors: {', '.join(resource.idle_fields)}"
+
+
+def _backend(resource: Resource, facts: Facts) -> _Finding:
+    if resource.route is None:
+        return _Finding("Unknown", "Invalid", facts.problem)
+    if not facts.services_known:
+        return _Finding("Unknown", "Pending", "the Services were not read yet")
+    target = resource.route.target
+    if facts.ports is None:
+        return _Finding("False", "ServiceNotFound", f"there is no Service {target.service}")
+    if not _has_port(target, facts.ports):
+        there = ", ".join(f"{number} ({name})" if name else str(number) for name, number in facts.ports) or "none"
+        return _Finding("False", "PortNotFound", f"Service {target.service} has no TCP port {target.port}; it has {_cut(there)}")
+    return _Finding("True", "Found", f"Service {target.service} has port {target.port}")
+
+
+def _has_port(target: Target, ports: Ports) -> bool:
+    return any(target.port in (name, number) for name, number in ports)
+
+
+def _conflict(facts: Facts) -> _Finding:
+    if facts.shadowed_by is not None:
+        return _Finding("True", "InterceptorRouteExists", f"{facts.shadowed_by} has the same name and takes its place")
+    if not facts.lost:
+        return _Finding("False", "NoConflict", "no older object claims the same")
+    held = _some([f"{lost.claim} is held by {lost.winner}" for lost in facts.lost])
+    return _Finding("True", "ClaimedByOlder", held)
+
+
+def _propagated(resource: Resource, facts: Facts) -> _Finding:
+    if facts.problem:
+        return _Finding("False", "Invalid", facts.problem)
+    if facts.shadowed_by is not None:
+        return _Finding("False", "InterceptorRouteExists", f"{facts.shadowed_by} is served instead")
+    if facts.verdict is None:
+        return _still(resource, "the routing table with this route was not written yet")
+    return _judged(resource, facts.verdict)
+
+
+def _judged(resource: Resource, verdict: Verdict) -> _Finding:
+    version, told = verdict.version, f"{verdict.serving}/{verdict.total} interceptors serve version {verdict.version}"
+    if verdict.missing:
+        names = _some([f"{missing.name} ({missing.why})" for missing in verdict.missing])
+        return _Finding("False", "Propagating", f"{told}; not: {names}")
+    if verdict.pending:
+        return _still(resource, f"interceptors were not heard yet about version {version}")
+    if not verdict.total:
+        return _Finding("False", "NoInterceptors", "no interceptor is ready")
+    return _Finding("True", "Propagated", told)
+
+
+def _still(resource: Resource, why: str) -> _Finding:
+    """Not known now: what was found about this generation before holds until it is."""
+    before = resource.conditions.get(ROUTES_PROPAGATED)
+    if before is not None and before.observed_generation == resource.meta.generation:
+        return _Finding(before.status, before.reason, before.message)
+    return _Finding("Unknown", "Pending", why)
+
+
+def _scaled_object(resource: Resource, facts: Facts) -> _Finding:
+    found = facts.scaled_object
+    if facts.scaling_trouble:
+        return _Finding("False", "NotAsItShould", facts.scaling_trouble)
+    if not facts.scaled_objects_known:
+        return _Finding("Unknown", "Pending", "the ScaledObjects were not read; is KEDA installed?")
+    if found is None and not (_is_http(resource) and facts.managed):
+        why = f"no ScaledObject in namespace {resource.meta.namespace} names this application"
+        return _Finding("False", "NoScaledObject", why)
+    if found is None or not found.ready:
+        return _Finding("Unknown", "Pending", "KEDA has not said yet whether the ScaledObject is ready")
+    name = f"ScaledObject {found.meta.name}"
+    if found.ready == "True":
+        return _Finding("True", "Ready", f"{name} is ready")
+    return _Finding(found.ready, "NotReady", f"{name}: {found.message or 'KEDA gives no reason'}")
+
+
+def _workload(spec: HTTPScaledObjectSpec) -> str:
+    target = spec.scale_target_ref
+    return f"{target.api_version or 'apps/v1'}/{target.kind or 'Deployment'}/{target.name}" if target.name else ""
+
+
+def _service(spec: HTTPScaledObjectSpec) -> str:
+    target = spec.scale_target_ref
+    return f"{target.service}:{target.port if target.port is not None else target.port_name}"
+
+
+def _is_http(resource: Resource) -> bool:
+    """Ready means scaled, too, where the ScaledObject is the controller's; else its author's is as good as none."""
+    return resource.kind == HTTP_SCALED_OBJECTS and not resource.meta.annotated(SKIP)
+
+
+def _some(items: Sequence[str]) -> str:
+    more = len(items) - MAX_NAMED
+    return ", ".join(items[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_MESSAGE else f"{text[: MAX_MESSAGE - 1]}…"

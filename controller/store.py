@@ -1,0 +1,158 @@
+"""Where the routing table is kept: a place that interceptors and scalers read. ConfigMaps, or a file.
+
+A store writes only what is another than what it holds; what others change or remove in it is put right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from fleet.discovery.files import write_routes
+from fleet.discovery.kubernetes.client import Api, ApiError
+from fleet.discovery.kubernetes.listwatch import Change, ListWatch, Timing
+from fleet.discovery.kubernetes.objects import CONFIG_MAPS, ConfigMap, Head, parse_config_map
+from fleet.discovery.kubernetes.tableformat import Document, documents
+from fleet.routing.table import RoutingTable
+
+__all__ = ["FIELD_MANAGER", "ConfigMapStore", "FileStore", "TableStore"]
+
+FIELD_MANAGER = "weir-controller"
+SHARD_OF = "weir.http.keda.sh/shard-of"
+"""Label of the shards, so that those of older tables are found and removed."""
+KEPT_TABLES = 2
+"""The table that is served and the one before: a reader may be in the middle of it."""
+
+_log = logging.getLogger(__name__)
+
+
+class TableStore(Protocol):
+    """A place for one routing table."""
+
+    def subscribe(self, on_change: Callable[[], None]) -> None:
+        """Call when somebody else may have changed what is kept."""
+
+    async def start(self) -> None: ...
+
+    async def write(self, table: RoutingTable) -> bool:
+        """Have this table kept; whether anything had to be written. Raises SourceError."""
+
+    async def close(self) -> None: ...
+
+
+class FileStore:
+    """A file that is replaced by a rename."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+
+    def subscribe(self, on_change: Callable[[], None]) -> None:
+        """Nobody else writes the file."""
+
+    async def start(self) -> None:
+        """Nothing to begin."""
+
+    async def write(self, table: RoutingTable) -> bool:
+        return await asyncio.to_thread(write_routes, self._path, table)
+
+    async def close(self) -> None:
+        """Nothing to end."""
+
+
+class _Heads(msgspec.Struct, frozen=True):
+    items: tuple[_Item, ...] = ()
+
+
+class _Item(msgspec.Struct, frozen=True):
+    metadata: Head
+
+
+class ConfigMapStore:
+    """The ConfigMap of a name, and its shards beyond the size of one, by server-side apply."""
+
+    def __init__(self, api: Api, namespace: str, name: str, *, timing: Timing | None = None) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._name = name
+        self._tables: list[tuple[str, ...]] = []
+        self._maps = ListWatch(
+            api, CONFIG_MAPS, parse_config_map, namespaces=(namespace,), fields=f"metadata.name={name}", timing=timing
+        )
+        self._held: ConfigMap | None = None
+        self._maps.subscribe(self._on_event)
+        self._on_change: Callable[[], None] = lambda: None
+
+    def subscribe(self, on_change: Callable[[], None]) -> None:
+        self._on_change = on_change
+
+    async def start(self) -> None:
+        """What is kept is known when this returns, unless the API server could not be asked."""
+        self._maps.start()
+        await self._maps.tried()
+
+    async def close(self) -> None:
+        await self._maps.close()
+
+    async def write(self, table: RoutingTable) -> bool:
+        *shards, main = await asyncio.to_thread(documents, self._name, table)
+        if self._held is not None and _content(main) == self._held:
+            return False
+        for shard in shards:
+            await self._apply(shard, {SHARD_OF: self._name})
+        await self._apply(main, {})
+        self._held = _content(main)
+        await self._remove_shards(tuple(shard.name for shard in shards))
+        return True
+
+    def _on_event(self, change: Change[ConfigMap]) -> None:
+        if change.after != self._held:
+            self._held = change.after
+            self._on_change()
+
+    async def _apply(self, document: Document, labels: Mapping[str, str]) -> None:
+        body: dict[str, object] = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": document.name,
+                "namespace": self._namespace,
+                "labels": {"app.kubernetes.io/part-of": "weir", **labels},
+            },
+        }
+        if document.data:
+            body["data"] = dict(document.data)
+        if document.binary_data:
+            body["binaryData"] = dict(document.binary_data)
+        await self._api.request(
+            "PATCH",
+            CONFIG_MAPS.path(self._namespace, document.name),
+            query=[("fieldManager", FIELD_MANAGER), ("force", "true")],
+            body=body,
+            content_type="application/apply-patch+yaml",
+        )
+
+    async def _remove_shards(self, written: tuple[str, ...]) -> None:
+        """Of tables before the last one. What cannot be removed now is found again after the next write."""
+        sharded_before = any(self._tables)
+        first = not self._tables
+        self._tables = [*self._tables, written][-KEPT_TABLES:]
+        if not (first or written or sharded_before):
+            return
+        kept = {name for table in self._tables for name in table}
+        try:
+            listed = await self._api.get(CONFIG_MAPS.path(self._namespace), [("labelSelector", f"{SHARD_OF}={self._name}")])
+            for item in msgspec.json.decode(listed, type=_Heads).items:
+                # At the first write it is not known which table was served before.
+                if item.metadata.name not in kept and not first:
+                    await self._api.request("DELETE", CONFIG_MAPS.path(self._namespace, item.metadata.name))
+        except ApiError as error:
+            _log.warning("old shards of the routing table stay for now: %s", error)
+
+
+def _content(document: Document) -> ConfigMap:
+    return ConfigMap(dict(document.data), dict(document.binary_data))

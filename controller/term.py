@@ -1,0 +1,146 @@
+"""One term of leadership: everything that writes, from its beginning to its end. Nothing of a term outlives it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import msgspec
+
+from controller.events import EventRecorder
+from controller.interceptors import InterceptorSource
+from controller.propagation import Propagation
+from controller.publisher import Publisher
+from controller.queue import WorkQueue
+from controller.reconciler import Reconciler
+from controller.resources import Key
+from controller.scaledobject import Scaler
+from controller.store import TableStore
+from controller.verify import Verifier
+from controller.world import World
+from fleet.discovery.kubernetes.client import Api
+from fleet.runtime.channels import ChannelFactory
+from fleet.runtime.tasks import cancel_and_wait
+
+__all__ = ["Means", "Term"]
+
+NEWS_SECONDS = 0.05
+"""Answers of interceptors that come together are looked at together."""
+
+
+class Means(msgspec.Struct, frozen=True):
+    """What a term works with; it was there before and stays after."""
+
+    api: Api
+    world: World
+    store: TableStore
+    interceptors: InterceptorSource
+    channels: ChannelFactory
+    scaler: Scaler
+    instance: str
+    workers: int
+    verify_timeout: float
+    resync: float
+
+
+class Term:
+    """Make one and run it, within a running loop."""
+
+    def __init__(self, means: Means) -> None:
+        self._means = means
+        self._world = means.world
+        self.propagation = Propagation()
+        self.recorder = EventRecorder(means.api, means.instance)
+        self.publisher = Publisher(
+            means.world.objects,
+            means.store,
+            self.propagation,
+            on_objects=self._on_objects,
+            on_published=self._on_published,
+        )
+        self.reconciler = Reconciler(
+            means.api,
+            means.world,
+            self.propagation,
+            means.scaler,
+            self.recorder,
+            assembly=lambda: self.publisher.assembly,
+            later=lambda key, seconds: self.queue.add(key, after=seconds),
+        )
+        self.queue: WorkQueue[Key] = WorkQueue(self.reconciler.reconcile, workers=means.workers, name="reconcile")
+        self._verifier = Verifier(
+            self.propagation,
+            means.channels,
+            timeout=means.verify_timeout,
+            recheck=means.resync,
+            on_news=self._on_news,
+        )
+        self._news = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await self._world.known()
+        self.recorder.start()
+        self.queue.start()
+        self.on_interceptors()
+        self.on_routes()
+        tasks = [
+            asyncio.create_task(self.publisher.run(), name="publish"),
+            asyncio.create_task(self._heed_news(), name="propagation"),
+            asyncio.create_task(self._look_again(), name="surroundings"),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in tasks:
+                if task.done():
+                    task.result()
+        finally:
+            await cancel_and_wait(*tasks)
+            await self._verifier.close()
+            await self.queue.close()
+            await self.recorder.close()
+
+    # What the world tells.
+
+    def on_object(self, key: Key) -> None:
+        self.queue.add(key)
+
+    def on_routes(self) -> None:
+        self.publisher.changed()
+
+    def on_interceptors(self) -> None:
+        interceptors = self._means.interceptors.current
+        if interceptors is not None:
+            self.propagation.members(interceptors)
+            self._verifier.members(interceptors)
+            self._on_news()
+
+    # What the parts tell each other.
+
+    def _on_objects(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self.queue.add(key)
+
+    def _on_published(self) -> None:
+        self._verifier.wake()
+        self._on_news()
+
+    def _on_news(self) -> None:
+        self._news.set()
+
+    async def _heed_news(self) -> None:
+        while True:
+            await self._news.wait()
+            await asyncio.sleep(NEWS_SECONDS)
+            self._news.clear()
+            for app in self.propagation.changed():
+                self._on_objects(self._world.objects_of(app))
+
+    async def _look_again(self) -> None:
+        """Statuses wait for what was not read when they were made."""
+        waiting = [self._world.services.synced, self._world.scaled_objects.synced]
+        for event in waiting:
+            if not event.is_set():
+                await event.wait()
+                self._on_objects([resource.key for resource in self._world.objects()])
+        await asyncio.Event().wait()

@@ -1,0 +1,153 @@
+"""Asks every interceptor which table it serves, until all serve the newest. Each is asked by a task of its own.
+
+Carries questions and answers; what follows from them is controller.propagation's to say. An interceptor that gives no
+answer keeps nobody else waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import uuid
+from collections.abc import Callable, Iterable
+
+import grpc
+
+from controller.propagation import Interceptor, Propagation
+from fleet.discovery.kubernetes.pauses import Pauses
+from fleet.runtime.channels import ChannelFactory
+from fleet.runtime.tasks import cancel_and_wait
+from protos.weir.interceptor.v1 import routing_pb2, routing_pb2_grpc
+
+__all__ = ["MAX_INTERCEPTORS", "Verifier"]
+
+MAX_INTERCEPTORS = 1000
+"""Asked at once: ten times the largest fleet that is planned for."""
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class Verifier:
+    """Keeps `propagation` informed of what the interceptors serve. `on_news` is called after every answer."""
+
+    def __init__(
+        self,
+        propagation: Propagation,
+        channels: ChannelFactory,
+        *,
+        timeout: float,
+        recheck: float,
+        on_news: Callable[[], None],
+    ) -> None:
+        """timeout of one answer, and recheck, the time after which one that serves the newest is asked again: seconds."""
+        self._propagation = propagation
+        self._channels = channels
+        self._timeout = timeout
+        self._recheck = recheck
+        self._on_news = on_news
+        self._askers: dict[str, _Asker] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._round = itertools.count(1)
+        self._origin = uuid.uuid4().hex[:12]
+        self._unsubscribe = channels.subscribe(self._on_certificates)
+
+    def members(self, interceptors: Iterable[Interceptor]) -> None:
+        """These are to be asked."""
+        wanted = {one.name: one for one in itertools.islice(interceptors, MAX_INTERCEPTORS) if one.address}
+        for name in [
+            name
+            for name, asker in self._askers.items()
+            if name not in wanted or wanted[name].address != asker.interceptor.address
+        ]:
+            self._leave(self._askers.pop(name))
+        for name, interceptor in wanted.items():
+            if name not in self._askers:
+                self._askers[name] = asker = _Asker(interceptor)
+                asker.task = asyncio.create_task(self._follow(asker), name=f"verify:{name}")
+
+    def wake(self) -> None:
+        """There is a table to ask about."""
+        for asker in self._askers.values():
+            asker.awake.set()
+
+    async def close(self) -> None:
+        self._unsubscribe()
+        tasks = [asker.task for asker in self._askers.values()]
+        self._askers.clear()
+        await cancel_and_wait(*tasks, *self._leaving)
+
+    async def _follow(self, asker: _Asker) -> None:
+        pauses = Pauses(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        channel = self._channels.open(asker.interceptor.address)
+        try:
+            while True:
+                asker.awake.clear()
+                newest = await self._ask(asker.interceptor.name, routing_pb2_grpc.RoutingServiceStub(channel))
+                if newest:
+                    pauses.reset()
+                await asker.sleep(self._recheck if newest else pauses.next(), quick=newest)
+        finally:
+            await channel.close()
+
+    async def _ask(self, name: str, stub: routing_pb2_grpc.RoutingServiceAsyncStub) -> bool:
+        """Whether it serves the newest table."""
+        if not self._propagation.version:
+            return True  # nothing to ask about yet
+        sync_id = f"{self._origin}-{next(self._round)}"
+        try:
+            answer = await stub.SyncRoutingTable(routing_pb2.SyncRoutingTableRequest(sync_id=sync_id), timeout=self._timeout)
+        except grpc.aio.AioRpcError as error:
+            return self._told(self._propagation.failed, name, _why(error, self._timeout))
+        if answer.sync_id != sync_id:
+            return self._told(self._propagation.failed, name, "answers another question")
+        newest = self._propagation.answered(name, answer.version)
+        if answer.error and not newest:
+            return self._told(self._propagation.failed, name, answer.error)
+        self._on_news()
+        return newest
+
+    def _told(self, tell: Callable[[str, str], None], name: str, why: str) -> bool:
+        tell(name, " ".join(why.split())[:200])
+        self._on_news()
+        return False
+
+    def _leave(self, asker: _Asker) -> None:
+        if asker.task is not None:
+            asker.task.cancel()
+            self._leaving.add(asker.task)
+            asker.task.add_done_callback(self._leaving.discard)
+
+    def _on_certificates(self) -> None:
+        """Channels keep the certificates that they were opened with."""
+        interceptors = [asker.interceptor for asker in self._askers.values()]
+        self.members(())
+        self.members(interceptors)
+
+
+class _Asker:
+    """One interceptor, and the task that asks it."""
+
+    def __init__(self, interceptor: Interceptor) -> None:
+        self.interceptor = interceptor
+        self.awake = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+    async def sleep(self, seconds: float, *, quick: bool) -> None:
+        """Until there is another table; after a failure, which another table does not mend, all of the time."""
+        if not quick:
+            await asyncio.sleep(seconds)
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self.awake.wait()
+        except TimeoutError:
+            return
+
+
+def _why(error: grpc.aio.AioRpcError, timeout: float) -> str:
+    if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+        return f"no answer in {timeout:g} s"
+    return f"{error.code().name}: {error.details() or 'no reason given'}"
