@@ -73,7 +73,7 @@ class Api:
         verify = tls.context() if tls else ssl.create_default_context(cafile=str(ca))
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         # Watches hold their connections for ever, so the pool has no bound.
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=50)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=50, keepalive_expiry=None)
         self._client = httpx.AsyncClient(base_url=url, verify=verify, timeout=30, limits=limits, headers=headers, trust_env=False)
 
     async def __aenter__(self) -> Self:

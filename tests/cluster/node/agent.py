@@ -94,6 +94,7 @@ class Agent:
             await asyncio.sleep(RETRY)
             self._binding.discard(uid)
             return
+        self._node.tell("bound", pod, "", 0)
         self._pods[uid] = running = RunningPod(self._node, pod, lambda: self._forget(uid))
         self._binding.discard(uid)
         try:
