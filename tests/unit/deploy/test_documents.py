@@ -1,0 +1,77 @@
+"""What the pages for people with a cluster name: files, settings and metrics that there are."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.registry import Collector
+
+from controller.settings import ControllerSettings
+from fleet.demand.ledger import Ledger
+from fleet.demand.merge import FleetDemand
+from fleet.discovery.fixed import FixedBackends, FixedRoutes
+from fleet.routing.table import RoutingTable
+from interceptor.metrics import create_registry
+from interceptor.proxy import Proxy
+from interceptor.settings import InterceptorSettings
+from scaler.service import ExternalScalerServicer
+from scaler.settings import ScalerSettings
+from scaler.telemetry import registry
+from tests.support.manifests import DEPLOY, ROOT
+
+PAGES = [ROOT / "docs" / name for name in ("kubernetes.md", "migration.md")]
+COMPONENTS = (InterceptorSettings, ScalerSettings, ControllerSettings)
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+VARIABLE = re.compile(r"(?<![A-Z_])WEIR_[A-Z_]+[A-Z]")
+METRIC = re.compile(r"\bweir_(?:interceptor|scaler)_[a-z_]+[a-z]")
+
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+
+
+@pages
+def test_links_lead_somewhere(page: Path) -> None:
+    links = LINK.findall(page.read_text())
+    assert links
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pages
+def test_files_that_are_named_exist(page: Path) -> None:
+    named = re.findall(r"(?<![\w/])deploy/[\w./-]+\w", page.read_text().replace("PATH/deploy", "deploy"))
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+@pages
+def test_settings_that_are_named_exist(page: Path) -> None:
+    known = {f"WEIR_{field.upper()}" for component in COMPONENTS for field in component.model_fields}
+    assert set(VARIABLE.findall(page.read_text())) - known == set()
+
+
+def test_metrics_that_are_named_exist() -> None:
+    named = {name.removesuffix("_total") for page in PAGES for name in METRIC.findall(page.read_text())}
+    assert len(named) > 5
+    assert named - {*_interceptor_metrics(), *_scaler_metrics()} == set()
+
+
+@pytest.mark.parametrize("example", sorted((DEPLOY / "examples" / "kubernetes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_example_is_told_of(example: Path) -> None:
+    assert f"examples/kubernetes/{example.name}" in (ROOT / "docs" / "kubernetes.md").read_text()
+
+
+def _interceptor_metrics() -> Iterator[str]:
+    ledger = Ledger()
+    yield from _names(create_registry(Proxy(InterceptorSettings.load(), ledger, FixedBackends({})), ledger))
+
+
+def _scaler_metrics() -> Iterator[str]:
+    demand = FleetDemand()
+    service = ExternalScalerServicer(demand, FixedRoutes(RoutingTable([])), clock=time.monotonic, reassert_interval=2.0)
+    yield from _names(registry(demand, service, time.monotonic))
+
+
+def _names(metrics: Collector) -> Iterator[str]:
+    return (family.name for family in metrics.collect())
