@@ -181,7 +181,7 @@ def parse_request(data: bytes) -> RequestHead:
         line = line[: line.find(CRLF)]
     words = line.split(b" ")
     minor = _PROTOCOLS.get(words[-1])
-    if len(words) != 3 or minor is None:
+    if len(words) != 3 or minor is None or data[0] < FIRST_LETTER:
         _validator.renew()
         raise _wrong_line(words)
     target = words[1]
@@ -202,6 +202,8 @@ def parse_request(data: bytes) -> RequestHead:
 
 # Numbers: to look for one byte in bytes is several times quicker than for a string of one.
 SLASH, HASH, QUESTION, CARRIAGE_RETURN = b"/#?\r"
+FIRST_LETTER = ord("A")
+"""Of a method. llhttp passes over line ends before it, which would go on as a part of it."""
 _HOST_NAMES = frozenset({b"Host", b"host", b"HOST"})
 
 

@@ -62,7 +62,9 @@ BODY_SEEDS = [
 
 def whole_head(data: bytes) -> bytes:
     """Up to and with the first empty line, as a connection hands it over."""
-    head, _, _ = (data.lstrip(b"\r\n") + b"\r\n\r\n").partition(b"\r\n\r\n")
+    while data.startswith(b"\r\n"):
+        data = data[2:]
+    head, _, _ = (data + b"\r\n\r\n").partition(b"\r\n\r\n")
     return head + b"\r\n\r\n"
 
 

@@ -1,0 +1,148 @@
+"""Time limits in buckets, on a manual clock: nothing is late by more than a tick, nothing is asked too early or twice."""
+
+from __future__ import annotations
+
+from random import Random
+
+from interceptor.deadlines import HORIZON, NEVER, Deadlines
+
+TICK = 0.1
+
+
+class Thing:
+    def __init__(self, deadline: float = NEVER) -> None:
+        self.deadline = deadline
+        self.bucket = 0
+        self.asked: list[float] = []
+
+    def on_deadline(self, now: float) -> None:
+        self.asked.append(now)
+        self.deadline = NEVER
+
+
+def sweep(deadlines: Deadlines, start: float, end: float) -> None:
+    steps = round((end - start) / TICK)
+    for step in range(1, steps + 1):
+        deadlines.sweep(start + step * TICK)
+
+
+def test_asked_once_after_the_deadline_and_within_two_ticks() -> None:
+    deadlines = Deadlines(TICK, now=100.0)
+    thing = Thing(100.55)
+    deadlines.watch(thing)
+    sweep(deadlines, 100.0, 103.0)
+    (asked,) = thing.asked
+    assert 100.55 <= asked <= 100.55 + 2 * TICK
+    assert (len(deadlines), thing.bucket) == (0, 0)
+
+
+def test_without_a_limit_nothing_is_watched() -> None:
+    deadlines = Deadlines(TICK, now=0.0)
+    deadlines.watch(Thing())
+    assert len(deadlines) == 0
+
+
+def test_a_later_deadline_needs_no_call() -> None:
+    deadlines = Deadlines(TICK, now=0.0)
+    thing = Thing(1.0)
+    deadlines.watch(thing)
+    thing.deadline = 2.0
+    sweep(deadlines, 0.0, 1.8)
+    assert thing.asked == []
+    sweep(deadlines, 1.8, 2.3)
+    assert len(thing.asked) == 1
+
+
+def test_an_earlier_deadline_moves() -> None:
+    deadlines = Deadlines(TICK, now=0.0)
+    thing = Thing(4.0)
+    deadlines.watch(thing)
+    thing.deadline = 1.0
+    deadlines.watch(thing)
+    sweep(deadlines, 0.0, 1.3)
+    assert len(thing.asked) == 1
+    assert len(deadlines) == 0
+
+
+def test_one_beyond_the_horizon_is_looked_at_within_it() -> None:
+    deadlines = Deadlines(TICK, now=0.0)
+    thing = Thing(1000.0)
+    deadlines.watch(thing)
+    thing.deadline = HORIZON + 0.5  # nearer, and nobody told
+    sweep(deadlines, 0.0, HORIZON + 1.0)
+    assert len(thing.asked) == 1
+
+
+def test_what_is_forgotten_is_not_asked() -> None:
+    deadlines = Deadlines(TICK, now=0.0)
+    things = [Thing(1.0), Thing(1.0)]
+    for thing in things:
+        deadlines.watch(thing)
+    deadlines.forget(things[0])
+    deadlines.forget(things[0])
+    sweep(deadlines, 0.0, 2.0)
+    assert [len(thing.asked) for thing in things] == [0, 1]
+
+
+def test_one_may_forget_another_while_it_is_asked() -> None:
+    deadlines = Deadlines(TICK, now=0.0)
+    things: list[Thing] = []
+
+    class Jealous(Thing):
+        def on_deadline(self, now: float) -> None:
+            super().on_deadline(now)
+            for other in things:
+                if other is not self:
+                    deadlines.forget(other)
+
+    things += [Jealous(1.0), Jealous(1.0)]
+    for thing in things:
+        deadlines.watch(thing)
+    sweep(deadlines, 0.0, 2.0)
+    assert sum(len(thing.asked) for thing in things) == 1
+    assert len(deadlines) == 0
+
+
+def test_one_may_watch_itself_again() -> None:
+    deadlines = Deadlines(TICK, now=0.0)
+
+    class Again(Thing):
+        def on_deadline(self, now: float) -> None:
+            self.asked.append(now)
+            self.deadline = now + 1.0
+            deadlines.watch(self)
+
+    thing = Again(1.0)
+    deadlines.watch(thing)
+    sweep(deadlines, 0.0, 5.0)
+    assert len(thing.asked) == 4
+
+
+def test_a_long_stall_asks_all_that_is_due() -> None:
+    deadlines = Deadlines(TICK, now=0.0)
+    things = [Thing(at * 0.7) for at in range(1, 8)]
+    for thing in things:
+        deadlines.watch(thing)
+    deadlines.sweep(1000.0)
+    assert all(len(thing.asked) == 1 for thing in things)
+
+
+def test_a_deadline_in_the_past_is_asked_at_the_next_tick() -> None:
+    deadlines = Deadlines(TICK, now=50.0)
+    thing = Thing(1.0)
+    deadlines.watch(thing)
+    sweep(deadlines, 50.0, 50.3)
+    assert len(thing.asked) == 1
+
+
+def test_random_deadlines_are_never_early_and_never_late() -> None:
+    rng = Random(7)
+    deadlines = Deadlines(TICK, now=0.0)
+    things = [Thing(rng.random() * 20) for _ in range(500)]
+    wanted = [thing.deadline for thing in things]
+    for thing in things:
+        deadlines.watch(thing)
+    sweep(deadlines, 0.0, 21.0)
+    for thing, deadline in zip(things, wanted, strict=True):
+        (asked,) = thing.asked
+        assert deadline <= asked <= deadline + 2 * TICK + 1e-6

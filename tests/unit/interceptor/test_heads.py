@@ -1,0 +1,190 @@
+"""Heads by example: what the parsers make of requests and responses, beyond what the corpora of the wire tests say."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+
+from interceptor.errors import BadRequest, BadResponse
+from interceptor.http1.fields import CHUNKED, NO_BODY, connection_options, host_is_valid
+from interceptor.http1.request import parse_request
+from interceptor.http1.response import UNTIL_CLOSE, parse_response
+
+
+def request(*lines: bytes) -> bytes:
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        b"",
+        b"a.test",
+        b"A-b_c.test.",
+        b"a.test:8080",
+        b"a.test:",
+        b"[::1]",
+        b"[2001:db8::1]:80",
+        b"127.0.0.1:1",
+        b"a%20b",
+        b"x!$&'()*+;=~",
+    ],
+)
+def test_hosts(host: bytes) -> None:
+    assert host_is_valid(host)
+    assert parse_request(request(b"GET / HTTP/1.1", b"Host: " + host)).host == host
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        b"a b",
+        b"a,b",
+        b"a@b",
+        b"a/b",
+        b"a?b",
+        b"a#b",
+        b"a:b",
+        b"a:1:2",
+        b"::1",
+        b"[::1",
+        b"::1]",
+        b"[g]",
+        b"[::1]x",
+        b"a\\b",
+        b'"',
+        b"<",
+    ],
+)
+def test_hosts_that_are_none(host: bytes) -> None:
+    assert not host_is_valid(host)
+    with pytest.raises(BadRequest):
+        parse_request(request(b"GET / HTTP/1.1", b"Host: " + host))
+
+
+def test_the_path_is_the_target_without_its_query() -> None:
+    paths = {
+        b"/": b"/",
+        b"/a/b;c?d?e": b"/a/b;c",
+        b"/?": b"/",
+        b"http://a.test": b"/",
+        b"http://a.test?x": b"/",
+        b"HTTPS://b/c?d": b"/c",
+    }
+    for target, path in paths.items():
+        assert parse_request(request(b"GET " + target + b" HTTP/1.1", b"Host: a.test")).path == path
+
+
+def test_a_url_for_a_target_names_the_host() -> None:
+    head = parse_request(request(b"GET http://b.test:81/x?y HTTP/1.1", b"Host: a.test"))
+    assert (head.host, head.target) == (b"b.test:81", b"/x?y")
+    assert head.encode(b"p", b"http").startswith(b"GET /x?y HTTP/1.1\r\nHost: b.test:81\r\n")
+
+
+def test_fields_for_routing_have_lower_case_names() -> None:
+    head = parse_request(request(b"GET / HTTP/1.1", b"Host: a.test", b"X-Tenant:  one ", b"x-empty:"))
+    assert {(b"x-tenant", b"one"), (b"x-empty", b""), (b"host", b"a.test")} <= set(head.match_fields())
+
+
+def test_framing() -> None:
+    def length(*fields: bytes) -> int:
+        return parse_request(request(b"POST / HTTP/1.1", b"Host: a", *fields)).length
+
+    assert length() == NO_BODY
+    assert length(b"Content-Length: 0") == NO_BODY
+    assert length(b"Content-Length: 12") == 12
+    assert length(b"transfer-encoding: Chunked") == CHUNKED
+
+
+def test_an_upgrade_is_kept_only_where_it_means_one_thing() -> None:
+    def upgrade(*fields: bytes, version: bytes = b"1.1") -> bytes | None:
+        return parse_request(request(b"GET / HTTP/" + version, b"Host: a", *fields)).upgrade
+
+    asks = b"Connection: keep-alive, Upgrade"
+    assert upgrade(asks, b"Upgrade: websocket") == b"websocket"
+    assert upgrade(asks, b"Upgrade: a/1", b"Upgrade: b") == b"a/1, b"
+    assert upgrade(b"Upgrade: websocket") is None
+    assert upgrade(asks) is None
+    assert upgrade(asks, b"Upgrade:") is None
+    assert upgrade(asks, b"Upgrade: h2c") is None
+    assert upgrade(asks, b"Upgrade: websocket", b"Content-Length: 1") is None
+    assert upgrade(asks, b"Upgrade: websocket", version=b"1.0") is None
+
+
+def test_what_was_parsed_before_does_not_matter() -> None:
+    """The parser is shared: nothing that one client sends may change how the next one's bytes are read."""
+    bad = request(b"GET / HTTP/1.1", b"Host: a", b"X: a\nY: b")
+    firsts = [
+        request(b"CONNECT / HTTP/1.1", b"Host: a"),
+        request(b"CONNECT a:1 HTTP/1.1", b"Host: a"),
+        request(b"GET / HTTP/1.1", b"Host: a", b"Connection: upgrade", b"Upgrade: x"),
+        request(b"POST / HTTP/1.1", b"Host: a", b"Content-Length: 99"),
+        request(b"POST / HTTP/1.1", b"Host: a", b"Transfer-Encoding: chunked"),
+        request(b"GET / HTTP/1.1", b"Host: a", b"Connection: close"),
+        request(b"GET / HTTP/1.0", b"Host: a"),
+        request(b"GET / HTTP/0.9", b"Host: a"),
+        request(b"PRI * HTTP/2.0"),
+        request(b"GET #a HTTP/1.1", b"Host: a"),
+        request(b"GET / HTTP/1.1", b"Host: a b"),
+        bad,
+        b"\x00\r\n\r\n",
+    ]
+    good = request(b"GET /good HTTP/1.1", b"Host: a")
+    for first in firsts:
+        for second in (good, bad):
+            with suppress(BadRequest):
+                parse_request(first)
+            if second is good:
+                assert parse_request(good).path == b"/good", first
+            else:
+                with pytest.raises(BadRequest):
+                    parse_request(bad)
+
+
+def test_idempotent_methods() -> None:
+    methods = {b"GET": True, b"HEAD": True, b"PUT": True, b"DELETE": True, b"OPTIONS": True, b"POST": False, b"PATCH": False}
+    for method, idempotent in methods.items():
+        assert parse_request(request(method + b" / HTTP/1.1", b"Host: a")).idempotent is idempotent
+
+
+def test_lengths_of_responses() -> None:
+    def length(line: bytes, *fields: bytes, method: bytes = b"GET") -> int:
+        return parse_response(request(line, *fields), method).length
+
+    assert length(b"HTTP/1.1 200 OK", b"Content-Length: 7") == 7
+    assert length(b"HTTP/1.1 200 OK", b"Content-Length: 7", method=b"HEAD") == NO_BODY
+    assert length(b"HTTP/1.1 200 OK", b"Transfer-Encoding: chunked") == CHUNKED
+    assert length(b"HTTP/1.1 200 OK") == UNTIL_CLOSE
+    assert length(b"HTTP/1.1 204 No Content", b"Content-Length: 7") == NO_BODY
+    assert length(b"HTTP/1.1 304 Not Modified", b"Content-Length: 7") == NO_BODY
+    assert length(b"HTTP/1.1 103 Early Hints") == NO_BODY
+
+
+def test_whether_a_backend_keeps_its_connection() -> None:
+    def keeps(version: bytes, *fields: bytes) -> bool:
+        return parse_response(request(b"HTTP/" + version + b" 200 OK", b"Content-Length: 0", *fields), b"GET").keep_alive
+
+    assert keeps(b"1.1")
+    assert keeps(b"1.1", b"Connection: keep-alive")
+    assert not keeps(b"1.1", b"Connection: x, Close")
+    assert not keeps(b"1.1", b"Connection: keep-alive", b"Connection: close")
+    assert not keeps(b"1.0")
+    assert keeps(b"1.0", b"Connection: Keep-Alive")
+
+
+@pytest.mark.parametrize(
+    "line", [b"HTTP/1.1 000 X", b"HTTP/1.1 099 X", b"HTTP/1.1 20 X", b"HTTP/1.2 200 X", b"HTTP/2.0 200 X", b"ICY 200 X"]
+)
+def test_status_lines_that_are_none(line: bytes) -> None:
+    with pytest.raises(BadResponse):
+        parse_response(request(line, b"Content-Length: 0"), b"GET")
+
+
+def test_a_response_without_a_phrase() -> None:
+    for line in (b"HTTP/1.1 200", b"HTTP/1.1 200 "):
+        assert parse_response(request(line), b"GET").encode(chunked=False, connection=b"close").startswith(b"HTTP/1.1 200 \r\n")
+
+
+def test_connection_options() -> None:
+    assert connection_options([b"Close , X-a", b"\tKeep-Alive"]) == {b"close", b"x-a", b"keep-alive"}
