@@ -43,9 +43,9 @@ class MockTransport(asyncio.Transport):
         """Bytes from the peer, in as many reads as the buffer needs."""
         self._waiting += data
         while self._waiting and not self.paused and not self.closing:
-            view = self.protocol.get_buffer(-1)
+            view = memoryview(self.protocol.get_buffer(-1))
             size = min(len(view), len(self._waiting))
-            memoryview(view)[:size] = self._waiting[:size]
+            view[:size] = self._waiting[:size]
             self._waiting = self._waiting[size:]
             self.protocol.buffer_updated(size)
 

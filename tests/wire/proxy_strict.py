@@ -92,7 +92,7 @@ def read_response(data: bytes, method: bytes = b"GET", *, closed: bool = False) 
 
 def read_responses(data: bytes, methods: list[bytes], *, closed: bool) -> list[Message]:
     """The final responses to requests of these methods; bytes left over are NotStrict."""
-    messages = []
+    messages: list[Message] = []
     for method in methods:
         while True:
             found = read_response(data, method, closed=closed)
