@@ -30,6 +30,7 @@ CONNECT_SECONDS = 5.0
 MAX_ANSWER_BYTES = 256 << 20
 """A page of five hundred of the largest objects would be more; then something is wrong."""
 MAX_COMPLAINT_BYTES = 64 << 10
+JSON = "application/json"
 USER_AGENT = "weir"
 TOKEN_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
@@ -66,13 +67,21 @@ class Stream:
                 return await self._response.content.readany()
 
 
+class _Session:
+    """A client of one set of credentials, and how many use it: its streams would not notice that it was closed."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self.client = client
+        self.users = 0
+
+
 class Api:
     """Requests with the credentials that `load` gives; they are loaded again after the server has refused them."""
 
     def __init__(self, load: Callable[[], Awaitable[ApiClient]]) -> None:
         self._load = load
         self._loading = asyncio.Lock()
-        self._client: ApiClient | None = None
+        self._session: _Session | None = None
 
     async def get(self, path: str, query: Query = ()) -> bytes:
         """The body of the answer. Raises ApiError."""
@@ -85,13 +94,13 @@ class Api:
         *,
         query: Query = (),
         body: object = None,
-        content_type: str = "application/json",
+        content_type: str = JSON,
         seconds: float = REQUEST_SECONDS,
     ) -> bytes:
         """Send a body that JSON can hold, with any of the patch types, and give the answer's. Raises ApiError."""
         with _errors_of(f"{method} {path}"):
-            async with asyncio.timeout(seconds):
-                response = await self._send(method, path, query, body, content_type)
+            async with asyncio.timeout(seconds), self._using() as session:
+                response = await self._send(session, method, path, query, body=body, content_type=content_type)
                 try:
                     return await _content(response, MAX_ANSWER_BYTES)
                 finally:
@@ -101,25 +110,28 @@ class Api:
     async def stream(self, path: str, query: Query, *, silence: float) -> AsyncIterator[Stream]:
         """A watch. Raises ApiError."""
         with _errors_of(f"watch {path}"):
-            async with asyncio.timeout(REQUEST_SECONDS):
-                response = await self._send("GET", path, query, None, "application/json")
-        try:
-            yield Stream(response, silence)
-        finally:
-            response.close()
+            async with self._using() as session:
+                async with asyncio.timeout(REQUEST_SECONDS):
+                    response = await self._send(session, "GET", path, query)
+                try:
+                    yield Stream(response, silence)
+                finally:
+                    response.close()
 
     async def close(self) -> None:
-        """End every request and stream."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()  # type: ignore[no-untyped-call]
+        """To be called when every request and stream has ended."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.client.close()  # type: ignore[no-untyped-call]
 
-    async def _send(self, method: str, path: str, query: Query, body: object, content_type: str) -> ClientResponse:
+    async def _send(
+        self, session: _Session, method: str, path: str, query: Query, *, body: object = None, content_type: str = JSON
+    ) -> ClientResponse:
         from aiohttp import ClientSSLError, ClientTimeout  # noqa: PLC0415  # with the client, see above
 
-        client = await self._ready_client()
+        client = session.client
         # Plain: the network is near, and compressing costs both ends more than it saves.
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity", "Content-Type": content_type}
+        headers = {"Accept": JSON, "Accept-Encoding": "identity", "Content-Type": content_type}
         method, url, headers, body, _ = await client.param_serialize(
             method, path, query_params=list(query), header_params=headers, body=body, auth_settings=["BearerToken"]
         )
@@ -129,20 +141,20 @@ class Api:
                 method, url, headers=headers, body=body, _request_timeout=timeout
             )
         except ClientSSLError:
-            await self._forget(client)  # the certificate authority may have changed
+            self._forget(session)  # the certificate authority may have changed
             raise
         response: ClientResponse = answer.response
         if response.status >= 300:
-            await self._refuse(client, response)
+            await self._refuse(session, response)
         return response
 
-    async def _refuse(self, client: ApiClient, response: ClientResponse) -> None:
+    async def _refuse(self, session: _Session, response: ClientResponse) -> None:
         try:
             body = await _content(response, MAX_COMPLAINT_BYTES)
         finally:
             response.close()
         if response.status == 401:
-            await self._forget(client)
+            self._forget(session)
         status = response.status
         raise ApiError(
             f"{response.method} {response.url.path}: {status} {_said(body) or response.reason or ''}",
@@ -150,16 +162,22 @@ class Api:
             retry_after=_seconds(response.headers.get("Retry-After")),
         )
 
-    async def _ready_client(self) -> ApiClient:
+    @asynccontextmanager
+    async def _using(self) -> AsyncIterator[_Session]:
         async with self._loading:
-            if self._client is None:
-                self._client = await self._load()
-            return self._client
+            session = self._session = self._session or _Session(await self._load())
+        session.users += 1
+        try:
+            yield session
+        finally:
+            session.users -= 1
+            if session is not self._session and not session.users:
+                await session.client.close()  # type: ignore[no-untyped-call]
 
-    async def _forget(self, client: ApiClient) -> None:
-        if self._client is client:
-            self._client = None
-            await client.close()  # type: ignore[no-untyped-call]
+    def _forget(self, session: _Session) -> None:
+        """Load the credentials again for what comes; what is under way may go on."""
+        if self._session is session:
+            self._session = None
 
 
 def check_credentials() -> None:
