@@ -32,7 +32,7 @@ APPLICATIONS: dict[str, set[Permission]] = {
         (f"http.keda.sh/{kind}", "", verb) for kind in ("httpscaledobjects", "interceptorroutes") for verb in READ
     }
     | {(f"http.keda.sh/{kind}/status", "", "patch") for kind in ("httpscaledobjects", "interceptorroutes")}
-    | {("http.keda.sh/httpscaledobjects/finalizers", "", "update")}
+    | {("http.keda.sh/httpscaledobjects", "", "patch"), ("http.keda.sh/httpscaledobjects/finalizers", "", "update")}
     | {("keda.sh/scaledobjects", "", verb) for verb in (*READ, "create", "patch", "delete")}
     | {("/services", "", verb) for verb in READ}
     | {("/events", "", "create")},
