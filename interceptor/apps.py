@@ -30,9 +30,10 @@ class Guest(Protocol):
 class Limits:
     """The time limits of a route, in seconds; infinite where there is none."""
 
-    __slots__ = ("idle", "late", "readiness", "request", "response_header")
+    __slots__ = ("connect", "idle", "late", "readiness", "request", "response_header")
 
     def __init__(self, timeouts: Timeouts, settings: InterceptorSettings) -> None:
+        self.connect = _seconds(timeouts.connect, settings.connect_timeout)
         self.readiness = _seconds(timeouts.readiness, settings.readiness_timeout)
         self.response_header = _seconds(timeouts.response_header, settings.response_header_timeout)
         self.request = _seconds(timeouts.request, settings.request_timeout)

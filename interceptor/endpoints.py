@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Callable
 from time import monotonic
@@ -42,10 +43,9 @@ class DialRequest(Protocol):
 class PoolLimits:
     """Bounds that every endpoint of an interceptor shares."""
 
-    __slots__ = ("connect_timeout", "idle_timeout", "max_idle")
+    __slots__ = ("idle_timeout", "max_idle")
 
-    def __init__(self, *, connect_timeout: float, idle_timeout: float, max_idle: int) -> None:
-        self.connect_timeout = connect_timeout
+    def __init__(self, *, idle_timeout: float, max_idle: int) -> None:
         self.idle_timeout = idle_timeout
         self.max_idle = max_idle
 
@@ -159,10 +159,10 @@ class EndpointSet:
         if not endpoint.gone and endpoint not in self.ready:
             self._choose_from()
 
-    def dial(self, endpoint: Endpoint, request: DialRequest) -> None:
-        """Open a connection in a task of its own and tell the request how it went."""
+    def dial(self, endpoint: Endpoint, request: DialRequest, *, timeout: float) -> None:
+        """Open a connection within so many seconds, in a task of its own, and tell the request how it went."""
         endpoint.dialing += 1
-        task = asyncio.get_running_loop().create_task(self._dial(endpoint, request), name=f"dial {self.key}")
+        task = asyncio.get_running_loop().create_task(self._dial(endpoint, request, timeout), name=f"dial {self.key}")
         self._dials.add(task)
         task.add_done_callback(self._dials.discard)
 
@@ -179,11 +179,11 @@ class EndpointSet:
         if self.ready:
             self._on_ready(self.key)
 
-    async def _dial(self, endpoint: Endpoint, request: DialRequest) -> None:
+    async def _dial(self, endpoint: Endpoint, request: DialRequest, seconds: float) -> None:
         backend = endpoint.backend
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self.limits.connect_timeout):
+            async with asyncio.timeout(seconds if seconds < math.inf else None):
                 _, connection = await loop.create_connection(lambda: BackendConnection(endpoint), backend.host, backend.port)
         except (OSError, TimeoutError) as error:
             endpoint.dialing -= 1

@@ -205,7 +205,7 @@ class Exchange:
         self._endpoint = endpoint
         self._phase = _DIALING
         self._client.deadline = math.inf  # the dial has its own limit
-        self.app.endpoints.dial(endpoint, self)
+        self.app.endpoints.dial(endpoint, self, timeout=self.app.limits.connect)
 
     def connected(self, endpoint: Endpoint, connection: BackendConnection) -> bool:
         """A dial succeeded. False when the exchange ended meanwhile."""

@@ -46,7 +46,6 @@ class Proxy:
         self._endpoints: dict[str, EndpointSet] = {}
         self._users: dict[str, list[App]] = {}
         self._pool = PoolLimits(
-            connect_timeout=settings.connect_timeout,
             idle_timeout=settings.backend_idle_timeout,
             max_idle=settings.max_idle_per_backend,
         )

@@ -1,0 +1,36 @@
+"""How long a connection may take to open is the route's to say."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from fleet.discovery.sources import Backend
+from tests.wire.proxy_client import get
+from tests.wire.proxy_rig import APP, proxy_rig, route
+
+
+@pytest.fixture
+def silent() -> Iterator[Backend]:
+    """An address where connections neither open nor fail: its queue is full, and nobody accepts."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+    fillers = []
+    for _ in range(4):
+        filler = socket.socket()
+        filler.setblocking(False)
+        filler.connect_ex(listener.getsockname())
+        fillers.append(filler)
+    yield Backend("127.0.0.1", listener.getsockname()[1])
+    for each in (listener, *fillers):
+        each.close()
+
+
+async def test_a_silent_backend_is_given_up_after_the_time_of_the_route(silent: Backend) -> None:
+    async with proxy_rig(routes=[route(connect=0.1, readiness=0.5)], backends=0, connect_timeout=30) as rig:
+        rig.sources.set(APP, [silent])
+        client = await rig.client()
+        refusal = await client.ask(get())
+        assert refusal.status == 504
+        assert b"connect timed out" in refusal.body
