@@ -47,6 +47,7 @@ async def weir(installed: Cluster, api: Api) -> AsyncIterator[Weir]:
     # A request may be held for as long as a cold start takes.
     async with httpx.AsyncClient(trust_env=False, timeout=60, limits=httpx.Limits(max_connections=None)) as client:
         weir = Weir(installed, client)
+        await weir.until_ready(api)
         await weir.find(api)
         yield weir
 

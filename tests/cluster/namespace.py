@@ -15,7 +15,22 @@ __all__ = ["INSIDE", "main"]
 INSIDE = "WEIR_CLUSTER_NAMESPACE"
 """Set for the command, so that nothing of the cluster tests ever touches the machine's own network."""
 
-UNSHARE = ("unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "--propagation", "private")
+# unshare ignores SIGTERM while it waits, so it must be killed when its parent goes.
+UNSHARE = (
+    "setpriv",
+    "--pdeathsig",
+    "KILL",
+    "--",
+    "unshare",
+    "--net",
+    "--mount",
+    "--pid",
+    "--fork",
+    "--mount-proc",
+    "--kill-child",
+    "--propagation",
+    "private",
+)
 # Pods mount under /run, /etc and /var; what they create there must not be seen outside.
 _PREPARE = """
 set -e
@@ -41,7 +56,7 @@ def main(command: Sequence[str]) -> int:
 
 
 def _not_permitted() -> str | None:
-    missing = [tool for tool in ("unshare", "nsenter", "ip", "nft", "mount") if shutil.which(tool) is None]
+    missing = [tool for tool in ("setpriv", "unshare", "nsenter", "ip", "nft", "mount") if shutil.which(tool) is None]
     if missing:
         return f"{', '.join(missing)} not installed"
     tried = subprocess.run([*UNSHARE, "sh", "-c", _PREPARE, "sh", "true"], check=False, capture_output=True, text=True)

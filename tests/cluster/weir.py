@@ -7,15 +7,23 @@ from typing import Any
 
 import httpx
 
-from fleet.routing.codec import encode_json
-from fleet.routing.route import Route, Rule, Scaling, Target
-from fleet.routing.table import RoutingTable
 from tests.cluster.api import Api, Object, namespaced
 from tests.cluster.cluster import ROOT, Cluster
 from tests.cluster.controlplane import until
 from tests.cluster.objects import until_deployed
 
-__all__ = ["NAMESPACE", "SCALER_ADDRESS", "TABLE", "Answer", "Weir", "route", "scaled_object", "until_scaled_object_ready"]
+__all__ = [
+    "NAMESPACE",
+    "SCALER_ADDRESS",
+    "TABLE",
+    "Answer",
+    "Weir",
+    "condition",
+    "http_scaled_object",
+    "interceptor_route",
+    "scaled_object",
+    "until_condition",
+]
 
 NAMESPACE = "weir-system"
 TABLE = "weir-routing-table"
@@ -56,24 +64,33 @@ class Weir:
         answer = await self._client.get(f"http://{address or self.address}:8080{path}", headers={"Host": host})
         return Answer(answer.status_code, answer.text, sent, time.perf_counter() - began)
 
-    async def write_table(self, api: Api, routes: Sequence[Route]) -> None:
-        """A routing table by hand, as the controller would write it."""
-        data = {"table.json": encode_json(RoutingTable(routes)).decode()}
-        body: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": TABLE}, "data": data}
-        path = namespaced("configmaps", NAMESPACE, TABLE)
-        await api.call("PATCH", path, body, kind="application/apply-patch+yaml", fieldManager="test", force="true")
+
+def http_scaled_object(namespace: str, app: str, **spec: Any) -> Object:
+    """Host APP.NAMESPACE to the Service of that name, quick to let go."""
+    fields = {
+        "hosts": [f"{app}.{namespace}"],
+        "scaleTargetRef": {"name": app, "kind": "Deployment", "apiVersion": "apps/v1", "service": app, "port": 80},
+        "replicas": {"min": 0, "max": 5},
+        "scaledownPeriod": 3,
+        "pollingInterval": 2,
+        "scalingMetric": {"concurrency": {"targetValue": 5}},
+    }
+    return {"apiVersion": "http.keda.sh/v1alpha1", "kind": "HTTPScaledObject", "metadata": {"name": app}, "spec": fields | spec}
 
 
-def route(namespace: str, app: str, **scaling: Any) -> Route:
-    """Host APP.NAMESPACE to the Service of that name."""
-    scaling = {"concurrency": 5.0, "activity_period": 1.0, **scaling}
-    rules = (Rule(hosts=(f"{app}.{namespace}",)),)
-    return Route(app=f"{namespace}/{app}", target=Target(f"{namespace}/{app}", 80), rules=rules, scaling=Scaling(**scaling))
+def interceptor_route(namespace: str, app: str, **spec: Any) -> Object:
+    """The same as a route only."""
+    fields = {
+        "rules": [{"hosts": [f"{app}.{namespace}"]}],
+        "target": {"service": app, "port": 80},
+        "scalingMetric": {"concurrency": {"targetValue": 5}},
+    }
+    return {"apiVersion": "http.keda.sh/v1beta1", "kind": "InterceptorRoute", "metadata": {"name": app}, "spec": fields | spec}
 
 
 def scaled_object(app: str, **fields: Any) -> Object:
     """A ScaledObject as a user writes it, quick to let go."""
-    trigger = {"type": "external-push", "metadata": {"scalerAddress": SCALER_ADDRESS, "app": app}}
+    trigger = {"type": "external-push", "metadata": {"scalerAddress": SCALER_ADDRESS, "interceptorRoute": app}}
     spec = {
         "scaleTargetRef": {"name": app},
         "minReplicaCount": 0,
@@ -86,12 +103,27 @@ def scaled_object(app: str, **fields: Any) -> Object:
     return {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": {"name": app}, "spec": spec}
 
 
-async def until_scaled_object_ready(api: Api, namespace: str, name: str) -> None:
-    """Until KEDA has made its HPA and listens to the scaler."""
+def condition(item: Object, kind: str) -> Object:
+    """The condition of that type, {} when there is none."""
+    found = [entry for entry in item.get("status", {}).get("conditions", ()) if entry["type"] == kind]
+    return dict(found[0]) if found else {}
 
-    async def ready() -> bool:
-        status = (await api.get(namespaced("scaledobjects", namespace, name))).get("status", {})
-        conditions = {condition["type"]: condition["status"] for condition in status.get("conditions", ())}
-        return conditions.get("Ready") == "True" and bool(status.get("externalMetricNames"))
 
-    await until(ready, f"ScaledObject {name} is ready")
+async def until_condition(  # noqa: PLR0917 - an object is named by three words, and a condition by two
+    api: Api, resource: str, namespace: str, name: str, kind: str, status: str, *, patience: float = 60
+) -> Object:
+    """The condition, once it has that status for the object's last generation."""
+    found: Object = {}
+
+    async def holds() -> bool:
+        item = await api.get(namespaced(resource, namespace, name))
+        found.clear()
+        found.update(condition(item, kind))
+        current = found.get("observedGeneration", item["metadata"]["generation"]) == item["metadata"]["generation"]
+        return current and found.get("status") == status
+
+    try:
+        await until(holds, f"{kind} is {status}", patience=patience)
+    except AssertionError as error:
+        raise AssertionError(f"{resource} {namespace}/{name}: {error}: {found}") from None
+    return found
