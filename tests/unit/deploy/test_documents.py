@@ -23,7 +23,7 @@ from scaler.settings import ScalerSettings
 from scaler.telemetry import registry
 from tests.support.manifests import DEPLOY, ROOT
 
-PAGES = [ROOT / "docs" / name for name in ("kubernetes.md", "migration.md")]
+PAGES = [ROOT / name for name in ("docs/kubernetes.md", "docs/migration.md", "README.md")]
 COMPONENTS = (InterceptorSettings, ScalerSettings, ControllerSettings)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 VARIABLE = re.compile(r"(?<![A-Z_])WEIR_[A-Z_]+[A-Z]")
