@@ -297,24 +297,22 @@ async def test_forwarding_fields() -> None:
     assert forwarded == [b"192.0.2.1, 192.0.2.2, 127.0.0.1", b"https", b"b.test"]
 
 
-@pytest.mark.parametrize(
-    "target",
-    [
+async def test_a_target_goes_on_byte_for_byte() -> None:
+    targets = [
         b"/a;b=c/d",
         b"//x//y/",
         b"/%2e%2e/%2F%00?a=%20&b=+",
         b"/../a/./b",
         b"/?",
-        b"/?a?b#"[:-1],
+        b"/?a?b",
         b"/a%zz",
         b"/\\x|y^`{}",
         b"/~!$&'()*,=:@",
-    ],
-)
-async def test_a_target_goes_on_byte_for_byte(target: bytes) -> None:
+    ]
     async with proxy_rig(echo) as rig:
         client = await rig.client()
-        assert (await client.ask(get(target))).body == target + b" "
+        for target in targets:
+            assert (await client.ask(get(target))).body == target + b" "
 
 
 async def test_fields_go_on_in_their_order_and_case() -> None:
@@ -389,17 +387,19 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("name", BROKEN)
-async def test_a_broken_answer_is_a_502_and_never_sent_twice(name: str) -> None:
-    async with proxy_rig(answer(BROKEN[name])) as rig:
-        client = await rig.client()
-        message = await client.ask(get())
-        assert message.status == 502
-        assert b"evil" not in message.body
-        assert rig.pooled == 0
-        assert len(rig.backends[0].peers) == 1
-        rig.backends[0].script = echo
-        assert (await client.ask(get(b"/next"))).body == b"/next "
+async def test_a_broken_answer_is_a_502_and_never_sent_twice() -> None:
+    async with proxy_rig() as rig:
+        (backend,) = rig.backends
+        for name, wire in BROKEN.items():
+            backend.script = answer(wire)
+            before = len(backend.peers)
+            client = await rig.client()
+            message = await client.ask(get())
+            assert message.status == 502, name
+            assert b"evil" not in message.body, name
+            assert (rig.pooled, len(backend.peers)) == (0, before + 1), name
+            backend.script = answer(ok(b"next", b"Connection: close"))
+            assert (await client.ask(get(b"/next"))).body == b"next", name
 
 
 async def test_bytes_after_an_answer_reach_nobody() -> None:

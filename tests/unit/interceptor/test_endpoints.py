@@ -20,7 +20,7 @@ class Fixture:
     def __init__(self, *backends: Backend, max_idle: int = 2) -> None:
         self.ready: list[str] = []
         self.deadlines = Deadlines(0.1, now=0.0)
-        limits = PoolLimits(connect_timeout=1.0, idle_timeout=60.0, max_idle=max_idle)
+        limits = PoolLimits(idle_timeout=60.0, max_idle=max_idle)
         self.set = EndpointSet("a", limits=limits, deadlines=self.deadlines, outbox=Outbox(), on_ready=self.ready.append)
         self.set.update(backends)
 
