@@ -3,7 +3,9 @@
 Needs root (mounts, chroot) and PYTHON_BASE, the prefix of a Python of the base image's version. What the lines write goes to
 memory and is gone afterwards. The last stage is run as its USER, without capabilities, on a root that cannot be written to.
 
-    unshare --mount .venv/bin/python tools/try_image.py deploy/image/Dockerfile [ARGUMENT...]      arguments replace CMD, as docker run's would
+    unshare --mount .venv/bin/python tools/try_image.py deploy/image/Dockerfile [ARGUMENT...]
+
+Arguments replace CMD, as those of docker run do.
 """
 
 from __future__ import annotations
