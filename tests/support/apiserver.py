@@ -171,10 +171,10 @@ class ApiServer:
             while True:
                 request = _parsed(await reader.readuntil(b"\r\n\r\n"))
                 self.requests.append(request)
-                if not await self._answer(request, writer):
+                if not await self._answer(request, reader, writer):
                     break
 
-    async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> bool:
+    async def _answer(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Whether the connection can take another request."""
         for fault in self.faults:
             if fault.times and fault.matches(request):
@@ -182,7 +182,7 @@ class ApiServer:
                 _reply(writer, fault.status, {"message": "a fault", "code": fault.status}, fault.headers)
                 return True
         if request.is_watch:
-            return await self._watch(request, writer)
+            return await self._watch(request, reader, writer)
         if request.path in self.objects:
             _reply(writer, 200, self.objects[request.path])
         elif request.path.rpartition("/")[2] in ("configmaps", "services", "endpointslices"):
@@ -213,7 +213,7 @@ class ApiServer:
             if _selected(request, path, self.objects[path]):
                 yield json.loads(json.dumps(self.objects[path]))
 
-    async def _watch(self, request: Request, writer: asyncio.StreamWriter) -> bool:
+    async def _watch(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
         watch = Watch(request, writer, self.watches)
         since = int(request.query["resourceVersion"])
@@ -226,7 +226,7 @@ class ApiServer:
                 self._send(watch, kind, found)
         self.watches.append(watch)
         try:
-            await writer.wait_closed()
+            await reader.read(1)  # nothing comes but the end of the connection, whoever ends it
         finally:
             watch.leave()
         return False

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from fleet.discovery.dns import DnsMembers
 from fleet.discovery.files import FileBackends, FileMembers, FileRoutes
 from fleet.discovery.fixed import FixedMembers
+from fleet.discovery.kubernetes.backends import KubernetesBackends
+from fleet.discovery.kubernetes.members import KubernetesMembers
+from fleet.discovery.kubernetes.routes import KubernetesRoutes
 from fleet.discovery.sources import Member, SourceError
 from fleet.discovery.uri import open_backends, open_members, open_routes
 
@@ -30,6 +38,51 @@ def test_what_is_no_file_is_named(uri: str) -> None:
         open_routes(uri)
     with pytest.raises(SourceError, match="backends: "):
         open_backends(uri)
+
+
+def test_kubernetes_is_opened_where_it_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.touch()
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    assert isinstance(open_routes("configmap:weir-system/weir-routing-table"), KubernetesRoutes)
+    for uri in ("kubernetes:", "kubernetes:default", "kubernetes:team-a,team-b"):
+        assert isinstance(open_backends(uri), KubernetesBackends)
+    assert isinstance(open_members("service:weir-system/weir-interceptor-rpc:rpc"), KubernetesMembers)
+    assert isinstance(open_members("service:9090"), FixedMembers), "a host of that name"
+
+
+def test_without_credentials_there_is_no_kubernetes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(SourceError, match="no kubeconfig"):
+        open_routes("configmap:weir-system/weir-routing-table")
+
+
+@pytest.mark.parametrize(
+    ("opener", "uri"),
+    [
+        (open_routes, "configmap:"),
+        (open_routes, "configmap:name"),
+        (open_routes, "configmap:a/b/c"),
+        (open_routes, "configmap:A/b"),
+        (open_backends, "kubernetes:a,"),
+        (open_backends, "kubernetes:a/b"),
+        (open_members, "service:a/b"),
+        (open_members, "service:a/b:"),
+        (open_members, "service:a/../b:rpc"),
+    ],
+)
+def test_a_wrong_form_of_kubernetes_is_named(opener: Callable[[str], object], uri: str) -> None:
+    with pytest.raises(SourceError, match=f'{uri!r} is not "'):
+        opener(uri)
+
+
+def test_no_client_is_imported_where_kubernetes_is_not_used() -> None:
+    code = (
+        "import sys, interceptor.server, scaler.server, fleet.discovery.kubernetes.backends; "
+        "sys.exit(any(name.partition('.')[0] in ('kubernetes', 'aiohttp') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("uri", ["", "a", "a:", ":9090", "a:0", "a:65536", "a:9090,", "dns:", "dns:name", "dns:name:x", "file:"])

@@ -1,0 +1,197 @@
+"""Backends of the targets that are wanted: known at once, followed, and the only ones that are kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from fleet.discovery.kubernetes.backends import FETCHED_ALONE, KubernetesBackends
+from fleet.discovery.kubernetes.client import Api
+from fleet.discovery.kubernetes.listwatch import Timing
+from fleet.discovery.sources import Backend
+from tests.support.apiserver import ApiServer
+from tests.support.waiting import until
+
+QUICK = Timing(resync=3600, first_pause=0.01, longest_pause=0.05, silence=3600)
+A, B = Backend("10.0.0.1", 8080), Backend("10.0.0.2", 8080)
+
+
+def slice_path(name: str, namespace: str = "default") -> str:
+    return f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices/{name}"
+
+
+def put_service(server: ApiServer, name: str, *ports: tuple[str, int], namespace: str = "default") -> None:
+    listed = [{"name": name, "port": port, "targetPort": "any"} for name, port in ports]
+    server.put(f"/api/v1/namespaces/{namespace}/services/{name}", spec={"ports": listed})
+
+
+def put_slice(
+    server: ApiServer, service: str, *addresses: str, number: int = 1, namespace: str = "default", port: str = "http"
+) -> None:
+    endpoints: list[dict[str, Any]] = [{"addresses": [address], "conditions": {"ready": True}} for address in addresses]
+    server.put(
+        slice_path(f"{service}-{number}", namespace),
+        metadata={"labels": {"kubernetes.io/service-name": service}},
+        addressType="IPv4",
+        ports=[{"name": port, "port": 8080}],
+        endpoints=endpoints,
+    )
+
+
+def put_app(server: ApiServer, name: str, *addresses: str, namespace: str = "default") -> None:
+    put_service(server, name, ("http", 80), namespace=namespace)
+    put_slice(server, name, *addresses, namespace=namespace)
+
+
+@asynccontextmanager
+async def following(
+    server: ApiServer, api: Api, *keys: str, namespaces: tuple[str, ...] = ()
+) -> AsyncIterator[KubernetesBackends]:
+    backends = KubernetesBackends(api, namespaces, timing=QUICK)
+    await backends.start()
+    try:
+        assert not backends.synced
+        assert server.requests == [], "nothing is asked for before something is wanted"
+        backends.want(keys)
+        await until(lambda: backends.synced and len(server.watches) == 2 * max(1, len(namespaces)))
+        yield backends
+    finally:
+        await backends.close()
+
+
+async def test_they_are_known_when_synced_and_followed(server: ApiServer, api: Api) -> None:
+    put_app(server, "web", "10.0.0.1")
+    put_app(server, "other", "10.0.0.9")
+    async with following(server, api, "default/web:80", "default/web:http") as backends:
+        told: list[str] = []
+        backends.subscribe(told.append)
+        assert backends.get("default/web:80") == backends.get("default/web:http") == (A,)
+        assert backends.get("default/other:80") == ()
+        put_slice(server, "other", "10.0.0.8")
+        put_slice(server, "web", "10.0.0.1", "10.0.0.2")
+        await until(lambda: told)
+        assert sorted(told) == ["default/web:80", "default/web:http"]
+        assert backends.get("default/web:80") == (A, B)
+        server.delete(slice_path("web-1"))
+        await until(lambda: backends.get("default/web:80") == ())
+
+
+async def test_no_more_is_kept_than_is_wanted(server: ApiServer, api: Api) -> None:
+    for number in range(20):
+        put_app(server, f"app-{number}", "10.0.0.1")
+    async with following(server, api, "default/app-3:80", "default/app-4:80") as backends:
+        put_app(server, "app-5", "10.0.0.2")
+        put_app(server, "app-3", "10.0.0.2")
+        await until(lambda: backends.get("default/app-3:80") == (B,))
+        assert len(backends._slices) == len(backends._services) == 2
+        backends.want(["default/app-4:80"])
+        assert len(backends._slices) == len(backends._services) == 1
+        assert backends.get("default/app-3:80") == ()
+        assert backends.get("default/app-4:80") == (A,)
+
+
+@pytest.mark.parametrize("count", [1, FETCHED_ALONE + 1])
+async def test_a_target_that_is_new_is_fetched(server: ApiServer, api: Api, count: int) -> None:
+    for number in range(count):
+        put_app(server, f"app-{number}", "10.0.0.1")
+    put_app(server, "web", "10.0.0.1")
+    async with following(server, api, "default/web:80") as backends:
+        before = len(server.requests)
+        keys = [f"default/app-{number}:80" for number in range(count)]
+        backends.want(["default/web:80", *keys])
+        await until(lambda: all(backends.get(key) == (A,) for key in keys))
+        assert len(server.requests) == before + 2, "one more list of everything, or of the one target, of either kind"
+        put_slice(server, "app-0", "10.0.0.2")
+        await until(lambda: backends.get("default/app-0:80") == (B,))
+
+
+async def test_what_is_wanted_again_is_known_again(server: ApiServer, api: Api) -> None:
+    put_app(server, "web", "10.0.0.1")
+    async with following(server, api, "default/web:80") as backends:
+        for _ in range(3):
+            backends.want([])
+            assert backends.get("default/web:80") == ()
+            backends.want(["default/web:80"])
+            await until(lambda: backends.get("default/web:80") == (A,))
+
+
+async def test_what_a_list_under_way_has_kept_is_taken_up(server: ApiServer, api: Api) -> None:
+    put_app(server, "web", "10.0.0.1")
+    async with following(server, api, "default/web:80") as backends:
+        server.list_gate.clear()
+        relisting = asyncio.gather(backends._slices.relist(), backends._services.relist())
+        await until(lambda: len(server.lists()) == 4)
+        server.list_gate.set()
+        backends.want([])
+        backends.want(["default/web:80"])
+        await relisting
+        await until(lambda: backends.get("default/web:80") == (A,))
+
+
+async def test_another_port_of_a_service_that_is_followed_is_known_at_once(server: ApiServer, api: Api) -> None:
+    put_service(server, "web", ("http", 80), ("also", 81))
+    put_slice(server, "web", "10.0.0.1")
+    async with following(server, api, "default/web:80") as backends:
+        before = len(server.requests)
+        backends.want(["default/web:80", "default/web:http", "default/web:81"])
+        assert backends.get("default/web:http") == (A,)
+        assert backends.get("default/web:81") == (), "no slice has that port"
+        backends.want(["default/web:http"])
+        assert backends.get("default/web:80") == ()
+        assert len(server.requests) == before
+
+
+async def test_the_port_may_change_and_the_service_come_last(server: ApiServer, api: Api) -> None:
+    put_slice(server, "web", "10.0.0.1")
+    async with following(server, api, "default/web:80") as backends:
+        assert backends.get("default/web:80") == (), "what port 80 is, only the Service says"
+        put_service(server, "web", ("http", 80))
+        await until(lambda: backends.get("default/web:80") == (A,))
+        put_service(server, "web", ("other", 80))
+        await until(lambda: backends.get("default/web:80") == ())
+        put_slice(server, "web", "10.0.0.2", port="other")
+        await until(lambda: backends.get("default/web:80") == (B,))
+
+
+async def test_several_slices_make_one_service(server: ApiServer, api: Api) -> None:
+    put_app(server, "web", "10.0.0.1")
+    put_slice(server, "web", "10.0.0.2", number=2)
+    async with following(server, api, "default/web:80") as backends:
+        assert backends.get("default/web:80") == (A, B)
+        server.delete(slice_path("web-1"))
+        await until(lambda: backends.get("default/web:80") == (B,))
+
+
+async def test_only_the_namespaces_of_the_setting_are_followed(
+    server: ApiServer, api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    for namespace in ("one", "two"):
+        put_app(server, "web", "10.0.0.1", namespace=namespace)
+    async with following(server, api, "one/web:80", "two/web:80", namespaces=("one",)) as backends:
+        assert backends.get("one/web:80") == (A,)
+        assert backends.get("two/web:80") == ()
+        assert "backends of two/web are not looked for" in caplog.text
+        assert all("/namespaces/one/" in request.path for request in server.requests)
+
+
+async def test_a_fetch_that_fails_is_tried_again(server: ApiServer, api: Api) -> None:
+    put_app(server, "web", "10.0.0.1")
+    async with following(server, api) as backends:
+        server.fail(503, times=3)
+        backends.want(["default/web:80"])
+        await until(lambda: backends.get("default/web:80") == (A,))
+
+
+async def test_a_server_that_is_away_takes_no_backend_away(server: ApiServer, api: Api) -> None:
+    put_app(server, "web", "10.0.0.1")
+    async with following(server, api, "default/web:80") as backends:
+        await server.down()
+        await asyncio.sleep(0.1)
+        assert backends.get("default/web:80") == (A,)
+        put_slice(server, "web", "10.0.0.2")
+        await server.up()
+        await until(lambda: backends.get("default/web:80") == (B,))
