@@ -46,6 +46,18 @@ async def eventually(holds: Callable[[], object], *, within: float = 5.0) -> Non
         await asyncio.sleep(0.002)
 
 
+class _NoPages:
+    """In place of the diagnostics server, which takes a tenth of a second to end: hundreds of tests have no use for it."""
+
+    port = 0
+
+    async def start(self) -> None:
+        """Nothing listens."""
+
+    async def stop(self) -> None:
+        """Nothing did."""
+
+
 class Rig:
     """An interceptor, its sources, and what was opened with it."""
 
@@ -123,10 +135,18 @@ class Rig:
 
 @asynccontextmanager
 async def proxy_rig(
-    script: Script | None = None, *, routes: Sequence[Route] = (), backends: int = 1, settle: bool = True, **settings: Any
+    script: Script | None = None,
+    *,
+    routes: Sequence[Route] = (),
+    backends: int = 1,
+    settle: bool = True,
+    diagnostics: bool = False,
+    **settings: Any,
 ) -> AsyncIterator[Rig]:
     """An interceptor with one route and some backends of one script; at the end everything must be given back."""
     rig = Rig(routes or [route()], settings)
+    if not diagnostics:
+        rig.interceptor._diagnostics = _NoPages()  # type: ignore[assignment]
     asyncio.get_running_loop().set_exception_handler(rig.on_fault)
     await rig.interceptor.start()
     try:

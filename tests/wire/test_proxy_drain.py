@@ -79,7 +79,7 @@ async def test_an_answer_under_way_finishes_and_then_its_connection_is_closed() 
 
 
 async def test_not_ready_comes_before_not_listening() -> None:
-    async with proxy_rig(drain_delay=0.3) as rig, httpx.AsyncClient(trust_env=False) as probe:
+    async with proxy_rig(drain_delay=0.3, diagnostics=True) as rig, httpx.AsyncClient(trust_env=False) as probe:
         ready = f"http://127.0.0.1:{rig.interceptor.diagnostics_port}/readyz"
         assert (await probe.get(ready)).status_code == 200
         draining = asyncio.create_task(rig.interceptor.drain())
