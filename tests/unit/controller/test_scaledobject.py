@@ -1,0 +1,218 @@
+import copy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.resources import Resource
+from controller.scaledobject import (
+    ORPHAN,
+    SKIP,
+    Create,
+    Delete,
+    Foreign,
+    Leave,
+    Patch,
+    ScaledObject,
+    Scaler,
+    desired,
+    next_step,
+    parse_scaled_object,
+)
+from controller.translate import Problem
+from tests.unit.controller.objects import http, scaled
+
+SCALER = Scaler("weir-scaler.weir-system.svc:9091")
+
+
+def merged(target: Any, patch: Any) -> Any:
+    """RFC 7386, by its own pseudocode: what the API server does."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name), value)
+    return result
+
+
+def as_sent(actual: ScaledObject) -> dict[str, Any]:
+    meta = actual.meta
+    owners = [
+        {"kind": o.kind, "name": o.name, "uid": o.uid, "controller": o.controller, "apiVersion": o.api_version}
+        for o in meta.owner_references or ()
+    ]
+    metadata: dict[str, Any] = {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid, "ownerReferences": owners}
+    metadata |= {"labels": dict(meta.labels or {}), "annotations": dict(meta.annotations or {})}
+    return {"metadata": metadata, "spec": copy.deepcopy(actual.spec)}
+
+
+def patched(actual: ScaledObject, patch: dict[str, Any]) -> ScaledObject:
+    return parse_scaled_object(json.dumps(merged(as_sent(actual), patch)).encode())
+
+
+def test_what_is_made() -> None:
+    resource = http(
+        scaleTargetRef={"name": "web", "apiVersion": "apps/v1", "kind": "StatefulSet", "service": "web", "port": 80},
+        replicas={"min": 1, "max": 9},
+        scaledownPeriod=60,
+        initialCooldownPeriod=5,
+        metadata={"labels": {"team": "a"}, "annotations": {"autoscaling.keda.sh/paused": "true", "kubectl.kubernetes.io/x": "y"}},
+    )
+    made = desired(resource, SCALER)
+    assert made["apiVersion"] == "keda.sh/v1alpha1"
+    assert made["metadata"]["labels"] == {"team": "a"}
+    assert made["metadata"]["annotations"] == {
+        "autoscaling.keda.sh/paused": "true",
+        "httpscaledobject.keda.sh/copied-annotations": "autoscaling.keda.sh/paused",
+    }
+    (owner,) = made["metadata"]["ownerReferences"]
+    assert (owner["apiVersion"], owner["kind"], owner["uid"], owner["controller"]) == (
+        "http.keda.sh/v1alpha1",
+        "HTTPScaledObject",
+        "uid-web",
+        True,
+    )
+    assert made["spec"] == {
+        "scaleTargetRef": {"name": "web", "apiVersion": "apps/v1", "kind": "StatefulSet"},
+        "pollingInterval": 15,
+        "cooldownPeriod": 60,
+        "initialCooldownPeriod": 5,
+        "minReplicaCount": 1,
+        "maxReplicaCount": 9,
+        "advanced": {"restoreToOriginalReplicaCount": True},
+        "triggers": [{"type": "external-push", "metadata": {"scalerAddress": SCALER.address, "httpScaledObject": "web"}}],
+    }
+
+
+def test_nothing_is_said_that_was_not_asked_for() -> None:
+    made = desired(http(), SCALER)["spec"]
+    assert set(made) == {"scaleTargetRef", "pollingInterval", "advanced", "triggers"}
+    assert made["scaleTargetRef"] == {"name": "web"}
+
+
+def test_with_certificates_keda_never_dials_in_plain_text() -> None:
+    (trigger,) = desired(http(), Scaler("a:1", "weir"))["spec"]["triggers"]
+    assert trigger["metadata"]["enableTLS"] == "true"
+    assert trigger["authenticationRef"] == {"name": "weir", "kind": "ClusterTriggerAuthentication"}
+
+
+def test_the_workload_must_have_a_name() -> None:
+    with pytest.raises(Problem, match=r"spec\.scaleTargetRef\.name"):
+        next_step(http(scaleTargetRef={"service": "web", "port": 80}), None, SCALER)
+
+
+@pytest.mark.parametrize(
+    "resource", [http(), http(replicas={"max": 3}, metadata={"labels": {"a": "b"}, "annotations": {"c": "d"}})]
+)
+def test_created_once_then_left(resource: Resource) -> None:
+    step = next_step(resource, None, SCALER)
+    assert isinstance(step, Create)
+    assert next_step(resource, scaled(step.manifest), SCALER) == Leave()
+
+
+def test_what_is_not_the_controllers_stays() -> None:
+    resource = http(replicas={"max": 3})
+    made = desired(resource, SCALER)
+    made["spec"] |= {"fallback": {"replicas": 1}, "idleReplicaCount": 0}
+    made["spec"]["advanced"]["horizontalPodAutoscalerConfig"] = {"name": "mine"}
+    made["metadata"]["annotations"] = {"autoscaling.keda.sh/paused": "true"}
+    made["spec"]["triggers"][0]["useCachedMetrics"] = False
+    assert next_step(resource, scaled(made), SCALER) == Leave()
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["pollingInterval", "minReplicaCount", "maxReplicaCount", "cooldownPeriod", "triggers", "scaleTargetRef", "advanced"]
+        ),
+        st.sampled_from([None, 1, [], [{"type": "cpu"}], {}, {"name": "other"}]),
+    ),
+    st.dictionaries(st.sampled_from(["a", "b"]), st.sampled_from(["", "x"])),
+    st.booleans(),
+)
+def test_one_repair_is_enough(changes: dict[str, Any], annotations: dict[str, str], orphaned: bool) -> None:
+    resource = http(replicas={"max": 3}, metadata={"labels": {"team": "a"}, "annotations": {"a": "x"}})
+    made = desired(resource, SCALER)
+    made["spec"] = {name: value for name, value in (made["spec"] | changes).items() if value is not None}
+    made["metadata"]["annotations"] = annotations
+    if orphaned:
+        # After a restore the owner is of an earlier life.
+        made["metadata"]["ownerReferences"][0]["uid"] = "earlier"
+    actual = scaled(made)
+    step = next_step(resource, actual, SCALER)
+    if isinstance(step, Patch):
+        actual = patched(actual, step.patch)
+    assert next_step(resource, actual, SCALER) == Leave()
+    assert actual.owned_by(resource)
+
+
+def test_annotations_that_the_owner_loses_go() -> None:
+    before = http(metadata={"annotations": {"autoscaling.keda.sh/paused": "true"}})
+    actual = scaled(desired(before, SCALER))
+    step = next_step(http(), actual, SCALER)
+    assert isinstance(step, Patch)
+    assert patched(actual, step.patch).meta.annotations == {}
+
+
+def test_a_stranger_is_never_touched() -> None:
+    made = desired(http(), SCALER)
+    made["metadata"]["ownerReferences"][0] |= {"kind": "Other", "uid": "another"}
+    assert isinstance(next_step(http(), scaled(made), SCALER), Foreign)
+    by_hand = desired(http(), SCALER)
+    del by_hand["metadata"]["ownerReferences"]
+    by_hand["spec"]["triggers"] = [{"type": "cron"}]
+    assert isinstance(next_step(http(), scaled(by_hand), SCALER), Foreign)
+
+
+def test_one_that_scales_by_this_application_is_taken_over() -> None:
+    made = desired(http(), SCALER)
+    del made["metadata"]["ownerReferences"]
+    actual = scaled(made)
+    step = next_step(http(), actual, SCALER)
+    assert isinstance(step, Patch)
+    assert patched(actual, step.patch).owned_by(http())
+
+
+def test_skip() -> None:
+    skipped = http(metadata={"annotations": {SKIP: "true"}})
+    assert next_step(skipped, None, SCALER) == Leave(managed=False)
+    assert next_step(skipped, scaled(desired(http(), SCALER)), SCALER) == Delete("uid-scaled")
+    by_hand = desired(http(), SCALER)
+    del by_hand["metadata"]["ownerReferences"]
+    assert next_step(skipped, scaled(by_hand), SCALER) == Leave(managed=False)
+
+
+def test_an_orphan_is_let_go_and_left_alone() -> None:
+    orphaning = http(metadata={"annotations": {ORPHAN: "true"}}, replicas={"max": 99})
+    actual = scaled(desired(http(), SCALER))
+    step = next_step(orphaning, actual, SCALER)
+    assert isinstance(step, Patch)
+    free = patched(actual, step.patch)
+    assert not free.meta.owner_references
+    assert next_step(orphaning, free, SCALER) == Leave(managed=False)
+    created = next_step(orphaning, None, SCALER)
+    assert isinstance(created, Create)
+    assert "ownerReferences" not in created.manifest["metadata"]
+
+
+def test_what_goes_is_let_go() -> None:
+    going = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
+    assert next_step(http(metadata=going), None, SCALER) == Leave(managed=False)
+    assert next_step(http(), scaled(desired(http(), SCALER), **going), SCALER) == Leave()
+
+
+def test_which_applications_a_scaled_object_names() -> None:
+    triggers = [
+        {"type": "external-push", "metadata": {"interceptorRoute": "a"}},
+        {"type": "external-push", "metadata": {"app": "shop/b"}},
+        {"type": "cron"},
+    ]
+    made = {"metadata": {"name": "x", "namespace": "shop"}, "spec": {"triggers": triggers}}
+    assert parse_scaled_object(json.dumps(made).encode()).apps == {"shop/a", "shop/b"}
+    broken = made | {"spec": {"triggers": "none"}}
+    assert parse_scaled_object(json.dumps(broken).encode()).apps == frozenset()

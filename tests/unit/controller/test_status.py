@@ -1,0 +1,232 @@
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.events import news_of
+from controller.propagation import Missing, Verdict
+from controller.resources import Key, Resource
+from controller.scaledobject import SKIP, Scaler, desired
+from controller.schema.common import Condition
+from controller.schema.http_scaled_object import HTTPScaledObjectStatus
+from controller.status import MAX_MESSAGE, Facts, next_status
+from controller.table import Lost
+from tests.unit.controller.objects import http, route, scaled
+
+NOW, LATER = "2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"
+WEB = Key("HTTPScaledObject", "shop", "web")
+EVERYWHERE = Verdict("v1", 3, 3, (), pending=False)
+PORTS = (("http", 80),)
+
+
+def facts(**known: Any) -> Facts:
+    good: dict[str, Any] = {
+        "verdict": EVERYWHERE,
+        "services_known": True,
+        "ports": PORTS,
+        "scaled_objects_known": True,
+        "scaled_object": scaled(desired(http(), Scaler("a:1"))),
+    }
+    return Facts(**(good | known))
+
+
+def told(resource: Resource, known: Facts, now: str = NOW) -> dict[str, Condition]:
+    return {condition.type: condition for condition in next_status(resource, known, now).conditions}
+
+
+def again(resource: Resource, status: HTTPScaledObjectStatus) -> Resource:
+    """The object as the watch brings it back."""
+    return msgspec.structs.replace(resource, status=status)
+
+
+def test_all_is_well() -> None:
+    found = told(http(), facts())
+    assert {kind: (c.status, c.reason) for kind, c in found.items()} == {
+        "Ready": ("True", "Serving"),
+        "BackendFound": ("True", "Found"),
+        "Conflict": ("False", "NoConflict"),
+        "RoutesPropagated": ("True", "Propagated"),
+        "ScaledObjectReady": ("True", "Ready"),
+    }
+    assert found["RoutesPropagated"].message == "3/3 interceptors serve version v1"
+    assert {c.observed_generation for c in found.values()} == {1}
+    status = next_status(http(), facts(), NOW)
+    assert (status.target_workload, status.target_service) == ("apps/v1/Deployment/web", "web:80")
+
+
+MISSING = (Missing("weir-interceptor-2", "no answer in 2 s"),)
+
+
+@pytest.mark.parametrize(
+    ("known", "kind", "status", "reason", "message"),
+    [
+        ({"ports": None}, "BackendFound", "False", "ServiceNotFound", "no Service shop/web"),
+        ({"ports": (("grpc", 81), ("", 82))}, "BackendFound", "False", "PortNotFound", "no TCP port 80; it has 81 (grpc), 82"),
+        ({"services_known": False}, "BackendFound", "Unknown", "Pending", "not read yet"),
+        (
+            {"lost": (Lost("a/", Key("InterceptorRoute", "x", "y")),)},
+            "Conflict",
+            "True",
+            "ClaimedByOlder",
+            "InterceptorRoute x/y",
+        ),
+        (
+            {"shadowed_by": Key("InterceptorRoute", "shop", "web")},
+            "Conflict",
+            "True",
+            "InterceptorRouteExists",
+            "takes its place",
+        ),
+        ({"verdict": None}, "RoutesPropagated", "Unknown", "Pending", "not written yet"),
+        ({"verdict": Verdict("v1", 1, 3, (), True)}, "RoutesPropagated", "Unknown", "Pending", "not heard yet about version v1"),
+        ({"verdict": Verdict("v1", 0, 0, (), False)}, "RoutesPropagated", "False", "NoInterceptors", "no interceptor is ready"),
+        (
+            {"verdict": Verdict("v1", 2, 3, MISSING, False)},
+            "RoutesPropagated",
+            "False",
+            "Propagating",
+            "2/3 interceptors serve version v1; not: weir-interceptor-2 (no answer in 2 s)",
+        ),
+        ({"scaled_object": None}, "ScaledObjectReady", "Unknown", "Pending", "KEDA has not said"),
+        ({"scaled_objects_known": False, "scaled_object": None}, "ScaledObjectReady", "Unknown", "Pending", "is KEDA installed"),
+        ({"scaling_trouble": "taken"}, "ScaledObjectReady", "False", "NotAsItShould", "taken"),
+        (
+            {"scaled_object": scaled(desired(http(), Scaler("a:1")), ready="False")},
+            "ScaledObjectReady",
+            "False",
+            "NotReady",
+            "told by KEDA",
+        ),
+    ],
+)
+def test_what_is_not_well_is_said_and_is_why_it_is_not_ready(
+    known: dict[str, Any], kind: str, status: str, reason: str, message: str
+) -> None:
+    found = told(http(), facts(**known))
+    assert (found[kind].status, found[kind].reason) == (status, reason)
+    assert message in found[kind].message
+    ready = found["Ready"]
+    assert ready.status == ("Unknown" if status == "Unknown" else "False")
+    assert (ready.reason, ready.message) == (reason, found[kind].message)
+
+
+def test_an_invalid_object() -> None:
+    bad = http(hosts=["no host"])
+    found = told(bad, facts(problem=str(bad.problem), verdict=None))
+    assert (found["Ready"].status, found["Ready"].reason) == ("False", "Invalid")
+    assert "spec.hosts[0]" in found["Ready"].message
+    assert found["RoutesPropagated"].reason == "Invalid"
+
+
+def test_a_scaled_object_of_its_user_does_not_make_it_ready_or_not() -> None:
+    for resource in (route(), http(metadata={"annotations": {SKIP: "true"}})):
+        found = told(resource, facts(managed=False, scaled_object=None))
+        assert found["ScaledObjectReady"].reason == "NoScaledObject"
+        assert found["Ready"].status == "True"
+
+
+def test_a_route_without_rules_is_served_and_says_so() -> None:
+    found = told(route(rules=None), facts())
+    assert found["Ready"].status == "True"
+    assert "no rules" in found["Ready"].message
+
+
+def test_fields_that_have_no_effect_are_named() -> None:
+    found = told(http(coldStartTimeoutFailoverRef={"service": "sorry", "port": 80}), facts())
+    assert "not acted upon by interceptors: spec.coldStartTimeoutFailoverRef" in found["Ready"].message
+
+
+def test_nothing_is_written_while_nothing_changes_its_meaning() -> None:
+    status = next_status(http(), facts(), NOW)
+    resource = again(http(), status)
+    assert next_status(resource, facts(), LATER) == status
+    grown = facts(verdict=Verdict("v2", 5, 5, (), pending=False))
+    assert next_status(resource, grown, LATER) == status
+    unheard = facts(verdict=Verdict("v3", 4, 5, (), pending=True))
+    assert next_status(resource, unheard, LATER) == status
+
+
+def test_times_are_of_changes_of_the_status_only() -> None:
+    resource = again(http(), next_status(http(), facts(ports=None), NOW))
+    other = told(resource, facts(ports=(("x", 81),)), LATER)["BackendFound"]
+    assert (other.reason, other.last_transition_time) == ("PortNotFound", NOW)
+    mended = told(resource, facts(), LATER)["BackendFound"]
+    assert (mended.status, mended.last_transition_time) == ("True", LATER)
+
+
+def test_another_generation_is_told_anew() -> None:
+    resource = again(http(metadata={"generation": 2}), next_status(http(), facts(), NOW))
+    assert told(resource, facts(verdict=None))["RoutesPropagated"].status == "Unknown"
+    grown = told(resource, facts(verdict=Verdict("v2", 5, 5, (), pending=False)))["RoutesPropagated"]
+    assert (grown.message, grown.observed_generation) == ("5/5 interceptors serve version v2", 2)
+
+
+def test_messages_are_bounded() -> None:
+    lost = tuple(Lost(f"{number}.example.com" + "/x" * 500, WEB) for number in range(50))
+    message = told(http("other"), facts(lost=lost))["Conflict"].message
+    assert len(message) <= MAX_MESSAGE
+
+
+def test_a_status_of_another_controller_is_replaced() -> None:
+    conditions = [{"type": "Ready", "status": "True", "timestamp": "x"}, {"type": "Created", "status": "True"}]
+    for status in ({"conditions": conditions}, {"conditions": "broken"}, None):
+        assert set(told(http(status=status), facts())) == {
+            "Ready",
+            "BackendFound",
+            "Conflict",
+            "RoutesPropagated",
+            "ScaledObjectReady",
+        }
+
+
+_verdicts = st.one_of(
+    st.none(),
+    st.builds(
+        lambda serving, missing, pending: Verdict("v", serving, serving + missing + pending, MISSING * missing, pending > 0),
+        st.integers(0, 3),
+        st.integers(0, 1),
+        st.integers(0, 1),
+    ),
+)
+_facts = st.builds(
+    lambda verdict, ports, known, trouble, ready: facts(
+        verdict=verdict,
+        ports=ports,
+        services_known=known,
+        scaled_objects_known=known,
+        scaling_trouble=trouble,
+        scaled_object=scaled(desired(http(), Scaler("a:1")), ready=ready),
+    ),
+    _verdicts,
+    st.sampled_from([None, PORTS, (("", 81),)]),
+    st.booleans(),
+    st.sampled_from(["", "taken"]),
+    st.sampled_from(["", "True", "False", "Unknown"]),
+)
+
+
+@given(st.lists(_facts, min_size=1, max_size=6))
+def test_a_status_settles_at_once_whatever_came_before(history: list[Facts]) -> None:
+    resource = http()
+    for number, known in enumerate(history):
+        status = next_status(resource, known, f"2026-01-01T00:00:{number:02}Z")
+        resource = again(resource, status)
+        assert next_status(resource, known, LATER) == status
+        assert all(condition.last_transition_time and condition.reason for condition in status.conditions)
+        assert not [*news_of(resource, status)]
+
+
+def test_events_tell_of_changes_once() -> None:
+    new = http()
+    good = next_status(new, facts(), NOW)
+    assert [(news.reason, news.warning) for news in news_of(new, good)] == [("Serving", False)]
+    lost = facts(lost=(Lost("a/", WEB),))
+    bad = next_status(again(new, good), lost, LATER)
+    assert [(news.reason, news.warning) for news in news_of(again(new, good), bad)] == [("ClaimedByOlder", True)]
+    back = next_status(again(new, bad), facts(), LATER)
+    assert [news.reason for news in news_of(again(new, bad), back)] == ["NoConflict", "Serving"]
+    wrong = http(hosts=["no host"])
+    invalid = next_status(wrong, facts(problem=str(wrong.problem)), NOW)
+    assert [(news.reason, news.warning) for news in news_of(wrong, invalid)] == [("Invalid", True)]

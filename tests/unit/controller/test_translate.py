@@ -1,0 +1,147 @@
+from typing import Any
+
+import pytest
+
+from controller.translate import Problem
+from fleet.routing.route import HeaderMatch, RateTarget, Route, Rule, Scaling, Target, Timeouts
+from tests.unit.controller.objects import http, route
+
+CREATED = 1767225600.0
+
+
+def test_every_field_of_an_http_scaled_object() -> None:
+    resource = http(
+        hosts=["a.example.com", "*.b.example.com"],
+        pathPrefixes=["/api", "v2", ""],
+        headers=[{"name": "X-A", "value": "1"}, {"name": "X-B"}],
+        scaleTargetRef={"service": "svc", "portName": "http", "name": "web"},
+        scalingMetric={"requestRate": {"targetValue": 7, "window": "90s", "granularity": "500ms"}},
+        timeouts={"conditionWait": "20s", "responseHeader": "0s", "request": "1m", "connect": "1s", "idle": "2m"},
+        activityPeriod="5s",
+    )
+    headers = (HeaderMatch("X-A", "1"), HeaderMatch("X-B"))
+    assert resource.route == Route(
+        app="shop/web",
+        target=Target("shop/svc", "http"),
+        rules=(Rule(("a.example.com", "*.b.example.com"), ("/api", "/v2", "/"), headers),),
+        scaling=Scaling(None, RateTarget(7.0, 90.0, 0.5), 5.0),
+        timeouts=Timeouts(20.0, 1.0, 0.0, 60.0, 120.0),
+        created=CREATED,
+    )
+    assert resource.problem is None
+
+
+def test_every_field_of_an_interceptor_route() -> None:
+    resource = route(
+        target={"service": "svc", "port": 8080},
+        rules=[{"hosts": ["a"], "paths": [{"value": "/x"}], "headers": [{"name": "k", "value": "v"}]}, {}],
+        scalingMetric={"concurrency": {"targetValue": 3}, "requestRate": {"targetValue": 4}},
+        timeouts={"readiness": "1s", "request": "2s", "responseHeader": "3s", "connect": "4s", "idle": "5s"},
+    )
+    assert resource.route == Route(
+        app="shop/web",
+        target=Target("shop/svc", 8080),
+        rules=(Rule(("a",), ("/x",), (HeaderMatch("k", "v"),)), Rule()),
+        scaling=Scaling(3.0, RateTarget(4.0, 60.0, 1.0)),
+        timeouts=Timeouts(1.0, 4.0, 3.0, 2.0, 5.0),
+        created=CREATED,
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "concurrency"),
+    [
+        ({}, 100.0),
+        ({"targetPendingRequests": 7}, 7.0),
+        ({"scalingMetric": {}}, 100.0),
+        ({"scalingMetric": {"concurrency": {}}}, 100.0),
+        ({"targetPendingRequests": 7, "scalingMetric": {"concurrency": {"targetValue": 9}}}, 9.0),
+    ],
+)
+def test_targets_that_are_not_said(spec: dict[str, Any], concurrency: float) -> None:
+    made = http(**spec).route
+    assert made is not None
+    assert made.scaling == Scaling(concurrency)
+
+
+def test_all_requests_or_none() -> None:
+    everything = http(hosts=None).route
+    assert everything is not None
+    assert everything.rules == (Rule(),)
+    nothing = route(rules=None).route
+    assert nothing is not None
+    assert nothing.rules == ()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "readiness"),
+    [({}, 30.0), ({"timeoutSeconds": 45}, 45.0), ({"timeoutSeconds": 0}, 30.0)],
+)
+def test_a_failover_says_how_long_a_request_waits(seconds: dict[str, int], readiness: float) -> None:
+    failover = {"service": "sorry", "port": 80, **seconds}
+    resource = http(coldStartTimeoutFailoverRef=failover, timeouts={"conditionWait": "5s"})
+    assert resource.route is not None
+    assert resource.route.timeouts.readiness == readiness
+    assert resource.idle_fields == ("spec.coldStartTimeoutFailoverRef",)
+
+
+def test_what_interceptors_do_not_act_on_is_named() -> None:
+    response = {"statusCode": 503, "body": "soon"}
+    cold_start = {
+        "fallback": {"service": "sorry", "port": 80},
+        "placeholder": {"response": response},
+        "maxPendingRequests": 5,
+        "overflow": "Reject",
+    }
+    resource = route(coldStart=cold_start, staticRoutes=[{"rules": [{}], "response": response}], timeouts={"readiness": "0s"})
+    assert resource.route is not None
+    assert resource.route.timeouts.readiness == 30.0
+    assert resource.idle_fields == (
+        "spec.coldStart.fallback",
+        "spec.coldStart.placeholder",
+        "spec.coldStart.maxPendingRequests",
+        "spec.coldStart.overflow",
+        "spec.staticRoutes",
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"hosts": ["ok", "not ok"]}, "spec.hosts[1]"),
+        ({"pathPrefixes": ["/a\x00"]}, "spec.pathPrefixes[0]"),
+        ({"headers": [{"name": "a b"}]}, "spec.headers[0].name"),
+        ({"scaleTargetRef": {"service": "Svc", "port": 80}}, "spec.scaleTargetRef.service"),
+        ({"scaleTargetRef": {"service": "svc"}}, "spec.scaleTargetRef"),
+        ({"scaleTargetRef": {"service": "svc", "port": 0}}, "spec.scaleTargetRef.port"),
+        ({"scaleTargetRef": None}, "spec.scaleTargetRef"),
+        ({"scalingMetric": {"requestRate": {"window": "1s", "granularity": "2s"}}}, "spec.scalingMetric.requestRate.granularity"),
+        ({"scalingMetric": {"requestRate": {"window": "0s"}}}, "spec.scalingMetric.requestRate.window"),
+        ({"scalingMetric": {"concurrency": {"targetValue": 0}}}, "spec.scalingMetric.concurrency.targetValue"),
+        ({"timeouts": {"conditionWait": "soon"}}, "spec.timeouts.conditionWait"),
+        ({"hosts": "web.example.com"}, "spec.hosts"),
+    ],
+)
+def test_what_is_wrong_is_named_as_its_author_wrote_it(spec: dict[str, Any], field: str) -> None:
+    resource = http(**spec)
+    assert resource.route is None
+    assert isinstance(resource.problem, Problem)
+    assert resource.problem.field == field
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"rules": [{"hosts": ["a"]}, {"paths": [{"value": "/"}, {"value": "\x01"}]}]}, "spec.rules[1].paths[1].value"),
+        ({"target": {"service": "a", "port": 1, "portName": "b"}}, "spec.target"),
+        ({"scalingMetric": {}}, "spec.scalingMetric"),
+        ({"coldStart": {}}, "spec.coldStart"),
+        ({"staticRoutes": [{"rules": [], "response": {}}]}, "spec.staticRoutes[0].rules"),
+        ({"timeouts": {"responseHeader": "1"}}, "spec.timeouts.responseHeader"),
+    ],
+)
+def test_what_is_wrong_with_a_route(spec: dict[str, Any], field: str) -> None:
+    resource = route(**spec)
+    assert resource.problem is not None
+    assert resource.problem.field == field
+    assert resource.route is None
