@@ -63,6 +63,16 @@ class Cluster:
             if event in {"", line["event"]} and namespace in {"", line["namespace"]} and app in {"", line["app"]}
         ]
 
+    def processes(self, namespace: str, component: str) -> dict[str, int]:
+        """The running processes of a component: by pod, the last process that was started and has not ended."""
+        running: dict[str, int] = {}
+        for line in self.events(namespace=namespace):
+            if line["container"] == component and line["event"] == "started":
+                running[line["pod"]] = line["pid"]
+            elif line["container"] == component and line["event"] == "exited":
+                running.pop(line["pod"], None)
+        return running
+
     def log(self, namespace: str, pod: str, container: str) -> str:
         return (self.directory / "pods" / namespace / pod / f"{container}.log").read_text(errors="replace")
 

@@ -9,6 +9,7 @@ import pytest
 from tests.cluster.api import Api, namespaced
 from tests.cluster.cluster import Cluster
 from tests.cluster.controlplane import until
+from tests.cluster.metrics import external_metric
 from tests.cluster.objects import create_app, pods, until_ready
 from tests.cluster.weir import Weir, http_scaled_object, interceptor_route, scaled_object, until_condition
 
@@ -77,27 +78,12 @@ async def test_apps_do_not_see_each_others_load(weir: Weir, api: Api, namespace:
     busy = [asyncio.create_task(weir.get(f"app{number}.{namespace}", "/sleep/10")) for number in (2, 5) for _ in range(number)]
 
     async def seen() -> bool:
-        return await external_metrics(api, namespace, apps) == {app: {"app2": 2.0, "app5": 5.0}.get(app, 0.0) for app in apps}
+        values = {app: await external_metric(api, namespace, app) for app in apps}
+        return values == {app: {"app2": 2.0, "app5": 5.0}.get(app, 0.0) for app in apps}
 
     await until(seen, "seven apps have seven metrics, each its own")
     assert {answer.status for answer in await asyncio.gather(*busy)} == {200}
     assert [len(await pods(api, namespace, app)) for app in apps] == [0, 0, 1, 0, 0, 1, 0]
-
-
-async def external_metrics(api: Api, namespace: str, apps: list[str]) -> dict[str, float]:
-    """What an HPA reads, by way of KEDA's adapter."""
-    values = {}
-    for app in apps:
-        status = (await api.get(namespaced("scaledobjects", namespace, app)))["status"]
-        (metric,) = status["externalMetricNames"]
-        path = f"/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}/{metric}"
-        (item,) = (await api.get(path, labelSelector=f"scaledobject.keda.sh/name={app}"))["items"]
-        values[app] = _quantity(item["value"])
-    return values
-
-
-def _quantity(text: str) -> float:
-    return float(text.removesuffix("m")) / 1000 if text.endswith("m") else float(text)
 
 
 def _summary(seconds: Sequence[float]) -> str:

@@ -58,6 +58,12 @@ class Weir:
         for component in components:
             await until_deployed(api, NAMESPACE, component)
 
+    async def interceptors(self, api: Api) -> dict[str, str]:
+        """Address by name, of those that run."""
+        selector = "app.kubernetes.io/component=interceptor"
+        pods = await api.list(namespaced("pods", NAMESPACE), labelSelector=selector)
+        return {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in pods if pod.get("status", {}).get("podIP")}
+
     async def get(self, host: str, path: str = "/", *, address: str = "") -> Answer:
         """One request, to the fleet's Service or to the one interceptor of that address."""
         sent, began = time.time(), time.perf_counter()

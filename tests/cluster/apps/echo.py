@@ -1,6 +1,6 @@
 """An app for the cluster's tests: answers with its pod's name on PORT (8080) after DELAY seconds, or after N for /sleep/N.
 
-SIGTERM ends it once the answers under way are sent, so that a request lost at its end is not its own fault.
+It listens after START_SECONDS. SIGTERM ends it once the answers under way are sent: a request lost at its end is not its fault.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class Echo:
 async def main() -> None:
     echo, over = Echo(), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
+    await asyncio.sleep(float(os.environ.get("START_SECONDS", "0")))
     server = await asyncio.start_server(echo.answer, "0.0.0.0", int(os.environ.get("PORT", "8080")), backlog=1024)
     await over.wait()
     server.close()

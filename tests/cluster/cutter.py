@@ -1,0 +1,66 @@
+"""A proxy in front of the API server that can make every watch fall silent without a word: open, and nothing comes.
+
+Reads only: one request without a body per connection.
+"""
+
+import asyncio
+import contextlib
+import re
+import ssl
+from pathlib import Path
+from typing import Self
+
+from tests.cluster.network import NODE_ADDRESS
+
+__all__ = ["Cutter"]
+
+_WATCH = re.compile(rb"[?&]watch=(1|true|True)\b")
+
+
+class Cutter:
+    """Use as `async with`. Speaks with the API server's own certificate."""
+
+    def __init__(self, pki: Path, ca: Path) -> None:
+        self._serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._serving.load_cert_chain(pki / "kube-apiserver.crt", pki / "kube-apiserver.key")
+        self._upstream = ssl.create_default_context(cafile=str(ca))
+        self._server: asyncio.Server | None = None
+        self._silent = False
+        self.watches = 0
+        """How many were opened."""
+        self.address, self.port = NODE_ADDRESS, 0
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, self.address, 0, ssl=self._serving)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        assert self._server is not None
+        self._server.close()
+
+    def cut(self) -> None:
+        """From now on no watch says anything, those that are open included."""
+        self._silent = True
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            watching = _WATCH.search(head.split(b"\r\n", 1)[0]) is not None
+            self.watches += watching
+            upstream, request = await asyncio.open_connection(NODE_ADDRESS, 6443, ssl=self._upstream)
+            try:
+                lines = [line for line in head[:-4].split(b"\r\n") if not line.lower().startswith(b"connection:")]
+                request.write(b"\r\n".join([*lines, b"Connection: close", b"", b""]))
+                await self._relay(upstream, writer, watching=watching)
+            finally:
+                request.close()
+        writer.close()
+
+    async def _relay(self, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter, *, watching: bool) -> None:
+        while data := await upstream.read(65536):
+            if not (watching and self._silent):
+                writer.write(data)
+                await writer.drain()
+        if watching and self._silent:
+            await asyncio.Event().wait()  # not even its end is told

@@ -1,0 +1,115 @@
+"""A change of the routing table reaches every interceptor: at once by watch, in time without; the controller says when."""
+
+import asyncio
+import os
+import signal
+import time
+
+import pytest
+
+from tests.cluster.api import Api, Object, namespaced
+from tests.cluster.cluster import Cluster
+from tests.cluster.controlplane import until
+from tests.cluster.cutter import Cutter
+from tests.cluster.objects import create_app, until_ready
+from tests.cluster.weir import NAMESPACE, Weir, condition, http_scaled_object, until_condition
+
+BY_WATCH = 1.0
+"""Seconds from the object's creation until every interceptor routes by it."""
+RESYNC = 5.0
+
+
+async def routed(weir: Weir, namespace: str, app: str, address: str) -> bool:
+    return (await weir.get(f"{app}.{namespace}", address=address)).status == 200
+
+
+@pytest.fixture
+async def answering(api: Api, namespace: str) -> str:
+    """An app that has a pod, so that a routed request is answered at once."""
+    await create_app(api, namespace, "web", replicas=1)
+    await until_ready(api, namespace, "web", 1)
+    return "web"
+
+
+async def test_every_interceptor_has_a_new_route_within_a_second(weir: Weir, api: Api, namespace: str, answering: str) -> None:
+    interceptors = await weir.interceptors(api)
+    assert len(interceptors) == 3
+    began = time.perf_counter()
+    await api.create(namespaced("httpscaledobjects", namespace), http_scaled_object(namespace, answering, replicas={"min": 1}))
+    await asyncio.gather(
+        *(
+            until(lambda address=address: routed(weir, namespace, answering, address), f"{name} routes", pause=0.02)  # type: ignore[misc]
+            for name, address in interceptors.items()
+        )
+    )
+    took = time.perf_counter() - began
+    print(f"a new route at all interceptors after {took * 1000:.0f} ms")  # noqa: T201 - what was measured
+    assert took < BY_WATCH
+
+
+async def test_routes_are_propagated_only_when_all_serve_them(
+    cluster: Cluster, weir: Weir, api: Api, namespace: str, answering: str
+) -> None:
+    stopped, pid = next(iter(cluster.processes(NAMESPACE, "interceptor").items()))
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await api.create(
+            namespaced("httpscaledobjects", namespace), http_scaled_object(namespace, answering, replicas={"min": 1})
+        )
+
+        async def told() -> bool:
+            item = await api.get(namespaced("httpscaledobjects", namespace, answering))
+            found = condition(item, "RoutesPropagated")
+            message = found.get("message", "")
+            return bool(found.get("status") == "False" and stopped in message and "2/3 interceptors serve version" in message)
+
+        await until(told, f"it is told that {stopped} does not serve it", patience=20)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await until_condition(api, "httpscaledobjects", namespace, answering, "RoutesPropagated", "True", patience=15)
+    await weir.until_ready(api)
+
+
+async def test_a_route_arrives_although_watches_are_silent(
+    cluster: Cluster, weir: Weir, api: Api, namespace: str, answering: str
+) -> None:
+    async with Cutter(cluster.plane.pki, cluster.plane.ca) as cutter:
+        pod = interceptor_behind(cutter.address, cutter.port, await template(api))
+        await api.create(namespaced("pods", NAMESPACE), pod)
+        try:
+            await until(lambda: ready(api, "behind"), "the interceptor behind the cutter is ready")
+            address = (await api.get(namespaced("pods", NAMESPACE, "behind")))["status"]["podIP"]
+            assert cutter.watches
+            cutter.cut()
+            await api.create(
+                namespaced("httpscaledobjects", namespace), http_scaled_object(namespace, answering, replicas={"min": 1})
+            )
+            began = time.perf_counter()
+            await until(lambda: routed(weir, namespace, answering, address), "the route arrives", patience=RESYNC * 3)
+            took = time.perf_counter() - began
+        finally:
+            await api.delete(namespaced("pods", NAMESPACE, "behind"))
+    print(f"with silent watches and $DURATION {RESYNC:g} s: after {took:.1f} s")  # noqa: T201 - what was measured
+    assert took < RESYNC * 1.5
+
+
+async def template(api: Api) -> Object:
+    deployment = await api.get(namespaced("deployments", NAMESPACE, "weir-interceptor"))
+    spec: Object = deployment["spec"]["template"]["spec"]
+    return spec
+
+
+def interceptor_behind(address: str, port: int, spec: Object) -> Object:
+    """An interceptor of the manifests that is no member of the fleet, and reaches the API server through the cutter."""
+    (container,) = spec["containers"]
+    container["env"] += [
+        {"name": "KUBERNETES_SERVICE_HOST", "value": address},
+        {"name": "KUBERNETES_SERVICE_PORT", "value": str(port)},
+        {"name": "WEIR_RESYNC", "value": str(RESYNC)},
+    ]
+    return {"metadata": {"name": "behind"}, "spec": spec | {"terminationGracePeriodSeconds": 1}}
+
+
+async def ready(api: Api, name: str) -> bool:
+    status = (await api.get(namespaced("pods", NAMESPACE, name))).get("status", {})
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in status.get("conditions", ()))
