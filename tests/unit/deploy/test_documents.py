@@ -7,10 +7,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
+import yaml
 from prometheus_client.registry import Collector
 
+from controller.resources import ObjectMeta
+from controller.schema.http_scaled_object import HTTPScaledObjectSpec
 from controller.settings import ControllerSettings
+from controller.translate import of_http_scaled_object
 from fleet.demand.ledger import Ledger
 from fleet.demand.merge import FleetDemand
 from fleet.discovery.fixed import FixedBackends, FixedRoutes
@@ -28,6 +33,8 @@ COMPONENTS = (InterceptorSettings, ScalerSettings, ControllerSettings)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 VARIABLE = re.compile(r"(?<![A-Z_])WEIR_[A-Z_]+[A-Z]")
 METRIC = re.compile(r"\bweir_(?:interceptor|scaler)_[a-z_]+[a-z]")
+
+YAML = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
@@ -49,6 +56,17 @@ def test_files_that_are_named_exist(page: Path) -> None:
 def test_settings_that_are_named_exist(page: Path) -> None:
     known = {f"WEIR_{field.upper()}" for component in COMPONENTS for field in component.model_fields}
     assert set(VARIABLE.findall(page.read_text())) - known == set()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/kubernetes.md"])
+def test_the_custom_resource_shown_is_accepted(page: str) -> None:
+    blocks = [yaml.safe_load(block) for block in YAML.findall((ROOT / page).read_text())]
+    (shown,) = (block for block in blocks if block.get("kind") == "HTTPScaledObject")
+    translated = of_http_scaled_object(
+        ObjectMeta(name=shown["metadata"]["name"], namespace="default"), msgspec.convert(shown["spec"], HTTPScaledObjectSpec)
+    )
+    assert translated.route.app == "default/shop"
+    assert translated.idle_fields == ()
 
 
 def test_metrics_that_are_named_exist() -> None:
