@@ -22,7 +22,7 @@ class SourceError(Exception):
     """A source could not be read, or what was read is wrong. The message is one line for an operator."""
 
 
-class Backend(msgspec.Struct, frozen=True, omit_defaults=True):
+class Backend(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One ready address of an application."""
 
     host: str

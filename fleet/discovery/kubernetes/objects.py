@@ -86,7 +86,7 @@ class Endpoint(msgspec.Struct, frozen=True, gc=False):
     terminating: bool
 
 
-class EndpointSlice(msgspec.Struct, frozen=True):
+class EndpointSlice(msgspec.Struct, frozen=True, gc=False):
     """A part of the endpoints of a Service, all of one address family."""
 
     service: str
