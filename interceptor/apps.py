@@ -49,11 +49,12 @@ def _seconds(route: float | None, setting: float) -> float:
 class App:
     """Lives as long as some version of its route is in the table; exchanges may outlive it."""
 
-    __slots__ = ("endpoints", "entry", "limits", "name", "room", "route", "stats")
+    __slots__ = ("endpoints", "entry", "limits", "name", "removed", "room", "route", "stats")
 
     def __init__(self, route: Route, entry: Entry, endpoints: EndpointSet, settings: InterceptorSettings) -> None:
         self.name = route.app
         self.entry = entry
+        self.removed = False
         self.room: WaitingRoom[Guest] = WaitingRoom(settings.max_held)
         self.stats = AppStats()
         self.update(route, endpoints, settings)
@@ -78,6 +79,11 @@ class App:
 
     def close(self) -> None:
         """The route is gone, and nobody will make a backend for it."""
+        self.removed = True
         while (guest := self.room.first()) is not None:
             self.room.leave(guest)
-            guest.turn_away(Unavailable(f"application {self.name} was removed", reason="removed"))
+            guest.turn_away(self.removal())
+
+    def removal(self) -> Unavailable:
+        """What is said to who would have to wait for a backend that nobody will make."""
+        return Unavailable(f"application {self.name} was removed", reason="removed")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import random
 from collections.abc import Callable
 from time import monotonic
@@ -117,7 +118,7 @@ class EndpointSet:
         self.ready: list[Endpoint] = []
         """Those that may be chosen now."""
         self.last_error = ""
-        """Why the last connection could not be opened; empty when the last one could."""
+        """Why the last connection could not be opened, without its address: clients are told. Empty when the last one could."""
         self._on_ready = on_ready
         self._all: dict[Backend, Endpoint] = {}
         self._dials: set[asyncio.Task[None]] = set()
@@ -201,7 +202,9 @@ class EndpointSet:
         self._on_ready(self.key)
 
     def _failed(self, endpoint: Endpoint, error: Exception) -> None:
-        self.last_error = f"{endpoint.backend.host}:{endpoint.backend.port}: {str(error) or 'connect timed out'}"
+        number = error.errno if isinstance(error, OSError) else None
+        self.last_error = os.strerror(number) if number else "connect timed out"
         if not endpoint.failures:
-            logger.warning("backend of %s set aside: %s", self.key, self.last_error)
+            backend = endpoint.backend
+            logger.warning("backend %s:%d of %s set aside: %s", backend.host, backend.port, self.key, self.last_error)
         endpoint.set_aside(monotonic())

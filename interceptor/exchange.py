@@ -155,6 +155,9 @@ class Exchange:
         if not self._wait_until:
             self._wait_until = now + app.limits.readiness
         self._phase = _HELD
+        if app.removed:
+            self._fail(app.removal())
+            return
         if not app.room.enter(self):
             self._fail(Unavailable(f"too many requests wait for application {app.name}", reason="overflow", retry_after=1))
             return

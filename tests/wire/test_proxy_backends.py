@@ -342,6 +342,36 @@ async def test_a_route_removed_while_a_request_is_in_flight() -> None:
         assert rig.ledger.balanced()
 
 
+async def test_a_route_removed_before_its_backend_loses_the_request() -> None:
+    """It would wait for a backend that nobody will make."""
+    go = asyncio.Event()
+
+    async def dies(peer: BackendPeer) -> None:
+        await peer.request()
+        await go.wait()
+        peer.reset()
+
+    async with proxy_rig(dies) as rig:
+        client = await rig.client()
+        client.send(get())
+        await eventually(lambda: rig.backends[0].requests)
+        rig.set_routes(route("default/b", "b.test"))
+        go.set()
+        message = await client.response()
+        assert message.status == 503
+        assert b"removed" in message.body
+
+
+async def test_what_a_client_is_told_of_a_dead_backend_names_no_address() -> None:
+    async with proxy_rig(routes=[route(readiness=0.3)], backends=0) as rig:
+        dead = dead_backend()
+        rig.sources.set(APP, [dead])
+        message = await (await rig.client()).ask(get())
+        assert message.status == 504
+        assert b"Connection refused" in message.body
+        assert str(dead.port).encode() not in message.body
+
+
 async def test_an_app_that_is_removed_and_made_again_starts_clean() -> None:
     go = asyncio.Event()
 
