@@ -88,7 +88,8 @@ class Reconciler:
         self._recorder = recorder
         self._assembly = assembly
         self._later = later
-        self._greeted: set[Key] = set()
+        self._clock = asyncio.get_running_loop().time
+        self._greeted: dict[Key, float] = {}
         self._steps = _Sent(later)
         self._statuses = _Sent(later)
         self.writes = 0
@@ -106,24 +107,26 @@ class Reconciler:
 
     async def _keep(self, resource: Resource) -> None:
         scaling = await self._scale(resource)
-        if self._is_new(resource):
-            self._later(resource.key, GREETING_SECONDS)
-        elif (facts := self._facts(resource, scaling)) is not None:
+        if not self._is_new(resource) and (facts := self._facts(resource, scaling)) is not None:
             await self._tell(resource, facts)
         if scaling.error is not None:
             raise scaling.error
 
     def _is_new(self, resource: Resource) -> bool:
+        """Whether its first status can still wait; then it is asked for again."""
         key = resource.key
         if resource.conditions or resource.problem is not None:
-            self._greeted.discard(key)
+            self._greeted.pop(key, None)
             return False
-        first = key not in self._greeted
-        self._greeted.add(key)
-        return first
+        if key not in self._greeted:
+            self._greeted[key] = self._clock() + GREETING_SECONDS
+        left = self._greeted[key] - self._clock()
+        if left > 0:
+            self._later(key, left)
+        return left > 0
 
     def _forget(self, key: Key) -> None:
-        self._greeted.discard(key)
+        self._greeted.pop(key, None)
         self._steps.settled(key)
         self._statuses.settled(key)
 

@@ -22,22 +22,10 @@ from controller.scaledobject import (
     parse_scaled_object,
 )
 from controller.translate import Problem
+from tests.support.memory_api import merged
 from tests.unit.controller.objects import http, scaled
 
 SCALER = Scaler("weir-scaler.weir-system.svc:9091")
-
-
-def merged(target: Any, patch: Any) -> Any:
-    """RFC 7386, by its own pseudocode: what the API server does."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            result.pop(name, None)
-        else:
-            result[name] = merged(result.get(name), value)
-    return result
 
 
 def as_sent(actual: ScaledObject) -> dict[str, Any]:

@@ -1,0 +1,100 @@
+"""A thousand objects at once: how long until all are served and say so, what it costs, and that nothing goes on afterwards."""
+
+import asyncio
+import time
+from collections import Counter
+
+import httpx
+import psutil
+import pytest
+
+from tests.cluster.api import Api, Object, namespaced
+from tests.cluster.cluster import Cluster
+from tests.cluster.controlplane import until
+from tests.cluster.objects import deployment, service
+from tests.cluster.test_controller import http_scaled_object
+from tests.cluster.weir import NAMESPACE, Weir
+
+OBJECTS = 1000
+AT_ONCE = 40
+PROPAGATED_SECONDS = 60.0
+READY_SECONDS = 600.0
+"""KEDA, at the twenty requests a second that it permits itself, is what takes this long."""
+QUIET_SECONDS = 20.0
+
+
+@pytest.mark.timeout(900)
+async def test_a_thousand_objects_at_once(cluster: Cluster, weir: Weir, api: Api, namespace: str) -> None:
+    await api.merge(namespaced("deployments", NAMESPACE, "weir-controller"), {"spec": {"replicas": 2}})
+    await weir.until_ready(api)
+    names = [f"app{number:04}" for number in range(OBJECTS)]
+    await create_all(api, namespaced("deployments", namespace), [deployment(name) for name in names])
+    await create_all(api, namespaced("services", namespace), [service(name) for name in names])
+
+    cpu = controller_cpu(cluster)
+    began = time.monotonic()
+    objects = [http_scaled_object(name, f"{name}.{namespace}", pollingInterval=3600, scaledownPeriod=3600) for name in names]
+    await create_all(api, namespaced("httpscaledobjects", namespace), objects)
+    created = time.monotonic() - began
+
+    async def all_are(condition: str) -> bool:
+        return (await statuses(api, namespace, condition))["True"] == OBJECTS
+
+    await until(lambda: all_are("RoutesPropagated"), "all routes are served", patience=PROPAGATED_SECONDS, pause=1)
+    propagated = time.monotonic() - began
+    await until(lambda: all_are("Ready"), "all are ready", patience=READY_SECONDS, pause=2)
+    ready = time.monotonic() - began
+    print(  # noqa: T201 - what was measured
+        f"\n{OBJECTS} objects: created in {created:.1f} s, all served after {propagated:.1f} s, all ready after {ready:.1f} s; "
+        f"controllers used {controller_cpu(cluster) - cpu:.1f} s of CPU; {await writes(api)}"
+    )
+
+    assert (await weir.get(f"app0999.{namespace}")).status == 200
+    before = await versions(api, namespace)
+    await asyncio.sleep(QUIET_SECONDS)
+    assert await versions(api, namespace) == before, "nothing is written while nothing changes"
+
+
+async def create_all(api: Api, path: str, objects: list[Object]) -> None:
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def create(one: Object) -> None:
+        async with places:
+            await api.create(path, one)
+
+    await asyncio.gather(*map(create, objects))
+
+
+async def statuses(api: Api, namespace: str, condition: str) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for one in await api.list(namespaced("httpscaledobjects", namespace)):
+        for told in one.get("status", {}).get("conditions", ()):
+            if told["type"] == condition:
+                found[told["status"]] += 1
+    return found
+
+
+async def versions(api: Api, namespace: str) -> dict[str, str]:
+    objects = await api.list(namespaced("httpscaledobjects", namespace))
+    table = await api.get(namespaced("configmaps", NAMESPACE, "weir-routing-table"))
+    return {one["metadata"]["name"]: one["metadata"]["resourceVersion"] for one in [*objects, table]}
+
+
+async def writes(api: Api) -> str:
+    """What the leader says that it has written."""
+    told = []
+    async with httpx.AsyncClient(trust_env=False) as client:
+        for pod in await api.list(namespaced("pods", NAMESPACE), labelSelector="app.kubernetes.io/component=controller"):
+            answer = await client.get(f"http://{pod['status']['podIP']}:9903/metrics")
+            told += [line for line in answer.text.splitlines() if "_writes_total" in line and not line.startswith("#")]
+    return ", ".join(told)
+
+
+def controller_cpu(cluster: Cluster) -> float:
+    """Seconds that all controllers have used that run now."""
+    total = 0.0
+    for event in cluster.events("started", namespace=NAMESPACE):
+        if "controller" in event["pod"] and psutil.pid_exists(event["pid"]):
+            times = psutil.Process(event["pid"]).cpu_times()
+            total += times.user + times.system
+    return total

@@ -1,0 +1,193 @@
+"""An API server in memory, in place of the client: objects with versions, patches, lists and watches. Knows no schema.
+
+For tests of what writes to an API server. What reads from one has the faults of real ones to meet: tests/support/apiserver.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, NoReturn
+
+from fleet.discovery.kubernetes.client import Api, ApiError, Query
+
+__all__ = ["MemoryApi", "Write", "merged"]
+
+Json = dict[str, Any]
+Write = tuple[str, str, Any]
+"""Method, path, body."""
+
+
+class MemoryApi(Api):
+    """`put` and `drop` are what others do; everything that comes by `request` is in `writes`."""
+
+    def __init__(self) -> None:
+        super().__init__(_no_credentials)
+        self.objects: dict[str, Json] = {}
+        self.writes: list[Write] = []
+        self.refuse: Callable[[str, str], ApiError | None] = lambda method, path: None
+        """Asked before every write and every read of one object."""
+        self._version = 1
+        self._streams: set[_Stream] = set()
+
+    def put(self, path: str, **content: Any) -> Json:
+        """Make or change an object, as its author does: its generation grows."""
+        collection, _, name = path.rpartition("/")
+        namespace = collection.split("/namespaces/")[1].split("/")[0]
+        before = self.objects.get(path, {"metadata": {"uid": f"uid-{name}-{self._version}", "generation": 0}})
+        metadata = before["metadata"] | {"name": name, "namespace": namespace} | content.pop("metadata", {})
+        metadata["generation"] = before["metadata"].get("generation", 0) + 1
+        metadata.setdefault("creationTimestamp", "2026-01-01T00:00:00Z")
+        return self._store(path, before | {"metadata": metadata} | content)
+
+    def drop(self, path: str) -> None:
+        gone = self.objects.pop(path)
+        self._version += 1
+        self._tell("DELETED", path, gone | {"metadata": gone["metadata"] | {"resourceVersion": str(self._version)}})
+
+    def written(self, part: str) -> list[Write]:
+        return [write for write in self.writes if part in write[1]]
+
+    # -- what the client has --------------------------------------------------------------------------------------
+
+    async def get(self, path: str, query: Query = ()) -> bytes:
+        if path in self.objects:
+            return json.dumps(self.objects[path]).encode()
+        wanted = _selector(dict(query))
+        items = [found for at, found in self.objects.items() if _within(at, path) and wanted(found)]
+        return json.dumps({"metadata": {"resourceVersion": str(self._version)}, "items": items}).encode()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query = (),
+        body: Any = None,
+        content_type: str = "application/json",
+        seconds: float = 30.0,
+    ) -> bytes:
+        await asyncio.sleep(0)
+        refusal = self.refuse(method, path)
+        if refusal is not None:
+            raise refusal
+        if method == "GET":
+            return json.dumps(self._found(path)).encode()
+        self.writes.append((method, path, copy.deepcopy(body)))
+        take = {"POST": self._post, "PATCH": self._patch, "PUT": self._replace, "DELETE": self._delete}[method]
+        return json.dumps(take(path, body, content_type)).encode()
+
+    @asynccontextmanager
+    async def stream(self, path: str, query: Query, *, silence: float) -> AsyncIterator[Any]:
+        stream = _Stream(path, _selector(dict(query)))
+        self._streams.add(stream)
+        try:
+            yield stream
+        finally:
+            self._streams.discard(stream)
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _post(self, path: str, body: Json, _: str) -> Json:
+        name = body["metadata"].get("name") or body["metadata"]["generateName"] + str(self._version)
+        if f"{path}/{name}" in self.objects:
+            raise ApiError(f"{name} already exists", status=409)
+        metadata = body["metadata"] | {"name": name, "uid": f"uid-{name}-{self._version}", "generation": 1}
+        return self._store(f"{path}/{name}", body | {"metadata": metadata})
+
+    def _patch(self, path: str, body: Json, content_type: str) -> Json:
+        status = path.endswith("/status")
+        path = path.removesuffix("/status")
+        if path not in self.objects and "apply" in content_type:
+            return self._store(path, body | {"metadata": {"uid": f"uid-{self._version}"} | body["metadata"]})
+        before = self._found(path)
+        uid = body.get("metadata", {}).get("uid")
+        if uid is not None and uid != before["metadata"]["uid"]:
+            raise ApiError("the uid is another", status=409)
+        if "apply" in content_type:
+            after = merged({name: value for name, value in before.items() if name not in ("data", "binaryData")}, body)
+        else:
+            after = merged(before, {"status": body["status"]} if status else body)
+        return before if after == before else self._store(path, after)
+
+    def _replace(self, path: str, body: Json, _: str) -> Json:
+        before = self._found(path)
+        if body["metadata"].get("resourceVersion") not in (None, before["metadata"]["resourceVersion"]):
+            raise ApiError("the object has been modified", status=409)
+        return self._store(path, body | {"metadata": before["metadata"] | body["metadata"]})
+
+    def _delete(self, path: str, body: Json | None, _: str) -> Json:
+        before = self._found(path)
+        if body and body.get("preconditions", {}).get("uid") not in (None, before["metadata"]["uid"]):
+            raise ApiError("the uid is another", status=409)
+        self.drop(path)
+        return before
+
+    def _found(self, path: str) -> Json:
+        if path not in self.objects:
+            raise ApiError(f"{path}: not found", status=404)
+        return self.objects[path]
+
+    def _store(self, path: str, content: Json) -> Json:
+        self._version += 1
+        kind = "MODIFIED" if path in self.objects else "ADDED"
+        stored = copy.deepcopy(content)
+        stored["metadata"]["resourceVersion"] = str(self._version)
+        self.objects[path] = stored
+        self._tell(kind, path, stored)
+        return stored
+
+    def _tell(self, kind: str, path: str, content: Json) -> None:
+        for stream in self._streams:
+            if _within(path, stream.path) and stream.wanted(content):
+                stream.lines.put_nowait(json.dumps({"type": kind, "object": content}).encode() + b"\n")
+
+
+class _Stream:
+    def __init__(self, path: str, wanted: Callable[[Json], bool]) -> None:
+        self.path = path
+        self.wanted = wanted
+        self.lines: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def read(self) -> bytes:
+        return await self.lines.get()
+
+
+def merged(target: Any, patch: Any) -> Any:
+    """RFC 7386, by its own pseudocode: what the API server does with a merge patch."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name), value)
+    return result
+
+
+def _within(path: str, collection: str) -> bool:
+    """Whether an object is in a collection, of one namespace or of all."""
+    holder = path.rpartition("/")[0]
+    if holder == collection:
+        return True
+    group, _, rest = holder.partition("/namespaces/")
+    return f"{group}/{rest.partition('/')[2]}" == collection
+
+
+def _selector(query: dict[str, str]) -> Callable[[Json], bool]:
+    labels = dict(part.split("=") for part in query.get("labelSelector", "").split(",") if part)
+    name = query.get("fieldSelector", "").removeprefix("metadata.name=")
+
+    def wanted(content: Json) -> bool:
+        has = content["metadata"].get("labels") or {}
+        return all(has.get(key) == value for key, value in labels.items()) and name in ("", content["metadata"]["name"])
+
+    return wanted
+
+
+async def _no_credentials() -> NoReturn:
+    raise AssertionError("nothing leaves the process")

@@ -1,0 +1,87 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from controller.store import ConfigMapStore, FileStore
+from fleet.discovery.kubernetes import tableformat
+from fleet.routing.codec import decode_json
+from fleet.routing.route import Route, Rule, Target
+from fleet.routing.table import RoutingTable
+from tests.support.memory_api import MemoryApi
+
+MAIN = "/api/v1/namespaces/weir-system/configmaps/weir-routing-table"
+
+
+def table(*names: str, paths: int = 1) -> RoutingTable:
+    rules = [(Rule((f"{name}.example.com",), tuple(f"/{name}/{number}" for number in range(paths))),) for name in names]
+    return RoutingTable(Route(f"shop/{name}", Target(f"shop/{name}", 80), rule) for name, rule in zip(names, rules, strict=True))
+
+
+@asynccontextmanager
+async def store(api: MemoryApi) -> AsyncIterator[ConfigMapStore]:
+    made = ConfigMapStore(api, "weir-system", "weir-routing-table")
+    await made.start()
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+async def test_written_once_whoever_asks() -> None:
+    api = MemoryApi()
+    async with store(api) as first:
+        assert await first.write(table("a", "b"))
+        assert not await first.write(table("b", "a"))
+    async with store(api) as second:
+        assert not await second.write(table("a", "b"))
+        assert await second.write(table("a"))
+    assert [method for method, _, _ in api.writes] == ["PATCH", "PATCH"]
+    assert decode_json(api.objects[MAIN]["data"]["table.json"].encode()).version == table("a").version
+
+
+async def test_what_others_change_is_told_and_put_right() -> None:
+    api = MemoryApi()
+    async with store(api) as kept:
+        told = asyncio.Event()
+        kept.subscribe(told.set)
+        await kept.write(table("a"))
+        for spoil in (lambda: api.put(MAIN, data={"table.json": "{}"}), lambda: api.drop(MAIN)):
+            told.clear()
+            spoil()
+            async with asyncio.timeout(2):
+                await told.wait()
+            assert await kept.write(table("a"))
+            assert not await kept.write(table("a"))
+    assert decode_json(api.objects[MAIN]["data"]["table.json"].encode()).version == table("a").version
+
+
+async def test_a_large_table_is_in_shards_and_older_shards_go() -> None:
+    api = MemoryApi()
+    large = [table(*(f"app{number}" for number in range(60)), paths=1500 + more) for more in range(4)]
+    assert len(tableformat.documents("x", large[0])) > 1
+    async with store(api) as kept:
+        names = []
+        for one in large:
+            assert await kept.write(one)
+            names.append({path for path in api.objects if path != MAIN})
+        first, _, _, last = ({document.name for document in tableformat.documents("weir-routing-table", one)} for one in large)
+        assert api.writes[-1][0] in ("PATCH", "DELETE")
+        present = {path.rpartition("/")[2] for path in api.objects}
+        assert last <= present
+        assert not (first - {"weir-routing-table"}) & present
+        data = api.objects[MAIN]["data"]
+        index = tableformat.index_of(data)
+        shards = {name: api.objects[MAIN.replace("weir-routing-table", name)]["binaryData"] for name in index.shards}
+        assert tableformat.whole(index, shards).version == large[-1].version
+        assert await kept.write(table("small"))
+        assert "index.json" not in api.objects[MAIN]["data"]
+
+
+async def test_a_file(tmp_path: Path) -> None:
+    kept = FileStore(tmp_path / "routes.json")
+    await kept.start()
+    assert await kept.write(table("a"))
+    assert not await kept.write(table("a"))
+    assert decode_json((tmp_path / "routes.json").read_bytes()).version == table("a").version
+    await kept.close()

@@ -1,0 +1,251 @@
+"""A whole term of the controller: objects in memory, interceptors on real sockets, the table in a file."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from controller.reconciler import ADDON_FINALIZER
+from controller.scaledobject import ORPHAN, SKIP
+from controller.server import Controller
+from controller.settings import ControllerSettings
+from fleet.discovery.files import FileRoutes
+from fleet.discovery.kubernetes.client import ApiError
+from fleet.routing.codec import decode_json
+from fleet.runtime.rpc import RpcServer
+from interceptor.rpc import RoutingServicer
+from protos.weir.interceptor.v1 import routing_pb2, routing_pb2_grpc
+from tests.support.memory_api import MemoryApi, Write
+from tests.support.waiting import until
+
+HTTP = "/apis/http.keda.sh/v1alpha1/namespaces/shop/httpscaledobjects"
+ROUTES = "/apis/http.keda.sh/v1beta1/namespaces/shop/interceptorroutes"
+SCALED = "/apis/keda.sh/v1alpha1/namespaces/shop/scaledobjects"
+SERVICES = "/api/v1/namespaces/shop/services"
+EVENTS = "/api/v1/namespaces/shop/events"
+PORTS = {"ports": [{"name": "http", "port": 80, "protocol": "TCP"}]}
+
+
+class Interceptor:
+    """The RoutingService of one, which can be told to stop answering."""
+
+    def __init__(self, table: Path) -> None:
+        self._routes = FileRoutes(table)
+        self._servicer = _Pausable(self._routes, "x")
+        self._rpc = RpcServer("127.0.0.1", 0)
+        self._rpc.add(routing_pb2_grpc.add_RoutingServiceServicer_to_server, self._servicer, "weir.interceptor.v1.RoutingService")
+        self.answering = self._servicer.answering
+
+    @property
+    def asked(self) -> list[str]:
+        return self._servicer.asked
+
+    async def __aenter__(self) -> Self:
+        await self._routes.start()
+        await self._rpc.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.answering.set()
+        await self._rpc.stop(0.1)
+        await self._routes.close()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self._rpc.port}"
+
+
+class _Pausable(RoutingServicer):
+    def __init__(self, routes: FileRoutes, member: str) -> None:
+        super().__init__(routes, member)
+        self.answering = asyncio.Event()
+        self.answering.set()
+        self.asked: list[str] = []
+
+    async def SyncRoutingTable(  # noqa: N802
+        self, request: routing_pb2.SyncRoutingTableRequest, context: object
+    ) -> routing_pb2.SyncRoutingTableResponse:
+        self.asked.append(request.sync_id)
+        await self.answering.wait()
+        return await super().SyncRoutingTable(request, context)
+
+
+class Rig:
+    """What a test holds: the objects, the controller, the interceptors."""
+
+    def __init__(self, api: MemoryApi, table: Path, interceptors: list[Interceptor]) -> None:
+        self.api = api
+        self.table = table
+        self.interceptors = interceptors
+
+    def app(self, name: str = "web", *, service: bool = True, metadata: Any = None, **spec: Any) -> str:
+        """An HTTPScaledObject, and its Service; gives its path."""
+        if service:
+            self.api.put(f"{SERVICES}/{name}", spec=PORTS)
+        target = {"name": name, "service": name, "port": 80}
+        fields: dict[str, Any] = {"hosts": [f"{name}.example.com"], "scaleTargetRef": target, **spec}
+        self.api.put(f"{HTTP}/{name}", spec=fields, metadata=metadata or {})
+        return f"{HTTP}/{name}"
+
+    def conditions(self, path: str) -> dict[str, Any]:
+        told = self.api.objects[path].get("status", {}).get("conditions", ())
+        return {condition["type"]: condition for condition in told}
+
+    def keda_is_ready(self, name: str = "web") -> None:
+        conditions = [{"type": "Ready", "status": "True", "message": "fine"}]
+        self.api.put(f"{SCALED}/{name}", status={"conditions": conditions})
+
+    async def until(self, true: Callable[[], object]) -> None:
+        await until(true, seconds=8)
+
+    async def until_is(self, path: str, kind: str, status: str) -> dict[str, Any]:
+        await self.until(lambda: self.conditions(path).get(kind, {}).get("status") == status)
+        return self.conditions(path)
+
+    async def until_ready(self, name: str = "web", **spec: Any) -> str:
+        path = self.app(name, **spec)
+        await self.until(lambda: f"{SCALED}/{name}" in self.api.objects)
+        self.keda_is_ready(name)
+        await self.until_is(path, "Ready", "True")
+        return path
+
+    async def quiet(self) -> None:
+        """Until there is nothing more to write."""
+        before = -1
+        while before != len(objects_written(self.api)):
+            before = len(objects_written(self.api))
+            await asyncio.sleep(0.5)
+
+
+def objects_written(api: MemoryApi) -> list[Write]:
+    """All but the lease, which is renewed all the time."""
+    return [write for write in api.writes if "/leases" not in write[1]]
+
+
+@asynccontextmanager
+async def rig(api: MemoryApi, table: Path, count: int = 2) -> AsyncIterator[Rig]:
+    interceptors = [Interceptor(table) for _ in range(count)]
+    for interceptor in interceptors:
+        await interceptor.__aenter__()
+    addresses = ",".join(interceptor.address for interceptor in interceptors)
+    flags = ["--host", "127.0.0.1", "--diagnostics-port", "0", "--scaler-address", "scaler:9091", "--verify-timeout", "0.3"]
+    flags += ["--routes", f"file:{table}", "--members", addresses, "--lease", "weir-system/weir-controller"]
+    settings = ControllerSettings.load([*flags, "--lease-duration", "3"])
+    controller = Controller(settings, api=api)
+    await controller.start()
+    try:
+        yield Rig(api, table, interceptors)
+    finally:
+        await controller.close()
+        for interceptor in interceptors:
+            await interceptor.__aexit__()
+
+
+@pytest.fixture
+def api() -> MemoryApi:
+    return MemoryApi()
+
+
+async def test_an_object_becomes_a_route_a_scaled_object_and_a_true_status(api: MemoryApi, tmp_path: Path) -> None:
+    async with rig(api, tmp_path / "routes.json") as held:
+        path = await held.until_ready()
+        assert decode_json(held.table.read_bytes()).match(b"web.example.com", b"/", ()) is not None
+        message = held.conditions(path)["RoutesPropagated"]["message"]
+        assert message == f"2/2 interceptors serve version {decode_json(held.table.read_bytes()).version}"
+        asked = [sync_id for interceptor in held.interceptors for sync_id in interceptor.asked]
+        assert len(set(asked)) == len(asked)
+        assert [body["reason"] for _, _, body in api.written(EVENTS)][-1] == "Serving"
+        assert len(api.written("/status")) <= 2
+
+
+async def test_nothing_is_written_without_a_change(api: MemoryApi, tmp_path: Path) -> None:
+    async with rig(api, tmp_path / "routes.json") as held:
+        await held.until_ready()
+        await held.quiet()
+        before = objects_written(api)
+        stamp = held.table.stat().st_mtime_ns
+        held.keda_is_ready()
+        api.put(f"{SERVICES}/web", spec=PORTS, metadata={"labels": {"a": "b"}})
+        await asyncio.sleep(1)
+        assert objects_written(api) == before
+        assert held.table.stat().st_mtime_ns == stamp
+
+
+async def test_an_interceptor_that_does_not_answer_is_named(api: MemoryApi, tmp_path: Path) -> None:
+    async with rig(api, tmp_path / "routes.json") as held:
+        old = await held.until_ready("old")
+        stopped = held.interceptors[1]
+        stopped.answering.clear()
+        new = held.app("new")
+        told = await held.until_is(new, "RoutesPropagated", "False")
+        assert "1/2 interceptors serve" in told["RoutesPropagated"]["message"]
+        assert f"not: {stopped.address} (no answer in 0.3 s)" in told["RoutesPropagated"]["message"]
+        assert held.conditions(old)["RoutesPropagated"]["status"] == "True"
+        stopped.answering.set()
+        await held.until_is(new, "RoutesPropagated", "True")
+
+
+async def test_a_bad_object_is_its_own_affair(api: MemoryApi, tmp_path: Path) -> None:
+    api.put(f"{HTTP}/broken", spec={"scaleTargetRef": "none"})
+    async with rig(api, tmp_path / "routes.json") as held:
+        bad = held.app("bad", hosts=["no host"])
+        await held.until_ready("good")
+        assert (await held.until_is(bad, "Ready", "False"))["Ready"]["reason"] == "Invalid"
+        assert "spec.scaleTargetRef" in (await held.until_is(f"{HTTP}/broken", "Ready", "False"))["Ready"]["message"]
+
+
+async def test_the_loser_is_told_and_takes_over(api: MemoryApi, tmp_path: Path) -> None:
+    async with rig(api, tmp_path / "routes.json") as held:
+        await held.until_ready("web")
+        api.put(f"{SERVICES}/other", spec=PORTS)
+        other = {"target": {"service": "other", "port": 80}, "scalingMetric": {"concurrency": {}}}
+        api.put(
+            f"{ROUTES}/other",
+            spec=other | {"rules": [{"hosts": ["web.example.com"]}]},
+            metadata={"creationTimestamp": "2026-01-02T00:00:00Z"},
+        )
+        told = await held.until_is(f"{ROUTES}/other", "Conflict", "True")
+        assert told["Conflict"]["message"] == "web.example.com/ is held by HTTPScaledObject shop/web"
+        api.drop(f"{HTTP}/web")
+        await held.until_is(f"{ROUTES}/other", "Ready", "True")
+
+
+async def test_an_api_server_that_refuses_is_told_in_the_status_and_tried_again(api: MemoryApi, tmp_path: Path) -> None:
+    async with rig(api, tmp_path / "routes.json") as held:
+        api.refuse = lambda method, path: ApiError("quota", status=403) if (method, path) == ("POST", SCALED) else None
+        path = held.app()
+        told = await held.until_is(path, "ScaledObjectReady", "False")
+        assert told["ScaledObjectReady"]["message"] == "quota"
+        api.refuse = lambda method, path: None
+        await held.until(lambda: f"{SCALED}/web" in api.objects)
+
+
+async def test_annotations(api: MemoryApi, tmp_path: Path) -> None:
+    async with rig(api, tmp_path / "routes.json") as held:
+        path = await held.until_ready()
+        api.put(path, metadata={"annotations": {ORPHAN: "true"}})
+        await held.until(lambda: "ownerReferences" not in api.objects[f"{SCALED}/web"]["metadata"])
+        skipped = await held.until_ready("skipped")
+        api.put(skipped, metadata={"annotations": {SKIP: "true"}})
+        await held.until(lambda: f"{SCALED}/skipped" not in api.objects)
+
+
+async def test_an_object_of_the_addon_can_go(api: MemoryApi, tmp_path: Path) -> None:
+    async with rig(api, tmp_path / "routes.json") as held:
+        going = {"deletionTimestamp": "2026-01-03T00:00:00Z", "finalizers": [ADDON_FINALIZER, "other"]}
+        path = held.app(metadata=going)
+        await held.until(lambda: api.objects[path]["metadata"]["finalizers"] == ["other"])
+
+
+async def test_a_second_controller_takes_over_without_a_write_too_many(api: MemoryApi, tmp_path: Path) -> None:
+    async with rig(api, tmp_path / "routes.json") as held:
+        path = await held.until_ready()
+        await held.quiet()
+    before = len(api.written(f"{path}/status"))
+    async with rig(api, tmp_path / "routes.json") as held:
+        await held.until_ready("next")
+        assert len(api.written(f"{path}/status")) == before
+        assert held.conditions(path)["Ready"]["status"] == "True"
