@@ -56,13 +56,13 @@ bench: $(STAMP) ## Measure origin, HAProxy and Weir side by side (under three mi
 	@tools/packages $(BENCH_PACKAGES)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-clients: ## Build grpcurl and ghz into build/tools/bin (needs go)
+clients: $(STAMP) ## Build grpcurl and ghz into build/tools/bin (needs go)
 	@tools/clients
 
 cluster-tools: $(STAMP) ## Build the control plane and KEDA into the user's cache, once (10 to 20 minutes; needs go)
 	@$(BIN)/python -m tests.cluster.tools >/dev/null
 
-cluster-test: $(STAMP) ## Run the tests on a real control plane with a real KEDA (as root; builds it first)
+cluster-test: clients ## Run the tests on a real control plane with a real KEDA (as root; builds it first)
 	@tools/packages $(CLUSTER_PACKAGES)
 	@$(BIN)/python -m tests.cluster.tools >/dev/null
 	@$(BIN)/python -m tests.cluster.namespace $(BIN)/pytest tests/cluster --timeout 300 $(ARGS)

@@ -44,8 +44,8 @@ def installed(cluster: Cluster) -> Cluster:
 
 @pytest.fixture
 async def weir(installed: Cluster, api: Api) -> AsyncIterator[Weir]:
-    # A request may be held for as long as a cold start takes.
-    async with httpx.AsyncClient(trust_env=False, timeout=60, limits=httpx.Limits(max_connections=None)) as client:
+    # A request may be held for as long as a cold start takes, or as a route says.
+    async with httpx.AsyncClient(trust_env=False, timeout=240, limits=httpx.Limits(max_connections=None)) as client:
         weir = Weir(installed, client)
         await weir.until_ready(api)
         await weir.find(api)
