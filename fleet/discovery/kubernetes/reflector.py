@@ -13,7 +13,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 import msgspec
@@ -135,6 +135,8 @@ class Reflector(Generic[T]):
         """The position is one that a watch can begin from."""
         self._list_now = asyncio.Event()
         self._asked: list[asyncio.Future[None]] = []
+        self._answered: list[asyncio.Future[None]] = []
+        """Who waits for the list that comes next, and for the one under way."""
         self._session: asyncio.Task[None] | None = None
         self._list_trouble = _Trouble(f"list {scope.path}")
         self._watch_trouble = _Trouble(f"watch {scope.path}")
@@ -151,8 +153,7 @@ class Reflector(Generic[T]):
     async def close(self) -> None:
         tasks, self._tasks = self._tasks, ()
         await cancel_and_wait(*tasks)
-        for waiting in self._asked:
-            waiting.cancel()
+        _settle([*self._answered, *self._asked], ApiError(f"{self._scope.path}: is not followed any more"))
 
     async def relist(self) -> None:
         """List once more, beginning now. Raises ApiError, and then knows what it knew."""
@@ -163,15 +164,15 @@ class Reflector(Generic[T]):
 
     async def fetch(self, part: Scope) -> None:
         """Put in the objects of a part of the scope: such as were not kept before. Raises ApiError."""
-        with self.store.listing():
-            listed = await self._collect(part, PAGE_OBJECTS)
-            await self._put(listed)
+        with self.store.listing(), _understood(part.path):
+            await self._put(await self._collect(part, PAGE_OBJECTS))
 
     # -- lists ----------------------------------------------------------------------------------------------------
 
     async def _list_forever(self) -> None:
         while True:
             asked, self._asked = self._asked, []
+            self._answered = asked
             self._list_now.clear()
             try:
                 await self._list()
@@ -193,7 +194,7 @@ class Reflector(Generic[T]):
 
     async def _list(self) -> None:
         known = self._position
-        with self.store.listing():
+        with self.store.listing(), _understood(self._scope.path):
             listed = await self._collect(self._scope, PAGE_OBJECTS)
             if listed.version < known:
                 self._begin_history(listed.version)
@@ -230,7 +231,7 @@ class Reflector(Generic[T]):
         values: dict[str, tuple[int, T | None]] = {}
         version, token = -1, ""
         while True:
-            page = await self._page(scope.path, [*query, *([("continue", token)] if token else [])])
+            page = _lists.decode(await self._api.get(scope.path, [*query, *([("continue", token)] if token else [])]))
             version = _number(page.metadata.resource_version) if version < 0 else version
             for count, item in enumerate(page.items or (), 1):
                 head = _head(item)
@@ -241,12 +242,6 @@ class Reflector(Generic[T]):
             token = page.metadata.token
             if not token:
                 return _Listed(version, values)
-
-    async def _page(self, path: str, query: list[tuple[str, str]]) -> _List:
-        try:
-            return _lists.decode(await self._api.get(path, query))
-        except ValueError as error:
-            raise ApiError(f"{path}: not a list: {error}") from error
 
     async def _put(self, listed: _Listed[T]) -> int:
         changes = 0
@@ -403,8 +398,17 @@ def _head(data: msgspec.Raw) -> Head:
 def _number(version: str) -> int:
     # Decimal and growing in every API server's own storage; what is anything else cannot be put in order.
     if not (version.isascii() and version.isdigit()):
-        raise ApiError(f"resource version {version[:64]!r} is not a number")
+        raise ValueError(f"resource version {version[:64]!r} is not a number")
     return int(version)
+
+
+@contextlib.contextmanager
+def _understood(path: str) -> Iterator[None]:
+    """Whatever the server sends that is no list of such objects is its error."""
+    try:
+        yield
+    except (ValueError, OverflowError) as error:
+        raise ApiError(f"{path}: {error}") from error
 
 
 def _settle(asked: list[asyncio.Future[None]], error: ApiError | None) -> None:

@@ -384,6 +384,35 @@ async def test_refused_credentials_are_read_again(server: ApiServer, api: Api) -
         await until(lambda: followed.now == {"default/a": "1"})
 
 
+@pytest.mark.parametrize("answer", [{"metadata": {"resourceVersion": "x1"}, "items": []}, {"items": 1}, {"metadata": {}}])
+async def test_an_answer_that_is_no_list_is_an_error_and_takes_nothing_away(
+    server: ApiServer, api: Api, monkeypatch: pytest.MonkeyPatch, answer: dict[str, object]
+) -> None:
+    server.put(path("a"), data="1")
+    async with following(server, Followed(api)) as followed:
+        with monkeypatch.context() as patched:
+            patched.setattr(server, "_list", lambda request: (200, answer))
+            with pytest.raises(ApiError, match=ALL):
+                await followed.watch.relist()
+            with pytest.raises(ApiError, match="configmaps"):
+                await followed.watch.fetch("default")
+        await followed.watch.relist()
+        assert followed.now == {"default/a": "1"}
+
+
+async def test_whoever_waits_for_a_list_is_told_of_the_end(server: ApiServer, api: Api) -> None:
+    followed = Followed(api)
+    async with following(server, followed):
+        server.list_gate.clear()
+        waiting = [asyncio.create_task(followed.watch.relist()) for _ in range(2)]
+        await until(lambda: len(server.lists()) == 2)
+        waiting.append(asyncio.create_task(followed.watch.relist()))
+        await asyncio.sleep(0)
+    for task in waiting:
+        with pytest.raises(ApiError, match="not followed any more"):
+            await task
+
+
 async def test_trouble_is_told_once_and_its_end(server: ApiServer, api: Api, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "fleet.discovery.kubernetes")
     async with following(server, Followed(api)):
