@@ -28,6 +28,9 @@ class InterceptorSource(Protocol):
 
     def subscribe(self, on_change: Callable[[], None]) -> None: ...
 
+    async def known(self) -> None:
+        """Wait until `current` says who there is, if nobody is told of it."""
+
     async def start(self) -> None: ...
 
     async def close(self) -> None: ...
@@ -52,6 +55,9 @@ class ServiceInterceptors:
     def subscribe(self, on_change: Callable[[], None]) -> None:
         self._slices.subscribe(lambda _: on_change())
 
+    async def known(self) -> None:
+        await self._slices.synced.wait()
+
     async def start(self) -> None:
         self._slices.start()
         await self._slices.tried()
@@ -73,6 +79,9 @@ class ListedInterceptors:
 
     def subscribe(self, on_change: Callable[[], None]) -> None:
         self._members.subscribe(lambda _: on_change())
+
+    async def known(self) -> None:
+        """Members that are read for the first time are told as a change."""
 
     async def start(self) -> None:
         await self._members.start()

@@ -47,7 +47,7 @@ class Verdict(msgspec.Struct, frozen=True):
     """Interceptors that count: those that are ready, and those that have answered before."""
     missing: tuple[Missing, ...]
     pending: bool
-    """Some have neither answered nor failed yet."""
+    """Some have neither answered nor failed yet, or it is not known yet who there is."""
 
     @property
     def everywhere(self) -> bool:
@@ -68,6 +68,7 @@ class Propagation:
 
     def __init__(self) -> None:
         self._members: dict[str, _Member] = {}
+        self._known = False
         self._numbers: dict[str, int] = {}
         self._versions: dict[int, str] = {}
         self._number = 0
@@ -101,6 +102,7 @@ class Propagation:
     def members(self, interceptors: Iterable[Interceptor]) -> None:
         """These are the pods that exist."""
         known = self._members
+        self._known = True
         self._members = {}
         for interceptor in interceptors:
             member = self._members[interceptor.name] = known.get(interceptor.name) or _Member(interceptor)
@@ -147,7 +149,9 @@ class Propagation:
             sorted((Missing(m.interceptor.name, m.failure) for m in behind if m.failure), key=lambda missing: missing.name)
         )
         version = self._versions.get(since, self.version)
-        return Verdict(version, len(counted) - len(behind), len(counted), missing, pending=len(missing) < len(behind))
+        return Verdict(
+            version, len(counted) - len(behind), len(counted), missing, pending=not self._known or len(missing) < len(behind)
+        )
 
     def _counted(self) -> Iterator[_Member]:
         """A pod that is only starting takes no requests; it reads the newest table before it does."""

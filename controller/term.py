@@ -137,7 +137,9 @@ class Term:
                 self._on_objects(self._world.objects_of(app))
 
     async def _look_again(self) -> None:
-        """Statuses wait for what was not read when they were made."""
+        """What was not known at the beginning of the term is looked at once it is."""
+        await self._means.interceptors.known()
+        self.on_interceptors()
         waiting = [self._world.services.synced, self._world.scaled_objects.synced]
         for event in waiting:
             if not event.is_set():

@@ -157,7 +157,7 @@ async def test_an_object_becomes_a_route_a_scaled_object_and_a_true_status(api: 
         assert message == f"2/2 interceptors serve version {decode_json(held.table.read_bytes()).version}"
         asked = [sync_id for interceptor in held.interceptors for sync_id in interceptor.asked]
         assert len(set(asked)) == len(asked)
-        assert [body["reason"] for _, _, body in api.written(EVENTS)][-1] == "Serving"
+        await held.until(lambda: [body["reason"] for _, _, body in api.written(EVENTS)] == ["Serving"])
         assert len(api.written("/status")) <= 2
 
 

@@ -81,6 +81,18 @@ def test_a_pod_that_starts_does_not_count_and_one_that_has_served_does() -> None
     assert verdict.missing == (Missing("x", "no answer"),)
 
 
+def test_nobody_is_missed_before_it_is_known_who_there_is() -> None:
+    told = Propagation()
+    told.publish(ONE)
+    verdict = told.verdict(A)
+    assert verdict is not None
+    assert verdict.pending
+    told.members([])
+    verdict = told.verdict(A)
+    assert verdict is not None
+    assert (verdict.pending, verdict.total, verdict.everywhere) == (False, 0, False)
+
+
 def test_a_version_that_nobody_has_written_counts_for_nothing() -> None:
     told = Propagation()
     told.members(fleet("x"))
