@@ -108,15 +108,15 @@ class Propagation:
             member = self._members[interceptor.name] = known.get(interceptor.name) or _Member(interceptor)
             member.interceptor = interceptor
 
-    def answered(self, name: str, version: str) -> bool:
-        """A member serves this version; whether that is the newest."""
+    def answered(self, name: str, version: str, *, asked: str) -> bool:
+        """A member serves this version; whether that is as new as what was the newest when it was asked."""
         member = self._members.get(name)
         if member is None:
             return False
-        number = self._numbers.get(version, 0)
-        member.serves = number
-        member.failure = "" if number == self._number else f"serves version {version or '(none)'}"
-        return number == self._number
+        member.serves = self._numbers.get(version, 0)
+        fresh = member.serves > 0 and member.serves >= self._numbers.get(asked, 0)
+        member.failure = "" if fresh else f"serves version {version or '(none)'}"
+        return fresh
 
     def failed(self, name: str, why: str) -> None:
         """A member gave no answer, or no good one."""

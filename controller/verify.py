@@ -85,32 +85,33 @@ class Verifier:
         try:
             while True:
                 asker.awake.clear()
-                newest = await self._ask(asker.interceptor.name, routing_pb2_grpc.RoutingServiceStub(channel))
-                if newest:
+                fine = await self._ask(asker.interceptor.name, routing_pb2_grpc.RoutingServiceStub(channel))
+                if fine:
                     pauses.reset()
-                await asker.sleep(self._recheck if newest else pauses.next(), quick=newest)
+                await asker.sleep(self._recheck if fine else pauses.next(), alert=fine)
         finally:
             await channel.close()
 
     async def _ask(self, name: str, stub: routing_pb2_grpc.RoutingServiceAsyncStub) -> bool:
-        """Whether it serves the newest table."""
-        if not self._propagation.version:
+        """Whether it serves what is the newest table as it is asked."""
+        newest = self._propagation.version
+        if not newest:
             return True  # nothing to ask about yet
         sync_id = f"{self._origin}-{next(self._round)}"
         try:
             answer = await stub.SyncRoutingTable(routing_pb2.SyncRoutingTableRequest(sync_id=sync_id), timeout=self._timeout)
         except grpc.aio.AioRpcError as error:
-            return self._told(self._propagation.failed, name, _why(error, self._timeout))
+            return self._failed(name, _why(error, self._timeout))
         if answer.sync_id != sync_id:
-            return self._told(self._propagation.failed, name, "answers another question")
-        newest = self._propagation.answered(name, answer.version)
-        if answer.error and not newest:
-            return self._told(self._propagation.failed, name, answer.error)
+            return self._failed(name, "answers another question")
+        fresh = self._propagation.answered(name, answer.version, asked=newest)
+        if answer.error and not fresh:
+            return self._failed(name, answer.error)
         self._on_news()
-        return newest
+        return fresh
 
-    def _told(self, tell: Callable[[str, str], None], name: str, why: str) -> bool:
-        tell(name, " ".join(why.split())[:200])
+    def _failed(self, name: str, why: str) -> bool:
+        self._propagation.failed(name, " ".join(why.split())[:200])
         self._on_news()
         return False
 
@@ -135,9 +136,9 @@ class _Asker:
         self.awake = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
 
-    async def sleep(self, seconds: float, *, quick: bool) -> None:
-        """Until there is another table; after a failure, which another table does not mend, all of the time."""
-        if not quick:
+    async def sleep(self, seconds: float, *, alert: bool) -> None:
+        """Until there is another table, if alert. A failure is not mended by another table: then all of the time."""
+        if not alert:
             await asyncio.sleep(seconds)
             return
         try:

@@ -28,12 +28,12 @@ def test_a_route_is_everywhere_when_all_have_said_so() -> None:
     verdict = told.verdict(A)
     assert verdict is not None
     assert (verdict.pending, verdict.everywhere, verdict.total) == (True, False, 2)
-    assert told.answered("x", ONE.version)
+    assert told.answered("x", ONE.version, asked=ONE.version)
     told.failed("y", "no answer")
     verdict = told.verdict(A)
     assert verdict is not None
     assert (verdict.serving, verdict.missing, verdict.pending) == (1, (Missing("y", "no answer"),), False)
-    assert told.answered("y", ONE.version)
+    assert told.answered("y", ONE.version, asked=ONE.version)
     verdict = told.verdict(A)
     assert verdict is not None
     assert verdict.everywhere
@@ -44,7 +44,7 @@ def test_the_change_of_one_says_nothing_about_another() -> None:
     told = Propagation()
     told.members(fleet("x"))
     told.publish(ONE)
-    told.answered("x", ONE.version)
+    told.answered("x", ONE.version, asked=ONE.version)
     told.changed()
     told.publish(TWO)
     told.failed("x", "no answer in 2 s")
@@ -73,7 +73,7 @@ def test_a_pod_that_starts_does_not_count_and_one_that_has_served_does() -> None
     verdict = told.verdict(A)
     assert verdict is not None
     assert (verdict.total, verdict.everywhere) == (0, False)
-    told.answered("x", ONE.version)
+    told.answered("x", ONE.version, asked=ONE.version)
     told.publish(TWO)
     told.failed("x", "no answer")
     verdict = told.verdict(B)
@@ -97,11 +97,23 @@ def test_a_version_that_nobody_has_written_counts_for_nothing() -> None:
     told = Propagation()
     told.members(fleet("x"))
     told.publish(ONE)
-    assert not told.answered("x", "older")
+    assert not told.answered("x", "older", asked=ONE.version)
     verdict = told.verdict(A)
     assert verdict is not None
     assert verdict.missing == (Missing("x", "serves version older"),)
     assert told.behind("x")
+
+
+def test_an_answer_that_was_overtaken_by_another_table_is_no_fault() -> None:
+    told = Propagation()
+    told.members(fleet("x"))
+    told.publish(ONE)
+    told.publish(TWO)
+    assert told.answered("x", ONE.version, asked=ONE.version)
+    assert told.behind("x")
+    verdict = told.verdict(B)
+    assert verdict is not None
+    assert (verdict.pending, verdict.missing) == (True, ())
 
 
 def test_back_to_a_table_that_was_there_before() -> None:
@@ -110,7 +122,7 @@ def test_back_to_a_table_that_was_there_before() -> None:
     for table in (ONE, TWO, ONE):
         told.publish(table)
         assert told.behind("x")
-        assert told.answered("x", table.version)
+        assert told.answered("x", table.version, asked=table.version)
     verdict = told.verdict(A)
     assert verdict is not None
     assert verdict.everywhere
@@ -136,7 +148,7 @@ class Fleet(RuleBasedStateMachine):
     def answer(self, name: str, back: int) -> None:
         if len(self.tables) > back:
             table = self.tables[-1 - back]
-            self.told.answered(name, table.version)
+            self.told.answered(name, table.version, asked=self.tables[-1].version)
             if name in self.members:
                 self.served[name] = table
 
