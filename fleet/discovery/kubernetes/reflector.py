@@ -23,6 +23,7 @@ from fleet.discovery.kubernetes.lines import Lines
 from fleet.discovery.kubernetes.objects import Head
 from fleet.discovery.kubernetes.pauses import Pauses
 from fleet.discovery.kubernetes.store import Change, Store
+from fleet.discovery.kubernetes.wire import Event, EventError, decode_event, decode_page, head_of, number
 from fleet.runtime.tasks import cancel_and_wait
 
 __all__ = ["Parse", "Reflector", "Scope", "Timing"]
@@ -66,41 +67,11 @@ class Scope(msgspec.Struct, frozen=True):
         return [(name, value) for name, value in named if value]
 
 
-class _ListHead(msgspec.Struct, frozen=True, rename={"resource_version": "resourceVersion", "token": "continue"}):
-    resource_version: str = ""
-    token: str = ""
-
-
-class _List(msgspec.Struct, frozen=True):
-    metadata: _ListHead
-    items: list[msgspec.Raw] | None = None
-
-
-class _Event(msgspec.Struct, frozen=True):
-    type: str
-    object: msgspec.Raw
-
-
-class _Object(msgspec.Struct, frozen=True, gc=False):
-    metadata: Head
-
-
-class _Status(msgspec.Struct, frozen=True):
-    code: int = 0
-    message: str = ""
-
-
 class _Listed(msgspec.Struct, Generic[T]):
     """A whole list, parsed. `values` has None where an object could not be parsed: it is there, but not understood."""
 
     version: int
     values: dict[str, tuple[int, T | None]]
-
-
-_lists = msgspec.json.Decoder(_List)
-_events = msgspec.json.Decoder(_Event)
-_objects = msgspec.json.Decoder(_Object)
-_statuses = msgspec.json.Decoder(_Status)
 
 
 class Reflector(Generic[T]):
@@ -231,15 +202,15 @@ class Reflector(Generic[T]):
         values: dict[str, tuple[int, T | None]] = {}
         version, token = -1, ""
         while True:
-            page = _lists.decode(await self._api.get(scope.path, [*query, *([("continue", token)] if token else [])]))
-            version = _number(page.metadata.resource_version) if version < 0 else version
-            for count, item in enumerate(page.items or (), 1):
-                head = _head(item)
+            page = decode_page(await self._api.get(scope.path, [*query, *([("continue", token)] if token else [])]))
+            version = page.version if version < 0 else version
+            for count, item in enumerate(page.items, 1):
+                head = head_of(item)
                 if self._keep is None or self._keep(head):
-                    values[head.key] = (_number(head.resource_version), self._value(head, item))
+                    values[head.key] = (number(head.resource_version), self._value(head, item))
                 if count % SLICE == 0:
                     await asyncio.sleep(0)
-            token = page.metadata.token
+            token = page.token
             if not token:
                 return _Listed(version, values)
 
@@ -331,19 +302,19 @@ class Reflector(Generic[T]):
             raise ApiError(f"{self._scope.path}: not a watch: {error}") from error
 
     def _take(self, line: bytes) -> None:
-        event = _events.decode(line)
+        event = decode_event(line)
         if event.type == "ERROR":
-            status = _statuses.decode(event.object)
-            raise ApiError(f"watch {self._scope.path}: {status.code} {status.message}", status=status.code)
-        head = _head(event.object)
-        version = _number(head.resource_version)
+            error = EventError.of(event)
+            raise ApiError(f"watch {self._scope.path}: {error.code} {error.message}", status=error.code)
+        head = head_of(event.object)
+        version = number(head.resource_version)
         if event.type != "BOOKMARK":
             self._take_object(event, head, version)
         self._position = max(self._position, version)
         self._watch_pauses.reset()
         self._watch_trouble.over()
 
-    def _take_object(self, event: _Event, head: Head, version: int) -> None:
+    def _take_object(self, event: Event, head: Head, version: int) -> None:
         if event.type == "DELETED" or (self._keep is not None and not self._keep(head)):
             self._changed(self.store.delete(head.key, version))
         elif (value := self._value(head, event.object)) is not None:
@@ -356,7 +327,7 @@ class Reflector(Generic[T]):
         try:
             return self._parse(data)
         except ValueError as error:
-            version = _number(head.resource_version)
+            version = number(head.resource_version)
             if self._misfits.get(head.key) != version:
                 if len(self._misfits) >= PAGE_OBJECTS:
                     self._misfits.clear()
@@ -389,17 +360,6 @@ class _Trouble:
         if self._is_told:
             _log.info("%s: all is well again", self._name)
         self._is_told = False
-
-
-def _head(data: msgspec.Raw) -> Head:
-    return _objects.decode(data).metadata
-
-
-def _number(version: str) -> int:
-    # Decimal and growing in every API server's own storage; what is anything else cannot be put in order.
-    if not (version.isascii() and version.isdigit()):
-        raise ValueError(f"resource version {version[:64]!r} is not a number")
-    return int(version)
 
 
 @contextlib.contextmanager
