@@ -21,8 +21,8 @@ __all__ = ["Publisher", "affected"]
 
 SPACING_SECONDS = 0.05
 """Between two tables at least: a thousand objects that are applied at once shall not make a thousand tables."""
-SPACING_PER_BUILD = 3.0
-"""A table that takes long to make and to write is made less often: a quarter of the time goes into it at most."""
+SPACING_PER_BUILD = 1.0
+"""A table that takes long to make and to write is made less often: half of the time goes into it at most."""
 
 _log = logging.getLogger(__name__)
 

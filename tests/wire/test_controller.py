@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import httpx
 import pytest
 
 from controller.reconciler import ADDON_FINALIZER
@@ -76,8 +77,9 @@ class _Pausable(RoutingServicer):
 class Rig:
     """What a test holds: the objects, the controller, the interceptors."""
 
-    def __init__(self, api: MemoryApi, table: Path, interceptors: list[Interceptor]) -> None:
+    def __init__(self, api: MemoryApi, table: Path, controller: Controller, interceptors: list[Interceptor]) -> None:
         self.api = api
+        self.controller = controller
         self.table = table
         self.interceptors = interceptors
 
@@ -137,7 +139,7 @@ async def rig(api: MemoryApi, table: Path, count: int = 2) -> AsyncIterator[Rig]
     controller = Controller(settings, api=api)
     await controller.start()
     try:
-        yield Rig(api, table, interceptors)
+        yield Rig(api, table, controller, interceptors)
     finally:
         await controller.close()
         for interceptor in interceptors:
@@ -238,6 +240,24 @@ async def test_an_object_of_the_addon_can_go(api: MemoryApi, tmp_path: Path) -> 
         going = {"deletionTimestamp": "2026-01-03T00:00:00Z", "finalizers": [ADDON_FINALIZER, "other"]}
         path = held.app(metadata=going)
         await held.until(lambda: api.objects[path]["metadata"]["finalizers"] == ["other"])
+
+
+async def test_what_it_tells_of_itself(api: MemoryApi, tmp_path: Path) -> None:
+    async with rig(api, tmp_path / "routes.json") as held, httpx.AsyncClient(trust_env=False) as client:
+        base = f"http://127.0.0.1:{held.controller.diagnostics_port}"
+        assert "weir_controller_leads" in (await client.get(f"{base}/metrics")).text
+        await held.until_ready()
+        held.app("bad", hosts=["no host"])
+        await held.until(lambda: held.conditions(f"{HTTP}/bad"))
+        assert (await client.get(f"{base}/readyz")).status_code == 200
+        table = (await client.get(f"{base}/table")).json()
+        assert (table["leads"], table["routes"], table["written"]) == (True, 1, True)
+        assert [*table["invalid"]] == ["HTTPScaledObject shop/bad"]
+        told = (await client.get(f"{base}/interceptors")).json()
+        assert {(one["address"], one["behind"]) for one in told} == {(one.address, False) for one in held.interceptors}
+        metrics = (await client.get(f"{base}/metrics")).text
+        assert "weir_controller_routes 1.0" in metrics
+        assert "weir_controller_invalid 1.0" in metrics
 
 
 async def test_a_second_controller_takes_over_without_a_write_too_many(api: MemoryApi, tmp_path: Path) -> None:

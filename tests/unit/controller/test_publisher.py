@@ -1,0 +1,110 @@
+import asyncio
+from collections.abc import Callable, Iterable
+
+from controller.propagation import Propagation
+from controller.publisher import Publisher, affected
+from controller.resources import Key, Resource
+from controller.table import assemble
+from fleet.discovery.sources import SourceError
+from fleet.routing.table import RoutingTable
+from tests.support.waiting import until
+from tests.unit.controller.objects import http
+
+
+class Kept:
+    """A store that can be made to fail."""
+
+    def __init__(self) -> None:
+        self.table: RoutingTable | None = None
+        self.writes = 0
+        self.failing = False
+
+    def subscribe(self, on_change: Callable[[], None]) -> None: ...
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def write(self, table: RoutingTable) -> bool:
+        if self.failing:
+            raise SourceError("away")
+        if self.table is not None and self.table.version == table.version:
+            return False
+        self.table = table
+        self.writes += 1
+        return True
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.objects: dict[str, Resource] = {}
+        self.store = Kept()
+        self.propagation = Propagation()
+        self.concerned: list[set[Key]] = []
+        self.published = 0
+        self.publisher = Publisher(
+            self.objects.values, self.store, self.propagation, on_objects=self._concern, on_published=self._publish
+        )
+
+    def _concern(self, keys: Iterable[Key]) -> None:
+        self.concerned.append(set(keys))
+
+    def _publish(self) -> None:
+        self.published += 1
+
+
+async def running(rig: Rig) -> asyncio.Task[None]:
+    rig.publisher.changed()
+    task = asyncio.create_task(rig.publisher.run())
+    await until(lambda: rig.published)
+    return task
+
+
+async def test_a_burst_of_changes_makes_few_tables() -> None:
+    rig = Rig()
+    task = await running(rig)
+    for number in range(200):
+        rig.objects[f"app{number}"] = http(f"app{number}")
+        rig.publisher.changed()
+        await asyncio.sleep(0)
+    await until(lambda: rig.store.table is not None and len(rig.store.table.routes) == 200)
+    assert rig.store.writes <= 4
+    assert rig.propagation.version == rig.store.table.version if rig.store.table else False
+    task.cancel()
+
+
+async def test_nothing_is_published_twice() -> None:
+    rig = Rig()
+    task = await running(rig)
+    rig.publisher.changed()
+    await until(lambda: len(rig.concerned) == 2)
+    assert (rig.published, rig.store.writes) == (1, 1)
+    assert rig.concerned[1] == set()
+    task.cancel()
+
+
+async def test_a_store_that_is_away_is_tried_again_and_nothing_is_told_as_published() -> None:
+    rig = Rig()
+    rig.store.failing = True
+    rig.objects["web"] = http()
+    rig.publisher.changed()
+    task = asyncio.create_task(rig.publisher.run())
+    await until(lambda: rig.publisher.failure)
+    assert rig.publisher.failure == "away"
+    assert rig.published == 0
+    assert rig.concerned[0] == {http().key}, "conflicts are known although nothing was written"
+    rig.store.failing = False
+    await until(lambda: rig.published)
+    assert not rig.publisher.failure
+    task.cancel()
+
+
+def test_who_is_concerned_by_another_table() -> None:
+    late = {"creationTimestamp": "2026-01-02T00:00:00Z"}
+    a, b, c = http("a"), http("b", hosts=["a.example.com"], metadata=late), http("c")
+    bad = http("bad", hosts=["no host"])
+    before = assemble([a, b, c, bad])
+    assert affected(None, before) == {a.key, b.key, c.key, bad.key}
+    assert affected(before, before) == set()
+    assert affected(before, assemble([b, c, bad])) == {a.key, b.key}
+    assert affected(before, assemble([a, b, c, http("bad")])) == {bad.key}
