@@ -76,6 +76,31 @@ async def test_more_objects_than_a_page_and_what_happens_to_them(client: Api, na
     await watch.close()
 
 
+async def test_lists_and_watches_agree_however_they_meet(client: Api, namespace: str) -> None:
+    """Objects change all the time, lists are asked for all the time, watches end every second or two: nothing goes back."""
+    await in_turns(lambda number: put(client, CONFIG_MAPS, namespace, f"stays-{number}", data={"count": "0"}), 4)
+    watch = ListWatch(client, CONFIG_MAPS, parse_config_map, namespaces=[namespace], timing=Timing(resync=0.05, watch=1))
+    counts: dict[str, list[int]] = {f"{namespace}/stays-{number}": [] for number in range(4)}
+
+    def on_change(change: Change[ConfigMap]) -> None:
+        if change.key in counts:
+            counts[change.key].append(-1 if change.after is None else int(change.after.data["count"]))
+
+    async def churn(number: int) -> None:
+        for count in range(1, 120):
+            await put(client, CONFIG_MAPS, namespace, f"stays-{number}", data={"count": str(count)})
+            await put(client, CONFIG_MAPS, namespace, f"comes-{number}", data={})
+            await client.request("DELETE", CONFIG_MAPS.path(namespace, f"comes-{number}"))
+
+    watch.subscribe(on_change)
+    watch.start()
+    await asyncio.gather(*(churn(number) for number in range(4)))
+    await until(lambda: all(told and told[-1] == 119 for told in counts.values()))
+    assert all(told == sorted(told) for told in counts.values())
+    await until(lambda: {key for key, _ in watch.items() if key.startswith(f"{namespace}/comes")} == set())
+    await watch.close()
+
+
 async def test_a_table_in_shards(client: Api, namespace: str) -> None:
     letters = random.Random(1)
     hosts = ["".join(letters.choices("abcdefghijklmnopqrstuvwxyz", k=60)) for _ in range(12_000)]
