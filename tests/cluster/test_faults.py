@@ -94,6 +94,7 @@ async def test_two_minutes_without_an_api_server(cluster: Cluster, weir: Weir, a
     ended = len(cluster.events("exited", namespace=NAMESPACE))
 
     cluster.plane.apiserver.kill()
+    cluster.plane.manager.kill()  # it ends by itself where it has a lease to lose
     try:
         for second in range(int(AWAY)):
             answer = await weir.get(f"awake.{namespace}")
@@ -105,6 +106,7 @@ async def test_two_minutes_without_an_api_server(cluster: Cluster, weir: Weir, a
     finally:
         cluster.plane.apiserver.start()
     await cluster.plane.serving()
+    cluster.plane.manager.start()
     back = time.time()
 
     answer = await waking

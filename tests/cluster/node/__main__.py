@@ -7,8 +7,6 @@ import logging
 import sys
 from pathlib import Path
 
-import uvloop
-
 from tests.cluster.api import Api, Tls
 from tests.cluster.network import DNS_ADDRESS, Sandboxes
 from tests.cluster.node.agent import Agent
@@ -43,4 +41,4 @@ def _options() -> argparse.Namespace:
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line per request
-    uvloop.run(main(_options()))
+    asyncio.run(main(_options()))  # starts a process in a third of the time that uvloop takes
