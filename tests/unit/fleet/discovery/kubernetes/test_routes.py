@@ -138,7 +138,7 @@ async def test_with_the_watch_cut_a_change_is_seen_within_the_resync(server: Api
         await until(lambda: server.watches)
         server.watches[0].muted = True
         write(server, table("b"))
-        await until(lambda: routes.current and routes.current.version == table("b").version, seconds=0.5)
+        await until(lambda: routes.current and routes.current.version == table("b").version, seconds=1.5)
 
 
 async def test_a_server_that_is_away_at_the_start_is_waited_for(server: ApiServer, api: Api) -> None:
