@@ -97,6 +97,7 @@ class Leader:
     async def _refused(self, error: ApiError) -> None:
         if error.status == 409:
             self._election.lost()  # another was first; the next look says who
+            return
         if str(error) != self._complaint:
             _log.warning("lease %s/%s: %s", self._namespace, self._name, error)
         self._complaint = str(error)

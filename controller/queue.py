@@ -15,11 +15,13 @@ from typing import Generic, TypeVar
 from fleet.discovery.sources import SourceError
 from fleet.runtime.tasks import cancel_and_wait
 
-__all__ = ["FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS", "Schedule", "WorkQueue"]
+__all__ = ["FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS", "NEWS_PAUSE_SECONDS", "Schedule", "WorkQueue"]
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 60.0
 """As long as a full re-list takes to come round: by then the world may have changed."""
+NEWS_PAUSE_SECONDS = 1.0
+"""For what fails and is news."""
 
 K = TypeVar("K", bound=Hashable)
 
@@ -37,6 +39,7 @@ class Schedule(Generic[K]):
         self._running: set[K] = set()
         self._again: dict[K, float] = {}
         self._failures: dict[K, int] = {}
+        self._not_before: dict[K, float] = {}
 
     def __len__(self) -> int:
         return len(self._due) + len(self._running)
@@ -47,7 +50,9 @@ class Schedule(Generic[K]):
         return len(self._failures)
 
     def add(self, key: K, due: float) -> None:
-        """Ask for a key, at `due` or before. What is news comes at once, a pause after a failure notwithstanding."""
+        """Ask for a key, at `due` or before. News shortens the pause after a failure, for it may help, but does not end it:
+        what a failing attempt itself has changed is news, too."""
+        due = max(due, self._not_before.get(key, due))
         if key in self._running:
             self._again[key] = min(due, self._again.get(key, due))
         elif due < self._due.get(key, float("inf")):
@@ -76,10 +81,12 @@ class Schedule(Generic[K]):
         self._running.discard(key)
         again = self._again.pop(key, None)
         if failed:
-            due = now + self._pause(key)
-            self.add(key, due if again is None else min(due, max(again, now + FIRST_PAUSE_SECONDS)))
+            pause = self._pause(key)
+            self._not_before[key] = now + min(pause, NEWS_PAUSE_SECONDS)
+            self.add(key, now + pause if again is None else again)
             return
         self._failures.pop(key, None)
+        self._not_before.pop(key, None)
         if again is not None:
             self.add(key, again)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.queue import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Schedule, WorkQueue
+from controller.queue import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, NEWS_PAUSE_SECONDS, Schedule, WorkQueue
 from fleet.discovery.sources import SourceError
 
 
@@ -45,7 +45,7 @@ def test_a_key_is_worked_on_by_one_and_comes_again() -> None:
     assert schedule.take(0.0) == "a"
 
 
-def test_failures_back_off_and_news_may_not_make_a_hot_loop() -> None:
+def test_failures_back_off() -> None:
     schedule = Schedule[str](uniform=longest)
     schedule.add("a", 0.0)
     now, pauses = 0.0, []
@@ -59,15 +59,27 @@ def test_failures_back_off_and_news_may_not_make_a_hot_loop() -> None:
     assert pauses[:3] == pytest.approx([FIRST_PAUSE_SECONDS, 2 * FIRST_PAUSE_SECONDS, 4 * FIRST_PAUSE_SECONDS])
     assert pauses[-1] == pytest.approx(LONGEST_PAUSE_SECONDS)
     assert schedule.failing == 1
-    schedule.take(now)
+
+
+def test_news_shortens_a_pause_but_makes_no_hot_loop() -> None:
+    schedule = Schedule[str](uniform=longest)
+    now = 0.0
     schedule.add("a", now)
-    schedule.done("a", now, failed=True)
-    due = schedule.next_due()
-    assert due is not None
-    assert due >= now + FIRST_PAUSE_SECONDS
-    schedule.take(due)
-    schedule.done("a", due)
+    for attempt in range(10):
+        assert schedule.take(now) == "a"
+        if attempt % 2:
+            schedule.add("a", now)
+        schedule.done("a", now, failed=True)
+        schedule.add("a", now)
+        due = schedule.next_due()
+        assert due is not None
+        assert due - now == pytest.approx(min(FIRST_PAUSE_SECONDS * 2**attempt, NEWS_PAUSE_SECONDS))
+        now = due
+    assert schedule.take(now) == "a"
+    schedule.done("a", now)
     assert schedule.failing == 0
+    schedule.add("a", now)
+    assert schedule.take(now) == "a"
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 5), st.booleans()), max_size=40))
