@@ -79,17 +79,18 @@ class Term:
 
     async def run(self) -> None:
         """Until cancelled."""
-        await self._world.known()
-        self.recorder.start()
-        self.queue.start()
-        self.on_interceptors()
-        self.on_routes()
-        tasks = [
-            asyncio.create_task(self.publisher.run(), name="publish"),
-            asyncio.create_task(self._heed_news(), name="propagation"),
-            asyncio.create_task(self._look_again(), name="surroundings"),
-        ]
+        tasks: list[asyncio.Task[None]] = []
         try:
+            await self._world.known()
+            self.recorder.start()
+            self.queue.start()
+            self.on_interceptors()
+            self.on_routes()
+            tasks = [
+                asyncio.create_task(self.publisher.run(), name="publish"),
+                asyncio.create_task(self._heed_news(), name="propagation"),
+                asyncio.create_task(self._look_again(), name="surroundings"),
+            ]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             for task in tasks:
                 if task.done():
