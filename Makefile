@@ -9,7 +9,6 @@ STAMP := .venv/.installed
 # What tests run beside Python's own clients: an independent peer finds what a shared mistake hides.
 TEST_PACKAGES := curl
 BENCH_PACKAGES := wrk haproxy nginx
-CLUSTER_PACKAGES := nftables iproute2 util-linux curl
 LOCK := $(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make lock" --quiet
 # Passed on: make test ARGS="tests/unit -k routing", make bench ARGS="--rounds 2".
 ARGS ?=
@@ -62,10 +61,8 @@ clients: $(STAMP) ## Build grpcurl and ghz into build/tools/bin (needs go)
 cluster-tools: $(STAMP) ## Build the control plane and KEDA into the user's cache, once (10 to 20 minutes; needs go)
 	@$(BIN)/python -m tests.cluster.tools >/dev/null
 
-cluster-test: clients ## Run the tests on a real control plane with a real KEDA (as root; builds it first)
-	@tools/packages $(CLUSTER_PACKAGES)
-	@$(BIN)/python -m tests.cluster.tools >/dev/null
-	@$(BIN)/python -m tests.cluster.namespace $(BIN)/pytest tests/cluster --timeout 300 $(ARGS)
+cluster-test: $(STAMP) ## Run the tests on a real control plane with a real KEDA (as root; builds it first)
+	@$(BIN)/python -m tests.cluster $(ARGS)
 
 clean: ## Remove what was built; .venv stays
 	@rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
