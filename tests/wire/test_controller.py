@@ -246,9 +246,8 @@ async def test_what_it_tells_of_itself(api: MemoryApi, tmp_path: Path) -> None:
     async with rig(api, tmp_path / "routes.json") as held, httpx.AsyncClient(trust_env=False) as client:
         base = f"http://127.0.0.1:{held.controller.diagnostics_port}"
         assert "weir_controller_leads" in (await client.get(f"{base}/metrics")).text
-        await held.until_ready()
         held.app("bad", hosts=["no host"])
-        await held.until(lambda: held.conditions(f"{HTTP}/bad"))
+        await held.until_ready()
         assert (await client.get(f"{base}/readyz")).status_code == 200
         table = (await client.get(f"{base}/table")).json()
         assert (table["leads"], table["routes"], table["written"]) == (True, 1, True)
