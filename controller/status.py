@@ -196,7 +196,7 @@ def _scaled_object(resource: Resource, facts: Facts) -> _Finding:
     if found is None and not (_is_http(resource) and facts.managed):
         why = f"no ScaledObject in namespace {resource.meta.namespace} names this application"
         return _Finding("False", "NoScaledObject", why)
-    if found is None or not found.ready:
+    if found is None or (found.ready in ("", "Unknown") and not found.message):
         return _Finding("Unknown", "Pending", "KEDA has not said yet whether the ScaledObject is ready")
     name = f"ScaledObject {found.meta.name}"
     if found.ready == "True":

@@ -33,8 +33,10 @@ def route(name: str = "web", namespace: str = "shop", *, metadata: Any = None, s
     return parse_interceptor_route(json.dumps(raw(name, namespace, status=status, metadata=metadata or {}, spec=whole)).encode())
 
 
-def scaled(made: dict[str, Any], *, uid: str = "uid-scaled", ready: str = "True", **metadata: Any) -> ScaledObject:
+def scaled(
+    made: dict[str, Any], *, uid: str = "uid-scaled", ready: str = "True", message: str = "told by KEDA", **metadata: Any
+) -> ScaledObject:
     """A ScaledObject that was created so, and that KEDA has seen."""
-    status = {"conditions": [{"type": "Ready", "status": ready, "message": "told by KEDA"}]}
+    status = {"conditions": [{"type": "Ready", "status": ready, "message": message}]}
     whole = made | {"metadata": made["metadata"] | {"uid": uid} | metadata, "status": status}
     return parse_scaled_object(json.dumps(whole).encode())

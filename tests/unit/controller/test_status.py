@@ -169,6 +169,13 @@ def test_messages_are_bounded() -> None:
     assert len(message) <= MAX_MESSAGE
 
 
+def test_keda_that_has_only_begun_has_said_nothing() -> None:
+    silent = scaled(desired(http(), Scaler("a:1")), ready="Unknown", message="")
+    assert told(http(), facts(scaled_object=silent)) == told(http(), facts(scaled_object=None))
+    speaking = scaled(desired(http(), Scaler("a:1")), ready="Unknown")
+    assert told(http(), facts(scaled_object=speaking))["ScaledObjectReady"].message == "ScaledObject web: told by KEDA"
+
+
 def test_a_status_of_another_controller_is_replaced() -> None:
     conditions = [{"type": "Ready", "status": "True", "timestamp": "x"}, {"type": "Created", "status": "True"}]
     for status in ({"conditions": conditions}, {"conditions": "broken"}, None):
