@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.cluster.api import Api, Object, namespaced
 from tests.cluster.cluster import Cluster
 from tests.cluster.controlplane import until
 from tests.cluster.cutter import Cutter
-from tests.cluster.objects import create_app, until_ready
+from tests.cluster.objects import create_app, pods, until_ready
 from tests.cluster.weir import NAMESPACE, Weir, condition, http_scaled_object, until_condition
 
 BY_WATCH = 1.0
@@ -91,6 +92,39 @@ async def test_a_route_arrives_although_watches_are_silent(
             await api.delete(namespaced("pods", NAMESPACE, "behind"))
     print(f"with silent watches and $DURATION {RESYNC:g} s: after {took:.1f} s")  # noqa: T201 - what was measured
     assert took < RESYNC * 1.5
+
+
+@pytest.fixture
+async def neighbour(api: Api, namespace: str) -> AsyncIterator[str]:
+    """A second namespace."""
+    name = f"{namespace[:45]}-next"
+    await api.create(namespaced("namespaces"), {"metadata": {"name": name}})
+    yield name
+    await api.delete(namespaced("namespaces", name=name))
+
+
+async def test_of_two_namespaces_that_claim_a_host_the_older_object_wins(
+    weir: Weir, api: Api, namespace: str, neighbour: str, answering: str
+) -> None:
+    await create_app(api, neighbour, answering, replicas=1)
+    hosts, replicas = [f"shared.{namespace}"], {"min": 1}
+    for owner in (namespace, neighbour):
+        claim = http_scaled_object(owner, answering, hosts=hosts, replicas=replicas)
+        await api.create(namespaced("httpscaledobjects", owner), claim)
+        await until_condition(api, "httpscaledobjects", owner, answering, "Conflict", "False" if owner == namespace else "True")
+        await asyncio.sleep(1.1)  # creation times have whole seconds
+
+    loser = await api.get(namespaced("httpscaledobjects", neighbour, answering))
+    assert condition(loser, "Ready")["status"] == "False"
+    assert f"HTTPScaledObject {namespace}/{answering}" in condition(loser, "Conflict")["message"]
+    assert condition(await api.get(namespaced("httpscaledobjects", namespace, answering)), "Conflict")["status"] == "False"
+    (older,), (younger,) = [await pods(api, owner, answering) for owner in (namespace, neighbour)]
+    assert (await weir.get(hosts[0])).text.split()[0] == older["metadata"]["name"]
+
+    await api.delete(namespaced("httpscaledobjects", namespace, answering))
+    await until_condition(api, "httpscaledobjects", neighbour, answering, "Conflict", "False")
+    await until_condition(api, "httpscaledobjects", neighbour, answering, "Ready", "True")
+    assert (await weir.get(hosts[0])).text.split()[0] == younger["metadata"]["name"]
 
 
 async def template(api: Api) -> Object:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 
 import httpx
 from grpc import RpcError, aio
@@ -52,10 +53,15 @@ async def _http(wanted: Object, container: Object, address: str) -> bool:
     scheme = wanted.get("scheme", "HTTP").lower()
     url = f"{scheme}://{wanted.get('host', address)}:{port_number(container, wanted['port'])}{wanted.get('path', '/')}"
     headers = {header["name"]: header["value"] for header in wanted.get("httpHeaders", ())}
-    # A kubelet does not check certificates either.
-    async with httpx.AsyncClient(verify=False, trust_env=False, timeout=None) as client:  # noqa: S501, S113
-        answer = await client.get(url, headers=headers)
+    answer = await _client().get(url, headers=headers)
     return 200 <= answer.status_code < 400
+
+
+@functools.cache
+def _client() -> httpx.AsyncClient:
+    """One for all probes: making one takes longer than a probe. Certificates are not checked; a kubelet does not, either."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    return httpx.AsyncClient(verify=False, trust_env=False, timeout=None, limits=limits)  # noqa: S501, S113 - probe() has one
 
 
 async def _grpc(address: str, wanted: Object) -> bool:
