@@ -65,6 +65,9 @@ class Keda:
             "health-probe-bind-address": "127.0.0.1:8081",
             "metrics-service-bind-address": ":9666",
             "zap-log-level": "info",
+            # By itself it asks the API server 20 times a second at most, and a thousand objects would take it minutes.
+            "kube-api-qps": "200",
+            "kube-api-burst": "400",
         }
         adapter = {
             "secure-port": ADAPTER_PORT,
