@@ -6,9 +6,7 @@ from http import HTTPStatus
 
 from interceptor.errors import ExchangeError
 
-__all__ = ["CONTINUE", "encode_reply", "no_route"]
-
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+__all__ = ["encode_reply", "no_route"]
 
 
 def no_route(host: bytes, path: bytes) -> ExchangeError:

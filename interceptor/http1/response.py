@@ -44,11 +44,6 @@ class ResponseHead(msgspec.Struct, gc=False, eq=False):
     upgrade: bytes | None = None
     _whole: bool = True
 
-    @property
-    def interim(self) -> bool:
-        """Whether another response follows for the same request."""
-        return self.status < 200 and self.status != 101
-
     def encode(self, *, chunked: bool, connection: bytes | None) -> bytes:
         """The head for a client. `chunked` says how a body without a length goes on; `connection` is that field's value."""
         if connection is None and not chunked and self.upgrade is None:
