@@ -16,6 +16,7 @@ from interceptor.errors import BackendError, BadResponse, ExchangeError, Unavail
 from interceptor.http1.fields import CHUNKED
 from interceptor.http1.response import UNTIL_CLOSE, ResponseHead
 from interceptor.replies import no_route
+from interceptor.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from interceptor.apps import App
@@ -33,11 +34,9 @@ MAX_HELD_BODY_BYTES = 16 * 1024
 """A request body read before there is a backend; then the client is not read from."""
 LEFT_CHECK_SECONDS = 0.25
 """How often a held client that is not read from is looked at, whether it is still there."""
-TUNNEL_GRACE_SECONDS = 30.0
-"""How long one side of a tunnel may go on after the other has ended."""
 CLIENT_LEFT = 499
 
-_NEW, _HELD, _DIALING, _SENT, _ANSWERING, _TUNNEL, _DONE = range(7)
+_NEW, _HELD, _DIALING, _SENT, _ANSWERING, _DONE = range(6)
 
 
 class ExchangeHost(Protocol):
@@ -59,7 +58,7 @@ class Exchange:
 
     __slots__ = (
         "_answer_chunked", "_attempts", "_body", "_body_bytes", "_body_done", "_client", "_connection", "_endpoint", "_head",
-        "_host", "_keep", "_lease", "_phase", "_replayable", "_started", "_status", "_tunnel_ends", "_wait_until",
+        "_host", "_keep", "_lease", "_phase", "_replayable", "_started", "_status", "_wait_until",
         "app", "method", "plain",
     )  # fmt: skip
 
@@ -340,63 +339,25 @@ class Exchange:
         unanswered = not isinstance(error, BadResponse)
         return unanswered and self._head.idempotent and self._replayable and self._attempts < MAX_ATTEMPTS
 
-    # -- tunnels --------------------------------------------------------------------------------------------------
-
     def on_switched(self, head: ResponseHead, data: bytes) -> None:
+        """The backend speaks another protocol from here on: the rest is a tunnel's business."""
         connection = self._connection
         assert connection is not None  # noqa: S101
         if self._head.upgrade is None or head.upgrade is None:
             connection.abort()
             self.on_lost(BadResponse("the backend switched protocols unasked"))
             return
-        now = monotonic()
-        self._phase = _TUNNEL
-        self._status = 101
-        self._tunnel_ends = 0
-        self._lease.upgrade(now)
-        early = self._client.enter_tunnel()
-        self._client.write(head.encode(chunked=False, connection=b"upgrade") + data)
-        if early:
-            connection.write(early)
-        self._limit(now, self.app.limits.idle)
-
-    def on_client_data(self, data: memoryview) -> None:
-        if self._connection is not None:
-            self._connection.write_through(data)
-            self._tunnel_alive()
-
-    def on_tunnel_data(self, data: memoryview) -> None:
-        self._client.write_through(data)
-        self._tunnel_alive()
-
-    def _tunnel_alive(self) -> None:
-        if not self._tunnel_ends:
-            self._client.deadline = monotonic() + self.app.limits.idle
-
-    def on_client_end(self) -> None:
-        if self._connection is not None:
-            self._connection.write_eof()
-        self._tunnel_end(1)
-
-    def on_tunnel_end(self) -> None:
-        self._client.write_eof()
-        self._tunnel_end(2)
-
-    def _tunnel_end(self, side: int) -> None:
-        now = monotonic()
-        self._tunnel_ends |= side
-        if self._tunnel_ends == 3:
-            self._end(now, 101)
-            self._client.leave_tunnel()
-        else:
-            self._limit(now, TUNNEL_GRACE_SECONDS)
+        self._phase = _DONE
+        self._connection = None
+        tunnel = Tunnel(self._host, self._client, self.app, self._lease, self.method)
+        tunnel.open(self._endpoint, connection, head.encode(chunked=False, connection=b"upgrade") + data)
 
     # -- limits and back-pressure ---------------------------------------------------------------------------------
 
     def _limit(self, now: float, seconds: float) -> None:
         """The next thing has to happen within so many seconds, and all of it within the limit of the whole request."""
         until = now + seconds
-        if self.app.limits.request != math.inf and self._phase != _TUNNEL:
+        if self.app.limits.request != math.inf:
             until = min(until, self._started + self.app.limits.request)
         self._client.deadline = until
         self._host.watch(self._client)
@@ -487,14 +448,8 @@ class Exchange:
             self._endpoint.load -= 1
         connection, self._connection = self._connection, None
         if connection is not None:
-            if phase == _TUNNEL and self._tunnel_ends:
-                connection.close()
-            else:
-                connection.abort()
+            connection.abort()
         self._body = None
-        if phase == _TUNNEL:
-            app.stats.tunnelled(self.method)
-        else:
-            app.stats.answered(self.method, status, now - self._started)
+        app.stats.answered(self.method, status, now - self._started)
         if app.room:
             app.pump(now)

@@ -17,7 +17,7 @@ from interceptor.http1.response import MAX_HEAD_BYTES, UNTIL_CLOSE, ResponseHead
 if TYPE_CHECKING:
     from interceptor.endpoints import Endpoint
 
-__all__ = ["BackendConnection", "ResponseSink"]
+__all__ = ["BackendConnection", "BackendTunnel", "ResponseSink"]
 
 MAX_INTERIM = 32
 """1xx responses before a final one. Early hints come once or twice; more is a broken backend."""
@@ -46,10 +46,6 @@ class ResponseSink(Protocol):
     def on_switched(self, head: ResponseHead, data: bytes) -> None:
         """The backend agreed to speak another protocol; data came with its answer."""
 
-    def on_tunnel_data(self, data: memoryview) -> None: ...
-    def on_tunnel_end(self) -> None:
-        """The backend will send no more."""
-
     def on_lost(self, error: Exception) -> None:
         """The connection failed before the response was complete."""
 
@@ -57,16 +53,31 @@ class ResponseSink(Protocol):
     def resume_body(self) -> None: ...
 
 
+class BackendTunnel(Protocol):
+    """A tunnel as its backend connection sees it: what an exchange may turn into."""
+
+    def on_tunnel_data(self, data: memoryview) -> None:
+        """Bytes from the backend; the view is good for this call only."""
+
+    def on_tunnel_end(self) -> None:
+        """The backend will send no more."""
+
+    def on_lost(self, error: Exception) -> None: ...
+    def pause_body(self) -> None: ...
+    def resume_body(self) -> None: ...
+
+
 class BackendConnection(Connection):
     """Speaks HTTP/1.1 to one backend."""
 
-    __slots__ = ("_chunks", "_interim", "_left", "_partial", "_reusable", "_sink", "_state", "endpoint")
+    __slots__ = ("_chunks", "_interim", "_left", "_partial", "_reusable", "_sink", "_state", "_tunnel", "endpoint")
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint.owner.outbox, deadline=NEVER)  # the end of its rest in the pool
         self.endpoint = endpoint
         self._state = _REST
         self._sink: ResponseSink | None = None
+        self._tunnel: BackendTunnel | None = None
         self._partial = b""
         self._left = 0
         self._chunks: ChunkedReader | None = None
@@ -83,6 +94,11 @@ class BackendConnection(Connection):
         self._interim = 0
         self.write(head)
 
+    def enter_tunnel(self, tunnel: BackendTunnel) -> None:
+        """From now on bytes pass as they are."""
+        self._state = _TUNNEL
+        self._sink, self._tunnel = None, tunnel
+
     def rest(self) -> None:
         """Be ready for the next exchange."""
         self._sink = None
@@ -91,11 +107,11 @@ class BackendConnection(Connection):
             self.resume_reading()
 
     def close(self) -> None:
-        self._sink = None
+        self._sink = self._tunnel = None
         super().close()
 
     def abort(self) -> None:
-        self._sink = None
+        self._sink = self._tunnel = None
         super().abort()
 
     def on_deadline(self, now: float) -> None:
@@ -113,32 +129,27 @@ class BackendConnection(Connection):
     def buffer_updated(self, nbytes: int) -> None:
         sink = self._sink
         if sink is None:
-            self._unasked()
+            self._on_unasked(nbytes)
         elif self._state == _HEAD:
             if nbytes <= COPIED_BYTES or self._partial:
                 self._on_head(sink, bytes(BODY_VIEW[:nbytes]))
             else:
                 self._on_large(sink, nbytes)
-        elif self._state == _TUNNEL:
-            sink.on_tunnel_data(BODY_VIEW[:nbytes])
         else:
             self._on_body(sink, BODY_VIEW[:nbytes])
 
     def eof_received(self) -> bool:
-        sink, state = self._sink, self._state
-        if sink is None:
-            return False
-        if state == _TUNNEL:
-            sink.on_tunnel_end()
+        if self._tunnel is not None:
+            self._tunnel.on_tunnel_end()
             return True
-        if state == _UNTIL_CLOSE:
-            self._finish(sink, b"")
+        if self._sink is not None and self._state == _UNTIL_CLOSE:
+            self._finish(self._sink, b"")
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         state, self._state = self._state, _CLOSED
         self.endpoint.owner.deadlines.forget(self)
-        sink, self._sink = self._sink, None
+        sink, self._sink, self._tunnel = self._sink or self._tunnel, None, None
         if state == _REST:
             self.endpoint.drop_idle(self)
         if sink is not None:
@@ -146,15 +157,22 @@ class BackendConnection(Connection):
 
     def pause_writing(self) -> None:
         self.choked = True
-        if self._sink is not None:
-            self._sink.pause_body()
+        if (sink := self._sink or self._tunnel) is not None:
+            sink.pause_body()
 
     def resume_writing(self) -> None:
         self.choked = False
-        if self._sink is not None:
-            self._sink.resume_body()
+        if (sink := self._sink or self._tunnel) is not None:
+            sink.resume_body()
 
     # -- reading --------------------------------------------------------------------------------------------------
+
+    def _on_unasked(self, nbytes: int) -> None:
+        """Bytes while no exchange waits for any: a tunnel's, or nobody's."""
+        if self._tunnel is not None:
+            self._tunnel.on_tunnel_data(BODY_VIEW[:nbytes])
+        else:
+            self._unasked()
 
     def _unasked(self) -> None:
         """Bytes that answer nothing, such as a 408 for an idle connection: it cannot be used again."""
@@ -202,7 +220,6 @@ class BackendConnection(Connection):
     def _on_informational(self, sink: ResponseSink, head: ResponseHead, rest: bytes) -> None:
         self._interim += 1
         if head.status == 101:
-            self._state = _TUNNEL
             sink.on_switched(head, rest)
         elif self._interim > MAX_INTERIM:
             self._fail(sink, BadResponse("too many interim responses"))

@@ -19,7 +19,7 @@ from interceptor.http1.fields import CHUNKED, CRLF, HEAD_END
 from interceptor.http1.request import MAX_HEAD_BYTES, RequestHead, parse_request
 from interceptor.replies import encode_reply
 
-__all__ = ["ClientConnection", "ClientHost", "RequestSink"]
+__all__ = ["ClientConnection", "ClientHost", "ClientTunnel", "RequestSink"]
 
 MAX_PIPELINED_BYTES = 32 * 1024
 """Bytes of later requests kept while one is answered; then the client is not read from."""
@@ -44,12 +44,6 @@ class RequestSink(Protocol):
         """
 
     def begin(self) -> None: ...
-    def on_client_data(self, data: memoryview) -> None:
-        """Bytes inside a tunnel."""
-
-    def on_client_end(self) -> None:
-        """The client will send no more inside a tunnel."""
-
     def on_client_lost(self) -> None:
         """The client left. The exchange ends now."""
 
@@ -59,6 +53,21 @@ class RequestSink(Protocol):
     def on_paused(self) -> None:
         """The client has sent so much ahead that it is not read from: its leaving will not be heard."""
 
+    def on_deadline(self, now: float) -> None: ...
+    def pause_answer(self) -> None: ...
+    def resume_answer(self) -> None: ...
+
+
+class ClientTunnel(Protocol):
+    """A tunnel as its client connection sees it: what an exchange may turn into."""
+
+    def on_client_data(self, data: memoryview) -> None:
+        """Bytes from the client; the view is good for this call only."""
+
+    def on_client_end(self) -> None:
+        """The client will send no more."""
+
+    def on_client_lost(self) -> None: ...
     def on_deadline(self, now: float) -> None: ...
     def pause_answer(self) -> None: ...
     def resume_answer(self) -> None: ...
@@ -85,13 +94,14 @@ class ClientHost(Protocol):
 class ClientConnection(Connection):
     """Speaks HTTP/1.0 and HTTP/1.1 with one client."""
 
-    __slots__ = ("_chunks", "_exchange", "_host", "_left", "_stash", "_state", "peer")
+    __slots__ = ("_chunks", "_exchange", "_host", "_left", "_stash", "_state", "_tunnel", "peer")
 
     def __init__(self, host: ClientHost) -> None:
         super().__init__(host.outbox, deadline=0.0)
         self._host = host
         self._state = _HEAD
         self._exchange: RequestSink | None = None
+        self._tunnel: ClientTunnel | None = None
         self._stash = b""
         """Bytes read and not used yet: part of a head, or requests sent ahead of their turn."""
         self._left = 0
@@ -126,16 +136,17 @@ class ClientConnection(Connection):
         self.write(encode_reply(error, method=method, close=not keep))
         self.exchange_done(now, keep=keep)
 
-    def enter_tunnel(self) -> bytes:
+    def enter_tunnel(self, tunnel: ClientTunnel) -> bytes:
         """From now on bytes pass as they are. Returns those that came early."""
         self._state = _TUNNEL
+        self._exchange, self._tunnel = None, tunnel
         early, self._stash = self._stash, b""
         self.resume_reading()
         return early
 
     def leave_tunnel(self) -> None:
         """Both sides are through: flush and close."""
-        self._exchange = None
+        self._tunnel = None
         self._state = _DISCARD
         self.close()
 
@@ -169,13 +180,13 @@ class ClientConnection(Connection):
             self._on_body(BODY_VIEW[:nbytes])
         elif state == _COMPLETE:
             self._on_early(bytes(BODY_VIEW[:nbytes]))
-        elif state == _TUNNEL and self._exchange is not None:
-            self._exchange.on_client_data(BODY_VIEW[:nbytes])
+        elif self._tunnel is not None:
+            self._tunnel.on_client_data(BODY_VIEW[:nbytes])
 
     def eof_received(self) -> bool:
         """A client that closes its side has left, unless it is inside a tunnel: nothing else tells one that gave up."""
-        if self._state == _TUNNEL and self._exchange is not None:
-            self._exchange.on_client_end()
+        if self._tunnel is not None:
+            self._tunnel.on_client_end()
             return True
         self.flush()
         return False
@@ -185,33 +196,37 @@ class ClientConnection(Connection):
         self._stash = b""
         self._host.deadlines.forget(self)
         self._host.client_closed(self)
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.on_client_lost()
+        sink, self._exchange, self._tunnel = self._sink, None, None
+        if sink is not None:
+            sink.on_client_lost()
 
     def pause_writing(self) -> None:
         self.choked = True
-        if self._exchange is not None:
-            self._exchange.pause_answer()
+        if (sink := self._sink) is not None:
+            sink.pause_answer()
         elif self._state == _HEAD:  # what was answered goes out only now
             self.pause_reading()
 
     def resume_writing(self) -> None:
         self.choked = False
-        if self._exchange is not None:
-            self._exchange.resume_answer()
+        if (sink := self._sink) is not None:
+            sink.resume_answer()
         elif self._state == _HEAD:
             self._next()
 
     def on_deadline(self, now: float) -> None:
-        if self._exchange is not None:
-            self._exchange.on_deadline(now)
+        if (sink := self._sink) is not None:
+            sink.on_deadline(now)
         elif self._state == _HEAD and self._stash:
             self._refuse(BadRequest("the head of the request did not arrive in time", status=408, reason="slow_head"))
         elif self._state == _HEAD:
             self.close()
         else:
             self.abort()
+
+    @property
+    def _sink(self) -> RequestSink | ClientTunnel | None:
+        return self._exchange or self._tunnel
 
     # -- reading --------------------------------------------------------------------------------------------------
 

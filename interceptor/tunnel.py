@@ -1,0 +1,141 @@
+"""Two connections whose ends have agreed to speak something else: bytes pass both ways until both sides are through.
+
+Knows no wire format. Every way out goes through `_end`, which releases the lease exactly once.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+from fleet.demand.ledger import Lease
+from interceptor.endpoints import Endpoint
+
+if TYPE_CHECKING:
+    from interceptor.apps import App
+    from interceptor.http1.backend import BackendConnection
+    from interceptor.http1.client import ClientConnection
+
+__all__ = ["Tunnel"]
+
+TUNNEL_GRACE_SECONDS = 30.0
+"""How long one side of a tunnel may go on after the other has ended."""
+
+_CLIENT, _BACKEND = 1, 2
+_BOTH = _CLIENT | _BACKEND
+
+
+class _Watcher(Protocol):
+    def watch(self, client: ClientConnection) -> None: ...
+
+
+class Tunnel:
+    """Takes over the connections, the lease and the place at the backend of an exchange that is over with this."""
+
+    __slots__ = ("_app", "_client", "_connection", "_endpoint", "_ends", "_host", "_lease", "_method")
+
+    def __init__(self, host: _Watcher, client: ClientConnection, app: App, lease: Lease, method: bytes) -> None:
+        self._host = host
+        self._client = client
+        self._app = app
+        self._lease = lease
+        self._method = method
+        self._connection: BackendConnection | None = None
+        self._ends = 0
+
+    def open(self, endpoint: Endpoint, connection: BackendConnection, answer: bytes) -> None:
+        """Begin, with what the backend sent so far: its agreement, and perhaps more."""
+        now = monotonic()
+        self._endpoint = endpoint
+        self._connection = connection
+        self._lease.upgrade(now)
+        early = self._client.enter_tunnel(self)
+        connection.enter_tunnel(self)
+        self._client.write(answer)
+        if early:
+            connection.write(early)
+        if self._client.choked:  # by an answer before
+            connection.pause_reading()
+        self._limit(now, self._app.limits.idle)
+
+    # -- what the client's connection tells -----------------------------------------------------------------------
+
+    def on_client_data(self, data: memoryview) -> None:
+        if self._connection is not None:
+            self._connection.write_through(data)
+            self._alive()
+
+    def on_client_end(self) -> None:
+        if self._connection is not None:
+            self._connection.write_eof()
+        self._side_ended(_CLIENT)
+
+    def on_client_lost(self) -> None:
+        self._end(monotonic())
+
+    def on_deadline(self, now: float) -> None:
+        self._end(now)
+        self._client.abort()
+
+    def pause_answer(self) -> None:
+        if self._connection is not None:
+            self._connection.pause_reading()
+
+    def resume_answer(self) -> None:
+        if self._connection is not None:
+            self._connection.resume_reading()
+
+    # -- what the backend's connection tells ----------------------------------------------------------------------
+
+    def on_tunnel_data(self, data: memoryview) -> None:
+        self._client.write_through(data)
+        self._alive()
+
+    def on_tunnel_end(self) -> None:
+        self._client.write_eof()
+        self._side_ended(_BACKEND)
+
+    def on_lost(self, error: Exception) -> None:
+        self._end(monotonic())
+        self._client.abort()
+
+    def pause_body(self) -> None:
+        self._client.pause_reading()
+
+    def resume_body(self) -> None:
+        self._client.resume_reading()
+
+    # -- limits and the end ---------------------------------------------------------------------------------------
+
+    def _alive(self) -> None:
+        if not self._ends:
+            self._client.deadline = monotonic() + self._app.limits.idle
+
+    def _side_ended(self, side: int) -> None:
+        now = monotonic()
+        self._ends |= side
+        if self._ends == _BOTH:
+            self._end(now)
+            self._client.leave_tunnel()
+        else:
+            self._limit(now, TUNNEL_GRACE_SECONDS)
+
+    def _limit(self, now: float, seconds: float) -> None:
+        self._client.deadline = now + seconds
+        self._host.watch(self._client)
+
+    def _end(self, now: float) -> None:
+        """Give back all that the tunnel holds. Idempotent."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        app = self._app
+        self._lease.release(now)
+        self._endpoint.load -= 1
+        if self._ends:
+            connection.close()
+        else:
+            connection.abort()
+        app.stats.tunnelled(self._method)
+        if app.room:
+            app.pump(now)
