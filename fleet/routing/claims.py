@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from fleet.routing.route import HeaderMatch, Route, Rule
+from fleet.routing.route import HeaderMatch, Rule
 
 __all__ = ["ANY_HOST", "Claim", "claims_of", "normal_host", "normal_path", "path_segments"]
 
@@ -63,10 +63,10 @@ def path_segments(prefix: str) -> list[bytes]:
     return [] if prefix == "/" else prefix[1:].encode().split(b"/")
 
 
-def claims_of(route: Route) -> Iterator[Claim]:
-    """Every claim of a valid route, in the order of its rules, each once."""
+def claims_of(rules: Iterable[Rule]) -> Iterator[Claim]:
+    """Every claim of valid rules, in their order, each once."""
     seen: set[Claim] = set()
-    for rule in route.rules:
+    for rule in rules:
         for claim in _claims_of_rule(rule):
             if claim not in seen:
                 seen.add(claim)

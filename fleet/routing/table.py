@@ -84,7 +84,7 @@ def _version(routes: tuple[Route, ...]) -> str:
 def _settle(routes: Iterable[Route], owners: dict[Claim, Route]) -> Iterator[Conflict]:
     """Give each claim to the first that asks, and tell what the others do not get."""
     for route in routes:
-        for claim in claims_of(route):
+        for claim in claims_of(route.rules):
             owner = owners.setdefault(claim, route)
             if owner is not route:
                 yield Conflict(route.app, claim, owner.app)

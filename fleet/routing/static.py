@@ -1,0 +1,91 @@
+"""Which static route answers a request: the first that fits. Pure; whether it may answer now is decided elsewhere.
+
+Rules mean what they mean for routes. Cost: that of one look-up in a table, and a look at each static route whose host and
+path fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fleet.routing.claims import claims_of, normal_host
+from fleet.routing.match import Headers, Index
+from fleet.routing.route import Rule, StaticRoute
+
+__all__ = ["StaticRoutes"]
+
+_USER_AGENT = b"user-agent"
+_EVERY_REQUEST = (Rule(),)
+
+
+class _Agents:
+    """Patterns of user agents. Compared in time that grows with the length of the header only, whoever wrote the pattern."""
+
+    __slots__ = ("_patterns",)
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._patterns = [tuple(pattern.encode().lower().split(b"*")) for pattern in patterns]
+
+    def fit(self, headers: Headers) -> bool:
+        return any(name == _USER_AGENT and self._fits_any(value.lower()) for name, value in headers)
+
+    def _fits_any(self, agent: bytes) -> bool:
+        return any(_fits(agent, pattern) for pattern in self._patterns)
+
+
+def _fits(text: bytes, parts: Sequence[bytes]) -> bool:
+    """Whether a text is these parts with anything between them. The first place for each part is as good as any other."""
+    first, last = parts[0], parts[-1]
+    if len(parts) == 1:
+        return text == first
+    if not text.startswith(first) or not text.endswith(last):
+        return False
+    at, end = len(first), len(text) - len(last)
+    for part in parts[1:-1]:
+        at = text.find(part, at, end)
+        if at < 0:
+            return False
+        at += len(part)
+    return at <= end
+
+
+class _Entry:
+    """A static route and its place in the list."""
+
+    __slots__ = ("agents", "created", "route")
+
+    app = ""
+
+    def __init__(self, position: int, route: StaticRoute) -> None:
+        self.route = route
+        self.created = float(position)
+        self.agents = _Agents(route.user_agents) if route.user_agents else None
+
+
+class StaticRoutes:
+    """The static routes of one valid route. Never changed once it is built."""
+
+    __slots__ = ("_index", "always", "reads_headers")
+
+    def __init__(self, routes: Sequence[StaticRoute]) -> None:
+        entries = [_Entry(position, route) for position, route in enumerate(routes)]
+        self._index = Index((claim, entry) for entry in entries for claim in claims_of(entry.route.rules or _EVERY_REQUEST))
+        self.always = any(route.always for route in routes)
+        """Whether any answers while a backend is ready, too; without one, nobody needs to ask then."""
+        self.reads_headers = any(route.user_agents or any(rule.headers for rule in route.rules) for route in routes)
+        """Whether any asks for a header; without one, `find` may be given none."""
+
+    def find(self, host: bytes, path: bytes, headers: Headers) -> StaticRoute | None:
+        """The first that fits a request, or None. The arguments are those of `RoutingTable.match`.
+
+        One that is not `always` and that fits first keeps later ones from answering: while a backend is ready, such a
+        request goes there.
+        """
+        best: _Entry | None = None
+        for candidate in self._index.candidates(normal_host(host), path):
+            entry = candidate.owner
+            if best is not None and entry.created >= best.created:
+                continue
+            if candidate.is_met(headers) and (entry.agents is None or entry.agents.fit(headers)):
+                best = entry
+        return None if best is None else best.route
