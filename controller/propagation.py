@@ -1,4 +1,4 @@
-"""Which interceptors serve the route of which application. Pure: publications, members and answers come in as events.
+"""Which interceptors serve the route of which application. Pure: tables, members and answers come in as events.
 
 A member that serves an older table serves every route that has not changed since; so the change of one application
 says nothing about the others, and nobody's status is written for it.
@@ -72,21 +72,24 @@ class Propagation:
         self._numbers: dict[str, int] = {}
         self._versions: dict[int, str] = {}
         self._number = 0
+        self._published = 0
         self._table: RoutingTable | None = None
         self._since: dict[str, int] = {}
         self._told: dict[str, tuple[bool, bool, tuple[Missing, ...]]] = {}
 
     @property
     def version(self) -> str:
-        """Of the newest publication; "" before the first."""
-        return self._versions.get(self._number, "")
+        """Of the newest table that the store has; "" before the first."""
+        return self._versions.get(self._published, "")
 
     @property
     def interceptors(self) -> tuple[Interceptor, ...]:
         return tuple(member.interceptor for member in self._members.values())
 
-    def publish(self, table: RoutingTable) -> None:
-        """The store has a new table."""
+    def expect(self, table: RoutingTable) -> None:
+        """The store is about to have this table. An interceptor may serve it sooner than it is known to be written."""
+        if self._table is not None and self._table.version == table.version:
+            return
         self._number += 1
         before: Mapping[str, object] = {} if self._table is None else self._table.apps
         self._since = {app: self._since[app] if before.get(app) == route else self._number for app, route in table.apps.items()}
@@ -98,6 +101,12 @@ class Propagation:
             del self._numbers[next(iter(self._numbers))]
         while len(self._versions) > MAX_VERSIONS:
             del self._versions[next(iter(self._versions))]
+
+    def publish(self, table: RoutingTable) -> bool:
+        """The store has this table: from now on interceptors should serve it. Whether that is news."""
+        self.expect(table)
+        before, self._published = self._published, self._number
+        return self._published != before
 
     def members(self, interceptors: Iterable[Interceptor]) -> None:
         """These are the pods that exist."""
@@ -127,18 +136,19 @@ class Propagation:
     def behind(self, name: str) -> bool:
         """Whether a member should be asked: it has not said yet that it serves the newest table."""
         member = self._members.get(name)
-        return member is not None and self._number > 0 and member.serves != self._number
+        return member is not None and member.serves < self._published
 
     def verdict(self, route: Route) -> Verdict | None:
-        """How far a route has come; None for one that is not in the newest publication."""
+        """How far a route has come; None for one that is not in the newest table of the store."""
         if self._table is None or self._table.apps.get(route.app) != route:
             return None
-        return self._verdict(self._since[route.app])
+        since = self._since[route.app]
+        return self._verdict(since) if since <= self._published else None
 
     def changed(self) -> list[str]:
         """The applications for which something else is true than when this was asked last."""
-        by_since = {since: self._verdict(since) for since in set(self._since.values())}
-        now = {app: _meaning(by_since[since]) for app, since in self._since.items()}
+        by_since = {since: self._verdict(since) for since in set(self._since.values()) if since <= self._published}
+        now = {app: _meaning(by_since[since]) for app, since in self._since.items() if since in by_since}
         before, self._told = self._told, now
         return [app for app, meaning in now.items() if before.get(app) != meaning]
 

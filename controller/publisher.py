@@ -59,6 +59,7 @@ class Publisher:
 
     async def run(self) -> None:
         """Until cancelled."""
+        await self._recall()
         while True:
             await self._stale.wait()
             self._stale.clear()
@@ -74,17 +75,27 @@ class Publisher:
             self.failure = ""
             await asyncio.sleep(max(SPACING_SECONDS, SPACING_PER_BUILD * (time.monotonic() - began)))
 
+    async def _recall(self) -> None:
+        """Begin with what another controller has written: what has not changed since is served by those that serve that."""
+        try:
+            table = await self._store.read()
+        except (SourceError, OSError) as error:
+            _log.warning("the routing table that is kept is written anew: %s", error)
+            return
+        if table is not None and self._propagation.publish(table):
+            self._on_published()
+
     async def _publish(self) -> None:
         before = self.assembly
         resources = [*self._objects()]
         assembly = await asyncio.to_thread(assemble, resources)
         self.assembly = assembly
         self._on_objects(affected(before, assembly))
+        self._propagation.expect(assembly.table)
         if await self._store.write(assembly.table):
             self.writes += 1
             _log.info("routing table %s: %d routes", assembly.table.version, len(assembly.table.routes))
-        if self._propagation.version != assembly.table.version:
-            self._propagation.publish(assembly.table)
+        if self._propagation.publish(assembly.table):
             self._on_published()
 
     def _complain(self, why: str) -> None:

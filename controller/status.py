@@ -134,7 +134,7 @@ def _backend(resource: Resource, facts: Facts) -> _Finding:
     if resource.route is None:
         return _Finding("Unknown", "Invalid", facts.problem)
     if not facts.services_known:
-        return _Finding("Unknown", "Pending", "the Services were not read yet")
+        return _still(resource, BACKEND_FOUND, "the Services were not read yet")
     target = resource.route.target
     if facts.ports is None:
         return _Finding("False", "ServiceNotFound", f"there is no Service {target.service}")
@@ -163,25 +163,25 @@ def _propagated(resource: Resource, facts: Facts) -> _Finding:
     if facts.shadowed_by is not None:
         return _Finding("False", "InterceptorRouteExists", f"{facts.shadowed_by} is served instead")
     if facts.verdict is None:
-        return _still(resource, "the routing table with this route was not written yet")
+        return _still(resource, ROUTES_PROPAGATED, "the routing table with this route was not written yet")
     return _judged(resource, facts.verdict)
 
 
 def _judged(resource: Resource, verdict: Verdict) -> _Finding:
     version, told = verdict.version, f"{verdict.serving}/{verdict.total} interceptors serve version {verdict.version}"
+    if verdict.pending:
+        return _still(resource, ROUTES_PROPAGATED, f"interceptors were not heard yet about version {version}")
     if verdict.missing:
         names = _some([f"{missing.name} ({missing.why})" for missing in verdict.missing])
         return _Finding("False", "Propagating", f"{told}; not: {names}")
-    if verdict.pending:
-        return _still(resource, f"interceptors were not heard yet about version {version}")
     if not verdict.total:
         return _Finding("False", "NoInterceptors", "no interceptor is ready")
     return _Finding("True", "Propagated", told)
 
 
-def _still(resource: Resource, why: str) -> _Finding:
-    """Not known now: what was found about this generation before holds until it is."""
-    before = resource.conditions.get(ROUTES_PROPAGATED)
+def _still(resource: Resource, kind: str, why: str) -> _Finding:
+    """Not known now: what was found about this generation before, if by another controller, holds until it is."""
+    before = resource.conditions.get(kind)
     if before is not None and before.observed_generation == resource.meta.generation:
         return _Finding(before.status, before.reason, before.message)
     return _Finding("Unknown", "Pending", why)
@@ -192,7 +192,7 @@ def _scaled_object(resource: Resource, facts: Facts) -> _Finding:
     if facts.scaling_trouble:
         return _Finding("False", "NotAsItShould", facts.scaling_trouble)
     if not facts.scaled_objects_known:
-        return _Finding("Unknown", "Pending", "the ScaledObjects were not read; is KEDA installed?")
+        return _still(resource, SCALED_OBJECT_READY, "the ScaledObjects were not read; is KEDA installed?")
     if found is None and not (_is_http(resource) and facts.managed):
         why = f"no ScaledObject in namespace {resource.meta.namespace} names this application"
         return _Finding("False", "NoScaledObject", why)

@@ -17,7 +17,9 @@ from fleet.discovery.files import write_routes
 from fleet.discovery.kubernetes.client import Api, ApiError
 from fleet.discovery.kubernetes.listwatch import Change, ListWatch, Timing
 from fleet.discovery.kubernetes.objects import CONFIG_MAPS, ConfigMap, Head, parse_config_map
-from fleet.discovery.kubernetes.tableformat import Document, documents
+from fleet.discovery.kubernetes.tableformat import Document, documents, index_of, table_of, whole
+from fleet.discovery.sources import SourceError
+from fleet.routing.codec import decode_json
 from fleet.routing.table import RoutingTable
 
 __all__ = ["FIELD_MANAGER", "ConfigMapStore", "FileStore", "TableStore"]
@@ -39,6 +41,9 @@ class TableStore(Protocol):
 
     async def start(self) -> None: ...
 
+    async def read(self) -> RoutingTable | None:
+        """The table that is kept; None when there is none, or it is not known. Raises SourceError."""
+
     async def write(self, table: RoutingTable) -> bool:
         """Have this table kept; whether anything had to be written. Raises SourceError."""
 
@@ -57,11 +62,22 @@ class FileStore:
     async def start(self) -> None:
         """Nothing to begin."""
 
+    async def read(self) -> RoutingTable | None:
+        return await asyncio.to_thread(self._read)
+
     async def write(self, table: RoutingTable) -> bool:
         return await asyncio.to_thread(write_routes, self._path, table)
 
     async def close(self) -> None:
         """Nothing to end."""
+
+    def _read(self) -> RoutingTable | None:
+        try:
+            return decode_json(self._path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise SourceError(f"{self._path}: {error}") from error
 
 
 class _Heads(msgspec.Struct, frozen=True):
@@ -70,6 +86,10 @@ class _Heads(msgspec.Struct, frozen=True):
 
 class _Item(msgspec.Struct, frozen=True):
     metadata: Head
+
+
+class _Shards(msgspec.Struct, frozen=True):
+    items: tuple[msgspec.Raw, ...] = ()
 
 
 class ConfigMapStore:
@@ -97,6 +117,18 @@ class ConfigMapStore:
 
     async def close(self) -> None:
         await self._maps.close()
+
+    async def read(self) -> RoutingTable | None:
+        held = self._held
+        if held is None:
+            return None
+        try:
+            table = await asyncio.to_thread(table_of, held.data)
+            if table is not None:
+                return table
+            return await asyncio.to_thread(whole, index_of(held.data), await self._shards())
+        except ValueError as error:
+            raise SourceError(f"configmap {self._namespace}/{self._name}: {error}") from error
 
     async def write(self, table: RoutingTable) -> bool:
         *shards, main = await asyncio.to_thread(documents, self._name, table)
@@ -135,6 +167,13 @@ class ConfigMapStore:
             body=body,
             content_type="application/apply-patch+yaml",
         )
+
+    async def _shards(self) -> dict[str, Mapping[str, str]]:
+        """Binary data by name, of whatever table."""
+        listed = await self._api.get(CONFIG_MAPS.path(self._namespace), [("labelSelector", f"{SHARD_OF}={self._name}")])
+        raw = msgspec.json.decode(listed, type=_Shards).items
+        names = [item.metadata.name for item in msgspec.json.decode(listed, type=_Heads).items]
+        return {name: parse_config_map(data).binary_data for name, data in zip(names, raw, strict=True)}
 
     async def _remove_shards(self, written: tuple[str, ...]) -> None:
         """Of tables before the last one. What cannot be removed now is found again after the next write."""

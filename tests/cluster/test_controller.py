@@ -212,21 +212,19 @@ async def test_nothing_is_written_without_a_change_and_another_takes_over(api: A
     await api.create(namespaced("httpscaledobjects", namespace), http_scaled_object("web", f"web.{namespace}"))
     await until_condition(api, "httpscaledobjects", namespace, "web", Ready="True")
 
-    async def versions() -> object:
+    async def known() -> object:
         table = await api.get(namespaced("configmaps", NAMESPACE, TABLE))
-        found = await api.get(namespaced("httpscaledobjects", namespace, "web"))
-        return (table["metadata"]["resourceVersion"], found["metadata"]["resourceVersion"])
+        return (table["metadata"]["resourceVersion"], await api.get(namespaced("httpscaledobjects", namespace, "web")))
 
-    before = await until_same(versions)
+    before = await until_same(known)
     leader = await _leader(api)
     await api.delete(namespaced("pods", NAMESPACE, leader))
     await until(lambda: _leads_another(api, leader), "the other one leads", patience=15)
     await create_app(api, namespace, "next")
     await api.create(namespaced("httpscaledobjects", namespace), http_scaled_object("next", f"next.{namespace}"))
     await until_condition(api, "httpscaledobjects", namespace, "next", Ready="True")
-    found = await api.get(namespaced("httpscaledobjects", namespace, "web"))
     assert isinstance(before, tuple)
-    assert found["metadata"]["resourceVersion"] == before[1]
+    assert await api.get(namespaced("httpscaledobjects", namespace, "web")) == before[1]
 
 
 async def _leader(api: Api) -> str:

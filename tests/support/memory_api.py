@@ -30,6 +30,8 @@ class MemoryApi(Api):
         self.writes: list[Write] = []
         self.refuse: Callable[[str, str], ApiError | None] = lambda method, path: None
         """Asked before every write and every read of one object."""
+        self.slow: dict[str, asyncio.Event] = {}
+        """Lists of these paths give no answer before their event is set."""
         self._version = 1
         self._streams: set[_Stream] = set()
 
@@ -56,6 +58,8 @@ class MemoryApi(Api):
     async def get(self, path: str, query: Query = ()) -> bytes:
         if path in self.objects:
             return json.dumps(self.objects[path]).encode()
+        if path in self.slow:
+            await self.slow[path].wait()
         wanted = _selector(dict(query))
         items = [found for at, found in self.objects.items() if _within(at, path) and wanted(found)]
         return json.dumps({"metadata": {"resourceVersion": str(self._version)}, "items": items}).encode()

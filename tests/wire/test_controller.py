@@ -128,14 +128,14 @@ def objects_written(api: MemoryApi) -> list[Write]:
 
 
 @asynccontextmanager
-async def rig(api: MemoryApi, table: Path, count: int = 2) -> AsyncIterator[Rig]:
+async def rig(api: MemoryApi, table: Path, count: int = 2, *, patience: float = 0.3) -> AsyncIterator[Rig]:
     interceptors = [Interceptor(table) for _ in range(count)]
     for interceptor in interceptors:
         await interceptor.__aenter__()
     addresses = ",".join(interceptor.address for interceptor in interceptors)
-    flags = ["--host", "127.0.0.1", "--diagnostics-port", "0", "--scaler-address", "scaler:9091", "--verify-timeout", "0.3"]
+    flags = ["--host", "127.0.0.1", "--diagnostics-port", "0", "--scaler-address", "scaler:9091"]
     flags += ["--routes", f"file:{table}", "--members", addresses, "--lease", "weir-system/weir-controller"]
-    settings = ControllerSettings.load([*flags, "--lease-duration", "3"])
+    settings = ControllerSettings.load([*flags, "--lease-duration", "3", "--verify-timeout", str(patience)])
     controller = Controller(settings, api=api)
     await controller.start()
     try:
@@ -257,6 +257,29 @@ async def test_what_it_tells_of_itself(api: MemoryApi, tmp_path: Path) -> None:
         metrics = (await client.get(f"{base}/metrics")).text
         assert "weir_controller_routes 1.0" in metrics
         assert "weir_controller_invalid 1.0" in metrics
+
+
+async def test_a_controller_that_has_just_begun_takes_nothing_back(api: MemoryApi, tmp_path: Path) -> None:
+    """It leads before everything is read, and before all interceptors have answered: what it does not know, it does not say."""
+    async with rig(api, tmp_path / "routes.json") as held:
+        path = await held.until_ready()
+        await held.quiet()
+    before, news = len(api.written(f"{path}/status")), len(api.written(EVENTS))
+    api.slow = {"/api/v1/services": asyncio.Event(), "/apis/keda.sh/v1alpha1/scaledobjects": asyncio.Event()}
+    async with rig(api, tmp_path / "routes.json", patience=8) as held:
+        held.interceptors[0].answering.clear()
+        new = held.app("new")  # the table becomes another at once
+        told = await held.until_is(new, "Ready", "Unknown")
+        unknown = {kind for kind, condition in told.items() if condition["status"] == "Unknown"}
+        assert unknown == {"Ready", "BackendFound", "RoutesPropagated", "ScaledObjectReady"}
+        held.interceptors[0].answering.set()
+        await held.until_is(new, "RoutesPropagated", "True")
+        for read in api.slow.values():
+            read.set()
+        await held.until_is(new, "BackendFound", "True")
+        await held.quiet()
+        assert len(api.written(f"{path}/status")) == before
+        assert len([body for _, _, body in api.written(EVENTS)[news:] if body["involvedObject"]["name"] == "web"]) == 0
 
 
 async def test_a_second_controller_takes_over_without_a_write_too_many(api: MemoryApi, tmp_path: Path) -> None:

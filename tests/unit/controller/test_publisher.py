@@ -1,7 +1,7 @@
 import asyncio
 from collections.abc import Callable, Iterable
 
-from controller.propagation import Propagation
+from controller.propagation import Interceptor, Propagation
 from controller.publisher import Publisher, affected
 from controller.resources import Key, Resource
 from controller.table import assemble
@@ -18,6 +18,8 @@ class Kept:
         self.table: RoutingTable | None = None
         self.writes = 0
         self.failing = False
+        self.unreadable = False
+        self.on_write: Callable[[RoutingTable], None] = lambda table: None
 
     def subscribe(self, on_change: Callable[[], None]) -> None: ...
 
@@ -25,7 +27,13 @@ class Kept:
 
     async def close(self) -> None: ...
 
+    async def read(self) -> RoutingTable | None:
+        if self.unreadable:
+            raise SourceError("not a table")
+        return self.table
+
     async def write(self, table: RoutingTable) -> bool:
+        self.on_write(table)
         if self.failing:
             raise SourceError("away")
         if self.table is not None and self.table.version == table.version:
@@ -96,6 +104,75 @@ async def test_a_store_that_is_away_is_tried_again_and_nothing_is_told_as_publis
     rig.store.failing = False
     await until(lambda: rig.published)
     assert not rig.publisher.failure
+    task.cancel()
+
+
+async def test_what_another_controller_wrote_is_what_it_begins_with() -> None:
+    rig = Rig()
+    old, new = http("old"), http("new")
+    rig.objects.update(old=old, new=new)
+    rig.store.table = assemble([old]).table
+    rig.propagation.members([Interceptor("x", "10.0.0.1:9090", ready=True)])
+    rig.store.on_write = lambda table: answered.append(rig.propagation.answered("x", before, asked=before))
+    answered: list[bool] = []
+    before = rig.store.table.version
+    task = await running(rig)
+    await until(lambda: rig.published == 2)
+    assert answered == [True]
+    assert old.route is not None
+    verdict = rig.propagation.verdict(old.route)
+    assert verdict is not None
+    assert verdict.everywhere, "who serves the table of before serves what has not changed since"
+    task.cancel()
+
+
+async def test_a_store_that_cannot_be_read_is_written() -> None:
+    rig = Rig()
+    rig.objects["web"] = http()
+    rig.store.unreadable = True
+    task = await running(rig)
+    assert rig.store.writes == 1
+    task.cancel()
+
+
+async def test_a_change_that_was_taken_back_before_it_could_be_written() -> None:
+    rig = Rig()
+    web = http()
+    rig.objects["web"] = web
+    rig.propagation.members([Interceptor("x", "10.0.0.1:9090", ready=True)])
+    task = await running(rig)
+    rig.store.failing = True
+    del rig.objects["web"]
+    rig.publisher.changed()
+    await until(lambda: rig.publisher.failure)
+    rig.objects["web"] = web
+    rig.store.failing = False
+    await until(lambda: rig.published == 2)
+    assert web.route is not None
+    assert rig.propagation.verdict(web.route) is not None
+    task.cancel()
+
+
+async def test_interceptors_may_read_a_table_before_it_is_known_to_be_written() -> None:
+    rig = Rig()
+    old = http("old")
+    rig.objects["old"] = old
+    rig.propagation.members([Interceptor("x", "10.0.0.1:9090", ready=True)])
+    task = await running(rig)
+    assert old.route is not None
+    answered: list[bool] = []
+
+    def read(table: RoutingTable) -> None:
+        answered.append(rig.propagation.answered("x", table.version, asked=rig.propagation.version))
+
+    rig.store.on_write = read
+    rig.objects["new"] = http("new")
+    rig.publisher.changed()
+    await until(lambda: rig.published == 2)
+    assert answered == [True]
+    verdict = rig.propagation.verdict(old.route)
+    assert verdict is not None
+    assert verdict.everywhere
     task.cancel()
 
 

@@ -148,6 +148,20 @@ def test_nothing_is_written_while_nothing_changes_its_meaning() -> None:
     assert next_status(resource, unheard, LATER) == status
 
 
+def test_what_another_controller_found_holds_until_it_is_known_again() -> None:
+    status = next_status(http(), facts(), NOW)
+    unread = facts(verdict=None, services_known=False, ports=None, scaled_objects_known=False, scaled_object=None)
+    heard_of_one = facts(verdict=Verdict("v2", 1, 3, MISSING, pending=True))
+    for known in (unread, heard_of_one):
+        assert next_status(again(http(), status), known, LATER) == status
+    assert {kind: c.status for kind, c in told(http(), unread).items() if kind != "Conflict"} == {
+        "Ready": "Unknown",
+        "BackendFound": "Unknown",
+        "RoutesPropagated": "Unknown",
+        "ScaledObjectReady": "Unknown",
+    }
+
+
 def test_times_are_of_changes_of_the_status_only() -> None:
     resource = again(http(), next_status(http(), facts(ports=None), NOW))
     other = told(resource, facts(ports=(("x", 81),)), LATER)["BackendFound"]

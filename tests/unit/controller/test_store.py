@@ -3,8 +3,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from controller.store import ConfigMapStore, FileStore
 from fleet.discovery.kubernetes import tableformat
+from fleet.discovery.sources import SourceError
 from fleet.routing.codec import decode_json
 from fleet.routing.route import Route, Rule, Target
 from fleet.routing.table import RoutingTable
@@ -38,6 +41,43 @@ async def test_written_once_whoever_asks() -> None:
         assert await second.write(table("a"))
     assert [method for method, _, _ in api.writes] == ["PATCH", "PATCH"]
     assert decode_json(api.objects[MAIN]["data"]["table.json"].encode()).version == table("a").version
+
+
+async def test_what_is_kept_is_read_again_by_another() -> None:
+    api = MemoryApi()
+    large = table(*(f"app{number}" for number in range(60)), paths=1500)
+    assert len(tableformat.documents("x", large)) > 1
+    for written in (table("a"), large):
+        async with store(api) as first:
+            await first.write(table("before"))
+            await first.write(written)
+        async with store(api) as second:
+            found = await second.read()
+            assert found is not None
+            assert (found.version, found.apps) == (written.version, written.apps)
+
+
+async def test_what_cannot_be_read_is_said() -> None:
+    api = MemoryApi()
+    async with store(api) as kept:
+        assert await kept.read() is None
+    api.put(MAIN, data={"table.json": "{"})
+    async with store(api) as kept:
+        with pytest.raises(SourceError, match="configmap weir-system/weir-routing-table"):
+            await kept.read()
+
+
+async def test_a_file_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "routes.json"
+    kept = FileStore(path)
+    assert await kept.read() is None
+    await kept.write(table("a"))
+    found = await FileStore(path).read()
+    assert found is not None
+    assert found.apps == table("a").apps
+    path.write_text("{")
+    with pytest.raises(SourceError, match=r"routes\.json"):
+        await kept.read()
 
 
 async def test_what_others_change_is_told_and_put_right() -> None:
