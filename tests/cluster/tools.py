@@ -29,6 +29,10 @@ LINK = f"-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES} -X k8s.i
 -X k8s.io/component-base/version.gitMinor=35"
 
 
+PROGRESS = 30.0
+"""Seconds between two lines about a build under way."""
+
+
 class ToolsMissing(RuntimeError):
     """The control plane cannot be built, or is not built yet; the message says what to do."""
 
@@ -114,29 +118,37 @@ def _build(program: Program, step: str) -> None:
     began = time.monotonic()
     source = _source(program)
     built = source / program.name
-    command = [
-        "nice",
-        "-n",
-        "19",
-        _go(),
-        "build",
-        "-mod=mod",
-        "-p",
-        "2",
-        "-trimpath",
-        "-ldflags",
-        LINK,
-        "-o",
-        str(built),
-        program.package,
-    ]
+    # -v names each package that is compiled, which is what there is to show of progress.
+    build = [_go(), "build", "-v", "-mod=mod", "-p", "2", "-trimpath", "-ldflags", LINK, "-o", str(built), program.package]
     # A collector that runs more often keeps the compiler below 2 GB; the local toolchain is the one that is there.
     environment = {**os.environ, "CGO_ENABLED": "0", "GOGC": "50", "GOTOOLCHAIN": "local", "GOWORK": "off"}
-    done = subprocess.run(command, cwd=source, env=environment, check=False, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise ToolsMissing(f"cannot build {program.name}:\n{done.stderr.strip()[-4000:]}")
+    log = source / f"{program.name}.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(["nice", "-n", "19", *build], cwd=source, env=environment, stdout=output, stderr=output)
+        _follow(process, log, f"{step} {program.name}")
+    if process.returncode != 0:
+        raise ToolsMissing(f"cannot build {program.name}:\n{log.read_text(errors='replace').strip()[-4000:]}")
     built.replace(_bin() / program.name)
     _say(f"{step} {program.name}: done in {time.monotonic() - began:.0f} s")
+
+
+def _follow(process: subprocess.Popen[bytes], log: Path, what: str) -> None:
+    """Says how far it is, now and then, until it ends; it ends with us."""
+    began = time.monotonic()
+    try:
+        while True:
+            try:
+                process.wait(PROGRESS)
+            except subprocess.TimeoutExpired:
+                lines = log.read_text(errors="replace").splitlines()
+                fetched = sum(line.startswith("go: downloading") for line in lines)
+                compiled = len(lines) - fetched
+                _say(f"{what}: {time.monotonic() - began:.0f} s; {fetched} modules fetched, {compiled} packages compiled")
+            else:
+                return
+    finally:
+        if process.poll() is None:
+            process.terminate()
 
 
 def _source(program: Program) -> Path:
