@@ -11,6 +11,7 @@ import yaml
 from grpc import aio
 
 from fleet.routing.codec import CodecError, decode_json, decode_yaml
+from fleet.routing.instead import instead
 from fleet.routing.match import explain
 from fleet.routing.table import RouteError, RoutingTable
 from protos.weir.interceptor.v1 import routing_pb2 as pb
@@ -39,10 +40,11 @@ def run_explain(host: str, path: str, headers: Sequence[str], *, file: Path | No
     except _NoTableError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_NO_TABLE
-    explanation = explain(table, host.encode(), path.partition("?")[0].encode(), pairs)
-    for step in explanation.steps:
-        sys.stdout.write(f"{step}\n")
+    request = (host.encode(), path.partition("?")[0].encode(), pairs)
+    explanation = explain(table, *request)
     route = explanation.route
+    for step in (*explanation.steps, *(instead(route, *request) if route else ())):
+        sys.stdout.write(f"{step}\n")
     sys.stdout.write(f"-> {route.app}\n" if route else "-> no route (404)\n")
     return 0 if route else EXIT_NO_ROUTE
 

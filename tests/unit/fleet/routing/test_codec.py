@@ -10,7 +10,22 @@ from hypothesis import strategies as st
 
 from fleet.routing import codec
 from fleet.routing.codec import CodecError, RouteError, decode_json, decode_yaml, encode_json, encode_yaml
-from fleet.routing.route import HeaderMatch, RateTarget, Route, Rule, Scaling, Target, Timeouts
+from fleet.routing.route import (
+    Affinity,
+    ColdStart,
+    HeaderMatch,
+    Placeholder,
+    Protection,
+    RateTarget,
+    Route,
+    Rule,
+    Scaling,
+    StaticFile,
+    StaticResponse,
+    StaticRoute,
+    Target,
+    Timeouts,
+)
 from fleet.routing.table import RoutingTable
 
 FULL = Route(
@@ -20,6 +35,17 @@ FULL = Route(
     Scaling(10.0, RateTarget(5.0, 30.0, 0.5), 20.0),
     Timeouts(0.0, 1.0, 2.0, 3.0, 4.0),
     created=1.25,
+    static_routes=(
+        StaticRoute(StaticResponse(body=b"\x00\xff"), (Rule(paths=("/healthz",)),), ("kube-probe/*",), always=True),
+        StaticRoute(StaticResponse(files=(StaticFile("/index.html", b"<p>", "text/html"),))),
+    ),
+    cold_start=ColdStart(
+        Placeholder(StaticResponse(503, (("X-Why", "asleep"),)), browsers_only=True), Target("shop/sorry", 80), 5, 1000, True
+    ),
+    maintenance=StaticResponse(body=b""),
+    affinity=Affinity(cookie="weir", max_age=60.0),
+    protection=Protection(5, 100, "/healthz"),
+    server_timing=True,
 )
 LEAST = Route("shop/api", Target("shop/api", 80))
 
