@@ -125,6 +125,17 @@ class Exchange:
             self._keep_for_replay(data)
             self._limit(monotonic(), self.app.limits.response_header if complete else self.app.limits.idle)
 
+    def on_bulk(self, data: bytes | memoryview, source: ClientConnection, left: int) -> int:
+        """More of a body too large to be kept."""
+        connection = self._connection
+        if connection is None or (self._replayable and self._head.idempotent and self._phase == _SENT):
+            self.on_body(data, complete=False)
+            return 0
+        self._replayable = False
+        if self._phase == _SENT:
+            self._limit(monotonic(), self.app.limits.idle)
+        return connection.splice(data, source, left)
+
     def _keep_body(self, data: bytes | memoryview) -> None:
         if data:
             if self._body is None:
@@ -292,6 +303,10 @@ class Exchange:
             self._client.deadline = monotonic() + limits.idle
         else:
             self._limit(monotonic(), limits.idle)
+
+    def on_answer_bulk(self, data: memoryview, source: BackendConnection, left: int) -> int:
+        self._limit(monotonic(), self.app.limits.idle)
+        return self._client.splice(data, source, left)
 
     def on_answer_end(self, *, reusable: bool) -> None:
         self._answered(reusable=reusable)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 from interceptor.deadlines import NEVER
 from interceptor.errors import BackendError, BadResponse
 from interceptor.http1.chunked import ChunkedReader, ChunkError
-from interceptor.http1.connection import BODY_VIEW, READ_BUFFER, Connection
+from interceptor.http1.connection import BODY_VIEW, BULK_VIEW, READ_BUFFER, Connection
 from interceptor.http1.fields import CHUNKED, HEAD_END
 from interceptor.http1.response import MAX_HEAD_BYTES, UNTIL_CLOSE, ResponseHead, parse_response
+from interceptor.http1.splice import MIN_SPLICED
 
 if TYPE_CHECKING:
     from interceptor.endpoints import Endpoint
@@ -42,6 +43,10 @@ class ResponseSink(Protocol):
     def on_answer_data(self, data: bytes | memoryview) -> None:
         """More of the body; a view is good for this call only."""
 
+    def on_answer_bulk(self, data: memoryview, source: BackendConnection, left: int) -> int:
+        """More of a large body, of which the source's socket has more, up to `left` bytes. Returns how many of those have
+        gone on."""
+
     def on_answer_end(self, *, reusable: bool) -> None: ...
     def on_switched(self, head: ResponseHead, data: bytes) -> None:
         """The backend agreed to speak another protocol; data came with its answer."""
@@ -70,7 +75,7 @@ class BackendTunnel(Protocol):
 class BackendConnection(Connection):
     """Speaks HTTP/1.1 to one backend."""
 
-    __slots__ = ("_chunks", "_interim", "_left", "_partial", "_reusable", "_sink", "_state", "_tunnel", "endpoint")
+    __slots__ = ("_chunks", "_interim", "_left", "_partial", "_reusable", "_sink", "_state", "_tunnel", "_view", "endpoint")
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint.owner.outbox, deadline=NEVER)  # the end of its rest in the pool
@@ -80,6 +85,7 @@ class BackendConnection(Connection):
         self._tunnel: BackendTunnel | None = None
         self._partial = b""
         self._left = 0
+        self._view = BODY_VIEW
         self._chunks: ChunkedReader | None = None
         self._reusable = True
         self._interim = 0
@@ -124,7 +130,7 @@ class BackendConnection(Connection):
     # -- asyncio.BufferedProtocol ---------------------------------------------------------------------------------
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return BODY_VIEW
+        return self._view
 
     def buffer_updated(self, nbytes: int) -> None:
         sink = self._sink
@@ -238,6 +244,8 @@ class BackendConnection(Connection):
         else:
             self._state = _LENGTH
             self._left = head.length
+            if head.length - len(body) > MIN_SPLICED:
+                self._view = BULK_VIEW
         if not body:
             sink.on_answer(head, b"", complete=False, reusable=False)
         elif self._state == _CHUNKS:
@@ -265,7 +273,9 @@ class BackendConnection(Connection):
     def _on_body(self, sink: ResponseSink, data: memoryview) -> None:
         if self._state == _LENGTH:
             self._left -= len(data)
-            if self._left > 0:
+            if self._view is BULK_VIEW:
+                self._on_bulk(sink, data)
+            elif self._left > 0:
                 sink.on_answer_data(data)
             else:
                 if self._left < 0:
@@ -278,6 +288,14 @@ class BackendConnection(Connection):
             sink.on_answer_data(data)
         else:
             self._unasked()
+
+    def _on_bulk(self, sink: ResponseSink, data: memoryview) -> None:
+        """A small part of much: the rest goes past this process, until there is little left."""
+        left = self._left = self._left - sink.on_answer_bulk(data, self, self._left)
+        if left <= MIN_SPLICED:
+            self._view = BODY_VIEW
+            if not left and self._sink is sink:
+                self._finish(sink, b"")
 
     def _on_chunks(self, sink: ResponseSink, data: bytes) -> None:
         chunks = self._chunks

@@ -14,9 +14,10 @@ from typing import Protocol
 from interceptor.deadlines import HORIZON, Deadlines
 from interceptor.errors import BadRequest, ExchangeError
 from interceptor.http1.chunked import ChunkedReader, ChunkError
-from interceptor.http1.connection import BODY_VIEW, HEAD_VIEW, Connection, Outbox
+from interceptor.http1.connection import BODY_VIEW, BULK_VIEW, HEAD_VIEW, Connection, Outbox
 from interceptor.http1.fields import CHUNKED, CRLF, HEAD_END
 from interceptor.http1.request import MAX_HEAD_BYTES, RequestHead, parse_request
+from interceptor.http1.splice import MIN_SPLICED
 from interceptor.replies import encode_reply
 
 __all__ = ["ClientConnection", "ClientHost", "ClientTunnel", "RequestSink"]
@@ -42,6 +43,10 @@ class RequestSink(Protocol):
 
         A view is good for this call only.
         """
+
+    def on_bulk(self, data: bytes | memoryview, source: ClientConnection, left: int) -> int:
+        """More of a large body, of which the source's socket has more, up to `left` bytes. Returns how many of those have
+        gone on."""
 
     def begin(self) -> None: ...
     def on_client_lost(self) -> None:
@@ -94,7 +99,7 @@ class ClientHost(Protocol):
 class ClientConnection(Connection):
     """Speaks HTTP/1.0 and HTTP/1.1 with one client."""
 
-    __slots__ = ("_chunks", "_exchange", "_host", "_left", "_stash", "_state", "_tunnel", "peer")
+    __slots__ = ("_chunks", "_exchange", "_host", "_left", "_stash", "_state", "_tunnel", "_view", "peer")
 
     def __init__(self, host: ClientHost) -> None:
         super().__init__(host.outbox, deadline=0.0)
@@ -105,6 +110,7 @@ class ClientConnection(Connection):
         self._stash = b""
         """Bytes read and not used yet: part of a head, or requests sent ahead of their turn."""
         self._left = 0
+        self._view = BODY_VIEW
         self._chunks: ChunkedReader | None = None
 
     # -- what an exchange does with it ----------------------------------------------------------------------------
@@ -170,7 +176,7 @@ class ClientConnection(Connection):
         self._host.deadlines.watch(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return HEAD_VIEW if self._state == _HEAD else BODY_VIEW
+        return HEAD_VIEW if self._state == _HEAD else self._view
 
     def buffer_updated(self, nbytes: int) -> None:
         state = self._state
@@ -283,8 +289,10 @@ class ClientConnection(Connection):
         self._state = _BODY
         self._chunks = ChunkedReader() if head.length == CHUNKED else None
         self._left = head.length
+        self._view = BODY_VIEW
         if data:
             self._on_body(data)
+        self._view = BULK_VIEW if self._left > MIN_SPLICED else BODY_VIEW
         return self._exchange is exchange
 
     def _on_body(self, data: bytes | memoryview) -> None:
@@ -295,6 +303,9 @@ class ClientConnection(Connection):
             self._on_chunks(exchange, self._chunks, bytes(data))
             return
         self._left -= len(data)
+        if self._view is BULK_VIEW:
+            self._on_bulk(exchange, data)
+            return
         if self._left > 0:
             exchange.on_body(data, complete=False)
             return
@@ -303,6 +314,15 @@ class ClientConnection(Connection):
             self._stash = bytes(data[self._left :])
             data = data[: self._left]
         exchange.on_body(data, complete=True)
+
+    def _on_bulk(self, exchange: RequestSink, data: bytes | memoryview) -> None:
+        """A small part of much: the rest goes past this process, until there is little left."""
+        left = self._left = self._left - exchange.on_bulk(data, self, self._left)
+        if left <= MIN_SPLICED:
+            self._view = BODY_VIEW
+            if not left and self._exchange is exchange:
+                self._state = _COMPLETE
+                exchange.on_body(b"", complete=True)
 
     def _on_chunks(self, exchange: RequestSink, chunks: ChunkedReader, data: bytes) -> None:
         try:
@@ -347,6 +367,7 @@ class ClientConnection(Connection):
     def _linger(self, now: float) -> None:
         self._stash = b""
         self._chunks = None
+        self._view = BODY_VIEW
         self.write_eof()
         self.resume_reading()
         self.deadline = now + LINGER_SECONDS

@@ -11,7 +11,9 @@ import os
 import select
 from typing import cast
 
-__all__ = ["BODY_VIEW", "HEAD_VIEW", "READ_BUFFER", "Connection", "Outbox"]
+from interceptor.http1.splice import Splicer
+
+__all__ = ["BODY_VIEW", "BULK_VIEW", "HEAD_VIEW", "READ_BUFFER", "Connection", "Outbox"]
 
 READ_BUFFER = bytearray(512 * 1024)
 BODY_VIEW = memoryview(READ_BUFFER)
@@ -19,11 +21,11 @@ BODY_VIEW = memoryview(READ_BUFFER)
 HEAD_VIEW = BODY_VIEW[: 32 * 1024]
 """For heads: what is read of a body before there is a backend stays small."""
 
-WRITE_HIGH = 512 * 1024
-"""Bytes not yet taken by the peer's socket, at which the other side stops reading: one full read."""
-WRITE_LOW = 64 * 1024
+BULK_VIEW = BODY_VIEW[: 4 * 1024]
+"""For bodies that are spliced: just enough to be woken by; the rest never comes here."""
 
 _write = os.write
+_splicer = Splicer()
 
 
 class Outbox:
@@ -66,7 +68,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its base class
-        self._transport.set_write_buffer_limits(WRITE_HIGH, WRITE_LOW)
+        # Whatever the peer's full socket does not take holds up the other side, so one read at most waits here. The socket
+        # itself is still half full when there is room again: nothing is lost by waiting until then.
+        self._transport.set_write_buffer_limits(0)
         # Good for as long as the transport is not closing; each use asks.
         self._fd: int = transport.get_extra_info("socket").fileno()
 
@@ -88,6 +92,22 @@ class Connection(asyncio.BufferedProtocol):
         if self._unsent:
             self.flush()
         self._send(data)
+
+    def splice(self, first: bytes | memoryview, source: Connection, count: int) -> int:
+        """Send the first bytes of a stretch now, and what more of it the source's socket has, at most `count` bytes.
+
+        Returns how many that were.
+        """
+        if self._unsent:
+            self.flush()
+        transport = self._transport
+        if transport.is_closing() or transport.get_write_buffer_size():
+            self._send(first)
+            return 0
+        moved, unsent = _splicer.move(first, source._fd, self._fd, count)
+        if unsent:
+            transport.write(unsent)
+        return moved
 
     def write_both(self, head: bytes, body: memoryview) -> None:
         """Send a head and many bytes of its body now, as one."""
