@@ -15,7 +15,7 @@ from interceptor.endpoints import MAX_DIALS, Endpoint
 from interceptor.errors import BackendError, BadResponse, ExchangeError, Unavailable
 from interceptor.http1.fields import CHUNKED
 from interceptor.http1.response import UNTIL_CLOSE, ResponseHead
-from interceptor.replies import no_route
+from interceptor.replies import Reply, no_route, text_reply
 from interceptor.tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -445,13 +445,16 @@ class Exchange:
     def _refuse_unrouted(self, error: ExchangeError) -> None:
         self._phase = _DONE
         self._host.refused(error)
-        self._client.reply(error, method=self.method, keep=self._head.keep_alive and not self.plain, now=self._started)
+        self._reply(text_reply(error), self._started)
 
     def _fail(self, error: ExchangeError) -> None:
         """Answer in the backend's place. Only before an answer has begun."""
         now = monotonic()
         self._end(now, error.status)
-        self._client.reply(error, method=self.method, keep=self._head.keep_alive and not self.plain, now=now)
+        self._reply(text_reply(error), now)
+
+    def _reply(self, reply: Reply, now: float) -> None:
+        self._client.reply(reply, method=self.method, keep=self._head.keep_alive and not self.plain, now=now)
 
     def _end(self, now: float, status: int) -> None:
         """Give back all that the exchange holds."""

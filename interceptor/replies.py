@@ -1,34 +1,39 @@
-"""What the proxy itself answers: a status and one line for people. Pure."""
+"""What the proxy itself answers, whatever the wire format: a status, fields and a body. Pure.
+
+An error becomes a reply in the form that its client reads: one function per form.
+"""
 
 from __future__ import annotations
 
-from http import HTTPStatus
+import msgspec
 
 from interceptor.errors import ExchangeError
 
-__all__ = ["encode_reply", "no_route"]
+__all__ = ["Field", "Reply", "no_route", "text_reply"]
+
+Field = tuple[bytes, bytes]
+"""Name and value."""
+
+
+class Reply(msgspec.Struct, frozen=True, gc=False, eq=False):
+    """An answer that is whole. Its length, and what concerns the connection, are for the wire format to say."""
+
+    status: int
+    fields: tuple[Field, ...]
+    body: bytes = b""
+
+
+def text_reply(error: ExchangeError) -> Reply:
+    """One line for people."""
+    fields = [(b"Content-Type", b"text/plain; charset=utf-8"), (b"X-Content-Type-Options", b"nosniff")]
+    if error.retry_after is not None:
+        fields.append((b"Retry-After", b"%d" % error.retry_after))
+    return Reply(error.status, tuple(fields), f"weir: {error}\n".encode())
 
 
 def no_route(host: bytes, path: bytes) -> ExchangeError:
     """No route takes the request. Names what was asked for, and nothing of anybody else."""
     return ExchangeError(f"no route for host {_printable(host)} and path {_printable(path)}", status=404, reason="no_route")
-
-
-def encode_reply(error: ExchangeError, *, method: bytes, close: bool) -> bytes:
-    """The answer's bytes. A HEAD request gets no body."""
-    body = f"weir: {error}\n".encode()
-    lines = [
-        f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}",
-        "Content-Type: text/plain; charset=utf-8",
-        "X-Content-Type-Options: nosniff",
-        f"Content-Length: {len(body)}",
-    ]
-    if error.retry_after is not None:
-        lines.append(f"Retry-After: {error.retry_after}")
-    if close:
-        lines.append("Connection: close")
-    head = "\r\n".join(lines).encode() + b"\r\n\r\n"
-    return head if method == b"HEAD" else head + body
 
 
 def _printable(value: bytes) -> str:

@@ -16,9 +16,10 @@ from interceptor.errors import BadRequest, ExchangeError
 from interceptor.http1.chunked import ChunkedReader, ChunkError
 from interceptor.http1.connection import BODY_VIEW, BULK_VIEW, HEAD_VIEW, Connection, Outbox
 from interceptor.http1.fields import CHUNKED, CRLF, HEAD_END
+from interceptor.http1.reply import encode_reply
 from interceptor.http1.request import MAX_HEAD_BYTES, RequestHead, parse_request
 from interceptor.http1.splice import MIN_SPLICED
-from interceptor.replies import encode_reply
+from interceptor.replies import Reply, text_reply
 
 __all__ = ["ClientConnection", "ClientHost", "ClientTunnel", "RequestSink"]
 
@@ -136,10 +137,10 @@ class ClientConnection(Connection):
         elif self._stash or self._paused:
             self._next()
 
-    def reply(self, error: ExchangeError, *, method: bytes, keep: bool, now: float) -> None:
+    def reply(self, reply: Reply, *, method: bytes, keep: bool, now: float) -> None:
         """Answer in the backend's place."""
         keep = keep and self._state == _COMPLETE and not self._host.draining
-        self.write(encode_reply(error, method=method, close=not keep))
+        self.write(encode_reply(reply, method=method, close=not keep))
         self.exchange_done(now, keep=keep)
 
     def enter_tunnel(self, tunnel: ClientTunnel) -> bytes:
@@ -352,7 +353,7 @@ class ClientConnection(Connection):
     def _refuse(self, error: BadRequest) -> None:
         """Answer and close: nothing that follows on this connection can be trusted."""
         self._host.refused(error)
-        self.write(encode_reply(error, method=b"GET", close=True))
+        self.write(encode_reply(text_reply(error), method=b"GET", close=True))
         self._state = _DISCARD
         self._linger(monotonic())
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 
 from interceptor.errors import BadRequest, BadResponse, ExchangeError, Unavailable
-from interceptor.replies import encode_reply, no_route
+from interceptor.http1.reply import encode_reply
+from interceptor.replies import Reply, no_route, text_reply
 from tests.wire.proxy_strict import read_response
 
 
 @pytest.mark.parametrize("status", [400, 404, 408, 414, 417, 431, 500, 501, 502, 503, 504, 505])
 @pytest.mark.parametrize("close", [True, False])
 def test_every_status_is_a_whole_strict_response(status: int, close: bool) -> None:
-    found = read_response(encode_reply(ExchangeError("why", status=status), method=b"GET", close=close))
+    found = read_response(encode_reply(text_reply(ExchangeError("why", status=status)), method=b"GET", close=close))
     assert found is not None
     message, rest = found
     assert (message.status, message.body, rest) == (status, b"weir: why\n", b"")
@@ -20,15 +21,25 @@ def test_every_status_is_a_whole_strict_response(status: int, close: bool) -> No
 
 
 def test_a_head_request_gets_the_same_head_and_no_body() -> None:
-    error = Unavailable("full", retry_after=3)
-    whole = encode_reply(error, method=b"GET", close=False)
-    assert whole == encode_reply(error, method=b"HEAD", close=False) + b"weir: full\n"
+    reply = text_reply(Unavailable("full", retry_after=3))
+    whole = encode_reply(reply, method=b"GET", close=False)
+    assert whole == encode_reply(reply, method=b"HEAD", close=False) + b"weir: full\n"
     assert b"\r\nRetry-After: 3\r\n" in whole
 
 
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_status_without_a_body_has_no_length_either(status: int) -> None:
+    wire = encode_reply(Reply(status, ((b"ETag", b'"a"'),), b"dropped"), method=b"GET", close=False)
+    assert wire == b'HTTP/1.1 %d %b\r\nETag: "a"\r\n\r\n' % (status, b"No Content" if status == 204 else b"Not Modified")
+
+
+def test_a_status_nobody_named_has_an_empty_phrase() -> None:
+    assert encode_reply(Reply(599, ()), method=b"GET", close=False) == b"HTTP/1.1 599 \r\nContent-Length: 0\r\n\r\n"
+
+
 def test_what_a_client_sent_cannot_break_the_answer() -> None:
-    error = no_route(b'evil"\r\nSet-Cookie: a=b\x1b[31m\xff', b"/" + b"x" * 5000)
-    found = read_response(encode_reply(error, method=b"GET", close=True))
+    reply = text_reply(no_route(b'evil"\r\nSet-Cookie: a=b\x1b[31m\xff', b"/" + b"x" * 5000))
+    found = read_response(encode_reply(reply, method=b"GET", close=True))
     assert found is not None
     message, rest = found
     assert rest == b""

@@ -1,0 +1,27 @@
+"""The proxy's own answers as bytes of HTTP/1.1. Pure."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from interceptor.http1.fields import CRLF, HEAD_END
+from interceptor.replies import Reply
+
+__all__ = ["encode_reply"]
+
+_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
+_BODILESS = frozenset({204, 304})
+"""They end with their head (RFC 9110 15.3.5, 15.4.5). The length of what a 304 stands for is not known here."""
+
+
+def encode_reply(reply: Reply, *, method: bytes, close: bool) -> bytes:
+    """The answer's bytes. To HEAD the same head and no body."""
+    lines = [b"HTTP/1.1 %d %b" % (reply.status, _PHRASES.get(reply.status, b""))]
+    lines += [b"%b: %b" % field for field in reply.fields]
+    bodiless = reply.status in _BODILESS
+    if not bodiless:
+        lines.append(b"Content-Length: %d" % len(reply.body))
+    if close:
+        lines.append(b"Connection: close")
+    head = CRLF.join(lines) + HEAD_END
+    return head if bodiless or method == b"HEAD" else head + reply.body
