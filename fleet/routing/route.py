@@ -138,7 +138,7 @@ class ColdStart(msgspec.Struct, frozen=True, omit_defaults=True):
     max_held_bytes: int | None = None
     """Bytes of waiting requests' heads and bodies kept in memory. None takes the interceptor's setting."""
     overflow_placeholder: bool = False
-    """What does not fit into the waiting room gets the placeholder instead of a 503."""
+    """Who does not fit into the waiting room gets the placeholder instead of a 503, and nobody else does."""
 
 
 class Affinity(msgspec.Struct, frozen=True, omit_defaults=True):

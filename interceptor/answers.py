@@ -1,0 +1,95 @@
+"""Static responses of a route as replies: fields, body or file, and the pages that come with Weir. Pure.
+
+What a route may hold was checked when the table was made: no field of the connection's is among it.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+from collections.abc import Iterable
+from urllib.parse import unquote_to_bytes
+
+from fleet.routing.route import StaticFile, StaticResponse
+from interceptor.http1.request import RequestHead
+from interceptor.pages import Page
+from interceptor.replies import Field, Reply
+
+__all__ = ["Answer", "accepts_html"]
+
+_HTML = re.compile(rb"\s*<(?:!doctype\s+html|html)[\s>]", re.IGNORECASE)
+_TEXT = b"text/plain; charset=utf-8"
+_REFUSED = re.compile(rb"q=0(?:\.0*)?")
+
+_types = mimetypes.MimeTypes()  # of Python's own table: what a machine has installed must not change answers
+
+
+class Answer:
+    """One static response, made ready."""
+
+    __slots__ = ("_body", "_fields", "_files", "_page", "_status")
+
+    def __init__(
+        self, response: StaticResponse, *, status: int, fields: tuple[Field, ...] = (), page: Page | None = None
+    ) -> None:
+        """`status` and `fields` are for what the response leaves open; `page` is for one without a body."""
+        own = [(name.encode(), value.encode()) for name, value in response.headers]
+        self._status = status if response.status is None else response.status
+        self._fields = _merge(fields, own)
+        self._body = response.body
+        self._files = {file.path.encode(): file for file in response.files}
+        self._page = page if response.body is None and not response.files else None
+
+    def reply(self, head: RequestHead) -> Reply:
+        """The answer to one request."""
+        if self._page is not None:
+            html = accepts_html(head)
+            fields, body = self._page.html(head.host) if html else self._page.text(head.host)
+            return Reply(self._status, _merge(fields, self._fields), body)
+        if self._files:
+            return self._file(head.path)
+        body = self._body or b""
+        return Reply(self._status, _merge(_typed(_guess(body)) if body else (), self._fields), body)
+
+    def _file(self, path: bytes) -> Reply:
+        path = unquote_to_bytes(path)
+        file = self._files.get(path + b"index.html" if path.endswith(b"/") else path)
+        if file is None:
+            return Reply(self._status, self._fields)
+        return Reply(self._status, _merge(_typed(_type_of(file)), self._fields), file.body)
+
+
+def accepts_html(head: RequestHead) -> bool:
+    """Whether the client names HTML among what it reads, as browsers do when somebody opens a page, and programs do not."""
+    accepted = (value for name, value in head.match_fields() if name == b"accept")
+    return any(_is_html(media_range) for value in accepted for media_range in value.lower().split(b","))
+
+
+def _is_html(media_range: bytes) -> bool:
+    media, *parameters = (part.strip(b" \t") for part in media_range.split(b";"))
+    return media == b"text/html" and not any(map(_REFUSED.fullmatch, parameters))
+
+
+def _merge(fields: Iterable[Field], own: Iterable[Field]) -> tuple[Field, ...]:
+    """Those of `own`, and of the others what it does not name."""
+    own = tuple(own)
+    named = {name.lower() for name, _ in own}
+    return (*(field for field in fields if field[0].lower() not in named), *own)
+
+
+def _typed(content_type: bytes) -> tuple[Field, ...]:
+    return ((b"Content-Type", content_type), (b"X-Content-Type-Options", b"nosniff"))
+
+
+def _guess(body: bytes) -> bytes:
+    """For a body of which nobody said what it is. Pages are told by how they begin; all else is shown as text."""
+    return b"text/html; charset=utf-8" if _HTML.match(body) else _TEXT
+
+
+def _type_of(file: StaticFile) -> bytes:
+    if file.content_type is not None:
+        return file.content_type.encode()
+    guessed, encoding = _types.guess_type(file.path)
+    if guessed is None or encoding is not None:
+        return _guess(file.body) if encoding is None else b"application/octet-stream"
+    return guessed.encode() + (b"; charset=utf-8" if guessed.startswith("text/") else b"")

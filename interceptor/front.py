@@ -1,0 +1,100 @@
+"""What of a route answers requests in its backends' place: maintenance, static routes, a placeholder. Pure.
+
+An application whose route has none of it has no front, so that its requests pass two tests for None and no more.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fleet.routing.route import Route, StaticResponse
+from fleet.routing.static import StaticRoutes
+from interceptor.answers import Answer, accepts_html
+from interceptor.http1.request import RequestHead
+from interceptor.pages import MAINTENANCE, PLACEHOLDER
+from interceptor.replies import Field, Reply
+
+__all__ = ["Front", "FrontAnswer"]
+
+_NO_STORE: Field = (b"Cache-Control", b"no-store")
+_SOON: Field = (b"Retry-After", b"2")
+"""For programs: about as often as it is worth asking whether an application has woken."""
+_LATER: Field = (b"Retry-After", b"60")
+_READERS = frozenset({b"GET", b"HEAD"})
+
+
+class FrontAnswer(NamedTuple):
+    """An answer, and what it is for metrics. Whether the request wakes the application nevertheless."""
+
+    reply: Reply
+    reason: str
+    wakes: bool = False
+
+
+class Front:
+    """Made anew with each version of a route."""
+
+    __slots__ = ("_answers", "_browsers_only", "_maintenance", "_overflow_only", "_placeholder", "_statics")
+
+    def __init__(self, route: Route) -> None:
+        cold = route.cold_start
+        self._maintenance = None if route.maintenance is None else _of_maintenance(route.maintenance)
+        self._statics = StaticRoutes(route.static_routes) if route.static_routes else None
+        self._answers = {id(static): Answer(static.response, status=200) for static in route.static_routes}
+        self._placeholder = None if cold.placeholder is None else _of_placeholder(cold.placeholder.response)
+        self._browsers_only = cold.placeholder is not None and cold.placeholder.browsers_only
+        self._overflow_only = cold.overflow_placeholder
+
+    @property
+    def always(self) -> bool:
+        """Whether `at_once` has to be asked."""
+        return self._maintenance is not None or (self._statics is not None and self._statics.always)
+
+    @property
+    def asleep(self) -> bool:
+        """Whether `while_asleep` and `on_overflow` have to be asked."""
+        return self._statics is not None or self._placeholder is not None
+
+    def at_once(self, head: RequestHead) -> FrontAnswer | None:
+        """What is answered whether a backend is ready or not."""
+        if self._maintenance is not None:
+            return FrontAnswer(self._maintenance.reply(head), "maintenance")
+        return self._static(head, always=True)
+
+    def while_asleep(self, head: RequestHead) -> FrontAnswer | None:
+        """What is answered while no backend is ready."""
+        static = self._static(head, always=False)
+        if static is not None or self._overflow_only:
+            return static
+        reply = self._place(head)
+        return None if reply is None else FrontAnswer(reply, "placeholder", wakes=True)
+
+    def on_overflow(self, head: RequestHead) -> Reply | None:
+        """What is answered to who does not fit into the waiting room."""
+        return self._place(head) if self._overflow_only else None
+
+    def _place(self, head: RequestHead) -> Reply | None:
+        if self._placeholder is None or (self._browsers_only and not _is_for_eyes(head)):
+            return None
+        return self._placeholder.reply(head)
+
+    def _static(self, head: RequestHead, *, always: bool) -> FrontAnswer | None:
+        statics = self._statics
+        if statics is None:
+            return None
+        found = statics.find(head.host, head.path, head.match_fields() if statics.reads_headers else ())
+        if found is None or (always and not found.always):
+            return None
+        return FrontAnswer(self._answers[id(found)].reply(head), "static")
+
+
+def _of_maintenance(response: StaticResponse) -> Answer:
+    return Answer(response, status=503, fields=(_LATER, _NO_STORE), page=MAINTENANCE)
+
+
+def _of_placeholder(response: StaticResponse) -> Answer:
+    return Answer(response, status=503, fields=(_SOON, _NO_STORE), page=PLACEHOLDER)
+
+
+def _is_for_eyes(head: RequestHead) -> bool:
+    return head.method in _READERS and head.upgrade is None and accepts_html(head)

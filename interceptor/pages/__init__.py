@@ -1,0 +1,68 @@
+"""The pages that come with Weir: for an application that wakes, and for one in maintenance. Pure but for reading them once.
+
+Each is one file without anything from elsewhere. Its style and script are allowed by their hashes alone, so that nothing
+else could run in it; it names the host that was asked for and no more.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+from importlib.resources import files
+
+from interceptor.replies import Field
+
+__all__ = ["MAINTENANCE", "PLACEHOLDER", "Page"]
+
+_INLINE = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
+_HOST = "{{host}}"
+_NAMELESS = "This application"
+"""For a request that names no host, as HTTP/1.0 allows."""
+
+
+class Page:
+    """A page in its two forms: HTML, and a line of text for programs."""
+
+    __slots__ = ("_fields", "_parts", "_text")
+
+    def __init__(self, name: str, text: str, *fields: Field) -> None:
+        source = files(__name__).joinpath(f"{name}.html").read_text("utf-8")
+        self._parts = [part.encode() for part in source.split(_HOST)]
+        self._text = text
+        self._fields = (
+            (b"Content-Type", b"text/html; charset=utf-8"),
+            (b"Content-Security-Policy", _policy(source)),
+            (b"X-Content-Type-Options", b"nosniff"),
+            *fields,
+        )
+
+    def html(self, host: bytes) -> tuple[tuple[Field, ...], bytes]:
+        """Fields and body for a browser."""
+        return self._fields, html.escape(_name(host)).encode().join(self._parts)
+
+    def text(self, host: bytes) -> tuple[tuple[Field, ...], bytes]:
+        """Fields and body for who does not read HTML."""
+        fields = ((b"Content-Type", b"text/plain; charset=utf-8"), (b"X-Content-Type-Options", b"nosniff"))
+        return fields, f"weir: {_name(host)} {self._text}\n".encode()
+
+
+def _name(host: bytes) -> str:
+    return host.decode("ascii", "replace") or _NAMELESS
+
+
+def _policy(source: str) -> bytes:
+    allowed: dict[str, list[str]] = {"style": [], "script": []}
+    for kind, content in _INLINE.findall(source):
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        allowed[kind].append(f"'sha256-{digest}'")
+    rules = [f"{kind}-src {' '.join(hashes)}" for kind, hashes in allowed.items() if hashes]
+    if allowed["script"]:
+        rules.append("connect-src 'self'")
+    return "; ".join(["default-src 'none'", *rules, "base-uri 'none'", "form-action 'none'"]).encode()
+
+
+PLACEHOLDER = Page("placeholder", "is waking up: try again in a few seconds", (b"X-Weir-Placeholder", b"true"))
+"""Asks again by itself until the application answers, which is when this field is missing."""
+MAINTENANCE = Page("maintenance", "is in maintenance: try again later")
