@@ -10,11 +10,18 @@ from fleet.routing.route import Route, Timeouts
 from interceptor.deadlines import HORIZON
 from interceptor.endpoints import MAX_DIALS, Endpoint, EndpointSet
 from interceptor.errors import Unavailable
+from interceptor.front import Front
+from interceptor.marks import TIMED, unmarked_fields
 from interceptor.settings import InterceptorSettings
 from interceptor.stats import AppStats
 from interceptor.waiting import WaitingRoom
 
 __all__ = ["App", "Guest", "Limits"]
+
+
+FALLBACK_READINESS_SECONDS = 30.0
+"""A fallback that is never reached would be none: so long is waited for the application where no limit is set, as by KEDA's
+HTTP add-on."""
 
 
 class Guest(Protocol):
@@ -49,21 +56,58 @@ def _seconds(route: float | None, setting: float) -> float:
 class App:
     """Lives as long as some version of its route is in the table; exchanges may outlive it."""
 
-    __slots__ = ("endpoints", "entry", "limits", "name", "removed", "room", "route", "stats")
+    __slots__ = (
+        "endpoints",
+        "entry",
+        "fallback",
+        "fields",
+        "front",
+        "limits",
+        "marks",
+        "name",
+        "removed",
+        "room",
+        "route",
+        "stand_in",
+        "stats",
+    )
 
-    def __init__(self, route: Route, entry: Entry, endpoints: EndpointSet, settings: InterceptorSettings) -> None:
+    def __init__(
+        self,
+        route: Route,
+        entry: Entry,
+        endpoints: EndpointSet,
+        settings: InterceptorSettings,
+        *,
+        fallback: EndpointSet | None = None,
+    ) -> None:
         self.name = route.app
         self.entry = entry
         self.removed = False
         self.room: WaitingRoom[Guest] = WaitingRoom(settings.max_held)
         self.stats = AppStats()
-        self.update(route, endpoints, settings)
+        self.update(route, endpoints, settings, fallback=fallback)
 
-    def update(self, route: Route, endpoints: EndpointSet, settings: InterceptorSettings) -> None:
+    def update(
+        self, route: Route, endpoints: EndpointSet, settings: InterceptorSettings, *, fallback: EndpointSet | None = None
+    ) -> None:
         """Take over a new version of the route."""
         self.route = route
         self.endpoints = endpoints
         self.limits = Limits(route.timeouts, settings)
+        self.fallback = fallback
+        """The backends of who has waited for the readiness timeout."""
+        if fallback is not None and self.limits.readiness == math.inf:
+            self.limits.readiness = FALLBACK_READINESS_SECONDS
+        self.marks = TIMED if route.server_timing else 0
+        """Those of an exchange before anything happened to it."""
+        self.fields = unmarked_fields(cold_start=settings.cold_start_header)
+        """Lines that an answer gets whose exchange has no marks."""
+        front = Front(route)
+        self.front = front if front.always else None
+        """Asked before anything else."""
+        self.stand_in = front if front.asleep else None
+        """Asked while no backend is ready."""
 
     def pump(self, now: float) -> None:
         """Let in who has waited longest, for as long as a backend can take one more."""

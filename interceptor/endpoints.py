@@ -19,7 +19,7 @@ from interceptor.deadlines import NEVER, Deadlines
 from interceptor.http1.backend import BackendConnection
 from interceptor.http1.connection import Outbox
 
-__all__ = ["DialRequest", "Endpoint", "EndpointSet", "PoolLimits"]
+__all__ = ["CONNECT_TIMED_OUT", "DialRequest", "Endpoint", "EndpointSet", "PoolLimits"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,9 @@ MAX_DIALS = 32
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 3.0
 """Seconds for which a backend that refused a connection is set aside, doubling from the first to the longest."""
+
+CONNECT_TIMED_OUT = "connect timed out"
+"""The error of a dial that took too long, for people."""
 
 _random = random.random
 
@@ -203,7 +206,7 @@ class EndpointSet:
 
     def _failed(self, endpoint: Endpoint, error: Exception) -> None:
         number = error.errno if isinstance(error, OSError) else None
-        self.last_error = os.strerror(number) if number else "connect timed out"
+        self.last_error = os.strerror(number) if number else CONNECT_TIMED_OUT
         if not endpoint.failures:
             backend = endpoint.backend
             logger.warning("backend %s:%d of %s set aside: %s", backend.host, backend.port, self.key, self.last_error)

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Protocol
 
 from fleet.demand.ledger import Lease
 from fleet.routing.table import RoutingTable
-from interceptor.endpoints import MAX_DIALS, Endpoint
+from interceptor.endpoints import CONNECT_TIMED_OUT, MAX_DIALS, Endpoint
 from interceptor.errors import BackendError, BadResponse, ExchangeError, Unavailable
 from interceptor.http1.fields import CHUNKED
 from interceptor.http1.response import UNTIL_CLOSE, ResponseHead
+from interceptor.marks import COLD, FALLBACK, marked_fields
 from interceptor.replies import Reply, no_route, text_reply
 from interceptor.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from interceptor.apps import App
+    from interceptor.front import FrontAnswer
     from interceptor.http1.backend import BackendConnection
     from interceptor.http1.client import ClientConnection
     from interceptor.http1.request import RequestHead
@@ -34,6 +36,8 @@ MAX_HELD_BODY_BYTES = 16 * 1024
 """A request body read before there is a backend; then the client is not read from."""
 LEFT_CHECK_SECONDS = 0.25
 """How often a held client that is not read from is looked at, whether it is still there."""
+FALLBACK_PATIENCE_SECONDS = 2.0
+"""How long those that go to a fallback at once wait for their turn to connect; then they connect all the same."""
 CLIENT_LEFT = 499
 
 _NEW, _HELD, _DIALING, _SENT, _ANSWERING, _DONE = range(6)
@@ -53,18 +57,27 @@ class ExchangeHost(Protocol):
         """The client's deadline is nearer than before."""
 
 
+def _timeout(message: str, reason: str) -> ExchangeError:
+    return ExchangeError(message, status=504, reason=reason)
+
+
 class Exchange:
     """Between one client connection and, at a time, at most one backend connection."""
 
     __slots__ = (
-        "_answer_chunked", "_attempts", "_body", "_body_bytes", "_body_done", "_client", "_connection", "_endpoint", "_head",
-        "_host", "_keep", "_lease", "_phase", "_replayable", "_started", "_status", "_wait_until",
+        "_attempts", "_body", "_body_bytes", "_body_done", "_client", "_connection", "_dialed", "_endpoint",
+        "_head", "_host", "_keep", "_lease", "_marks", "_phase", "_replayable", "_sent", "_started", "_status", "_wait_until",
         "app", "method", "plain",
     )  # fmt: skip
 
     app: App
     _lease: Lease
     _endpoint: Endpoint
+    _marks: int
+    _dialed: float
+    """When its connection began to be opened."""
+    _sent: float
+    """When it went out. Noted only of an exchange with marks."""
 
     def __init__(self, host: ExchangeHost, client: ClientConnection, head: RequestHead) -> None:
         self._host = host
@@ -97,6 +110,9 @@ class Exchange:
             self._refuse_unrouted(no_route(head.host, head.path))
             return
         app = self.app = host.apps[route.app]
+        self._marks = app.marks
+        if app.front is not None and self._answer(app.front.at_once(head), now):
+            return
         endpoint = None if app.room else app.endpoints.choose()
         if endpoint is None:
             self._enter_room(now)
@@ -158,18 +174,22 @@ class Exchange:
     def _enter_room(self, now: float) -> None:
         """Wait for a backend, counted as held."""
         app = self.app
+        if app.stand_in is not None and not app.endpoints.ready and self._answer(app.stand_in.while_asleep(self._head), now):
+            return
         if self._phase == _NEW:
             self._lease = app.entry.hold(now)
         else:
             self._lease.hold(now)
         if not self._wait_until:
             self._wait_until = now + app.limits.readiness
+        if not app.endpoints.ready:
+            self._marks |= COLD
         self._phase = _HELD
         if app.removed:
             self._fail(app.removal())
             return
         if not app.room.enter(self):
-            self._fail(Unavailable(f"too many requests wait for application {app.name}", reason="overflow", retry_after=1))
+            self._overflow(Unavailable(f"too many requests wait for application {app.name}", reason="overflow", retry_after=1))
             return
         self._watch_wait(now)
 
@@ -217,8 +237,11 @@ class Exchange:
         endpoint.load += 1
         self._endpoint = endpoint
         self._phase = _DIALING
-        self._client.deadline = math.inf  # the dial has its own limit
-        self.app.endpoints.dial(endpoint, self, timeout=self.app.limits.connect)
+        self._dialed = now
+        self._client.deadline = self._started + self.app.limits.request  # the dial has its own limit
+        if self._client.deadline != math.inf:
+            self._host.watch(self._client)
+        endpoint.owner.dial(endpoint, self, timeout=self.app.limits.connect)
 
     def connected(self, endpoint: Endpoint, connection: BackendConnection) -> bool:
         """A dial succeeded. False when the exchange ended meanwhile."""
@@ -232,10 +255,14 @@ class Exchange:
     def dial_failed(self, endpoint: Endpoint, error: Exception) -> None:
         """Nothing was sent: another backend, or back to waiting."""
         if self._phase == _DIALING:
+            self._phase = _HELD  # it has no place at a backend now
             endpoint.load -= 1
             self._find_again(monotonic())
 
     def _find_again(self, now: float) -> None:
+        if self._marks & FALLBACK:
+            self._find_fallback_again(now)
+            return
         endpoint = None if self.app.room else self.app.endpoints.choose()
         if endpoint is None or not (endpoint.idle or endpoint.dialing < MAX_DIALS):
             self._enter_room(now)
@@ -246,6 +273,8 @@ class Exchange:
 
     def _send(self, connection: BackendConnection, now: float) -> None:
         """The request goes out, with what is here of its body."""
+        if self._marks:
+            self._note_sent(now)
         self._connection = connection
         self._phase = _SENT
         wire = self._head.encode(self._client.peer, b"http")
@@ -263,6 +292,19 @@ class Exchange:
             self._limit(now, limits.response_header if self._body_done else limits.idle)
         if client.paused and not self._body_done:
             client.resume_reading()
+
+    def _note_sent(self, now: float) -> None:
+        """For what the answer, and the metrics, tell of the way to the backend."""
+        if self._phase != _DIALING:
+            self._dialed = now
+        self._sent = now
+        if self._marks & COLD and not self._marks & FALLBACK and not self._attempts:
+            self.app.stats.cold.observe(now - self._started)
+
+    def _marked_fields(self) -> bytes:
+        """Lines that the answer gets besides its own."""
+        held, connect = self._dialed - self._started, self._sent - self._dialed
+        return marked_fields(self._marks, self.app.fields, held=held, connect=connect, backend=monotonic() - self._sent)
 
     # -- the answer -----------------------------------------------------------------------------------------------
 
@@ -284,7 +326,8 @@ class Exchange:
             and not self._host.draining
         )
         field = (b"keep-alive" if self.plain else None) if keep else b"close"
-        wire = head.encode(chunked=length == CHUNKED and not self.plain, connection=field)
+        fields = self._marked_fields() if self._marks else self.app.fields
+        wire = head.encode(chunked=length == CHUNKED and not self.plain, connection=field, fields=fields)
         if isinstance(body, bytes):
             client.write(wire + body)
         else:
@@ -338,8 +381,7 @@ class Exchange:
         self._connection = None
         self._attempts += 1
         if self._phase >= _ANSWERING:
-            self._end(now, self._status)
-            self._client.abort()
+            self._cut(now, "backend")
         elif self._may_send_again(error):
             self._find_again(now)
         else:
@@ -365,7 +407,8 @@ class Exchange:
         self._phase = _DONE
         self._connection = None
         tunnel = Tunnel(self._host, self._client, self.app, self._lease, self.method)
-        tunnel.open(self._endpoint, connection, head.encode(chunked=False, connection=b"upgrade") + data)
+        fields = self._marked_fields() if self._marks else self.app.fields
+        tunnel.open(self._endpoint, connection, head.encode(chunked=False, connection=b"upgrade", fields=fields) + data)
 
     # -- limits and back-pressure ---------------------------------------------------------------------------------
 
@@ -381,21 +424,39 @@ class Exchange:
         """The client's deadline has passed."""
         if self._phase == _HELD:
             self._on_wait_deadline(now)
-        elif self._phase == _DIALING:
-            self._client.deadline = math.inf
-        elif self._phase == _SENT:
+        elif self._phase in (_DIALING, _SENT):
             self._on_answer_deadline(now)
         elif self._phase != _DONE:
-            self._end(now, self._status)
-            self._client.abort()
+            self._cut(now, "request_timeout" if now >= self._started + self.app.limits.request else "idle_timeout")
+
+    def _fall_back(self, now: float) -> bool:
+        """The application did not become ready in time: go to its fallback. False when there is none that is ready."""
+        fallback = self.app.fallback
+        endpoint = None if fallback is None else fallback.choose()
+        if endpoint is None:
+            return False
+        if not endpoint.idle and endpoint.dialing >= MAX_DIALS and now < self._wait_until + FALLBACK_PATIENCE_SECONDS:
+            self._client.deadline = now  # all that waited as long come at once: take turns
+            self._host.watch(self._client)
+            return True
+        self.app.room.leave(self)
+        self._marks |= FALLBACK
+        self.app.stats.fallbacks += 1
+        self.admit(endpoint, now)
+        return True
+
+    def _find_fallback_again(self, now: float) -> None:
+        endpoint = None if self.app.fallback is None else self.app.fallback.choose()
+        if endpoint is None:
+            self._fail(self._never_ready())
+        else:
+            self.admit(endpoint, now)
 
     def _on_wait_deadline(self, now: float) -> None:
         if now >= self._wait_until:
-            why = self.app.endpoints.last_error
-            detail = f" (last: {why})" if why else ""
-            seconds = self.app.limits.readiness
-            message = f"no backend of application {self.app.name} was ready within {seconds:g} s{detail}"
-            self._fail(ExchangeError(message, status=504, reason="readiness_timeout"))
+            if self._fall_back(now):
+                return
+            self._fail(self._never_ready())
         elif now >= self._started + self.app.limits.request:
             self._on_answer_deadline(now)
         elif self._client.paused and self._client.peer_closed():
@@ -404,13 +465,31 @@ class Exchange:
         else:
             self._watch_wait(now)
 
+    def _never_ready(self) -> ExchangeError:
+        """Why the waiting was in vain: there was no backend, or one that takes no connection."""
+        app = self.app
+        within, last = f"within {app.limits.readiness:g} s", app.endpoints.last_error
+        also = "" if app.fallback is None else "; its fallback has none either"
+        if not last or not len(app.endpoints):
+            message = f"no backend of application {app.name} was ready {within}{also}"
+            return ExchangeError(message, status=504, reason="readiness_timeout")
+        message = f"no backend of application {app.name} took a connection {within} (last: {last}){also}"
+        if last == CONNECT_TIMED_OUT:
+            return ExchangeError(message, status=504, reason="connect_timeout")
+        return BackendError(message, reason="connect")
+
     def _on_answer_deadline(self, now: float) -> None:
-        limits = self.app.limits
-        whole = now >= self._started + limits.request
-        what = "the whole request" if whole else "the response's head" if self._body_done else "the request's body"
-        seconds = limits.request if whole else limits.response_header if self._body_done else limits.idle
-        message = f"application {self.app.name}: {what} took longer than {seconds:g} s"
-        self._fail(ExchangeError(message, status=504, reason="timeout"))
+        limits, app = self.app.limits, f"application {self.app.name}"
+        if now >= self._started + limits.request:
+            self._fail(_timeout(f"{app} took longer than {limits.request:g} s for the whole request", "request_timeout"))
+        elif self._body_done:
+            message = f"{app} sent no response within {limits.response_header:g} s"
+            self._fail(_timeout(message, "response_header_timeout"))
+        elif self._client.paused:
+            self._fail(_timeout(f"{app} took nothing of the request's body for {limits.idle:g} s", "body_timeout"))
+        else:
+            message = f"nothing of the request's body came for {limits.idle:g} s"
+            self._fail(ExchangeError(message, status=408, reason="slow_body"))
 
     def pause_body(self) -> None:
         """The backend takes no more of the request for now."""
@@ -445,16 +524,49 @@ class Exchange:
     def _refuse_unrouted(self, error: ExchangeError) -> None:
         self._phase = _DONE
         self._host.refused(error)
-        self._reply(text_reply(error), self._started)
+        self._client.reply(text_reply(error), method=self.method, keep=self._may_keep, now=self._started)
+
+    def _answer(self, answer: FrontAnswer | None, now: float) -> bool:
+        """Answer from the front, if there is an answer. Such a request is not counted unless it is to wake the application."""
+        if answer is None:
+            return False
+        if self._phase == _NEW:
+            self._phase = _DONE
+            if answer.wakes:
+                self.app.entry.acquire(now).release(now)
+            self.app.stats.timeless(self.method, answer.reply.status)
+        else:
+            self._end(now, answer.reply.status)
+        self._reply(answer.reply, now, reason=answer.reason)
+        return True
 
     def _fail(self, error: ExchangeError) -> None:
-        """Answer in the backend's place. Only before an answer has begun."""
+        """Answer that it went wrong. Only before an answer has begun."""
         now = monotonic()
         self._end(now, error.status)
-        self._reply(text_reply(error), now)
+        self._reply(text_reply(error), now, reason=error.reason)
 
-    def _reply(self, reply: Reply, now: float) -> None:
-        self._client.reply(reply, method=self.method, keep=self._head.keep_alive and not self.plain, now=now)
+    def _cut(self, now: float, reason: str) -> None:
+        """End an answer that has begun."""
+        self.app.stats.cut[reason] += 1
+        self._end(now, self._status)
+        self._client.abort()
+
+    def _overflow(self, error: ExchangeError) -> None:
+        """Answer that there is no room."""
+        stand_in = self.app.stand_in
+        reply = None if stand_in is None else stand_in.on_overflow(self._head)
+        now = monotonic()
+        self._end(now, error.status if reply is None else reply.status)
+        self._reply(reply or text_reply(error), now, reason=error.reason)
+
+    def _reply(self, reply: Reply, now: float, *, reason: str) -> None:
+        self.app.stats.own[reason, reply.status] += 1
+        self._client.reply(reply, method=self.method, keep=self._may_keep, now=now)
+
+    @property
+    def _may_keep(self) -> bool:
+        return self._head.keep_alive and not self.plain
 
     def _end(self, now: float, status: int) -> None:
         """Give back all that the exchange holds."""

@@ -50,13 +50,39 @@ class _ProxyCollector(Collector):
             for key, count in app.stats.answers().items():
                 answers.add_metric([*_split(app.name), *key], count)
         yield answers
+        own = CounterMetricFamily(
+            "weir_interceptor_own_answers",
+            "Requests answered in the backends' place, and why; among weir_interceptor_requests",
+            labels=(*_APP, "reason", "code"),
+        )
+        for app in apps:
+            for (reason, status), count in list(app.stats.own.items()):
+                own.add_metric([*_split(app.name), reason, str(status)], count)
+        yield own
+        cut = CounterMetricFamily(
+            "weir_interceptor_cut_answers", "Answers that had begun and were ended with a reset", labels=(*_APP, "reason")
+        )
+        for app in apps:
+            for reason, count in list(app.stats.cut.items()):
+                cut.add_metric([*_split(app.name), reason], count)
+        yield cut
         seconds = HistogramMetricFamily("weir_interceptor_request_duration_seconds", "Whole exchanges", labels=_APP)
         held = HistogramMetricFamily("weir_interceptor_held_duration_seconds", "Time to a connected backend", labels=_APP)
+        cold = HistogramMetricFamily(
+            "weir_interceptor_cold_start_duration_seconds",
+            "Time to a connected backend of requests that found none ready; its count is that of cold starts",
+            labels=_APP,
+        )
+        fallbacks = CounterMetricFamily("weir_interceptor_fallbacks", "Requests that went to the fallback", labels=_APP)
         for app in apps:
             _add(seconds, app.name, app.stats.duration)
+            _add(cold, app.name, app.stats.cold)
+            fallbacks.add_metric(_split(app.name), app.stats.fallbacks)
             _add(held, app.name, app.stats.held)
         yield seconds
         yield held
+        yield cold
+        yield fallbacks
         refused = CounterMetricFamily(
             "weir_interceptor_refused", "Requests of no application, answered here", labels=("reason", "code")
         )

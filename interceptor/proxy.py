@@ -61,6 +61,8 @@ class Proxy:
         self._users = {}
         for app in apps.values():
             self._users.setdefault(app.route.target.key, []).append(app)
+            if app.fallback is not None:
+                self._users.setdefault(app.fallback.key, [])
         self._backends.want(self._users.keys())
         self._drop_unused_endpoints()
         for app in gone:
@@ -89,10 +91,14 @@ class Proxy:
     def _app(self, name: str, table: RoutingTable) -> App:
         route = table.apps[name]
         app = self.apps.get(name)
+        if app is not None and app.route == route:
+            return app
+        endpoints = self._endpoint_set(route.target.key)
+        target = route.cold_start.fallback
+        fallback = None if target is None else self._endpoint_set(target.key)
         if app is None:
-            return App(route, self._ledger.entry(name), self._endpoint_set(route.target.key), self._settings)
-        if app.route != route:
-            app.update(route, self._endpoint_set(route.target.key), self._settings)
+            return App(route, self._ledger.entry(name), endpoints, self._settings, fallback=fallback)
+        app.update(route, endpoints, self._settings, fallback=fallback)
         return app
 
     def _endpoint_set(self, key: str) -> EndpointSet:

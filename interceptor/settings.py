@@ -48,6 +48,10 @@ class InterceptorSettings(ComponentSettings):
         60.0, gt=0, description="Seconds for which an idle connection to a backend is kept; shorter than most servers keep it."
     )
 
+    cold_start_header: bool = Field(
+        True, description="Whether answers of backends carry X-KEDA-HTTP-Cold-Start, true for requests that woke the application."
+    )
+
     max_connections: int = Field(
         50_000, ge=1, description="Client connections at once; more are refused with 503. Idle ones cost about 3 KB."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator
 
 __all__ = ["BUCKETS", "AppStats", "Histogram"]
@@ -37,12 +38,20 @@ class Histogram:
 class AppStats:
     """Of one application, since the process started."""
 
-    __slots__ = ("_answers", "duration", "held")
+    __slots__ = ("_answers", "cold", "cut", "duration", "fallbacks", "held", "own")
 
     def __init__(self) -> None:
         self._answers: dict[tuple[bytes, int], int] = {}
         self.duration = Histogram()
         """Whole exchanges, tunnels left out."""
+        self.own: Counter[tuple[str, int]] = Counter()
+        """What was answered in the backends' place, by (reason, status)."""
+        self.fallbacks = 0
+        """Exchanges that went to the fallback."""
+        self.cold = Histogram()
+        """Time that those that found no backend ready took to a connection to one."""
+        self.cut: Counter[str] = Counter()
+        """Answers that had begun and were ended with a reset, by reason."""
         self.held = Histogram()
         """Time that held requests waited for a backend."""
 
@@ -55,10 +64,14 @@ class AppStats:
         duration.counts[bisect_left(BUCKETS, seconds)] += 1
         duration.sum += seconds
 
+    def timeless(self, method: bytes, status: int) -> None:
+        """An answer whose duration says nothing of the application: one from the front, or a tunnel."""
+        key = (method, status)
+        self._answers[key] = self._answers.get(key, 0) + 1
+
     def tunnelled(self, method: bytes) -> None:
         """A tunnel ended."""
-        key = (method, 101)
-        self._answers[key] = self._answers.get(key, 0) + 1
+        self.timeless(method, 101)
 
     def answers(self) -> dict[tuple[str, str], int]:
         """Exchanges by (method, status code); methods nobody knows are one."""

@@ -26,7 +26,16 @@ MAX_HEAD_BYTES = 64 * 1024
 """A response's head. Backends are trusted with more than clients: large cookies and policies are theirs to send."""
 
 _split = field_splitter(
-    ["connection", "content-length", "transfer-encoding", "upgrade", "keep-alive", "proxy-connection", "proxy-authenticate"]
+    [
+        "connection",
+        "content-length",
+        "transfer-encoding",
+        "upgrade",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authenticate",
+        "x-keda-http-cold-start",  # the interceptor's to say
+    ]
 ).split
 _KEPT_OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade", b""})
 _LENGTH_NAMES = frozenset({b"Content-Length", b"content-length"})
@@ -44,11 +53,12 @@ class ResponseHead(msgspec.Struct, gc=False, eq=False):
     upgrade: bytes | None = None
     _whole: bool = True
 
-    def encode(self, *, chunked: bool, connection: bytes | None) -> bytes:
-        """The head for a client. `chunked` says how a body without a length goes on; `connection` is that field's value."""
+    def encode(self, *, chunked: bool, connection: bytes | None, fields: bytes = b"") -> bytes:
+        """The head for a client, with lines that are added at its end. `chunked` says how a body without a length goes on;
+        `connection` is that field's value."""
         if connection is None and not chunked and self.upgrade is None:
-            return self._wire if self._whole else self._wire + CRLF
-        lines = CHUNKED_LINE if chunked else b""
+            return b"".join((self._wire[:-2] if self._whole else self._wire, fields, CRLF))
+        lines = fields + CHUNKED_LINE if chunked else fields
         if connection is not None:
             lines += b"Connection: %b\r\n" % connection
         if self.upgrade is not None:

@@ -367,7 +367,7 @@ async def test_what_a_client_is_told_of_a_dead_backend_names_no_address() -> Non
         dead = dead_backend()
         rig.sources.set(APP, [dead])
         message = await (await rig.client()).ask(get())
-        assert message.status == 504
+        assert message.status == 502
         assert b"Connection refused" in message.body
         assert str(dead.port).encode() not in message.body
 

@@ -255,7 +255,8 @@ async def test_hop_by_hop_fields_stay_on_their_hop() -> None:
     async with proxy_rig(answer(response)) as rig:
         client = await rig.client()
         message = fields(await client.ask(get(b"/", *hops)))
-        assert message == {b"x-kept": b"yes", b"content-length": b"1", b"connection": b"close"}
+        own = {b"x-keda-http-cold-start": b"false"}
+        assert message == {b"x-kept": b"yes", b"content-length": b"1", b"connection": b"close", **own}
         (seen,) = rig.backends[0].requests
         assert {name for name, _ in seen.fields} == {
             b"host",
