@@ -10,7 +10,7 @@ import asyncio
 import pytest
 
 from interceptor.http1.client import MAX_PIPELINED_BYTES
-from interceptor.http1.connection import WRITE_HIGH
+from interceptor.http1.connection import READ_BUFFER
 from tests.wire.proxy_backend import answer, ok
 from tests.wire.proxy_client import get, post
 from tests.wire.proxy_memory import MemoryProxy
@@ -37,7 +37,7 @@ async def test_answers_that_nobody_reads_hold_back_the_next_request() -> None:
             await asyncio.sleep(0.2)
         assert seen < AHEAD / 2  # what sockets and one buffer take
         (connection,) = rig.interceptor.proxy.clients
-        assert connection._transport.get_write_buffer_size() < 2 * WRITE_HIGH
+        assert connection._transport.get_write_buffer_size() < 2 * len(READ_BUFFER)
         for _ in range(AHEAD):
             assert (await client.response()).body == body
         assert len(backend.requests) == AHEAD
