@@ -75,6 +75,7 @@ class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
         self._member = member
         self._incarnation = incarnation
         self._clock = clock
+        self._began = clock()
         self._heartbeat = heartbeat
         self._draining = draining
         self._max_watchers = max_watchers
@@ -124,32 +125,41 @@ class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
     async def _tell_changes(self, watcher: _Watcher, context: _WatchContext) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time() + self._heartbeat
-        await self._tell(watcher, context, watcher.cursor.take(self._clock()), snapshot=True)
+        await self._tell_all(watcher, context, snapshot=True)
         while not self._closing:
             edge = await watcher.edge_before(due)
             if self._closing:
                 break
             if not edge:
                 due = loop.time() + self._heartbeat
-                await self._tell(watcher, context, watcher.cursor.take(self._clock()))
-            elif (edges := watcher.cursor.take_edges(self._clock())) or self._draining() != watcher.told_draining:
-                await self._tell(watcher, context, edges)
-                await asyncio.sleep(EDGE_SPACING_SECONDS)
+                await self._tell_all(watcher, context)
+            else:
+                await self._tell_edges(watcher, context)
         # The last word: a scaler keeps what it heard last, and that should not be a request that has ended since.
-        await self._tell(watcher, context, watcher.cursor.take(self._clock()))
+        await self._tell_all(watcher, context)
 
-    async def _tell(
-        self, watcher: _Watcher, context: _WatchContext, sizes: Collection[QueueSize], *, snapshot: bool = False
-    ) -> None:
-        watcher.told_draining = self._draining()
-        message = queue_pb2.WatchQueueSizesResponse(
-            member=self._member,
-            incarnation=self._incarnation,
-            snapshot=snapshot,
-            draining=watcher.told_draining,
-        )
-        await _fill(message.apps, sizes)
+    async def _tell_all(self, watcher: _Watcher, context: _WatchContext, *, snapshot: bool = False) -> None:
+        now = self._clock()
+        message = self._message(watcher, now)
+        message.snapshot = snapshot
+        await _fill(message.apps, watcher.cursor.take(now))
         await context.write(message)
+
+    async def _tell_edges(self, watcher: _Watcher, context: _WatchContext) -> None:
+        now = self._clock()
+        edges = watcher.cursor.take_edges(now)
+        if edges or self._draining() != watcher.told_draining:
+            message = self._message(watcher, now)
+            message.partial = True
+            await _fill(message.apps, edges)
+            await context.write(message)
+            await asyncio.sleep(EDGE_SPACING_SECONDS)
+
+    def _message(self, watcher: _Watcher, now: float) -> queue_pb2.WatchQueueSizesResponse:
+        watcher.told_draining = self._draining()
+        return queue_pb2.WatchQueueSizesResponse(
+            member=self._member, incarnation=self._incarnation, draining=watcher.told_draining, age=now - self._began
+        )
 
     @contextmanager
     def _watching(self) -> Iterator[_Watcher]:

@@ -195,15 +195,13 @@ class _Stream:
         return message if isinstance(message, queue_pb2.WatchQueueSizesResponse) else None
 
     def _note(self, message: queue_pb2.WatchQueueSizesResponse) -> bool:
-        demand, now = self._watch.demand, self._watch.clock()
-        if message.snapshot:
-            if not demand.snapshot(self.name, message.incarnation, map(_size, message.apps), now):
-                return False
+        demand, now, sizes = self._watch.demand, self._watch.clock(), map(_size, message.apps)
+        if not message.snapshot:
+            demand.update(self.name, message.incarnation, sizes, now, age=message.age, partial=message.partial)
+        elif demand.snapshot(self.name, message.incarnation, sizes, now, age=message.age):
             self._found()
-        elif message.apps:
-            demand.update(self.name, message.incarnation, map(_size, message.apps), now)
         else:
-            demand.heard(self.name, now)
+            return False
         return True
 
     def _found(self) -> None:

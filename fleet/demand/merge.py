@@ -2,7 +2,8 @@
 
 Missing news is not zero: a member that falls silent keeps its last counts until it is gone or `expire` ends them.
 Totals are compared with the last ones known of the same incarnation and generation, never added up as they come, so a
-message may be lost, repeated or late without a trace.
+message may be lost, repeated, late or overtaken without a trace; and growth is placed where it took place, so that a
+mean is never above what there was.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import msgspec
 
 from fleet.demand.ledger import QueueSize
+from fleet.demand.timeline import News, Timeline
 from fleet.demand.window import Window
 
 __all__ = ["AppDemand", "AppPolicy", "FleetDemand", "MemberNews", "Metric"]
@@ -92,17 +94,18 @@ class _App:
 
 
 class _Record:
-    """The last sizes a member told of an application, and when."""
+    """The last sizes a member told of an application, and when, in our time and in the member's."""
 
-    __slots__ = ("at", "size")
+    __slots__ = ("age", "at", "size")
 
-    def __init__(self, size: QueueSize, at: float) -> None:
+    def __init__(self, size: QueueSize, news: News) -> None:
         self.size = size
-        self.at = at
+        self.at = news.at
+        self.age = news.age
 
 
 class _Member:
-    __slots__ = ("connected", "heard_at", "incarnation", "joined_at", "records", "tried")
+    __slots__ = ("connected", "heard_at", "incarnation", "joined_at", "records", "timeline", "tried")
 
     def __init__(self, now: float) -> None:
         self.joined_at = now
@@ -111,6 +114,7 @@ class _Member:
         self.tried = False
         self.heard_at = NEVER
         self.records: dict[str, _Record] = {}
+        self.timeline = Timeline(now)
 
 
 class FleetDemand:
@@ -155,8 +159,11 @@ class FleetDemand:
         """Discovery found a member. Nothing is known of it yet."""
         self._members.setdefault(member, _Member(now))
 
-    def snapshot(self, member: str, incarnation: str, sizes: Iterable[QueueSize], now: float) -> bool:
-        """The first message of a stream: all there is to know, and no demand for what is not in it.
+    def snapshot(
+        self, member: str, incarnation: str, sizes: Iterable[QueueSize], now: float, *, age: float | None = None
+    ) -> bool:
+        """The first message of a stream: all there is to know, and no demand for what is not in it. `age` is the age of
+        the incarnation when the sizes were measured, by its own clock; None when that is ours and they were measured now.
 
         Of a member seen for the first time the totals are where counting begins; one that restarted since counts in
         full. False, and nothing is noted, when another member that is connected tells for this very incarnation: one
@@ -166,31 +173,36 @@ class FleetDemand:
             return False
         state = self._member(member, now)
         first = not state.incarnation
-        since = self._hear(state, incarnation, now)
+        news = self._hear(state, incarnation, now, age)
         told = list(sizes)
         named = {size.app for size in told}
         for app in [app for app in state.records if app not in named]:
-            self._note(state, QueueSize(app, generation=state.records[app].size.generation), now, since)
+            self._note(state, QueueSize(app, generation=state.records[app].size.generation), news)
         for size in told:
             if first:
-                self._begin(state, size, now)
-            else:
-                self._note(state, size, now, since)
+                # Counts that may be old: gauges count at once, totals from here on.
+                state.records[size.app] = _Record(_idle(size), news)
+            self._note(state, size, news)
         if self._watching_since is None:
             self._watching_since = now
         return True
 
-    def update(self, member: str, incarnation: str, sizes: Iterable[QueueSize], now: float) -> None:
-        """What changed since the last message. An application not seen before had no request until then."""
+    def update(
+        self,
+        member: str,
+        incarnation: str,
+        sizes: Iterable[QueueSize],
+        now: float,
+        *,
+        age: float | None = None,
+        partial: bool = False,
+    ) -> None:
+        """What changed since the last message that was not partial, or a part of it. An application not seen before had
+        no request until then. Without sizes it is a sign of life."""
         state = self._member(member, now)
-        since = self._hear(state, incarnation, now)
+        news = self._hear(state, incarnation, now, age, partial=partial)
         for size in sizes:
-            self._note(state, size, now, since)
-
-    def heard(self, member: str, now: float) -> None:
-        """A message without news."""
-        state = self._member(member, now)
-        state.heard_at, state.connected, state.tried = now, True, True
+            self._note(state, size, news)
 
     def broken(self, member: str, now: float) -> None:
         """The stream of a member ended, or could not be opened. Its last counts stay."""
@@ -283,56 +295,56 @@ class FleetDemand:
             state.incarnation == incarnation and state.connected and name != member for name, state in self._members.items()
         )
 
-    def _hear(self, state: _Member, incarnation: str, now: float) -> float:
-        """Note the sign of life, and give the time from which on its news are new."""
-        since = max(state.heard_at, state.joined_at)
+    def _hear(self, state: _Member, incarnation: str, now: float, age: float | None, *, partial: bool = False) -> News:
+        """Note the sign of life, and give the times that belong to it."""
         if state.incarnation != incarnation:
             self._drop(state, now)
             state.incarnation = incarnation
+            state.timeline.restart()
         state.heard_at, state.connected, state.tried = now, True, True
-        return since
+        return state.timeline.place(now, age, partial=partial)
 
     def _drop(self, state: _Member, now: float) -> None:
         for app, record in state.records.items():
             self._gauge(self._app(app), record.size, _nothing(record.size), now)
         state.records = {}
 
-    def _begin(self, state: _Member, size: QueueSize, now: float) -> None:
-        """The first sight of counts that may be old: gauges count at once, totals from here on."""
-        state.records[size.app] = _Record(_idle(size), now)
-        self._note(state, size, now, now)
-
-    def _note(self, state: _Member, size: QueueSize, now: float, since: float) -> None:
+    def _note(self, state: _Member, size: QueueSize, news: News) -> None:
         record = state.records.get(size.app)
+        if news.late and (record is None or news.age < record.age):
+            return  # more is known already
         before = _nothing(size) if record is None else record.size
-        if size.generation != before.generation:
-            if size.generation < before.generation:
-                return  # an entry that was forgotten, told after the one that took its name
-            requests, seconds = size.requests_total, size.concurrency_seconds_total
-        else:
-            requests = size.requests_total - before.requests_total
-            seconds = size.concurrency_seconds_total - before.concurrency_seconds_total
+        if size.generation < before.generation:
+            return  # an entry that was forgotten, told after the one that took its name
         app = self._app(size.app)
-        was_active, was_held = app.active(now), app.held
-        began = since if record is None or record.at < since else record.at
-        if requests > 0:
-            app.rate.add(float(requests), now, began)
-            app.last_demand = now
-        if seconds > 0.0:
-            app.concurrency.add(seconds, now, began)
-        self._gauge(app, before, size, now)
-        self._remember(state, record, size, now)
-        wakes = (app.held > 0 and not was_held) or (not was_active and app.active(now))
+        was_active, was_held = app.active(news.now), app.held
+        self._grow(app, before if size.generation == before.generation else _nothing(size), size, record, news)
+        self._gauge(app, before, size, news.now)
+        self._remember(state, record, size, news)
+        wakes = (app.held > 0 and not was_held) or (not was_active and app.active(news.now))
         if wakes and self.on_wake is not None:
             self.on_wake(size.app)
 
-    def _remember(self, state: _Member, record: _Record | None, size: QueueSize, now: float) -> None:
+    def _grow(self, app: _App, before: QueueSize, after: QueueSize, record: _Record | None, news: News) -> None:
+        """Note what the totals grew by, where it belongs."""
+        requests = after.requests_total - before.requests_total
+        seconds = after.concurrency_seconds_total - before.concurrency_seconds_total
+        begin, begin_age = news.since, news.since_age
+        if record is not None and record.at > begin:
+            begin, begin_age = record.at, record.age
+        if requests > 0:
+            app.rate.add(float(requests), news.at, begin)
+            app.last_demand = news.now
+        if seconds > 0.0:
+            app.concurrency.add(seconds * news.share(begin, begin_age), news.at, begin)
+
+    def _remember(self, state: _Member, record: _Record | None, size: QueueSize, news: News) -> None:
         if not size.requests_total and not _is_busy(size):
             state.records.pop(size.app, None)
         elif record is None:
-            state.records[size.app] = _Record(size, now)
+            state.records[size.app] = _Record(size, news)
         else:
-            record.size, record.at = size, now
+            record.size, record.at, record.age = size, news.at, news.age
 
     def _gauge(self, app: _App, before: QueueSize, after: QueueSize, now: float) -> None:
         held = app.held + after.held - before.held

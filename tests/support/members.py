@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -28,6 +29,7 @@ class PlayedMember(queue_pb2_grpc.QueueServiceServicer):
         self.port = 0
         self.streams = 0
         self.opened = 0
+        self._began = time.monotonic()
         self._heartbeat = heartbeat
         self._tls = tls
         self._sizes: dict[str, queue_pb2.QueueSize] = {}
@@ -55,6 +57,7 @@ class PlayedMember(queue_pb2_grpc.QueueServiceServicer):
         """Die, and come back at the same port with nothing counted."""
         await self.stop()
         self.incarnation = f"{self.name}-{int(self.incarnation.rpartition('-')[2]) + 1}"
+        self._began = time.monotonic()
         self._sizes.clear()
         await self.start()
 
@@ -109,9 +112,12 @@ class PlayedMember(queue_pb2_grpc.QueueServiceServicer):
         self, context: grpc.aio.ServicerContext[Any, Any], sizes: Iterable[queue_pb2.QueueSize], *, snapshot: bool = False
     ) -> None:
         await self._moving.wait()
-        await context.write(
-            queue_pb2.WatchQueueSizesResponse(member=self.name, incarnation=self.incarnation, snapshot=snapshot, apps=sizes)
+        message = queue_pb2.WatchQueueSizesResponse(
+            member=self.name, incarnation=self.incarnation, snapshot=snapshot, apps=sizes, age=time.monotonic() - self._began
         )
+        # What is set is told alone.
+        message.partial = bool(message.apps) and not snapshot
+        await context.write(message)
 
 
 @asynccontextmanager

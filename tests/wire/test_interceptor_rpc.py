@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,12 +72,27 @@ class Member:
         return self.queues.WatchQueueSizes(WATCH)
 
 
+Starting = Callable[[Member], Awaitable[Member]]
+
+
 @pytest_asyncio.fixture
-async def member() -> AsyncIterator[Member]:
-    started = Member()
-    await started.start()
-    yield started
-    await started.stop()
+async def starting() -> AsyncIterator[Starting]:
+    """Starts a member, and ends it when the test is over, however it went."""
+    started: list[Member] = []
+
+    async def start(member: Member) -> Member:
+        await member.start()
+        started.append(member)
+        return member
+
+    yield start
+    for member in started:
+        await member.stop()
+
+
+@pytest_asyncio.fixture
+async def member(starting: Starting) -> Member:
+    return await starting(Member())
 
 
 async def read(stream: Stream) -> queue_pb2.WatchQueueSizesResponse:
@@ -135,6 +150,29 @@ async def test_an_edge_reaches_every_watcher_at_once(member: Member) -> None:
     assert sorted(delays)[2] < 0.03
 
 
+async def test_every_message_tells_its_age_and_whether_it_is_a_part(starting: Starting) -> None:
+    member = await starting(Member(heartbeat=0.3))
+    member.now = 107.5
+    stream = member.watch()
+    first = await read(stream)
+    assert (first.snapshot, first.partial, first.age) == (True, False, 7.5)
+    member.now = 107.625
+    member.ledger.entry("default/cold").hold(member.now)
+    while not (edge := await read(stream)).partial:
+        pass
+    assert (edge.snapshot, edge.age, gauges(edge.apps)) == (False, 7.625, {"default/cold": (1, 0, 0, 1)})
+    member.now = 108.5
+    # A heartbeat may have been on its way.
+    while (beat := await read(stream)).age == 7.625:
+        pass
+    assert (beat.snapshot, beat.partial, beat.age) == (False, False, 8.5), "of the clock that the ledger is given"
+    member.now = 109.0
+    member.queue.close()
+    while (last := await read(stream)).age == 8.5:
+        pass
+    assert (last.partial, last.age) == (False, 9.0)
+
+
 async def test_edges_close_together_share_messages(member: Member) -> None:
     stream = member.watch()
     await read(stream)
@@ -145,20 +183,17 @@ async def test_edges_close_together_share_messages(member: Member) -> None:
     assert {size.app for size in message.apps} == apps
 
 
-async def test_the_heartbeat_comes_even_when_nothing_changed() -> None:
-    member = Member(heartbeat=0.02)
-    await member.start()
+async def test_the_heartbeat_comes_even_when_nothing_changed(starting: Starting) -> None:
+    member = await starting(Member(heartbeat=0.02))
     stream = member.watch()
     assert (await read(stream)).snapshot
     for _ in range(3):
         message = await read(stream)
         assert (message.snapshot, list(message.apps)) == (False, [])
-    await member.stop()
 
 
-async def test_the_heartbeat_carries_what_no_edge_told() -> None:
-    member = Member(heartbeat=0.02)
-    await member.start()
+async def test_the_heartbeat_carries_what_no_edge_told(starting: Starting) -> None:
+    member = await starting(Member(heartbeat=0.02))
     entry = member.ledger.entry("default/web")
     leases = [entry.acquire(99.0)]
     stream = member.watch()
@@ -169,7 +204,6 @@ async def test_the_heartbeat_carries_what_no_edge_told() -> None:
     while "default/web" not in (told := gauges((await read(stream)).apps)):
         pass
     assert told["default/web"][:3] == (0, 0, 0)
-    await member.stop()
 
 
 async def test_draining_is_told_at_once(member: Member) -> None:
@@ -218,9 +252,8 @@ async def test_watchers_are_bounded_and_leave_their_place(member: Member) -> Non
     assert member.queue.watchers == 2
 
 
-async def test_a_watcher_that_does_not_read_delays_nobody() -> None:
-    member = Member(heartbeat=0.001)
-    await member.start()
+async def test_a_watcher_that_does_not_read_delays_nobody(starting: Starting) -> None:
+    member = await starting(Member(heartbeat=0.001))
     entries = [member.ledger.entry(f"default/{'x' * 200}{number}") for number in range(500)]
     for entry in entries:
         entry.acquire(99.0)
@@ -231,7 +264,6 @@ async def test_a_watcher_that_does_not_read_delays_nobody() -> None:
     for _ in range(100):
         await read(reading)
     frozen.cancel()
-    await member.stop()
 
 
 def table(*apps: str) -> RoutingTable:
@@ -254,10 +286,9 @@ async def test_routing_tells_the_table_and_its_version(member: Member) -> None:
         assert (brief.version, brief.routes, brief.table_json) == (served.version, len(served.routes), "")
 
 
-async def test_sync_fetches_now_and_tells_what_failed(tmp_path: Path) -> None:
+async def test_sync_fetches_now_and_tells_what_failed(tmp_path: Path, starting: Starting) -> None:
     path = tmp_path / "routes.json"
-    member = Member(routes=FileRoutes(path))
-    await member.start()
+    member = await starting(Member(routes=FileRoutes(path)))
     missing = await member.routing.SyncRoutingTable(routing_pb2.SyncRoutingTableRequest(sync_id="1"))
     assert (missing.sync_id, missing.member, missing.version) == ("1", "one", "")
     assert "No such file" in missing.error
@@ -269,7 +300,6 @@ async def test_sync_fetches_now_and_tells_what_failed(tmp_path: Path) -> None:
     broken = await member.routing.SyncRoutingTable(routing_pb2.SyncRoutingTableRequest(sync_id="3"))
     assert broken.version == good.version
     assert "routes.json" in broken.error
-    await member.stop()
 
 
 class _Stuck(FixedRoutes):
@@ -277,10 +307,8 @@ class _Stuck(FixedRoutes):
         await asyncio.Event().wait()
 
 
-async def test_sync_does_not_wait_for_a_store_that_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sync_does_not_wait_for_a_store_that_is_stuck(monkeypatch: pytest.MonkeyPatch, starting: Starting) -> None:
     monkeypatch.setattr(rpc, "SYNC_TIMEOUT_SECONDS", 0.01)
-    member = Member(routes=_Stuck())
-    await member.start()
+    member = await starting(Member(routes=_Stuck()))
     answer = await member.routing.SyncRoutingTable(routing_pb2.SyncRoutingTableRequest(sync_id="1"))
     assert answer.error == "the store did not answer in 0.01 s"
-    await member.stop()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import grpc
 import pytest
@@ -156,10 +158,10 @@ async def test_news_that_cannot_be_taken_stops_no_stream(
     async with playing(one, two), a_scaler(one, two) as running:
         update = running.scaler._demand.update
 
-        def failing(member: str, *rest: object) -> None:
+        def failing(member: str, *rest: object, **more: object) -> None:
             if member == "m1":
                 raise ArithmeticError("no sum")
-            update(member, *rest)  # type: ignore[arg-type]
+            update(member, *rest, **more)  # type: ignore[arg-type]
 
         monkeypatch.setattr(running.scaler._demand, "update", failing)
         one.set(APP, held=1, total=1)
@@ -177,31 +179,54 @@ async def test_a_large_fleet_is_heard() -> None:
         assert await running.keda.value() == 40.0
 
 
-async def test_a_real_ledger_wakes_and_settles() -> None:
-    """The interceptor's own service at the other end."""
-    ledger = Ledger()
-    servicer = QueueServicer(ledger, member="m1", incarnation="i1", clock=time.monotonic)
+@asynccontextmanager
+async def a_real_member(ledger: Ledger, *, heartbeat: float = 1.0) -> AsyncIterator[tuple[Member, QueueServicer]]:
+    """The interceptor's own service, over a ledger that the test writes."""
+    servicer = QueueServicer(ledger, member="m1", incarnation="i1", clock=time.monotonic, heartbeat=heartbeat)
     ledger.on_edge = servicer.wake
     server = RpcServer("127.0.0.1", 0)
     server.add(add_QueueServiceServicer_to_server, servicer, "weir.interceptor.v1.QueueService")
-    port = await server.start()
     try:
-        async with a_scaler(news_timeout=3.0, heard=False) as running:
-            running.members.set([Member("m1", f"127.0.0.1:{port}")])
-            await eventually(lambda: servicer.watchers == 1)
-            pushes = await running.keda.pushes()
-            begun = time.monotonic()
-            lease = ledger.entry(APP).hold(begun)
-            await pushes.until(1)
-            assert pushes.times[0] - begun < WAKE_LIMIT
-            assert await running.keda.value() == 1.0
-            lease.admit(time.monotonic())
-            lease.release(time.monotonic())
-            await eventually(lambda: running.scaler._demand.level(APP) == 0)
-            assert time.monotonic() - begun < 2.0, "an edge, or at worst the tick"
-            servicer.close()
+        yield Member("m1", f"127.0.0.1:{await server.start()}"), servicer
     finally:
+        servicer.close()
         await server.stop(1)
+
+
+async def test_a_real_ledger_wakes_and_settles() -> None:
+    ledger = Ledger()
+    async with a_real_member(ledger) as (member, servicer), a_scaler(news_timeout=3.0, heard=False) as running:
+        running.members.set([member])
+        await eventually(lambda: servicer.watchers == 1)
+        pushes = await running.keda.pushes()
+        begun = time.monotonic()
+        lease = ledger.entry(APP).hold(begun)
+        await pushes.until(1)
+        assert pushes.times[0] - begun < WAKE_LIMIT
+        assert await running.keda.value() == 1.0
+        lease.admit(time.monotonic())
+        lease.release(time.monotonic())
+        await eventually(lambda: running.scaler._demand.level(APP) == 0)
+        assert time.monotonic() - begun < 2.0, "an edge, or at worst the tick"
+
+
+async def test_the_wakes_of_others_make_no_demand_greater() -> None:
+    """Between two heartbeats only wakes are told; what is steady is told with the next, for all of the time between."""
+    ledger = Ledger()
+    leases = [ledger.entry(APP).acquire(time.monotonic()) for _ in range(9)]
+    async with (
+        a_real_member(ledger, heartbeat=0.3) as (member, _),
+        a_scaler(news_timeout=3.0, concurrency_window=0.2, heard=False) as running,
+    ):
+        running.members.set([member])
+        await eventually(lambda: running.scaler._demand.level(APP) == 9)
+        for number in range(60):
+            ledger.entry(f"shop/other-{number}").hold(time.monotonic())
+            await asyncio.sleep(0.02)
+            assert await running.keda.value() == 9.0
+        for lease in leases:
+            lease.release(time.monotonic())
+        await eventually(lambda: running.scaler._demand.level(APP) == 0)
 
 
 async def test_shutting_down_during_every_kind_of_trouble() -> None:

@@ -97,6 +97,8 @@ class WatchQueueSizesResponse(_message.Message):
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     APPS_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
+    AGE_FIELD_NUMBER: _builtins.int
+    PARTIAL_FIELD_NUMBER: _builtins.int
     member: _builtins.str
     incarnation: _builtins.str
     """Counters of another incarnation start anew."""
@@ -104,6 +106,15 @@ class WatchQueueSizesResponse(_message.Message):
     """True for the first message of a stream: apps not in it have no demand."""
     draining: _builtins.bool
     """True once the member drains: it takes no new connections."""
+    age: _builtins.float
+    """Age of the incarnation when the sizes were measured, in seconds of its own
+    clock: totals of two messages grew over the difference of their ages,
+    whatever time the messages took to arrive.
+    """
+    partial: _builtins.bool
+    """True when only wakes are told: apps not in it may have changed as well.
+    Any other message tells everything that changed since the last such one.
+    """
     @_builtins.property
     def apps(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueueSize]:
         """The applications that changed. Gauges and totals, never differences."""
@@ -116,10 +127,12 @@ class WatchQueueSizesResponse(_message.Message):
         snapshot: _builtins.bool = ...,
         apps: _abc.Iterable[Global___QueueSize] | None = ...,
         draining: _builtins.bool = ...,
+        age: _builtins.float = ...,
+        partial: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apps", b"apps", "draining", b"draining", "incarnation", b"incarnation", "member", b"member", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "apps", b"apps", "draining", b"draining", "incarnation", b"incarnation", "member", b"member", "partial", b"partial", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

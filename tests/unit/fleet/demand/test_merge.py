@@ -134,10 +134,10 @@ def test_a_silent_member_keeps_its_counts_until_they_expire(demand: FleetDemand)
     demand.snapshot("m1", "i1", [size(flight=2, total=2)], 0.0)
     demand.snapshot("m2", "i2", [size(flight=1, total=1)], 0.0)
     demand.broken("m1", 3.0)
-    demand.heard("m2", 59.0)
+    demand.update("m2", "i2", [], 59.0)
     assert demand.expire(59.0, 60.0) == []
     assert demand.level(APP) == 3
-    demand.heard("m2", 61.0)
+    demand.update("m2", "i2", [], 61.0)
     assert demand.expire(61.0, 60.0) == ["m1"]
     assert demand.expire(62.0, 60.0) == []
     assert demand.level(APP) == 1
