@@ -106,6 +106,8 @@ class Propagation:
         """The store has this table: from now on interceptors should serve it. Whether that is news."""
         self.expect(table)
         before, self._published = self._published, self._number
+        # Of what it brings, something else may have been told while it was being written, even where all serve it at once.
+        self._told = {app: meaning for app, meaning in self._told.items() if self._since.get(app, 0) <= before}
         return self._published != before
 
     def members(self, interceptors: Iterable[Interceptor]) -> None:

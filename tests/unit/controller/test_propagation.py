@@ -1,3 +1,4 @@
+import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -119,6 +120,21 @@ def test_an_interceptor_may_be_faster_than_the_news_that_the_table_is_written() 
     told.publish(TWO)
     assert told.changed() == ["shop/b"]
     assert not told.behind("x")
+
+
+def test_what_a_table_brings_is_news_even_where_all_serve_it_before_anybody_asks() -> None:
+    told = Propagation()
+    told.members(fleet("x"))
+    told.publish(ONE)
+    told.answered("x", ONE.version, asked=ONE.version)
+    assert told.changed() == ["shop/a"]
+    changed = RoutingTable([msgspec.structs.replace(A, server_timing=True)])
+    told.expect(changed)
+    assert told.verdict(changed.routes[0]) is None, "and that may be told of it now"
+    told.publish(changed)
+    told.answered("x", changed.version, asked=changed.version)
+    assert told.changed() == ["shop/a"]
+    assert told.changed() == []
 
 
 def test_a_table_that_was_expected_and_not_written_leaves_nothing_behind() -> None:
