@@ -10,6 +10,7 @@ from fleet.routing.faults import (
     MAX_PATH,
     Fail,
     RouteError,
+    check_count,
     check_name,
     check_number,
     check_positive,
@@ -92,7 +93,7 @@ def _check_protection(protection: Protection, fail: Fail) -> None:
     for name in ("backend_concurrency", "max_requests"):
         value: int | None = getattr(protection, name)
         if value is not None:
-            check_number(value, f"protection.{name}", fail)
+            check_count(value, f"protection.{name}", fail)
     path = protection.readiness_path
     if path is not None and not (_REQUEST_TARGET.fullmatch(path) and len(path) <= MAX_PATH):
         raise fail("protection.readiness_path", f'{path[:100]!r} is not a path that starts with "/", without spaces')

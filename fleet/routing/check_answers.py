@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fleet.routing.check_rules import MAX_CLAIMS, check_rules, check_target, claims
-from fleet.routing.faults import Fail, check_number, check_path, check_sendable, check_token
+from fleet.routing.faults import Fail, check_count, check_path, check_sendable, check_token
 from fleet.routing.route import ColdStart, Route, StaticResponse, StaticRoute
 
 __all__ = [
@@ -112,7 +112,7 @@ def _check_cold_start(route: Route, fail: Fail) -> None:
 def _check_waiting(cold: ColdStart, fail: Fail) -> None:
     for name, bound in (("max_held", cold.max_held), ("max_held_bytes", cold.max_held_bytes)):
         if bound is not None:
-            check_number(bound, f"cold_start.{name}", fail)
+            check_count(bound, f"cold_start.{name}", fail)
     if cold.overflow_placeholder and cold.placeholder is None:
         raise fail("cold_start.overflow_placeholder", "there is no placeholder")
 

@@ -7,10 +7,12 @@ import re
 from collections.abc import Callable
 
 __all__ = [
+    "MAX_COUNT",
     "MAX_PATH",
     "TOKEN",
     "Fail",
     "RouteError",
+    "check_count",
     "check_name",
     "check_number",
     "check_path",
@@ -22,6 +24,9 @@ __all__ = [
 
 MAX_PATH = 8192
 """Characters of one path prefix. Longer request targets are refused by most servers, so more could never match."""
+
+MAX_COUNT = 1 << 53
+"""What every reader of JSON takes for the same number (RFC 8259 section 6)."""
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # and lone surrogates: no bytes of a request stand for them
@@ -76,6 +81,11 @@ def check_sendable(value: str, field: str, fail: Fail, *, what: str = "message")
 def check_number(value: float, field: str, fail: Fail) -> None:
     if not (math.isfinite(value) and value >= 0):
         raise fail(field, f"{value} is not a number from 0 up")
+
+
+def check_count(value: int, field: str, fail: Fail) -> None:
+    if not 0 <= value <= MAX_COUNT:
+        raise fail(field, f"{value} is not a number from 0 to {MAX_COUNT}")
 
 
 def check_positive(value: float, field: str, fail: Fail) -> None:

@@ -125,6 +125,7 @@ BAD: list[tuple[str, Route]] = [
     ("cold_start.overflow_placeholder", cold(overflow_placeholder=True)),
     ("cold_start.max_held", cold(max_held=-1)),
     ("cold_start.max_held_bytes", cold(max_held_bytes=-1)),
+    ("cold_start.max_held_bytes", cold(max_held_bytes=1 << 64)),
     ("affinity", routed(affinity=Affinity())),
     ("affinity", routed(affinity=Affinity(cookie="a", header="b"))),
     *(("affinity.cookie", routed(affinity=Affinity(cookie=name))) for name in ("", "a b", "a=b", "a;b", "ü")),
@@ -133,6 +134,7 @@ BAD: list[tuple[str, Route]] = [
     ("affinity.max_age", routed(affinity=Affinity(header="a", max_age=1))),
     ("protection.backend_concurrency", routed(protection=Protection(backend_concurrency=-1))),
     ("protection.max_requests", routed(protection=Protection(max_requests=-1))),
+    ("protection.max_requests", routed(protection=Protection(max_requests=10**30))),
     *(
         ("protection.readiness_path", routed(protection=Protection(readiness_path=path)))
         for path in ("", "healthz", "/a b", "/a\r\nHost: b", "/ü", "/a#b", "/" + "a" * MAX_PATH)
