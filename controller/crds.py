@@ -127,15 +127,28 @@ def _schema(info: inspect.Type) -> Json:
         case inspect.Metadata():
             return _schema(info.type) | (info.extra_json_schema or {})
         case inspect.UnionType():
-            return _schema(next(option for option in info.types if not isinstance(option, inspect.NoneType)))
-        case inspect.IntType() | inspect.StrType() | inspect.LiteralType():
+            return _union([option for option in info.types if not isinstance(option, inspect.NoneType)])
+        case inspect.IntType() | inspect.StrType() | inspect.LiteralType() | inspect.BoolType():
             return _scalar(info)
         case _:
             return _collection(info)
 
 
-def _scalar(info: inspect.IntType | inspect.StrType | inspect.LiteralType) -> Json:
+def _union(options: list[inspect.Type]) -> Json:
+    """What may be left out, or a number or a text: other choices have no schema that an API server takes."""
+    if len(options) == 1:
+        return _schema(options[0])
+    number, text = sorted((_schema(option) for option in options), key=lambda schema: str(schema["type"]))
+    if (number.pop("type"), text.pop("type")) != ("integer", "string"):
+        raise TypeError(f"no schema for {options}")
+    number.pop("format")
+    return {"anyOf": [{"type": "integer"}, {"type": "string"}]} | number | text
+
+
+def _scalar(info: inspect.IntType | inspect.StrType | inspect.LiteralType | inspect.BoolType) -> Json:
     match info:
+        case inspect.BoolType():
+            return {"type": "boolean"}
         case inspect.LiteralType():
             return {"type": "string", "enum": list(info.values)}
         case inspect.IntType():

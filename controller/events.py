@@ -16,7 +16,7 @@ import msgspec
 from controller.resources import Resource
 from controller.schema.common import Condition
 from controller.schema.http_scaled_object import HTTPScaledObjectStatus
-from controller.status import BACKEND_FOUND, CONFLICT, READY, SCALED_OBJECT_READY
+from controller.status import BACKEND_FOUND, BODIES_FOUND, CONFLICT, READY, SCALED_OBJECT_READY
 from fleet.discovery.kubernetes.client import Api, ApiError
 from fleet.discovery.kubernetes.objects import Resource as Path
 from fleet.runtime.tasks import cancel_and_wait
@@ -30,7 +30,7 @@ MAX_WAITING = 1000
 MAX_MESSAGE = 1024
 """Characters; the API server refuses longer ones."""
 
-_WORTH = (CONFLICT, BACKEND_FOUND, SCALED_OBJECT_READY, READY)
+_WORTH = (CONFLICT, BACKEND_FOUND, BODIES_FOUND, SCALED_OBJECT_READY, READY)
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def news_of(resource: Resource, status: HTTPScaledObjectStatus) -> Iterator[News
     before = resource.conditions
     after = {condition.type: condition for condition in status.conditions}
     for kind in _WORTH:
-        if _is_other(before.get(kind), after[kind]):
+        if kind in after and _is_other(before.get(kind), after[kind]):
             yield from _told(kind, before, after[kind])
 
 

@@ -10,12 +10,14 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 
+from controller.bodies import Bodies
 from controller.propagation import Propagation
 from controller.resources import Key, Resource
 from controller.store import TableStore
 from controller.table import Assembly, assemble
 from fleet.discovery.kubernetes.pauses import Pauses
 from fleet.discovery.sources import SourceError
+from fleet.routing.table import RoutingTable
 
 __all__ = ["Publisher", "affected"]
 
@@ -28,12 +30,13 @@ _log = logging.getLogger(__name__)
 
 
 class Publisher:
-    """`objects` gives all there are; `on_objects` is told which of them another table says other things about, and
+    """`objects` and `bodies` give all there are; `on_objects` is told which of them another table says other things about, and
     `on_published` that the store has a table which interceptors should take."""
 
     def __init__(
         self,
         objects: Callable[[], Iterable[Resource]],
+        bodies: Callable[[], Bodies],
         store: TableStore,
         propagation: Propagation,
         *,
@@ -41,12 +44,14 @@ class Publisher:
         on_published: Callable[[], None],
     ) -> None:
         self._objects = objects
+        self._bodies = bodies
         self._store = store
         self._propagation = propagation
         self._on_objects = on_objects
         self._on_published = on_published
         self._stale = asyncio.Event()
         self._pauses = Pauses(0.2, 10.0)
+        self._recalled: RoutingTable | None = None
         self.assembly: Assembly | None = None
         """The last; it may not be written yet."""
         self.failure = ""
@@ -82,13 +87,15 @@ class Publisher:
         except (SourceError, OSError) as error:
             _log.warning("the routing table that is kept is written anew: %s", error)
             return
+        self._recalled = table
         if table is not None and self._propagation.publish(table):
             self._on_published()
 
     async def _publish(self) -> None:
         before = self.assembly
         resources = [*self._objects()]
-        assembly = await asyncio.to_thread(assemble, resources)
+        served = self._recalled if before is None else before.table
+        assembly = await asyncio.to_thread(assemble, resources, self._bodies(), served)
         self.assembly = assembly
         self._on_objects(affected(before, assembly))
         self._propagation.expect(assembly.table)
@@ -112,8 +119,10 @@ def affected(before: Assembly | None, after: Assembly) -> set[Key]:
 
 
 def _told(assembly: Assembly) -> dict[Key, object]:
-    told: dict[Key, object] = dict(assembly.routes)
-    for part in (assembly.problems, assembly.lost, assembly.shadowed):
+    told: dict[Key, object] = {
+        key: route if key in assembly.asked else ("not read yet", route) for key, route in assembly.routes.items()
+    }
+    for part in (assembly.missing, assembly.problems, assembly.lost, assembly.shadowed):
         for key, value in part.items():
             told[key] = (told.get(key), value)
     return told

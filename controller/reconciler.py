@@ -13,7 +13,7 @@ import msgspec
 from controller.crds import HTTP_SCALED_OBJECTS
 from controller.events import EventRecorder, news_of
 from controller.propagation import Propagation
-from controller.resources import Key, Resource
+from controller.resources import Asked, Key, Resource
 from controller.scaledobject import Create, Delete, Foreign, Leave, Patch, ScaledObject, Scaler, next_step
 from controller.schema.http_scaled_object import HTTPScaledObjectStatus
 from controller.status import Facts, next_status
@@ -185,10 +185,12 @@ class Reconciler:
     def _facts(self, resource: Resource, scaling: _Scaling) -> Facts | None:
         """None while the table in hand is older than the object: the next one asks for the object again."""
         assembly, key = self._assembly(), resource.key
-        if assembly is None or (key not in assembly.shadowed and assembly.routes.get(key) != _route_in(resource, assembly)):
+        if assembly is None or (key not in assembly.shadowed and assembly.asked.get(key) != _asked_in(resource, assembly)):
             return None
         problem = assembly.problems.get(key) or resource.problem
-        route = resource.route
+        # With its bodies, as interceptors get it; an object whose place another takes has only its own.
+        route = assembly.routes.get(key) or resource.route
+        fallback = route.cold_start.fallback if route is not None else None
         named = scaling.managed and resource.kind == HTTP_SCALED_OBJECTS
         find = self._world.scaled_object if named else self._world.scaled_object_for
         return Facts(
@@ -198,6 +200,8 @@ class Reconciler:
             verdict=None if route is None else self._propagation.verdict(route),
             services_known=self._world.services.synced.is_set(),
             ports=None if route is None else self._world.ports(route.target.service),
+            fallback_ports=None if fallback is None else self._world.ports(fallback.service),
+            missing_bodies=assembly.missing.get(key, ()),
             managed=scaling.managed,
             scaled_objects_known=self._world.scaled_objects.synced.is_set(),
             scaled_object=find(key.app),
@@ -229,9 +233,9 @@ class Reconciler:
                 raise
 
 
-def _route_in(resource: Resource, assembly: Assembly) -> object:
-    """The route that the object should have in a table that knows it as it is."""
-    return None if resource.key in assembly.problems else resource.route
+def _asked_in(resource: Resource, assembly: Assembly) -> Asked | None:
+    """What a table that knows the object as it is was made of."""
+    return None if resource.key in assembly.problems else resource.asked
 
 
 def _now() -> str:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from controller.answers import Reference
 from controller.crds import HTTP_SCALED_OBJECTS, INTERCEPTOR_ROUTES, Kind
 from controller.schema.common import Condition
 from controller.schema.http_scaled_object import HTTPScaledObjectSpec, HTTPScaledObjectStatus
@@ -19,7 +20,7 @@ from controller.schema.interceptor_route import InterceptorRouteSpec
 from controller.translate import Problem, Translation, of_http_scaled_object, of_interceptor_route
 from fleet.routing.route import Route
 
-__all__ = ["Key", "ObjectMeta", "OwnerReference", "Resource", "parse_http_scaled_object", "parse_interceptor_route"]
+__all__ = ["Asked", "Key", "ObjectMeta", "OwnerReference", "Resource", "parse_http_scaled_object", "parse_interceptor_route"]
 
 Spec = TypeVar("Spec", HTTPScaledObjectSpec, InterceptorRouteSpec)
 
@@ -78,6 +79,10 @@ class ObjectMeta(msgspec.Struct, frozen=True, rename="camel"):
         return (self.annotations or {}).get(name) == "true"
 
 
+Asked = tuple[Route, tuple[Reference, ...]]
+"""A route, and the bodies that it still needs."""
+
+
 class Resource(msgspec.Struct, frozen=True):
     """A custom resource: what it asks for as a route, or what is wrong with it, and the status it has."""
 
@@ -86,13 +91,18 @@ class Resource(msgspec.Struct, frozen=True):
     spec: HTTPScaledObjectSpec | InterceptorRouteSpec | None
     route: Route | None
     problem: Problem | None
-    idle_fields: tuple[str, ...]
-    """Fields that are set, and that interceptors do not act on."""
+    references: tuple[Reference, ...]
+    """Bodies that the route still needs."""
     status: HTTPScaledObjectStatus
 
     @property
     def key(self) -> Key:
         return Key(self.kind.kind, self.meta.namespace, self.meta.name)
+
+    @property
+    def asked(self) -> Asked | None:
+        """What a table is made of."""
+        return None if self.route is None else (self.route, self.references)
 
     @property
     def conditions(self) -> Mapping[str, Condition]:
@@ -123,7 +133,7 @@ def _parse(
         translation = translate(meta, spec)
     except Problem as problem:
         return Resource(kind, meta, spec, None, problem, (), status)
-    return Resource(kind, meta, spec, translation.route, None, translation.idle_fields, status)
+    return Resource(kind, meta, spec, translation.route, None, translation.references, status)
 
 
 def _status(raw: object) -> HTTPScaledObjectStatus:

@@ -37,7 +37,7 @@ COPIED = "httpscaledobject.keda.sh/copied-annotations"
 """On a ScaledObject: which annotations came from its owner, so that they go when the owner loses them."""
 API_VERSION = "keda.sh/v1alpha1"
 
-_NOT_COPIED = ("httpscaledobject.keda.sh/", "kubectl.kubernetes.io/", "argocd.argoproj.io/", "meta.helm.sh/")
+_NOT_COPIED = ("httpscaledobject.keda.sh/", "http.keda.sh/", "kubectl.kubernetes.io/", "argocd.argoproj.io/", "meta.helm.sh/")
 """Prefixes of annotations that are about their own object only."""
 _APP_KEYS = ("app", "httpScaledObject", "interceptorRoute")
 

@@ -21,6 +21,7 @@ from fleet.routing.route import Target
 
 __all__ = [
     "BACKEND_FOUND",
+    "BODIES_FOUND",
     "CONFLICT",
     "READY",
     "ROUTES_PROPAGATED",
@@ -33,6 +34,8 @@ READY = "Ready"
 ROUTES_PROPAGATED = "RoutesPropagated"
 CONFLICT = "Conflict"
 BACKEND_FOUND = "BackendFound"
+BODIES_FOUND = "BodiesFound"
+"""Only of objects whose answers take bodies from ConfigMaps."""
 SCALED_OBJECT_READY = "ScaledObjectReady"
 
 MAX_NAMED = 5
@@ -54,6 +57,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     services_known: bool = False
     ports: Ports | None = None
     """Ports of its Service; None when there is none."""
+    fallback_ports: Ports | None = None
+    """Ports of the Service that it falls back to; None when there is none."""
+    missing_bodies: tuple[str, ...] = ()
+    """Answers whose bodies cannot be had, and why."""
     managed: bool = True
     """Whether its ScaledObject is ours to look after."""
     scaled_objects_known: bool = False
@@ -79,6 +86,8 @@ def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectS
         ROUTES_PROPAGATED: _propagated(resource, facts),
         SCALED_OBJECT_READY: _scaled_object(resource, facts),
     }
+    if resource.references or facts.missing_bodies:
+        findings[BODIES_FOUND] = _bodies(facts)
     findings = {READY: _ready(resource, facts, findings)} | findings
     before, generation = resource.conditions, resource.meta.generation
     spec = resource.spec
@@ -111,7 +120,7 @@ def _ready(resource: Resource, facts: Facts, findings: Mapping[str, _Finding]) -
     conflict = findings[CONFLICT]
     if conflict.status == "True":
         return _Finding("False", conflict.reason, conflict.message)
-    needed = [BACKEND_FOUND, ROUTES_PROPAGATED]
+    needed = [BACKEND_FOUND, ROUTES_PROPAGATED, *([BODIES_FOUND] if BODIES_FOUND in findings else [])]
     if _is_http(resource):
         needed.append(SCALED_OBJECT_READY)
     for kind in needed:
@@ -126,8 +135,8 @@ def _serving(resource: Resource) -> Iterable[str]:
         yield "there are no rules, so no request is selected"
     else:
         yield "requests are routed, and the workload is scaled by them" if _is_http(resource) else "requests are routed"
-    if resource.idle_fields:
-        yield f"not acted upon by interceptors: {', '.join(resource.idle_fields)}"
+    if route is not None and route.maintenance is not None:
+        yield "in maintenance: every request gets its page, and the workload may sleep"
 
 
 def _backend(resource: Resource, facts: Facts) -> _Finding:
@@ -135,13 +144,33 @@ def _backend(resource: Resource, facts: Facts) -> _Finding:
         return _Finding("Unknown", "Invalid", facts.problem)
     if not facts.services_known:
         return _still(resource, BACKEND_FOUND, "the Services were not read yet")
-    target = resource.route.target
-    if facts.ports is None:
-        return _Finding("False", "ServiceNotFound", f"there is no Service {target.service}")
-    if not _has_port(target, facts.ports):
-        there = ", ".join(f"{number} ({name})" if name else str(number) for name, number in facts.ports) or "none"
-        return _Finding("False", "PortNotFound", f"Service {target.service} has no TCP port {target.port}; it has {_cut(there)}")
-    return _Finding("True", "Found", f"Service {target.service} has port {target.port}")
+    target, fallback = resource.route.target, resource.route.cold_start.fallback
+    trouble = _unfound(target, facts.ports, "")
+    if trouble is None and fallback is not None:
+        trouble = _unfound(fallback, facts.fallback_ports, "Fallback")
+    if trouble is not None:
+        return trouble
+    beside = f", and the fallback {fallback.service} has port {fallback.port}" if fallback is not None else ""
+    return _Finding("True", "Found", f"Service {target.service} has port {target.port}{beside}")
+
+
+def _unfound(target: Target, ports: Ports | None, role: str) -> _Finding | None:
+    """What is wrong with a Service that requests go to. `role` is "" for the application's own."""
+    name = f"Service {target.service}" + (f" ({role.lower()})" if role else "")
+    if ports is None:
+        return _Finding("False", f"{role}ServiceNotFound", f"there is no {name}")
+    if _has_port(target, ports):
+        return None
+    there = ", ".join(f"{number} ({name})" if name else str(number) for name, number in ports) or "none"
+    return _Finding("False", f"{role}PortNotFound", f"{name} has no TCP port {target.port}; it has {_cut(there)}")
+
+
+def _bodies(facts: Facts) -> _Finding:
+    if facts.problem:
+        return _Finding("Unknown", "Invalid", facts.problem)
+    if facts.missing_bodies:
+        return _Finding("False", "BodyNotFound", f"answered with 500: {_some(facts.missing_bodies)}")
+    return _Finding("True", "Found", "the bodies of all answers are there")
 
 
 def _has_port(target: Target, ports: Ports) -> bool:

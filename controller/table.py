@@ -1,23 +1,30 @@
 """From all objects to the routing table, and what each object is told of the others. Pure.
 
-An object that is wrong has no route; that is its own affair. Of two objects that claim the same, the older has it.
+An object that is wrong has no route; that is its own affair. Of two objects that claim the same, the older has it. Bodies that
+ConfigMaps hold are put in here; an object whose ConfigMaps were not read yet stays as it was.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import groupby
+from types import MappingProxyType
 
 import msgspec
 
+from controller.bodies import SMALL_ANSWER_BYTES, Bodies, are_known, filled, without_bodies
 from controller.crds import HTTP_SCALED_OBJECTS, INTERCEPTOR_ROUTES
-from controller.resources import Key, Resource
+from controller.resources import Asked, Key, Resource
 from controller.translate import Problem
+from fleet.routing.check_answers import answer_bytes
 from fleet.routing.codec import MAX_ROUTES
 from fleet.routing.route import Route
 from fleet.routing.table import Conflict, RoutingTable
 
-__all__ = ["Assembly", "Lost", "assemble"]
+__all__ = ["MAX_TABLE_ANSWER_BYTES", "Assembly", "Lost", "assemble"]
+
+MAX_TABLE_ANSWER_BYTES = 16 << 20
+"""Bodies of all routes together: every interceptor keeps them in memory, and every change of the table writes them anew."""
 
 
 class Lost(msgspec.Struct, frozen=True):
@@ -33,6 +40,10 @@ class Assembly(msgspec.Struct, frozen=True):
     table: RoutingTable
     routes: Mapping[Key, Route]
     """The route of each object that has one in the table."""
+    asked: Mapping[Key, Asked]
+    """What each of these was made of. None of those whose ConfigMaps were not read yet."""
+    missing: Mapping[Key, tuple[str, ...]]
+    """Answers whose bodies cannot be had."""
     problems: Mapping[Key, Problem]
     lost: Mapping[Key, tuple[Lost, ...]]
     shadowed: Mapping[Key, Key]
@@ -43,19 +54,50 @@ class Assembly(msgspec.Struct, frozen=True):
         return frozenset(self.lost) | frozenset(self.shadowed)
 
 
-def assemble(resources: Iterable[Resource]) -> Assembly:
-    """The table of these objects, in whatever order they come."""
+def assemble(
+    resources: Iterable[Resource], bodies: Bodies = MappingProxyType({}), before: RoutingTable | None = None
+) -> Assembly:
+    """The table of these objects, in whatever order they come. `before` is the one that is served now."""
     ordered = sorted(resources, key=lambda resource: (resource.meta.created, resource.key))
     problems = {resource.key: resource.problem for resource in ordered if resource.problem is not None}
-    valid = {resource.key: resource.route for resource in ordered if resource.route is not None}
+    valid = {resource.key: wanted for resource in ordered if (wanted := resource.asked) is not None}
     shadowed = {key: _sibling(key) for key in valid if key.kind == HTTP_SCALED_OBJECTS.kind and _sibling(key) in valid}
-    routes = {key: route for key, route in valid.items() if key not in shadowed}
-    for key in [*routes][MAX_ROUTES:]:
+    asked = {key: wanted for key, wanted in valid.items() if key not in shadowed}
+    for key in [*asked][MAX_ROUTES:]:
         problems[key] = Problem("metadata", f"{MAX_ROUTES} older objects fill the routing table")
-        del routes[key]
+        del asked[key]
+    filling = _Filling(bodies, before)
+    routes = {key: route for key, wanted in asked.items() if (route := filling.fill(key, wanted)) is not None}
     table = RoutingTable(routes.values())
     owners = {route.app: key for key, route in routes.items()}
-    return Assembly(table, routes, problems, _lost(table.conflicts, owners), shadowed)
+    settled = {key: wanted for key, wanted in asked.items() if key not in filling.pending}
+    return Assembly(table, routes, settled, filling.missing, problems, _lost(table.conflicts, owners), shadowed)
+
+
+class _Filling:
+    """Puts bodies into routes, the oldest first, as long as there is room."""
+
+    def __init__(self, bodies: Bodies, before: RoutingTable | None) -> None:
+        self._bodies = bodies
+        self._before = before
+        self._left = MAX_TABLE_ANSWER_BYTES
+        self.missing: dict[Key, tuple[str, ...]] = {}
+        self.pending: set[Key] = set()
+
+    def fill(self, key: Key, asked: Asked) -> Route | None:
+        route, references = asked
+        # Where nothing is served there is nothing that could stay: a route with a part of its answers is better than none.
+        if self._before is not None and not are_known(references, self._bodies):
+            self.pending.add(key)
+            return self._before.apps.get(route.app)
+        route, missing = filled(route, references, self._bodies)
+        size = answer_bytes(route)
+        if size > max(self._left, SMALL_ANSWER_BYTES):
+            route, missing = without_bodies(route)
+        self._left -= answer_bytes(route)
+        if missing:
+            self.missing[key] = missing
+        return route
 
 
 def _sibling(key: Key) -> Key:

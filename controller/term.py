@@ -53,6 +53,7 @@ class Term:
         self.recorder = EventRecorder(means.api, means.instance)
         self.publisher = Publisher(
             means.world.objects,
+            means.world.bodies,
             means.store,
             self.propagation,
             on_objects=self._on_objects,

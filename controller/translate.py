@@ -6,17 +6,31 @@ Meanings are those of the KEDA HTTP add-on. Errors name the field as the object'
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
 
+from controller.answers import (
+    MAINTENANCE,
+    Reference,
+    cold_start_of,
+    header_matches,
+    maintenance_of,
+    paths_of,
+    port_of,
+    references_of,
+    rule_of,
+    static_routes_of,
+)
 from controller.durations import seconds
-from controller.schema.common import Header, ScalingMetric
+from controller.schema.answers import Affinity as AffinitySpec
+from controller.schema.answers import Treatment
+from controller.schema.common import ScalingMetric
 from controller.schema.http_scaled_object import HTTPScaledObjectSpec
-from controller.schema.interceptor_route import InterceptorRouteSpec, RoutingRule
+from controller.schema.interceptor_route import InterceptorRouteSpec
 from fleet.routing.check import RouteError, check_route
-from fleet.routing.route import HeaderMatch, RateTarget, Route, Rule, Scaling, Target, Timeouts
+from fleet.routing.route import Affinity, ColdStart, Protection, RateTarget, Route, Rule, Scaling, Target, Timeouts
 
 __all__ = ["Named", "Problem", "Translation", "of_http_scaled_object", "of_interceptor_route"]
 
@@ -32,8 +46,17 @@ _HTTP_FIELDS = (
     (r"^rules$", "hosts and pathPrefixes"),
     (r"^target\.", "scaleTargetRef."),
 )
-_ROUTE_FIELDS = ((r"(\.paths\[\d+\])$", r"\1.value"),)
+_FAILOVER_FIELDS = ((r"^cold_start\.fallback", "coldStartTimeoutFailoverRef"),)
 _BOTH_FIELDS = (
+    (r"(\.paths\[\d+\])$", r"\1.value"),
+    (r"^cold_start\.fallback\.service", "coldStart.fallback.service.name"),
+    (r"^cold_start\.fallback\.port", "coldStart.fallback.service.port"),
+    (r"^cold_start\.max_held_bytes", "coldStart.maxPendingBytes"),
+    (r"^cold_start\.max_held", "coldStart.maxPendingRequests"),
+    (r"^cold_start\.overflow_placeholder", "coldStart.overflow"),
+    (r"\.response\.status$", ".response.statusCode"),
+    (r"\.response\.headers\[\d+\]$", ".response.headers"),
+    (r"^protection\.", ""),
     (r"^scaling\.concurrency", "scalingMetric.concurrency.targetValue"),
     (r"^scaling\.rate\.target", "scalingMetric.requestRate.targetValue"),
     (r"^scaling\.rate", "scalingMetric.requestRate"),
@@ -75,43 +98,66 @@ class Named(Protocol):
     def namespace(self) -> str: ...
     @property
     def created(self) -> float: ...
+    @property
+    def annotations(self) -> dict[str, str] | None: ...
 
 
 class Translation(msgspec.Struct, frozen=True):
-    """A route, found valid, and the fields that are set but that interceptors do not act on."""
+    """A route, found valid, and the bodies that it still needs."""
 
     route: Route
-    idle_fields: tuple[str, ...] = ()
+    references: tuple[Reference, ...] = ()
 
 
 def of_http_scaled_object(meta: Named, spec: HTTPScaledObjectSpec) -> Translation:
     """Raises Problem."""
-    target = spec.scale_target_ref
+    target, failover = spec.scale_target_ref, spec.cold_start_timeout_failover_ref
+    cold = cold_start_of(meta.namespace, spec.cold_start)
+    if failover is not None:
+        fallback = Target(f"{meta.namespace}/{failover.service}", port_of(failover.port, failover.port_name))
+        cold = msgspec.structs.replace(cold, fallback=fallback)
     route = Route(
         app=f"{meta.namespace}/{meta.name}",
-        target=Target(f"{meta.namespace}/{target.service}", _port(target.port, target.port_name)),
-        rules=(Rule(spec.hosts or (), _paths(spec.path_prefixes or ()), _headers(spec.headers)),),
+        target=Target(f"{meta.namespace}/{target.service}", port_of(target.port, target.port_name)),
+        rules=(Rule(spec.hosts or (), paths_of(spec.path_prefixes or ()), header_matches(spec.headers)),),
         scaling=_scaling(spec.scaling_metric, spec.activity_period, spec.target_pending_requests),
         timeouts=_http_timeouts(spec),
         created=meta.created,
     )
-    _check(route, (*_HTTP_FIELDS, *_BOTH_FIELDS))
-    idle = () if spec.cold_start_timeout_failover_ref is None else ("spec.coldStartTimeoutFailoverRef",)
-    return Translation(route, idle)
+    return _whole(meta, spec, route, cold, (*_HTTP_FIELDS, *(_FAILOVER_FIELDS if failover else ()), *_BOTH_FIELDS))
 
 
 def of_interceptor_route(meta: Named, spec: InterceptorRouteSpec) -> Translation:
     """Raises Problem."""
     route = Route(
         app=f"{meta.namespace}/{meta.name}",
-        target=Target(f"{meta.namespace}/{spec.target.service}", _port(spec.target.port, spec.target.port_name)),
-        rules=tuple(_rule(rule) for rule in spec.rules or ()),
+        target=Target(f"{meta.namespace}/{spec.target.service}", port_of(spec.target.port, spec.target.port_name)),
+        rules=tuple(rule_of(rule) for rule in spec.rules or ()),
         scaling=_scaling(spec.scaling_metric, spec.activity_period, None),
         timeouts=_route_timeouts(spec),
         created=meta.created,
     )
-    _check(route, (*_ROUTE_FIELDS, *_BOTH_FIELDS))
-    return Translation(route, tuple(_idle_fields(spec)))
+    return _whole(meta, spec, route, cold_start_of(meta.namespace, spec.cold_start), _BOTH_FIELDS)
+
+
+def _whole(meta: Named, spec: Treatment, route: Route, cold: ColdStart, names: Sequence[tuple[str, object]]) -> Translation:
+    """With the fields that both kinds of objects have."""
+    maintenance, page = maintenance_of(meta)
+    route = msgspec.structs.replace(
+        route,
+        static_routes=static_routes_of(spec.static_routes),
+        cold_start=cold,
+        maintenance=maintenance,
+        affinity=None if spec.affinity is None else _affinity(spec.affinity),
+        protection=Protection(spec.backend_concurrency, spec.max_requests, spec.readiness_path),
+        server_timing=spec.server_timing,
+    )
+    _check(route, names)
+    return Translation(route, (*references_of(meta.namespace, spec.cold_start, spec.static_routes), *page))
+
+
+def _affinity(given: AffinitySpec) -> Affinity:
+    return Affinity(given.cookie, given.header, _optional("spec.affinity.maxAge", given.max_age))
 
 
 def _check(route: Route, names: Sequence[tuple[str, object]]) -> None:
@@ -119,26 +165,11 @@ def _check(route: Route, names: Sequence[tuple[str, object]]) -> None:
         check_route(route)
     except RouteError as error:
         field = error.field
+        if field.startswith("maintenance"):
+            raise Problem(f"metadata.annotations[{MAINTENANCE}]", error.reason) from error
         for pattern, name in names:
             field = re.sub(pattern, name, field)  # type: ignore[call-overload]
         raise Problem(f"spec.{field}", error.reason) from error
-
-
-def _rule(rule: RoutingRule) -> Rule:
-    return Rule(rule.hosts or (), _paths(path.value for path in rule.paths or ()), _headers(rule.headers))
-
-
-def _paths(prefixes: Iterable[str]) -> tuple[str, ...]:
-    # The add-on takes "api" for "/api", and an empty prefix for the root.
-    return tuple(prefix if prefix.startswith("/") else f"/{prefix}" for prefix in prefixes)
-
-
-def _headers(headers: Iterable[Header] | None) -> tuple[HeaderMatch, ...]:
-    return tuple(HeaderMatch(header.name, header.value) for header in headers or ())
-
-
-def _port(number: int | None, name: str | None) -> int | str | None:
-    return number if number is not None else name
 
 
 def _scaling(metric: ScalingMetric | None, activity_period: str | None, pending: int | None) -> Scaling:
@@ -165,6 +196,7 @@ def _http_timeouts(spec: HTTPScaledObjectSpec) -> Timeouts:
     readiness = _optional("spec.timeouts.conditionWait", given.condition_wait if given else None)
     if spec.cold_start_timeout_failover_ref is not None:
         readiness = float(spec.cold_start_timeout_failover_ref.timeout_seconds) or FALLBACK_READINESS_SECONDS
+    readiness = _with_fallback(readiness, spec)
     if given is None:
         return Timeouts(readiness=readiness)
     return Timeouts(
@@ -179,8 +211,7 @@ def _http_timeouts(spec: HTTPScaledObjectSpec) -> Timeouts:
 def _route_timeouts(spec: InterceptorRouteSpec) -> Timeouts:
     given = spec.timeouts
     readiness = _optional("spec.timeouts.readiness", given.readiness if given else None)
-    if readiness == 0 and spec.cold_start is not None and spec.cold_start.fallback is not None:
-        readiness = FALLBACK_READINESS_SECONDS
+    readiness = _with_fallback(readiness, spec)
     if given is None:
         return Timeouts(readiness=readiness)
     return Timeouts(
@@ -192,19 +223,10 @@ def _route_timeouts(spec: InterceptorRouteSpec) -> Timeouts:
     )
 
 
-def _idle_fields(spec: InterceptorRouteSpec) -> Iterable[str]:
-    cold = spec.cold_start
-    if cold is not None:
-        for name, value in (
-            ("fallback", cold.fallback),
-            ("placeholder", cold.placeholder),
-            ("maxPendingRequests", cold.max_pending_requests),
-            ("overflow", cold.overflow),
-        ):
-            if value is not None:
-                yield f"spec.coldStart.{name}"
-    if spec.static_routes:
-        yield "spec.staticRoutes"
+def _with_fallback(readiness: float | None, spec: Treatment) -> float | None:
+    """Without a limit, a fallback would never get anything."""
+    has_fallback = spec.cold_start is not None and spec.cold_start.fallback is not None
+    return FALLBACK_READINESS_SECONDS if readiness == 0 and has_fallback else readiness
 
 
 def _optional(field: str, text: str | None) -> float | None:

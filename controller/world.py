@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
+from controller.bodies import Bodies
+from controller.bodysource import BodySource
 from controller.crds import GROUP, HTTP_SCALED_OBJECTS, INTERCEPTOR_ROUTES, Kind
 from controller.resources import Key, Resource, parse_http_scaled_object, parse_interceptor_route
 from controller.scaledobject import ScaledObject, parse_scaled_object
@@ -14,6 +16,9 @@ from fleet.discovery.kubernetes.objects import SERVICES, Service, parse_service
 from fleet.discovery.kubernetes.objects import Resource as Path
 
 __all__ = ["SCALED_OBJECTS", "World", "path_of"]
+
+BODIES_SECONDS = 5.0
+"""How long a table waits for the ConfigMaps of answers; then it is made with what is there."""
 
 SCALED_OBJECTS = Path("/apis/keda.sh/v1alpha1", "scaledobjects")
 
@@ -38,7 +43,9 @@ class World:
     ) -> None:
         self._on_object = on_object
         self._on_routes = on_routes
-        self._by_service: dict[str, set[Key]] = {}
+        self._by_service = _Users()
+        self._by_config_map = _Users()
+        self._bodies = BodySource(api, namespaces, timing=timing, on_change=on_routes)
         self._scaled_by_app: dict[str, set[str]] = {}
         self._resources = {
             HTTP_SCALED_OBJECTS.kind: ListWatch(
@@ -68,11 +75,17 @@ class World:
             await watch.close()
         await self.services.close()
         await self.scaled_objects.close()
+        await self._bodies.close()
 
     async def known(self) -> None:
         """Wait until every custom resource was read: a table of a part of them would take routes away."""
         for watch in self._resources.values():
             await watch.synced.wait()
+        await self._bodies.known(BODIES_SECONDS)
+
+    def bodies(self) -> Bodies:
+        """The ConfigMaps that answers take their bodies from."""
+        return self._bodies.bodies()
 
     @property
     def unread(self) -> tuple[str, ...]:
@@ -112,27 +125,18 @@ class World:
 
     def _on_resource(self, change: Change[Resource]) -> None:
         before, after = change.before, change.after
-        for resource in (before, after):
-            if resource is not None and resource.route is not None:
-                self._index_service(resource, keep=resource is after)
         resource = after or before
-        if resource is not None:
-            self._on_object(resource.key)
+        if resource is None:
+            return
+        self._by_service.move(resource.key, _services(before), _services(after))
+        if self._by_config_map.move(resource.key, _config_maps(before), _config_maps(after)):
+            self._bodies.want(self._by_config_map.used)
+        self._on_object(resource.key)
         if _asks(before) != _asks(after):
             self._on_routes()
 
-    def _index_service(self, resource: Resource, *, keep: bool) -> None:
-        service = resource.route.target.service if resource.route is not None else ""
-        keys = self._by_service.setdefault(service, set())
-        if keep:
-            keys.add(resource.key)
-        else:
-            keys.discard(resource.key)
-        if not keys:
-            del self._by_service[service]
-
     def _on_service(self, change: Change[Service]) -> None:
-        for key in tuple(self._by_service.get(change.key, ())):
+        for key in tuple(self._by_service.of(change.key)):
             self._on_object(key)
 
     def _on_scaled_object(self, change: Change[ScaledObject]) -> None:
@@ -150,6 +154,43 @@ class World:
                 self._on_object(key)
 
 
+class _Users:
+    """Which objects use a thing, by the thing's name."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, set[Key]] = {}
+
+    @property
+    def used(self) -> Collection[str]:
+        return self._keys.keys()
+
+    def of(self, name: str) -> Collection[Key]:
+        return self._keys.get(name, ())
+
+    def move(self, key: Key, before: Collection[str], after: Collection[str]) -> bool:
+        """An object used these and uses those; whether that are others."""
+        for name in before:
+            self._keys[name].discard(key)
+        for name in after:
+            self._keys.setdefault(name, set()).add(key)
+        for name in before:
+            if not self._keys[name]:
+                del self._keys[name]
+        return before != after
+
+
+def _services(resource: Resource | None) -> frozenset[str]:
+    if resource is None or resource.route is None:
+        return frozenset()
+    route = resource.route
+    targets = (route.target, route.cold_start.fallback)
+    return frozenset(target.service for target in targets if target is not None)
+
+
+def _config_maps(resource: Resource | None) -> frozenset[str]:
+    return frozenset() if resource is None else frozenset(reference.config_map for reference in resource.references)
+
+
 def _asks(resource: Resource | None) -> object:
     """What a table is made of."""
-    return None if resource is None else (resource.key, resource.route, resource.problem)
+    return None if resource is None else (resource.key, resource.asked, resource.problem)

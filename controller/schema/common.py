@@ -15,6 +15,7 @@ __all__ = [
     "DURATION_PATTERN",
     "LIST_OF_CONDITIONS",
     "ONE_PORT",
+    "QUANTITY_PATTERN",
     "Concurrency",
     "Condition",
     "Duration",
@@ -23,6 +24,7 @@ __all__ = [
     "Natural",
     "Port",
     "Positive",
+    "Quantity",
     "Rate",
     "Rule",
     "ScalingMetric",
@@ -37,6 +39,13 @@ Name = Annotated[str, Meta(min_length=1)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Natural = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
+
+QUANTITY_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?(k|M|G|Ki|Mi|Gi)?$"
+Quantity = Annotated[
+    Annotated[int, Meta(ge=0)] | Annotated[str, Meta(pattern=QUANTITY_PATTERN, max_length=32)],
+    Meta(extra_json_schema={"x-kubernetes-int-or-string": True}),
+]
+"""Bytes: the part of resource.Quantity that makes sense for them."""
 
 
 class Rule(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
+from controller.schema.answers import Treatment
 from controller.schema.common import (
     LIST_OF_CONDITIONS,
     ONE_PORT,
@@ -79,8 +80,16 @@ class Timeouts(msgspec.Struct, frozen=True, rename="camel"):
     idle: Annotated[Duration | None, Meta(description="Silence of a body or of a tunnel. (Not in the add-on.)")] = None
 
 
-class HTTPScaledObjectSpec(msgspec.Struct, frozen=True, rename="camel"):
+_ONE_FALLBACK = Rule(
+    "!(has(self.coldStartTimeoutFailoverRef) && has(self.coldStart) && has(self.coldStart.fallback))",
+    "'coldStartTimeoutFailoverRef' and 'coldStart.fallback' exclude each other",
+)
+
+
+class HTTPScaledObjectSpec(Treatment, frozen=True, rename="camel", kw_only=True):
     """Which requests belong to a workload, and how it is scaled by them."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (_ONE_FALLBACK,)
 
     scale_target_ref: Annotated[ScaleTarget, Meta(description="The workload, and the Service in front of it.")]
     hosts: Annotated[
@@ -115,6 +124,14 @@ class HTTPScaledObjectSpec(msgspec.Struct, frozen=True, rename="camel"):
     polling_interval: Annotated[
         Positive | None, Meta(description="Seconds between KEDA's questions to the scaler; 15. (Not in the add-on.)")
     ] = None
+
+    def __post_init__(self) -> None:
+        if (
+            self.cold_start_timeout_failover_ref is not None
+            and self.cold_start is not None
+            and self.cold_start.fallback is not None
+        ):
+            raise ValueError(_ONE_FALLBACK.message)
 
 
 class HTTPScaledObjectStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):

@@ -137,17 +137,22 @@ class MemoryApi(Api):
 
     def _store(self, path: str, content: Json) -> Json:
         self._version += 1
-        kind = "MODIFIED" if path in self.objects else "ADDED"
+        kind, before = "MODIFIED" if path in self.objects else "ADDED", self.objects.get(path)
         stored = copy.deepcopy(content)
         stored["metadata"]["resourceVersion"] = str(self._version)
         self.objects[path] = stored
-        self._tell(kind, path, stored)
+        self._tell(kind, path, stored, before)
         return stored
 
-    def _tell(self, kind: str, path: str, content: Json) -> None:
+    def _tell(self, kind: str, path: str, content: Json, before: Json | None = None) -> None:
         for stream in self._streams:
-            if _within(path, stream.path) and stream.wanted(content):
+            if not _within(path, stream.path):
+                continue
+            if stream.wanted(content):
                 stream.lines.put_nowait(json.dumps({"type": kind, "object": content}).encode() + b"\n")
+            elif before is not None and stream.wanted(before):
+                # To who selects by labels, an object that loses them is gone.
+                stream.lines.put_nowait(json.dumps({"type": "DELETED", "object": content}).encode() + b"\n")
 
 
 class _Stream:

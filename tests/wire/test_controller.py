@@ -9,6 +9,7 @@ from typing import Any, Self
 import httpx
 import pytest
 
+from controller.answers import MAINTENANCE
 from controller.reconciler import ADDON_FINALIZER
 from controller.scaledobject import ORPHAN, SKIP
 from controller.server import Controller
@@ -16,6 +17,7 @@ from controller.settings import ControllerSettings
 from fleet.discovery.files import FileRoutes
 from fleet.discovery.kubernetes.client import ApiError
 from fleet.routing.codec import decode_json
+from fleet.routing.route import StaticResponse, Target
 from fleet.runtime.rpc import RpcServer
 from interceptor.rpc import RoutingServicer
 from protos.weir.interceptor.v1 import routing_pb2, routing_pb2_grpc
@@ -291,3 +293,66 @@ async def test_a_second_controller_takes_over_without_a_write_too_many(api: Memo
         await held.until_ready("next")
         assert len(api.written(f"{path}/status")) == before
         assert held.conditions(path)["Ready"]["status"] == "True"
+
+
+MAPS = "/api/v1/namespaces/shop/configmaps"
+BODY = {"labels": {"http.keda.sh/response-body": "true"}}
+
+
+def page_of(held: Rig, name: str = "web") -> StaticResponse:
+    placeholder = decode_json(held.table.read_bytes()).apps[f"shop/{name}"].cold_start.placeholder
+    assert placeholder is not None
+    return placeholder.response
+
+
+async def test_a_body_of_a_config_map_is_in_the_table_and_follows_it(api: MemoryApi, tmp_path: Path) -> None:
+    async with rig(api, tmp_path / "routes.json") as held:
+        api.put(f"{MAPS}/page", data={"index.html": "<p>soon"}, metadata=BODY)
+        response = {"bodyFromConfigMap": {"name": "page", "key": "index.html"}}
+        path = await held.until_ready(coldStart={"placeholder": {"response": response}})
+        assert page_of(held).body == b"<p>soon"
+        assert held.conditions(path)["BodiesFound"]["status"] == "True"
+        api.put(f"{MAPS}/page", data={"index.html": "<p>now"})
+        await held.until(lambda: page_of(held).body == b"<p>now")
+        api.drop(f"{MAPS}/page")
+        told = await held.until_is(path, "Ready", "False")
+        assert "ConfigMap shop/page: there is none with the label" in told["BodiesFound"]["message"]
+        await held.until(lambda: page_of(held).status == 500)
+        await held.until(lambda: "BodyNotFound" in [body["reason"] for _, _, body in api.written(EVENTS)])
+        api.put(f"{MAPS}/page", data={"index.html": "<p>again"}, metadata=BODY)
+        await held.until_is(path, "Ready", "True")
+        await held.until(lambda: page_of(held).body == b"<p>again")
+
+
+async def test_a_controller_that_has_just_begun_knows_the_bodies_of_its_first_table(api: MemoryApi, tmp_path: Path) -> None:
+    api.put(f"{MAPS}/page", data={"index.html": "<p>soon"}, metadata=BODY)
+    response = {"bodyFromConfigMap": {"name": "page", "key": "index.html"}}
+    async with rig(api, tmp_path / "routes.json") as held:
+        await held.until_ready(coldStart={"placeholder": {"response": response}})
+        await held.quiet()
+        before = held.table.stat().st_mtime_ns
+    async with rig(api, tmp_path / "routes.json") as held:
+        await held.until(lambda: held.controller.leads and held.interceptors[0].asked)
+        assert held.table.stat().st_mtime_ns == before
+
+
+async def test_a_fallback_that_is_not_there_is_told(api: MemoryApi, tmp_path: Path) -> None:
+    async with rig(api, tmp_path / "routes.json") as held:
+        path = held.app(coldStart={"fallback": {"service": {"name": "sorry", "port": 80}}})
+        told = await held.until_is(path, "BackendFound", "False")
+        assert told["BackendFound"]["reason"] == "FallbackServiceNotFound"
+        api.put(f"{SERVICES}/sorry", spec=PORTS)
+        await held.until_is(path, "BackendFound", "True")
+        route = decode_json(held.table.read_bytes()).apps["shop/web"]
+        assert route.cold_start.fallback == Target("shop/sorry", 80)
+
+
+async def test_maintenance_by_annotation(api: MemoryApi, tmp_path: Path) -> None:
+    async with rig(api, tmp_path / "routes.json") as held:
+        path = await held.until_ready()
+        api.put(path, metadata={"annotations": {MAINTENANCE: "Back at 14:00"}})
+        await held.until(lambda: decode_json(held.table.read_bytes()).apps["shop/web"].maintenance)
+        await held.until(lambda: "in maintenance" in held.conditions(path)["Ready"]["message"])
+        assert MAINTENANCE not in api.objects[f"{SCALED}/web"]["metadata"].get("annotations", {})
+        api.put(path, metadata={"annotations": {}})
+        await held.until(lambda: decode_json(held.table.read_bytes()).apps["shop/web"].maintenance is None)

@@ -47,8 +47,9 @@ def test_every_field_of_the_addon_is_there() -> None:
     assert paths(ROUTE) >= {
         "target.service", "target.port", "target.portName", "rules[].hosts", "rules[].paths[].value", "rules[].headers[].name",
         "rules[].headers[].value", "scalingMetric.concurrency.targetValue", "scalingMetric.requestRate.targetValue",
-        "scalingMetric.requestRate.window", "scalingMetric.requestRate.granularity", "coldStart.fallback.service",
-        "coldStart.fallback.port", "coldStart.fallback.portName", "coldStart.maxPendingRequests", "coldStart.overflow",
+        "scalingMetric.requestRate.window", "scalingMetric.requestRate.granularity", "coldStart.fallback.service.name",
+        "coldStart.fallback.service.port", "coldStart.fallback.service.portName", "coldStart.maxPendingRequests",
+        "coldStart.overflow",
         "timeouts.readiness", "timeouts.request", "timeouts.responseHeader", "staticRoutes[].rules[].hosts",
         "staticRoutes[].responseMode",
         *(f"staticRoutes[].response.{field}" for field in response),
@@ -59,7 +60,8 @@ def test_every_field_of_the_addon_is_there() -> None:
 @pytest.mark.parametrize("definition", [HTTP, ROUTE])
 def test_the_schema_is_structural(definition: dict[str, Any]) -> None:
     for path, node in nodes(schema_of(definition)):
-        assert node["type"] in ("object", "array", "string", "integer"), path
+        either = node.get("x-kubernetes-int-or-string") and node["anyOf"] == [{"type": "integer"}, {"type": "string"}]
+        assert either or node["type"] in ("object", "array", "string", "integer", "boolean"), path
         assert "$ref" not in json.dumps(node)
         assert set(node.get("required", ())) <= set(node.get("properties", ())), path
         if node.get("x-kubernetes-list-type") == "map":
@@ -86,8 +88,9 @@ def test_rules_that_the_api_server_checks() -> None:
         if "x-kubernetes-validations" in node
     }
     assert rules == {
-        "scaleTargetRef", "coldStartTimeoutFailoverRef", "target", "scalingMetric", "coldStart", "coldStart.fallback",
-        "coldStart.placeholder.response", "staticRoutes[].response",
+        ".spec", "scaleTargetRef", "coldStartTimeoutFailoverRef", "target", "scalingMetric", "coldStart",
+        "coldStart.fallback.service",
+        "coldStart.placeholder", "coldStart.placeholder.response", "staticRoutes[]", "staticRoutes[].response", "affinity",
     }  # fmt: skip
 
 

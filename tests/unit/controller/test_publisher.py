@@ -51,7 +51,7 @@ class Rig:
         self.concerned: list[set[Key]] = []
         self.published = 0
         self.publisher = Publisher(
-            self.objects.values, self.store, self.propagation, on_objects=self._concern, on_published=self._publish
+            self.objects.values, dict, self.store, self.propagation, on_objects=self._concern, on_published=self._publish
         )
 
     def _concern(self, keys: Iterable[Key]) -> None:

@@ -11,11 +11,14 @@ from controller.scaledobject import parse_scaled_object
 from fleet.routing.check import check_route
 from tests.unit.controller.objects import http, raw, route, scaled
 
-_texts = st.one_of(st.text(max_size=8), st.sampled_from(["/a", "*.b", "a.example.com", "1m", "0", "-1s", "Always", "Reject"]))
+_texts = st.one_of(
+    st.text(max_size=8), st.sampled_from(["/a", "*.b", "a.example.com", "1m", "0", "-1s", "1Mi", "Always", "Reject", "Browsers"])
+)
 _leaves = st.one_of(st.none(), st.booleans(), st.integers(-5, 2**63), st.floats(allow_nan=False, allow_infinity=False), _texts)
 _FIELDS = """hosts pathPrefixes headers name value scaleTargetRef service port portName replicas min max scalingMetric concurrency
 requestRate targetValue window granularity timeouts conditionWait target rules paths coldStart fallback placeholder response
-staticRoutes activityPeriod"""
+staticRoutes activityPeriod audience overflow maxPendingRequests maxPendingBytes userAgents response responseMode body
+bodyFromConfigMap key affinity cookie header maxAge backendConcurrency maxRequests readinessPath serverTiming statusCode"""
 _names = st.sampled_from(_FIELDS.split())
 _specs = st.recursive(
     _leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=5), max_leaves=20

@@ -133,9 +133,51 @@ def test_a_route_without_rules_is_served_and_says_so() -> None:
     assert "no rules" in found["Ready"].message
 
 
-def test_fields_that_have_no_effect_are_named() -> None:
-    found = told(http(coldStartTimeoutFailoverRef={"service": "sorry", "port": 80}), facts())
-    assert "not acted upon by interceptors: spec.coldStartTimeoutFailoverRef" in found["Ready"].message
+SORRY = {"service": "sorry", "port": 81}
+
+
+@pytest.mark.parametrize(
+    ("ports", "fallback", "reason", "message"),
+    [
+        (PORTS, (("", 81),), "Found", "Service shop/web has port 80, and the fallback shop/sorry has port 81"),
+        (PORTS, None, "FallbackServiceNotFound", "there is no Service shop/sorry (fallback)"),
+        (PORTS, PORTS, "FallbackPortNotFound", "Service shop/sorry (fallback) has no TCP port 81; it has 80 (http)"),
+        (None, None, "ServiceNotFound", "there is no Service shop/web"),
+    ],
+)
+def test_a_fallback_has_to_be_there(ports: Any, fallback: Any, reason: str, message: str) -> None:
+    resource = http(coldStartTimeoutFailoverRef=SORRY)
+    found = told(resource, facts(ports=ports, fallback_ports=fallback))["BackendFound"]
+    assert (found.reason, found.message) == (reason, message)
+
+
+PAGED = http(coldStart={"placeholder": {"response": {"bodyFromConfigMap": {"name": "page"}}}})
+
+
+def test_bodies_that_are_missing_are_named_and_are_news() -> None:
+    status = next_status(PAGED, facts(), NOW)
+    assert told(PAGED, facts())["BodiesFound"].status == "True"
+    missing = facts(missing_bodies=("coldStart.placeholder.response: ConfigMap shop/page: there is none",))
+    found = told(PAGED, missing)
+    assert (found["BodiesFound"].reason, found["Ready"].reason, found["Ready"].status) == (
+        "BodyNotFound",
+        "BodyNotFound",
+        "False",
+    )
+    assert "ConfigMap shop/page" in found["Ready"].message
+    news = [*news_of(again(PAGED, status), next_status(PAGED, missing, LATER))]
+    assert [(one.reason, one.warning) for one in news] == [("BodyNotFound", True)]
+
+
+def test_nothing_is_said_of_bodies_where_there_are_none() -> None:
+    assert "BodiesFound" not in told(http(), facts())
+    was = again(http(), next_status(PAGED, facts(), NOW))
+    assert "BodiesFound" not in told(was, facts())
+
+
+def test_maintenance_is_told() -> None:
+    resource = http(metadata={"annotations": {"http.keda.sh/maintenance": "true"}})
+    assert "in maintenance" in told(resource, facts())["Ready"].message
 
 
 def test_nothing_is_written_while_nothing_changes_its_meaning() -> None:

@@ -1,8 +1,12 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.bodies import SMALL_ANSWER_BYTES, UNAVAILABLE, Absent
 from controller.resources import Key, Resource
-from controller.table import Lost, assemble
+from controller.table import MAX_TABLE_ANSWER_BYTES, Assembly, Lost, assemble
+from fleet.discovery.kubernetes.objects import ConfigMap
+from fleet.routing.route import StaticResponse
 from tests.unit.controller.objects import http, route
 
 
@@ -38,6 +42,67 @@ def test_an_interceptor_route_takes_the_place_of_an_http_scaled_object_of_its_na
     assert wrong.table.match(b"old", b"/", ()) is not None
 
 
+def paged(name: str = "web", *, second: int = 0, page: str = "page") -> Resource:
+    """An object whose placeholder a ConfigMap holds."""
+    response = {"bodyFromConfigMap": {"name": page, "key": "index.html"}}
+    return http(name, metadata=at(second), coldStart={"placeholder": {"response": response}})
+
+
+def page_of(made: Assembly, name: str = "web") -> StaticResponse:
+    placeholder = made.table.apps[f"shop/{name}"].cold_start.placeholder
+    assert placeholder is not None
+    return placeholder.response
+
+
+def test_bodies_are_put_in_and_followed() -> None:
+    resource = paged()
+    made = assemble([resource], {"shop/page": ConfigMap({"index.html": "<p>soon"})})
+    assert page_of(made).body == b"<p>soon"
+    assert (made.asked, made.missing) == ({resource.key: resource.asked}, {})
+    later = assemble([resource], {"shop/page": ConfigMap({"index.html": "<p>now"})}, made.table)
+    assert page_of(later).body == b"<p>now"
+    assert later.table.version != made.table.version
+
+
+def test_a_body_that_is_missing_is_told_and_concerns_nobody_else() -> None:
+    broken, fine = paged("broken", page="none"), paged("fine")
+    made = assemble([broken, fine], {"shop/page": ConfigMap({"index.html": "x"}), "shop/none": Absent("there is none")})
+    assert page_of(made, "broken") == UNAVAILABLE
+    assert page_of(made, "fine").body == b"x"
+    assert made.missing == {broken.key: ("coldStart.placeholder.response: ConfigMap shop/none: there is none",)}
+
+
+def test_who_waits_for_a_config_map_stays_as_it_was() -> None:
+    before = assemble([http("web", metadata=at(0))])
+    made = assemble([paged(), paged("new")], {}, before.table)
+    assert {key.name: route for key, route in made.routes.items()} == {"web": before.table.apps["shop/web"]}
+    assert made.asked == {}, "so nothing is said of them yet"
+    first = assemble([paged()], {})
+    assert page_of(first) == UNAVAILABLE, "there is nothing that it could stay"
+
+
+def test_bodies_have_room_for_the_oldest_and_small_ones_always() -> None:
+    count = MAX_TABLE_ANSWER_BYTES >> 20
+    size = MAX_TABLE_ANSWER_BYTES // count - 100
+    bodies = {
+        "shop/large": ConfigMap({"index.html": "x" * size}),
+        "shop/small": ConfigMap({"index.html": "x" * SMALL_ANSWER_BYTES}),
+    }
+    large = [paged(f"large{number}", second=number, page="large") for number in range(count + 1)]
+    made = assemble([*large, paged("small", second=59, page="small")], bodies)
+    assert [len(page_of(made, f"large{number}").body or b"") for number in range(count)] == [size] * count
+    assert page_of(made, f"large{count}") == UNAVAILABLE
+    assert "no room" in made.missing[large[-1].key][0]
+    assert len(page_of(made, "small").body or b"") == SMALL_ANSWER_BYTES
+
+
+@pytest.mark.parametrize(
+    "change", [{"metadata": at(0) | {"annotations": {"http.keda.sh/maintenance": "true"}}}, {"serverTiming": True}]
+)
+def test_whatever_a_table_shows_is_asked_for(change: dict[str, object]) -> None:
+    assert http(metadata=at(0)).asked != http(**({"metadata": at(0)} | change)).asked  # type: ignore[arg-type]
+
+
 _names = st.sampled_from(["a", "b", "c", "d"])
 _resources = st.builds(
     lambda make, name, namespace, host, second: (make, name, namespace, host, second),
@@ -65,6 +130,7 @@ def test_order_does_not_matter_and_everybody_is_somewhere(rows: list[tuple[objec
     made, again = assemble(resources), assemble(shuffled)
     assert made.table.version == again.table.version
     assert (made.routes, made.lost, made.shadowed, made.problems) == (again.routes, again.lost, again.shadowed, again.problems)
+    assert made.asked == {r.key: r.asked for r in resources if r.key in made.routes}
     assert {r.key for r in resources} == set(made.routes) | set(made.problems) | set(made.shadowed)
     assert len(made.routes) + len(made.problems) + len(made.shadowed) == len(resources)
     for key, lost in made.lost.items():

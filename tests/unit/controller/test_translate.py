@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from controller.translate import Problem
-from fleet.routing.route import HeaderMatch, RateTarget, Route, Rule, Scaling, Target, Timeouts
+from fleet.routing.route import ColdStart, HeaderMatch, RateTarget, Route, Rule, Scaling, Target, Timeouts
 from tests.unit.controller.objects import http, route
 
 CREATED = 1767225600.0
@@ -82,27 +82,7 @@ def test_a_failover_says_how_long_a_request_waits(seconds: dict[str, int], readi
     resource = http(coldStartTimeoutFailoverRef=failover, timeouts={"conditionWait": "5s"})
     assert resource.route is not None
     assert resource.route.timeouts.readiness == readiness
-    assert resource.idle_fields == ("spec.coldStartTimeoutFailoverRef",)
-
-
-def test_what_interceptors_do_not_act_on_is_named() -> None:
-    response = {"statusCode": 503, "body": "soon"}
-    cold_start = {
-        "fallback": {"service": "sorry", "port": 80},
-        "placeholder": {"response": response},
-        "maxPendingRequests": 5,
-        "overflow": "Reject",
-    }
-    resource = route(coldStart=cold_start, staticRoutes=[{"rules": [{}], "response": response}], timeouts={"readiness": "0s"})
-    assert resource.route is not None
-    assert resource.route.timeouts.readiness == 30.0
-    assert resource.idle_fields == (
-        "spec.coldStart.fallback",
-        "spec.coldStart.placeholder",
-        "spec.coldStart.maxPendingRequests",
-        "spec.coldStart.overflow",
-        "spec.staticRoutes",
-    )
+    assert resource.route.cold_start == ColdStart(fallback=Target("shop/sorry", 80))
 
 
 @pytest.mark.parametrize(
@@ -136,7 +116,7 @@ def test_what_is_wrong_is_named_as_its_author_wrote_it(spec: dict[str, Any], fie
         ({"target": {"service": "a", "port": 1, "portName": "b"}}, "spec.target"),
         ({"scalingMetric": {}}, "spec.scalingMetric"),
         ({"coldStart": {}}, "spec.coldStart"),
-        ({"staticRoutes": [{"rules": [], "response": {}}]}, "spec.staticRoutes[0].rules"),
+        ({"staticRoutes": [{"rules": [], "response": {}}]}, "spec.staticRoutes[0]"),
         ({"timeouts": {"responseHeader": "1"}}, "spec.timeouts.responseHeader"),
     ],
 )

@@ -66,7 +66,6 @@ def test_the_custom_resource_shown_is_accepted(page: str) -> None:
         ObjectMeta(name=shown["metadata"]["name"], namespace="default"), msgspec.convert(shown["spec"], HTTPScaledObjectSpec)
     )
     assert translated.route.app == "default/shop"
-    assert translated.idle_fields == ()
 
 
 def test_metrics_that_are_named_exist() -> None:

@@ -35,6 +35,7 @@ APPLICATIONS: dict[str, set[Permission]] = {
     | {("http.keda.sh/httpscaledobjects", "", "patch"), ("http.keda.sh/httpscaledobjects/finalizers", "", "update")}
     | {("keda.sh/scaledobjects", "", verb) for verb in (*READ, "create", "patch", "delete")}
     | {("/services", "", verb) for verb in READ}
+    | {("/configmaps", "", verb) for verb in READ}
     | {("/events", "", "create")},
 }
 

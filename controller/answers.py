@@ -1,0 +1,175 @@
+"""From what a custom resource says of answers without a backend to the fields of its route. Pure.
+
+Meanings are those of the KEDA HTTP add-on. A body that a ConfigMap holds is not here yet: a reference says where it goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Protocol
+
+import msgspec
+
+from controller.schema.answers import ColdStart as ColdStartSpec
+from controller.schema.answers import FallbackService, RoutingRule
+from controller.schema.answers import Placeholder as PlaceholderSpec
+from controller.schema.answers import StaticResponse as StaticResponseSpec
+from controller.schema.answers import StaticRoute as StaticRouteSpec
+from controller.schema.common import Header
+from fleet.routing.contenttype import content_type
+from fleet.routing.route import ColdStart, HeaderMatch, Placeholder, Rule, StaticResponse, StaticRoute, Target
+
+__all__ = [
+    "MAINTENANCE",
+    "MAINTENANCE_BODY",
+    "PLACEHOLDER",
+    "Annotated",
+    "Reference",
+    "cold_start_of",
+    "header_matches",
+    "maintenance_of",
+    "octets",
+    "paths_of",
+    "port_of",
+    "references_of",
+    "rule_of",
+    "static_place",
+    "static_routes_of",
+]
+
+MAINTENANCE = "http.keda.sh/maintenance"
+"""Annotation: "true" puts up the built-in page, any other text but "false" is the page."""
+MAINTENANCE_BODY = "http.keda.sh/maintenance-body"
+"""Annotation: NAME or NAME/KEY of the ConfigMap with the page."""
+
+PLACEHOLDER = "coldStart.placeholder.response"
+
+_UNITS = {"": 1, "k": 1000, "M": 1000**2, "G": 1000**3, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """A body that is to be put into an answer of a route."""
+
+    place: str
+    """The answer, as its author names it."""
+    config_map: str
+    """"namespace/name"."""
+    key: str
+    """"" takes every key for a file of this name."""
+
+
+class Annotated(Protocol):
+    """An object with annotations."""
+
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def annotations(self) -> dict[str, str] | None: ...
+
+
+def static_place(position: int) -> str:
+    return f"staticRoutes[{position}].response"
+
+
+def cold_start_of(namespace: str, spec: ColdStartSpec | None) -> ColdStart:
+    if spec is None:
+        return ColdStart()
+    fallback = spec.fallback.service if spec.fallback is not None else None
+    return ColdStart(
+        placeholder=None if spec.placeholder is None else _placeholder(spec.placeholder),
+        fallback=None if fallback is None else _fallback(namespace, fallback),
+        max_held=spec.max_pending_requests,
+        max_held_bytes=None if spec.max_pending_bytes is None else octets(spec.max_pending_bytes),
+        # Requests are held beside a placeholder only where their number is given, and what is beyond gets it.
+        overflow_placeholder=spec.overflow == "Placeholder" and spec.max_pending_requests is not None,
+    )
+
+
+def _fallback(namespace: str, service: FallbackService) -> Target:
+    return Target(f"{namespace}/{service.name}", port_of(service.port, service.port_name))
+
+
+def _placeholder(spec: PlaceholderSpec) -> Placeholder:
+    if spec.response is None:
+        return Placeholder(browsers_only=spec.audience != "Everyone")
+    return Placeholder(_response(spec.response), browsers_only=spec.audience == "Browsers")
+
+
+def static_routes_of(specs: Iterable[StaticRouteSpec] | None) -> tuple[StaticRoute, ...]:
+    return tuple(
+        StaticRoute(
+            _response(spec.response),
+            tuple(rule_of(rule) for rule in spec.rules or ()),
+            spec.user_agents or (),
+            always=spec.response_mode == "Always",
+        )
+        for spec in specs or ()
+    )
+
+
+def _response(spec: StaticResponseSpec) -> StaticResponse:
+    body = (spec.body or "").encode()
+    return StaticResponse(spec.status_code, _headers(spec.headers or {}, body), body)
+
+
+def _headers(given: Mapping[str, str], body: bytes) -> tuple[tuple[str, str], ...]:
+    """In the order of their names, for a map has none."""
+    headers = sorted(given.items())
+    if body and not any(name.lower() == "content-type" for name in given):
+        headers.append(("Content-Type", content_type(body)))
+    return tuple(headers)
+
+
+def references_of(namespace: str, cold: ColdStartSpec | None, statics: Iterable[StaticRouteSpec] | None) -> Iterable[Reference]:
+    """Where bodies of ConfigMaps go."""
+    if cold is not None and cold.placeholder is not None and cold.placeholder.response is not None:
+        yield from _reference(namespace, PLACEHOLDER, cold.placeholder.response)
+    for position, static in enumerate(statics or ()):
+        yield from _reference(namespace, static_place(position), static.response)
+
+
+def _reference(namespace: str, place: str, spec: StaticResponseSpec) -> Iterable[Reference]:
+    source = spec.body_from_config_map
+    if source is not None:
+        yield Reference(place, f"{namespace}/{source.name}", source.key or "")
+
+
+def maintenance_of(meta: Annotated) -> tuple[StaticResponse | None, tuple[Reference, ...]]:
+    """What answers every request, if anything does, and the body that it still needs."""
+    annotations = meta.annotations or {}
+    text = annotations.get(MAINTENANCE, "").strip()
+    if text.lower() in ("", "false"):
+        return None, ()
+    name, _, key = annotations.get(MAINTENANCE_BODY, "").partition("/")
+    if name:
+        return StaticResponse(), (Reference(MAINTENANCE, f"{meta.namespace}/{name}", key),)
+    if text.lower() == "true":
+        return StaticResponse(), ()
+    body = text.encode()
+    return StaticResponse(headers=_headers({}, body), body=body), ()
+
+
+def octets(quantity: int | str) -> int:
+    """Bytes of a quantity that its pattern has let through."""
+    if isinstance(quantity, int):
+        return quantity
+    number = quantity.rstrip("kKMGi")
+    return int(Decimal(number) * _UNITS[quantity[len(number) :]])
+
+
+def rule_of(rule: RoutingRule) -> Rule:
+    return Rule(rule.hosts or (), paths_of(path.value for path in rule.paths or ()), header_matches(rule.headers))
+
+
+def paths_of(prefixes: Iterable[str]) -> tuple[str, ...]:
+    # The add-on takes "api" for "/api", and an empty prefix for the root.
+    return tuple(prefix if prefix.startswith("/") else f"/{prefix}" for prefix in prefixes)
+
+
+def header_matches(headers: Iterable[Header] | None) -> tuple[HeaderMatch, ...]:
+    return tuple(HeaderMatch(header.name, header.value) for header in headers or ())
+
+
+def port_of(number: int | None, name: str | None) -> int | str | None:
+    return number if number is not None else name
