@@ -25,8 +25,8 @@ $(STAMP): pyproject.toml requirements.lock tools/setup
 demo: $(STAMP) ## Run three example apps that sleep at zero; Ctrl-C ends it
 	@$(BIN)/weir up deploy/examples/local/demo.yaml
 
-test: peers ## Run every test that this machine can run
-	@$(BIN)/pytest tests $(ARGS)
+test: peers ## Run every test that this machine can run (the first time it builds a Kubernetes control plane: 10 to 20 minutes)
+	@$(BIN)/python -m tests $(ARGS)
 
 peers: $(STAMP)
 	@tools/packages $(TEST_PACKAGES)
@@ -61,7 +61,7 @@ clients: $(STAMP) ## Build grpcurl and ghz into build/tools/bin (needs go)
 cluster-tools: $(STAMP) ## Build the control plane and KEDA into the user's cache, once (10 to 20 minutes; needs go)
 	@$(BIN)/python -m tests.cluster.tools >/dev/null
 
-cluster-test: $(STAMP) ## Run the tests on a real control plane with a real KEDA (as root; builds it first)
+cluster-test: peers ## Run only the tests on a real control plane with a real KEDA
 	@$(BIN)/python -m tests.cluster $(ARGS)
 
 clean: ## Remove what was built; .venv stays

@@ -1,12 +1,22 @@
-"""What holds for every test: property tests take the same examples on every machine, unless told to explore."""
+"""What holds for every test: property tests take the same examples everywhere, unless told to explore; slow tests are last."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A slow machine is no failure, so no deadlines. WEIR_HYPOTHESIS=explore looks for new examples, and more of them.
 settings.register_profile("same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("explore", deadline=None, max_examples=2000, print_blob=True)
 settings.load_profile(os.environ.get("WEIR_HYPOTHESIS", "same"))
+
+CLUSTER = Path(__file__).parent / "cluster"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The cluster takes longer than all the rest, which so fails first if it fails."""
+    items.sort(key=lambda item: item.path.is_relative_to(CLUSTER))

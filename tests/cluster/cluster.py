@@ -74,7 +74,9 @@ class Cluster:
         return running
 
     def log(self, namespace: str, pod: str, container: str) -> str:
-        return (self.directory / "pods" / namespace / pod / f"{container}.log").read_text(errors="replace")
+        """What it has written; nothing before it has begun."""
+        file = self.directory / "pods" / namespace / pod / f"{container}.log"
+        return file.read_text(errors="replace") if file.exists() else ""
 
     def report(self) -> str:
         """The ends of all logs, for a test that failed."""

@@ -1,4 +1,4 @@
-"""One cluster for the whole run, a namespace for each test. Runs only where `make cluster-test` has made room for it."""
+"""One cluster for the whole run, a namespace for each test. Runs only where `python -m tests` has made room for it."""
 
 import asyncio
 import os
@@ -14,8 +14,19 @@ from tests.cluster.namespace import INSIDE
 from tests.cluster.tools import require
 from tests.cluster.weir import Weir
 
-# Elsewhere these tests would touch the machine's own network: `make cluster-test` runs them.
-collect_ignore_glob = [] if os.environ.get(INSIDE) == "1" else ["test_*.py"]
+HERE = Path(__file__).parent
+LONGEST_TEST = 500
+"""Seconds, unless a test says otherwise; the first one starts the cluster, too."""
+
+_placeholder = HERE / "test_outside.py"
+# Elsewhere these tests would touch the machine's own network.
+collect_ignore = [_placeholder] if os.environ.get(INSIDE) == "1" else sorted({*HERE.glob("test_*.py")} - {_placeholder})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == HERE and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(LONGEST_TEST))
 
 
 @pytest.fixture(scope="session")

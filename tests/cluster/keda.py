@@ -1,6 +1,5 @@
 """KEDA as it is released: its custom resources, its operator, and its metrics adapter behind the API server's aggregation."""
 
-import asyncio
 from pathlib import Path
 
 from tests.cluster.api import Api, Object, namespaced
@@ -8,7 +7,7 @@ from tests.cluster.controlplane import URL, ControlPlane, until
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.pki import Authority
 from tests.cluster.processes import Daemon, flags
-from tests.cluster.tools import module_directory
+from tests.cluster.tools import keda_crds
 
 __all__ = ["Keda"]
 
@@ -27,8 +26,7 @@ class Keda:
 
     async def start(self, kubectl: Kubectl) -> None:
         """Until the API server hands metrics out."""
-        sources = await asyncio.to_thread(module_directory, "github.com/kedacore/keda/v2")
-        await kubectl("apply", "--server-side", "-f", str(sources / "config/crd/bases"))
+        await kubectl("apply", "--server-side", "-f", str(keda_crds()))
         async with Api(URL, self._plane.admin) as api:
             await api.create(namespaced("namespaces"), {"metadata": {"name": NAMESPACE}})
             await api.create(namespaced("services", NAMESPACE), _service())

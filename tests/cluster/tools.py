@@ -18,11 +18,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["PROGRAMS", "ToolsMissing", "build", "module_directory", "require"]
+__all__ = ["PROGRAMS", "GoMissing", "ToolsMissing", "build", "keda_crds", "require"]
 
 ETCD = "v3.7.3"  # 3.5 makes kube-apiserver 1.35 refuse watches: "Too large resource version"
 KUBERNETES = "v1.35.4"
 STAGING = KUBERNETES.replace("v1.", "v0.", 1)  # k8s.io/api and its siblings are published under this number
+GO = "1.26"
 KEDA = "v2.21.0"  # the first with StreamMetricSpec
 # The linker drops tables for debuggers: half the size and a good part of the time.
 LINK = f"-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES} -X k8s.io/component-base/version.gitMajor=1 \
@@ -35,6 +36,10 @@ PROGRESS = 30.0
 
 class ToolsMissing(RuntimeError):
     """The control plane cannot be built, or is not built yet; the message says what to do."""
+
+
+class GoMissing(ToolsMissing):
+    """There is nothing to build it with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +63,45 @@ PROGRAMS = (
 def require() -> Path:
     """The directory of the built programs; ToolsMissing when one is not there."""
     missing = [program.name for program in PROGRAMS if not (_bin() / program.name).is_file()]
-    if missing:
-        raise ToolsMissing(f"{', '.join(missing)} not built: run `make cluster-tools` (10 to 20 minutes on two cores, once)")
+    if missing or not keda_crds().is_dir():
+        what = ", ".join(missing) or keda_crds().name
+        raise ToolsMissing(f"{what} not built: run `make cluster-tools` (10 to 20 minutes on two cores, once)")
     return _bin()
+
+
+def keda_crds() -> Path:
+    """The directory of KEDA's custom resource definitions."""
+    return _root() / "keda-crds"
 
 
 def build() -> Path:
     """Builds what is missing, one program after the other. A second caller waits; stopped, it goes on where it was."""
+    with contextlib.suppress(ToolsMissing):
+        return require()
     _bin().mkdir(parents=True, exist_ok=True)
     with _lock(_root() / "lock"):
-        for number, program in enumerate(PROGRAMS, 1):
-            if not (_bin() / program.name).is_file():
-                _build(program, f"[{number}/{len(PROGRAMS)}]")
+        missing = [program for program in PROGRAMS if not (_bin() / program.name).is_file()]
+        if missing:
+            _check_go()
+            _say(f"building {len(missing)} programs into {_root()}: 10 to 20 minutes on two cores, once")
+        for number, program in enumerate(missing, 1):
+            _build(program, f"[{number}/{len(missing)}]")
+        if not keda_crds().is_dir():
+            _copy_crds()
     return require()
 
 
-def module_directory(module: str) -> Path:
-    """Where the module cache holds the sources of one of our modules: KEDA's custom resources are files in it."""
+def _copy_crds() -> None:
+    # Copied aside first, so that a copy cut short is not taken for a whole one.
+    aside = _root() / "src" / "keda-crds"
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(_module_directory("github.com/kedacore/keda/v2") / "config/crd/bases", aside, copy_function=shutil.copyfile)
+    aside.chmod(0o755)  # the module cache is read-only
+    aside.rename(keda_crds())
+
+
+def _module_directory(module: str) -> Path:
+    """Where the module cache holds the sources of one of our modules."""
     version = next(program.version for program in PROGRAMS if program.module == module)
     found = subprocess.run(
         [_go(), "mod", "download", "-json", f"{module}@{version}"], check=False, capture_output=True, text=True
@@ -98,8 +125,20 @@ def _bin() -> Path:
 def _go() -> str:
     go = shutil.which("go")
     if go is None:
-        raise ToolsMissing("go is not installed: the control plane of the cluster tests is built with it (go 1.26 or newer)")
+        raise GoMissing(f"go is not installed; the control plane of the cluster tests is built with go {GO} or newer")
     return go
+
+
+def _check_go() -> None:
+    told = subprocess.run([_go(), "env", "GOVERSION"], env=_environment(), check=False, capture_output=True, text=True).stdout
+    found = re.match(r"go(\d+)\.(\d+)", told)
+    if found is None or (int(found[1]), int(found[2])) < tuple(map(int, GO.split("."))):
+        raise GoMissing(f"go is {told.strip() or 'of no known version'}; the control plane needs go {GO} or newer")
+
+
+def _environment() -> dict[str, str]:
+    # A collector that runs more often keeps the compiler below 2 GB; the local toolchain is the one that is there.
+    return {**os.environ, "CGO_ENABLED": "0", "GOGC": "50", "GOTOOLCHAIN": "local", "GOWORK": "off"}
 
 
 @contextlib.contextmanager
@@ -120,11 +159,9 @@ def _build(program: Program, step: str) -> None:
     built = source / program.name
     # -v names each package that is compiled, which is what there is to show of progress.
     build = [_go(), "build", "-v", "-mod=mod", "-p", "2", "-trimpath", "-ldflags", LINK, "-o", str(built), program.package]
-    # A collector that runs more often keeps the compiler below 2 GB; the local toolchain is the one that is there.
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOGC": "50", "GOTOOLCHAIN": "local", "GOWORK": "off"}
     log = source / f"{program.name}.log"
     with log.open("w") as output:
-        process = subprocess.Popen(["nice", "-n", "19", *build], cwd=source, env=environment, stdout=output, stderr=output)
+        process = subprocess.Popen(["nice", "-n", "19", *build], cwd=source, env=_environment(), stdout=output, stderr=output)
         _follow(process, log, f"{step} {program.name}")
     if process.returncode != 0:
         raise ToolsMissing(f"cannot build {program.name}:\n{log.read_text(errors='replace').strip()[-4000:]}")
@@ -154,7 +191,7 @@ def _follow(process: subprocess.Popen[bytes], log: Path, what: str) -> None:
 def _source(program: Program) -> Path:
     directory = _root() / "src" / program.module.replace("/", "_")
     directory.mkdir(parents=True, exist_ok=True)
-    published = module_directory(program.module)
+    published = _module_directory(program.module)
     if not (directory / "go.mod").exists():
         shutil.copyfile(published / "go.sum", directory / "go.sum")
         (directory / "go.sum").chmod(0o644)

@@ -1,0 +1,87 @@
+"""`python -m tests [PYTEST ARGUMENTS]`: one run of pytest, inside namespaces of its own where the cluster tests can run in them.
+
+Arguments that begin with "tests" choose; without any, all tests run. Where the cluster tests are wanted and cannot run, the
+others do, and one test in their place says why: it fails, or is skipped when WEIR_SKIP_CLUSTER=1 asks for that, or when go,
+which builds the control plane, is not there and nobody has asked for them by name.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.cluster.namespace import blocked, run_inside
+from tests.cluster.outside import OBSTACLE, SKIP
+from tests.cluster.tools import GoMissing, ToolsMissing, build
+
+__all__ = ["CLUSTER", "choose", "main"]
+
+ROOT = Path(__file__).parents[1]
+CLUSTER = "tests/cluster"
+PACKAGES = ("nftables", "iproute2")
+"""Of Debian: addresses of Services are translated by nftables, pods' networks are made by iproute2."""
+BUILDERS = ("tools/clients", "tools/kustomize")
+"""What tests run and would fetch; inside there is no network."""
+
+
+class Wanted(NamedTuple):
+    """What is to be run."""
+
+    arguments: list[str]
+    cluster: bool
+    named: bool
+    """Whether the cluster tests were asked for by name."""
+
+
+def choose(arguments: Sequence[str]) -> Wanted:
+    """What these arguments ask for."""
+    paths = [argument.rstrip("/") for argument in arguments if argument.startswith("tests")]
+    named = any(path.startswith(CLUSTER) for path in paths)
+    return Wanted([*([] if paths else ["tests"]), *arguments], cluster=named or not paths or "tests" in paths, named=named)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """pytest's exit code."""
+    wanted = choose(arguments)
+    command = [sys.executable, "-m", "pytest", *wanted.arguments]
+    if not wanted.cluster:
+        return _run(command)
+    if os.environ.get(SKIP) == "1":
+        return _run(command, obstacle="skipped, as asked")
+    try:
+        _prepare()
+    except GoMissing as error:
+        return _run(command, obstacle=str(error), skip=not wanted.named)
+    except ToolsMissing as error:
+        return _run(command, obstacle=str(error))
+    return run_inside(command)
+
+
+def _prepare() -> None:
+    """Everything that the cluster tests need. Raises ToolsMissing."""
+    _step("tools/packages", *PACKAGES)
+    reason = blocked()
+    if reason is not None:
+        raise ToolsMissing(reason)
+    build()
+    for program in BUILDERS:
+        _step(program)
+
+
+def _step(*command: str) -> None:
+    if subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode != 0:
+        raise ToolsMissing(f"{' '.join(command)} failed")
+
+
+def _run(command: Sequence[str], *, obstacle: str = "", skip: bool = False) -> int:
+    environment = dict(os.environ)
+    if obstacle:
+        print(f"tests: without those on a real control plane: {obstacle}", file=sys.stderr, flush=True)  # noqa: T201
+        environment |= {OBSTACLE: obstacle} | ({SKIP: "1"} if skip else {})
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
