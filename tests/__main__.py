@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ ROOT = Path(__file__).parents[1]
 CLUSTER = "tests/cluster"
 PACKAGES = ("nftables", "iproute2")
 """Of Debian: addresses of Services are translated by nftables, pods' networks are made by iproute2."""
+WITH_A_VALUE = ("--ignore", "--ignore-glob", "--deselect", "-k", "-m")
+"""Options of pytest whose next word is no choice, although it may look like one."""
 BUILDERS = ("tools/clients", "tools/kustomize")
 """What tests run and would fetch; inside there is no network."""
 
@@ -37,7 +40,11 @@ class Wanted(NamedTuple):
 
 def choose(arguments: Sequence[str]) -> Wanted:
     """What these arguments ask for."""
-    paths = [argument.rstrip("/") for argument in arguments if argument.startswith("tests")]
+    paths = [
+        argument.rstrip("/")
+        for before, argument in pairwise(["", *arguments])
+        if argument.startswith("tests") and before not in WITH_A_VALUE
+    ]
     named = any(path.startswith(CLUSTER) for path in paths)
     return Wanted([*([] if paths else ["tests"]), *arguments], cluster=named or not paths or "tests" in paths, named=named)
 

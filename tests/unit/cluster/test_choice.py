@@ -13,7 +13,8 @@ from tests.__main__ import choose
         ("tests/unit -k routing", "tests/unit -k routing", False, False),
         ("tests/cluster", "tests/cluster", True, True),
         ("tests/unit tests/cluster/test_loop.py", "tests/unit tests/cluster/test_loop.py", True, True),
-        ("-k tests/wire tests/wire/test_scaler.py::test_x", "-k tests/wire tests/wire/test_scaler.py::test_x", False, False),
+        ("-x tests/wire/test_scaler.py::test_x", "-x tests/wire/test_scaler.py::test_x", False, False),
+        ("--ignore tests/wire -k tests", "tests --ignore tests/wire -k tests", True, False),
     ],
 )
 def test_paths_choose_and_all_else_is_passed_on(given: str, run: str, *, cluster: bool, named: bool) -> None:
