@@ -1,4 +1,4 @@
-"""An application as one interceptor serves it: its route, its counters, its backends, its waiting room."""
+"""An application as one interceptor serves it: its route, its counters, its backends, its waiting room and who is let in."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Protocol
 
 from fleet.demand.ledger import Entry
 from fleet.routing.route import Route, Timeouts
-from interceptor.deadlines import HORIZON
-from interceptor.endpoints import MAX_DIALS, Endpoint, EndpointSet
+from interceptor.admission import Admission
+from interceptor.deadlines import HORIZON, NEVER
+from interceptor.endpoints import Endpoint, EndpointSet
 from interceptor.errors import Unavailable
 from interceptor.front import Front
 from interceptor.marks import TIMED, unmarked_fields
@@ -57,20 +58,9 @@ class App:
     """Lives as long as some version of its route is in the table; exchanges may outlive it."""
 
     __slots__ = (
-        "endpoints",
-        "entry",
-        "fallback",
-        "fields",
-        "front",
-        "limits",
-        "marks",
-        "name",
-        "removed",
-        "room",
-        "route",
-        "stand_in",
-        "stats",
-    )
+        "_admission", "_lonely", "bucket", "ceiling", "deadline", "endpoints", "entry", "fallback", "fields", "front",
+        "limits", "marks", "max_requests", "name", "removed", "room", "route", "stand_in", "stats",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -84,16 +74,22 @@ class App:
         self.name = route.app
         self.entry = entry
         self.removed = False
-        self.room: WaitingRoom[Guest] = WaitingRoom(settings.max_held)
+        self.room: WaitingRoom[Guest] = WaitingRoom(settings.max_held, settings.max_held_bytes)
         self.stats = AppStats()
+        self.endpoints = endpoints
+        self.deadline = NEVER
+        """Of the next look at who waits."""
+        self.bucket = 0
+        self._admission = Admission()
+        self._lonely = 0.0
+        """When there was last seen to be no backend while somebody waited."""
         self.update(route, endpoints, settings, fallback=fallback)
 
     def update(
         self, route: Route, endpoints: EndpointSet, settings: InterceptorSettings, *, fallback: EndpointSet | None = None
     ) -> None:
-        """Take over a new version of the route."""
+        """Take over a new version of the route. Who waits goes on waiting, even where the room became smaller."""
         self.route = route
-        self.endpoints = endpoints
         self.limits = Limits(route.timeouts, settings)
         self.fallback = fallback
         """The backends of who has waited for the readiness timeout."""
@@ -108,26 +104,83 @@ class App:
         """Asked before anything else."""
         self.stand_in = front if front.asleep else None
         """Asked while no backend is ready."""
+        self._bound(route, settings)
+        self.endpoints.crowd.pop(self, None)
+        self.endpoints = endpoints
+        if self.room:
+            endpoints.crowd[self] = None
 
-    def pump(self, now: float) -> None:
-        """Let in who has waited longest, for as long as a backend can take one more."""
+    def _bound(self, route: Route, settings: InterceptorSettings) -> None:
+        self._admission.update(route, readiness=self.limits.readiness)
+        self.ceiling = self._admission.ceiling
+        """Requests that one backend gets at once, at most."""
+        self.max_requests = _or(route.protection.max_requests, settings.max_requests)
+        """Held and in flight."""
+        self.room.limit = _or(route.cold_start.max_held, settings.max_held)
+        self.room.limit_bytes = _or(route.cold_start.max_held_bytes, settings.max_held_bytes)
+
+    # -- waiting --------------------------------------------------------------------------------------------------
+
+    def enter(self, guest: Guest, *, now: float, size: int, again: bool = False) -> bool:
+        """Let a request wait, for which so many bytes are kept. False when the room is full."""
         room = self.room
-        while room:
-            endpoint = self.endpoints.choose()
-            if endpoint is None or not (endpoint.idle or endpoint.dialing < MAX_DIALS):
-                return
-            guest = room.first()
-            assert guest is not None  # noqa: S101
-            room.leave(guest)
-            guest.admit(endpoint, now)
+        if not room.enter(guest, now=now, size=size, again=again):
+            return False
+        if len(room) == 1:
+            self.endpoints.crowd[self] = None
+            self._lonely = now
+            self._look_again(now)
+        return True
+
+    def leave(self, guest: Guest) -> None:
+        """A request waits no more, whatever became of it."""
+        room = self.room
+        room.leave(guest)
+        if not room:
+            self._admission.relax()
+            self.endpoints.crowd.pop(self, None)
+            self.endpoints.deadlines.forget(self)
+
+    def let_in(self, now: float) -> bool:
+        """Let in who is next. False when there is nobody, or no backend that can take it."""
+        guest = self.room.first()
+        endpoint = self.endpoints.find(self._admission.bound)
+        if endpoint is None or guest is None:
+            return False
+        self.leave(guest)
+        guest.admit(endpoint, now)
+        return True
+
+    def on_deadline(self, now: float) -> None:
+        """Look at who waits: whether the bound keeps it from backends that are up."""
+        self.deadline = NEVER
+        if not self.room:
+            return
+        if self.endpoints.ready:
+            self._admission.press(max(self.room.since, self._lonely), now)
+            self.endpoints.pump(now)
+        else:
+            self._lonely = now
+        if self.room:
+            self._look_again(now)
+
+    def _look_again(self, now: float) -> None:
+        self.deadline = now + self._admission.look
+        self.endpoints.deadlines.watch(self)
+
+    # -- the end --------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """The route is gone, and nobody will make a backend for it."""
         self.removed = True
         while (guest := self.room.first()) is not None:
-            self.room.leave(guest)
+            self.leave(guest)
             guest.turn_away(self.removal())
 
     def removal(self) -> Unavailable:
         """What is said to who would have to wait for a backend that nobody will make."""
         return Unavailable(f"application {self.name} was removed", reason="removed")
+
+
+def _or(route: int | None, setting: int) -> int:
+    return setting if route is None else route

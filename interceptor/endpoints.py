@@ -10,16 +10,17 @@ import logging
 import math
 import os
 import random
-from collections.abc import Callable
+from operator import attrgetter
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
 from fleet.discovery.sources import Backend
 from interceptor.deadlines import NEVER, Deadlines
 from interceptor.http1.backend import BackendConnection
 from interceptor.http1.connection import Outbox
+from interceptor.waiting import WaitingRoom
 
-__all__ = ["CONNECT_TIMED_OUT", "DialRequest", "Endpoint", "EndpointSet", "PoolLimits"]
+__all__ = ["CONNECT_TIMED_OUT", "Crowd", "DialRequest", "Endpoint", "EndpointSet", "PoolLimits"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,17 @@ CONNECT_TIMED_OUT = "connect timed out"
 """The error of a dial that took too long, for people."""
 
 _random = random.random
+_load = attrgetter("load")
+_since = attrgetter("room.since")
+
+
+class Crowd(Protocol):
+    """An application of which requests wait for a backend of the set."""
+
+    @property
+    def room(self) -> WaitingRoom[Any]: ...
+    def let_in(self, now: float) -> bool:
+        """Let in who is next; False when no backend can take it."""
 
 
 class DialRequest(Protocol):
@@ -72,6 +84,10 @@ class Endpoint:
         """End of the pause after a failed dial."""
         self.bucket = 0
 
+    def takes(self, bound: int) -> bool:
+        """Whether one more request may be given to it now, when it may have up to `bound`."""
+        return self.load < bound and (bool(self.idle) or self.dialing < MAX_DIALS)
+
     def give_back(self, connection: BackendConnection, now: float) -> None:
         """Keep a connection whose exchange is over, for the next one."""
         if self.gone or len(self.idle) >= self.owner.limits.max_idle:
@@ -107,13 +123,11 @@ class Endpoint:
 
 
 class EndpointSet:
-    """The backends of one target. `on_ready` is told when one may be chosen that could not be before."""
+    """The backends of one target, which may be that of several applications."""
 
-    __slots__ = ("_all", "_dials", "_on_ready", "deadlines", "key", "last_error", "limits", "outbox", "ready")
+    __slots__ = ("_all", "_dials", "crowd", "deadlines", "key", "last_error", "limits", "outbox", "ready")
 
-    def __init__(
-        self, key: str, *, limits: PoolLimits, deadlines: Deadlines, outbox: Outbox, on_ready: Callable[[str], None]
-    ) -> None:
+    def __init__(self, key: str, *, limits: PoolLimits, deadlines: Deadlines, outbox: Outbox) -> None:
         self.key = key
         self.limits = limits
         self.deadlines = deadlines
@@ -122,7 +136,8 @@ class EndpointSet:
         """Those that may be chosen now."""
         self.last_error = ""
         """Why the last connection could not be opened, without its address: clients are told. Empty when the last one could."""
-        self._on_ready = on_ready
+        self.crowd: dict[Crowd, None] = {}
+        """Applications of which somebody waits."""
         self._all: dict[Backend, Endpoint] = {}
         self._dials: set[asyncio.Task[None]] = set()
 
@@ -154,6 +169,24 @@ class EndpointSet:
         one, other = ready[first], ready[second + (second >= first)]
         return one if one.load <= other.load else other
 
+    def find(self, bound: int) -> Endpoint | None:
+        """One that can take another request and has fewer than `bound`; None when there is none.
+
+        The less loaded of two taken at random, or the least loaded of all where that one has enough.
+        """
+        endpoint = self.choose()
+        if endpoint is None or endpoint.takes(bound):
+            return endpoint
+        return min((each for each in self.ready if each.takes(bound)), key=_load, default=None)
+
+    def pump(self, now: float) -> None:
+        """Let in who waits, whoever came first first, for as long as a backend can take one more."""
+        waiting = [app for app in self.crowd if app.room]
+        while waiting:
+            app = waiting[0] if len(waiting) == 1 else min(waiting, key=_since)
+            if not app.let_in(now) or not app.room:
+                waiting.remove(app)
+
     def set_aside(self, endpoint: Endpoint) -> None:
         self.ready = [other for other in self.ready if other is not endpoint]
         if not endpoint.gone:
@@ -180,8 +213,11 @@ class EndpointSet:
 
     def _choose_from(self) -> None:
         self.ready = [endpoint for endpoint in self._all.values() if endpoint.deadline == NEVER]
-        if self.ready:
-            self._on_ready(self.key)
+        self._pump()
+
+    def _pump(self) -> None:
+        if self.crowd and self.ready:
+            self.pump(monotonic())
 
     async def _dial(self, endpoint: Endpoint, request: DialRequest, seconds: float) -> None:
         backend = endpoint.backend
@@ -193,6 +229,7 @@ class EndpointSet:
             endpoint.dialing -= 1
             self._failed(endpoint, error)
             request.dial_failed(endpoint, error)
+            self._pump()
             return
         except BaseException:
             endpoint.dialing -= 1
@@ -202,7 +239,7 @@ class EndpointSet:
         self.last_error = ""
         if not request.connected(endpoint, connection):
             endpoint.give_back(connection, monotonic())
-        self._on_ready(self.key)
+        self._pump()
 
     def _failed(self, endpoint: Endpoint, error: Exception) -> None:
         number = error.errno if isinstance(error, OSError) else None

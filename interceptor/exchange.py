@@ -32,10 +32,8 @@ MAX_ATTEMPTS = 4
 """Backends that a request is sent to, when one after the other loses it unanswered."""
 MAX_REPLAY_BYTES = 64 * 1024
 """A request body kept so that the request can be sent again."""
-MAX_HELD_BODY_BYTES = 16 * 1024
-"""A request body read before there is a backend; then the client is not read from."""
-LEFT_CHECK_SECONDS = 0.25
-"""How often a held client that is not read from is looked at, whether it is still there."""
+MAX_EARLY_BODY_BYTES = 16 * 1024
+"""A request body read while a connection is opened; then the client is not read from."""
 FALLBACK_PATIENCE_SECONDS = 2.0
 """How long those that go to a fallback at once wait for their turn to connect; then they connect all the same."""
 CLIENT_LEFT = 499
@@ -114,8 +112,8 @@ class Exchange:
         if app.front is not None and self._answer(app.front.at_once(head), now):
             return
         endpoint = None if app.room else app.endpoints.choose()
-        if endpoint is None:
-            self._enter_room(now)
+        if endpoint is None or endpoint.load >= app.ceiling or app.entry.in_flight >= app.max_requests:
+            self._begin_late(now)
         elif endpoint.idle:
             self._lease = app.entry.acquire(now)
             self._use(endpoint, now)
@@ -123,7 +121,7 @@ class Exchange:
             self._lease = app.entry.acquire(now)
             self._dial(endpoint, now)
         else:
-            self._enter_room(now)
+            self._begin_late(now)
 
     def on_body(self, data: bytes | memoryview, *, complete: bool) -> None:
         """More of the request's body, as it goes on."""
@@ -132,9 +130,8 @@ class Exchange:
         connection = self._connection
         if connection is None:
             self._keep_body(data)
-            if self._body_bytes > MAX_HELD_BODY_BYTES and not complete:
+            if self._body_bytes > MAX_EARLY_BODY_BYTES and not complete:
                 self._client.pause_reading()
-                self.on_paused()
             return
         connection.write_through(data)
         if self._phase == _SENT:
@@ -171,15 +168,29 @@ class Exchange:
 
     # -- finding a backend ----------------------------------------------------------------------------------------
 
-    def _enter_room(self, now: float) -> None:
-        """Wait for a backend, counted as held."""
+    def _begin_late(self, now: float) -> None:
+        """What was chosen at random cannot take it: another backend may, or it has to wait."""
         app = self.app
+        if app.entry.held + app.entry.in_flight >= app.max_requests:
+            self._lease = app.entry.hold(now)
+            self._overflow(Unavailable(f"application {app.name} has too many requests", reason="max_requests", retry_after=1))
+            return
+        endpoint = None if app.room else app.endpoints.find(app.ceiling)
+        if endpoint is None:
+            self._enter_room(now)
+        else:
+            self._lease = app.entry.acquire(now)
+            self.admit(endpoint, now)
+
+    def _enter_room(self, now: float) -> None:
+        """Wait for a backend, counted as held. What is still to come of the body is not read meanwhile."""
+        app, client, again = self.app, self._client, self._phase != _NEW
         if app.stand_in is not None and not app.endpoints.ready and self._answer(app.stand_in.while_asleep(self._head), now):
             return
-        if self._phase == _NEW:
-            self._lease = app.entry.hold(now)
-        else:
+        if again:
             self._lease.hold(now)
+        else:
+            self._lease = app.entry.hold(now)
         if not self._wait_until:
             self._wait_until = now + app.limits.readiness
         if not app.endpoints.ready:
@@ -188,22 +199,13 @@ class Exchange:
         if app.removed:
             self._fail(app.removal())
             return
-        if not app.room.enter(self):
+        if not app.enter(self, now=now, size=self._head.size + self._body_bytes, again=again):
             self._overflow(Unavailable(f"too many requests wait for application {app.name}", reason="overflow", retry_after=1))
             return
-        self._watch_wait(now)
-
-    def on_paused(self) -> None:
-        """From now on only a look at its socket tells whether a held client is still there."""
-        if self._phase == _HELD:
-            self._watch_wait(monotonic())
-
-    def _watch_wait(self, now: float) -> None:
-        until = min(self._wait_until, self._started + self.app.limits.request)
-        if self._client.paused:
-            until = min(until, now + LEFT_CHECK_SECONDS)
-        self._client.deadline = until
-        self._host.watch(self._client)
+        if not self._body_done:
+            client.pause_reading()
+        client.deadline = min(self._wait_until, self._started + app.limits.request)
+        self._host.watch(client)
 
     def admit(self, endpoint: Endpoint, now: float) -> None:
         """The waiting is over."""
@@ -263,13 +265,12 @@ class Exchange:
         if self._marks & FALLBACK:
             self._find_fallback_again(now)
             return
-        endpoint = None if self.app.room else self.app.endpoints.choose()
-        if endpoint is None or not (endpoint.idle or endpoint.dialing < MAX_DIALS):
+        app = self.app
+        endpoint = None if app.room else app.endpoints.find(app.ceiling)
+        if endpoint is None:
             self._enter_room(now)
-        elif endpoint.idle:
-            self._use(endpoint, now)
         else:
-            self._dial(endpoint, now)
+            self.admit(endpoint, now)
 
     def _send(self, connection: BackendConnection, now: float) -> None:
         """The request goes out, with what is here of its body."""
@@ -369,8 +370,8 @@ class Exchange:
         else:
             connection.abort()  # all that matters was answered: to close politely could take for ever
         self._client.exchange_done(now, keep=self._keep)
-        if app.room:
-            app.pump(now)
+        if endpoint.owner.crowd:
+            endpoint.owner.pump(now)
 
     def on_lost(self, error: Exception) -> None:
         """The backend's connection is gone, and its answer not complete."""
@@ -383,6 +384,7 @@ class Exchange:
         if self._phase >= _ANSWERING:
             self._cut(now, "backend")
         elif self._may_send_again(error):
+            self._wait_until = 0.0
             self._find_again(now)
         else:
             name = type(error).__name__ if not str(error) else str(error)
@@ -390,6 +392,8 @@ class Exchange:
                 error if isinstance(error, ExchangeError) else BackendError(f"the backend of {self.app.name} failed: {name}")
             )
             self._fail(failure)
+        if endpoint.owner.crowd:
+            endpoint.owner.pump(now)
 
     def _may_send_again(self, error: Exception) -> bool:
         """Sent, unanswered: only what may be done twice is sent twice. A malformed answer is an answer."""
@@ -439,7 +443,7 @@ class Exchange:
             self._client.deadline = now  # all that waited as long come at once: take turns
             self._host.watch(self._client)
             return True
-        self.app.room.leave(self)
+        self.app.leave(self)
         self._marks |= FALLBACK
         self.app.stats.fallbacks += 1
         self.admit(endpoint, now)
@@ -459,11 +463,6 @@ class Exchange:
             self._fail(self._never_ready())
         elif now >= self._started + self.app.limits.request:
             self._on_answer_deadline(now)
-        elif self._client.paused and self._client.peer_closed():
-            self._client.abort()
-            self.on_client_lost()
-        else:
-            self._watch_wait(now)
 
     def _never_ready(self) -> ExchangeError:
         """Why the waiting was in vain: there was no backend, or one that takes no connection."""
@@ -571,15 +570,20 @@ class Exchange:
     def _end(self, now: float, status: int) -> None:
         """Give back all that the exchange holds."""
         phase, self._phase = self._phase, _DONE
-        app = self.app
-        app.room.leave(self)
+        if phase == _HELD:
+            self.app.leave(self)
         self._lease.release(now)
-        if phase == _DIALING or self._connection is not None:
-            self._endpoint.load -= 1
+        self._body = None
+        self.app.stats.answered(self.method, status, now - self._started)
         connection, self._connection = self._connection, None
+        if phase == _DIALING or connection is not None:
+            self._give_up_place(connection, now)
+
+    def _give_up_place(self, connection: BackendConnection | None, now: float) -> None:
+        """At the backend: whoever waits may have it."""
+        endpoint = self._endpoint
+        endpoint.load -= 1
         if connection is not None:
             connection.abort()
-        self._body = None
-        app.stats.answered(self.method, status, now - self._started)
-        if app.room:
-            app.pump(now)
+        if endpoint.owner.crowd:
+            endpoint.owner.pump(now)

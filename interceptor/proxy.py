@@ -16,6 +16,7 @@ from interceptor.exchange import Exchange
 from interceptor.http1.client import ClientConnection, RequestSink
 from interceptor.http1.connection import Outbox
 from interceptor.http1.request import RequestHead
+from interceptor.leavers import Leavers
 from interceptor.settings import InterceptorSettings
 
 __all__ = ["Proxy"]
@@ -29,6 +30,7 @@ class Proxy:
 
     def __init__(self, settings: InterceptorSettings, ledger: Ledger, backends: BackendSource) -> None:
         self.deadlines = Deadlines(TICK_SECONDS, now=monotonic())
+        self.leavers = Leavers()
         self.outbox = Outbox()
         self.head_timeout = settings.head_timeout
         self.keep_alive_timeout = settings.keep_alive_timeout
@@ -44,7 +46,6 @@ class Proxy:
         self._ledger = ledger
         self._backends = backends
         self._endpoints: dict[str, EndpointSet] = {}
-        self._users: dict[str, list[App]] = {}
         self._pool = PoolLimits(
             idle_timeout=settings.backend_idle_timeout,
             max_idle=settings.max_idle_per_backend,
@@ -58,18 +59,17 @@ class Proxy:
         gone = [app for name, app in self.apps.items() if name not in apps]
         self.table, self.apps = table, apps
         self._ledger.retain(table.apps)
-        self._users = {}
-        for app in apps.values():
-            self._users.setdefault(app.route.target.key, []).append(app)
-            if app.fallback is not None:
-                self._users.setdefault(app.fallback.key, [])
-        self._backends.want(self._users.keys())
-        self._drop_unused_endpoints()
+        targets = [app.route.target.key for app in apps.values()]
+        wanted = {*targets, *(app.fallback.key for app in apps.values() if app.fallback is not None)}
+        self._backends.want(wanted)
+        for key in self._endpoints.keys() - wanted:
+            self._endpoints.pop(key).update(())
         for app in gone:
             app.close()
         now = monotonic()
-        for app in apps.values():  # a changed target may have backends already
-            app.pump(now)
+        for endpoints in self.endpoint_sets:  # a changed target may have backends already
+            if endpoints.crowd:
+                endpoints.pump(now)
 
     def backends_changed(self, key: str) -> None:
         """Discovery lists other backends for a target."""
@@ -87,6 +87,7 @@ class Proxy:
             client.abort()
         for endpoints in self.endpoint_sets:
             await endpoints.close()
+        self.leavers.close()
 
     def _app(self, name: str, table: RoutingTable) -> App:
         route = table.apps[name]
@@ -104,20 +105,10 @@ class Proxy:
     def _endpoint_set(self, key: str) -> EndpointSet:
         endpoints = self._endpoints.get(key)
         if endpoints is None:
-            endpoints = EndpointSet(key, limits=self._pool, deadlines=self.deadlines, outbox=self.outbox, on_ready=self._pump)
+            endpoints = EndpointSet(key, limits=self._pool, deadlines=self.deadlines, outbox=self.outbox)
             self._endpoints[key] = endpoints
             endpoints.update(self._backends.get(key))
         return endpoints
-
-    def _drop_unused_endpoints(self) -> None:
-        for key in [key for key in self._endpoints if key not in self._users]:
-            self._endpoints.pop(key).update(())
-
-    def _pump(self, key: str) -> None:
-        now = monotonic()
-        for app in self._users.get(key, ()):
-            if app.room:
-                app.pump(now)
 
     # -- what connections and exchanges ask -----------------------------------------------------------------------
 

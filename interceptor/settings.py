@@ -56,6 +56,18 @@ class InterceptorSettings(ComponentSettings):
         50_000, ge=1, description="Client connections at once; more are refused with 503. Idle ones cost about 3 KB."
     )
     max_held: int = Field(10_000, ge=1, description="Requests held per application; more get 503. A held one costs a few KB.")
+    max_held_bytes: int = Field(
+        64 * 1024 * 1024,
+        ge=0,
+        description="Bytes of heads and bodies kept for held requests, per application; more get 503. 6 KB for each in a full"
+        " room: of a body only what came with its head is read.",
+    )
+    max_requests: int = Field(
+        25_000,
+        ge=1,
+        description="Requests, held and in flight, per application; more get 503. Half of max_connections, so that a flood of one"
+        " application leaves connections for the others.",
+    )
     max_idle_per_backend: int = Field(200, ge=0, description="Idle connections kept per backend.")
 
     tls_cert: str = Field("", description="Certificate file of the RPC server; without it the server speaks plaintext.")

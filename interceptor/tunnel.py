@@ -129,13 +129,13 @@ class Tunnel:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        app = self._app
+        endpoint = self._endpoint
         self._lease.release(now)
-        self._endpoint.load -= 1
+        endpoint.load -= 1
         if self._ends:
             connection.close()
         else:
             connection.abort()
-        app.stats.tunnelled(self._method)
-        if app.room:
-            app.pump(now)
+        self._app.stats.tunnelled(self._method)
+        if endpoint.owner.crowd:
+            endpoint.owner.pump(now)

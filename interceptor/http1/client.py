@@ -19,6 +19,7 @@ from interceptor.http1.fields import CHUNKED, CRLF, HEAD_END
 from interceptor.http1.reply import encode_reply
 from interceptor.http1.request import MAX_HEAD_BYTES, RequestHead, parse_request
 from interceptor.http1.splice import MIN_SPLICED
+from interceptor.leavers import Leavers
 from interceptor.replies import Reply, text_reply
 
 __all__ = ["ClientConnection", "ClientHost", "ClientTunnel", "RequestSink"]
@@ -56,9 +57,6 @@ class RequestSink(Protocol):
     def on_broken_body(self, error: ExchangeError) -> bool:
         """The body breaks a rule. The exchange ends now; False when its answer has begun, so that there is no other."""
 
-    def on_paused(self) -> None:
-        """The client has sent so much ahead that it is not read from: its leaving will not be heard."""
-
     def on_deadline(self, now: float) -> None: ...
     def pause_answer(self) -> None: ...
     def resume_answer(self) -> None: ...
@@ -83,6 +81,7 @@ class ClientHost(Protocol):
     """What a client connection needs of the proxy."""
 
     deadlines: Deadlines
+    leavers: Leavers
     outbox: Outbox
     head_timeout: float
     keep_alive_timeout: float
@@ -157,6 +156,18 @@ class ClientConnection(Connection):
         self._state = _DISCARD
         self.close()
 
+    def pause_reading(self) -> None:
+        """From now on nothing is heard of the client but that it leaves."""
+        if not self._paused:
+            super().pause_reading()
+            if self._paused:
+                self._host.leavers.watch(self._fd, self)
+
+    def on_left(self, *, gone: bool) -> None:
+        """A client that is not read from has closed its side; inside a tunnel, and between requests, that alone ends nothing."""
+        if self._paused and (gone or self._exchange is not None):
+            super().abort()
+
     def abort(self) -> None:
         """Close at once and with a reset: an answer that was cut short must not look complete, even where its end is its
         connection's. What was under way is told by the connection's loss."""
@@ -177,7 +188,8 @@ class ClientConnection(Connection):
         self._host.deadlines.watch(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return HEAD_VIEW if self._state == _HEAD else self._view
+        # What comes ahead of its turn is kept, so it is read in small pieces too.
+        return HEAD_VIEW if self._state == _HEAD or self._state == _COMPLETE else self._view  # noqa: PLR1714 -- quicker
 
     def buffer_updated(self, nbytes: int) -> None:
         state = self._state
@@ -202,6 +214,7 @@ class ClientConnection(Connection):
         self._state = _CLOSED
         self._stash = b""
         self._host.deadlines.forget(self)
+        self._host.leavers.forget(self._fd)
         self._host.client_closed(self)
         sink, self._exchange, self._tunnel = self._sink, None, None
         if sink is not None:
@@ -344,9 +357,8 @@ class ClientConnection(Connection):
     def _on_early(self, data: bytes) -> None:
         """The next request, before this one is answered."""
         self._stash += data
-        if len(self._stash) > MAX_PIPELINED_BYTES and self._exchange is not None:
+        if len(self._stash) > MAX_PIPELINED_BYTES:
             self.pause_reading()
-            self._exchange.on_paused()
 
     # -- ending ---------------------------------------------------------------------------------------------------
 

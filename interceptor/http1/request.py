@@ -86,6 +86,11 @@ class RequestHead(msgspec.Struct, gc=False, eq=False):
         """Whether sending it twice does what sending it once does (RFC 9110 9.2.2)."""
         return self.method in _IDEMPOTENT
 
+    @property
+    def size(self) -> int:
+        """Bytes of the head."""
+        return len(self._data)
+
     def match_fields(self) -> list[tuple[bytes, bytes]]:
         """All fields with lower-case names, for routing by header."""
         pairs = [line.split(b":", 1) for line in self._data.split(CRLF)[1:] if line]

@@ -18,10 +18,9 @@ ONE, TWO, THREE = (Backend("192.0.2.1", port) for port in (1, 2, 3))
 
 class Fixture:
     def __init__(self, *backends: Backend, max_idle: int = 2) -> None:
-        self.ready: list[str] = []
         self.deadlines = Deadlines(0.1, now=0.0)
         limits = PoolLimits(idle_timeout=60.0, max_idle=max_idle)
-        self.set = EndpointSet("a", limits=limits, deadlines=self.deadlines, outbox=Outbox(), on_ready=self.ready.append)
+        self.set = EndpointSet("a", limits=limits, deadlines=self.deadlines, outbox=Outbox())
         self.set.update(backends)
 
     def endpoint(self, backend: Backend) -> Endpoint:
@@ -32,7 +31,6 @@ def test_none_and_one() -> None:
     assert Fixture().set.choose() is None
     fixture = Fixture(ONE)
     assert fixture.set.choose() is fixture.endpoint(ONE)
-    assert fixture.ready == ["a"]
 
 
 def test_the_less_loaded_of_two() -> None:

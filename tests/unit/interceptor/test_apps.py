@@ -1,0 +1,218 @@
+"""Who is let in, to which backend and in which order: on a manual clock, with guests that only note where they went."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fleet.demand.ledger import Ledger
+from fleet.discovery.sources import Backend
+from fleet.routing.route import ColdStart, Protection, Route, Scaling, Target, Timeouts
+from interceptor.admission import LONGEST_PATIENCE
+from interceptor.apps import App
+from interceptor.deadlines import Deadlines
+from interceptor.endpoints import MAX_DIALS, Endpoint, EndpointSet, PoolLimits
+from interceptor.errors import Unavailable
+from interceptor.http1.connection import Outbox
+from tests.wire.proxy_rig import loopback_settings
+
+SETTINGS = loopback_settings(max_held=1000)
+BACKENDS = tuple(Backend("192.0.2.1", port) for port in range(1, 6))
+
+
+class Guest:
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.endpoint: Endpoint | None = None
+        self.error: Unavailable | None = None
+
+    def admit(self, endpoint: Endpoint, now: float) -> None:
+        endpoint.load += 1
+        self.endpoint = endpoint
+
+    def turn_away(self, error: Unavailable) -> None:
+        self.error = error
+
+
+class Fixture:
+    """One target, apps on it, and a clock that a test moves."""
+
+    def __init__(self, *routes: Route) -> None:
+        self.now = 0.0
+        self.deadlines = Deadlines(0.1, now=0.0)
+        limits = PoolLimits(idle_timeout=60.0, max_idle=2)
+        self.set = EndpointSet("a", limits=limits, deadlines=self.deadlines, outbox=Outbox())
+        ledger = Ledger()
+        self.apps = [App(each, ledger.entry(each.app), self.set, SETTINGS) for each in routes or (route(),)]
+        self.guests: list[Guest] = []
+
+    def come(self, count: int = 1, *, app: int = 0) -> list[Guest]:
+        new = [Guest(len(self.guests) + at) for at in range(count)]
+        for guest in new:
+            assert self.apps[app].enter(guest, now=self.now, size=100)
+        self.guests += new
+        return new
+
+    def up(self, count: int) -> None:
+        self.set.update(BACKENDS[:count])
+        self.set.pump(self.now)
+
+    def answered(self, endpoint: Endpoint) -> None:
+        endpoint.load -= 1
+        self.set.pump(self.now)
+
+    def wait(self, seconds: float) -> None:
+        until = self.now + seconds
+        while self.now < until:
+            self.now += 0.1
+            self.deadlines.sweep(self.now)
+
+    @property
+    def loads(self) -> list[int]:
+        return [endpoint.load for endpoint in self.set.endpoints]
+
+    @property
+    def let_in(self) -> list[int]:
+        return [guest.number for guest in self.guests if guest.endpoint is not None]
+
+
+def route(name: str = "default/a", **fields: Any) -> Route:
+    return Route(app=name, target=Target("default/a"), **{"scaling": Scaling(concurrency=10), **fields})
+
+
+def test_the_first_backend_never_meets_the_crowd() -> None:
+    """1,000 wait; one backend, then five: none has more than the target, all are let in, in the order they came."""
+    fixture = Fixture()
+    fixture.come(1000)
+    fixture.up(1)
+    assert (fixture.loads, fixture.let_in) == ([10], list(range(10)))
+    for _ in range(40):
+        fixture.answered(fixture.set.endpoints[0])
+        assert fixture.loads == [10]
+    fixture.up(5)
+    assert fixture.loads == [10] * 5
+    assert fixture.let_in == list(range(90))
+    while fixture.apps[0].room:
+        fixture.answered(max(fixture.set.endpoints, key=lambda each: each.load))
+        assert max(fixture.loads) == 10
+    assert fixture.let_in == list(range(1000))
+
+
+def test_the_least_loaded_gets_the_next() -> None:
+    fixture = Fixture()
+    fixture.come(50)
+    fixture.up(5)
+    assert fixture.loads == [10] * 5
+    fixture.come(7)
+    for _ in range(7):
+        fixture.answered(fixture.set.endpoints[3])
+    assert fixture.loads == [10] * 5
+    assert fixture.let_in == list(range(57))
+
+
+def test_a_backend_that_is_being_dialled_often_is_left_alone() -> None:
+    fixture = Fixture()
+    fixture.up(2)
+    busy, other = fixture.set.endpoints
+    busy.dialing = MAX_DIALS
+    fixture.come(30)
+    fixture.set.pump(0.0)
+    assert (busy.load, other.load) == (0, 10)
+    busy.dialing -= 1
+    fixture.set.pump(0.0)
+    assert (busy.load, other.load) == (10, 10)
+
+
+def test_who_would_starve_is_let_through() -> None:
+    """50 that never end, a target of 10, and no second backend ever."""
+    fixture = Fixture()
+    fixture.come(50)
+    fixture.wait(30)  # with no backend at all nothing is to be yielded
+    fixture.up(1)
+    fixture.wait(LONGEST_PATIENCE - 1)
+    assert fixture.loads == [10]
+    fixture.wait(2)
+    assert fixture.loads == [20]
+    fixture.wait(4)
+    assert (fixture.loads, fixture.let_in) == ([50], list(range(50)))
+    assert not len(fixture.deadlines)
+
+
+def test_a_backend_that_goes_takes_the_patience_with_it() -> None:
+    fixture = Fixture()
+    fixture.come(50)
+    for _ in range(3):
+        fixture.up(1)
+        fixture.wait(LONGEST_PATIENCE - 2)
+        fixture.set.endpoints[0].load = 10
+        fixture.up(0)
+        fixture.wait(2)
+    assert fixture.let_in == list(range(30))
+
+
+def test_once_nobody_waits_the_bound_is_as_before() -> None:
+    fixture = Fixture()
+    fixture.come(15)
+    fixture.up(1)
+    fixture.wait(LONGEST_PATIENCE + 1)
+    assert fixture.loads == [15]
+    fixture.come(5)
+    fixture.set.pump(fixture.now)
+    assert fixture.loads == [15]
+
+
+def test_a_ceiling_does_not_yield() -> None:
+    fixture = Fixture(route(protection=Protection(backend_concurrency=3)))
+    fixture.come(10)
+    fixture.up(2)
+    fixture.wait(40)
+    assert fixture.loads == [3, 3]
+
+
+def test_two_apps_on_one_target_take_turns_by_age() -> None:
+    fixture = Fixture(route(protection=Protection(backend_concurrency=2)), route("default/b"))
+    for _ in range(3):
+        fixture.come(1, app=0)
+        fixture.now += 1
+        fixture.come(1, app=1)
+        fixture.now += 1
+    fixture.up(1)
+    assert fixture.let_in == [0, 1, 3, 5]  # the first app's ceiling counts whatever the backend does
+    (endpoint,) = fixture.set.endpoints
+    fixture.answered(endpoint)
+    fixture.answered(endpoint)
+    assert fixture.let_in == [0, 1, 3, 5]
+    fixture.answered(endpoint)
+    assert fixture.let_in == [0, 1, 2, 3, 5]
+
+
+def test_who_leaves_gives_the_place_and_its_bytes_back() -> None:
+    fixture = Fixture(route(cold_start=ColdStart(max_held=2, max_held_bytes=250)))
+    (app,) = fixture.apps
+    first, _ = fixture.come(2)
+    assert not app.enter(Guest(9), now=0.0, size=1)
+    app.leave(first)
+    assert not app.enter(Guest(9), now=0.0, size=151)
+    fixture.come(1)
+    for guest in fixture.guests:
+        app.leave(guest)
+    assert (len(app.room), app.room.held_bytes, len(fixture.set.crowd), len(fixture.deadlines)) == (0, 0, 0, 0)
+
+
+def test_a_changed_route_takes_the_crowd_to_its_new_target() -> None:
+    fixture = Fixture()
+    (app,) = fixture.apps
+    fixture.come(3)
+    limits = PoolLimits(idle_timeout=60.0, max_idle=2)
+    other = EndpointSet("b", limits=limits, deadlines=fixture.deadlines, outbox=Outbox())
+    app.update(route(timeouts=Timeouts(readiness=5)), other, SETTINGS)
+    assert (list(fixture.set.crowd), list(other.crowd)) == ([], [app])
+    other.update(BACKENDS[:1])
+    assert fixture.let_in == [0, 1, 2]
+
+
+def test_a_route_that_is_removed_turns_everybody_away() -> None:
+    fixture = Fixture()
+    fixture.come(3)
+    fixture.apps[0].close()
+    assert all("removed" in str(guest.error) for guest in fixture.guests)
+    assert not fixture.set.crowd
