@@ -171,15 +171,10 @@ class Connection(asyncio.BufferedProtocol):
             self._paused = False
             self._transport.resume_reading()
 
-    def peer_closed(self) -> bool:
-        """Whether the peer has closed its side, even with bytes before that not read yet."""
-        return self._transport.is_closing() or self._poll(select.POLLRDHUP)
-
     def has_news(self) -> bool:
         """Whether anything can be read: on a connection at rest that is its end, or bytes that nobody asked for."""
-        return self._transport.is_closing() or self._poll(select.POLLRDHUP | select.POLLIN)
-
-    def _poll(self, events: int) -> bool:
+        if self._transport.is_closing():
+            return True
         poller = select.poll()
-        poller.register(self._fd, events)
+        poller.register(self._fd, select.POLLRDHUP | select.POLLIN)
         return bool(poller.poll(0))
