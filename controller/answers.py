@@ -6,7 +6,6 @@ Meanings are those of the KEDA HTTP add-on. A body that a ConfigMap holds is not
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 from typing import Protocol
 
 import msgspec
@@ -18,6 +17,7 @@ from controller.schema.answers import StaticResponse as StaticResponseSpec
 from controller.schema.answers import StaticRoute as StaticRouteSpec
 from controller.schema.common import Header
 from fleet.routing.contenttype import content_type
+from fleet.routing.quantity import octets
 from fleet.routing.route import ColdStart, HeaderMatch, Placeholder, Rule, StaticResponse, StaticRoute, Target
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "cold_start_of",
     "header_matches",
     "maintenance_of",
-    "octets",
     "paths_of",
     "port_of",
     "references_of",
@@ -44,8 +43,6 @@ MAINTENANCE_BODY = "http.keda.sh/maintenance-body"
 """Annotation: NAME or NAME/KEY of the ConfigMap with the page."""
 
 PLACEHOLDER = "coldStart.placeholder.response"
-
-_UNITS = {"": 1, "k": 1000, "M": 1000**2, "G": 1000**3, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -80,10 +77,14 @@ def cold_start_of(namespace: str, spec: ColdStartSpec | None) -> ColdStart:
         placeholder=None if spec.placeholder is None else _placeholder(spec.placeholder),
         fallback=None if fallback is None else _fallback(namespace, fallback),
         max_held=spec.max_pending_requests,
-        max_held_bytes=None if spec.max_pending_bytes is None else octets(spec.max_pending_bytes),
+        max_held_bytes=_octets(spec.max_pending_bytes),
         # Requests are held beside a placeholder only where their number is given, and what is beyond gets it.
         overflow_placeholder=spec.overflow == "Placeholder" and spec.max_pending_requests is not None,
     )
+
+
+def _octets(quantity: int | str | None) -> int | None:
+    return octets(quantity) if isinstance(quantity, str) else quantity
 
 
 def _fallback(namespace: str, service: FallbackService) -> Target:
@@ -148,14 +149,6 @@ def maintenance_of(meta: Annotated) -> tuple[StaticResponse | None, tuple[Refere
         return StaticResponse(), ()
     body = text.encode()
     return StaticResponse(headers=_headers({}, body), body=body), ()
-
-
-def octets(quantity: int | str) -> int:
-    """Bytes of a quantity that its pattern has let through."""
-    if isinstance(quantity, int):
-        return quantity
-    number = quantity.rstrip("kKMGi")
-    return int(Decimal(number) * _UNITS[quantity[len(number) :]])
 
 
 def rule_of(rule: RoutingRule) -> Rule:

@@ -11,11 +11,12 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from fleet.routing.quantity import QUANTITY_PATTERN
+
 __all__ = [
     "DURATION_PATTERN",
     "LIST_OF_CONDITIONS",
     "ONE_PORT",
-    "QUANTITY_PATTERN",
     "Concurrency",
     "Condition",
     "Duration",
@@ -40,12 +41,11 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 Natural = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 
-QUANTITY_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?(k|M|G|Ki|Mi|Gi)?$"
 Quantity = Annotated[
     Annotated[int, Meta(ge=0)] | Annotated[str, Meta(pattern=QUANTITY_PATTERN, max_length=32)],
     Meta(extra_json_schema={"x-kubernetes-int-or-string": True}),
 ]
-"""Bytes: the part of resource.Quantity that makes sense for them."""
+"""Bytes, by number or as a quantity."""
 
 
 class Rule(msgspec.Struct, frozen=True):

@@ -16,11 +16,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fleet.routing.codec import decode_json
+from fleet.routing.route import Affinity, Route
 from tests.system.harness import ECHO, PATIENCE, Answer, Up, app, fetch, fleet, gone, running_up, until
 
 DEMO = Path(__file__).parents[2] / "deploy" / "examples" / "local" / "demo.yaml"
 SPAWN_LIMIT = 0.010
 """Seconds from a cold request to the start of the process, as the product promises them."""
+WATCHED = 4.0
+"""Seconds, less than the pause between two looks at the file: an edit that takes longer was not noticed when it was made."""
 NOISE = 5.0
 """How much slower a shared machine may be before a figure is a fault."""
 
@@ -256,3 +260,29 @@ async def test_output_that_nobody_reads_stops_no_request(tmp_path: Path) -> None
             assert await up.stop() == 0
         finally:
             process.kill()
+
+
+async def test_answers_of_a_file_follow_its_edits_and_those_of_the_files_that_it_names(tmp_path: Path) -> None:
+    page = tmp_path / "soon.html"
+    page.write_text("<p>soon")
+    sleeping = app("web", placeholder={"file": "soon.html"}, static=[{"paths": ["/healthz"], "body": "ok"}])
+
+    def routed() -> Route:
+        return decode_json((up.state / "routes.json").read_bytes()).apps["default/web"]
+
+    def shown() -> bytes | None:
+        placeholder = routed().cold_start.placeholder
+        return placeholder.response.body if placeholder else None
+
+    async with running_up(tmp_path, fleet(sleeping)) as up:
+        assert (shown(), routed().static_routes[0].response.body) == (b"<p>soon", b"ok")
+        processes = up.processes()
+        page.write_text("<p>now")
+        assert await until(lambda: shown() == b"<p>now") < WATCHED
+        up.write(fleet(app("web", maintenance=True, affinity={"cookie": "weir"})))
+        assert await until(lambda: routed().maintenance) < WATCHED
+        assert routed().affinity == Affinity(cookie="weir")
+        up.write(fleet(app("web", placeholder={"file": "none.html"})))
+        await until(lambda: "fleet.yaml:" in up.log and "none.html: No such file" in up.log)
+        assert routed().maintenance is not None
+        assert up.processes() == processes

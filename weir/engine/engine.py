@@ -17,7 +17,6 @@ from grpc import aio
 from fleet.runtime.process import Shutdown, StartError
 from fleet.runtime.settings import SettingsError
 from fleet.runtime.tasks import cancel_and_wait
-from fleet.runtime.watch import FileWatch
 from protos.externalscaler.externalscaler_pb2_grpc import ExternalScalerStub
 from weir.engine.app import App
 from weir.engine.children import ChildPlanes
@@ -28,6 +27,7 @@ from weir.engine.layout import Layout, Planes
 from weir.engine.ports import Ports
 from weir.engine.spec import AppSpec, FleetSpec
 from weir.engine.specfile import SpecError, SpecFile, load_spec
+from weir.engine.specwatch import SpecWatch
 from weir.engine.state import StateDirectory
 from weir.engine.supervisor import Tell, Yard
 
@@ -118,7 +118,7 @@ class Engine:
     async def _live(self, yard: Yard) -> None:
         """Start everything, then follow the file for as long as the engine is to run."""
         # Watched before it is started from: an edit during the start is seen after it.
-        watch = FileWatch([self._options.file])
+        watch = SpecWatch(self._options.file)
         watch.start()
         try:
             await self._start(yard)
@@ -161,9 +161,10 @@ class Engine:
         self._apps[spec.key] = app
         app.start()
 
-    async def _follow(self, watch: FileWatch, yard: Yard) -> None:
+    async def _follow(self, watch: SpecWatch, yard: Yard) -> None:
         complaint = ""
         while True:
+            await watch.also(self._file.files)
             await watch.wait(RESYNC)
             try:
                 # On a thread: a big file must not stall the requests that go through this process.
@@ -173,16 +174,16 @@ class Engine:
                     _log.error("%s (the last good file stays in force)", error)
                 complaint = str(error)
                 continue
-            if complaint or file.spec != self._file.spec:
+            if complaint or _is_other(file, self._file):
                 _log.info("%s: read", self._options.file)
             complaint = ""
             await self._apply(file, yard)
 
     async def _apply(self, file: SpecFile, yard: Yard) -> None:
         """Routes first: requests for a new app are held until it is there, and a removed one gets no new ones."""
-        before, self._file = self._file.spec, file
-        planes = self._planes
-        if planes is None or before == file.spec:
+        last, self._file = self._file, file
+        before, planes = last.spec, self._planes
+        if planes is None or not _is_other(file, last):
             return
         self._state.write_table(file.table)
         wanted = {spec.key: spec for spec in file.spec.apps}
@@ -215,6 +216,11 @@ class Engine:
             await self._planes.close()
         if self._channel is not None:
             await self._channel.close()
+
+
+def _is_other(file: SpecFile, before: SpecFile) -> bool:
+    """Whether it says something else, in itself or in the files that it names."""
+    return file.spec != before.spec or file.table.version != before.table.version
 
 
 _FIXED = ("ports", "interceptor", "scaler")

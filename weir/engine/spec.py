@@ -5,21 +5,33 @@ Values only: nothing here opens a file, starts a process or knows a line number.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field, model_validator
 
-from fleet.routing.route import HeaderMatch, RateTarget, Route, Rule, Scaling, Target, Timeouts
+from fleet.routing.route import ColdStart, Protection, RateTarget, Route, Scaling, Target, Timeouts
+from weir.engine.answerspec import AffinitySpec, MaintenanceField, PlaceholderField, StaticSpec
+from weir.engine.fields import (
+    Amount,
+    Command,
+    Count,
+    HeaderSpec,
+    Model,
+    Name,
+    Octets,
+    Port,
+    PositiveSeconds,
+    RuleSpec,
+    Seconds,
+    Text,
+    Variable,
+    fault,
+)
 
-__all__ = ["AppSpec", "FleetSpec", "HeaderSpec", "PortsSpec", "RateSpec", "ReadinessSpec", "RuleSpec", "TimeoutsSpec"]
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+__all__ = ["AppSpec", "FleetSpec", "PortsSpec", "RateSpec", "ReadinessSpec", "TimeoutsSpec"]
 
 MAX_REPLICAS = 1000
 """Processes of one app on one machine: a typing error should not fill the process table."""
@@ -27,93 +39,11 @@ MAX_INTERCEPTORS = 64
 """Interceptors of one file; more than a machine has cores is only good for tests."""
 
 
-def _seconds(value: object) -> object:
-    if isinstance(value, str):
-        match = _DURATION.fullmatch(value.strip())
-        if match is None:
-            raise ValueError("should be seconds, or a duration like 500ms, 10s, 5m")
-        return float(match[1]) * _UNITS[match[2]]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("should be seconds, or a duration like 500ms, 10s, 5m")
-    return value
-
-
-def _command(value: object) -> object:
-    if isinstance(value, str) and value.strip():
-        return ("/bin/sh", "-c", value)
-    if isinstance(value, list) and value and all(isinstance(word, str) for word in value):
-        return tuple(value)
-    raise ValueError("should be a command line, or a list of words")
-
-
-def _name(value: str) -> str:
-    if not _NAME.fullmatch(value):
-        raise ValueError("should be lower-case letters, digits and hyphens, at most 63")
-    return value
-
-
-def _variable(value: str) -> str:
-    if not _VARIABLE.fullmatch(value):
-        raise ValueError("should be the name of an environment variable")
-    return value
-
-
-def _text(value: object) -> object:
-    if not isinstance(value, str):
-        raise ValueError('should be text; write it in quotes, like "1"')
-    return value
-
-
-def _fault(field: str, reason: str) -> PydanticCustomError:
-    """A fault that only shows beside other fields; `field` is where it is to be mended."""
-    return PydanticCustomError("weir", "{reason}", {"field": field, "reason": reason})
-
-
 def _rate(value: object) -> object:
     return {"target": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
-PositiveSeconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
-Name = Annotated[str, AfterValidator(_name)]
-Variable = Annotated[str, AfterValidator(_variable)]
-Text = Annotated[str, BeforeValidator(_text)]
-Command = Annotated[tuple[str, ...], BeforeValidator(_command)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class _Model(BaseModel):
-    # Strict: YAML reads an unquoted "no" as false and 1.10 as a number, and neither is what was meant.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class HeaderSpec(_Model):
-    """A header that a request must carry; without a value, presence is enough."""
-
-    name: str = Field(min_length=1)
-    value: Text | None = None
-
-
-class RuleSpec(_Model):
-    """One way to the app: any of the hosts and any of the paths and all of the headers."""
-
-    hosts: list[str] = []
-    paths: list[str] = []
-    headers: list[HeaderSpec] = []
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> RuleSpec:
-        if not (self.hosts or self.paths or self.headers):
-            raise _fault("hosts", 'is missing, and so are paths and headers; "*" is any host')
-        return self
-
-    def rule(self) -> Rule:
-        headers = tuple(HeaderMatch(name=header.name, value=header.value) for header in self.headers)
-        return Rule(hosts=tuple(self.hosts), paths=tuple(self.paths), headers=headers)
-
-
-class RateSpec(_Model):
+class RateSpec(Model):
     """Requests per second per replica, averaged over a window."""
 
     target: Amount
@@ -121,7 +51,7 @@ class RateSpec(_Model):
     granularity: PositiveSeconds = 1.0
 
 
-class ReadinessSpec(_Model):
+class ReadinessSpec(Model):
     """When a started process may take requests: its port accepts, or a path answers 200 to 399."""
 
     tcp: Literal[True] | None = None
@@ -133,11 +63,11 @@ class ReadinessSpec(_Model):
     @model_validator(mode="after")
     def _one_probe(self) -> ReadinessSpec:
         if self.tcp and self.path:
-            raise _fault("path", "say tcp or path, not both")
+            raise fault("path", "say tcp or path, not both")
         return self
 
 
-class TimeoutsSpec(_Model):
+class TimeoutsSpec(Model):
     """Limits of an exchange. What is not said is the interceptor's setting; 0 switches a limit off."""
 
     readiness: Seconds | None = None
@@ -150,7 +80,7 @@ class TimeoutsSpec(_Model):
         return Timeouts(**self.model_dump())
 
 
-class AppSpec(_Model):
+class AppSpec(Model):
     """One app: how requests find it, how it is started, how it scales."""
 
     name: Name
@@ -183,14 +113,34 @@ class AppSpec(_Model):
 
     timeouts: TimeoutsSpec = TimeoutsSpec()
 
+    placeholder: PlaceholderField = None
+    """What browsers get while no replica is ready; true is the built-in page."""
+    fallback: Text | None = None
+    """Another app of the file, NAME or NAMESPACE/NAME, that takes requests which waited too long."""
+    static: list[StaticSpec] = []
+    """Fixed answers; the first that fits is taken."""
+    maintenance: MaintenanceField = None
+    """Answers every request, and lets the app sleep; true is the built-in page."""
+    affinity: AffinitySpec | None = None
+    max_held: Annotated[int, Field(ge=1)] | None = None
+    """Requests that wait at once, at one interceptor."""
+    max_held_bytes: Octets | None = None
+    backend_concurrency: Count | None = None
+    """Requests that one interceptor has on one replica at once; 0 is no bound."""
+    max_requests: Annotated[int, Field(ge=1)] | None = None
+    """Requests at one interceptor, waiting and at work."""
+    readiness_path: str | None = None
+    """Path that a new replica has to answer with 200 to 399 before it gets requests."""
+    server_timing: bool = False
+
     @model_validator(mode="after")
     def _consistent(self) -> AppSpec:
         if not (self.hosts or self.paths or self.headers or self.rules):
-            raise _fault("hosts", 'is missing, and so are paths, headers and rules; "*" is any host')
+            raise fault("hosts", 'is missing, and so are paths, headers and rules; "*" is any host')
         if self.max < self.min:
-            raise _fault("max", f"{self.max} is less than min, which is {self.min}")
+            raise fault("max", f"{self.max} is less than min, which is {self.min}")
         if self.rules and (self.hosts or self.paths or self.headers):
-            raise _fault("rules", "say either rules, or hosts, paths and headers")
+            raise fault("rules", "say either rules, or hosts, paths and headers")
         return self
 
     @property
@@ -198,8 +148,26 @@ class AppSpec(_Model):
         """ "namespace/name"."""
         return f"{self.namespace}/{self.name}"
 
-    def route(self) -> Route:
-        """The app as interceptors and scalers know it."""
+    @property
+    def fallback_key(self) -> str | None:
+        """ "namespace/name" of the app that it falls back to."""
+        if self.fallback is None:
+            return None
+        return self.fallback if "/" in self.fallback else f"{self.namespace}/{self.fallback}"
+
+    def files(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """The files that answers take their bodies from, each with the field that names it."""
+        answers = (
+            (("placeholder",), self.placeholder),
+            (("maintenance",), self.maintenance),
+            *((("static", position), static) for position, static in enumerate(self.static)),
+        )
+        for path, answer in answers:
+            if answer is not None and answer.file is not None:
+                yield (*path, "file"), answer.file
+
+    def route(self, contents: Mapping[str, bytes] = MappingProxyType({})) -> Route:
+        """The app as interceptors and scalers know it, given the content of its files."""
         rate = RateTarget(**self.rate.model_dump()) if self.rate else None
         rules = self.rules or [RuleSpec(hosts=self.hosts, paths=self.paths, headers=self.headers)]
         return Route(
@@ -208,6 +176,22 @@ class AppSpec(_Model):
             rules=tuple(rule.rule() for rule in rules),
             scaling=Scaling(concurrency=self.target, rate=rate, activity_period=self.activity_period),
             timeouts=self.timeouts.timeouts(),
+            static_routes=tuple(static.route(contents) for static in self.static),
+            cold_start=self._cold_start(contents),
+            maintenance=None if self.maintenance is None else self.maintenance.response(contents),
+            affinity=None if self.affinity is None else self.affinity.affinity(),
+            protection=Protection(self.backend_concurrency, self.max_requests, self.readiness_path),
+            server_timing=self.server_timing,
+        )
+
+    def _cold_start(self, contents: Mapping[str, bytes]) -> ColdStart:
+        placeholder = self.placeholder
+        return ColdStart(
+            placeholder=None if placeholder is None else placeholder.placeholder(contents),
+            fallback=None if self.fallback_key is None else Target(self.fallback_key),
+            max_held=self.max_held,
+            max_held_bytes=self.max_held_bytes,
+            overflow_placeholder=placeholder is not None and placeholder.when_full,
         )
 
     def directory(self, base: Path) -> Path:
@@ -223,7 +207,7 @@ def _process_of(spec: AppSpec) -> tuple[object, ...]:
     return (spec.command, spec.env, spec.cwd, spec.readiness)
 
 
-class PortsSpec(_Model):
+class PortsSpec(Model):
     """Where the components listen, on the loopback address; 0 is a free port. Of many interceptors, the first."""
 
     proxy: Port = 8080
@@ -233,7 +217,7 @@ class PortsSpec(_Model):
     scaler_diagnostics: Port = 0
 
 
-class FleetSpec(_Model):
+class FleetSpec(Model):
     """The whole file."""
 
     interceptors: int = Field(default=1, ge=1, le=MAX_INTERCEPTORS)

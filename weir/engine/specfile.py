@@ -6,7 +6,7 @@ Gives a whole good file or one error; never half of it, and never starts anythin
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path as FilePath
@@ -15,12 +15,15 @@ from typing import Annotated, Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from fleet.routing.check_answers import MAX_ANSWER_BYTES
 from fleet.routing.table import RouteError, RoutingTable
 from fleet.runtime.settings import ComponentSettings
 from interceptor.settings import InterceptorSettings
 from scaler.settings import ScalerSettings
+from weir.engine.answerspec import AffinitySpec, MaintenanceSpec, PlaceholderSpec, StaticSpec
 from weir.engine.document import Document, DocumentError, Path, field_name, parse_document
-from weir.engine.spec import AppSpec, FleetSpec, HeaderSpec, PortsSpec, RateSpec, ReadinessSpec, RuleSpec, TimeoutsSpec
+from weir.engine.fields import HeaderSpec, RuleSpec
+from weir.engine.spec import AppSpec, FleetSpec, PortsSpec, RateSpec, ReadinessSpec, TimeoutsSpec
 
 __all__ = ["SpecError", "SpecFile", "load_spec", "parse_spec"]
 
@@ -29,7 +32,8 @@ MAX_FILE_BYTES = 4 * 1024 * 1024
 MISSING = "is missing"
 
 _MODELS: tuple[type[BaseModel], ...] = (
-    FleetSpec, AppSpec, PortsSpec, ReadinessSpec, RateSpec, RuleSpec, HeaderSpec, TimeoutsSpec,
+    FleetSpec, AppSpec, PortsSpec, ReadinessSpec, RateSpec, RuleSpec, HeaderSpec, TimeoutsSpec, PlaceholderSpec, MaintenanceSpec,
+    StaticSpec, AffinitySpec,
 )  # fmt: skip
 _FIELDS = sorted({name for model in _MODELS for name in model.model_fields})
 
@@ -52,6 +56,8 @@ class SpecFile:
     spec: FleetSpec
     table: RoutingTable
     directory: FilePath
+    files: frozenset[FilePath] = frozenset()
+    """Files that are a part of it: bodies of answers."""
 
 
 def load_spec(path: FilePath) -> SpecFile:
@@ -88,7 +94,10 @@ def _checked(document: Document, directory: FilePath) -> SpecFile:
     _check_settings("scaler", spec.scaler, ScalerSettings, document)
     _check_names(spec, document)
     _check_directories(spec, document, directory)
-    return SpecFile(spec=spec, table=_table(spec, document), directory=directory)
+    _check_fallbacks(spec, document)
+    contents = _contents(spec, document, directory)
+    files = frozenset(directory / name for name in contents)
+    return SpecFile(spec=spec, table=_table(spec, document, contents), directory=directory, files=files)
 
 
 def _first(error: ValidationError, document: Document) -> DocumentError:
@@ -147,10 +156,41 @@ def _check_directories(spec: FleetSpec, document: Document, base: FilePath) -> N
             raise DocumentError(document.line(path), field_name(path), f"{app.directory(base)} is not a directory")
 
 
-def _table(spec: FleetSpec, document: Document) -> RoutingTable:
+def _check_fallbacks(spec: FleetSpec, document: Document) -> None:
+    known = {app.key for app in spec.apps}
+    for index, app in enumerate(spec.apps):
+        if app.fallback_key is not None and app.fallback_key not in known:
+            path = ("apps", index, "fallback")
+            reason = f"there is no app {app.fallback_key}{_suggestion(app.fallback_key, sorted(known))}"
+            raise DocumentError(document.line(path), field_name(path), reason)
+
+
+def _contents(spec: FleetSpec, document: Document, directory: FilePath) -> dict[str, bytes]:
+    """What the files hold that answers name."""
+    contents: dict[str, bytes] = {}
+    for index, app in enumerate(spec.apps):
+        for path, name in app.files():
+            if name not in contents:
+                contents[name] = _content(directory / name, document, ("apps", index, *path))
+    return contents
+
+
+def _content(file: FilePath, document: Document, path: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(MAX_ANSWER_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DocumentError(document.line(path), field_name(path), f"{file}: {reason}") from error
+    if len(data) > MAX_ANSWER_BYTES:
+        raise DocumentError(document.line(path), field_name(path), f"{file} is larger than {MAX_ANSWER_BYTES} bytes")
+    return data
+
+
+def _table(spec: FleetSpec, document: Document, contents: Mapping[str, bytes]) -> RoutingTable:
     index = {app.key: at for at, app in enumerate(spec.apps)}
     try:
-        table = RoutingTable(app.route() for app in spec.apps)
+        table = RoutingTable(app.route(contents) for app in spec.apps)
     except RouteError as error:
         at = index[error.app]
         raise _misrouted(document, ("apps", at, *_written(error.field, spec.apps[at])), error.reason) from error
@@ -164,11 +204,24 @@ def _misrouted(document: Document, path: Path, reason: str) -> DocumentError:
     return DocumentError(document.line(path), field_name(path), reason)
 
 
+_WRITTEN = (
+    (r"^scaling\.concurrency$", "target"),
+    (r"^(scaling|protection)\.", ""),
+    (r"^cold_start\.placeholder\.response", "placeholder"),
+    (r"^cold_start\.overflow_placeholder$", "placeholder.when_full"),
+    (r"^cold_start\.fallback.*", "fallback"),
+    (r"^cold_start$", "placeholder"),
+    (r"^cold_start\.", ""),
+    (r"^static_routes(\[\d+\])\.response\.headers.*", r"static\1.response_headers"),
+    (r"^static_routes(\[\d+\])\.(response|rules\[0\])", r"static\1"),
+    (r"^static_routes", "static"),
+    (r"^((placeholder|maintenance)\.headers).*", r"\1"),
+)
+"""What a route calls a field, and what the file does."""
+
+
 def _written(field: str, app: AppSpec) -> Path:
     """Where the file says what a route calls "scaling.rate.window" or "rules[0].hosts[1]"."""
-    path: Path = tuple(int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", field))
-    if path[:2] == ("scaling", "concurrency"):
-        return ("target",)
-    if path[0] == "scaling":
-        return path[1:]
-    return path if app.rules or path[0] != "rules" else path[2:]
+    for pattern, name in _WRITTEN if app.rules else ((r"^rules\[\d+\]\.", ""), *_WRITTEN):
+        field = re.sub(pattern, name, field)
+    return tuple(int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", field))

@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.routing.route import HeaderMatch, Rule
+from fleet.routing.route import (
+    Affinity,
+    ColdStart,
+    HeaderMatch,
+    Placeholder,
+    Protection,
+    Route,
+    Rule,
+    StaticResponse,
+    StaticRoute,
+    Target,
+)
 from weir.engine.specfile import SpecError, SpecFile, load_spec, parse_spec
 
 FILE = Path(__file__).parent / "fleet.yaml"
@@ -206,3 +217,99 @@ def test_what_makes_another_process() -> None:
     assert first.same_process(_parse(base % ", max: 9, target: 3, cooldown: 1").spec.apps[0])
     assert not first.same_process(_parse(base % " --flag").spec.apps[0])
     assert not first.same_process(_parse(base % ", env: {A: b}").spec.apps[0])
+
+
+def _route(fields: str) -> Route:
+    file = _parse(
+        f"apps: [{{name: a, hosts: [a], command: x, {fields}}}, {{name: b, namespace: other, hosts: [b], command: x}},"
+        " {name: c, hosts: [c], command: x}]"
+    )
+    return file.table.apps["default/a"]
+
+
+def test_what_a_request_meets_while_an_app_sleeps() -> None:
+    cold = _route("placeholder: true, fallback: c, max_held: 5, max_held_bytes: 1Mi").cold_start
+    assert cold == ColdStart(Placeholder(StaticResponse(), browsers_only=True), Target("default/c"), 5, 1 << 20)
+    assert _route("fallback: other/b").cold_start.fallback == Target("other/b")
+    full = _route(
+        "placeholder: {status: 202, headers: {Refresh: '5'}, body: <p>soon, everyone: true, when_full: true}"
+    ).cold_start
+    headers = (("Refresh", "5"), ("Content-Type", "text/html; charset=utf-8"))
+    assert full == ColdStart(Placeholder(StaticResponse(202, headers, b"<p>soon")), overflow_placeholder=True)
+    assert _route("placeholder: false, maintenance: false").cold_start == ColdStart()
+
+
+def test_fixed_answers() -> None:
+    first = "{hosts: [a], paths: [/healthz], headers: [{name: x}], body: ok, response_headers: {A: b}}"
+    second = "{user_agents: ['*bot*'], status: 404, always: true}"
+    text = ("Content-Type", "text/plain; charset=utf-8")
+    assert _route(f"static: [{first}, {second}]").static_routes == (
+        StaticRoute(StaticResponse(None, (("A", "b"), text), b"ok"), (Rule(("a",), ("/healthz",), (HeaderMatch("x"),)),)),
+        StaticRoute(StaticResponse(404), user_agents=("*bot*",), always=True),
+    )
+
+
+def test_maintenance_and_how_an_app_is_treated() -> None:
+    assert _route("maintenance: true").maintenance == StaticResponse()
+    assert _route("maintenance: {status: 500}").maintenance == StaticResponse(500)
+    route = _route(
+        "affinity: {cookie: weir, max_age: 1h}, backend_concurrency: 0, max_requests: 9, readiness_path: /up, server_timing: true"
+    )
+    assert route.affinity == Affinity(cookie="weir", max_age=3600.0)
+    assert (route.protection, route.server_timing) == (Protection(0, 9, "/up"), True)
+    assert _route("affinity: {header: X-Session}").affinity == Affinity(header="X-Session")
+
+
+def test_bodies_come_from_files_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "soon.html").write_text("<p>soon")
+    path = tmp_path / "fleet.yaml"
+    path.write_text(
+        "apps: [{name: a, hosts: [a], command: x, placeholder: {file: soon.html}, static: [{paths: [/], file: soon.html}]}]"
+    )
+    file = load_spec(path)
+    (route,) = file.table.routes
+    assert route.cold_start.placeholder is not None
+    assert route.cold_start.placeholder.response == route.static_routes[0].response
+    assert route.static_routes[0].response == StaticResponse(None, (("Content-Type", "text/html; charset=utf-8"),), b"<p>soon")
+    assert file.files == {tmp_path / "soon.html"}
+    (tmp_path / "soon.html").write_text("<p>now")
+    assert load_spec(path).table.version != file.table.version
+
+
+A = "apps:\n- name: a\n  hosts: [a]\n  command: x\n"
+WRONG_ANSWERS = [
+    ("  placeholder: yes\n  fallback: b\n", "6: apps[0].fallback: there is no app default/b; did you mean default/a?"),
+    ("  fallback: a\n", "5: apps[0].fallback: is the target itself"),
+    ("  placeholder: soon\n", "5: apps[0].placeholder: "),
+    ("  placeholder:\n    body: x\n    file: y\n", "7: apps[0].placeholder.file: say body or file, not both"),
+    ("  placeholder:\n    status: 100\n", "6: apps[0].placeholder.status: 100 is not the status of an answer"),
+    ("  placeholder:\n    headers:\n      A: 1\n", "7: apps[0].placeholder.headers.A: should be text; write it in quotes"),
+    ("  placeholder:\n    headers:\n      Connection: close\n", "6: apps[0].placeholder.headers: Connection belongs to"),
+    ("  placeholder:\n    boddy: x\n", "6: apps[0].placeholder.boddy: is not a field; did you mean body?"),
+    ("  maintenance:\n    file: none.html\n", f"6: apps[0].maintenance.file: {FILE.parent}/none.html: No such file"),
+    ("  maintenance:\n    file: .\n", f"6: apps[0].maintenance.file: {FILE.parent}: Is a directory"),
+    ('  maintenance:\n    file: "a\\0b"\n', "6: apps[0].maintenance.file: "),
+    ("  maintenance:\n    file: /dev/zero\n", "6: apps[0].maintenance.file: /dev/zero is larger than 1048576 bytes"),
+    ("  maintenance:\n    status: 99\n", "6: apps[0].maintenance.status: 99 is not"),
+    ("  static:\n  - body: ok\n", "6: apps[0].static[0].paths: is missing, and so are hosts, headers and user_agents"),
+    ("  static:\n  - paths: [/]\n    status: 1\n", "7: apps[0].static[0].status: 1 is not"),
+    ("  static:\n  - paths: [/]\n  - paths:\n    - a\n", "8: apps[0].static[1].paths[0]: 'a' does not start"),
+    ("  static:\n  - hosts: [a b]\n", "6: apps[0].static[0].hosts[0]: 'a b' is not a host"),
+    ("  static:\n  - user_agents:\n    - ''\n", "7: apps[0].static[0].user_agents[0]: is empty"),
+    ("  static:\n  - paths: [/]\n    response_headers: {TE: x}\n", "7: apps[0].static[0].response_headers: TE belongs"),
+    ("  affinity: {}\n", "5: apps[0].affinity: is either by a cookie or by a header"),
+    ("  affinity:\n    cookie: a b\n", "6: apps[0].affinity.cookie: 'a b' is not the name of a cookie"),
+    ("  affinity:\n    header: x\n    max_age: soon\n", "7: apps[0].affinity.max_age: should be seconds"),
+    ("  max_held: 0\n", "5: apps[0].max_held: "),
+    ("  max_held_bytes: lots\n", "5: apps[0].max_held_bytes: should be bytes, or a quantity like 500k"),
+    ("  max_held_bytes: 1.5\n", "5: apps[0].max_held_bytes: "),
+    ("  max_requests: 0\n", "5: apps[0].max_requests: "),
+    ("  backend_concurrency: -1\n", "5: apps[0].backend_concurrency: "),
+    ("  readiness_path: up\n", "5: apps[0].readiness_path: 'up' is not a path"),
+    ("  server_timing: 1\n", "5: apps[0].server_timing: "),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), WRONG_ANSWERS)
+def test_wrong_answers(text: str, expected: str) -> None:
+    assert _error(A + text).startswith(expected)

@@ -1,0 +1,125 @@
+"""What a file of apps may say of requests that meet no ready replica, or none at all. Values only.
+
+The content of files comes in by their names, as the file of apps writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import BeforeValidator, model_validator
+
+from fleet.routing.contenttype import content_type
+from fleet.routing.route import Affinity, HeaderMatch, Placeholder, Rule, StaticResponse, StaticRoute
+from weir.engine.fields import HeaderSpec, Model, Seconds, Text, fault
+
+__all__ = [
+    "AffinitySpec",
+    "Contents",
+    "MaintenanceField",
+    "MaintenanceSpec",
+    "PlaceholderField",
+    "PlaceholderSpec",
+    "StaticSpec",
+]
+
+Contents = Mapping[str, bytes]
+
+
+def _switch(value: object) -> object:
+    """true is all the defaults, false is nothing."""
+    if isinstance(value, bool):
+        return {} if value else None
+    return value
+
+
+class _Body(Model):
+    """What an answer consists of."""
+
+    status: int | None = None
+    body: Text | None = None
+    file: Text | None = None
+    """Name of a file with the body, relative to the file of apps."""
+
+    @model_validator(mode="after")
+    def _one_body(self) -> _Body:
+        if self.body is not None and self.file is not None:
+            raise fault("file", "say body or file, not both")
+        return self
+
+    def _made(self, headers: Mapping[str, str], contents: Contents) -> StaticResponse:
+        """Without a body, it is for whoever answers to say what the body is."""
+        if self.body is None and self.file is None:
+            return StaticResponse(self.status, tuple(headers.items()))
+        body = contents[self.file] if self.file is not None else (self.body or "").encode()
+        given = tuple(headers.items())
+        if body and not any(name.lower() == "content-type" for name in headers):
+            given += (("Content-Type", content_type(body, self.file or "")),)
+        return StaticResponse(self.status, given, body)
+
+
+class MaintenanceSpec(_Body):
+    """The answer to every request; without a body the built-in page."""
+
+    headers: dict[str, Text] = {}
+
+    def response(self, contents: Contents) -> StaticResponse:
+        return self._made(self.headers, contents)
+
+
+class PlaceholderSpec(_Body):
+    """The answer while no replica is ready; without a body the built-in page."""
+
+    headers: dict[str, Text] = {}
+    everyone: bool = False
+    """Programs as well; otherwise they wait, and only browsers get it."""
+    when_full: bool = False
+    """Only what does not fit into the waiting room; everything else waits."""
+
+    def placeholder(self, contents: Contents) -> Placeholder:
+        return Placeholder(self._made(self.headers, contents), browsers_only=not self.everyone)
+
+
+class StaticSpec(_Body):
+    """Requests that are answered in the replicas' place, and not counted."""
+
+    hosts: list[str] = []
+    paths: list[str] = []
+    headers: list[HeaderSpec] = []
+    """That a request must carry."""
+    user_agents: list[str] = []
+    response_headers: dict[str, Text] = {}
+    always: bool = False
+    """Also while a replica is ready."""
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> StaticSpec:
+        if not (self.hosts or self.paths or self.headers or self.user_agents):
+            raise fault("paths", "is missing, and so are hosts, headers and user_agents")
+        return self
+
+    def route(self, contents: Contents) -> StaticRoute:
+        headers = tuple(HeaderMatch(name=header.name, value=header.value) for header in self.headers)
+        rule = Rule(tuple(self.hosts), tuple(self.paths), headers)
+        return StaticRoute(
+            self._made(self.response_headers, contents),
+            () if rule == Rule() else (rule,),
+            tuple(self.user_agents),
+            always=self.always,
+        )
+
+
+class AffinitySpec(Model):
+    """Requests of one session go to one replica for as long as it is ready."""
+
+    cookie: Text | None = None
+    header: Text | None = None
+    max_age: Seconds | None = None
+
+    def affinity(self) -> Affinity:
+        return Affinity(self.cookie, self.header, self.max_age)
+
+
+MaintenanceField = Annotated[MaintenanceSpec | None, BeforeValidator(_switch)]
+PlaceholderField = Annotated[PlaceholderSpec | None, BeforeValidator(_switch)]
