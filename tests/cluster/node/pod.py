@@ -22,8 +22,12 @@ RETRY = 0.2
 """Seconds between attempts to tell an API server that is away."""
 
 
-IMAGE_ENV = {"PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/tmp"}
-"""What images set: the commands of this checkout's environment are on the path."""
+IMAGE_ENV = {
+    "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "PYTHONPATH": str(Path(__file__).parents[3]),
+    "HOME": "/tmp",
+}
+"""What images set: the commands of the environment are on the path, and run the code of this checkout."""
 
 
 @dataclass(frozen=True, slots=True)
