@@ -54,7 +54,11 @@ class Scaler:
         )
         self._clock = clock
         self._service = ExternalScalerServicer(
-            self._demand, self._routes, clock=clock, reassert_interval=settings.reassert_interval
+            self._demand,
+            self._routes,
+            clock=clock,
+            reassert_interval=settings.reassert_interval,
+            fleet_namespace=settings.fleet_namespace,
         )
         self._channels = ChannelFactory(settings.member_tls, server_name=settings.member_tls_name or None)
         self._streams = MemberStreams(self._members, _watch(settings, self._demand, self._channels, clock))

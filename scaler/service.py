@@ -17,11 +17,10 @@ import grpc
 
 from fleet.demand.merge import FleetDemand
 from fleet.discovery.sources import RouteSource
-from fleet.routing.route import Route
 from protos.externalscaler import externalscaler_pb2 as pb
 from protos.externalscaler import externalscaler_pb2_grpc
 from scaler.pushes import Push
-from scaler.triggers import Refusal, RefusalKind, Spec, app_of, find_spec, route_of, specs_of, whole
+from scaler.triggers import ALL_APPS, Refusal, RefusalKind, Spec, Subject, find_spec, subject_of, whole
 
 __all__ = ["SERVICE_NAME", "ExternalScalerServicer"]
 
@@ -39,18 +38,26 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
-    """externalscaler.ExternalScaler for every application of the routing table.
+    """externalscaler.ExternalScaler for every application of the routing table, and for all of them together.
 
     `wake` is the demand's `on_wake`, `on_table` is for the route source's changes. `clock` is the demand's clock.
     """
 
     def __init__(
-        self, demand: FleetDemand, routes: RouteSource, *, clock: Callable[[], float], reassert_interval: float = 2.0
+        self,
+        demand: FleetDemand,
+        routes: RouteSource,
+        *,
+        clock: Callable[[], float],
+        reassert_interval: float = 2.0,
+        fleet_namespace: str = "",
     ) -> None:
+        """fleet_namespace: whose ScaledObjects may ask about all applications; "" for those of any."""
         self._demand = demand
         self._routes = routes
         self._clock = clock
         self._reassert_interval = reassert_interval
+        self._fleet_namespace = fleet_namespace
         self._listeners: dict[str, set[asyncio.Event]] = {}
         self._spec_listeners: set[asyncio.Event] = set()
         self._closing = False
@@ -64,8 +71,9 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
 
     def wake(self, app: str) -> None:
         """An application became active, or requests began to wait."""
-        for listener in self._listeners.get(app, ()):
-            listener.set()
+        for key in (app, ALL_APPS):
+            for listener in self._listeners.get(key, ()):
+                listener.set()
 
     def on_table(self, table: object) -> None:
         """The routing table changed."""
@@ -83,8 +91,7 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
 
     async def IsActive(self, request: pb.ScaledObjectRef, context: _Context) -> pb.IsActiveResponse:  # noqa: N802
         try:
-            route = self._route(request)
-            return pb.IsActiveResponse(result=self._is_active(route))
+            return pb.IsActiveResponse(result=self._is_active(self._subject(request)))
         except Refusal as refusal:
             await _refuse(context, refusal)
 
@@ -92,7 +99,7 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
         self, request: pb.ScaledObjectRef, context: _Context
     ) -> pb.GetMetricSpecResponse:
         try:
-            return _spec_message(specs_of(self._route(request)))
+            return _spec_message(self._subject(request).specs)
         except Refusal as refusal:
             await _refuse(context, refusal)
 
@@ -100,12 +107,12 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
         self, request: pb.GetMetricsRequest, context: _Context
     ) -> pb.GetMetricsResponse:
         try:
-            route = self._route(request.scaledObjectRef)
-            spec = find_spec(route, request.metricName)
+            subject = self._subject(request.scaledObjectRef)
+            spec = find_spec(subject, request.metricName)
             self._check_whole()
         except Refusal as refusal:
             await _refuse(context, refusal)
-        value = round(self._demand.value(route.app, spec.metric, self._clock()), 3)
+        value = round(self._value(subject, spec), 3)
         # One value: an HPA adds up whatever it gets.
         return pb.GetMetricsResponse(
             metricValues=[pb.MetricValue(metricName=spec.name, metricValue=whole(value), metricValueFloat=value)]
@@ -114,7 +121,7 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
     # Coroutines that write, not generators: a generator cut off at its yield is cleaned up only by the collector.
     async def StreamIsActive(self, request: pb.ScaledObjectRef, context: _Context) -> None:  # type: ignore[override]  # noqa: N802
         try:
-            app = self._route(request).app
+            app = self._subject(request).app
         except Refusal as refusal:
             await _refuse(context, refusal)
         with self._listening(app) as listener:
@@ -124,43 +131,58 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
 
     async def StreamMetricSpec(self, request: pb.ScaledObjectRef, context: _Context) -> None:  # type: ignore[override]  # noqa: N802
         try:
-            app = self._route(request).app
+            self._subject(request)
         except Refusal as refusal:
             await _refuse(context, refusal)
         with self._listening_for_specs() as listener:
-            await self._tell_specs(app, listener, context)
+            await self._tell_specs(request, listener, context)
 
     async def _push(self, app: str, listener: asyncio.Event, context: _Context) -> None:
         push = Push(self._reassert_interval)
         while not self._closing:
             now = self._clock()
-            if push.due(now, active=self._demand.active(app, now), held=self._demand.held(app) > 0):
+            if push.due(now, active=self._has_demand(app, now), held=self._holds(app)):
                 self.pushes += 1
                 await context.write(pb.IsActiveResponse(result=True))
             again = push.next()
             if await _set_within(listener, None if again is None else again - self._clock()):
                 push.wake()
 
-    async def _tell_specs(self, app: str, listener: asyncio.Event, context: _Context) -> None:
+    async def _tell_specs(self, ref: pb.ScaledObjectRef, listener: asyncio.Event, context: _Context) -> None:
         told: tuple[Spec, ...] = ()
         while not self._closing:
-            table = self._routes.current
-            route = None if table is None else table.apps.get(app)
-            # A route that is gone has no specs, and KEDA would take an empty list for "no metrics": silence is right.
-            if route is not None and (specs := specs_of(route)) != told:
+            specs = self._specs(ref)
+            if specs and specs != told:
                 told = specs
                 await context.write(_spec_message(specs))
             await _set_within(listener, None)
 
-    def _route(self, ref: pb.ScaledObjectRef) -> Route:
+    def _specs(self, ref: pb.ScaledObjectRef) -> tuple[Spec, ...]:
+        """None of a route that is gone. KEDA would take an empty list for "no metrics", so it is told nothing then."""
+        try:
+            return self._subject(ref).specs
+        except Refusal:
+            return ()
+
+    def _subject(self, ref: pb.ScaledObjectRef) -> Subject:
         if self._closing:
             raise Refusal(RefusalKind.UNAVAILABLE, "the scaler is shutting down")
-        return route_of(self._routes.current, app_of(ref.namespace, ref.scalerMetadata))
+        return subject_of(self._routes.current, ref.namespace, ref.scalerMetadata, fleet_namespace=self._fleet_namespace)
 
-    def _is_active(self, route: Route) -> bool:
+    def _value(self, subject: Subject, spec: Spec) -> float:
+        now = self._clock()
+        return self._demand.value(subject.app, spec.metric, now) if subject.app else self._demand.total(now)
+
+    def _has_demand(self, app: str, now: float) -> bool:
+        return self._demand.active(app, now) if app else self._demand.any_active(now)
+
+    def _holds(self, app: str) -> bool:
+        return self._demand.held(app) > 0 if app else self._demand.any_held()
+
+    def _is_active(self, subject: Subject) -> bool:
         """Demand that is known makes active whatever else is not; its absence must be sure."""
         now = self._clock()
-        active = self._demand.active(route.app, now)
+        active = self._has_demand(subject.app, now)
         if not (active and self._demand.reachable(now)):
             self._check_whole()
         return active

@@ -45,6 +45,11 @@ class ScalerSettings(ComponentSettings):
     reassert_interval: float = Field(
         2.0, gt=0, description="Seconds between pushes while requests are held. Each one costs KEDA a write to its API server."
     )
+    fleet_namespace: str = Field(
+        "",
+        description="Namespace whose ScaledObjects may scale by the requests of all apps together (the interceptors' own does); "
+        "empty for every namespace.",
+    )
     concurrency_window: float = Field(
         15.0, gt=0, description="Seconds over which concurrency is averaged; as long as an HPA waits between two readings."
     )

@@ -1,4 +1,4 @@
-"""From the metadata of a KEDA trigger to the application it names, and to its metrics. Pure.
+"""From the metadata of a KEDA trigger to the application it names, or to the fleet as a whole, and to its metrics. Pure.
 
 Whatever comes in was written by a tenant: answers name what was asked for and never what else there is.
 """
@@ -15,7 +15,20 @@ from fleet.demand.merge import Metric
 from fleet.routing.route import Route
 from fleet.routing.table import RoutingTable
 
-__all__ = ["DEFAULT_CONCURRENCY", "Refusal", "RefusalKind", "Spec", "app_of", "find_spec", "route_of", "specs_of", "whole"]
+__all__ = [
+    "ALL_APPS",
+    "DEFAULT_CONCURRENCY",
+    "Refusal",
+    "RefusalKind",
+    "Spec",
+    "Subject",
+    "app_of",
+    "find_spec",
+    "route_of",
+    "specs_of",
+    "subject_of",
+    "whole",
+]
 
 DEFAULT_CONCURRENCY = 100.0
 """Target of a route that has none: requests at once per replica, as in the add-on."""
@@ -27,6 +40,11 @@ _SHOWN = 200
 
 _NAME_KEYS = ("httpScaledObject", "interceptorRoute")
 _APP_KEY = "app"
+_FLEET_KEY = "interceptorTargetPendingRequests"
+"""The add-on's: scales the interceptors themselves, by what all applications together have to carry."""
+_FLEET_METRIC = "weir-interceptor-pending-requests"
+ALL_APPS = ""
+"""In place of an application's name."""
 
 
 class RefusalKind(enum.Enum):
@@ -54,6 +72,28 @@ class Spec(msgspec.Struct, frozen=True):
     name: str
     metric: Metric
     target: float
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """What a trigger asks about, and its metrics: an application, or ALL_APPS."""
+
+    app: str
+    specs: tuple[Spec, ...]
+
+    def __str__(self) -> str:
+        return f"application {self.app}" if self.app else "the fleet"
+
+
+def subject_of(table: RoutingTable | None, namespace: str, metadata: Mapping[str, str], *, fleet_namespace: str = "") -> Subject:
+    """The subject of a trigger. Only in `fleet_namespace` may one ask about all applications, unless it is empty. Raises
+    Refusal."""
+    if metadata.get(_FLEET_KEY, "").strip():
+        if fleet_namespace not in ("", namespace):
+            # What all tenants have to carry is no tenant's business.
+            raise Refusal(RefusalKind.INVALID, f"scalerMetadata.{_FLEET_KEY}: not for ScaledObjects of namespace {namespace!r}")
+        return Subject(ALL_APPS, (_fleet_spec(metadata),))
+    route = route_of(table, app_of(namespace, metadata))
+    return Subject(route.app, specs_of(route))
 
 
 def app_of(namespace: str, metadata: Mapping[str, str]) -> str:
@@ -92,9 +132,9 @@ def specs_of(route: Route) -> tuple[Spec, ...]:
     return tuple(specs)
 
 
-def find_spec(route: Route, metric_name: str) -> Spec:
+def find_spec(subject: Subject, metric_name: str) -> Spec:
     """The metric of that name, whatever its case; without a name the only one. Raises Refusal."""
-    specs = specs_of(route)
+    specs = subject.specs
     if not metric_name and len(specs) == 1:
         return specs[0]
     for spec in specs:
@@ -102,13 +142,27 @@ def find_spec(route: Route, metric_name: str) -> Spec:
             return spec
     names = ", ".join(spec.name for spec in specs)
     if not metric_name:
-        raise Refusal(RefusalKind.INVALID, f"metricName is needed: application {route.app} has {names}")
-    raise Refusal(RefusalKind.UNKNOWN, f"application {route.app} has no metric {metric_name[:_SHOWN]!r}; it has {names}")
+        raise Refusal(RefusalKind.INVALID, f"metricName is needed: {subject} has {names}")
+    raise Refusal(RefusalKind.UNKNOWN, f"{subject} has no metric {metric_name[:_SHOWN]!r}; it has {names}")
 
 
 def whole(value: float) -> int:
     """A value for clients that read only integers: rounded up, so that some demand is never none."""
     return min(ceil(value), _MAX_INT)
+
+
+def _fleet_spec(metadata: Mapping[str, str]) -> Spec:
+    named = [key for key in (_APP_KEY, *_NAME_KEYS) if metadata.get(key, "").strip()]
+    if named:
+        raise Refusal(RefusalKind.INVALID, f"scalerMetadata names an application and the fleet: {named[0]} and {_FLEET_KEY}")
+    given = metadata[_FLEET_KEY].strip()
+    try:
+        target = float(given)
+    except ValueError:
+        target = 0.0
+    if not 0.0 < target < _MAX_INT:  # which a nan is not either
+        raise Refusal(RefusalKind.INVALID, f"scalerMetadata.{_FLEET_KEY}: {given[:_SHOWN]!r} is not a number above zero")
+    return Spec(_FLEET_METRIC, Metric.CONCURRENCY, _target(target))
 
 
 def _target(value: float) -> float:

@@ -266,6 +266,19 @@ class FleetDemand:
         state = self._apps.get(app)
         return 0 if state is None else state.level
 
+    def total(self, now: float) -> float:
+        """The concurrency of all applications together."""
+        # Those that have rested for longer than the window are at zero, and of ten thousand most have.
+        recent = now - 2 * self._concurrency_window
+        busy = (app for app, state in self._apps.items() if state.level or state.last_demand > recent)
+        return sum(self.value(app, Metric.CONCURRENCY, now) for app in busy)
+
+    def any_active(self, now: float) -> bool:
+        return any(state.active(now) for state in self._apps.values())
+
+    def any_held(self) -> bool:
+        return any(state.held for state in self._apps.values())
+
     def apps(self, now: float) -> Iterator[AppDemand]:
         for app, state in self._apps.items():
             concurrency, rate = self.value(app, Metric.CONCURRENCY, now), self.value(app, Metric.RATE, now)

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 import pytest
 
 from tests.cluster.api import Api, namespaced
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import ROOT, Cluster
 from tests.cluster.controlplane import until
 from tests.cluster.metrics import external_metric
 from tests.cluster.objects import create_app, pods, until_ready
-from tests.cluster.weir import Weir, http_scaled_object, interceptor_route, scaled_object, until_condition
+from tests.cluster.weir import NAMESPACE, Weir, http_scaled_object, interceptor_route, scaled_object, until_condition
+from tests.support.manifests import read
+
+EXAMPLE = ROOT / "deploy" / "examples" / "kubernetes" / "interceptor-autoscaling-by-requests.yaml"
 
 WAKE_LIMIT = 0.040
 """Seconds from a request to the pod's process, median. A scaler that does nothing but push takes about 0.024."""
@@ -96,6 +99,35 @@ async def test_apps_do_not_see_each_others_load(weir: Weir, api: Api, namespace:
     await until(seen, "seven apps have seven metrics, each its own")
     assert {answer.status for answer in await asyncio.gather(*busy)} == {200}
     assert [len(await pods(api, namespace, app)) for app in apps] == [0, 0, 1, 0, 0, 1, 0]
+
+
+async def test_the_fleet_scales_itself(weir: Weir, api: Api, namespace: str) -> None:
+    """By the example of deploy/, with other numbers; and what it added goes again."""
+    (example,) = read(EXAMPLE)
+    (trigger,) = example["spec"]["triggers"]
+    trigger["metadata"]["interceptorTargetPendingRequests"] = "5"
+    example["spec"] |= {"maxReplicaCount": 4, "pollingInterval": 1, "advanced": {"restoreToOriginalReplicaCount": True}}
+    await create_app(api, namespace, "web", replicas=1)
+    await api.create(
+        namespaced("httpscaledobjects", namespace), http_scaled_object(namespace, "web", replicas={"min": 1, "max": 1})
+    )
+    await until_condition(api, "httpscaledobjects", namespace, "web", "Ready", "True")
+
+    async def fleet(count: int) -> bool:
+        return len(await weir.interceptors(api)) == count
+
+    path = namespaced("scaledobjects", NAMESPACE)
+    await api.create(path, example)
+    try:
+        await until_condition(api, "scaledobjects", NAMESPACE, example["metadata"]["name"], "Ready", "True")
+        load = [asyncio.create_task(weir.get(f"web.{namespace}", "/sleep/15")) for _ in range(25)]
+        await until(lambda: fleet(4), "twenty-five requests, five for each, and at most four interceptors")
+        assert await external_metric(api, NAMESPACE, example["metadata"]["name"]) >= 25
+        assert {answer.status for answer in await asyncio.gather(*load)} == {200}
+    finally:
+        await api.delete(f"{path}/{example['metadata']['name']}")
+    await until(lambda: fleet(3), "the number that there was is restored", patience=60)
+    await weir.until_ready(api)
 
 
 def _summary(seconds: Sequence[float]) -> str:

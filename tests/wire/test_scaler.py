@@ -176,6 +176,29 @@ async def test_what_was_asked_for_in_vain_is_named() -> None:
         assert (code, details) == ("NOT_FOUND", "application shop/web has no metric 'cpu'; it has weir-shop-web-concurrency")
 
 
+async def test_the_fleet_itself_is_scaled_by_all_applications_together() -> None:
+    one, two = PlayedMember("m1"), PlayedMember("m2")
+    own = ref("weir-system/weir-interceptor", {"scalerAddress": "x", "interceptorTargetPendingRequests": "200"})
+    apps = [route(), route("bank/vault")]
+    async with playing(one, two), a_scaler(one, two, routes=apps, fleet_namespace="weir-system") as running:
+        stub = running.keda.stub
+        (spec,) = (await stub.GetMetricSpec(own)).metricSpecs
+        assert (spec.metricName, spec.targetSizeFloat) == ("weir-interceptor-pending-requests", 200.0)
+        asking = pb.GetMetricsRequest(scaledObjectRef=own, metricName=spec.metricName)
+        assert not (await stub.IsActive(own)).result
+        stream = stub.StreamIsActive(own)
+        one.set(APP, held=2, in_flight=3, total=5)
+        two.set("bank/vault", in_flight=7, total=7)
+        assert (await stream.read()).result
+        await eventually(lambda: running.scaler._demand.total(time.monotonic()) == 12)
+        (value,) = (await stub.GetMetrics(asking)).metricValues
+        assert (value.metricName, value.metricValueFloat, value.metricValue) == (spec.metricName, 12.0, 12)
+        assert (await stub.IsActive(own)).result
+        stranger = ref("shop/web", {"interceptorTargetPendingRequests": "200"})
+        assert (await refused(stub.IsActive(stranger)))[0] == "INVALID_ARGUMENT"
+        stream.cancel()
+
+
 async def test_without_any_interceptor_only_the_specs_are_told() -> None:
     member = PlayedMember()
     async with playing(member), a_scaler(member) as running:

@@ -13,7 +13,7 @@ import pytest
 from controller.crds import definitions
 from controller.schema.http_scaled_object import HTTPScaledObjectSpec
 from controller.schema.interceptor_route import InterceptorRouteSpec
-from scaler.triggers import app_of
+from scaler.triggers import ALL_APPS, app_of, subject_of
 from tests.support.manifests import DEPLOY, Manifests, Object, read
 
 EXAMPLES = sorted((DEPLOY / "examples" / "kubernetes").glob("*.yaml"))
@@ -25,8 +25,10 @@ TRIGGERS = [
     for path, found in OBJECTS
     if found["kind"] == "ScaledObject"
     for trigger in found["spec"]["triggers"]
-    if trigger["type"] == "external-push"
+    if trigger["type"].startswith("external")
 ]
+OF_APPS = [each for each in TRIGGERS if "interceptorTargetPendingRequests" not in each[2]["metadata"]]
+OF_THE_FLEET = [each for each in TRIGGERS if each not in OF_APPS]
 
 
 @pytest.mark.parametrize(
@@ -42,13 +44,22 @@ def test_custom_resources_are_accepted(path: Path, found: Object) -> None:
     assert list(_unknown(found["spec"], version["schema"]["openAPIV3Schema"]["properties"]["spec"], "spec")) == []
 
 
-@pytest.mark.parametrize(("path", "found", "trigger"), TRIGGERS, ids=lambda value: getattr(value, "stem", ""))
+@pytest.mark.parametrize(("path", "found", "trigger"), OF_APPS, ids=lambda value: getattr(value, "stem", ""))
 def test_triggers_name_an_application(path: Path, found: Object, trigger: Any) -> None:
     namespace = found["metadata"].get("namespace", "default")
+    assert trigger["type"] == "external-push"
     assert trigger["metadata"]["scalerAddress"] == SCALER
     assert app_of(namespace, trigger["metadata"]) == "default/" + trigger["metadata"].get(
         "interceptorRoute", trigger["metadata"].get("httpScaledObject", "shop")
     )
+
+
+def test_the_fleet_is_scaled_where_it_is() -> None:
+    ((_, found, trigger),) = OF_THE_FLEET
+    namespace = SCALER.split(".")[1]
+    assert trigger["metadata"]["scalerAddress"] == SCALER
+    subject = subject_of(None, found["metadata"]["namespace"], trigger["metadata"], fleet_namespace=namespace)
+    assert (subject.app, [spec.target for spec in subject.specs]) == (ALL_APPS, [200.0])
 
 
 def test_every_way_to_name_an_application_is_shown() -> None:

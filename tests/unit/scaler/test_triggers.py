@@ -3,7 +3,19 @@ import pytest
 from fleet.demand.merge import Metric
 from fleet.routing.route import RateTarget, Route, Scaling, Target
 from fleet.routing.table import RoutingTable
-from scaler.triggers import DEFAULT_CONCURRENCY, Refusal, RefusalKind, Spec, app_of, find_spec, route_of, specs_of, whole
+from scaler.triggers import (
+    DEFAULT_CONCURRENCY,
+    Refusal,
+    RefusalKind,
+    Spec,
+    Subject,
+    app_of,
+    find_spec,
+    route_of,
+    specs_of,
+    subject_of,
+    whole,
+)
 
 
 def route(**scaling: object) -> Route:
@@ -79,15 +91,46 @@ def test_targets_are_what_an_hpa_takes() -> None:
 
 
 def test_a_metric_is_found_by_name_whatever_its_case() -> None:
-    both = route(concurrency=5, rate=RateTarget(7))
+    both = Subject("shop/web", specs_of(route(concurrency=5, rate=RateTarget(7))))
     assert find_spec(both, RATE.upper()).metric is Metric.RATE
-    assert find_spec(route(concurrency=5), "").metric is Metric.CONCURRENCY
+    assert find_spec(Subject("shop/web", specs_of(route(concurrency=5))), "").metric is Metric.CONCURRENCY
     with pytest.raises(Refusal, match=f"no metric 's0-cpu'; it has {CONCURRENCY}, {RATE}") as refused:
         find_spec(both, "s0-cpu")
     assert refused.value.kind is RefusalKind.UNKNOWN
     with pytest.raises(Refusal, match="metricName is needed") as refused:
         find_spec(both, "")
     assert refused.value.kind is RefusalKind.INVALID
+
+
+FLEET = "interceptorTargetPendingRequests"
+
+
+def test_the_subject_of_a_trigger() -> None:
+    table = RoutingTable([route(concurrency=5)])
+    found = subject_of(table, "shop", {"app": "web", FLEET: " "})
+    assert (found.app, [spec.target for spec in found.specs]) == ("shop/web", [5.0])
+    for home, namespace in (("", "anywhere"), ("weir-system", "weir-system")):
+        everything = subject_of(None, namespace, {"scalerAddress": "x", FLEET: " 200 "}, fleet_namespace=home)
+        assert everything == Subject("", (Spec("weir-interceptor-pending-requests", Metric.CONCURRENCY, 200.0),))
+
+
+@pytest.mark.parametrize(
+    ("namespace", "metadata", "message"),
+    [
+        ("shop", {FLEET: "200"}, f"scalerMetadata.{FLEET}: not for ScaledObjects of namespace 'shop'"),
+        ("weir-system", {FLEET: "200", "app": "web"}, f"names an application and the fleet: app and {FLEET}"),
+        ("weir-system", {FLEET: "many"}, "'many' is not a number above zero"),
+        ("weir-system", {FLEET: "0"}, "'0' is not a number above zero"),
+        ("weir-system", {FLEET: "-1"}, "'-1' is not a number above zero"),
+        ("weir-system", {FLEET: "nan"}, "'nan' is not a number above zero"),
+        ("weir-system", {FLEET: "inf"}, "'inf' is not a number above zero"),
+    ],
+)
+def test_a_trigger_that_may_not_ask_about_the_fleet(namespace: str, metadata: dict[str, str], message: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        subject_of(RoutingTable([route()]), namespace, metadata, fleet_namespace="weir-system")
+    assert refused.value.kind is RefusalKind.INVALID
+    assert message in str(refused.value)
 
 
 def test_integers_are_rounded_up_and_bounded() -> None:

@@ -37,6 +37,22 @@ def test_members_are_summed(demand: FleetDemand) -> None:
     assert demand.level(APP) == 3
 
 
+def test_all_applications_together(demand: FleetDemand) -> None:
+    assert (demand.total(0.0), demand.any_active(0.0), demand.any_held()) == (0.0, False, False)
+    demand.snapshot("m1", "i1", [size(held=2, flight=1, total=3), size("b/web", flight=4, total=4)], 1.0)
+    demand.snapshot("m2", "i2", [size(flight=5, total=5)], 1.0)
+    assert (demand.total(1.0), demand.any_active(1.0), demand.any_held()) == (12.0, True, True)
+    demand.update("m1", "i1", [size(flight=3, total=3)], 2.0)
+    assert not demand.any_held()
+    demand.update("m1", "i1", [size(total=3, seconds=9), size("b/web", total=4, seconds=12)], 4.0)
+    demand.update("m2", "i2", [size(total=5)], 4.0)
+    for now in (4.0, 4.5, 8.9, 13.5, 14.2, 15.0, 60.0):
+        each = [demand.value(app, Metric.CONCURRENCY, now) for app in (APP, "b/web")]
+        assert demand.total(now) == pytest.approx(sum(each))
+        assert (demand.total(now) > 0) == (now < 14)
+        assert demand.any_active(now) == (now < 19)
+
+
 def test_an_unknown_application_has_no_demand(demand: FleetDemand) -> None:
     assert demand.value("b/none", Metric.RATE, 1.0) == 0.0
     assert not demand.active("b/none", 1.0)
