@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.harness import app, fetch, fleet, running_up
+from tests.system.harness import Gate, app, fetch, fleet, running_up
 
 
 def _weir(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -65,8 +65,9 @@ def test_a_component_tells_its_flags(component: str) -> None:
 async def test_queue_prints_what_is_held_and_carried(tmp_path: Path) -> None:
     async with running_up(tmp_path, fleet(app("web", min=1), app("other"), interceptors=2)) as up:
         await fetch(up.port, "web.localhost")
-        slow = [asyncio.create_task(fetch(port, "web.localhost", "/sleep/3")) for port in up.ports]
-        await asyncio.sleep(0.3)
+        gate = Gate(tmp_path)
+        slow = [asyncio.create_task(fetch(port, "web.localhost", gate.path)) for port in up.ports]
+        await up.until_value("web", 2.0)
         addresses = [f"127.0.0.1:{component['rpc_port']}" for component in up.components("interceptor")]
         ended = await asyncio.to_thread(_weir, "queue", "--json", *addresses)
         assert ended.returncode == 0
@@ -76,6 +77,7 @@ async def test_queue_prints_what_is_held_and_carried(tmp_path: Path) -> None:
         assert web == {"app": "default/web", "held": 0, "in_flight": 2, "connections": 0, "requests_total": 3}
         table = (await asyncio.to_thread(_weir, "queue", *addresses)).stdout
         assert "default/web" in table
+        gate.open()
         await asyncio.gather(*slow)
 
 

@@ -15,33 +15,33 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.system.harness import Answer, Up, app, fetch, fleet, running_up, until
+from tests.system.harness import PATIENCE, Answer, Gate, Up, app, fetch, fleet, running_up, until
 
 FREEZE = float(os.environ.get("WEIR_FREEZE_SECONDS", "4"))
-WAKE_LIMIT = 1.0
-"""Seconds in which an app must wake that other interceptors see."""
+WAKE_LIMIT = 0.6
+"""Seconds in which an app must wake that other interceptors see, on a quiet machine; far less than the freeze on any."""
 REJOIN_LIMIT = 5.0
-"""Seconds in which an app must wake whose scaler was killed."""
+"""Seconds in which an app must wake whose scaler was killed, on a quiet machine."""
 
-pytestmark = pytest.mark.timeout(120 + 4 * FREEZE)
+pytestmark = pytest.mark.timeout(240 + 4 * FREEZE)
 
 
 def _pid(component: dict[str, Any]) -> int:
     return int(component["pid"])
 
 
-async def _carry(up: Up, index: int, count: int, seconds: float) -> list[asyncio.Task[Answer]]:
-    """Requests that one interceptor carries for some time."""
-    path = f"/sleep/{seconds}"
-    return [asyncio.create_task(fetch(up.ports[index], "web.localhost", path, timeout=seconds + 30)) for _ in range(count)]
+async def _carry(up: Up, index: int, count: int, gate: Gate) -> list[asyncio.Task[Answer]]:
+    """Requests that one interceptor carries until the gate is opened."""
+    return [asyncio.create_task(fetch(up.ports[index], "web.localhost", gate.path, timeout=4 * PATIENCE)) for _ in range(count)]
 
 
 async def test_a_frozen_interceptor_does_not_delay_the_others(tmp_path: Path) -> None:
     sleepers = [app(f"a{number}") for number in range(4)]
     web = app("web", min=2, max=2, target=100)
+    gate = Gate(tmp_path)
     async with running_up(tmp_path, fleet(web, *sleepers, interceptors=3), "--processes") as up:
         await until(lambda: len(up.backends("web")) == 2)
-        carried = [task for index, count in enumerate((2, 3, 4)) for task in await _carry(up, index, count, FREEZE + 8)]
+        carried = [task for index, count in enumerate((2, 3, 4)) for task in await _carry(up, index, count, gate)]
         await up.until_value("web", 9.0)
 
         frozen = psutil.Process(_pid(up.components("interceptor")[0]))
@@ -49,7 +49,7 @@ async def test_a_frozen_interceptor_does_not_delay_the_others(tmp_path: Path) ->
         try:
             freeze_ends = asyncio.get_running_loop().time() + FREEZE
             for number in range(4):
-                answer = await fetch(up.ports[1 + number % 2], f"a{number}.localhost", timeout=WAKE_LIMIT)
+                answer = await fetch(up.ports[1 + number % 2], f"a{number}.localhost", timeout=WAKE_LIMIT * up.slack)
                 assert answer.status == 200
                 assert await up.value("web") == 9.0
                 await asyncio.sleep(max(0.0, (freeze_ends - asyncio.get_running_loop().time()) / (4 - number)))
@@ -57,8 +57,9 @@ async def test_a_frozen_interceptor_does_not_delay_the_others(tmp_path: Path) ->
             frozen.resume()
 
         # What it carries has not changed, and what comes to it now is counted at once.
-        carried += await _carry(up, 0, 1, 3.0)
-        assert await up.until_value("web", 10.0) < 5.0
+        carried += await _carry(up, 0, 1, gate)
+        assert await up.until_value("web", 10.0) < 5.0 * up.slack
+        gate.open()
         assert {answer.status for answer in await asyncio.gather(*carried)} == {200}
         await up.until_value("web", 0.0)
 
@@ -72,20 +73,22 @@ async def test_held_requests_are_answered_after_the_scaler_was_killed(tmp_path: 
         await asyncio.sleep(0.3)
         assert not any(task.done() for task in held)
         os.kill(_pid(scaler), signal.SIGKILL)
-        answers = await asyncio.wait_for(asyncio.gather(*held), REJOIN_LIMIT)
+        answers = await asyncio.wait_for(asyncio.gather(*held), REJOIN_LIMIT * up.slack)
         assert {answer.status for answer in answers} == {200}
+        await until(lambda: [_pid(found) for found in up.components("scaler")] != [_pid(scaler)])
         (restarted,) = up.components("scaler")
         assert restarted["port"] == scaler["port"]
-        assert _pid(restarted) != _pid(scaler)
 
 
 async def test_an_app_that_runs_keeps_its_replicas_while_there_is_no_scaler(tmp_path: Path) -> None:
     web = app("web", min=0, max=3, target=1, cooldown=30)
+    gate = Gate(tmp_path)
     async with running_up(tmp_path, fleet(web), "--processes") as up:
-        carried = await _carry(up, 0, 3, 6.0)
+        carried = await _carry(up, 0, 3, gate)
         await until(lambda: len(up.backends("web")) == 3)
         os.kill(_pid(up.components("scaler")[0]), signal.SIGKILL)
         await until(lambda: "scaler: ended with SIGKILL; starts again in" in up.log)
+        gate.open()
         assert {answer.status for answer in await asyncio.gather(*carried)} == {200}
         assert len(up.backends("web")) >= 1
         assert "3 -> 0" not in up.log
@@ -93,19 +96,22 @@ async def test_an_app_that_runs_keeps_its_replicas_while_there_is_no_scaler(tmp_
 
 async def test_the_leases_of_a_killed_interceptor_leave_the_sum(tmp_path: Path) -> None:
     web = app("web", min=1, max=1, target=100)
+    gate = Gate(tmp_path)
     async with running_up(tmp_path, fleet(web, interceptors=3), "--processes") as up:
         await until(lambda: up.backends("web"))
-        lost = await _carry(up, 0, 3, 20.0)
-        kept = await _carry(up, 1, 4, 8.0)
+        lost = await _carry(up, 0, 3, gate)
+        kept = await _carry(up, 1, 4, gate)
         await up.until_value("web", 7.0)
         victim = up.components("interceptor")[0]
         os.kill(_pid(victim), signal.SIGKILL)
-        await until(lambda: "interceptor-1" not in up.members(), timeout=1.0)
-        assert await up.until_value("web", 4.0) < 5.0
+        await until(lambda: "interceptor-1" not in up.members(), timeout=1.0 * up.slack)
+        # Not after the minute for which a silent one is believed.
+        assert await up.until_value("web", 4.0) < 5.0 * up.slack
         # It comes back under its name and ports, with nothing of its own to tell.
         await until(lambda: len(up.members()) == 3)
         assert (await fetch(up.ports[0], "web.localhost")).status == 200
         assert [component["proxy_port"] for component in up.components("interceptor")].count(victim["proxy_port"]) == 1
+        gate.open()
         assert {answer.status for answer in await asyncio.gather(*kept)} == {200}
         assert all(isinstance(result, Exception) for result in await asyncio.gather(*lost, return_exceptions=True))
         await up.until_value("web", 0.0)

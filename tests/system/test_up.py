@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ import yaml
 
 from fleet.routing.codec import decode_json
 from fleet.routing.route import Affinity, Route
-from tests.system.harness import ECHO, PATIENCE, Answer, Up, app, fetch, fleet, gone, running_up, until
+from tests.system.harness import ECHO, PATIENCE, Answer, Gate, Up, app, fetch, fleet, gone, running_up, until
 
 DEMO = Path(__file__).parents[2] / "deploy" / "examples" / "local" / "demo.yaml"
 SPAWN_LIMIT = 0.010
@@ -26,7 +27,7 @@ SPAWN_LIMIT = 0.010
 WATCHED = 4.0
 """Seconds, less than the pause between two looks at the file: an edit that takes longer was not noticed when it was made."""
 NOISE = 5.0
-"""How much slower a shared machine may be before a figure is a fault."""
+"""How much more a wake may take, on a shared machine, than what it promises and a bare start of the same program there."""
 
 
 def _demo(directory: Path) -> Path:
@@ -66,21 +67,20 @@ async def test_two_hundred_clients_take_an_app_from_zero_to_three_and_back(tmp_p
         async with asyncio.TaskGroup() as clients:
             for _ in range(200):
                 clients.create_task(_client(up.port, "web.localhost", stop, answers))
-            await until(lambda: len(up.backends("web")) == 3)
-            await asyncio.sleep(1.0)
+            await until(lambda: len({answer.body for answer in answers}) == 3, what="three processes answer")
             stop.set()
         assert {answer.status for answer in answers} == {200}
-        assert len({answer.body for answer in answers}) == 3
         await until(lambda: not up.backends("web"))
-        assert "1 -> 3 replicas" in up.log
+        assert "-> 3 replicas" in up.log
 
 
 async def test_a_cold_request_starts_a_process_within_milliseconds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [f"a{number}" for number in range(20)]
     apps = [app(name, command=f"date +%s.%N > {name}.stamp; {ECHO}", cwd=str(tmp_path)) for name in names]
-    delays, totals = [], []
+    delays, totals, bare = [], [], []
     async with running_up(tmp_path, fleet(*apps, poll_interval=1)) as up:
         for name in names:
+            bare.append(await asyncio.to_thread(_bare_start))
             sent = time.time()
             answer = await fetch(up.port, f"{name}.localhost")
             assert answer.status == 200
@@ -92,7 +92,13 @@ async def test_a_cold_request_starts_a_process_within_milliseconds(tmp_path: Pat
             f"\ncold request to process: median {median * 1e3:.1f} ms, most {max(delays) * 1e3:.1f} ms;"
             f" to the answer: median {statistics.median(totals) * 1e3:.0f} ms"
         )
-    assert median < SPAWN_LIMIT * NOISE
+    assert median < NOISE * (SPAWN_LIMIT + statistics.median(bare))
+
+
+def _bare_start() -> float:
+    """Seconds until a shell tells the time, with nobody in between."""
+    asked = time.time()
+    return float(subprocess.run(["sh", "-c", "date +%s.%N"], capture_output=True, check=True, timeout=PATIENCE).stdout) - asked
 
 
 async def test_edits_change_routes_and_apps_without_a_failed_request(tmp_path: Path) -> None:
@@ -185,15 +191,20 @@ async def test_nothing_is_left_after_kill_9(tmp_path: Path, flags: tuple[str, ..
 async def test_a_request_in_hand_is_finished_before_the_end(tmp_path: Path) -> None:
     async with running_up(tmp_path, fleet(app("web", min=1))) as up:
         await until(lambda: up.backends("web"))
-        answer = asyncio.create_task(fetch(up.port, "web.localhost", "/sleep/1"))
-        await asyncio.sleep(0.3)
-        assert await up.stop() == 0
+        gate = Gate(tmp_path)
+        answer = asyncio.create_task(fetch(up.port, "web.localhost", gate.path))
+        await up.until_value("web", 1.0)
+        stopped = asyncio.create_task(up.stop())
+        await asyncio.sleep(0.5)
+        assert not stopped.done()
+        gate.open()
         assert (await answer).status == 200
+        assert await stopped == 0
 
 
 async def test_ends_by_itself_after_the_duration(tmp_path: Path) -> None:
     async with running_up(tmp_path, fleet(app("web")), "--duration", "0.5") as up:
-        assert await asyncio.to_thread(up.process.wait, 20) == 0
+        assert await asyncio.to_thread(up.process.wait, PATIENCE) == 0
 
 
 @pytest.mark.parametrize("flags", [(), ("--processes",)], ids=["inline", "processes"])
@@ -201,7 +212,7 @@ async def test_interceptors_come_and_go_with_the_file(tmp_path: Path, flags: tup
     async with running_up(tmp_path, fleet(app("web"), interceptors=2), *flags) as up:
         assert up.members() == ["interceptor-1", "interceptor-2"]
         up.write(fleet(app("web"), interceptors=3))
-        await until(lambda: len(up.members()) == 3)
+        await until(lambda: len(up.members()) == len(up.ports) == 3)
         assert (await fetch(up.ports[2], "web.localhost")).status == 200
         up.write(fleet(app("web"), interceptors=1))
         await until(lambda: up.members() == ["interceptor-1"])
@@ -213,25 +224,30 @@ def test_a_terminal_gets_a_table(tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump(fleet(app("web", min=1), app("other"), ports={"proxy": 0})))
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
-    command = [sys.executable, "-m", "weir", "up", str(file), "--duration", "1.5"]
+    command = [sys.executable, "-m", "weir", "up", str(file), "--duration", str(PATIENCE)]
     with subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL, env=environment) as process:
         os.close(theirs)
-        shown = _everything(ours)
-        assert process.wait(20) == 0
+        shown, asked = "", False
+        for shown in _screens(ours):
+            if not asked and re.search(r"default/web .* 1/1 .* ready", shown):
+                process.send_signal(signal.SIGTERM)
+                asked = True
+        assert process.wait(PATIENCE) == 0
     assert "curl http://web.localhost:" in shown
     assert re.search(r"default/web .* 1/1 .* ready", shown)
     assert re.search(r"default/other .* 0/0 .* asleep", shown)
 
 
-def _everything(terminal: int) -> str:
+def _screens(terminal: int) -> Iterator[str]:
+    """All that was shown so far, each time that there is more, until the other end closes."""
     data = b""
     with os.fdopen(terminal, "rb", buffering=0) as reader:
         try:
             while chunk := reader.read(65536):
                 data += chunk
+                yield re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", data.decode(errors="replace"))
         except OSError:
             pass  # how Linux tells that the other end has closed
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", data.decode())
 
 
 async def test_a_second_engine_does_not_take_the_same_state(tmp_path: Path) -> None:
@@ -256,7 +272,7 @@ async def test_output_that_nobody_reads_stops_no_request(tmp_path: Path) -> None
             up = Up(process, file, tmp_path / "state", tmp_path / "none")
             assert (await fetch(up.port, "web.localhost")).status == 200
             await asyncio.sleep(2.0)  # some hundred times what a pipe takes
-            assert (await fetch(up.port, "web.localhost", timeout=5.0)).status == 200
+            assert (await fetch(up.port, "web.localhost", timeout=PATIENCE)).status == 200
             assert await up.stop() == 0
         finally:
             process.kill()

@@ -1,6 +1,6 @@
 """An app for tests: answers with its process id after DELAY seconds, once it has warmed up for START_SECONDS.
 
-A path of /sleep/SECONDS takes as long as it says.
+A path of /sleep/SECONDS takes as long as it says; one of /until/FILE takes until there is such a file.
 """
 
 from __future__ import annotations
@@ -12,11 +12,20 @@ import time
 DELAY = float(os.environ.get("DELAY", "0"))
 
 
+async def work(path: str) -> None:
+    if path.startswith("/until/"):
+        file = path.removeprefix("/until")
+        while not os.path.exists(file):  # noqa: ASYNC110, ASYNC240  another process makes it
+            await asyncio.sleep(0.01)
+    else:
+        await asyncio.sleep(float(path.removeprefix("/sleep/")) if path.startswith("/sleep/") else DELAY)
+
+
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
         while head := await reader.readuntil(b"\r\n\r\n"):
             path = head.split()[1].decode()
-            await asyncio.sleep(float(path.removeprefix("/sleep/")) if path.startswith("/sleep/") else DELAY)
+            await work(path)
             body = f"{os.getpid()} {os.environ.get('VERSION', '')}".encode()
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
             await writer.drain()
