@@ -7,7 +7,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 STAMP := .venv/.installed
 # What tests run beside Python's own clients: an independent peer finds what a shared mistake hides.
-TEST_PACKAGES := curl
+TEST_PACKAGES := curl chromium
 BENCH_PACKAGES := wrk haproxy nginx
 LOCK := $(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make lock" --quiet
 # Passed on: make test ARGS="tests/unit -k routing", make bench ARGS="--rounds 2".

@@ -44,7 +44,7 @@ class Answer:
         """The answer to one request."""
         if self._page is not None:
             html = accepts_html(head)
-            fields, body = self._page.html(head.host) if html else self._page.text(head.host)
+            fields, body = self._page.html(head.host, head.target) if html else self._page.text(head.host)
             return Reply(self._status, _merge(fields, self._fields), body)
         if self._files:
             return self._file(head.path)

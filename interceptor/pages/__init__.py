@@ -1,7 +1,7 @@
 """The pages that come with Weir: for an application that wakes, and for one in maintenance. Pure but for reading them once.
 
 Each is one file without anything from elsewhere. Its style and script are allowed by their hashes alone, so that nothing
-else could run in it; it names the host that was asked for and no more.
+else could run in it. It says what was asked for, and nothing that the client does not know.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import hashlib
 import html
 import re
 from importlib.resources import files
+from urllib.parse import quote_from_bytes
 
 from interceptor.replies import Field
 
 __all__ = ["MAINTENANCE", "PLACEHOLDER", "Page"]
 
 _INLINE = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
-_HOST = "{{host}}"
+_BLANK = re.compile(r"{{(host|here)}}")
+_AS_THEY_ARE = "!$%&'()*+,/:;=?@[]~"
+"""In an address; the rest of what a client may send is escaped."""
 _NAMELESS = "This application"
 """For a request that names no host, as HTTP/1.0 allows."""
 
@@ -25,11 +28,11 @@ _NAMELESS = "This application"
 class Page:
     """A page in its two forms: HTML, and a line of text for programs."""
 
-    __slots__ = ("_fields", "_parts", "_text")
+    __slots__ = ("_fields", "_source", "_text")
 
     def __init__(self, name: str, text: str, *fields: Field) -> None:
         source = files(__name__).joinpath(f"{name}.html").read_text("utf-8")
-        self._parts = [part.encode() for part in source.split(_HOST)]
+        self._source = source
         self._text = text
         self._fields = (
             (b"Content-Type", b"text/html; charset=utf-8"),
@@ -38,9 +41,10 @@ class Page:
             *fields,
         )
 
-    def html(self, host: bytes) -> tuple[tuple[Field, ...], bytes]:
+    def html(self, host: bytes, target: bytes) -> tuple[tuple[Field, ...], bytes]:
         """Fields and body for a browser."""
-        return self._fields, html.escape(_name(host)).encode().join(self._parts)
+        blanks = {"host": html.escape(_name(host)), "here": html.escape(_here(target))}
+        return self._fields, _BLANK.sub(lambda blank: blanks[blank[1]], self._source).encode()
 
     def text(self, host: bytes) -> tuple[tuple[Field, ...], bytes]:
         """Fields and body for who does not read HTML."""
@@ -50,6 +54,13 @@ class Page:
 
 def _name(host: bytes) -> str:
     return host.decode("ascii", "replace") or _NAMELESS
+
+
+def _here(target: bytes) -> str:
+    """The page's own address, relative to itself: what is before it in the path may have been changed on the way. Without
+    an address, a refresh of a page that was opened at a fragment would only scroll."""
+    path, question, query = target.partition(b"?")
+    return "./" + quote_from_bytes(path.rpartition(b"/")[2] + question + query, _AS_THEY_ARE)
 
 
 def _policy(source: str) -> bytes:

@@ -1,0 +1,91 @@
+"""The pages that come with Weir: they need nothing from elsewhere, allow nothing but themselves, and quote what they name."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from interceptor.pages import MAINTENANCE, PLACEHOLDER, Page
+
+PAGES = pytest.mark.parametrize("page", [PLACEHOLDER, MAINTENANCE], ids=["placeholder", "maintenance"])
+
+
+class _Reader(HTMLParser):
+    """Every tag with its attributes, and the text."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(body.decode())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    @property
+    def refreshes(self) -> list[str | None]:
+        return [attributes["content"] for _, attributes in self.tags if attributes.get("http-equiv") == "refresh"]
+
+
+@PAGES
+def test_nothing_comes_from_elsewhere(page: Page) -> None:
+    _, body = page.html(b"a.test", b"/")
+    assert len(body) < 6000
+    for tag, attributes in _Reader(body).tags:
+        assert tag not in {"link", "img", "iframe", "object", "embed", "base", "form"}
+        assert not {"src", "href", "style", "onload", "onclick"} & attributes.keys()
+    assert not re.search(rb"url\((?!#)", body)
+    assert b"@import" not in body
+
+
+@PAGES
+def test_the_policy_allows_the_style_and_the_script_that_are_there_and_nothing_else(page: Page) -> None:
+    fields, body = page.html(b"a.test", b"/")
+    policy = dict(fields)[b"Content-Security-Policy"].decode()
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == "'none'"
+    for kind in ("style", "script"):
+        inline = re.findall(rf"<{kind}[^>]*>(.*?)</{kind}>", body.decode(), re.DOTALL)
+        hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in inline]
+        assert rules.get(f"{kind}-src", "").split() == hashes
+    assert "unsafe" not in policy
+
+
+@PAGES
+def test_it_names_the_host_and_quotes_it(page: Page) -> None:
+    for host, named in ((b"shop.example.com", "shop.example.com"), (b"a&b'c", "a&b'c"), (b"", "This application")):
+        reader = _Reader(page.html(host, b"/")[1])
+        assert reader.text.count(f"{named} is") == 2  # title and heading
+        assert page.text(host)[1].startswith(f"weir: {named} is ".encode())
+
+
+@PAGES
+@pytest.mark.parametrize(
+    ("target", "here"),
+    [
+        (b"/", "./"),
+        (b"/some/page", "./page"),
+        (b"/some/dir/?x=1&y={{host}}", "./?x=1&y=%7B%7Bhost%7D%7D"),
+        (b"/javascript:alert(1)", "./javascript:alert(1)"),
+        (b'/"><script>alert(1)</script>', "./script%3E"),
+        (b"/a?b=/c/d", "./a?b=/c/d"),
+        (b"/\xff%41", "./%FF%41"),
+        (b"*", "./*"),
+    ],
+)
+def test_it_looks_again_at_its_own_address(page: Page, target: bytes, here: str) -> None:
+    reader = _Reader(page.html(b"a.test", target)[1])
+    assert reader.refreshes
+    for refresh in reader.refreshes:
+        assert refresh is not None
+        seconds, _, address = refresh.partition("; url=")
+        assert 0 < int(seconds) <= 60
+        assert address == here
+    assert sum(tag == "script" for tag, _ in reader.tags) == (page is PLACEHOLDER)
