@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from fleet.demand.ledger import Lease
 from fleet.routing.table import RoutingTable
-from interceptor.endpoints import CONNECT_TIMED_OUT, MAX_DIALS, Endpoint
+from interceptor.admission import UNBOUNDED
+from interceptor.endpoints import MAX_DIALS, Endpoint
 from interceptor.errors import BackendError, BadResponse, ExchangeError, Unavailable
+from interceptor.failures import never_ready, no_response, request_took_too_long, silent_client, stuck_body
 from interceptor.http1.fields import CHUNKED
 from interceptor.http1.response import UNTIL_CLOSE, ResponseHead
 from interceptor.marks import COLD, FALLBACK, marked_fields
@@ -53,10 +55,6 @@ class ExchangeHost(Protocol):
 
     def watch(self, client: ClientConnection) -> None:
         """The client's deadline is nearer than before."""
-
-
-def _timeout(message: str, reason: str) -> ExchangeError:
-    return ExchangeError(message, status=504, reason=reason)
 
 
 class Exchange:
@@ -180,7 +178,7 @@ class Exchange:
             self._enter_room(now)
         else:
             self._lease = app.entry.acquire(now)
-            self.admit(endpoint, now)
+            self._go(endpoint, now)
 
     def _enter_room(self, now: float) -> None:
         """Wait for a backend, counted as held. What is still to come of the body is not read meanwhile."""
@@ -209,7 +207,11 @@ class Exchange:
 
     def admit(self, endpoint: Endpoint, now: float) -> None:
         """The waiting is over."""
+        self.app.stats.held.observe(now - self._started)
         self._lease.admit(now)
+        self._go(endpoint, now)
+
+    def _go(self, endpoint: Endpoint, now: float) -> None:
         if endpoint.idle:
             self._use(endpoint, now)
         else:
@@ -249,9 +251,7 @@ class Exchange:
         """A dial succeeded. False when the exchange ended meanwhile."""
         if self._phase != _DIALING:
             return False
-        now = monotonic()
-        self.app.stats.held.observe(now - self._started)
-        self._send(connection, now)
+        self._send(connection, monotonic())
         return True
 
     def dial_failed(self, endpoint: Endpoint, error: Exception) -> None:
@@ -270,7 +270,7 @@ class Exchange:
         if endpoint is None:
             self._enter_room(now)
         else:
-            self.admit(endpoint, now)
+            self._go(endpoint, now)
 
     def _send(self, connection: BackendConnection, now: float) -> None:
         """The request goes out, with what is here of its body."""
@@ -435,60 +435,47 @@ class Exchange:
 
     def _fall_back(self, now: float) -> bool:
         """The application did not become ready in time: go to its fallback. False when there is none that is ready."""
-        fallback = self.app.fallback
-        endpoint = None if fallback is None else fallback.choose()
-        if endpoint is None:
+        app, fallback = self.app, self.app.fallback
+        if fallback is None or not fallback.ready:
             return False
-        if not endpoint.idle and endpoint.dialing >= MAX_DIALS and now < self._wait_until + FALLBACK_PATIENCE_SECONDS:
+        endpoint = fallback.find(UNBOUNDED)
+        if endpoint is None and now < self._wait_until + FALLBACK_PATIENCE_SECONDS:
             self._client.deadline = now  # all that waited as long come at once: take turns
             self._host.watch(self._client)
             return True
-        self.app.leave(self)
+        app.leave(self)
+        app.stats.fallbacks += 1
         self._marks |= FALLBACK
-        self.app.stats.fallbacks += 1
-        self.admit(endpoint, now)
+        self._lease.admit(now)
+        self._go(endpoint or fallback.ready[0], now)
         return True
 
     def _find_fallback_again(self, now: float) -> None:
-        endpoint = None if self.app.fallback is None else self.app.fallback.choose()
+        fallback = self.app.fallback
+        endpoint = None if fallback is None else fallback.find(UNBOUNDED) or fallback.choose()
         if endpoint is None:
-            self._fail(self._never_ready())
+            self._fail(never_ready(self.app))
         else:
-            self.admit(endpoint, now)
+            self._go(endpoint, now)
 
     def _on_wait_deadline(self, now: float) -> None:
         if now >= self._wait_until:
             if self._fall_back(now):
                 return
-            self._fail(self._never_ready())
+            self._fail(never_ready(self.app))
         elif now >= self._started + self.app.limits.request:
             self._on_answer_deadline(now)
 
-    def _never_ready(self) -> ExchangeError:
-        """Why the waiting was in vain: there was no backend, or one that takes no connection."""
-        app = self.app
-        within, last = f"within {app.limits.readiness:g} s", app.endpoints.last_error
-        also = "" if app.fallback is None else "; its fallback has none either"
-        if not last or not len(app.endpoints):
-            message = f"no backend of application {app.name} was ready {within}{also}"
-            return ExchangeError(message, status=504, reason="readiness_timeout")
-        message = f"no backend of application {app.name} took a connection {within} (last: {last}){also}"
-        if last == CONNECT_TIMED_OUT:
-            return ExchangeError(message, status=504, reason="connect_timeout")
-        return BackendError(message, reason="connect")
-
     def _on_answer_deadline(self, now: float) -> None:
-        limits, app = self.app.limits, f"application {self.app.name}"
-        if now >= self._started + limits.request:
-            self._fail(_timeout(f"{app} took longer than {limits.request:g} s for the whole request", "request_timeout"))
+        app = self.app
+        if now >= self._started + app.limits.request:
+            self._fail(request_took_too_long(app))
         elif self._body_done:
-            message = f"{app} sent no response within {limits.response_header:g} s"
-            self._fail(_timeout(message, "response_header_timeout"))
+            self._fail(no_response(app))
         elif self._client.paused:
-            self._fail(_timeout(f"{app} took nothing of the request's body for {limits.idle:g} s", "body_timeout"))
+            self._fail(stuck_body(app))
         else:
-            message = f"nothing of the request's body came for {limits.idle:g} s"
-            self._fail(ExchangeError(message, status=408, reason="slow_body"))
+            self._fail(silent_client(app))
 
     def pause_body(self) -> None:
         """The backend takes no more of the request for now."""

@@ -67,7 +67,9 @@ class _ProxyCollector(Collector):
                 cut.add_metric([*_split(app.name), reason], count)
         yield cut
         seconds = HistogramMetricFamily("weir_interceptor_request_duration_seconds", "Whole exchanges", labels=_APP)
-        held = HistogramMetricFamily("weir_interceptor_held_duration_seconds", "Time to a connected backend", labels=_APP)
+        held = HistogramMetricFamily(
+            "weir_interceptor_held_duration_seconds", "Time that requests waited for a backend", labels=_APP
+        )
         cold = HistogramMetricFamily(
             "weir_interceptor_cold_start_duration_seconds",
             "Time to a connected backend of requests that found none ready; its count is that of cold starts",

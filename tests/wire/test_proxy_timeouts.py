@@ -1,0 +1,195 @@
+"""Each time limit on real sockets: its status, its reason for metrics, and what the client is told."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from time import monotonic
+
+import msgspec
+import pytest
+from prometheus_client import generate_latest
+
+from fleet.discovery.sources import Backend
+from fleet.routing.route import Protection
+from interceptor.metrics import create_registry
+from tests.wire.proxy_backend import BackendPeer
+from tests.wire.proxy_client import RawClient, get, post
+from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig, route
+
+NAMED = b"application default/a"
+
+
+@pytest.fixture
+def silent() -> Iterator[Backend]:
+    """An address where connections neither open nor fail: its queue is full, and nobody accepts."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+    fillers = [socket.socket() for _ in range(4)]
+    for filler in fillers:
+        filler.setblocking(False)
+        filler.connect_ex(listener.getsockname())
+    yield Backend("127.0.0.1", listener.getsockname()[1])
+    for each in (listener, *fillers):
+        each.close()
+
+
+async def never_answers(peer: BackendPeer) -> None:
+    await peer.read_to_end()
+
+
+async def half_an_answer(peer: BackendPeer) -> None:
+    await peer.request()
+    peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhalf")
+    await peer.read_to_end()
+
+
+async def tells(rig: Rig, client: RawClient, status: int, reason: str, *words: bytes) -> None:
+    """The next answer is of this status and names the application, and metrics have the reason."""
+    message = await client.response()
+    assert message.status == status, message.body
+    for word in (NAMED, *words):
+        assert word in message.body
+    assert dict(rig.app.stats.own) == {(reason, status): 1}
+
+
+async def is_reset(client: RawClient) -> None:
+    """The end is one that nobody can take for that of an answer."""
+    with pytest.raises(ConnectionResetError):
+        await asyncio.wait_for(client.reader.read(), 5)
+
+
+async def test_no_backend_was_ready() -> None:
+    async with proxy_rig(routes=[route(readiness=0.2)], backends=0) as rig:
+        client = await rig.client()
+        client.send(get())
+        await tells(rig, client, 504, "readiness_timeout", b"was ready within 0.2 s")
+
+
+async def test_every_backend_was_busy() -> None:
+    bounded = msgspec.structs.replace(route(readiness=0.3), protection=Protection(backend_concurrency=1))
+    async with proxy_rig(never_answers, routes=[bounded]) as rig:
+        first, second = await rig.client(), await rig.client()
+        first.send(get())
+        await eventually(lambda: rig.backends[0].requests)
+        second.send(get())
+        message = await second.response()
+        assert (message.status, message.get(b"retry-after")) == (503, b"1")
+        assert b"no backend of application default/a had room within 0.3 s" in message.body
+        assert dict(rig.app.stats.own) == {("busy", 503): 1}
+
+
+async def test_no_backend_took_a_connection_in_time(silent: Backend) -> None:
+    async with proxy_rig(routes=[route(connect=0.1, readiness=0.4)], backends=0) as rig:
+        rig.sources.set(APP, [silent])
+        client = await rig.client()
+        client.send(get())
+        await tells(rig, client, 504, "connect_timeout", b"took a connection within 0.4 s", b"connect timed out")
+
+
+async def test_every_backend_refused() -> None:
+    async with proxy_rig(routes=[route(readiness=0.2)]) as rig:
+        await rig.backends[0].close()
+        client = await rig.client()
+        client.send(get())
+        await tells(rig, client, 502, "connect", b"took a connection within 0.2 s", b"Connection refused")
+
+
+async def test_no_response_came() -> None:
+    async with proxy_rig(never_answers, routes=[route(response_header=0.2)]) as rig:
+        client = await rig.client()
+        client.send(get())
+        await tells(rig, client, 504, "response_header_timeout", b"no response within 0.2 s")
+
+
+async def test_the_time_for_a_response_begins_when_the_request_was_sent() -> None:
+    async with proxy_rig(never_answers, routes=[route(response_header=0.3)]) as rig:
+        client = await rig.client()
+        client.send(get(b"/", b"Content-Length: 4", method=b"POST"))
+        for byte in b"body":
+            await asyncio.sleep(0.15)
+            client.send(bytes((byte,)))
+        began = monotonic()
+        await tells(rig, client, 504, "response_header_timeout")
+        assert monotonic() - began > 0.25
+
+
+@pytest.mark.parametrize("where", ["held", "dialing", "sent"])
+async def test_the_whole_request_took_too_long(where: str, silent: Backend) -> None:
+    limited = route(request=0.3, readiness=30.0, connect=30.0)
+    async with proxy_rig(never_answers, routes=[limited], backends=where == "sent") as rig:
+        if where == "dialing":
+            rig.sources.set(APP, [silent])
+        client = await rig.client()
+        client.send(get())
+        await tells(rig, client, 504, "request_timeout", b"longer than 0.3 s for the whole request")
+        if where == "dialing":  # nobody waits for that connection any more
+            await rig.interceptor.proxy.endpoint_sets[0].close()
+
+
+async def test_an_answer_under_way_is_reset_when_the_request_takes_too_long() -> None:
+    async with proxy_rig(half_an_answer, routes=[route(request=0.3)]) as rig:
+        client = await rig.client()
+        client.send(get())
+        await is_reset(client)
+        assert dict(rig.app.stats.cut) == {"request_timeout": 1}
+        assert not rig.app.stats.own
+
+
+async def test_an_answer_under_way_is_reset_when_it_falls_silent() -> None:
+    async with proxy_rig(half_an_answer, routes=[route(idle=0.2)]) as rig:
+        client = await rig.client()
+        client.send(get())
+        await is_reset(client)
+        assert dict(rig.app.stats.cut) == {"idle_timeout": 1}
+
+
+async def test_a_tunnel_is_ended_when_it_falls_silent() -> None:
+    async def switches(peer: BackendPeer) -> None:
+        await peer.request()
+        peer.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+        await peer.read_to_end()
+
+    async with proxy_rig(switches, routes=[route(idle=0.2)]) as rig:
+        client = await rig.client()
+        client.send(get(b"/", b"Connection: upgrade", b"Upgrade: x"))
+        assert (await client.response()).status == 101
+        await is_reset(client)
+        await eventually(lambda: not rig.backends[0].open)
+
+
+async def test_a_client_that_stops_sending_its_body_is_told_so() -> None:
+    async with proxy_rig(never_answers, routes=[route(idle=0.2)]) as rig:
+        client = await rig.client()
+        client.send(get(b"/", b"Content-Length: 10", method=b"POST") + b"half")
+        await tells(rig, client, 408, "slow_body", b"nothing came for 0.2 s")
+        assert await client.ends()
+
+
+async def test_a_backend_that_stops_taking_the_body_is_told_of() -> None:
+    async def takes_nothing(peer: BackendPeer) -> None:
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.Event().wait()
+
+    async with proxy_rig(takes_nothing, routes=[route(idle=0.3)]) as rig:
+        client = await rig.client()
+        client.send(post(b"x" * (16 << 20)))
+        await tells(rig, client, 504, "body_timeout", b"took nothing of the request's body for 0.3 s")
+
+
+async def test_metrics_have_all_of_it() -> None:
+    async with proxy_rig(half_an_answer, routes=[route(idle=0.2, readiness=0.2)]) as rig:
+        client = await rig.client()
+        client.send(get())
+        await is_reset(client)
+        rig.sources.set(APP, [])
+        client = await rig.client()
+        client.send(get())
+        await tells(rig, client, 504, "readiness_timeout")
+        text = generate_latest(create_registry(rig.interceptor.proxy, rig.ledger)).decode()
+        labels = 'app="a",{}namespace="default",reason="{}"'
+        own = labels.format('code="504",', "readiness_timeout")
+        assert f"weir_interceptor_own_answers_total{{{own}}} 1.0" in text
+        assert f"weir_interceptor_cut_answers_total{{{labels.format('', 'idle_timeout')}}} 1.0" in text
+        assert 'weir_interceptor_fallbacks_total{app="a",namespace="default"} 0.0' in text
+        assert 'weir_interceptor_cold_start_duration_seconds_count{app="a",namespace="default"} 0.0' in text
