@@ -42,6 +42,8 @@ def are_known(references: Sequence[Reference], bodies: Bodies) -> bool:
 
 def filled(route: Route, references: Sequence[Reference], bodies: Bodies) -> tuple[Route, tuple[str, ...]]:
     """The route with its bodies, and what is missing."""
+    if not references:
+        return route, ()
     made: dict[str, StaticResponse] = {}
     missing: list[str] = []
     left = MAX_ANSWER_BYTES - answer_bytes(route) - len(references) * _size(UNAVAILABLE)
@@ -60,8 +62,6 @@ def filled(route: Route, references: Sequence[Reference], bodies: Bodies) -> tup
 
 def _checked(route: Route, references: Sequence[Reference], missing: tuple[str, ...]) -> tuple[Route, tuple[str, ...]]:
     """No ConfigMap makes a route that a table does not take."""
-    if not references:
-        return route, missing
     try:
         check_route(route)
     except RouteError as error:

@@ -94,7 +94,8 @@ class _Filling:
         size = answer_bytes(route)
         if size > max(self._left, SMALL_ANSWER_BYTES):
             route, missing = without_bodies(route)
-        self._left -= answer_bytes(route)
+            size = answer_bytes(route)
+        self._left -= size
         if missing:
             self.missing[key] = missing
         return route

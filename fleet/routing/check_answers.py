@@ -40,18 +40,27 @@ _NOT_OURS = frozenset(
 """RFC 9110 section 7.6.1: of the connection, not of the answer; and the length, which follows from the body."""
 
 
+_NOTHING = ColdStart()
+
+
 def check_answers(route: Route, fail: Fail) -> None:
     """What a request may meet instead of a backend."""
+    if route.static_routes:
+        _check_statics(route, fail)
+    if route.cold_start != _NOTHING:
+        _check_cold_start(route, fail)
+    if route.maintenance is not None:
+        _check_response(route.maintenance, "maintenance", fail)
+    _check_size(route, fail)
+
+
+def _check_statics(route: Route, fail: Fail) -> None:
     if len(route.static_routes) > MAX_STATIC_ROUTES:
         raise fail("static_routes", f"{len(route.static_routes)} of them, at most {MAX_STATIC_ROUTES} are possible")
     for position, static in enumerate(route.static_routes):
         _check_static(static, f"static_routes[{position}]", fail)
     if sum(claims(static.rules) for static in route.static_routes) > MAX_CLAIMS:
         raise fail("static_routes", f"more than {MAX_CLAIMS} combinations of host and path")
-    _check_cold_start(route, fail)
-    if route.maintenance is not None:
-        _check_response(route.maintenance, "maintenance", fail)
-    _check_size(route, fail)
 
 
 def answer_bytes(route: Route) -> int:
