@@ -1,5 +1,6 @@
 """What objects say of requests that meet no backend, on a real API server: admitted or refused, translated, told, and served."""
 
+import asyncio
 import base64
 import gzip
 import json
@@ -9,8 +10,8 @@ import pytest
 
 from tests.cluster.api import Api, ApiError, Object, namespaced
 from tests.cluster.controlplane import until
-from tests.cluster.objects import create_app, service
-from tests.cluster.weir import NAMESPACE, TABLE, condition, http_scaled_object, interceptor_route, until_condition
+from tests.cluster.objects import create_app, pods, service, until_ready
+from tests.cluster.weir import NAMESPACE, TABLE, Weir, condition, http_scaled_object, interceptor_route, until_condition
 
 BODY = {"http.keda.sh/response-body": "true"}
 HOLDS_PAGE = {"bodyFromConfigMap": {"name": "pages", "key": "soon.html"}}
@@ -157,6 +158,41 @@ async def test_maintenance_is_an_annotation_and_leaves_the_scaled_object_alone(a
 async def _is_maintained(api: Api, namespace: str, text: str | None) -> bool:
     page = (await routed(api, namespace, "web")).get("maintenance")
     return page is None if text is None else page is not None and body_of(page) == text
+
+
+async def test_requests_meet_what_the_object_says(weir: Weir, api: Api, namespace: str) -> None:
+    await create_app(api, namespace, "web")
+    await api.create(namespaced("configmaps", namespace), config_map("pages", **{"soon.html": "<p>soon"}))
+    spec: Object = {
+        "coldStart": {"placeholder": {"response": HOLDS_PAGE}},
+        "staticRoutes": [{"rules": [{"paths": [{"value": "/healthz"}]}], "response": {"body": "asleep"}}],
+    }
+    await api.create(namespaced("httpscaledobjects", namespace), http_scaled_object(namespace, "web", **spec))
+    await until_condition(api, "httpscaledobjects", namespace, "web", "Ready", "True")
+    probed = await weir.get(f"web.{namespace}", "/healthz")
+    assert (probed.status, probed.text) == (200, "asleep")
+    await asyncio.sleep(1)
+    assert not await pods(api, namespace, "web"), "a probe wakes nobody"
+    shown = await weir.get(f"web.{namespace}")
+    assert (shown.status, shown.text) == (503, "<p>soon")
+
+    async def is_awake() -> bool:
+        return (await weir.get(f"web.{namespace}")).status == 200
+
+    await until(is_awake, "the page has woken it")
+
+
+async def test_who_waits_too_long_gets_the_fallback(weir: Weir, api: Api, namespace: str) -> None:
+    await create_app(api, namespace, "web")
+    await create_app(api, namespace, "sorry", replicas=1)
+    await until_ready(api, namespace, "sorry")
+    waiting = interceptor_route(namespace, "web", coldStart={"fallback": SORRY}, timeouts={"readiness": "1s"})
+    await api.create(namespaced("interceptorroutes", namespace), waiting)
+    await until_condition(api, "interceptorroutes", namespace, "web", "Ready", "True")
+    answer = await weir.get(f"web.{namespace}")
+    assert answer.status == 200
+    assert answer.text.startswith("sorry-")
+    assert answer.seconds >= 1
 
 
 async def test_a_fallback_that_is_not_there_is_told(api: Api, namespace: str) -> None:

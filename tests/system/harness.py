@@ -49,19 +49,20 @@ def fleet(*apps: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
     return {"poll_interval": 0.2, "scaler": {"concurrency_window": 0.5}, "apps": list(apps), **fields}
 
 
-async def fetch(port: int, host: str, path: str = "/", *, timeout: float = PATIENCE) -> Answer:  # noqa: ASYNC109
+async def fetch(port: int, host: str, path: str = "/", *fields: str, timeout: float = PATIENCE) -> Answer:  # noqa: ASYNC109
     """One request on a connection of its own. Raises for whatever is no answer."""
     began = time.perf_counter()
     async with asyncio.timeout(timeout):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
-            writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            head = [f"GET {path} HTTP/1.1", f"Host: {host}", "Connection: close", *fields]
+            writer.write("".join(f"{line}\r\n" for line in [*head, ""]).encode())
+            answer, _, body = (await reader.read()).partition(b"\r\n\r\n")
         finally:
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
-    return Answer(int(head.split(None, 2)[1]), body.decode(), time.perf_counter() - began)
+    return Answer(int(answer.split(None, 2)[1]), body.decode(), time.perf_counter() - began)
 
 
 async def until(condition: Callable[[], Any], *, timeout: float = PATIENCE, what: str = "") -> float:  # noqa: ASYNC109

@@ -89,7 +89,7 @@ def test_queue_tells_who_does_not_answer() -> None:
 
 async def test_explain_tells_the_route_and_why(tmp_path: Path) -> None:
     api = app("api", hosts=["web.localhost"], paths=["/api"], headers=[{"name": "X-Env", "value": "blue"}])
-    async with running_up(tmp_path, fleet(app("web"), api)) as up:
+    async with running_up(tmp_path, fleet(app("web", placeholder=True), api)) as up:
         address = f"127.0.0.1:{up.components('interceptor')[0]['rpc_port']}"
         sources = (["--address", address], ["--file", str(up.state / "routes.json")], ["--file", str(up.file)])
         for source in sources:
@@ -97,7 +97,9 @@ async def test_explain_tells_the_route_and_why(tmp_path: Path) -> None:
             assert taken.returncode == 0, taken.stderr
             assert taken.stdout.splitlines()[-1] == "-> default/api"
             passed = await asyncio.to_thread(_weir, "explain", "web.localhost", "/api", *source)
-            assert passed.stdout.splitlines()[-1] == "-> default/web"
+            before, last = passed.stdout.splitlines()[-2:]
+            assert last == "-> default/web"
+            assert before == "placeholder: answers 503 to browsers while no backend is ready"
         none = await asyncio.to_thread(_weir, "explain", "nobody.localhost", "--address", address)
         assert none.returncode == 1
         assert none.stdout.splitlines()[-1] == "-> no route (404)"

@@ -302,3 +302,29 @@ async def test_answers_of_a_file_follow_its_edits_and_those_of_the_files_that_it
         await until(lambda: "fleet.yaml:" in up.log and "none.html: No such file" in up.log)
         assert routed().maintenance is not None
         assert up.processes() == processes
+
+
+async def test_what_requests_meet_while_an_app_sleeps_is_as_the_file_says(tmp_path: Path) -> None:
+    (tmp_path / "soon.html").write_text("<p>soon")
+    static = [{"paths": ["/healthz"], "body": "asleep"}, {"user_agents": ["*bot*"], "status": 404, "always": True}]
+    web = app("web", placeholder={"file": "soon.html"}, static=static, cooldown=60, env={"VERSION": "web"})
+    never = app("never", command="exec sleep 1000", fallback="sorry", timeouts={"readiness": "500ms"})
+    down = app("down", maintenance={"body": "Back at 14:00"})
+    sorry = app("sorry", min=1, env={"VERSION": "sorry"})
+    async with running_up(tmp_path, fleet(web, never, sorry, down)) as up:
+        await until(lambda: up.backends("sorry"))
+        probed = await fetch(up.port, "web.localhost", "/healthz")
+        found = await fetch(up.port, "web.localhost", "/", "User-Agent: a bot")
+        assert [(one.status, one.body) for one in (probed, found)] == [(200, "asleep"), (404, "")]
+        assert (await fetch(up.port, "down.localhost")).body == "Back at 14:00"
+        await asyncio.sleep(0.5)
+        assert not up.backends("web"), "none of these wakes it"
+        assert not up.backends("down")
+        shown = await fetch(up.port, "web.localhost", "/", "Accept: text/html")
+        assert (shown.status, shown.body) == (503, "<p>soon")
+        program = await fetch(up.port, "web.localhost", "/")
+        assert program.body.endswith("web"), "it waits"
+        assert (await fetch(up.port, "web.localhost", "/", "Accept: text/html")).body == program.body
+        assert (await fetch(up.port, "web.localhost", "/healthz")).body == program.body, "not static any more"
+        assert (await fetch(up.port, "web.localhost", "/", "User-Agent: a bot")).status == 404
+        assert (await fetch(up.port, "never.localhost")).body.endswith("sorry")
