@@ -20,8 +20,9 @@ SORRY = {"service": {"name": "sorry", "port": 80}}
 pytestmark = pytest.mark.usefixtures("weir")
 
 
-def config_map(name: str, labels: Object = BODY, **data: str) -> Object:
-    return {"metadata": {"name": name, "labels": labels}, "data": data}
+def pages_of(text: str, labels: Object = BODY) -> Object:
+    """The ConfigMap with the page."""
+    return {"metadata": {"name": "pages", "labels": labels}, "data": {"soon.html": text}}
 
 
 async def routed(api: Api, namespace: str, app: str) -> Object:
@@ -114,7 +115,7 @@ async def test_the_body_of_a_config_map_reaches_the_table_and_follows_it(api: Ap
     assert f"ConfigMap {namespace}/pages: there is none with the label" in missing["message"]
     assert (await until_body(api, namespace, "Internal Server Error\n"))["status"] == 500
 
-    await api.create(namespaced("configmaps", namespace), config_map("pages", {"other": "label"}, **{"soon.html": "<p>soon"}))
+    await api.create(namespaced("configmaps", namespace), pages_of("<p>soon", {"other": "label"}))
     await api.merge(pages, {"metadata": {"labels": BODY}})
     response = await until_body(api, namespace, "<p>soon")
     assert response["headers"] == [["Content-Type", "text/html; charset=utf-8"]]
@@ -162,7 +163,7 @@ async def _is_maintained(api: Api, namespace: str, text: str | None) -> bool:
 
 async def test_requests_meet_what_the_object_says(weir: Weir, api: Api, namespace: str) -> None:
     await create_app(api, namespace, "web")
-    await api.create(namespaced("configmaps", namespace), config_map("pages", **{"soon.html": "<p>soon"}))
+    await api.create(namespaced("configmaps", namespace), pages_of("<p>soon"))
     spec: Object = {
         "coldStart": {"placeholder": {"response": HOLDS_PAGE}},
         "staticRoutes": [{"rules": [{"paths": [{"value": "/healthz"}]}], "response": {"body": "asleep"}}],
