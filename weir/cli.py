@@ -24,6 +24,25 @@ _COMPONENT = {"allow_extra_args": True, "ignore_unknown_options": True, "help_op
 """A component's flags are those of its settings class, its --help included."""
 
 
+# The settings of the same name tell scaler and controller how to reach interceptors: in their pods nothing has to be typed.
+_Ca = Annotated[
+    Path | None, typer.Option(envvar="WEIR_MEMBER_TLS_CA", help="CA file for interceptors that speak TLS.", show_default=False)
+]
+_Cert = Annotated[
+    Path | None,
+    typer.Option(envvar="WEIR_MEMBER_TLS_CERT", help="Certificate file to show to interceptors.", show_default=False),
+]
+_Key = Annotated[
+    Path | None, typer.Option(envvar="WEIR_MEMBER_TLS_KEY", help="Key file of that certificate.", show_default=False)
+]
+_Name = Annotated[
+    str | None,
+    typer.Option(
+        envvar="WEIR_MEMBER_TLS_NAME", help="Name in the interceptors' certificates, when it is not dialled.", show_default=False
+    ),
+]
+
+
 @app.command()
 def up(
     file: Annotated[Path, typer.Argument(help="YAML file of apps.", show_default=False)],
@@ -82,27 +101,41 @@ def queue(
     addresses: Annotated[
         list[str] | None, typer.Argument(metavar="[ADDRESS]...", help="host:port of interceptors' RPC.", show_default=False)
     ] = None,
+    *,
     json: Annotated[bool, typer.Option("--json", help="One JSON object for each reading.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Read again every second until interrupted.")] = False,
+    tls_ca: _Ca = None,
+    tls_cert: _Cert = None,
+    tls_key: _Key = None,
+    tls_name: _Name = None,
 ) -> None:
     """Print what interceptors hold and carry, for each app."""
+    from weir.dial import Tls
     from weir.queue import run_queue
 
-    raise typer.Exit(run_queue(addresses or [DEFAULT_RPC_ADDRESS], as_json=json, watch=watch))
+    tls = Tls(tls_ca, tls_cert, tls_key, tls_name)
+    raise typer.Exit(run_queue(addresses or [DEFAULT_RPC_ADDRESS], as_json=json, watch=watch, tls=tls))
 
 
 @app.command()
 def explain(
     host: Annotated[str, typer.Argument(help="Host of the request.")],
     path: Annotated[str, typer.Argument(help="Path of the request.")] = "/",
+    *,
     header: Annotated[list[str] | None, typer.Option("--header", "-H", help="name:value; may be repeated.")] = None,
     file: Annotated[Path | None, typer.Option(help="A routing table, or a file of apps.", show_default=False)] = None,
     address: Annotated[str, typer.Option(help="host:port of an interceptor's RPC.")] = DEFAULT_RPC_ADDRESS,
+    tls_ca: _Ca = None,
+    tls_cert: _Cert = None,
+    tls_key: _Key = None,
+    tls_name: _Name = None,
 ) -> None:
     """Tell which app a request would reach, and why."""
+    from weir.dial import Tls
     from weir.explain import run_explain
 
-    raise typer.Exit(run_explain(host, path, header or [], file=file, address=address))
+    tls = Tls(tls_ca, tls_cert, tls_key, tls_name)
+    raise typer.Exit(run_explain(host, path, header or [], file=file, address=address, tls=tls))
 
 
 def main() -> None:

@@ -14,8 +14,10 @@ from fleet.routing.codec import CodecError, decode_json, decode_yaml
 from fleet.routing.instead import instead
 from fleet.routing.match import explain
 from fleet.routing.table import RouteError, RoutingTable
+from fleet.runtime.tls import TlsError
 from protos.weir.interceptor.v1 import routing_pb2 as pb
 from protos.weir.interceptor.v1.routing_pb2_grpc import RoutingServiceStub
+from weir.dial import Dial, Tls, dial
 from weir.engine.specfile import SpecError, parse_spec
 
 __all__ = ["run_explain"]
@@ -32,12 +34,12 @@ class _NoTableError(Exception):
     """There is no table to explain. One line."""
 
 
-def run_explain(host: str, path: str, headers: Sequence[str], *, file: Path | None, address: str) -> int:
+def run_explain(host: str, path: str, headers: Sequence[str], *, file: Path | None, address: str, tls: Tls) -> int:
     """Print the steps and the result; gives the exit code."""
     try:
         pairs = [_header(header) for header in headers]
-        table = _from_file(file) if file else asyncio.run(_from_interceptor(address))
-    except _NoTableError as error:
+        table = _from_file(file) if file else asyncio.run(_from_interceptor(address, dial(tls)))
+    except (_NoTableError, TlsError) as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_NO_TABLE
     request = (host.encode(), path.partition("?")[0].encode(), pairs)
@@ -79,13 +81,12 @@ def _is_apps(data: bytes) -> bool:
     return isinstance(value, dict) and "apps" in value
 
 
-async def _from_interceptor(address: str) -> RoutingTable:
-    options = [("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", MAX_TABLE_BYTES)]
-    async with aio.insecure_channel(address, options=options) as channel:
+async def _from_interceptor(address: str, reach: Dial) -> RoutingTable:
+    async with reach.open(address, [("grpc.max_receive_message_length", MAX_TABLE_BYTES)]) as channel:
         try:
             answer = await RoutingServiceStub(channel).GetRoutingTable(pb.GetRoutingTableRequest(), timeout=CALL_TIMEOUT)
         except aio.AioRpcError as error:
-            raise _NoTableError(f"{address}: {error.code().name} {error.details()}") from error
+            raise _NoTableError(f"{address}: {reach.problem(error)}") from error
     if not answer.version:
         raise _NoTableError(f"{address}: {answer.member} has not read a routing table yet")
     return decode_json(answer.table_json.encode())

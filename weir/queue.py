@@ -11,25 +11,33 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
+from fleet.runtime.tls import TlsError
+from weir.dial import Dial, Tls, dial
 from weir.queue_reader import QueueReader, Queues
 
 __all__ = ["run_queue"]
 
 EXIT_NO_ANSWER = 1
+EXIT_WRONG_FLAGS = 3
+CALL_TIMEOUT = 5.0
+"""Seconds for one interceptor to answer, its handshake included."""
 INTERVAL = 1.0
 """Seconds between two readings of --watch."""
 
 
-def run_queue(addresses: Sequence[str], *, as_json: bool, watch: bool) -> int:
+def run_queue(addresses: Sequence[str], *, as_json: bool, watch: bool, tls: Tls) -> int:
     """Print one reading, or one a second; gives the exit code."""
     try:
-        return asyncio.run(_run(addresses, as_json=as_json, watch=watch))
+        return asyncio.run(_run(addresses, dial(tls), as_json=as_json, watch=watch))
+    except TlsError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_WRONG_FLAGS
     except KeyboardInterrupt:
         return 0
 
 
-async def _run(addresses: Sequence[str], *, as_json: bool, watch: bool) -> int:
-    reader = QueueReader()
+async def _run(addresses: Sequence[str], reach: Dial, *, as_json: bool, watch: bool) -> int:
+    reader = QueueReader(reach, timeout=CALL_TIMEOUT)
     try:
         while True:
             queues = await reader.read(addresses)

@@ -14,6 +14,7 @@ from grpc import aio
 
 from protos.weir.interceptor.v1 import queue_pb2 as pb
 from protos.weir.interceptor.v1.queue_pb2_grpc import QueueServiceStub
+from weir.dial import PLAIN, Dial
 
 if TYPE_CHECKING:
     from protos.weir.interceptor.v1.queue_pb2_grpc import QueueServiceAsyncStub
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["AppDemand", "QueueReader", "Queues", "rates"]
 
 CALL_TIMEOUT = 1.0
-"""Seconds for one interceptor to answer; one that hangs must not hide the others."""
+"""Seconds for one interceptor to answer where readings follow each other; one that hangs must not hide the others."""
 
 
 @dataclass(slots=True)
@@ -54,7 +55,9 @@ class Queues:
 class QueueReader:
     """Keeps a connection to each interceptor that it was asked about."""
 
-    def __init__(self) -> None:
+    def __init__(self, dial: Dial = PLAIN, *, timeout: float = CALL_TIMEOUT) -> None:
+        self._dial = dial
+        self._timeout = timeout
         self._channels: dict[str, aio.Channel] = {}
 
     async def read(self, addresses: Iterable[str]) -> Queues:
@@ -70,9 +73,9 @@ class QueueReader:
 
     async def _read_one(self, address: str, queues: Queues) -> None:
         try:
-            answer = await self._stub(address).GetQueueSizes(pb.GetQueueSizesRequest(), timeout=CALL_TIMEOUT)
+            answer = await self._stub(address).GetQueueSizes(pb.GetQueueSizesRequest(), timeout=self._timeout)
         except aio.AioRpcError as error:
-            queues.problems[address] = f"{error.code().name} {' '.join((error.details() or '').split())}".strip()
+            queues.problems[address] = self._dial.problem(error)
             return
         queues.members.append(answer.member)
         for size in answer.apps:
@@ -80,7 +83,7 @@ class QueueReader:
 
     def _stub(self, address: str) -> QueueServiceAsyncStub:
         if address not in self._channels:
-            self._channels[address] = aio.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
+            self._channels[address] = self._dial.open(address)
         return QueueServiceStub(self._channels[address])
 
     async def _forget(self, addresses: Iterable[str]) -> None:

@@ -14,7 +14,7 @@ import msgspec
 from fleet.runtime.process import StartError
 from fleet.runtime.watch import Stamp, stamp
 
-__all__ = ["Material", "TlsError", "TlsFiles", "server_credentials"]
+__all__ = ["Material", "TlsError", "TlsFiles", "read_authority", "server_credentials"]
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class TlsFiles(msgspec.Struct, frozen=True):
 
     def read(self) -> Material:
         """Read and check the files. Raises TlsError."""
-        material = Material(_bytes_of(self.cert), _bytes_of(self.key), None if self.ca is None else _bytes_of(self.ca))
+        material = Material(_bytes_of(self.cert), _bytes_of(self.key), None if self.ca is None else read_authority(self.ca))
         self._check(material)
         return material
 
@@ -61,8 +61,16 @@ class TlsFiles(msgspec.Struct, frozen=True):
             raise TlsError(f"{self.key}: not a private key in PEM without a password")
         if not pem.is_pair(material.cert, material.key):
             raise TlsError(f"{self.key}: not the key of the certificate in {self.cert}")
-        if material.ca is not None and not pem.is_certificate(material.ca):
-            raise TlsError(f"{self.ca}: not a certificate in PEM")
+
+
+def read_authority(path: Path) -> bytes:
+    """The certificates of authorities. Raises TlsError."""
+    from fleet.runtime import pem  # noqa: PLC0415  # as above
+
+    read = _bytes_of(path)
+    if not pem.is_certificate(read):
+        raise TlsError(f"{path}: not a certificate in PEM")
+    return read
 
 
 def _bytes_of(path: Path) -> bytes:

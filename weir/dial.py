@@ -1,0 +1,90 @@
+"""How commands reach interceptors: in plain text, or with the certificates that were named; and why they could not.
+
+For one question and its answer: files are read once. What runs for long and follows its certificates is in fleet.runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import grpc
+import msgspec
+from grpc import aio
+
+from fleet.runtime.tls import TlsError, TlsFiles, read_authority
+
+__all__ = ["PLAIN", "Dial", "Tls", "dial"]
+
+_MEANINGS = {
+    "Hostname Verification": "its certificate is for another name than the one dialled; --tls-name says for which",
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is not of an authority in --tls-ca",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS",
+}
+"""What gRPC says of a handshake that failed, for whoever has to repair it."""
+
+
+class Tls(msgspec.Struct, frozen=True):
+    """What was typed, each of it or not."""
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    name: str | None = None
+
+
+class Dial(msgspec.Struct, frozen=True):
+    """Opens channels to interceptors."""
+
+    credentials: grpc.ChannelCredentials | None = None
+    shows_certificate: bool = False
+    options: tuple[tuple[str, int | str], ...] = (("grpc.enable_http_proxy", 0),)
+
+    def open(self, address: str, options: Sequence[tuple[str, int | str]] = ()) -> aio.Channel:
+        """A channel to "host:port". The caller closes it."""
+        every = (*self.options, *options)
+        if self.credentials is None:
+            return aio.insecure_channel(address, options=every)
+        return aio.secure_channel(address, self.credentials, options=every)
+
+    def problem(self, error: aio.AioRpcError) -> str:
+        """Why a call failed, in one line."""
+        details = " ".join((error.details() or "").split())
+        return f"{error.code().name} {self._reason(details)}".strip()
+
+    def _reason(self, details: str) -> str:
+        if "Socket closed" in details:
+            return f"the connection was closed; {self._why_closed()}"
+        return next((meaning for sign, meaning in _MEANINGS.items() if sign in details), details)
+
+    def _why_closed(self) -> str:
+        if self.credentials is None:
+            return "if the interceptor speaks TLS, --tls-ca names its authority"
+        if not self.shows_certificate:
+            return "the interceptor may want a certificate: --tls-cert and --tls-key"
+        return "the interceptor may not accept the certificate of --tls-cert"
+
+
+PLAIN = Dial()
+
+
+def dial(tls: Tls) -> Dial:
+    """Raises TlsError for files that cannot be used, or not together."""
+    if (tls.cert is None) != (tls.key is None):
+        raise TlsError("--tls-cert and --tls-key are needed together")
+    if tls.cert is None and tls.ca is None:
+        if tls.name is not None:
+            raise TlsError("--tls-name needs --tls-ca, or --tls-cert and --tls-key")
+        return PLAIN
+    cert, key = _pair(tls.cert, tls.key)
+    ca = None if tls.ca is None else read_authority(tls.ca)
+    credentials = grpc.ssl_channel_credentials(ca, private_key=key, certificate_chain=cert)
+    named = () if tls.name is None else (("grpc.ssl_target_name_override", tls.name),)
+    return Dial(credentials, cert is not None, (*PLAIN.options, *named))
+
+
+def _pair(cert: Path | None, key: Path | None) -> tuple[bytes | None, bytes | None]:
+    if cert is None or key is None:
+        return None, None
+    held = TlsFiles(cert, key).read()
+    return held.cert, held.key
