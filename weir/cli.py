@@ -8,6 +8,7 @@ restarted component are quick.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -110,6 +111,7 @@ def queue(
     tls_name: _Name = None,
 ) -> None:
     """Print what interceptors hold and carry, for each app."""
+    _quiet()
     from weir.dial import Tls
     from weir.queue import run_queue
 
@@ -131,11 +133,17 @@ def explain(
     tls_name: _Name = None,
 ) -> None:
     """Tell which app a request would reach, and why."""
+    _quiet()
     from weir.dial import Tls
     from weir.explain import run_explain
 
     tls = Tls(tls_ca, tls_cert, tls_key, tls_name)
     raise typer.Exit(run_explain(host, path, header or [], file=file, address=address, tls=tls))
+
+
+def _quiet() -> None:
+    """What gRPC's library logs of a handshake that failed is for its authors. It looks here when it is imported."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def main() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -115,6 +117,15 @@ async def test_a_handshake_that_fails_says_what_to_do(pki: Pki, command: tuple[s
             assert problems[0].startswith(f"{address}: UNAVAILABLE ")
             assert problems[0].endswith(meaning)
             assert "default/web" not in told
+
+
+async def test_a_process_says_no_more_than_that(pki: Pki) -> None:
+    """gRPC's library writes to the standard error of the process, where Python does not see it."""
+    async with serving(TlsFiles(*pki.server)) as address:
+        command = [sys.executable, "-m", "weir", "queue", address, "--tls-ca", str(pki.other_ca), "--tls-name", NAME]
+        ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)
+        assert ended.stderr == f"{address}: UNAVAILABLE its certificate is not of an authority in --tls-ca\n"
+        assert ended.returncode == 1
 
 
 @COMMANDS
