@@ -129,6 +129,7 @@ class App:
         if len(room) == 1:
             self.endpoints.crowd[self] = None
             self._lonely = now
+            self.endpoints.hurry(now)
             self._look_again(now)
         return True
 

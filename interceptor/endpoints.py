@@ -1,26 +1,30 @@
-"""The backends of a target as one interceptor sees them: idle connections, load, failures. Chooses; dials; keeps no request.
+"""The backends of a target as one interceptor sees them: idle connections, load, trust. Chooses; dials; keeps no request.
 
-Only connections that nobody uses are kept here; a connection in use belongs to its exchange.
+Only connections that nobody uses are kept here; a connection in use belongs to its exchange. Requests go to backends that are
+trusted: one that discovery lists is, unless it has to answer a probe first; one that refused a connection is not, until a
+probe went well.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import math
 import os
 import random
 from operator import attrgetter
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from fleet.discovery.sources import Backend
 from interceptor.deadlines import NEVER, Deadlines
+from interceptor.errors import Unavailable
 from interceptor.http1.backend import BackendConnection
 from interceptor.http1.connection import Outbox
 from interceptor.waiting import WaitingRoom
 
-__all__ = ["CONNECT_TIMED_OUT", "Crowd", "DialRequest", "Endpoint", "EndpointSet", "PoolLimits"]
+__all__ = ["CONNECT_TIMED_OUT", "Crowd", "DialRequest", "Endpoint", "EndpointSet", "PoolLimits", "ProbeRule", "Prober", "reason"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,10 +32,19 @@ MAX_DIALS = 32
 """Connections being opened to one backend at once: small servers have short accept queues, and an overflow costs a second."""
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 3.0
-"""Seconds for which a backend that refused a connection is set aside, doubling from the first to the longest."""
+"""Seconds between probes of a backend that is not trusted, doubling from the first to the longest."""
+URGENT_PAUSE = 0.25
+"""The longest pause while requests wait and no backend is trusted. A probe costs both sides next to nothing."""
+JITTER = 0.2
+"""Share by which pauses differ, so that the interceptors of a fleet do not probe in step."""
+MAX_PROBES_OF_TARGET = 8
+"""Of one target at once, so that a thousand dead backends of one do not keep all others from being probed."""
 
 CONNECT_TIMED_OUT = "connect timed out"
 """The error of a dial that took too long, for people."""
+
+_OUT_OF_SOCKETS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+"""What this machine lacks, whatever the backend does."""
 
 _random = random.random
 _load = attrgetter("load")
@@ -47,13 +60,30 @@ class Crowd(Protocol):
         """Let in who is next; False when no backend can take it."""
 
 
+class Prober(Protocol):
+    """Asks backends whether they can be trusted."""
+
+    def probe(self, endpoint: Endpoint) -> None:
+        """Once; the endpoint is told by `passed` or `failed`, unless it is gone."""
+
+
+class ProbeRule(NamedTuple):
+    """How the backends of a target are probed."""
+
+    path: str | None = None
+    """It has to answer a GET of this with 200 to 399. None: a connection is enough."""
+    connect: float = math.inf
+    """Seconds to connect."""
+
+
 class DialRequest(Protocol):
     """Who waits for a connection that is being opened."""
 
     def connected(self, endpoint: Endpoint, connection: BackendConnection) -> bool:
         """Take the connection; False when it is no longer wanted."""
 
-    def dial_failed(self, endpoint: Endpoint, error: Exception) -> None: ...
+    def dial_failed(self, endpoint: Endpoint, error: Exception) -> None:
+        """It was the backend's fault, unless the error is an ExchangeError."""
 
 
 class PoolLimits:
@@ -66,14 +96,18 @@ class PoolLimits:
         self.max_idle = max_idle
 
 
+_TRUSTING = ProbeRule()
+
+
 class Endpoint:
     """One backend address of one target."""
 
-    __slots__ = ("backend", "bucket", "deadline", "dialing", "failures", "gone", "idle", "load", "owner")
+    __slots__ = ("_failed_at", "backend", "bucket", "deadline", "dialing", "failures", "gone", "idle", "load", "owner", "trusted")
 
-    def __init__(self, backend: Backend, owner: EndpointSet) -> None:
+    def __init__(self, backend: Backend, owner: EndpointSet, *, trusted: bool = True) -> None:
         self.backend = backend
         self.owner = owner
+        self.trusted = trusted
         self.idle: list[BackendConnection] = []
         self.load = 0
         """Exchanges that this interceptor has given it and that are not over."""
@@ -81,8 +115,9 @@ class Endpoint:
         self.failures = 0
         self.gone = False
         self.deadline = NEVER
-        """End of the pause after a failed dial."""
+        """When it is probed next."""
         self.bucket = 0
+        self._failed_at = -math.inf
 
     def takes(self, bound: int) -> bool:
         """Whether one more request may be given to it now, when it may have up to `bound`."""
@@ -112,23 +147,68 @@ class Endpoint:
             connection.close()
 
     def set_aside(self, now: float) -> None:
-        """It refused a connection: choose others for a while."""
-        self.failures += 1
-        self.deadline = now + min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.failures - 1, 10))
-        self.owner.set_aside(self)
+        """It refused a connection: choose others. Dials that fail together count once."""
+        if self.trusted:
+            self.trusted = False
+            self.owner.trust_changed()
+            self._pause(now)
 
     def on_deadline(self, now: float) -> None:
+        """The pause is over."""
         self.deadline = NEVER
-        self.owner.bring_back(self)
+        if not self.owner.probe(self):
+            self.deadline = now + FIRST_PAUSE
+
+    def hurry(self, now: float) -> None:
+        """Somebody waits for it: be done with the pause, but for its shortest."""
+        if self.deadline == NEVER:
+            return
+        self.deadline = min(self.deadline, max(now, self._failed_at + FIRST_PAUSE))
+        if self.deadline > now or not self.owner.probe(self):
+            self.owner.deadlines.watch(self)
+        else:
+            self.owner.deadlines.forget(self)
+            self.deadline = NEVER
+
+    def passed(self) -> None:
+        """It took a connection, or answered its probe."""
+        self.failures = 0
+        if not self.trusted:
+            self.trusted = True
+            self.owner.deadlines.forget(self)
+            self.deadline = NEVER
+            self.owner.trust_changed()
+
+    def failed(self, now: float) -> None:
+        """It did not pass its probe."""
+        if not self.trusted and not self.gone:
+            self._pause(now)
+
+    def _pause(self, now: float) -> None:
+        self.failures += 1
+        self._failed_at = now
+        longest = URGENT_PAUSE if self.owner.crowd and not self.owner.ready else LONGEST_PAUSE
+        pause = min(longest, FIRST_PAUSE * 2 ** min(self.failures - 1, 10))
+        self.deadline = now + pause * (1 + JITTER * (_random() - 0.5))
+        if not self.gone:
+            self.owner.deadlines.watch(self)
 
 
 class EndpointSet:
     """The backends of one target, which may be that of several applications."""
 
-    __slots__ = ("_all", "_dials", "crowd", "deadlines", "key", "last_error", "limits", "outbox", "ready")
+    __slots__ = (
+        "_all", "_dials", "_prober", "crowd", "deadlines", "key", "last_error", "limits", "outbox", "probing", "ready", "rule",
+    )  # fmt: skip
 
-    def __init__(self, key: str, *, limits: PoolLimits, deadlines: Deadlines, outbox: Outbox) -> None:
+    def __init__(
+        self, key: str, *, limits: PoolLimits, deadlines: Deadlines, outbox: Outbox, prober: Prober, rule: ProbeRule = _TRUSTING
+    ) -> None:
         self.key = key
+        self.rule = rule
+        self.probing = 0
+        """Probes asked for and not told of yet. Counted by the prober."""
+        self._prober = prober
         self.limits = limits
         self.deadlines = deadlines
         self.outbox = outbox
@@ -151,12 +231,19 @@ class EndpointSet:
     def update(self, backends: tuple[Backend, ...]) -> None:
         """Take over what discovery lists now."""
         wanted = set(backends)
+        new: list[Endpoint] = []
         for backend in [backend for backend in self._all if backend not in wanted]:
             self._all.pop(backend).retire()
         for backend in backends:
             if backend not in self._all:
-                self._all[backend] = Endpoint(backend, self)
-        self._choose_from()
+                self._all[backend] = Endpoint(backend, self, trusted=self.rule.path is None)
+                new.append(self._all[backend])
+        self.trust_changed()
+        now = monotonic()
+        for endpoint in new:
+            if not endpoint.trusted:
+                endpoint.on_deadline(now)
+                self.deadlines.watch(endpoint)
 
     def choose(self) -> Endpoint | None:
         """The less loaded of two taken at random; None when no backend can be chosen."""
@@ -169,15 +256,17 @@ class EndpointSet:
         one, other = ready[first], ready[second + (second >= first)]
         return one if one.load <= other.load else other
 
-    def find(self, bound: int) -> Endpoint | None:
+    def find(self, bound: int, *, but: Endpoint | None = None) -> Endpoint | None:
         """One that can take another request and has fewer than `bound`; None when there is none.
 
-        The less loaded of two taken at random, or the least loaded of all where that one has enough.
+        The less loaded of two taken at random, or the least loaded of all where that one has enough. One that lost the request
+        before is given it again only when there is no other.
         """
         endpoint = self.choose()
-        if endpoint is None or endpoint.takes(bound):
+        if endpoint is None or (endpoint is not but and endpoint.takes(bound)):
             return endpoint
-        return min((each for each in self.ready if each.takes(bound)), key=_load, default=None)
+        able = [each for each in self.ready if each.takes(bound)]
+        return min((each for each in able if each is not but), key=_load, default=but if but in able else None)
 
     def pump(self, now: float) -> None:
         """Let in who waits, whoever came first first, for as long as a backend can take one more."""
@@ -187,14 +276,23 @@ class EndpointSet:
             if not app.let_in(now) or not app.room:
                 waiting.remove(app)
 
-    def set_aside(self, endpoint: Endpoint) -> None:
-        self.ready = [other for other in self.ready if other is not endpoint]
-        if not endpoint.gone:
-            self.deadlines.watch(endpoint)
+    def trust_changed(self) -> None:
+        """One came, went, or is trusted again or no longer."""
+        self.ready = [endpoint for endpoint in self._all.values() if endpoint.trusted]
+        self._pump()
 
-    def bring_back(self, endpoint: Endpoint) -> None:
-        if not endpoint.gone and endpoint not in self.ready:
-            self._choose_from()
+    def probe(self, endpoint: Endpoint) -> bool:
+        """Have it probed now. False when too many others are."""
+        if self.probing >= MAX_PROBES_OF_TARGET:
+            return False
+        self._prober.probe(endpoint)
+        return True
+
+    def hurry(self, now: float) -> None:
+        """Somebody waits: do not let a pause be the reason, when there is nobody else to go to."""
+        if not self.ready:
+            for endpoint in self._all.values():
+                endpoint.hurry(now)
 
     def dial(self, endpoint: Endpoint, request: DialRequest, *, timeout: float) -> None:
         """Open a connection within so many seconds, in a task of its own, and tell the request how it went."""
@@ -211,10 +309,6 @@ class EndpointSet:
         await asyncio.gather(*dials, return_exceptions=True)
         self.update(())
 
-    def _choose_from(self) -> None:
-        self.ready = [endpoint for endpoint in self._all.values() if endpoint.deadline == NEVER]
-        self._pump()
-
     def _pump(self) -> None:
         if self.crowd and self.ready:
             self.pump(monotonic())
@@ -227,24 +321,31 @@ class EndpointSet:
                 _, connection = await loop.create_connection(lambda: BackendConnection(endpoint), backend.host, backend.port)
         except (OSError, TimeoutError) as error:
             endpoint.dialing -= 1
-            self._failed(endpoint, error)
-            request.dial_failed(endpoint, error)
+            request.dial_failed(endpoint, self._failed(endpoint, error))
             self._pump()
             return
         except BaseException:
             endpoint.dialing -= 1
             raise
         endpoint.dialing -= 1
-        endpoint.failures = 0
         self.last_error = ""
         if not request.connected(endpoint, connection):
             endpoint.give_back(connection, monotonic())
+        endpoint.passed()
         self._pump()
 
-    def _failed(self, endpoint: Endpoint, error: Exception) -> None:
-        number = error.errno if isinstance(error, OSError) else None
-        self.last_error = os.strerror(number) if number else CONNECT_TIMED_OUT
-        if not endpoint.failures:
+    def _failed(self, endpoint: Endpoint, error: Exception) -> Exception:
+        if isinstance(error, OSError) and error.errno in _OUT_OF_SOCKETS:
+            return Unavailable("there are too many connections", reason="sockets", retry_after=1)
+        self.last_error = reason(error)
+        if endpoint.trusted:
             backend = endpoint.backend
             logger.warning("backend %s:%d of %s set aside: %s", backend.host, backend.port, self.key, self.last_error)
         endpoint.set_aside(monotonic())
+        return error
+
+
+def reason(error: Exception) -> str:
+    """Why a connection could not be opened, without the address."""
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number) if number else CONNECT_TIMED_OUT

@@ -212,7 +212,8 @@ class Exchange:
         self._go(endpoint, now)
 
     def _go(self, endpoint: Endpoint, now: float) -> None:
-        if endpoint.idle:
+        """What was lost on one connection goes out on a new one: others that rest may have ended too."""
+        if endpoint.idle and not self._attempts:
             self._use(endpoint, now)
         else:
             self._dial(endpoint, now)
@@ -259,14 +260,17 @@ class Exchange:
         if self._phase == _DIALING:
             self._phase = _HELD  # it has no place at a backend now
             endpoint.load -= 1
-            self._find_again(monotonic())
+            if isinstance(error, ExchangeError):
+                self._fail(error)
+            else:
+                self._find_again(monotonic())
 
     def _find_again(self, now: float) -> None:
         if self._marks & FALLBACK:
             self._find_fallback_again(now)
             return
         app = self.app
-        endpoint = None if app.room else app.endpoints.find(app.ceiling)
+        endpoint = None if app.room else app.endpoints.find(app.ceiling, but=self._endpoint)
         if endpoint is None:
             self._enter_room(now)
         else:

@@ -101,7 +101,10 @@ class _ProxyCollector(Collector):
             held.add_metric(labels, size.held)
             in_flight.add_metric(labels, size.in_flight)
             tunnels.add_metric(labels, size.connections)
-        yield from (held, in_flight, tunnels)
+        held_bytes = GaugeMetricFamily("weir_interceptor_held_bytes", "Kept in memory for requests that wait", labels=_APP)
+        for app in list(self._proxy.apps.values()):
+            held_bytes.add_metric(_split(app.name), app.room.held_bytes)
+        yield from (held, in_flight, tunnels, held_bytes)
 
     def _connections(self) -> Iterator[Metric]:
         proxy = self._proxy
@@ -109,7 +112,11 @@ class _ProxyCollector(Collector):
         idle = sum(len(endpoint.idle) for endpoints in proxy.endpoint_sets for endpoint in endpoints.endpoints)
         yield GaugeMetricFamily("weir_interceptor_idle_backend_connections", "Connections kept for the next request", idle)
         aside = sum(len(endpoints) - len(endpoints.ready) for endpoints in proxy.endpoint_sets)
-        yield GaugeMetricFamily("weir_interceptor_backends_set_aside", "Backends that refused a connection lately", aside)
+        yield GaugeMetricFamily("weir_interceptor_backends_set_aside", "Backends that have to pass a probe first", aside)
+        probes = CounterMetricFamily("weir_interceptor_backend_probes", "Probes of backends", labels=("result",))
+        probes.add_metric(["passed"], proxy.probes.passes)
+        probes.add_metric(["failed"], proxy.probes.failures)
+        yield probes
         yield GaugeMetricFamily("weir_interceptor_routes", "Routes in the table", len(proxy.apps))
 
 

@@ -10,13 +10,14 @@ from fleet.discovery.sources import BackendSource
 from fleet.routing.table import RoutingTable
 from interceptor.apps import App
 from interceptor.deadlines import Deadlines
-from interceptor.endpoints import EndpointSet, PoolLimits
+from interceptor.endpoints import EndpointSet, PoolLimits, ProbeRule
 from interceptor.errors import ExchangeError
 from interceptor.exchange import Exchange
 from interceptor.http1.client import ClientConnection, RequestSink
 from interceptor.http1.connection import Outbox
 from interceptor.http1.request import RequestHead
 from interceptor.leavers import Leavers
+from interceptor.probes import Probes, probe_rules
 from interceptor.settings import InterceptorSettings
 
 __all__ = ["Proxy"]
@@ -31,6 +32,7 @@ class Proxy:
     def __init__(self, settings: InterceptorSettings, ledger: Ledger, backends: BackendSource) -> None:
         self.deadlines = Deadlines(TICK_SECONDS, now=monotonic())
         self.leavers = Leavers()
+        self.probes = Probes()
         self.outbox = Outbox()
         self.head_timeout = settings.head_timeout
         self.keep_alive_timeout = settings.keep_alive_timeout
@@ -46,6 +48,8 @@ class Proxy:
         self._ledger = ledger
         self._backends = backends
         self._endpoints: dict[str, EndpointSet] = {}
+        self._usual = ProbeRule(connect=settings.connect_timeout)
+        self._rules: dict[str, ProbeRule] = {}
         self._pool = PoolLimits(
             idle_timeout=settings.backend_idle_timeout,
             max_idle=settings.max_idle_per_backend,
@@ -55,6 +59,9 @@ class Proxy:
 
     def set_table(self, table: RoutingTable) -> None:
         """Serve another table from the next request on. Exchanges under way keep the application they began with."""
+        self._rules = probe_rules(table, self._usual)
+        for key, endpoints in self._endpoints.items():
+            endpoints.rule = self._rules.get(key, self._usual)
         apps = {name: self._app(name, table) for name in table.apps}
         gone = [app for name, app in self.apps.items() if name not in apps]
         self.table, self.apps = table, apps
@@ -87,6 +94,7 @@ class Proxy:
             client.abort()
         for endpoints in self.endpoint_sets:
             await endpoints.close()
+        await self.probes.close()
         self.leavers.close()
 
     def _app(self, name: str, table: RoutingTable) -> App:
@@ -105,8 +113,14 @@ class Proxy:
     def _endpoint_set(self, key: str) -> EndpointSet:
         endpoints = self._endpoints.get(key)
         if endpoints is None:
-            endpoints = EndpointSet(key, limits=self._pool, deadlines=self.deadlines, outbox=self.outbox)
-            self._endpoints[key] = endpoints
+            endpoints = self._endpoints[key] = EndpointSet(
+                key,
+                limits=self._pool,
+                deadlines=self.deadlines,
+                outbox=self.outbox,
+                prober=self.probes,
+                rule=self._rules.get(key, self._usual),
+            )
             endpoints.update(self._backends.get(key))
         return endpoints
 

@@ -104,6 +104,13 @@ class MockTransport(asyncio.Transport):
         return 1
 
 
+class NoProbes:
+    """There is nothing to connect to."""
+
+    def probe(self, endpoint: Endpoint) -> None:
+        """It is never told."""
+
+
 class MemoryProxy:
     """A proxy whose backend connections are open from the start: it never dials. To be made inside a running loop."""
 
@@ -112,6 +119,7 @@ class MemoryProxy:
         self.proxy = Proxy(_SETTINGS, self.ledger, FixedBackends({APP: [Backend("192.0.2.2", 80)]}))
         self.proxy.set_table(RoutingTable([route()]))
         self.endpoint: Endpoint = self.proxy.apps[APP].endpoints.endpoints[0]
+        self.endpoint.owner._prober = NoProbes()
         self.backends = [MockTransport(BackendConnection(self.endpoint)) for _ in range(connections)]
         # The last one is picked first: in the order of their use, that is how they are listed.
         self.endpoint.idle = [transport.protocol for transport in reversed(self.backends)]  # type: ignore[misc]

@@ -84,7 +84,7 @@ async def test_an_answer_that_begins_while_its_client_is_choked_is_held_back() -
     client.feed(get(b"/2"))
     await memory.turn()
     assert (len(app.room), client.protocol.choked) == (1, True)  # type: ignore[attr-defined]
-    memory.endpoint.on_deadline(0.0)
+    memory.endpoint.passed()
     await memory.turn()
     await memory.deliver(backend, [CHUNKED + b"5\r\nhello\r\n"])
     assert backend.paused

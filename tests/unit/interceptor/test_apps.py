@@ -13,6 +13,7 @@ from interceptor.deadlines import Deadlines
 from interceptor.endpoints import MAX_DIALS, Endpoint, EndpointSet, PoolLimits
 from interceptor.errors import Unavailable
 from interceptor.http1.connection import Outbox
+from interceptor.probes import Probes
 from tests.wire.proxy_rig import loopback_settings
 
 SETTINGS = loopback_settings(max_held=1000)
@@ -40,7 +41,7 @@ class Fixture:
         self.now = 0.0
         self.deadlines = Deadlines(0.1, now=0.0)
         limits = PoolLimits(idle_timeout=60.0, max_idle=2)
-        self.set = EndpointSet("a", limits=limits, deadlines=self.deadlines, outbox=Outbox())
+        self.set = EndpointSet("a", limits=limits, deadlines=self.deadlines, outbox=Outbox(), prober=Probes())
         ledger = Ledger()
         self.apps = [App(each, ledger.entry(each.app), self.set, SETTINGS) for each in routes or (route(),)]
         self.guests: list[Guest] = []
@@ -203,7 +204,7 @@ def test_a_changed_route_takes_the_crowd_to_its_new_target() -> None:
     (app,) = fixture.apps
     fixture.come(3)
     limits = PoolLimits(idle_timeout=60.0, max_idle=2)
-    other = EndpointSet("b", limits=limits, deadlines=fixture.deadlines, outbox=Outbox())
+    other = EndpointSet("b", limits=limits, deadlines=fixture.deadlines, outbox=Outbox(), prober=Probes())
     app.update(route(timeouts=Timeouts(readiness=5)), other, SETTINGS)
     assert (list(fixture.set.crowd), list(other.crowd)) == ([], [app])
     other.update(BACKENDS[:1])

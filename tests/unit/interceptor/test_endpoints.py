@@ -8,20 +8,71 @@ import pytest
 
 from fleet.discovery.sources import Backend
 from interceptor.deadlines import Deadlines
-from interceptor.endpoints import FIRST_PAUSE, LONGEST_PAUSE, Endpoint, EndpointSet, PoolLimits
+from interceptor.endpoints import (
+    FIRST_PAUSE,
+    JITTER,
+    LONGEST_PAUSE,
+    MAX_PROBES_OF_TARGET,
+    URGENT_PAUSE,
+    Endpoint,
+    EndpointSet,
+    PoolLimits,
+    ProbeRule,
+)
 from interceptor.http1.backend import BackendConnection
 from interceptor.http1.connection import Outbox
+from interceptor.waiting import WaitingRoom
 from tests.wire.proxy_memory import MockTransport
 
 ONE, TWO, THREE = (Backend("192.0.2.1", port) for port in (1, 2, 3))
 
 
+class Notes:
+    """A prober that only notes whom it is to ask."""
+
+    def __init__(self) -> None:
+        self.asked: list[Endpoint] = []
+
+    def probe(self, endpoint: Endpoint) -> None:
+        endpoint.owner.probing += 1
+        self.asked.append(endpoint)
+
+    def answer(self, *, good: bool, now: float = 0.0) -> Endpoint:
+        """What has become of the oldest probe."""
+        endpoint = self.asked.pop(0)
+        endpoint.owner.probing -= 1
+        if good:
+            endpoint.passed()
+        else:
+            endpoint.failed(now)
+        return endpoint
+
+
+class Nobody:
+    """An application whose guests never go anywhere."""
+
+    room: WaitingRoom[object] = WaitingRoom(1, 1)
+
+    def let_in(self, now: float) -> bool:
+        return False
+
+
 class Fixture:
-    def __init__(self, *backends: Backend, max_idle: int = 2) -> None:
+    def __init__(self, *backends: Backend, max_idle: int = 2, path: str | None = None) -> None:
         self.deadlines = Deadlines(0.1, now=0.0)
+        self.prober = Notes()
         limits = PoolLimits(idle_timeout=60.0, max_idle=max_idle)
-        self.set = EndpointSet("a", limits=limits, deadlines=self.deadlines, outbox=Outbox())
+        rule = ProbeRule(path)
+        self.set = EndpointSet("a", limits=limits, deadlines=self.deadlines, outbox=Outbox(), prober=self.prober, rule=rule)
         self.set.update(backends)
+
+    def sweep(self, start: float, end: float) -> float:
+        """Let time pass in ticks until something is to be probed; when that was."""
+        now = start
+        while now < end and not self.prober.asked:
+            now += 0.1
+            self.deadlines.sweep(now)
+        return now
 
     def endpoint(self, backend: Backend) -> Endpoint:
         return next(endpoint for endpoint in self.set.endpoints if endpoint.backend == backend)
@@ -66,23 +117,63 @@ def test_an_update_keeps_who_stays() -> None:
     assert {endpoint.backend for endpoint in fixture.set.ready} == {ONE, THREE}
 
 
-def test_one_that_fails_is_set_aside_for_longer_and_longer() -> None:
+def test_one_that_loses_a_request_is_chosen_for_it_again_only_when_there_is_no_other() -> None:
+    fixture = Fixture(ONE, TWO)
+    one, two = fixture.endpoint(ONE), fixture.endpoint(TWO)
+    two.load = 5
+    assert {fixture.set.find(10, but=one) for _ in range(50)} == {two}
+    two.load = 10
+    assert {fixture.set.find(10, but=one) for _ in range(50)} == {one}
+    one.load = 10
+    assert fixture.set.find(10, but=one) is None
+
+
+def test_the_one_of_many_that_has_a_place_is_found() -> None:
+    fixture = Fixture(ONE, TWO, THREE)
+    for backend, load in ((ONE, 9), (TWO, 3), (THREE, 9)):
+        fixture.endpoint(backend).load = load
+    assert {fixture.set.find(4) for _ in range(50)} == {fixture.endpoint(TWO)}
+    assert fixture.set.find(3) is None
+
+
+def test_one_that_fails_is_probed_after_longer_and_longer_pauses() -> None:
     fixture = Fixture(ONE, TWO)
     endpoint = fixture.endpoint(ONE)
-    pauses = []
-    now = 0.0
+    endpoint.set_aside(0.0)
+    assert fixture.set.ready == [fixture.endpoint(TWO)]
+    pauses, now = [], 0.0
     for _ in range(8):
-        endpoint.set_aside(now)
+        due = endpoint.deadline
+        pauses.append(due - now)
+        now = fixture.sweep(now, 10_000.0)
+        assert due <= now <= due + 0.3
         assert fixture.set.ready == [fixture.endpoint(TWO)]
-        pauses.append(endpoint.deadline - now)
-        end = endpoint.deadline
-        while endpoint not in fixture.set.ready:
-            now += 0.1
-            fixture.deadlines.sweep(now)
-        assert end <= now <= end + 0.3
-    assert pauses[0] == pytest.approx(FIRST_PAUSE)
-    assert pauses[1] == pytest.approx(2 * FIRST_PAUSE)
-    assert pauses[-1] == pytest.approx(LONGEST_PAUSE)
+        assert fixture.prober.answer(good=False, now=now) is endpoint
+    for pause, usual in zip(pauses, [0.1, 0.2, 0.4, 0.8, 1.6, 3.0, 3.0, 3.0], strict=True):
+        assert pause == pytest.approx(usual, rel=JITTER)
+    assert (usual, FIRST_PAUSE) == (LONGEST_PAUSE, 0.1)
+    assert len(set(pauses[-3:])) == 3, "interceptors would probe in step"
+    fixture.sweep(now, now + 10)
+    fixture.prober.answer(good=True)
+    assert (len(fixture.set.ready), endpoint.failures, len(fixture.deadlines)) == (2, 0, 0)
+
+
+def test_dials_that_fail_together_count_once() -> None:
+    fixture = Fixture(ONE)
+    endpoint = fixture.endpoint(ONE)
+    for _ in range(32):
+        endpoint.set_aside(0.0)
+    assert endpoint.failures == 1
+    assert endpoint.deadline == pytest.approx(FIRST_PAUSE, rel=JITTER)
+
+
+def test_a_dial_that_succeeds_after_all_is_proof_enough() -> None:
+    fixture = Fixture(ONE)
+    endpoint = fixture.endpoint(ONE)
+    endpoint.set_aside(0.0)
+    endpoint.passed()
+    assert fixture.set.ready == [endpoint]
+    assert not len(fixture.deadlines)
 
 
 def test_one_that_is_gone_does_not_come_back() -> None:
@@ -90,10 +181,84 @@ def test_one_that_is_gone_does_not_come_back() -> None:
     endpoint = fixture.endpoint(ONE)
     endpoint.set_aside(0.0)
     fixture.set.update((TWO,))
-    for step in range(100):
-        fixture.deadlines.sweep(step * 0.1)
+    fixture.sweep(0.0, 10.0)
+    assert not fixture.prober.asked
+    endpoint.passed()
     assert fixture.set.ready == [fixture.endpoint(TWO)]
     assert len(fixture.deadlines) == 0
+
+
+def test_one_that_goes_while_it_is_probed_is_forgotten() -> None:
+    fixture = Fixture(ONE, TWO)
+    fixture.endpoint(ONE).set_aside(0.0)
+    fixture.sweep(0.0, 1.0)
+    fixture.set.update((TWO,))
+    fixture.prober.answer(good=False, now=1.0)
+    assert len(fixture.deadlines) == 0
+
+
+def test_who_begins_to_wait_ends_the_pause() -> None:
+    fixture = Fixture(ONE)
+    endpoint = fixture.endpoint(ONE)
+    endpoint.set_aside(0.0)
+    for _ in range(5):
+        fixture.prober.asked = [endpoint]
+        fixture.set.probing = 1
+        fixture.prober.answer(good=False, now=10.0)
+    assert endpoint.deadline > 12.0
+    fixture.set.hurry(10.05)  # not at once after a failure: whoever asks again and again would make it a flood
+    assert (fixture.prober.asked, endpoint.deadline) == ([], 10.1)
+    fixture.set.hurry(11.0)
+    fixture.set.hurry(11.0)
+    assert fixture.prober.asked == [endpoint]
+
+
+def test_nobody_is_hurried_while_there_is_another() -> None:
+    fixture = Fixture(ONE, TWO)
+    fixture.endpoint(ONE).set_aside(0.0)
+    before = fixture.endpoint(ONE).deadline
+    fixture.set.hurry(5.0)
+    assert (fixture.prober.asked, fixture.endpoint(ONE).deadline) == ([], before)
+
+
+def test_while_somebody_waits_for_the_only_one_its_pauses_stay_short() -> None:
+    fixture = Fixture(ONE)
+    endpoint = fixture.endpoint(ONE)
+    endpoint.set_aside(0.0)
+    fixture.set.crowd[Nobody()] = None
+    now = 0.0
+    for _ in range(10):
+        now = fixture.sweep(now, now + 10)
+        fixture.prober.answer(good=False, now=now)
+        assert endpoint.deadline <= now + URGENT_PAUSE * (1 + JITTER)
+
+
+def test_with_a_readiness_path_new_backends_are_probed_first() -> None:
+    fixture = Fixture(ONE, TWO, path="/ready")
+    assert (fixture.set.choose(), fixture.prober.asked) == (None, fixture.set.endpoints)
+    first = fixture.prober.answer(good=True)
+    assert fixture.set.ready == [first]
+    second = fixture.prober.answer(good=False, now=0.0)
+    assert fixture.set.ready == [first]
+    now = fixture.sweep(0.0, 1.0)
+    fixture.prober.answer(good=True)
+    assert now < 0.5
+    assert fixture.set.ready == [first, second]
+    fixture.set.update((ONE, TWO, THREE))
+    assert len(fixture.set.ready) == 2
+
+
+def test_probes_of_one_target_are_bounded() -> None:
+    many = [Backend("192.0.2.1", port) for port in range(1, 101)]
+    fixture = Fixture(*many, path="/ready")
+    assert len(fixture.prober.asked) == MAX_PROBES_OF_TARGET
+    now = 0.0
+    while len(fixture.set.ready) < 100:
+        while fixture.prober.asked:
+            fixture.prober.answer(good=True)
+        now = fixture.sweep(now, now + 1)
+        assert len(fixture.prober.asked) <= MAX_PROBES_OF_TARGET
+    assert not len(fixture.deadlines)
 
 
 async def test_the_pool_is_bounded_and_closed_with_its_endpoint() -> None:

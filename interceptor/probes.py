@@ -1,0 +1,178 @@
+"""Probes: a connection of our own decides whether a backend is trusted, not a user's request.
+
+Takes a connection, or an answer to a GET of the target's readiness path. A connection that is still good afterwards is kept
+for the requests that follow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import deque
+from time import monotonic
+
+from fleet.routing.table import RoutingTable
+from interceptor.endpoints import Endpoint, ProbeRule, reason
+from interceptor.errors import BadResponse, ExchangeError
+from interceptor.http1.backend import BackendConnection
+from interceptor.http1.response import ResponseHead
+
+__all__ = ["Probes", "probe_rules"]
+
+logger = logging.getLogger(__name__)
+
+MAX_PROBES = 64
+"""At once, of all targets: more than a fleet of this size ever needs, and few enough to go unnoticed beside requests."""
+ANSWER_SECONDS = 5.0
+"""For the answer of a readiness path. The first answer of an application that has only begun is often its slowest."""
+_LEAST_GOOD, _LEAST_BAD = 200, 400
+
+
+def probe_rules(table: RoutingTable, usual: ProbeRule) -> dict[str, ProbeRule]:
+    """For each target that is not probed as usual. One that several routes share has the first path and the longest time."""
+    rules: dict[str, ProbeRule] = {}
+    for route in table.apps.values():
+        path, connect = route.protection.readiness_path, route.timeouts.connect
+        if path is None and connect is None:
+            continue
+        rule = rules.get(route.target.key, usual)
+        seconds = rule.connect if connect is None else max(rule.connect, connect or math.inf)
+        rules[route.target.key] = ProbeRule(rule.path or path, seconds)
+    return rules
+
+
+class Probes:
+    """Of one interceptor. `passes` and `failures` count since its start."""
+
+    def __init__(self) -> None:
+        self.passes = 0
+        self.failures = 0
+        self._waiting: deque[Endpoint] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def probe(self, endpoint: Endpoint) -> None:
+        """Ask it once, after those that wait already, and tell it by `passed` or `failed`. One that is gone is not asked."""
+        endpoint.owner.probing += 1
+        self._waiting.append(endpoint)
+        self._go_on()
+
+    async def close(self) -> None:
+        self._waiting.clear()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _go_on(self) -> None:
+        while self._waiting and len(self._tasks) < MAX_PROBES:
+            endpoint = self._waiting.popleft()
+            task = asyncio.get_running_loop().create_task(self._probe(endpoint), name=f"probe {endpoint.owner.key}")
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._go_on()
+
+    async def _probe(self, endpoint: Endpoint) -> None:
+        try:
+            why = "gone" if endpoint.gone else await self._ask(endpoint)
+        finally:
+            endpoint.owner.probing -= 1
+        if endpoint.gone:
+            return
+        backend, before = endpoint.backend, endpoint.failures
+        if why:
+            self.failures += 1
+            endpoint.failed(monotonic())
+            if not before:
+                logger.info("backend %s:%d of %s is not ready: %s", backend.host, backend.port, endpoint.owner.key, why)
+            return
+        self.passes += 1
+        endpoint.passed()
+        if before:
+            logger.info("backend %s:%d of %s is back", backend.host, backend.port, endpoint.owner.key)
+
+    async def _ask(self, endpoint: Endpoint) -> str:
+        """Why it cannot be trusted; empty when it can."""
+        rule, backend = endpoint.owner.rule, endpoint.backend
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(rule.connect if rule.connect < math.inf else None):
+                _, connection = await loop.create_connection(lambda: BackendConnection(endpoint), backend.host, backend.port)
+        except (OSError, TimeoutError) as error:
+            endpoint.owner.last_error = reason(error)
+            return endpoint.owner.last_error
+        endpoint.owner.last_error = ""
+        if rule.path is None:
+            endpoint.give_back(connection, monotonic())
+            return ""
+        return await _ask_path(endpoint, connection, rule.path)
+
+
+async def _ask_path(endpoint: Endpoint, connection: BackendConnection, path: str) -> str:
+    answer = _Answer(endpoint, connection)
+    host = f"[{endpoint.backend.host}]" if ":" in endpoint.backend.host else endpoint.backend.host
+    head = f"GET {path} HTTP/1.1\r\nHost: {host}:{endpoint.backend.port}\r\nUser-Agent: weir-probe\r\nAccept: */*\r\n\r\n"
+    connection.begin(answer, head.encode())
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            status = await answer.status
+    except TimeoutError:
+        connection.abort()
+        return f"{path} was not answered within {ANSWER_SECONDS:g} s"
+    except (OSError, ExchangeError) as error:
+        return f"{path} was not answered: {error}"
+    return "" if _is_good(status) else f"{path} was answered with {status}"
+
+
+def _is_good(status: int) -> bool:
+    return _LEAST_GOOD <= status < _LEAST_BAD
+
+
+class _Answer:
+    """Where the answer to a probe goes. Its head is enough; only a connection that is through with it is kept."""
+
+    method = b"GET"
+    plain = False
+
+    def __init__(self, endpoint: Endpoint, connection: BackendConnection) -> None:
+        self.status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._endpoint = endpoint
+        self._connection = connection
+
+    def on_answer(self, head: ResponseHead, body: bytes | memoryview, *, complete: bool, reusable: bool) -> None:
+        if complete and reusable and _is_good(head.status):
+            self._connection.rest()
+            self._endpoint.give_back(self._connection, monotonic())
+        else:
+            self._connection.abort()
+        if not self.status.done():
+            self.status.set_result(head.status)
+
+    def on_lost(self, error: Exception) -> None:
+        if not self.status.done():
+            self.status.set_exception(error)
+
+    def on_switched(self, head: ResponseHead, data: bytes) -> None:
+        self._connection.abort()
+        self.on_lost(BadResponse("it switched protocols unasked"))
+
+    def on_interim(self, head: ResponseHead) -> None:
+        """It is only on its way."""
+
+    def on_answer_data(self, data: bytes | memoryview) -> None:
+        """Never: a connection with more to come was cut."""
+
+    def on_answer_bulk(self, data: memoryview, source: BackendConnection, left: int) -> int:
+        return 0
+
+    def on_answer_end(self, *, reusable: bool) -> None:
+        """Never, either."""
+
+    def pause_body(self) -> None:
+        """There is none."""
+
+    def resume_body(self) -> None:
+        """There is none."""
