@@ -41,13 +41,16 @@ _HOST_PLAIN = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+;=]*)(?::[0-9]*)?")
 
 
-def field_splitter(names: list[str]) -> re.Pattern[bytes]:
+def field_splitter(names: list[str], *, look_alikes: bool = False) -> re.Pattern[bytes]:
     """A pattern whose `split` gives, for an accepted head: bytes before, name, value, bytes between, name, value, … and the rest.
 
-    The look at the first letter spares most fields the comparison with every name.
+    With `look_alikes` also fields named with an underscore for a hyphen are found, under that name of theirs. The look at the
+    first letter spares most fields the comparison with every name.
     """
     first = "".join(sorted({letter for name in names for letter in (name[0], name[0].upper())}))
     any_name = "|".join(map(re.escape, names))
+    if look_alikes:
+        any_name = any_name.replace(re.escape("-"), "[-_]")
     return re.compile(f"\r\n(?=[{first}])((?i:{any_name})):[ \t]*([^\r]*)".encode())
 
 

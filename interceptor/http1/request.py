@@ -53,7 +53,9 @@ _SPECIAL = [
     "x-forwarded-proto",
     "x-forwarded-host",
 ]
-_split = field_splitter(_SPECIAL).split
+# X_Forwarded_For is another field than X-Forwarded-For, and the same to a backend that makes variables of names, as CGI, WSGI
+# and PHP do. What so looks like a field of the proxy's does not go on; all other names with underscores do.
+_split = field_splitter(_SPECIAL, look_alikes=True).split
 # What a Connection field may name without effect: it must not let a client remove what a backend trusts (RFC 9110 7.6.1).
 _KEPT_OPTIONS = frozenset({b"close", b"", b"forwarded", b"authorization", b"cookie", *(name.encode() for name in _SPECIAL)})
 

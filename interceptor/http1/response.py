@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import httptools
 import msgspec
 
@@ -84,6 +86,8 @@ def parse_response(data: bytes, method: bytes) -> ResponseHead:
         pass
     except httptools.HttpParserError as error:
         raise BadResponse(f"malformed response: {error}") from None
+    if not data.startswith(_USUAL_LINES) and _CONTROL.search(data):
+        data = _without_phrase(data)
     parts = _split(data)
     http11 = data.startswith(b"HTTP/1.1 ")
     head = _from_plain(data, parts) if http11 else None
@@ -95,6 +99,15 @@ def parse_response(data: bytes, method: bytes) -> ResponseHead:
 
 
 _BODILESS = frozenset({204, 304})
+_USUAL_LINES = (b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 304 Not Modified\r\n", b"HTTP/1.1 204 No Content\r\n")
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def _without_phrase(data: bytes) -> bytes:
+    """An accepted head can hold control characters nowhere but in its reason phrase. That is for people, who would see them in
+    a terminal, and means nothing (RFC 9112 4): the answer is as good without."""
+    end = data.find(CRLF)
+    return data[: len(b"HTTP/1.1 200 ")] + data[end:]
 
 
 def _from_plain(data: bytes, parts: list[bytes]) -> ResponseHead | None:

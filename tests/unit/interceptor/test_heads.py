@@ -188,3 +188,44 @@ def test_a_response_without_a_phrase() -> None:
 
 def test_connection_options() -> None:
     assert connection_options([b"Close , X-a", b"\tKeep-Alive"]) == {b"close", b"x-a", b"keep-alive"}
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b"HTTP/1.1 200 OK", b"HTTP/1.1 200 OK"),
+        (b"HTTP/1.1 404 Nicht da \xe4\t!", b"HTTP/1.1 404 Nicht da \xe4\t!"),
+        (b"HTTP/1.1 404 \x1b[31mred", b"HTTP/1.1 404 "),
+        (b"HTTP/1.1 200 a\x00b", b"HTTP/1.1 200 "),
+        (b"HTTP/1.1 500 a\x7fb", b"HTTP/1.1 500 "),
+        (b"HTTP/1.0 200 \x08", b"HTTP/1.1 200 "),
+    ],
+)
+@pytest.mark.parametrize("fields", [b"Content-Length: 0\r\n", b"X: 1\r\nContent-Length: 0\r\nServer: a\r\n"])
+def test_reason_phrases_carry_no_control_characters(line: bytes, expected: bytes, fields: bytes) -> None:
+    head = parse_response(line + b"\r\n" + fields + b"\r\n", b"GET")
+    wire = head.encode(chunked=False, connection=None)
+    assert wire.split(b"\r\n")[0] == expected
+    assert sorted(wire.split(b"\r\n")[1:]) == sorted((fields + b"\r\n").split(b"\r\n"))
+
+
+def test_names_with_underscores_pass_but_for_those_that_look_like_the_proxys_own() -> None:
+    fields = b"api_key: 1\r\nX_Mine: 2\r\nX_Forwarded_For: 6.6.6.6\r\nx-forwarded_proto: https\r\nContent_Length: 5\r\n"
+    head = parse_request(b"GET / HTTP/1.1\r\nHost: a\r\n" + fields + b"\r\n")
+    assert head.length == 0
+    assert head.encode(b"1.2.3.4", b"http").split(b"\r\n") == [
+        b"GET / HTTP/1.1",
+        b"Host: a",
+        b"api_key: 1",
+        b"X_Mine: 2",
+        b"X-Forwarded-For: 1.2.3.4",
+        b"X-Forwarded-Proto: http",
+        b"X-Forwarded-Host: a",
+        b"",
+        b"",
+    ]
+
+
+def test_answers_pass_names_with_underscores() -> None:
+    wire = b"HTTP/1.1 200 OK\r\nX_Mine: 1\r\nContent_Length: 3\r\nContent-Length: 0\r\n\r\n"
+    assert parse_response(wire, b"GET").encode(chunked=False, connection=None) == wire
