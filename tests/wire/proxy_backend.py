@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import struct
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 from fleet.discovery.sources import Backend
+from tests.support.sockets import reset
 from tests.wire.proxy_strict import Message, read_request, read_requests
 
-__all__ = ["BackendPeer", "RawBackend", "Script", "answer", "ok", "reset"]
+__all__ = ["BackendPeer", "RawBackend", "Script", "answer", "ok"]
 
 
 class BackendPeer:
@@ -73,15 +72,6 @@ class BackendPeer:
 Script = Callable[[BackendPeer], Awaitable[None]]
 
 
-def reset(writer: asyncio.StreamWriter) -> None:
-    """End with a TCP reset."""
-    sock: socket.socket | None = writer.get_extra_info("socket")
-    if sock is not None:
-        with suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
-
-
 def ok(body: bytes = b"ok", *fields: bytes, status: bytes = b"200 OK") -> bytes:
     """A response with a length."""
     lines = [b"HTTP/1.1 " + status, *fields, b"Content-Length: %d" % len(body)]
@@ -121,6 +111,10 @@ class RawBackend:
         sock.bind(("127.0.0.1", port))
         self.backend = Backend("127.0.0.1", sock.getsockname()[1])
         self._server = await asyncio.start_server(self._serve, sock=sock, backlog=1024)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return (self.backend.host, self.backend.port)
 
     @property
     def received(self) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from tests.wire.proxy_backend import reset
+from tests.support.sockets import reset
 from tests.wire.proxy_strict import Message, read_response
 
 __all__ = ["RawClient", "get", "post"]

@@ -17,6 +17,7 @@ from interceptor.apps import App
 from interceptor.endpoints import EndpointSet
 from interceptor.server import Interceptor
 from interceptor.settings import InterceptorSettings
+from tests.support.faultproxy import FaultProxy
 from tests.wire.proxy_backend import RawBackend, Script
 from tests.wire.proxy_client import RawClient
 
@@ -123,11 +124,12 @@ class Rig:
     @property
     def connections_open(self) -> int:
         """Sockets that the proxy has open to its backends."""
-        return sum(map(self.sockets_to, self.backends))
+        return self.sockets_to(*self.backends)
 
-    def sockets_to(self, backend: RawBackend) -> int:
-        address = (backend.backend.host, backend.backend.port)
-        return sum(one.raddr == address and one.status != "TIME_WAIT" for one in psutil.Process().net_connections("tcp4"))
+    def sockets_to(self, *peers: RawBackend | FaultProxy) -> int:
+        """Sockets of this process that are connected to any of them."""
+        addresses = {peer.address for peer in peers}
+        return sum(one.raddr in addresses and one.status != "TIME_WAIT" for one in psutil.Process().net_connections("tcp4"))
 
     def on_fault(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.faults.append(context)

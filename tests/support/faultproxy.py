@@ -1,0 +1,270 @@
+"""A TCP proxy that breaks what passes through it, at exact bytes: for standing between two peers of which one is tested.
+
+What happens to a connection is decided by its number and by how many bytes have passed, never by a clock or by chance:
+the same plan breaks the same exchange in the same place every time. Knows no protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from random import Random
+
+from tests.support.sockets import reset
+
+__all__ = ["Act", "Fault", "FaultProxy", "Link", "Plan", "Way", "drawn", "every", "first", "sound"]
+
+CHUNK = 64 * 1024
+"""Most bytes that are taken from one side before the other is given them."""
+
+
+class Way(Enum):
+    """Who is sent the bytes that are counted."""
+
+    TO_SERVER = "to server"
+    TO_CLIENT = "to client"
+
+
+class Act(Enum):
+    """What is done to a connection."""
+
+    CUT = "cut"
+    """Both sides see the end of the stream."""
+    RESET = "reset"
+    """Both sides see a TCP reset."""
+    STALL = "stall"
+    """Nothing more passes this way, not even the end; the other way goes on."""
+    TRICKLE = "trickle"
+    """From here on `piece` bytes pass, then nothing for `pause` seconds, and so on."""
+    HALF_CLOSE = "half-close"
+    """The receiver sees the end of the stream, and may go on sending."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that happens once `after` bytes have passed one way: at once, or `lazy`, when one more byte comes."""
+
+    act: Act
+    way: Way = Way.TO_SERVER
+    after: int = 0
+    lazy: bool = False
+    piece: int = 16
+    pause: float = 0.001
+
+
+Plan = Callable[[int], Sequence[Fault]]
+"""The faults of a connection, by its number, from 0 in the order in which they were accepted."""
+
+
+def sound(_: int) -> Sequence[Fault]:
+    """Nothing happens."""
+    return ()
+
+
+def every(*faults: Fault) -> Plan:
+    """The same on every connection."""
+    return lambda _: faults
+
+
+def first(*faults: Fault, count: int = 1) -> Plan:
+    """Only on so many connections; those after them are sound."""
+    return lambda number: faults if number < count else ()
+
+
+def drawn(seed: int, rate: float, most: int) -> Plan:
+    """On a share of connections one fault, drawn by the connection's number: any act, either way, within `most` bytes."""
+
+    def plan(number: int) -> Sequence[Fault]:
+        dice = Random(f"{seed} {number}")
+        if dice.random() >= rate:
+            return ()
+        fault = Fault(dice.choice(list(Act)), dice.choice(list(Way)), dice.randrange(most), lazy=dice.random() < 0.5)
+        return (fault,)
+
+    return plan
+
+
+class Link:
+    """One connection through the proxy, with all that has passed."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.passed = {way: bytearray() for way in Way}
+        """What the receiver was sent."""
+        self.over = False
+        self._faults = {way: sorted((each for each in faults if each.way is way), key=lambda each: each.after) for way in Way}
+        self._trickle: dict[Way, Fault] = {}
+        self._readers: dict[Way, asyncio.StreamReader] = {}
+        self._writers: dict[Way, asyncio.StreamWriter] = {}
+        self._ended = asyncio.Event()
+        """Nothing passes any more; what still comes is dropped."""
+
+    @property
+    def stillborn(self) -> Fault | None:
+        """What happens before there is a connection to the server."""
+        due = [fault for way in Way for fault in self._faults[way] if not fault.after and not fault.lazy]
+        return next((fault for fault in due if fault.act in (Act.CUT, Act.RESET)), None)
+
+    def meet_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._readers[Way.TO_SERVER], self._writers[Way.TO_CLIENT] = reader, writer
+
+    def meet_server(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._readers[Way.TO_CLIENT], self._writers[Way.TO_SERVER] = reader, writer
+
+    async def carry(self) -> None:
+        """Until every side that is there has ended its half."""
+        tasks = [asyncio.create_task(self._carry(way), name=f"link {way.value}") for way in self._readers]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            self.close()
+
+    def end(self, act: Act) -> None:
+        """Tell both sides the end. One that is only told the end of the stream is heard until it closes: were it not, the
+        kernel would answer what it still sends with a reset."""
+        self._ended.set()
+        for writer in self._writers.values():
+            if act is Act.RESET:
+                reset(writer)
+            else:
+                _end_of(writer)
+
+    def close(self) -> None:
+        self.over = True
+        for writer in self._writers.values():
+            writer.close()
+
+    async def _carry(self, way: Way) -> None:
+        reader = self._readers[way]
+        try:
+            while not self._ended.is_set() and not await self._struck(way):
+                data = await reader.read(CHUNK)
+                if not data:
+                    _end_of(self._writers[way])
+                    return
+                if not await self._pass_on(way, data):
+                    break
+            while await reader.read(CHUNK):
+                pass  # nobody hears it
+        except ConnectionError:
+            self.end(Act.RESET)
+
+    async def _pass_on(self, way: Way, data: bytes) -> bool:
+        """False when a fault ended this way before all of it had passed."""
+        while data:
+            if await self._struck(way, more=True) or self._ended.is_set():
+                return False
+            faults, passed = self._faults[way], self.passed[way]
+            room = faults[0].after - len(passed) if faults else len(data)
+            piece, data = data[:room], data[room:]
+            await self._send(way, piece)
+        return True
+
+    async def _send(self, way: Way, data: bytes) -> None:
+        slow = self._trickle.get(way)
+        size = slow.piece if slow else len(data)
+        writer = self._writers[way]
+        for at in range(0, len(data), size):
+            if writer.is_closing():
+                raise ConnectionResetError("the receiver has left")
+            piece = data[at : at + size]
+            self.passed[way] += piece
+            writer.write(piece)
+            await writer.drain()
+            if slow:
+                await asyncio.sleep(slow.pause)
+
+    async def _struck(self, way: Way, *, more: bool = False) -> bool:
+        """Do what is due; whether that was the end of this way. `more`: one more byte is here."""
+        faults = self._faults[way]
+        while faults and faults[0].after <= len(self.passed[way]) and (more or not faults[0].lazy):
+            if await self._strike(faults.pop(0)):
+                return True
+        return False
+
+    async def _strike(self, fault: Fault) -> bool:
+        if fault.act is Act.TRICKLE:
+            self._trickle[fault.way] = fault
+            return False
+        if fault.act is Act.STALL:
+            await self._ended.wait()
+        elif fault.act is Act.HALF_CLOSE:
+            _end_of(self._writers[fault.way])
+        else:
+            self.end(fault.act)
+        return True
+
+
+def _end_of(writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError, RuntimeError):  # it is closed already
+        if not writer.is_closing():
+            writer.write_eof()
+
+
+class FaultProxy:
+    """Listens on loopback and carries every connection to one server, by a plan."""
+
+    def __init__(self, server: tuple[str, int], plan: Plan = sound) -> None:
+        self.server = server
+        self.plan = plan
+        self.links: list[Link] = []
+        self.port = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listener: asyncio.Server | None = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return ("127.0.0.1", self.port)
+
+    @property
+    def live(self) -> list[Link]:
+        return [link for link in self.links if not link.over]
+
+    async def start(self) -> None:
+        """Listen; after `refuse` on the same port as before."""
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(self.address)
+        self.port = sock.getsockname()[1]
+        self._listener = await asyncio.start_server(self._serve, sock=sock, backlog=1024)
+
+    def refuse(self) -> None:
+        """From now on connections are refused; those that are open go on."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    def strike(self, act: Act) -> None:
+        """End every open connection now."""
+        for link in self.live:
+            link.end(act)
+
+    async def close(self) -> None:
+        self.refuse()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        link = Link(self.plan(len(self.links)))
+        self.links.append(link)
+        link.meet_client(reader, writer)
+        try:
+            stillborn = link.stillborn
+            if stillborn is None:
+                link.meet_server(*await asyncio.open_connection(*self.server))
+            else:
+                link.end(stillborn.act)
+            await link.carry()
+        except (OSError, asyncio.CancelledError):  # the server refuses, or the test is over
+            link.end(Act.RESET)
+            link.close()
