@@ -39,6 +39,7 @@ MAX_EARLY_BODY_BYTES = 16 * 1024
 FALLBACK_PATIENCE_SECONDS = 2.0
 """How long those that go to a fallback at once wait for their turn to connect; then they connect all the same."""
 CLIENT_LEFT = 499
+CONTINUE = 100
 
 _NEW, _HELD, _DIALING, _SENT, _ANSWERING, _DONE = range(6)
 
@@ -317,6 +318,8 @@ class Exchange:
         """100 Continue and its kin go on to clients that know them."""
         if not self.plain:
             self._client.write(head.encode(chunked=False, connection=None))
+        if head.status == CONTINUE:
+            self._head.expects_continue = False  # it was told; should the request be sent again, nobody asks twice
 
     def on_answer(self, head: ResponseHead, body: bytes | memoryview, *, complete: bool, reusable: bool) -> None:
         request, client, length = self._head, self._client, head.length
@@ -478,6 +481,8 @@ class Exchange:
             self._fail(no_response(app))
         elif self._client.paused:
             self._fail(stuck_body(app))
+        elif self._head.expects_continue and self._replayable and not self._body_bytes:
+            self._fail(no_response(app))  # the client waits to be told to go on, and rightly so
         else:
             self._fail(silent_client(app))
 
