@@ -38,6 +38,10 @@ def _send(body: bytes, path: bytes = b"/small/", *, method: bytes, chunked: bool
     return post(body, path + NAME, method=method, chunked=chunked).replace(b"a.test", NAME + b".test")
 
 
+def _expecting(method: bytes) -> bytes:
+    return _ask(b"Expect: 100-continue", b"Content-Length: %d" % SMALL, method=method)
+
+
 @dataclass(frozen=True)
 class Kind:
     """One conversation: what is sent, in steps; each waits for the answer to the one before."""
@@ -61,12 +65,8 @@ KINDS = (
     Kind("chunked", (_send(fill(NAME, SMALL), b"/chunked/", method=b"PUT", chunked=True),), method=b"PUT"),
     Kind("large", (_send(fill(NAME, LARGE), b"/large/", method=b"PUT"),), method=b"PUT", replayed=False),
     Kind("second", (_ask(), _ask(path=b"/chunked/"))),
-    Kind(
-        "expect",
-        (_ask(b"Expect: 100-continue", b"Content-Length: %d" % SMALL, method=b"POST"), fill(NAME, SMALL)),
-        method=b"POST",
-        idempotent=False,
-    ),
+    Kind("expect", (_expecting(b"POST"), fill(NAME, SMALL)), method=b"POST", idempotent=False),
+    Kind("expect again", (_expecting(b"PUT"), fill(NAME, SMALL)), method=b"PUT"),
     Kind(
         "tunnel",
         (_ask(b"Connection: Upgrade", b"Upgrade: echo"), b"ping " + NAME + b"\n", b"PING " + NAME + b"\n"),

@@ -36,6 +36,7 @@ class RawClient:
         self.received = b""
         """Bytes that came and were not taken yet."""
         self.closed = False
+        self.was_reset = False
 
     @classmethod
     async def connect(cls, port: int, *, receive_buffer: int = 0, limit: int = 1 << 20) -> RawClient:
@@ -63,12 +64,12 @@ class RawClient:
                 await asyncio.sleep(0)
 
     async def read_some(self) -> bytes:
-        """What comes next; empty at the end. A reset is an end with `closed` set, as is a clean one."""
+        """What comes next; empty at the end. A reset is an end with `closed` set, as is a clean one, and with `was_reset`."""
         async with asyncio.timeout(PATIENCE):
             try:
                 data = await self.reader.read(1 << 16)
             except ConnectionError:
-                data = b""
+                data, self.was_reset = b"", True
         if not data:
             self.closed = True
         self.received += data
