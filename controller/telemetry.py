@@ -36,6 +36,11 @@ class _Controller(Collector):
                 "Objects that lack a claim, for an older one has it.",
                 float(len(assembly.conflicted)),
             )
+            yield GaugeMetricFamily(
+                "weir_controller_missing_bodies",
+                "Objects with an answer whose body no ConfigMap holds.",
+                float(len(assembly.missing)),
+            )
         yield GaugeMetricFamily("weir_controller_queue", "Objects to look at, or being looked at.", float(len(term.queue)))
         yield GaugeMetricFamily("weir_controller_failing", "Objects whose last attempt failed.", float(term.queue.failing))
         yield GaugeMetricFamily(
@@ -77,6 +82,7 @@ def _table(term: Term | None) -> dict[str, Any]:
         "written": term.propagation.version == assembly.table.version,
         "failure": term.publisher.failure,
         "invalid": {str(key): str(problem) for key, problem in assembly.problems.items()},
+        "missing": {str(key): list(missing) for key, missing in assembly.missing.items()},
         "lost": {str(key): [f"{lost.claim}: {lost.winner}" for lost in all_lost] for key, all_lost in assembly.lost.items()},
     }
 

@@ -318,6 +318,10 @@ async def test_a_body_of_a_config_map_is_in_the_table_and_follows_it(api: Memory
         told = await held.until_is(path, "Ready", "False")
         assert "ConfigMap shop/page: there is none with the label" in told["BodiesFound"]["message"]
         await held.until(lambda: page_of(held).status == 500)
+        async with httpx.AsyncClient(trust_env=False) as client:
+            base = f"http://127.0.0.1:{held.controller.diagnostics_port}"
+            assert [*(await client.get(f"{base}/table")).json()["missing"]] == ["HTTPScaledObject shop/web"]
+            assert "weir_controller_missing_bodies 1.0" in (await client.get(f"{base}/metrics")).text
         await held.until(lambda: "BodyNotFound" in [body["reason"] for _, _, body in api.written(EVENTS)])
         api.put(f"{MAPS}/page", data={"index.html": "<p>again"}, metadata=BODY)
         await held.until_is(path, "Ready", "True")
