@@ -29,6 +29,7 @@ _GROUPS = {
     "horizontalpodautoscalers": "apis/autoscaling/v2",
     "customresourcedefinitions": "apis/apiextensions.k8s.io/v1",
     "apiservices": "apis/apiregistration.k8s.io/v1",
+    "networkpolicies": "apis/networking.k8s.io/v1",
     "scaledobjects": "apis/keda.sh/v1alpha1",
     "httpscaledobjects": "apis/http.keda.sh/v1alpha1",
     "interceptorroutes": "apis/http.keda.sh/v1beta1",

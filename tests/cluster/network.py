@@ -1,14 +1,14 @@
 """The cluster's network: a point-to-point link and a namespace per pod, addresses of Services translated by nftables.
 
-Pods reach each other, Services and the API server by way of the harness's namespace, as they do through a node. Network
-policies are not enforced. Runs only inside `tests.cluster.namespace`.
+Pods reach each other, Services and the API server by way of the harness's namespace, as they do through a node, which is where
+network policies are enforced. Runs only inside `tests.cluster.namespace`.
 """
 
 import itertools
 import os
 import subprocess
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +20,12 @@ __all__ = [
     "NODE_ADDRESS",
     "SERVICE_RANGE",
     "Endpoint",
+    "Opening",
     "Sandbox",
     "Sandboxes",
     "ServicePort",
     "open_network",
+    "write_policies",
     "write_services",
 ]
 
@@ -61,6 +63,14 @@ class ServicePort:
     address: str
     protocol: str
     port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Sources that may reach a TCP port of a pod; None stands for all."""
+
+    sources: frozenset[str] | None
+    port: int | None
 
 
 def open_network() -> None:
@@ -131,6 +141,42 @@ table ip weir {{
 }}
 """
     subprocess.run(["nft", "-f", "-"], input=document, text=True, check=True, capture_output=True)
+
+
+def write_policies(pods: Mapping[str, Iterable[Opening]]) -> None:
+    """Replaces every rule in one transaction: to these pods come these and no others. Answers always come through."""
+    chains = "\n".join(_chain(address, openings) for address, openings in sorted(pods.items()))
+    jumps = ", ".join(f"{address} : jump {_chain_name(address)}" for address in sorted(pods))
+    document = f"""
+table ip policies {{}}
+delete table ip policies
+table ip policies {{
+{chains}
+    chain forwarded {{
+        type filter hook forward priority filter
+        ct state established,related accept
+        {f"ip daddr vmap {{ {jumps} }}" if jumps else ""}
+    }}
+}}
+"""
+    subprocess.run(["nft", "-f", "-"], input=document, text=True, check=True, capture_output=True)
+
+
+def _chain(address: str, openings: Iterable[Opening]) -> str:
+    rules = "\n        ".join(sorted(rule for opening in openings if (rule := _opening(opening))))
+    return f"    chain {_chain_name(address)} {{\n        {rules}\n        drop\n    }}"
+
+
+def _chain_name(address: str) -> str:
+    return "pod-" + address.replace(".", "-")
+
+
+def _opening(opening: Opening) -> str:
+    if opening.sources is not None and not opening.sources:
+        return ""
+    source = "" if opening.sources is None else f"ip saddr {{ {', '.join(sorted(opening.sources))} }} "
+    port = "" if opening.port is None else f"tcp dport {opening.port} "
+    return f"{source}{port}accept"
 
 
 def _rule(service: ServicePort, endpoints: Sequence[Endpoint]) -> str:

@@ -12,6 +12,7 @@ from tests.cluster.network import DNS_ADDRESS, Sandboxes
 from tests.cluster.node.agent import Agent
 from tests.cluster.node.dns import DnsServer
 from tests.cluster.node.pod import Node
+from tests.cluster.node.policies import Policies
 from tests.cluster.node.services import Services
 
 
@@ -25,6 +26,7 @@ async def main(options: argparse.Namespace) -> None:
         group.create_task(agent.run(), name="pods")
         group.create_task(agent.keep_spare_networks(), name="networks")
         group.create_task(services.run(), name="services")
+        group.create_task(Policies(api).run(), name="policies")
         loop = asyncio.get_running_loop()
         await loop.create_datagram_endpoint(lambda: DnsServer(services.addresses), local_addr=(DNS_ADDRESS, 53))
 
