@@ -56,7 +56,7 @@ class Candidate(Generic[T]):
 
     def is_met(self, headers: Headers) -> bool:
         """Whether a request has every header that is wanted."""
-        return all(_carries(headers, name, value) for name, value in self.wanted)
+        return not self.wanted or all(_carries(headers, name, value) for name, value in self.wanted)
 
 
 def _carries(headers: Headers, name: bytes, value: bytes | None) -> bool:

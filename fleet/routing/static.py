@@ -21,16 +21,32 @@ _EVERY_REQUEST = (Rule(),)
 class _Agents:
     """Patterns of user agents. Compared in time that grows with the length of the header only, whoever wrote the pattern."""
 
-    __slots__ = ("_patterns",)
+    __slots__ = ("_parts", "_words")
 
     def __init__(self, patterns: Sequence[str]) -> None:
-        self._patterns = [tuple(pattern.encode().lower().split(b"*")) for pattern in patterns]
+        split = [tuple(pattern.encode().lower().split(b"*")) for pattern in patterns]
+        self._words = tuple(parts[1] for parts in split if _is_word(parts))
+        """Of patterns such as "*bot*", which most are."""
+        self._parts = tuple(parts for parts in split if not _is_word(parts))
 
-    def fit(self, headers: Headers) -> bool:
-        return any(name == _USER_AGENT and self._fits_any(value.lower()) for name, value in headers)
+    def fit(self, agent: bytes) -> bool:
+        """Whether one fits a user agent in lower case."""
+        for word in self._words:
+            if word in agent:
+                return True
+        return any(_fits(agent, parts) for parts in self._parts)
 
-    def _fits_any(self, agent: bytes) -> bool:
-        return any(_fits(agent, pattern) for pattern in self._patterns)
+
+def _is_word(parts: Sequence[bytes]) -> bool:
+    return len(parts) == 3 and not parts[0] and not parts[2]
+
+
+def _agent_of(headers: Headers) -> bytes | None:
+    """The user agent in lower case; of several, which is an error of the client's, the first."""
+    for name, value in headers:
+        if name == _USER_AGENT:
+            return value.lower()
+    return None
 
 
 def _fits(text: bytes, parts: Sequence[bytes]) -> bool:
@@ -82,10 +98,14 @@ class StaticRoutes:
         request goes there.
         """
         best: _Entry | None = None
+        agent: bytes | None = None
         for candidate in self._index.candidates(normal_host(host), path):
             entry = candidate.owner
-            if best is not None and entry.created >= best.created:
+            if (best is not None and entry.created >= best.created) or not candidate.is_met(headers):
                 continue
-            if candidate.is_met(headers) and (entry.agents is None or entry.agents.fit(headers)):
-                best = entry
+            if entry.agents is not None:
+                agent = agent if agent is not None else _agent_of(headers)
+                if agent is None or not entry.agents.fit(agent):
+                    continue
+            best = entry
         return None if best is None else best.route

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from fleet.routing.route import HeaderMatch, Route, Rule, Target
+from fleet.routing.route import HeaderMatch, Route, Rule, StaticResponse, StaticRoute, Target
+from fleet.routing.static import StaticRoutes
 from fleet.routing.table import RoutingTable
 
 MANY = 10_000
@@ -76,6 +77,15 @@ def test_ten_thousand_routes_match_as_fast_as_one(kind: str) -> None:
     assert _steps(of(many)) == _steps(of(one))
     # Bytecodes hide loops in C. Such a loop over the routes would be a hundred times slower, a busy machine is not.
     assert _time(of(many)) < 10 * _time(of(one))
+
+
+def test_a_request_that_no_static_route_answers_costs_the_same_however_many_there_are() -> None:
+    def statics(count: int) -> StaticRoutes:
+        return StaticRoutes([StaticRoute(StaticResponse(), (Rule(paths=(f"/h{number}",)),)) for number in range(count)])
+
+    one, many = statics(1), statics(100)
+    assert one.find(b"one.test", b"/h0", HEADERS) is not None
+    assert _steps(lambda: many.find(b"one.test", b"/cart", HEADERS)) == _steps(lambda: one.find(b"one.test", b"/cart", HEADERS))
 
 
 def test_steps_are_counted() -> None:

@@ -116,7 +116,7 @@ REQUESTS = st.builds(
 
 
 def naive_find(statics: list[StaticRoute], request: Request) -> StaticRoute | None:
-    agents = [value.lower() for name, value in request.headers if name == "user-agent"]
+    agents = [value.lower() for name, value in request.headers if name == "user-agent"][:1]
     for static in statics:
         alone = Route("a/a", Target("a/a"), static.rules or (Rule(),))
         suits = any(fnmatch.fnmatchcase(agent, pattern) for agent in agents for pattern in static.user_agents)
