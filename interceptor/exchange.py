@@ -49,7 +49,7 @@ class ExchangeHost(Protocol):
 
     table: RoutingTable | None
     apps: dict[str, App]
-    draining: bool
+    sheds: bool
 
     def refused(self, error: ExchangeError) -> None:
         """A request that no application can be charged with was answered."""
@@ -331,7 +331,7 @@ class Exchange:
             and self._body_done
             and length != UNTIL_CLOSE
             and not (self.plain and length == CHUNKED)
-            and not self._host.draining
+            and not self._host.sheds
         )
         field = (b"keep-alive" if self.plain else None) if keep else b"close"
         fields = self._marked_fields() if self._marks else self.app.fields

@@ -40,6 +40,7 @@ class _ProxyCollector(Collector):
         yield from self._requests()
         yield from self._demand()
         yield from self._connections()
+        yield from self._pressure()
 
     def _requests(self) -> Iterator[Metric]:
         apps = list(self._proxy.apps.values())
@@ -118,6 +119,25 @@ class _ProxyCollector(Collector):
         probes.add_metric(["failed"], proxy.probes.failures)
         yield probes
         yield GaugeMetricFamily("weir_interceptor_routes", "Routes in the table", len(proxy.apps))
+
+    def _pressure(self) -> Iterator[Metric]:
+        """How near the interceptor is to what it can take."""
+        proxy, early = self._proxy, self._proxy.early
+        yield GaugeMetricFamily("weir_interceptor_client_connections_limit", "Client connections at most", proxy.most_clients)
+        yield GaugeMetricFamily("weir_interceptor_accepting", "1 while connections are accepted", int(not proxy.crowded))
+        yield CounterMetricFamily(
+            "weir_interceptor_accept_pauses", "Times that the limit of client connections was reached", proxy.crowdings
+        )
+        yield GaugeMetricFamily("weir_interceptor_early_bytes", "Bytes of requests that have not begun", early.total)
+        yield CounterMetricFamily(
+            "weir_interceptor_crowded_out", "Connections that had to give up bytes of requests not begun", early.crowded_out
+        )
+        lag = HistogramMetricFamily(
+            "weir_interceptor_event_loop_lag_seconds",
+            "How late the event loop came back, ten times a second",
+        )
+        lag.add_metric([], list(proxy.lag.cumulative()), proxy.lag.sum)
+        yield lag
 
 
 def _split(app: str) -> list[str]:

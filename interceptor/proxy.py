@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from heapq import nsmallest
+from operator import attrgetter
 from time import monotonic
 
 from fleet.demand.ledger import Ledger
@@ -15,15 +18,21 @@ from interceptor.errors import ExchangeError
 from interceptor.exchange import Exchange
 from interceptor.http1.client import ClientConnection, RequestSink
 from interceptor.http1.connection import Outbox
+from interceptor.http1.early import EarlyBytes
 from interceptor.http1.request import RequestHead
 from interceptor.leavers import Leavers
 from interceptor.probes import Probes, probe_rules
 from interceptor.settings import InterceptorSettings
+from interceptor.stats import Histogram
 
 __all__ = ["Proxy"]
 
 TICK_SECONDS = 0.1
 """Precision of time limits. A sweep with nothing due costs about a microsecond."""
+ROOM_PART = 50
+"""One connection in so many is made free at a time: the look for idle ones is shared by as many newcomers."""
+NEWCOMER_SECONDS = 1.0
+"""A connection so young is not idle: its first request is on its way."""
 
 
 class Proxy:
@@ -36,14 +45,25 @@ class Proxy:
         self.outbox = Outbox()
         self.head_timeout = settings.head_timeout
         self.keep_alive_timeout = settings.keep_alive_timeout
-        self.draining = False
+        self.sheds = False
+        """Whether connections are closed after their answer."""
+        self.early = EarlyBytes(settings.max_early_bytes)
+        self.lag = Histogram()
+        """How much later than asked for the event loop came back."""
+        self.most_clients = settings.max_connections
+        self.crowded = False
+        """Whether there is no room for another client connection."""
+        self.crowdings = 0
+        """How often that was so."""
+        self.on_crowded: Callable[[], None] = _nothing
+        """Told when there is no room, and `on_room` when there is again."""
+        self.on_room: Callable[[], None] = _nothing
+        self._draining = False
         self.table: RoutingTable | None = None
         self.apps: dict[str, App] = {}
         self.clients: set[ClientConnection] = set()
         self.refusals: Counter[tuple[str, int]] = Counter()
         """Requests that no application can be charged with, by (reason, status)."""
-        self.turned_away = 0
-        """Client connections refused for want of room."""
         self._settings = settings
         self._ledger = ledger
         self._backends = backends
@@ -54,6 +74,15 @@ class Proxy:
             idle_timeout=settings.backend_idle_timeout,
             max_idle=settings.max_idle_per_backend,
         )
+
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
+    @draining.setter
+    def draining(self, draining: bool) -> None:
+        self._draining = draining
+        self.sheds = draining or self.crowded
 
     # -- what discovery tells -------------------------------------------------------------------------------------
 
@@ -97,6 +126,11 @@ class Proxy:
         await self.probes.close()
         self.leavers.close()
 
+    def close_idle(self, now: float) -> None:
+        """Close every connection on which nothing is going on, nor about to."""
+        for client in self._idle(now):
+            client.close()
+
     def _app(self, name: str, table: RoutingTable) -> App:
         route = table.apps[name]
         app = self.apps.get(name)
@@ -129,18 +163,41 @@ class Proxy:
     def open_exchange(self, client: ClientConnection, head: RequestHead) -> RequestSink:
         return Exchange(self, client, head)
 
-    def client_opened(self, client: ClientConnection) -> bool:
+    def client_opened(self, client: ClientConnection) -> None:
         self.clients.add(client)
-        if len(self.clients) <= self._settings.max_connections:
-            return True
-        self.turned_away += 1
-        return False
+        if len(self.clients) >= self.most_clients:
+            self._fill_up(monotonic())
 
     def client_closed(self, client: ClientConnection) -> None:
         self.clients.discard(client)
+        if self.crowded and len(self.clients) <= self.most_clients - self._part:
+            self.crowded = False
+            self.sheds = self._draining
+            self.on_room()
+
+    @property
+    def _part(self) -> int:
+        return max(1, self.most_clients // ROOM_PART)
+
+    def _fill_up(self, now: float) -> None:
+        """The last place is taken. Those that wait for nothing leave first, the longest idle before the others."""
+        if not self.crowded:
+            self.crowded = self.sheds = True
+            self.crowdings += 1
+            self.on_crowded()
+        for client in nsmallest(self._part, self._idle(now), key=attrgetter("deadline")):
+            client.close()
+
+    def _idle(self, now: float) -> list[ClientConnection]:
+        fresh = now + self.head_timeout
+        return [one for one in self.clients if one.idle and not fresh - NEWCOMER_SECONDS <= one.deadline <= fresh]
 
     def watch(self, client: ClientConnection) -> None:
         self.deadlines.watch(client)
 
     def refused(self, error: ExchangeError) -> None:
         self.refusals[error.reason, error.status] += 1
+
+
+def _nothing() -> None:
+    """Nobody has asked to be told."""

@@ -16,11 +16,12 @@ from fleet.demand.ledger import Ledger
 from fleet.discovery.sources import BackendSource, RouteSource, SourceError
 from fleet.discovery.uri import open_backends, open_routes
 from fleet.runtime.diagnostics import Diagnostics
-from fleet.runtime.process import Shutdown, StartError
+from fleet.runtime.process import Shutdown
 from fleet.runtime.rpc import RpcServer
 from fleet.runtime.settings import SettingsError
 from fleet.runtime.tls import TlsFiles
 from interceptor.http1.client import ClientConnection
+from interceptor.listener import Listener, room_for_clients
 from interceptor.metrics import create_registry
 from interceptor.proxy import TICK_SECONDS, Proxy
 from interceptor.rpc import QueueServicer, RoutingServicer
@@ -30,8 +31,6 @@ from protos.weir.interceptor.v1.routing_pb2_grpc import add_RoutingServiceServic
 
 __all__ = ["Interceptor", "run"]
 
-BACKLOG = 4096
-"""Connections that may wait to be accepted: a whole burst, since a dropped one comes back only after a second."""
 RPC_GRACE_SECONDS = 1.0
 
 logger = logging.getLogger(__name__)
@@ -48,6 +47,8 @@ class Interceptor:
         self._backends = backends or _open("backends", settings.backends, partial(open_backends, resync=settings.resync))
         self.ledger = Ledger()
         self.proxy = Proxy(settings, self.ledger, self._backends)
+        self._listener = Listener(lambda: ClientConnection(self.proxy), settings.host, settings.proxy_port)
+        self.proxy.on_crowded, self.proxy.on_room = self._listener.pause, self._listener.resume
         self._queue = QueueServicer(
             self.ledger,
             member=settings.member_name,
@@ -70,17 +71,13 @@ class Interceptor:
             registry=create_registry(self.proxy, self.ledger),
             pages={"/routes": self._show_routes, "/queue": self._show_queue},
         )
-        self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._unsubscribe: list[Callable[[], None]] = []
 
     @property
     def proxy_port(self) -> int:
         """The port bound; before `start` the port asked for."""
-        if self._server is None:
-            return self._settings.proxy_port
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+        return self._listener.port
 
     @property
     def rpc_port(self) -> int:
@@ -102,7 +99,8 @@ class Interceptor:
             self.proxy.set_table(self._routes.current)
         await self._rpc.start()
         await self._diagnostics.start()
-        await self._listen()
+        self.proxy.most_clients = room_for_clients(self._settings.max_connections)
+        await self._listener.start()
         self._sweeper = asyncio.create_task(self._sweep(), name="time limits")
         gc.collect()
         gc.freeze()  # what is here now stays: to look through it again and again would only lengthen the slowest requests
@@ -117,14 +115,12 @@ class Interceptor:
         await self._rpc.set_serving(False)
         logger.info("draining: not ready, %d connections, %d requests", len(proxy.clients), self.ledger.outstanding)
         await asyncio.sleep(settings.drain_delay)
-        if self._server is not None:
-            self._server.close()
+        await self._listener.close()
         await self._finish_exchanges(monotonic() + settings.drain_timeout)
 
     async def close(self) -> None:
         """End everything, whatever is open."""
-        if self._server is not None:
-            self._server.close()
+        await self._listener.close()
         for unsubscribe in self._unsubscribe:
             unsubscribe()
         await self.proxy.close()
@@ -138,21 +134,14 @@ class Interceptor:
         await self._backends.close()
         logger.info("interceptor %s has ended", self._settings.member_name)
 
-    async def _listen(self) -> None:
-        settings = self._settings
-        loop = asyncio.get_running_loop()
-        try:
-            self._server = await loop.create_server(
-                lambda: ClientConnection(self.proxy), settings.host, settings.proxy_port, backlog=BACKLOG
-            )
-        except OSError as error:
-            raise StartError(f"cannot listen for requests on {settings.host}:{settings.proxy_port}: {error.strerror}") from error
-
     async def _sweep(self) -> None:
         while True:
+            due = monotonic() + TICK_SECONDS
             await asyncio.sleep(TICK_SECONDS)
+            now = monotonic()
+            self.proxy.lag.observe(max(0.0, now - due))
             try:
-                self.proxy.deadlines.sweep(monotonic())
+                self.proxy.deadlines.sweep(now)
             except Exception:  # one connection's fault must not end everybody's time limits
                 logger.exception("a time limit could not be applied")
 
@@ -160,8 +149,7 @@ class Interceptor:
         """Close idle connections at once and the others after their answer, until the time is up."""
         proxy = self.proxy
         while proxy.clients and monotonic() < until:
-            for client in [client for client in proxy.clients if client.idle]:
-                client.close()
+            proxy.close_idle(monotonic())
             await asyncio.sleep(0.02)
         if proxy.clients:
             outstanding = self.ledger.outstanding
@@ -170,7 +158,7 @@ class Interceptor:
     def _not_ready(self) -> str | None:
         if self.proxy.draining:
             return "draining"
-        if self._server is None:
+        if not self._listener.started:
             return "not listening yet"
         if self.proxy.table is None:
             return "the routing table has not been read yet"

@@ -53,7 +53,16 @@ class InterceptorSettings(ComponentSettings):
     )
 
     max_connections: int = Field(
-        50_000, ge=1, description="Client connections at once; more are refused with 503. Idle ones cost about 3 KB."
+        50_000,
+        ge=1,
+        description="Client connections at once, or half of the files that the process may have open, if that is less. Then idle"
+        " ones are closed, and who comes waits until there is room.",
+    )
+    max_early_bytes: int = Field(
+        64 * 1024 * 1024,
+        ge=64 * 1024,
+        description="Bytes of incomplete heads and of requests sent ahead, over all connections; beyond it the oldest are refused"
+        " or dropped.",
     )
     max_held: int = Field(10_000, ge=1, description="Requests held per application; more get 503. A held one costs a few KB.")
     max_held_bytes: int = Field(

@@ -15,6 +15,7 @@ from interceptor.deadlines import HORIZON, Deadlines
 from interceptor.errors import BadRequest, ExchangeError
 from interceptor.http1.chunked import ChunkedReader, ChunkError
 from interceptor.http1.connection import BODY_VIEW, BULK_VIEW, HEAD_VIEW, Connection, Outbox
+from interceptor.http1.early import EarlyBytes
 from interceptor.http1.fields import CHUNKED, CRLF, HEAD_END
 from interceptor.http1.reply import encode_reply
 from interceptor.http1.request import MAX_HEAD_BYTES, RequestHead, parse_request
@@ -85,12 +86,12 @@ class ClientHost(Protocol):
     outbox: Outbox
     head_timeout: float
     keep_alive_timeout: float
-    draining: bool
+    sheds: bool
+    """Whether connections are closed after their answer: the proxy drains, or has no room for more of them."""
+    early: EarlyBytes
 
     def open_exchange(self, client: ClientConnection, head: RequestHead) -> RequestSink: ...
-    def client_opened(self, client: ClientConnection) -> bool:
-        """False when there is no room for one more."""
-
+    def client_opened(self, client: ClientConnection) -> None: ...
     def client_closed(self, client: ClientConnection) -> None: ...
     def refused(self, error: ExchangeError) -> None:
         """A request was refused before it became an exchange."""
@@ -138,16 +139,18 @@ class ClientConnection(Connection):
 
     def reply(self, reply: Reply, *, method: bytes, keep: bool, now: float) -> None:
         """Answer in the backend's place."""
-        keep = keep and self._state == _COMPLETE and not self._host.draining
+        keep = keep and self._state == _COMPLETE and not self._host.sheds
         self.write(encode_reply(reply, method=method, close=not keep))
         self.exchange_done(now, keep=keep)
 
     def enter_tunnel(self, tunnel: ClientTunnel) -> bytes:
         """From now on bytes pass as they are. Returns those that came early."""
-        self._state = _TUNNEL
+        crowded_out, self._state = self._state == _DISCARD, _TUNNEL
         self._exchange, self._tunnel = None, tunnel
-        early, self._stash = self._stash, b""
+        early = self._take_stash()
         self.resume_reading()
+        if crowded_out:
+            self.abort()  # the tunnel's first bytes may be among those given up
         return early
 
     def leave_tunnel(self) -> None:
@@ -181,11 +184,9 @@ class ClientConnection(Connection):
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self.peer: bytes = peer[0].encode() if peer else b"unknown"
-        if not self._host.client_opened(self):
-            self._refuse(BadRequest("too many connections", status=503, reason="connections"))
-            return
         self.deadline = monotonic() + self._host.head_timeout
         self._host.deadlines.watch(self)
+        self._host.client_opened(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         # What comes ahead of its turn is kept, so it is read in small pieces too.
@@ -212,7 +213,7 @@ class ClientConnection(Connection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._state = _CLOSED
-        self._stash = b""
+        self._take_stash()
         self._host.deadlines.forget(self)
         self._host.leavers.forget(self._fd)
         self._host.client_closed(self)
@@ -259,12 +260,12 @@ class ClientConnection(Connection):
     def _go_on(self) -> None:
         """Take up what was sent ahead."""
         if self._state == _HEAD and self._stash and not self.choked:
-            data, self._stash = self._stash, b""
-            self._on_head(data)
+            self._on_head(self._take_stash())
 
     def _on_head(self, data: bytes) -> None:
-        if self._stash:
-            data = self._stash + data
+        begun = self._stash
+        if begun:
+            data = begun + data
             self._stash = b""
         if data[0] == CARRIAGE_RETURN:
             data = _skip_empty_lines(data)
@@ -277,11 +278,13 @@ class ClientConnection(Connection):
         except BadRequest as error:
             self._refuse(error)
             return
+        if begun:
+            self._host.early.drop(self)
         exchange = self._exchange = self._host.open_exchange(self, head)
         if head.length == 0:
             self._state = _COMPLETE
             if end != len(data):
-                self._stash = data[end:]
+                self._keep(data[end:])
         elif not self._start_body(exchange, head, data[end:]):
             return
         exchange.begin()
@@ -296,7 +299,7 @@ class ClientConnection(Connection):
             if not self._stash and self.deadline > monotonic() + self._host.head_timeout:
                 self.deadline = monotonic() + self._host.head_timeout
                 self._host.deadlines.watch(self)
-            self._stash = data
+            self._keep(data)
 
     def _start_body(self, exchange: RequestSink, head: RequestHead, data: bytes) -> bool:
         """Take in what came of the body with the head. False when it was refused."""
@@ -325,7 +328,7 @@ class ClientConnection(Connection):
             return
         self._state = _COMPLETE
         if self._left < 0:
-            self._stash = bytes(data[self._left :])
+            self._keep(bytes(data[self._left :]))
             data = data[: self._left]
         exchange.on_body(data, complete=True)
 
@@ -350,15 +353,36 @@ class ClientConnection(Connection):
                 self.abort()
             return
         if chunks.done:
-            self._state, self._chunks, self._stash = _COMPLETE, None, chunks.rest
+            self._state, self._chunks = _COMPLETE, None
+            if chunks.rest:
+                self._keep(chunks.rest)
         if data or chunks.done:
             exchange.on_body(data, complete=chunks.done)
 
     def _on_early(self, data: bytes) -> None:
         """The next request, before this one is answered."""
-        self._stash += data
+        self._keep(self._stash + data)
         if len(self._stash) > MAX_PIPELINED_BYTES:
             self.pause_reading()
+
+    def _keep(self, data: bytes) -> None:
+        """For later: there is less than a head of it, or it is not its turn yet."""
+        self._stash = data
+        self._host.early.keep(self, len(data))
+
+    def _take_stash(self) -> bytes:
+        self._host.early.drop(self)
+        data, self._stash = self._stash, b""
+        return data
+
+    def crowd_out(self) -> None:
+        """What is kept of later requests is too much for all connections together: the answer under way is the last."""
+        self._stash = b""
+        if self._state == _HEAD:
+            self._refuse(BadRequest("too many heads of requests arrive slowly", status=503, reason="slow_heads"))
+        else:
+            self._state = _DISCARD
+            self.resume_reading()
 
     # -- ending ---------------------------------------------------------------------------------------------------
 
@@ -378,7 +402,7 @@ class ClientConnection(Connection):
             self._linger(now)
 
     def _linger(self, now: float) -> None:
-        self._stash = b""
+        self._take_stash()
         self._chunks = None
         self._view = BODY_VIEW
         self.write_eof()

@@ -276,22 +276,6 @@ async def test_heads_have_bounds() -> None:
         assert (await client.ask(get(b"/", *[b"X%d: y" % number for number in range(200)]))).status == 200
 
 
-async def test_a_connection_too_many_is_a_503() -> None:
-    async with proxy_rig(max_connections=2) as rig:
-        first, second = await rig.client(), await rig.client()
-        assert [(await client.ask(get())).status for client in (first, second)] == [200, 200]
-        third = await rig.client()
-        message = await third.response()
-        assert (message.status, message.get(b"connection")) == (503, b"close")
-        assert await third.ends()
-        second.close()
-        third.close()
-        await eventually(lambda: len(rig.interceptor.proxy.clients) == 1)
-        fourth = await rig.client()
-        assert (await fourth.ask(get())).status == 200
-        assert rig.interceptor.proxy.turned_away == 1
-
-
 async def test_a_full_waiting_room_is_a_503() -> None:
     async with proxy_rig(backends=0, max_held=2) as rig:
         held = [await rig.client() for _ in range(2)]

@@ -1,0 +1,61 @@
+"""What is kept of requests that have not begun is bounded over all connections."""
+
+from __future__ import annotations
+
+from interceptor.http1.early import EarlyBytes
+
+
+class Client:
+    def __init__(self, early: EarlyBytes) -> None:
+        self._early = early
+        self.crowded_out = False
+
+    def keep(self, size: int) -> None:
+        self._early.keep(self, size)
+
+    def crowd_out(self) -> None:
+        self.crowded_out = True
+
+
+def test_the_oldest_gives_up_first() -> None:
+    early = EarlyBytes(100)
+    old, young, new = Client(early), Client(early), Client(early)
+    old.keep(40)
+    young.keep(40)
+    assert not old.crowded_out
+    new.keep(40)
+    assert [client.crowded_out for client in (old, young, new)] == [True, False, False]
+    assert (early.total, len(early), early.crowded_out) == (80, 2, 1)
+
+
+def test_who_sends_a_byte_now_and_then_stays_the_oldest() -> None:
+    early = EarlyBytes(100)
+    slow, other = Client(early), Client(early)
+    slow.keep(10)
+    other.keep(80)
+    for size in range(11, 21):
+        slow.keep(size)
+    assert not other.crowded_out
+    slow.keep(21)
+    assert slow.crowded_out
+    assert not other.crowded_out
+    assert early.total == 80
+
+
+def test_one_that_keeps_too_much_alone_gives_up_itself() -> None:
+    early = EarlyBytes(100)
+    client = Client(early)
+    client.keep(101)
+    assert client.crowded_out
+    assert (early.total, len(early)) == (0, 0)
+
+
+def test_what_is_dropped_counts_no_more() -> None:
+    early = EarlyBytes(100)
+    client = Client(early)
+    client.keep(60)
+    client.keep(70)
+    assert early.total == 70
+    early.drop(client)
+    early.drop(client)
+    assert (early.total, len(early)) == (0, 0)
