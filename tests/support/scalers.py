@@ -30,7 +30,7 @@ def settings(**changed: Any) -> ScalerSettings:
         "host": "127.0.0.1",
         "port": 0,
         "diagnostics_port": 0,
-        "news_timeout": 0.6,
+        "news_timeout": 2.0,
         "retry_limit": 0.2,
         "startup_grace": 0.4,
         "reassert_interval": 0.3,
@@ -62,13 +62,13 @@ class Pushes:
         """The scaler has the call."""
         await self._call.wait_for_connection()
 
-    async def until(self, count: int, longest: float = 5.0) -> None:
+    async def until(self, count: int, longest: float = 20.0) -> None:
         async with asyncio.timeout(longest):
             while len(self.times) < count:
                 await self._came.wait()
                 self._came.clear()
 
-    async def code(self, longest: float = 5.0) -> grpc.StatusCode:
+    async def code(self, longest: float = 20.0) -> grpc.StatusCode:
         """How it ended."""
         async with asyncio.timeout(longest):
             code = await self._call.code()
@@ -100,16 +100,16 @@ class Keda:
         self._pushes: list[Pushes] = []
 
     async def active(self, app: str = APP) -> bool:
-        answer = await self.stub.IsActive(ref(app), timeout=5)
+        answer = await self.stub.IsActive(ref(app), timeout=20)
         return bool(answer.result)
 
     async def specs(self, app: str = APP) -> dict[str, float]:
-        answer = await self.stub.GetMetricSpec(ref(app), timeout=5)
+        answer = await self.stub.GetMetricSpec(ref(app), timeout=20)
         return {spec.metricName: spec.targetSizeFloat for spec in answer.metricSpecs}
 
     async def metric(self, app: str = APP, kind: str = "concurrency") -> pb.MetricValue:
         name = f"weir-{app.replace('/', '-')}-{kind}"
-        answer = await self.stub.GetMetrics(pb.GetMetricsRequest(scaledObjectRef=ref(app), metricName=name), timeout=5)
+        answer = await self.stub.GetMetrics(pb.GetMetricsRequest(scaledObjectRef=ref(app), metricName=name), timeout=20)
         assert len(answer.metricValues) == 1
         value = answer.metricValues[0]
         assert isinstance(value, pb.MetricValue)
@@ -142,12 +142,16 @@ class RunningScaler:
 
 @asynccontextmanager
 async def a_scaler(
-    *members: PlayedMember, routes: Iterable[Route] | None = None, heard: bool = True, **changed: Any
+    *members: PlayedMember,
+    routes: Iterable[Route] | None = None,
+    heard: bool = True,
+    clock: Callable[[], float] = time.monotonic,
+    **changed: Any,
 ) -> AsyncIterator[RunningScaler]:
     """A scaler that serves; with `heard`, once it hears all members."""
     table = RoutingTable([route(concurrency=10)] if routes is None else routes)
     fixed_routes, fixed_members = FixedRoutes(table), FixedMembers([member.discovered for member in members])
-    scaler = Scaler(settings(**changed), routes=fixed_routes, members=fixed_members)
+    scaler = Scaler(settings(**changed), routes=fixed_routes, members=fixed_members, clock=clock)
     await scaler.start()
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{scaler.port}", options=(("grpc.use_local_subchannel_pool", 1),))
     keda = Keda(channel)
@@ -160,7 +164,7 @@ async def a_scaler(
         await scaler.close()
 
 
-async def eventually(condition: Callable[[], object], longest: float = 5.0) -> None:
+async def eventually(condition: Callable[[], object], longest: float = 20.0) -> None:
     """Wait for what another task brings about. Fails when it does not."""
     async with asyncio.timeout(longest):
         while not condition():  # noqa: ASYNC110 -- any condition, also one that has no event

@@ -130,7 +130,7 @@ async def test_stop_does_not_wait_for_clients_that_stay() -> None:
     assert (await kept[0].readline()).startswith(b"HTTP/1.1 200")
     started = time.monotonic()
     await state.diagnostics.stop()
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 5.0
     for reader, writer in (idle, halfway, kept):
         await reader.read()
         writer.close()

@@ -104,7 +104,7 @@ async def test_what_does_not_end_is_cut_when_the_time_is_up() -> None:
         await client.read_until(b"half")
         before = monotonic()
         await rig.interceptor.drain()
-        assert 0.25 < monotonic() - before < 2
+        assert 0.25 < monotonic() - before < 10
         await rig.interceptor.proxy.close()
         with pytest.raises((ConnectionError, NotStrict)):
             await client.response()

@@ -19,7 +19,8 @@ from protos.weir.interceptor.v1.queue_pb2_grpc import add_QueueServiceServicer_t
 from tests.support.members import PlayedMember, playing
 from tests.support.scalers import APP, a_scaler, eventually, route
 
-WAKE_LIMIT = 0.25
+WAKE_LIMIT = 1.0
+"""Seconds; a loaded machine included, and less than any deadline of a silent member in these tests."""
 
 
 async def test_a_frozen_member_delays_nobody_and_keeps_its_counts() -> None:
@@ -39,8 +40,8 @@ async def test_a_frozen_member_delays_nobody_and_keeps_its_counts() -> None:
             assert pushes.times[0] - asked < WAKE_LIMIT
             assert await running.keda.value() == 5.0
             assert time.monotonic() - asked < WAKE_LIMIT
-            await asyncio.sleep(0.3)
-        assert time.monotonic() - begun > 1.4, "the deadline of 0.6 s passed in between"
+            await asyncio.sleep(0.5)
+        assert time.monotonic() - begun > 2.0, "the deadline passed in between"
         assert frozen.opened > 1, "and the stream was tried again"
         lively.set(APP, in_flight=2, total=2)
         await eventually(lambda: running.scaler._demand.level(APP) == 7)
@@ -51,16 +52,15 @@ async def test_a_frozen_member_delays_nobody_and_keeps_its_counts() -> None:
 
 async def test_a_dead_member_keeps_its_counts_until_its_time_to_live() -> None:
     dead, alive = PlayedMember("m1"), PlayedMember("m2")
-    async with playing(dead, alive), a_scaler(dead, alive, member_ttl=1.2) as running:
+    async with playing(dead, alive), a_scaler(dead, alive, member_ttl=3.0) as running:
         dead.set(APP, held=4, total=4)
         alive.set(APP, in_flight=1, total=1)
         await eventually(lambda: running.scaler._demand.level(APP) == 5)
         begun = time.monotonic()
         await dead.stop()
-        await asyncio.sleep(0.8)
         assert await running.keda.value() == 5.0
         await eventually(lambda: running.scaler._demand.level(APP) == 1)
-        assert 1.0 < time.monotonic() - begun < 2.5
+        assert 2.5 < time.monotonic() - begun < 10.0
         assert await running.keda.active()
 
 
@@ -143,7 +143,7 @@ async def test_a_silent_address_is_given_up_and_tried_again(caplog: pytest.LogCa
         assert not await running.keda.active()
         begun = time.monotonic()
         await running.scaler.close()
-        assert time.monotonic() - begun < 1.0
+        assert time.monotonic() - begun < 3.0
     assert caplog.text.count("member m1 at") == 1, "the same trouble is told once"
     server.close()
     for writer in accepted:
@@ -195,7 +195,10 @@ async def a_real_member(ledger: Ledger, *, heartbeat: float = 1.0) -> AsyncItera
 
 async def test_a_real_ledger_wakes_and_settles() -> None:
     ledger = Ledger()
-    async with a_real_member(ledger) as (member, servicer), a_scaler(news_timeout=3.0, heard=False) as running:
+    async with (
+        a_real_member(ledger, heartbeat=5.0) as (member, servicer),
+        a_scaler(news_timeout=15.0, heard=False) as running,
+    ):
         running.members.set([member])
         await eventually(lambda: servicer.watchers == 1)
         pushes = await running.keda.pushes()
@@ -207,7 +210,7 @@ async def test_a_real_ledger_wakes_and_settles() -> None:
         lease.admit(time.monotonic())
         lease.release(time.monotonic())
         await eventually(lambda: running.scaler._demand.level(APP) == 0)
-        assert time.monotonic() - begun < 2.0, "an edge, or at worst the tick"
+        assert time.monotonic() - begun < 4.0, "an edge, and no heartbeat"
 
 
 async def test_the_wakes_of_others_make_no_demand_greater() -> None:
@@ -238,7 +241,7 @@ async def test_shutting_down_during_every_kind_of_trouble() -> None:
         await asyncio.sleep(0.1)
         begun = time.monotonic()
         await running.scaler.close()
-        assert time.monotonic() - begun < 1.0
+        assert time.monotonic() - begun < 3.0
         assert await pushes.code() is grpc.StatusCode.OK
         assert isinstance(running.members, FixedMembers)
         assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("member")]
