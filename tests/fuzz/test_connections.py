@@ -64,7 +64,7 @@ async def test_backends() -> None:
         await memory.deliver(other, [get(b"/second")])
         assert b"/second" in fresh.written
         await memory.deliver(fresh, [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfresh"])
-        assert other.written == b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfresh", data
+        assert other.written == b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-KEDA-HTTP-Cold-Start: false\r\n\r\nfresh", data
         client.close()
         other.close()
         await memory.turn()

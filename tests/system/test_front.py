@@ -45,7 +45,8 @@ async def test_one_request_that_gets_a_placeholder_wakes_an_app_that_scales_on_c
         answer = await fetch(up.port, "shop.localhost")
         assert (answer.status, answer.body) == (503, "weir: shop.localhost is waking up: try again in a few seconds\n")
         await until(lambda: up.backends("shop"), what="a backend")
-        assert (await fetch(up.port, "shop.localhost")).status == 200
+        while (await fetch(up.port, "shop.localhost")).status != 200:  # the interceptor reads that a moment later
+            pass
         await until(lambda: not up.backends("shop"), what="asleep again")
 
 
