@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
-from fleet.demand.ledger import Entry
+from fleet.demand.ledger import Entry, Ledger
 from fleet.routing.route import Route, Timeouts
 from interceptor.admission import Admission
 from interceptor.deadlines import HORIZON, NEVER
@@ -59,7 +59,7 @@ class App:
 
     __slots__ = (
         "_admission", "_lonely", "bucket", "ceiling", "deadline", "endpoints", "entry", "fallback", "fields", "front",
-        "limits", "marks", "max_requests", "name", "removed", "room", "route", "stand_in", "stats",
+        "limits", "marks", "max_requests", "name", "removed", "room", "route", "stand_in", "stats", "unseen",
     )  # fmt: skip
 
     def __init__(
@@ -76,6 +76,8 @@ class App:
         self.removed = False
         self.room: WaitingRoom[Guest] = WaitingRoom(settings.max_held, settings.max_held_bytes)
         self.stats = AppStats()
+        self.unseen: Entry | None = None
+        """Where requests are kept that static routes select and backends answer: no scaler hears of them."""
         self.endpoints = endpoints
         self.deadline = NEVER
         """Of the next look at who waits."""
@@ -100,8 +102,10 @@ class App:
         self.fields = unmarked_fields(cold_start=settings.cold_start_header)
         """Lines that an answer gets whose exchange has no marks."""
         front = Front(route)
-        self.front = front if front.always else None
+        self.front = front if front.first else None
         """Asked before anything else."""
+        if route.static_routes and self.unseen is None:
+            self.unseen = Ledger().entry(route.app)
         self.stand_in = front if front.asleep else None
         """Asked while no backend is ready."""
         self._bound(route, settings)

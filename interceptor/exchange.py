@@ -15,6 +15,7 @@ from interceptor.admission import UNBOUNDED
 from interceptor.endpoints import MAX_DIALS, Endpoint
 from interceptor.errors import BackendError, BadResponse, ExchangeError, Unavailable
 from interceptor.failures import never_ready, no_response, request_took_too_long, silent_client, stuck_body
+from interceptor.front import UNCOUNTED
 from interceptor.http1.fields import CHUNKED
 from interceptor.http1.response import UNTIL_CLOSE, ResponseHead
 from interceptor.marks import COLD, FALLBACK, marked_fields
@@ -23,7 +24,7 @@ from interceptor.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from interceptor.apps import App
-    from interceptor.front import FrontAnswer
+    from interceptor.front import Front, FrontAnswer
     from interceptor.http1.backend import BackendConnection
     from interceptor.http1.client import ClientConnection
     from interceptor.http1.request import RequestHead
@@ -108,7 +109,7 @@ class Exchange:
             return
         app = self.app = host.apps[route.app]
         self._marks = app.marks
-        if app.front is not None and self._answer(app.front.at_once(head), now):
+        if app.front is not None and self._begin_at_front(app.front, now):
             return
         endpoint = None if app.room else app.endpoints.choose()
         if endpoint is None or endpoint.load >= app.ceiling or app.entry.in_flight >= app.max_requests:
@@ -121,6 +122,19 @@ class Exchange:
             self._dial(endpoint, now)
         else:
             self._begin_late(now)
+
+    def _begin_at_front(self, front: Front, now: float) -> bool:
+        """Whether a request of such a route needs nothing more: it is answered, or goes to a backend uncounted."""
+        answer = front.at_once(self._head)
+        if answer is not UNCOUNTED:
+            return self._answer(answer, now)
+        app = self.app
+        endpoint = None if app.room else app.endpoints.find(app.ceiling)
+        if endpoint is None or app.unseen is None or app.unseen.in_flight >= app.max_requests:
+            return False  # asleep, or so busy that one more does not matter
+        self._lease = app.unseen.acquire(now)
+        self._go(endpoint, now)
+        return True
 
     def on_body(self, data: bytes | memoryview, *, complete: bool) -> None:
         """More of the request's body, as it goes on."""

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from fleet.routing.route import Route, StaticResponse
+from fleet.routing.route import Route, StaticResponse, StaticRoute
 from fleet.routing.static import StaticRoutes
 from interceptor.answers import Answer, accepts_html
 from interceptor.http1.request import RequestHead
 from interceptor.pages import MAINTENANCE, PLACEHOLDER
 from interceptor.replies import Field, Reply
 
-__all__ = ["Front", "FrontAnswer"]
+__all__ = ["UNCOUNTED", "Front", "FrontAnswer"]
 
 _NO_STORE: Field = (b"Cache-Control", b"no-store")
 _SOON: Field = (b"Retry-After", b"2")
@@ -29,6 +29,10 @@ class FrontAnswer(NamedTuple):
     reply: Reply
     reason: str
     wakes: bool = False
+
+
+UNCOUNTED = FrontAnswer(Reply(0, ()), "uncounted")
+"""No answer: the request goes to a backend if one is ready, and is not counted. Probes must not keep an application awake."""
 
 
 class Front:
@@ -46,9 +50,9 @@ class Front:
         self._overflow_only = cold.overflow_placeholder
 
     @property
-    def always(self) -> bool:
+    def first(self) -> bool:
         """Whether `at_once` has to be asked."""
-        return self._maintenance is not None or (self._statics is not None and self._statics.always)
+        return self._maintenance is not None or self._statics is not None
 
     @property
     def asleep(self) -> bool:
@@ -56,16 +60,22 @@ class Front:
         return self._statics is not None or self._placeholder is not None
 
     def at_once(self, head: RequestHead) -> FrontAnswer | None:
-        """What is answered whether a backend is ready or not."""
+        """What is answered whether a backend is ready or not. UNCOUNTED of a request that a static route selects, but answers
+        only while none is."""
         if self._maintenance is not None:
             return FrontAnswer(self._maintenance.reply(head), "maintenance")
-        return self._static(head, always=True)
+        found = self._static(head)
+        if found is None:
+            return None
+        return self._answered(found, head) if found.always else UNCOUNTED
 
     def while_asleep(self, head: RequestHead) -> FrontAnswer | None:
         """What is answered while no backend is ready."""
-        static = self._static(head, always=False)
-        if static is not None or self._overflow_only:
-            return static
+        static = self._static(head)
+        if static is not None:
+            return self._answered(static, head)
+        if self._overflow_only:
+            return None
         reply = self._place(head)
         return None if reply is None else FrontAnswer(reply, "placeholder", wakes=True)
 
@@ -78,14 +88,14 @@ class Front:
             return None
         return self._placeholder.reply(head)
 
-    def _static(self, head: RequestHead, *, always: bool) -> FrontAnswer | None:
+    def _static(self, head: RequestHead) -> StaticRoute | None:
         statics = self._statics
-        if statics is None:
-            return None
-        found = statics.find(head.host, head.path, head.match_fields() if statics.reads_headers else ())
-        if found is None or (always and not found.always):
-            return None
-        return FrontAnswer(self._answers[id(found)].reply(head), "static")
+        return (
+            None if statics is None else statics.find(head.host, head.path, head.match_fields() if statics.reads_headers else ())
+        )
+
+    def _answered(self, static: StaticRoute, head: RequestHead) -> FrontAnswer:
+        return FrontAnswer(self._answers[id(static)].reply(head), "static")
 
 
 def _of_maintenance(response: StaticResponse) -> Answer:

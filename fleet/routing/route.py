@@ -107,7 +107,8 @@ class StaticResponse(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class StaticRoute(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Requests that are answered in the backends' place and not counted: health checks, crawlers, fixed pages."""
+    """Requests that are answered in the backends' place: health checks, crawlers, fixed pages. They are not counted, by whomever
+    they are answered: a probe neither wakes an application nor keeps it awake."""
 
     response: StaticResponse
     rules: tuple[Rule, ...] = ()
@@ -115,7 +116,7 @@ class StaticRoute(msgspec.Struct, frozen=True, omit_defaults=True):
     user_agents: tuple[str, ...] = ()
     """Patterns with "*", compared without case; when there are any, the request's User-Agent has to fit one as well."""
     always: bool = False
-    """Also while a backend is ready; otherwise only while there is none."""
+    """Also while a backend is ready, which gets them otherwise."""
 
 
 class Placeholder(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from fleet.demand.merge import AppPolicy, FleetDemand, Metric
-from fleet.routing.route import ColdStart, Placeholder, Route, Rule, StaticFile, StaticResponse, StaticRoute, Timeouts
-from tests.wire.proxy_backend import answer, ok
+from fleet.routing.route import ColdStart, Placeholder, Protection, Route, Rule, StaticFile, StaticResponse, StaticRoute, Timeouts
+from tests.wire.proxy_backend import BackendPeer, answer, ok
 from tests.wire.proxy_client import get, post
 from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig, route
 
@@ -93,7 +93,44 @@ async def test_other_requests_pass_a_static_route() -> None:
         assert (await client.ask(get(b"/healthz/"))).body == b"fine"
         assert (await client.ask(get(b"/health"))).body == b"ok"
         assert (await client.ask(get(b"/robots.txt", b"User-Agent: GoogleBot/2.1"))).body == b"ok"  # a backend is ready
+        assert requests_total(rig) == 1, "and what a static route selects is not counted"
+
+
+async def test_probes_that_a_backend_answers_do_not_keep_it_awake() -> None:
+    probe = StaticRoute(response=StaticResponse(body=b"asleep"), rules=(Rule(paths=("/healthz",)),))
+    async with proxy_rig(routes=[with_(static_routes=(probe,))]) as rig:
+        unseen = rig.app.unseen
+        assert unseen is not None
+        clients = [await rig.client() for _ in range(3)]
+        answers = [await client.ask(get(b"/healthz")) for client in clients for _ in range(2)]
+        assert {answer.body for answer in answers} == {b"ok"}
+        assert requests_total(rig) == 0
+        assert (unseen.requests_total, unseen.in_flight) == (6, 0)
+        rig.sources.set(APP, [])
+        await eventually(lambda: not rig.app.endpoints.ready)
+        assert (await clients[0].ask(get(b"/healthz"))).body == b"asleep"
+        assert requests_total(rig) == 0
+
+
+async def test_a_probe_of_a_busy_application_waits_and_counts_like_any_other_request() -> None:
+    probe = StaticRoute(response=StaticResponse(body=b"asleep"), rules=(Rule(paths=("/healthz",)),))
+    one, go = Protection(backend_concurrency=1), asyncio.Event()
+
+    async def slow(peer: BackendPeer) -> None:
+        while True:
+            await peer.request()
+            await go.wait()
+            peer.send(ok())
+
+    async with proxy_rig(slow, routes=[with_(static_routes=(probe,), protection=one)]) as rig:
+        first, second = await rig.client(), await rig.client()
+        first.send(get(b"/"))
+        await eventually(lambda: rig.app.entry.in_flight == 1)
+        second.send(get(b"/healthz"))
+        await eventually(lambda: rig.app.room)
         assert requests_total(rig) == 2
+        go.set()
+        assert [(await client.response()).body for client in (first, second)] == [b"ok", b"ok"]
 
 
 async def test_a_static_route_for_the_time_without_backends() -> None:

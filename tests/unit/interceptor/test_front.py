@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fleet.routing.route import ColdStart, Placeholder, Route, Rule, StaticResponse, StaticRoute, Target
-from interceptor.front import Front
+from interceptor.front import UNCOUNTED, Front
 from interceptor.http1.request import RequestHead, parse_request
 
 
@@ -25,14 +25,13 @@ PLAIN = ColdStart(placeholder=Placeholder())
 
 
 def test_a_plain_route_has_nothing_to_ask() -> None:
-    assert (front().always, front().asleep) == (False, False)
+    assert (front().first, front().asleep) == (False, False)
 
 
 def test_each_is_asked_only_where_it_can_answer() -> None:
-    assert (front(maintenance=StaticResponse()).always, front(maintenance=StaticResponse()).asleep) == (True, False)
-    assert (front(static_routes=(static("/a"),)).always, front(static_routes=(static("/a"),)).asleep) == (False, True)
-    assert (front(static_routes=(static("/a", always=True),)).always) is True
-    assert (front(cold_start=PLAIN).always, front(cold_start=PLAIN).asleep) == (False, True)
+    assert (front(maintenance=StaticResponse()).first, front(maintenance=StaticResponse()).asleep) == (True, False)
+    assert (front(static_routes=(static("/a"),)).first, front(static_routes=(static("/a"),)).asleep) == (True, True)
+    assert (front(cold_start=PLAIN).first, front(cold_start=PLAIN).asleep) == (False, True)
 
 
 def test_maintenance_comes_before_static_routes() -> None:
@@ -53,7 +52,7 @@ def test_a_static_route_comes_before_the_placeholder() -> None:
 
 def test_the_first_static_route_that_fits_keeps_later_ones_from_answering() -> None:
     routes = front(static_routes=(static("/a"), static("/", b"always", always=True)))
-    assert routes.at_once(head("/a")) is None
+    assert routes.at_once(head("/a")) is UNCOUNTED
     answer = routes.at_once(head("/b"))
     assert answer is not None
     assert answer.reply.body == b"always"
