@@ -191,7 +191,7 @@ async def test_a_held_request_is_told_to_keda(world: World, key: str) -> None:
             pushes = stub.StreamIsActive(ref)
             await pushes.initial_metadata()
             asking = asyncio.create_task(ask(interceptor, "web"))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 first = await pushes.read()
             assert isinstance(first, pb.IsActiveResponse)
             assert first.result

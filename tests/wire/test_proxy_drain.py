@@ -52,7 +52,7 @@ async def test_held_and_in_flight_requests_finish_and_the_rest_is_closed() -> No
         rig.sources.set("default/a", [backend.backend])
         message = await held.response()
         assert (message.status, message.get(b"connection")) == (200, b"close")
-        await asyncio.wait_for(draining, 2)
+        await asyncio.wait_for(draining, 20)
 
 
 async def test_an_answer_under_way_finishes_and_then_its_connection_is_closed() -> None:
@@ -75,7 +75,7 @@ async def test_an_answer_under_way_finishes_and_then_its_connection_is_closed() 
         go.set()
         await client.read_until(b"half")
         assert await client.ends()
-        await asyncio.wait_for(draining, 2)
+        await asyncio.wait_for(draining, 20)
 
 
 async def test_not_ready_comes_before_not_listening() -> None:

@@ -57,7 +57,7 @@ async def test_sigterm_ends_streams_with_ok_and_the_process_with_zero(tmp_path: 
             process.send_signal(signal.SIGTERM)
             assert await pushes.code(1.0) is grpc.StatusCode.OK
             await keda.close()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 await process.communicate()
             assert process.returncode == 0
         finally:

@@ -61,7 +61,7 @@ async def following(server: ApiServer, followed: Followed, *, watches: int = 1) 
     before = asyncio.all_tasks()
     followed.watch.start()
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await followed.watch.synced.wait()
         await until(lambda: len(server.watches) == watches)
         yield followed
@@ -184,7 +184,7 @@ async def test_what_a_dropped_watch_does_not_tell_the_next_list_tells(server: Ap
         server.delete(path("a"))
         began = time.monotonic()
         await until(lambda: followed.now == {"default/b": "2"})
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 10.0
         await until(lambda: server.watches and server.watches[-1] is not dropped)
         server.put(path("c"), data="3")
         lists = len(server.lists())
@@ -226,7 +226,7 @@ async def test_patience_is_kept_when_asked_for(server: ApiServer, api: Api) -> N
     followed = Followed(api)
     began = time.monotonic()
     async with following(server, followed):
-        assert 1.0 <= time.monotonic() - began < 4.0
+        assert 1.0 <= time.monotonic() - began < 15.0
         assert len(server.lists()) == 2
 
 
