@@ -8,11 +8,12 @@ from typing import Protocol
 from fleet.demand.ledger import Entry, Ledger
 from fleet.routing.route import Route, Timeouts
 from interceptor.admission import Admission
+from interceptor.affinity import Sessions
 from interceptor.deadlines import HORIZON, NEVER
 from interceptor.endpoints import Endpoint, EndpointSet
 from interceptor.errors import Unavailable
 from interceptor.front import Front
-from interceptor.marks import TIMED, unmarked_fields
+from interceptor.marks import STICKY, TIMED, unmarked_fields
 from interceptor.settings import InterceptorSettings
 from interceptor.stats import AppStats
 from interceptor.waiting import WaitingRoom
@@ -27,6 +28,9 @@ HTTP add-on."""
 
 class Guest(Protocol):
     """An exchange that waits."""
+
+    def preferred(self) -> Endpoint | None:
+        """The backend of its session, if it has one that is ready."""
 
     def admit(self, endpoint: Endpoint, now: float) -> None:
         """A backend can take it."""
@@ -59,7 +63,7 @@ class App:
 
     __slots__ = (
         "_admission", "_lonely", "bucket", "ceiling", "deadline", "endpoints", "entry", "fallback", "fields", "front",
-        "limits", "marks", "max_requests", "name", "removed", "room", "route", "stand_in", "stats", "unseen",
+        "limits", "marks", "max_requests", "name", "removed", "room", "route", "sessions", "stand_in", "stats", "unseen",
     )  # fmt: skip
 
     def __init__(
@@ -97,8 +101,14 @@ class App:
         """The backends of who has waited for the readiness timeout."""
         if fallback is not None and self.limits.readiness == math.inf:
             self.limits.readiness = FALLBACK_READINESS_SECONDS
+        self.sessions: Sessions[Endpoint] | None = None
+        """Which backend a request's session belongs to, where that matters."""
+        if route.affinity is not None:
+            self.sessions = Sessions(route.app, route.affinity, settings.affinity_key)
         self.marks = TIMED if route.server_timing else 0
         """Those of an exchange before anything happened to it."""
+        if self.sessions is not None and self.sessions.by_cookie:
+            self.marks |= STICKY
         self.fields = unmarked_fields(cold_start=settings.cold_start_header)
         """Lines that an answer gets whose exchange has no marks."""
         front = Front(route)
@@ -152,6 +162,9 @@ class App:
         endpoint = self.endpoints.find(self._admission.bound)
         if endpoint is None or guest is None:
             return False
+        if self.sessions is not None:
+            own = guest.preferred()
+            endpoint = own if own is not None and own.takes(self._admission.bound) else endpoint
         self.leave(guest)
         guest.admit(endpoint, now)
         return True

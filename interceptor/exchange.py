@@ -18,7 +18,7 @@ from interceptor.failures import never_ready, no_response, request_took_too_long
 from interceptor.front import UNCOUNTED
 from interceptor.http1.fields import CHUNKED
 from interceptor.http1.response import UNTIL_CLOSE, ResponseHead
-from interceptor.marks import COLD, FALLBACK, marked_fields
+from interceptor.marks import COLD, FALLBACK, STICKY, marked_fields
 from interceptor.replies import Reply, no_route, text_reply
 from interceptor.tunnel import Tunnel
 
@@ -112,6 +112,8 @@ class Exchange:
         if app.front is not None and self._begin_at_front(app.front, now):
             return
         endpoint = None if app.room else app.endpoints.choose()
+        if app.sessions is not None and endpoint is not None:
+            endpoint = self.preferred() or endpoint
         if endpoint is None or endpoint.load >= app.ceiling or app.entry.in_flight >= app.max_requests:
             self._begin_late(now)
         elif endpoint.idle:
@@ -220,6 +222,11 @@ class Exchange:
         client.deadline = min(self._wait_until, self._started + app.limits.request)
         self._host.watch(client)
 
+    def preferred(self) -> Endpoint | None:
+        """The backend of its session, if it has one that is ready."""
+        sessions = self.app.sessions
+        return None if sessions is None else sessions.find(self._head, self.app.endpoints.ready)
+
     def admit(self, endpoint: Endpoint, now: float) -> None:
         """The waiting is over."""
         self.app.stats.held.observe(now - self._started)
@@ -323,8 +330,12 @@ class Exchange:
 
     def _marked_fields(self) -> bytes:
         """Lines that the answer gets besides its own."""
+        app, marks = self.app, self._marks
         held, connect = self._dialed - self._started, self._sent - self._dialed
-        return marked_fields(self._marks, self.app.fields, held=held, connect=connect, backend=monotonic() - self._sent)
+        lines = marked_fields(marks, app.fields, held=held, connect=connect, backend=monotonic() - self._sent)
+        if marks & STICKY and not marks & FALLBACK and app.sessions is not None:
+            lines += app.sessions.fields(self._head, self._endpoint.backend)
+        return lines
 
     # -- the answer -----------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ An exchange with no marks, which is nearly every one, adds bytes that its applic
 
 from __future__ import annotations
 
-__all__ = ["COLD", "FALLBACK", "TIMED", "marked_fields", "unmarked_fields"]
+__all__ = ["COLD", "FALLBACK", "STICKY", "TIMED", "marked_fields", "unmarked_fields"]
 
 COLD = 1
 """It found no backend that was ready."""
@@ -13,6 +13,8 @@ FALLBACK = 2
 """Its answer is not the application's own. Then nothing is said of a cold start, as KEDA's HTTP add-on has it."""
 TIMED = 4
 """Its route asks for Server-Timing."""
+STICKY = 8
+"""Its route keeps sessions by a cookie, which the answer may have to set."""
 
 _COLD_START = b"X-KEDA-HTTP-Cold-Start: %b\r\n"
 _TIMING = b"Server-Timing: held;dur=%.1f, connect;dur=%.1f, backend;dur=%.1f\r\n"

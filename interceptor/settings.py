@@ -52,6 +52,12 @@ class InterceptorSettings(ComponentSettings):
         True, description="Whether answers of backends carry X-KEDA-HTTP-Cold-Start, true for requests that woke the application."
     )
 
+    affinity_key: str = Field(
+        "",
+        description="Secret that affinity cookies name backends with, the same for all interceptors. Without one the names hide"
+        " addresses from view, but not from who tries all of them.",
+    )
+
     max_connections: int = Field(
         50_000,
         ge=1,

@@ -146,9 +146,9 @@ class Affinity(msgspec.Struct, frozen=True, omit_defaults=True):
     """Requests of one session go to one backend for as long as it is ready. Exactly one of cookie and header is set."""
 
     cookie: str | None = None
-    """Name of a cookie that the interceptor sets."""
+    """Name of a cookie that the interceptor sets. The session stays where it is when backends are added."""
     header: str | None = None
-    """Name of a request header whose value is the session."""
+    """Name of a request header whose value is the session. When backends come or go, few sessions move."""
     max_age: float | None = None
     """Seconds for which a browser keeps the cookie; None until it is closed."""
 

@@ -26,6 +26,9 @@ class Guest:
         self.endpoint: Endpoint | None = None
         self.error: Unavailable | None = None
 
+    def preferred(self) -> Endpoint | None:
+        return None
+
     def admit(self, endpoint: Endpoint, now: float) -> None:
         endpoint.load += 1
         self.endpoint = endpoint
