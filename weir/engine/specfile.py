@@ -133,7 +133,9 @@ def _check_settings(kind: str, given: dict[str, Any], settings: type[ComponentSe
             raise DocumentError(document.line(path), field_name(path), reason)
         field = settings.model_fields[name]
         try:
-            adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, *field.metadata])  # type: ignore[arg-type]
+            bounds = field.metadata
+            annotated: Any = Annotated[field.annotation, *bounds] if bounds else field.annotation
+            adapter: TypeAdapter[Any] = TypeAdapter(annotated)
             adapter.validate_python(value)
         except ValidationError as error:
             reason = error.errors(include_url=False)[0]["msg"]
