@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from time import monotonic
 
@@ -138,6 +139,14 @@ class _ProxyCollector(Collector):
         )
         lag.add_metric([], list(proxy.lag.cumulative()), proxy.lag.sum)
         yield lag
+        yield GaugeMetricFamily("weir_interceptor_tasks", "Tasks of the event loop: they must not grow with time", _tasks())
+
+
+def _tasks() -> int:
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:  # only the names are asked for, and no event loop runs
+        return 0
 
 
 def _split(app: str) -> list[str]:
