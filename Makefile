@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check gen lock bench clients cluster-tools cluster-test peers clean
+.PHONY: help setup demo test check gen lock bench soak clients cluster-tools cluster-test peers clean
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -54,6 +54,9 @@ lock: $(STAMP) ## Resolve requirements.lock anew from pyproject.toml, and from i
 bench: $(STAMP) ## Measure origin, HAProxy and Weir side by side (under three minutes)
 	@tools/packages $(BENCH_PACKAGES)
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+soak: $(STAMP) ## Everything at once for twenty minutes, and a look at what is left (--minutes N)
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 clients: $(STAMP) ## Build grpcurl and ghz into build/tools/bin (needs go)
 	@tools/clients

@@ -214,6 +214,7 @@ class FaultProxy:
         self.plan = plan
         self.links: list[Link] = []
         self.port = 0
+        self._accepted = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
 
@@ -224,6 +225,10 @@ class FaultProxy:
     @property
     def live(self) -> list[Link]:
         return [link for link in self.links if not link.over]
+
+    def forget(self) -> None:
+        """Keep nothing of what is over. For those who let pass more than they want to look at."""
+        self.links = self.live
 
     async def start(self) -> None:
         """Listen; after `refuse` on the same port as before."""
@@ -255,7 +260,8 @@ class FaultProxy:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        link = Link(self.plan(len(self.links)))
+        link = Link(self.plan(self._accepted))
+        self._accepted += 1
         self.links.append(link)
         link.meet_client(reader, writer)
         try:
