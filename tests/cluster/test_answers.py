@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.api import Api, ApiError, Object, namespaced
+from tests.cluster.cluster import ROOT, Cluster
 from tests.cluster.controlplane import until
 from tests.cluster.objects import create_app, pods, service, until_ready
 from tests.cluster.weir import NAMESPACE, TABLE, Weir, condition, http_scaled_object, interceptor_route, until_condition
@@ -204,6 +205,12 @@ async def test_a_fallback_that_is_not_there_is_told(api: Api, namespace: str) ->
     assert told["reason"] == "FallbackServiceNotFound"
     await api.create(namespaced("services", namespace), service("sorry"))
     await until_condition(api, "httpscaledobjects", namespace, "web", "BackendFound", "True")
+
+
+async def test_the_example_is_taken(cluster: Cluster, namespace: str) -> None:
+    example = ROOT / "deploy" / "examples" / "kubernetes" / "cold-start.yaml"
+    told = await cluster.kubectl("apply", "--dry-run=server", "-n", namespace, "-f", str(example))
+    assert "httpscaledobject.http.keda.sh/shop created" in told
 
 
 ANSWER = {"body": "x"}

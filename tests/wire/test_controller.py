@@ -9,6 +9,7 @@ from typing import Any, Self
 import httpx
 import pytest
 
+from controller import world
 from controller.answers import MAINTENANCE
 from controller.reconciler import ADDON_FINALIZER
 from controller.scaledobject import ORPHAN, SKIP
@@ -338,6 +339,27 @@ async def test_a_controller_that_has_just_begun_knows_the_bodies_of_its_first_ta
     async with rig(api, tmp_path / "routes.json") as held:
         await held.until(lambda: held.controller.leads and held.interceptors[0].asked)
         assert held.table.stat().st_mtime_ns == before
+
+
+async def test_a_controller_that_cannot_read_bodies_yet_takes_none_back(
+    api: MemoryApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world, "BODIES_SECONDS", 0.1)
+    api.put(f"{MAPS}/page", data={"index.html": "<p>soon"}, metadata=BODY)
+    response = {"bodyFromConfigMap": {"name": "page", "key": "index.html"}}
+    async with rig(api, tmp_path / "routes.json") as held:
+        path = await held.until_ready(coldStart={"placeholder": {"response": response}})
+        await held.quiet()
+    before = len(api.written(f"{path}/status"))
+    api.slow = {MAPS: asyncio.Event(), "/api/v1/configmaps": asyncio.Event()}
+    async with rig(api, tmp_path / "routes.json") as held:
+        await held.until_ready("other")
+        assert page_of(held).body == b"<p>soon", "it was served, so it stays"
+        assert len(api.written(f"{path}/status")) == before
+        api.put(f"{MAPS}/page", data={"index.html": "<p>now"})
+        for listed in api.slow.values():
+            listed.set()
+        await held.until(lambda: page_of(held).body == b"<p>now")
 
 
 async def test_a_fallback_that_is_not_there_is_told(api: MemoryApi, tmp_path: Path) -> None:
