@@ -195,6 +195,14 @@ class App:
             self.leave(guest)
             guest.turn_away(self.removal())
 
+    def turn_away(self, why: str, *, reason: str, retry_after: int) -> int:
+        """Answer all who wait with a 503; how many those were."""
+        guests = list(self.room)
+        for guest in guests:
+            self.leave(guest)
+            guest.turn_away(Unavailable(f"{why}: application {self.name}", reason=reason, retry_after=retry_after))
+        return len(guests)
+
     def removal(self) -> Unavailable:
         """What is said to who would have to wait for a backend that nobody will make."""
         return Unavailable(f"application {self.name} was removed", reason="removed")

@@ -117,6 +117,11 @@ class Proxy:
     def endpoint_sets(self) -> list[EndpointSet]:
         return list(self._endpoints.values())
 
+    def turn_away_held(self) -> int:
+        """Answer all who wait, for there is no more time; how many those were."""
+        waiting = [app for app in self.apps.values() if app.room]
+        return sum(app.turn_away("this interceptor is shutting down", reason="draining", retry_after=1) for app in waiting)
+
     async def close(self) -> None:
         """Cut every connection that is left."""
         for client in list(self.clients):
@@ -127,9 +132,10 @@ class Proxy:
         self.leavers.close()
 
     def close_idle(self, now: float) -> None:
-        """Close every connection on which nothing is going on, nor about to."""
+        """Close every connection on which nothing is going on, nor about to. One with a request on it is only not read yet."""
         for client in self._idle(now):
-            client.close()
+            if not client.has_news():
+                client.close()
 
     def _app(self, name: str, table: RoutingTable) -> App:
         route = table.apps[name]

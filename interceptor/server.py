@@ -20,6 +20,7 @@ from fleet.runtime.process import Shutdown
 from fleet.runtime.rpc import RpcServer
 from fleet.runtime.settings import SettingsError
 from fleet.runtime.tls import TlsFiles
+from interceptor.drain import finish
 from interceptor.http1.client import ClientConnection
 from interceptor.listener import Listener, room_for_clients
 from interceptor.metrics import create_registry
@@ -108,15 +109,15 @@ class Interceptor:
         logger.info("interceptor %s serves on port %d", self._settings.member_name, self.proxy_port)
 
     async def drain(self) -> None:
-        """Not ready, delay, stop accepting, finish what is open, cut the rest. Demand is told until the end."""
-        settings, proxy = self._settings, self.proxy
+        """Not ready, delay, stop accepting, finish what is open. Demand is told until the end."""
+        settings, proxy, began = self._settings, self.proxy, monotonic()
         proxy.draining = True
         self._queue.tell_draining()
         await self._rpc.set_serving(False)
         logger.info("draining: not ready, %d connections, %d requests", len(proxy.clients), self.ledger.outstanding)
         await asyncio.sleep(settings.drain_delay)
         await self._listener.close()
-        await self._finish_exchanges(monotonic() + settings.drain_timeout)
+        await finish(proxy, began=began, seconds=settings.drain_timeout)
 
     async def close(self) -> None:
         """End everything, whatever is open."""
@@ -144,16 +145,6 @@ class Interceptor:
                 self.proxy.deadlines.sweep(now)
             except Exception:  # one connection's fault must not end everybody's time limits
                 logger.exception("a time limit could not be applied")
-
-    async def _finish_exchanges(self, until: float) -> None:
-        """Close idle connections at once and the others after their answer, until the time is up."""
-        proxy = self.proxy
-        while proxy.clients and monotonic() < until:
-            proxy.close_idle(monotonic())
-            await asyncio.sleep(0.02)
-        if proxy.clients:
-            outstanding = self.ledger.outstanding
-            logger.warning("drain time is over: %d connections and %d requests are cut", len(proxy.clients), outstanding)
 
     def _not_ready(self) -> str | None:
         if self.proxy.draining:

@@ -32,7 +32,7 @@ class _Watcher(Protocol):
 class Tunnel:
     """Takes over the connections, the lease and the place at the backend of an exchange that is over with this."""
 
-    __slots__ = ("_app", "_client", "_connection", "_endpoint", "_ends", "_host", "_lease", "_method")
+    __slots__ = ("_app", "_client", "_connection", "_endpoint", "_ends", "_host", "_lease", "_method", "_wound_down")
 
     def __init__(self, host: _Watcher, client: ClientConnection, app: App, lease: Lease, method: bytes) -> None:
         self._host = host
@@ -42,6 +42,7 @@ class Tunnel:
         self._method = method
         self._connection: BackendConnection | None = None
         self._ends = 0
+        self._wound_down = False
 
     def open(self, endpoint: Endpoint, connection: BackendConnection, answer: bytes) -> None:
         """Begin, with what the backend sent so far: its agreement, and perhaps more."""
@@ -61,7 +62,7 @@ class Tunnel:
     # -- what the client's connection tells -----------------------------------------------------------------------
 
     def on_client_data(self, data: memoryview) -> None:
-        if self._connection is not None:
+        if self._connection is not None and not self._ends & _CLIENT:
             self._connection.write_through(data)
             self._alive()
 
@@ -74,8 +75,24 @@ class Tunnel:
         self._end(monotonic())
 
     def on_deadline(self, now: float) -> None:
+        wound_down = self._wound_down
         self._end(now)
-        self._client.abort()
+        if wound_down:
+            self._client.leave_tunnel()
+        else:
+            self._client.abort()
+
+    def wind_down(self, now: float, seconds: float) -> None:
+        """Tell the backend that the client will send no more, and give it so many seconds to say goodbye.
+
+        What is spoken inside is not known here, and no message of its own could be put between two others: the middle of one
+        looks like any other place. A backend whose client ends its side says what there is to say, and ends its own.
+        """
+        if self._connection is not None and not self._ends:
+            self._wound_down = True
+            self._connection.write_eof()
+            self._ends = _CLIENT
+            self._limit(now, seconds)
 
     def pause_answer(self) -> None:
         if self._connection is not None:
@@ -117,7 +134,7 @@ class Tunnel:
         if self._ends == _BOTH:
             self._end(now)
             self._client.leave_tunnel()
-        else:
+        elif not self._wound_down:  # then its time is set already
             self._limit(now, TUNNEL_GRACE_SECONDS)
 
     def _limit(self, now: float, seconds: float) -> None:

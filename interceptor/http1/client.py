@@ -72,6 +72,9 @@ class ClientTunnel(Protocol):
     def on_client_end(self) -> None:
         """The client will send no more."""
 
+    def wind_down(self, now: float, seconds: float) -> None:
+        """Come to an end within so many seconds. May be said more than once."""
+
     def on_client_lost(self) -> None: ...
     def on_deadline(self, now: float) -> None: ...
     def pause_answer(self) -> None: ...
@@ -152,6 +155,11 @@ class ClientConnection(Connection):
         if crowded_out:
             self.abort()  # the tunnel's first bytes may be among those given up
         return early
+
+    def wind_down(self, now: float, seconds: float) -> None:
+        """Have a tunnel end within so many seconds. Anything else ends by itself."""
+        if self._tunnel is not None:
+            self._tunnel.wind_down(now, seconds)
 
     def leave_tunnel(self) -> None:
         """Both sides are through: flush and close."""

@@ -110,6 +110,112 @@ async def test_what_does_not_end_is_cut_when_the_time_is_up() -> None:
             await client.response()
 
 
+async def test_an_idle_client_that_goes_on_is_told_to_go_elsewhere() -> None:
+    """Its connection is not closed under a request that is on its way."""
+    async with proxy_rig() as rig:
+        active, passive = await rig.client(), await rig.client()
+        for client in (active, passive):
+            assert (await client.ask(get())).status == 200
+        draining = asyncio.create_task(rig.interceptor.drain())
+        await eventually(lambda: rig.interceptor.proxy.draining)
+        message = await active.ask(get())
+        assert (message.status, message.get(b"connection")) == (200, b"close")
+        assert await passive.ends()
+        await asyncio.wait_for(draining, 2)
+
+
+async def test_a_request_that_arrived_unread_is_not_closed_away() -> None:
+    async with proxy_rig() as rig:
+        client = await rig.client()
+        assert (await client.ask(get())).status == 200
+        (connection,) = rig.interceptor.proxy.clients
+        connection._transport.pause_reading()  # as if the event loop had not come to it
+        draining = asyncio.create_task(rig.interceptor.drain())
+        client.send(get())
+        await asyncio.sleep(0.8)
+        connection._transport.resume_reading()
+        assert (await client.response()).status == 200
+        await asyncio.wait_for(draining, 2)
+
+
+async def test_who_still_waits_at_the_end_is_told_so() -> None:
+    async with proxy_rig(backends=0, drain_timeout=0.6) as rig:
+        clients = [await rig.client() for _ in range(3)]
+        for client in clients:
+            client.send(get())
+        await eventually(lambda: rig.ledger.totals.held == 3)
+        draining = asyncio.create_task(rig.interceptor.drain())
+        for client in clients:
+            message = await client.response()
+            told = (message.status, message.get(b"retry-after"), message.get(b"connection"))
+            assert told == (503, b"1", b"close")
+        await asyncio.wait_for(draining, 2)
+
+
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+
+
+async def test_a_tunnel_ends_with_its_backends_last_words() -> None:
+    """The backend hears that its client is through, says goodbye, and both ends are clean."""
+
+    async def polite(peer: BackendPeer) -> None:
+        await peer.read_until(b"\r\n\r\n")
+        peer.send(SWITCH)
+        await peer.read_to_end()
+        peer.send(b"goodbye")
+
+    async with proxy_rig(polite, drain_timeout=1.0) as rig:
+        client = await rig.client()
+        client.send(get(b"/", b"Connection: upgrade", b"Upgrade: x"))
+        assert (await client.response()).status == 101
+        draining = asyncio.create_task(rig.interceptor.drain())
+        await client.read_until(b"goodbye")
+        client.send(b"too late")
+        assert await client.reader.read(1) == b""
+        await asyncio.wait_for(draining, 2)
+        assert b"too late" not in rig.backends[0].received
+
+
+async def test_a_tunnel_that_does_not_end_is_closed_and_not_cut() -> None:
+    async def stubborn(peer: BackendPeer) -> None:
+        await peer.read_until(b"\r\n\r\n")
+        peer.send(SWITCH)
+        await peer.read_to_end()
+        while not peer.writer.is_closing():
+            peer.send(b"x")
+            await asyncio.sleep(0.01)
+
+    async with proxy_rig(stubborn, drain_timeout=1.6) as rig:
+        client = await rig.client()
+        client.send(get(b"/", b"Connection: upgrade", b"Upgrade: x"))
+        assert (await client.response()).status == 101
+        draining = asyncio.create_task(rig.interceptor.drain())
+        while data := await client.reader.read(1000):  # a reset would raise
+            assert set(data) == {ord("x")}
+        assert not draining.done()
+        await asyncio.wait_for(draining, 2)
+
+
+async def test_tunnels_go_on_while_there_is_time() -> None:
+    async def echo(peer: BackendPeer) -> None:
+        await peer.read_until(b"\r\n\r\n")
+        peer.send(SWITCH)
+        while data := await peer.read_some():
+            peer.send(data)
+
+    async with proxy_rig(echo, drain_timeout=3.0) as rig:
+        client = await rig.client()
+        client.send(get(b"/", b"Connection: upgrade", b"Upgrade: x"))
+        assert (await client.response()).status == 101
+        draining = asyncio.create_task(rig.interceptor.drain())
+        for _ in range(5):
+            await asyncio.sleep(0.1)
+            client.send(b"ping")
+            await client.read_until(b"ping")
+        client.close()
+        await asyncio.wait_for(draining, 2)
+
+
 async def test_close_leaves_nothing_whatever_is_open() -> None:
     """Held, dialling, in flight, answering, in a tunnel, resting: all are cut, and every count is zero."""
 
