@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from time import monotonic
 from typing import Protocol
 
 from fleet.demand.ledger import Entry, Ledger
@@ -31,6 +32,9 @@ class Guest(Protocol):
 
     def preferred(self) -> Endpoint | None:
         """The backend of its session, if it has one that is ready."""
+
+    def reconsider(self, now: float) -> None:
+        """The route was changed: what would be answered in its backends' place is."""
 
     def admit(self, endpoint: Endpoint, now: float) -> None:
         """A backend can take it."""
@@ -123,6 +127,13 @@ class App:
         self.endpoints = endpoints
         if self.room:
             endpoints.crowd[self] = None
+            self._ask_again(monotonic())
+
+    def _ask_again(self, now: float) -> None:
+        """Who waits since before may be answered at once by the route as it is now."""
+        if self.front is not None or self.stand_in is not None:
+            for guest in list(self.room):
+                guest.reconsider(now)
 
     def _bound(self, route: Route, settings: InterceptorSettings) -> None:
         self._admission.update(route, readiness=self.limits.readiness)

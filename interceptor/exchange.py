@@ -240,6 +240,15 @@ class Exchange:
         else:
             self._dial(endpoint, now)
 
+    def reconsider(self, now: float) -> None:
+        """The route was changed: what would be answered in its backends' place is."""
+        app, head = self.app, self._head
+        answer = None if app.front is None else app.front.at_once(head)
+        if (answer is None or answer is UNCOUNTED) and app.stand_in is not None and not app.endpoints.ready:
+            answer = app.stand_in.while_asleep(head)
+        if answer is not UNCOUNTED:
+            self._answer(answer, now)
+
     def turn_away(self, error: Unavailable) -> None:
         """The waiting was in vain."""
         self._fail(error)

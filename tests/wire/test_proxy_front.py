@@ -52,6 +52,23 @@ async def test_maintenance_answers_everybody_and_counts_nobody() -> None:
         assert rig.app.stats.own["maintenance", 503] == 3
 
 
+async def test_who_waits_already_is_told_of_maintenance_and_of_a_placeholder() -> None:
+    async with proxy_rig(backends=0) as rig:
+        clients = [await rig.client() for _ in range(3)]
+        for client in clients[:2]:
+            client.send(get())
+        clients[2].send(get(b"/", b"Content-Length: 5", method=b"POST") + b"abc")
+        await eventually(lambda: len(rig.app.room) == 3)
+        rig.set_routes(with_(maintenance=StaticResponse(body=b"closed")))
+        answers = [await client.response() for client in clients]
+        assert {(one.status, one.body) for one in answers} == {(503, b"closed")}
+        rig.set_routes(route())
+        clients[0].send(get())
+        await eventually(lambda: len(rig.app.room) == 1)
+        rig.set_routes(with_(cold_start=ColdStart(placeholder=Placeholder(StaticResponse(body=b"soon")))))
+        assert (await clients[0].response()).body == b"soon"
+
+
 async def test_the_end_of_maintenance_is_felt_by_the_next_request() -> None:
     async with proxy_rig(routes=[with_(maintenance=StaticResponse(status=200, body=b"closed"))]) as rig:
         client = await rig.client()

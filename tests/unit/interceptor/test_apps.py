@@ -29,6 +29,9 @@ class Guest:
     def preferred(self) -> Endpoint | None:
         return None
 
+    def reconsider(self, now: float) -> None:
+        """The routes of these tests answer nothing themselves."""
+
     def admit(self, endpoint: Endpoint, now: float) -> None:
         endpoint.load += 1
         self.endpoint = endpoint
