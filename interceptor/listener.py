@@ -25,6 +25,8 @@ SPARE_DESCRIPTORS = 256
 """For everything that is no client: RPC streams, watches, diagnostics, files, probes."""
 DESCRIPTORS_PER_CLIENT = 2
 """A connection to the client, and one to a backend."""
+SCARCE = 4096
+"""Fewer connections than this are worth a warning: the metrics tell of the limit in any case."""
 RETRY_SECONDS = 0.1
 LOG_SECONDS = 10.0
 """Between two lines that say the same: under a flood the door opens and closes many times a second."""
@@ -48,7 +50,8 @@ def room_for_clients(wanted: int) -> int:
         return wanted
     room = max(1, (soft - SPARE_DESCRIPTORS) // DESCRIPTORS_PER_CLIENT)
     if room < wanted:
-        logger.warning("room for %d client connections, not %d: only %d files may be open at once", room, wanted, soft)
+        level = logging.WARNING if room < SCARCE else logging.DEBUG
+        logger.log(level, "room for %d client connections, not %d: only %d files may be open at once", room, wanted, soft)
     return min(room, wanted)
 
 
