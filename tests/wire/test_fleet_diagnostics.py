@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from fleet.runtime.diagnostics import Diagnostics
 from fleet.runtime.process import StartError
@@ -107,6 +110,45 @@ async def test_signals_and_logging_stay_the_process_s_own() -> None:
         assert [signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)] == handlers
         assert (root.handlers[:], root.level) == before
         assert logging.getLogger("uvicorn").handlers == []
+
+
+class Traced(Metric):
+    """Knows the threads in which it was read and written."""
+
+    def __init__(self, threads: list[int]) -> None:
+        super().__init__("weir_traced", "For a test.", "gauge")
+        self.threads = threads
+
+    @property
+    def samples(self) -> list[Sample]:
+        self.threads.append(threading.get_ident())
+        return [Sample("weir_traced", {}, 7.0)]
+
+    @samples.setter
+    def samples(self, _: list[Sample]) -> None:
+        pass
+
+
+class Tracing(Collector):
+    def __init__(self) -> None:
+        self.read: list[int] = []
+        self.written: list[int] = []
+
+    def collect(self) -> Iterable[Metric]:
+        self.read.append(threading.get_ident())
+        yield Traced(self.written)
+
+
+async def test_metrics_are_read_by_the_event_loop_and_written_elsewhere() -> None:
+    """What they are read from changes in the loop; and ten thousand lines would keep it from its work."""
+    state, tracing = State(), Tracing()
+    state.registry.register(tracing)
+    async with serving(state) as client:
+        tracing.read.clear()
+        assert "weir_traced 7.0" in (await client.get("/metrics")).text
+    assert set(tracing.read) == {threading.get_ident()}
+    assert tracing.written
+    assert threading.get_ident() not in tracing.written
 
 
 async def test_a_port_in_use_is_an_error_of_one_line() -> None:
