@@ -22,7 +22,6 @@ EVERYONE: tuple[Words, ...] = (
     ("patch", "apps", "deployments/scale", "default"),
     ("create", "rbac.authorization.k8s.io", "clusterrolebindings", ""),
     ("impersonate", "", "users", ""),
-    ("list", "", "configmaps", "default"),
     ("patch", "", "configmaps", "default"),
     ("update", "http.keda.sh", "httpscaledobjects", "default"),
     ("delete", "http.keda.sh", "httpscaledobjects", "default"),
@@ -31,6 +30,7 @@ EVERYONE: tuple[Words, ...] = (
 )
 """Refused to every component."""
 DATA_PLANES: tuple[Words, ...] = (
+    ("list", "", "configmaps", "default"),
     ("list", "http.keda.sh", "httpscaledobjects", "default"),
     ("patch", "http.keda.sh", "httpscaledobjects", "default"),
     ("list", "keda.sh", "scaledobjects", "default"),
@@ -59,12 +59,13 @@ NEEDED: dict[str, Words] = {
 }
 
 
-async def allowed(api: Api, account: str, words: Words) -> bool:
+async def allowed(api: Api, account: str, words: Words, *, home: str = NAMESPACE) -> bool:
+    """Whether the account, of that namespace, may do so."""
     verb, group, kind, namespace = words
     resource, _, subresource = kind.partition("/")
     attributes = {"verb": verb, "group": group, "resource": resource, "subresource": subresource, "namespace": namespace}
-    user = f"system:serviceaccount:{NAMESPACE}:{account}"
-    groups = ["system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}", "system:authenticated"]
+    user = f"system:serviceaccount:{home}:{account}"
+    groups = ["system:serviceaccounts", f"system:serviceaccounts:{home}", "system:authenticated"]
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",
