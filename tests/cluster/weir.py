@@ -13,6 +13,7 @@ from tests.cluster.controlplane import until
 from tests.cluster.objects import until_deployed
 
 __all__ = [
+    "COMPONENTS",
     "NAMESPACE",
     "SCALER_ADDRESS",
     "TABLE",
