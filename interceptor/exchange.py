@@ -40,7 +40,7 @@ MAX_EARLY_BODY_BYTES = 16 * 1024
 FALLBACK_PATIENCE_SECONDS = 2.0
 """How long those that go to a fallback at once wait for their turn to connect; then they connect all the same."""
 CLIENT_LEFT = 499
-CONTINUE = 100
+CONTINUE, REQUEST_TIMEOUT = 100, 408
 
 _NEW, _HELD, _DIALING, _SENT, _ANSWERING, _DONE = range(6)
 
@@ -356,6 +356,8 @@ class Exchange:
             self._head.expects_continue = False  # it was told; should the request be sent again, nobody asks twice
 
     def on_answer(self, head: ResponseHead, body: bytes | memoryview, *, complete: bool, reusable: bool) -> None:
+        if head.status == REQUEST_TIMEOUT and self._is_told_late(head):
+            return
         request, client, length = self._head, self._client, head.length
         self._phase = _ANSWERING
         self._body = None
@@ -435,6 +437,18 @@ class Exchange:
             self._fail(failure)
         if endpoint.owner.crowd:
             endpoint.owner.pump(now)
+
+    def _is_told_late(self, head: ResponseHead) -> bool:
+        """Some servers say 408 when they close a connection that rests. It may have crossed with this request, and then it is no
+        answer to it (RFC 9110 15.5.9): it is sent again, as if the connection had ended without a word."""
+        connection = self._connection
+        last = self._attempts == MAX_ATTEMPTS - 1
+        error = BackendError("the backend closed the connection while it rested")
+        if connection is None or head.keep_alive or not self._body_done or last or not self._may_send_again(error):
+            return False
+        connection.abort()
+        self.on_lost(error)
+        return True
 
     def _may_send_again(self, error: Exception) -> bool:
         """Sent, unanswered: only what may be done twice is sent twice. A malformed answer is an answer."""

@@ -446,3 +446,36 @@ async def test_the_less_loaded_backend_is_preferred() -> None:
         hold.set()
         for client in clients:
             await client.response()
+
+
+TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+async def test_a_408_that_crossed_with_a_request_is_no_answer_to_it() -> None:
+    """A server tells that it gives up the connection that rested, and the next request is on its way already."""
+
+    async def tired(peer: BackendPeer) -> None:
+        await peer.request()
+        peer.send(ok(b"fine"))
+        await peer.request()
+        peer.send(TOO_LATE)
+
+    async with proxy_rig(tired) as rig:
+        client = await rig.client()
+        for _ in range(2):
+            assert (await client.ask(get())).body == b"fine"
+        assert (await client.ask(post(b"once"))).status == 408  # it was sent, and may not be sent twice
+
+
+async def test_a_backend_that_only_says_408_is_believed() -> None:
+    async with proxy_rig(answer(TOO_LATE)) as rig:
+        client = await rig.client()
+        assert (await client.ask(get())).status == 408
+        assert len(rig.backends[0].requests) == 4
+
+
+async def test_a_408_that_keeps_its_connection_is_an_answer() -> None:
+    async with proxy_rig(answer(ok(b"slow", status=b"408 Request Timeout"))) as rig:
+        client = await rig.client()
+        assert (await client.ask(get())).status == 408
+        assert len(rig.backends[0].requests) == 1
