@@ -16,10 +16,12 @@ from tests.wire.proxy_backend import BackendPeer, ok
 from tests.wire.proxy_client import RawClient, get, post
 from tests.wire.proxy_strict import Message, read_response
 
-__all__ = ["KINDS", "NAME", "Kind", "Origin", "Seen", "converse", "fill"]
+__all__ = ["KINDS", "NAME", "READY", "Kind", "Origin", "Seen", "converse", "fill"]
 
 NAME = b"@@@@@"
 """Stands for a request's name where bytes are the same for all."""
+READY = b"/ready"
+"""Is asked for by probes, and not counted."""
 SMALL, LARGE = 300, 200_000
 """Bytes of bodies: one that comes in one read; one beyond what is kept for sending a request again."""
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
@@ -90,6 +92,9 @@ class Origin:
             if b"100-continue" in head:
                 peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
             message = await peer.request()
+            if message.target == READY:
+                peer.send(ok(b"ready"))
+                continue
             name = message.target.rpartition(b"/")[2]
             self._note(name, message)
             if message.get(b"upgrade"):

@@ -17,11 +17,14 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from msgspec import structs
 
+from fleet.routing.route import Protection
 from interceptor.exchange import MAX_ATTEMPTS
 from tests.support.faultproxy import Act, Fault, Way, drawn, every, first, sound
 from tests.wire.faults_bench import PATIENCE, Bench, Scout, app_of
-from tests.wire.faults_exchanges import converse
+from tests.wire.faults_exchanges import READY, converse
+from tests.wire.proxy_backend import ok
 from tests.wire.proxy_client import RawClient
 from tests.wire.proxy_rig import proxy_rig, route
 
@@ -136,12 +139,15 @@ def _at_client(case: Case) -> set[str]:
 
 
 @asynccontextmanager
-async def a_bench(*, stalls: bool = False, most: int = MOST_CASES) -> AsyncIterator[tuple[Bench, list[Scout]]]:
+async def a_bench(
+    *, stalls: bool = False, most: int = MOST_CASES, readiness_path: str | None = None
+) -> AsyncIterator[tuple[Bench, list[Scout]]]:
     """A bench, and the conversations as they go well. Leaves no task, no count and no connection behind."""
     names = [b"n%04d" % number for number in range(most)]
     limits: dict[str, Any] = {"response_header": LIMIT, "idle": LIMIT} if stalls else {}
     settings: dict[str, Any] = {"head_timeout": LIMIT, "keep_alive_timeout": LIMIT} if stalls else {}
     routes = [route(app_of(name), f"{name.decode()}.test", **limits) for name in names]
+    routes = [structs.replace(one, protection=Protection(readiness_path=readiness_path)) for one in routes]
     async with proxy_rig(routes=routes, backends=0, cold_start_header=False, **settings) as rig:
         tasks = asyncio.all_tasks()
         bench = Bench(rig, names)
@@ -236,6 +242,31 @@ async def test_backends_that_refuse_for_a_while() -> None:
             await proxy.start()
         assert await asyncio.gather(*asking) == ["whole"] * len(scouts)
         assert [bench.origin.served[name] for name in names] == [1 + (scout.kind.name == "second") for scout in scouts]
+
+
+@pytest.mark.parametrize("act", list(Act), ids=lambda act: act.value)
+async def test_probes_that_are_broken(act: Act, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever becomes of a probe, wherever: no request is sent before one was answered, and then all of them are."""
+    monkeypatch.setattr("interceptor.probes.ANSWER_SECONDS", LIMIT)
+    async with a_bench(most=50, readiness_path=READY.decode()) as (bench, scouts):
+        wire = bytes(bench.behind[0].links[0].passed[Way.TO_SERVER])
+        sent, answered = wire.index(HEAD_END) + 4, len(ok(b"ready"))
+        beginning = b"GET " + READY
+
+        async def ask(way: Way, after: int) -> str:
+            name, scout = next(bench.names), scouts[2]
+            proxy = await bench.before_backend(name, first(Fault(act, way, after, piece=5)))
+            seen = await converse(await bench.client(), scout.kind, name, scout.answers, patience=PATIENCE)
+            outcome = scout.outcome(seen, name)
+            asked = beginning.startswith(bytes(proxy.links[0].passed[Way.TO_SERVER])[: len(beginning)])
+            if outcome != "whole" or bench.origin.served[name] != 1 or not asked:
+                return f"{act.value} {way.value} after {after}: {outcome}, served {bench.origin.served[name]} times"
+            return await bench.left(name)
+
+        points = [(Way.TO_SERVER, after) for after in (0, 5, sent - 1)]
+        points += [(Way.TO_CLIENT, after) for after in (0, 5, 20, answered - 1)]
+        problems = [problem for problem in await asyncio.gather(*(ask(*point) for point in points)) if problem]
+        assert not problems, "\n".join(problems)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
