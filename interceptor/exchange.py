@@ -302,6 +302,9 @@ class Exchange:
             return
         app = self.app
         endpoint = None if app.room else app.endpoints.find(app.ceiling, but=self._endpoint)
+        if app.sessions is not None and endpoint is not None and self._attempts <= 1:  # a connection ended, not yet a backend
+            own = self.preferred()
+            endpoint = own if own is not None and own.takes(app.ceiling) else endpoint
         if endpoint is None:
             self._enter_room(now)
         else:

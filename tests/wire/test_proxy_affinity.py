@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from fleet.routing.route import Affinity, Protection, Route
-from tests.wire.proxy_backend import BackendPeer, answer, ok
+from tests.wire.proxy_backend import BackendPeer, Script, answer, ok
 from tests.wire.proxy_client import get
 from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig, route
 from tests.wire.proxy_strict import Message
@@ -41,6 +41,31 @@ async def test_a_session_stays_and_its_cookie_is_set_once() -> None:
             for _ in range(10):
                 again = await client.ask(get(b"/", field))
                 assert (again.body, again.get(b"set-cookie")) == (first.body, None)
+
+
+def once(body: bytes) -> Script:
+    """Ends each connection with the second request that comes on it, unanswered."""
+
+    async def script(peer: BackendPeer) -> None:
+        await peer.request()
+        peer.send(ok(body))
+        await peer.request()
+
+    return script
+
+
+async def test_a_kept_connection_that_ends_does_not_move_a_session() -> None:
+    """The request goes out again on a new one, and to the same backend: that is there as before."""
+    async with proxy_rig(routes=[sticky()], backends=0) as rig:
+        for number in range(4):
+            await rig.backend(once(b"%d" % number))
+        await eventually(lambda: len(rig.app.endpoints.ready) == 4)
+        client = await rig.client()
+        first = await client.ask(get())
+        field = b"Cookie: " + cookie(first)
+        for _ in range(10):
+            again = await client.ask(get(b"/", field))
+            assert (again.body, again.get(b"set-cookie")) == (first.body, None)
 
 
 async def test_sessions_by_header_stay_without_a_cookie() -> None:
