@@ -20,7 +20,18 @@ def document(edition: int) -> dict[str, Any]:
         _app("steady", min=2, max=2, target=100, env={"EDITION": str(edition // 4)}, drain=3),
         _app("faulty", min=1, max=1, target=1000, env={"FAULTS": "0.3"}, timeouts={"response_header": 1, "idle": 1}),
         *(_app(f"sleepy{number}", max=2, target=5, env={"START_SECONDS": "0.1"}) for number in range(SLEEPERS)),
-        _app("page", max=1, target=5, placeholder={"everyone": True}, env={"START_SECONDS": "0.5"}),
+        _app("page", max=1, target=5, placeholder={"everyone": True}, env={"START_SECONDS": "0.5"}, maintenance=edition % 5 == 4),
+        _app(
+            "session",
+            min=2,
+            max=2,
+            target=5,
+            affinity={"header": "x-session"},
+            readiness_path="/fill/ready/1",
+            server_timing=True,
+        ),
+        _app("narrow", min=1, max=1, target=1, backend_concurrency=1),
+        _app("fallen", max=1, target=5, command="sleep 1000", timeouts={"readiness": 0.5}, fallback="steady"),
         _app("never", max=1, target=5, command="sleep 1000", timeouts={"readiness": 1}),
     ]
     if edition % 2:

@@ -19,9 +19,9 @@ from tests.wire.proxy_client import get, post
 __all__ = ["MUST_SUCCEED", "Worker"]
 
 MEBI = 1 << 20
-MUST_SUCCEED = ("get", "chunks", "head", "download", "put", "cold", "tunnel")
+MUST_SUCCEED = ("get", "chunks", "head", "download", "put", "cold", "tunnel", "session", "narrow", "fallen")
 """Acts that nothing in a soak excuses from success: sound apps, and what may be sent twice. A pod that is killed excuses those
-of which bytes were on their way, which are few: see `excused`."""
+of which bytes were on their way, which are few."""
 
 _numbers = itertools.count()
 
@@ -40,7 +40,7 @@ class Worker:
             (60, self.get), (8, self.chunks), (4, self.head), (15, self.post), (5, self.put), (2, self.upload),
             (2, self.download),
             (2, self.cold), (3, self.tunnel), (5, self.faulty), (5, self.rough), (4, self.leave), (1, self.slow_head),
-            (1, self.page), (1, self.nobody), (1, self.never),
+            (1, self.page), (1, self.nobody), (1, self.never), (5, self.session), (3, self.narrow), (1, self.fallen),
         ]  # fmt: skip
 
     async def run(self) -> None:
@@ -98,6 +98,19 @@ class Worker:
         finally:
             (writer.close if self.dice.random() < 0.5 else writer.transport.abort)()
         return "ok"
+
+    async def session(self) -> str:
+        """One of a few sessions, each with a backend of its own for as long as that lives."""
+        session = b"X-Session: %d" % self.dice.randrange(20)
+        return await self._fill(self._steady, "session", self.dice.randrange(1, 3000), fields=(session,))
+
+    async def narrow(self) -> str:
+        """Of an app that takes one request at a time: nearly everybody waits."""
+        return await self._fill(self._steady, "narrow", self.dice.randrange(1, 3000))
+
+    async def fallen(self) -> str:
+        """Of an app that never comes up, and has another to stand in for it."""
+        return await self._fill(self._steady, "fallen", 100)
 
     # -- what may fail, in ways that are known --------------------------------------------------------------------
 
@@ -165,12 +178,12 @@ class Worker:
     def _name(self) -> bytes:
         return b"n%09d." % next(_numbers)
 
-    def _get(self, kind: bytes, size: int, app: bytes, name: bytes = b"x") -> bytes:
-        return get(b"/%b/%b/%d" % (kind, name, size), host=app + b".test")
+    def _get(self, kind: bytes, size: int, app: bytes, name: bytes = b"x", *fields: bytes) -> bytes:
+        return get(b"/%b/%b/%d" % (kind, name, size), *fields, host=app + b".test")
 
-    async def _fill(self, caller: Caller, app: str, size: int, *, kind: bytes = b"fill") -> str:
+    async def _fill(self, caller: Caller, app: str, size: int, *, kind: bytes = b"fill", fields: tuple[bytes, ...] = ()) -> str:
         name = self._name()
-        reply = await caller.ask(self._get(kind, size, app.encode(), name))
+        reply = await caller.ask(self._get(kind, size, app.encode(), name, *fields))
         if reply.status != 200:
             return _refusal(reply)
         body = _unchunked(reply.body) if kind == b"chunks" else reply.body
