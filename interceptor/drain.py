@@ -21,8 +21,9 @@ IDLE_GRACE_SECONDS = 0.5
 told with the answer that this was the last one. Closed under its hands, that request would be lost."""
 TUNNEL_GRACE_SECONDS = 5.0
 """For a tunnel to end once it is asked to; half of the drain's time where that is shorter."""
-TUNNEL_SHARE = 0.8
-"""Of the time that is left: the rest is for closing them politely, before what is open is cut."""
+TUNNEL_SHARE = 0.5
+"""Of the time that is left: the rest is for closing them politely, before what is open is cut. Time limits are a few tenths of a
+second late at best."""
 LAST_WORDS_SECONDS = 0.1
 """For answers to those that were turned away to go out, before their connections are cut."""
 

@@ -185,7 +185,7 @@ async def test_a_tunnel_that_does_not_end_is_closed_and_not_cut() -> None:
             peer.send(b"x")
             await asyncio.sleep(0.01)
 
-    async with proxy_rig(stubborn, drain_timeout=1.6) as rig:
+    async with proxy_rig(stubborn, drain_timeout=4.0) as rig:
         client = await rig.client()
         client.send(get(b"/", b"Connection: upgrade", b"Upgrade: x"))
         assert (await client.response()).status == 101
