@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
 def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=20.0, help="how long (default 20)")
-    parser.add_argument("--clients", type=int, default=24, help="clients at once (default 24)")
+    parser.add_argument("--clients", type=int, default=64, help="clients at once (default 64)")
     parser.add_argument("--seed", type=int, default=1, help="of all dice (default 1)")
     return parser.parse_args(argv)
 

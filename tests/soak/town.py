@@ -37,7 +37,7 @@ def document(edition: int) -> dict[str, Any]:
     if edition % 2:
         apps.append(_app("extra", max=1, target=5))
     # Short, so that what may rest does not count as leaked when all is over.
-    interceptor = {"backend_idle_timeout": 2.0, "keep_alive_timeout": 5.0, "head_timeout": 2.0, "log_level": "error"}
+    interceptor = {"backend_idle_timeout": 2.0, "head_timeout": 2.0, "log_level": "error"}
     return {"poll_interval": 0.5, "scaler": {"concurrency_window": 1.0}, "interceptor": interceptor, "apps": apps}
 
 

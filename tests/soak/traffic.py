@@ -1,6 +1,7 @@
 """What the clients of a soak do, each act with a name for its answer that could be nobody else's.
 
-An act says how it ended: "ok", a status, or "lost". "wrong" is an answer that belongs to somebody else or is none at all.
+An act says how it ended: "ok", a status, "lost" in the middle of an answer, or "unanswered". "wrong" is an answer that belongs to
+somebody else or is none at all.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ class Worker:
             (act,) = self.dice.choices(acts, weights)
             try:
                 outcome = await act()
-            except Lost:
-                outcome = "lost"
+            except Lost as lost:
+                outcome = "lost" if lost.came else "unanswered"
             except (OSError, TimeoutError) as error:
                 outcome = type(error).__name__
             self._tally[act.__name__, outcome] += 1
@@ -121,7 +122,11 @@ class Worker:
         return await self._count(self._steady, b"POST", self.dice.randrange(MEBI // 8, MEBI))
 
     async def faulty(self) -> str:
-        return await self._fill(Caller(self._port), "faulty", self.dice.randrange(1, 3000))
+        caller = Caller(self._port)
+        try:
+            return await self._fill(caller, "faulty", self.dice.randrange(1, 3000))
+        finally:
+            caller.leave()
 
     async def rough(self) -> str:
         """Through a proxy that breaks what passes."""
