@@ -418,8 +418,7 @@ async def test_bytes_after_an_answer_reach_nobody() -> None:
         for target in (b"/with", b"/after", b"/with", b"/after"):
             client = await rig.client()
             assert (await client.ask(get(target))).body == b"good"
-            await asyncio.sleep(0.02)
-            assert rig.pooled == 0
+            await eventually(lambda: rig.pooled == 0 and not rig.connections_open)
             assert client.received == b""
 
 
