@@ -1,12 +1,14 @@
 """Which interceptors serve the route of which application. Pure: tables, members and answers come in as events.
 
 A member that serves an older table serves every route that has not changed since; so the change of one application
-says nothing about the others, and nobody's status is written for it.
+says nothing about the others, and nobody's status is written for it. But a route that gets a claim of another, or loses
+one to it, has changed with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import TypeVar
 
 import msgspec
@@ -74,6 +76,7 @@ class Propagation:
         self._number = 0
         self._published = 0
         self._table: RoutingTable | None = None
+        self._said: Mapping[str, object] = {}
         self._since: dict[str, int] = {}
         self._told: dict[str, tuple[bool, bool, tuple[Missing, ...]]] = {}
 
@@ -91,8 +94,8 @@ class Propagation:
         if self._table is not None and self._table.version == table.version:
             return
         self._number += 1
-        before: Mapping[str, object] = {} if self._table is None else self._table.apps
-        self._since = {app: self._since[app] if before.get(app) == route else self._number for app, route in table.apps.items()}
+        before, self._said = self._said, _said(table)
+        self._since = {app: self._since[app] if before.get(app) == said else self._number for app, said in self._said.items()}
         self._table = table
         self._numbers.pop(table.version, None)  # to the end: the oldest is forgotten first
         self._numbers[table.version] = self._number
@@ -170,6 +173,14 @@ class Propagation:
         for member in self._members.values():
             if member.interceptor.ready or member.serves:
                 yield member
+
+
+def _said(table: RoutingTable) -> dict[str, object]:
+    """What a table says of each application: its route, and which claims it does not get."""
+    said: dict[str, object] = dict(table.apps)
+    for app, lost in groupby(table.conflicts, key=lambda conflict: conflict.app):
+        said[app] = (said[app], frozenset(conflict.claim for conflict in lost))
+    return said
 
 
 def _meaning(verdict: Verdict) -> tuple[bool, bool, tuple[Missing, ...]]:

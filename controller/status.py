@@ -192,20 +192,28 @@ def _propagated(resource: Resource, facts: Facts) -> _Finding:
     if facts.shadowed_by is not None:
         return _Finding("False", "InterceptorRouteExists", f"{facts.shadowed_by} is served instead")
     if facts.verdict is None:
-        return _still(resource, ROUTES_PROPAGATED, "the routing table with this route was not written yet")
-    return _judged(resource, facts.verdict)
+        return _still_propagated(resource, facts, "the routing table with this route was not written yet")
+    return _judged(resource, facts, facts.verdict)
 
 
-def _judged(resource: Resource, verdict: Verdict) -> _Finding:
+def _judged(resource: Resource, facts: Facts, verdict: Verdict) -> _Finding:
     version, told = verdict.version, f"{verdict.serving}/{verdict.total} interceptors serve version {verdict.version}"
     if verdict.pending:
-        return _still(resource, ROUTES_PROPAGATED, f"interceptors were not heard yet about version {version}")
+        return _still_propagated(resource, facts, f"interceptors were not heard yet about version {version}")
     if verdict.missing:
         names = _some([f"{missing.name} ({missing.why})" for missing in verdict.missing])
         return _Finding("False", "Propagating", f"{told}; not: {names}")
     if not verdict.total:
         return _Finding("False", "NoInterceptors", "no interceptor is ready")
     return _Finding("True", "Propagated", told)
+
+
+def _still_propagated(resource: Resource, facts: Facts, why: str) -> _Finding:
+    """What was found while others held its claims says nothing about requests that it gets only now."""
+    conflict, before = _conflict(facts), resource.conditions.get(CONFLICT)
+    if before is None or (before.status, before.message) != (conflict.status, _cut(conflict.message)):
+        return _Finding("Unknown", "Pending", why)
+    return _still(resource, ROUTES_PROPAGATED, why)
 
 
 def _still(resource: Resource, kind: str, why: str) -> _Finding:

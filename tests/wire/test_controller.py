@@ -214,7 +214,12 @@ async def test_the_loser_is_told_and_takes_over(api: MemoryApi, tmp_path: Path) 
         )
         told = await held.until_is(f"{ROUTES}/other", "Conflict", "True")
         assert told["Conflict"]["message"] == "web.example.com/ is held by HTTPScaledObject shop/web"
+        slow = held.interceptors[1]
+        slow.answering.clear()
         api.drop(f"{HTTP}/web")
+        told = await held.until_is(f"{ROUTES}/other", "Conflict", "False")
+        assert (told["Ready"]["status"], told["RoutesPropagated"]["status"]) == ("Unknown", "Unknown")
+        slow.answering.set()
         await held.until_is(f"{ROUTES}/other", "Ready", "True")
 
 

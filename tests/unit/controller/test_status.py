@@ -204,6 +204,22 @@ def test_what_another_controller_found_holds_until_it_is_known_again() -> None:
     }
 
 
+def test_what_was_found_before_a_claim_was_free_holds_no_longer() -> None:
+    lost = facts(lost=(Lost("web.example.com/", Key("HTTPScaledObject", "shop", "old")),))
+    loser = again(http(), next_status(http(), lost, NOW))
+    assert loser.conditions["RoutesPropagated"].status == "True"
+    for unheard in (None, Verdict("v2", 1, 3, (), pending=True)):
+        found = told(loser, facts(verdict=unheard))
+        assert {kind: found[kind].status for kind in ("Conflict", "RoutesPropagated", "Ready")} == {
+            "Conflict": "False",
+            "RoutesPropagated": "Unknown",
+            "Ready": "Unknown",
+        }
+    assert told(loser, facts())["Ready"].status == "True"
+    still_lost = facts(lost=lost.lost, verdict=None)
+    assert told(loser, still_lost)["RoutesPropagated"].status == "True"
+
+
 def test_times_are_of_changes_of_the_status_only() -> None:
     resource = again(http(), next_status(http(), facts(ports=None), NOW))
     other = told(resource, facts(ports=(("x", 81),)), LATER)["BackendFound"]
