@@ -136,9 +136,13 @@ class Api:
                     raise ApiError(event["object"].get("code", 500), line)
                 yield event["type"], event["object"]
 
-    async def follow(self, path: str, seen: Callable[[Object, bool], None], **query: Any) -> None:
-        """Lists, then watches: seen(object, exists) for every change. Ends with the stream; the caller calls again."""
+    async def follow(self, path: str, seen: Callable[[Object, bool], None], cleared: Callable[[], None], **query: Any) -> None:
+        """Lists, then watches: seen(object, exists) for every change. Ends with the stream; the caller calls again.
+
+        cleared() comes with every list, just before its objects: an API server that is away makes nobody forget anything.
+        """
         listed = await self.get(path, **query)
+        cleared()
         for item in listed["items"]:
             seen(item, True)
         async for kind, item in self.watch(path, listed["metadata"]["resourceVersion"], **query):

@@ -127,11 +127,10 @@ class Agent:
 
 
 async def keep_following(api: Api, path: str, seen: Callable[[Object, bool], None], cleared: Callable[[], None]) -> None:
-    """Follows a collection for ever; cleared() comes before every fresh list."""
+    """Follows a collection for ever; cleared() comes before the objects of every fresh list."""
     while True:
         try:
-            cleared()
-            await api.follow(path, seen)
+            await api.follow(path, seen, cleared)
         except (httpx.HTTPError, ApiError) as error:
             log.info("%s: %r; listing again", path, error)
             await asyncio.sleep(RETRY)
