@@ -14,7 +14,8 @@ from fleet.runtime.process import EXIT_CANNOT_START, Shutdown, StartError, run_c
 from fleet.runtime.settings import SettingsError
 
 PROGRAM = """
-import asyncio, sys
+import asyncio, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may have had them ignore it
 from fleet.runtime.process import Shutdown, run_component
 
 async def main():
