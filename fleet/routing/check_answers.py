@@ -143,7 +143,7 @@ def _check_header(name: str, value: str, field: str, fail: Fail) -> None:
     check_token(name, field, fail)
     if name.lower() in _NOT_OURS:
         raise fail(field, f"{name} belongs to the connection, and is the interceptor's own")
-    check_sendable(value, field, fail)
+    check_sendable(value, field, lambda at, reason: fail(at, f"{name}: {reason}"))
 
 
 def _check_files(response: StaticResponse, field: str, fail: Fail) -> None:

@@ -24,7 +24,7 @@ def test_a_wrong_file_is_told_in_one_line(tmp_path: Path, flags: tuple[str, ...]
     file.write_text("apps:\n- name: a\n  hosts: [a]\n  command: x\n- name: b\n  hosts: [b]\n  command: x\n  max: -1\n")
     ended = _weir("up", str(file), "--no-ui", *flags)
     assert ended.returncode == 3
-    assert ended.stderr == f"{file}:8: apps[1].max: input should be greater than or equal to 1\n"
+    assert ended.stderr == f"{file}:8: apps[1].max: should be at least 1\n"
     assert ended.stdout == ""
 
 

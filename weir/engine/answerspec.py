@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, model_validator
 from fleet.routing.contenttype import content_type
 from fleet.routing.route import Affinity, HeaderMatch, Placeholder, Rule, StaticResponse, StaticRoute
 from weir.engine.fields import HeaderSpec, Model, Seconds, Text, fault
+from weir.engine.words import FIELDS
 
 __all__ = [
     "AffinitySpec",
@@ -31,6 +32,8 @@ def _switch(value: object) -> object:
     """true is all the defaults, false is nothing."""
     if isinstance(value, bool):
         return {} if value else None
+    if not isinstance(value, dict | None):
+        raise ValueError(f"should be true, false, or {FIELDS}")
     return value
 
 

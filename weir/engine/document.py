@@ -18,6 +18,8 @@ Path = tuple[str | int, ...]
 
 MAX_DEPTH = 32
 """Levels of a document. A file of apps needs five; an alias that contains itself would never end."""
+MAX_VALUES = 2_000_000
+"""Values of a document, those of aliases each time. A few aliases of aliases make more of them than a machine can hold."""
 
 
 class DocumentError(Exception):
@@ -60,6 +62,8 @@ def parse_document(text: str) -> Document:
         raise DocumentError(mark.line + 1 if mark else 1, "", error.problem or str(error)) from error
     except yaml.YAMLError as error:
         raise DocumentError(1, "", " ".join(str(error).split())) from error
+    except RecursionError as error:
+        raise DocumentError(1, "", f"is deeper than {MAX_DEPTH} levels") from error
     if node is None:
         return Document(value={}, lines={(): 1})
     reader = _Reader()
@@ -75,22 +79,32 @@ class _Reader:
 
     def __init__(self) -> None:
         self.lines: dict[Path, int] = {}
+        self._values = 0
         # The loader's own constructor knows scalars and merge keys; it is never given a stream to load.
         self._constructor = yaml.SafeLoader("")
 
     def read(self, node: yaml.Node, path: Path, line: int) -> Any:
         if len(path) > MAX_DEPTH:
             raise DocumentError(line, field_name(path[:3]), f"is deeper than {MAX_DEPTH} levels")
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise DocumentError(line, field_name(path), f"makes more than {MAX_VALUES} values of the file")
         self.lines[path] = line
         if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, path)
+            return self._mapping(node, path, line)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(item, (*path, index), item.start_mark.line + 1) for index, item in enumerate(node.value)]
         return self._scalar(node, path, line)
 
-    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, path: Path, line: int) -> dict[str, Any]:
         own = _own_keys(node, path)
-        self._constructor.flatten_mapping(node)
+        try:
+            self._constructor.flatten_mapping(node)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            raise DocumentError(
+                mark.line + 1 if mark else line, field_name((*path, "<<")), error.problem or str(error)
+            ) from error
         value: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key, line = str(key_node.value), key_node.start_mark.line + 1
@@ -102,9 +116,18 @@ class _Reader:
 
     def _scalar(self, node: yaml.Node, path: Path, line: int) -> Any:
         try:
-            return self._constructor.construct_object(node)
+            value = self._constructor.construct_object(node)
+            return _whole(value) if isinstance(value, str) else value
         except _UNREADABLE as error:
-            raise DocumentError(line, field_name(path), f"is not a value that can be read: {node.value!r}") from error
+            raise DocumentError(line, field_name(path), f"is not a value that can be read: {node.value[:80]!r}") from error
+
+
+def _whole(text: str) -> str:
+    """A text whose escapes are characters: of the two halves in which JSON writes some, one alone is none, and nothing that
+    starts a process or names a file takes a NUL. Raises ValueError."""
+    if "\0" in text:
+        raise ValueError("a NUL")
+    return text.encode("utf-16", "surrogatepass").decode("utf-16")
 
 
 def _own_keys(node: yaml.MappingNode, path: Path) -> dict[str, yaml.Node]:
@@ -114,6 +137,10 @@ def _own_keys(node: yaml.MappingNode, path: Path) -> dict[str, yaml.Node]:
         line = key_node.start_mark.line + 1
         if not isinstance(key_node, yaml.ScalarNode):
             raise DocumentError(line, field_name(path), "has a key that is not a plain word")
+        try:
+            _whole(key_node.value)
+        except ValueError as error:
+            raise DocumentError(line, field_name(path), f"has a key that cannot be read: {key_node.value[:80]!r}") from error
         if key_node.value in own:
             raise DocumentError(line, field_name((*path, key_node.value)), "is written twice")
         if key_node.tag != "tag:yaml.org,2002:merge":

@@ -21,20 +21,25 @@ __all__ = [
     "Octets",
     "Port",
     "PositiveSeconds",
+    "RequestPath",
     "RuleSpec",
     "Seconds",
     "Text",
     "Variable",
+    "as_octets",
     "fault",
+    "seconds",
 ]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_REQUEST_PATH = re.compile(r"/[!-~]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def _seconds(value: object) -> object:
+def seconds(value: object) -> object:
+    """Of a number or a duration as people write it. Raises ValueError."""
     if isinstance(value, str):
         match = _DURATION.fullmatch(value.strip())
         if match is None:
@@ -45,7 +50,8 @@ def _seconds(value: object) -> object:
     return value
 
 
-def _octets(value: object) -> object:
+def as_octets(value: object) -> object:
+    """Bytes of a number or a quantity as people write it. Raises ValueError."""
     return octets(value) if isinstance(value, str) else value
 
 
@@ -80,16 +86,23 @@ def fault(field: str, reason: str) -> PydanticCustomError:
     return PydanticCustomError("weir", "{reason}", {"field": field, "reason": reason})
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
-PositiveSeconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
+def _request_path(value: str) -> str:
+    if not _REQUEST_PATH.fullmatch(value):
+        raise ValueError('should be a path that starts with "/", as requests carry it: without spaces, the rest of ASCII only')
+    return value
+
+
+Seconds = Annotated[float, BeforeValidator(seconds), Field(ge=0, allow_inf_nan=False)]
+PositiveSeconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False)]
 Name = Annotated[str, AfterValidator(_name)]
 Variable = Annotated[str, AfterValidator(_variable)]
 Text = Annotated[str, BeforeValidator(_text)]
+RequestPath = Annotated[str, AfterValidator(_request_path)]
 Command = Annotated[tuple[str, ...], BeforeValidator(_command)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
-Octets = Annotated[int, BeforeValidator(_octets), Field(ge=0)]
+Octets = Annotated[int, BeforeValidator(as_octets), Field(ge=0)]
 
 
 class Model(BaseModel):

@@ -24,12 +24,14 @@ from weir.engine.fields import (
     Octets,
     Port,
     PositiveSeconds,
+    RequestPath,
     RuleSpec,
     Seconds,
     Text,
     Variable,
     fault,
 )
+from weir.engine.words import FIELDS
 
 __all__ = ["AppSpec", "FleetSpec", "PortsSpec", "RateSpec", "ReadinessSpec", "TimeoutsSpec"]
 
@@ -40,7 +42,11 @@ MAX_INTERCEPTORS = 64
 
 
 def _rate(value: object) -> object:
-    return {"target": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return {"target": value}
+    if not isinstance(value, dict | None):
+        raise ValueError(f"should be a number of requests per second, or {FIELDS}")
+    return value
 
 
 class RateSpec(Model):
@@ -55,7 +61,7 @@ class ReadinessSpec(Model):
     """When a started process may take requests: its port accepts, or a path answers 200 to 399."""
 
     tcp: Literal[True] | None = None
-    path: str | None = Field(default=None, pattern=r"^/\S*$")
+    path: RequestPath | None = None
     timeout: PositiveSeconds = 60.0
     interval: PositiveSeconds = 0.1
     """Longest pause between two probes. The first come every few milliseconds, so that cold starts are quick."""

@@ -12,7 +12,8 @@ from difflib import get_close_matches
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from fleet.routing.check_answers import MAX_ANSWER_BYTES
@@ -22,14 +23,14 @@ from interceptor.settings import InterceptorSettings
 from scaler.settings import ScalerSettings
 from weir.engine.answerspec import AffinitySpec, MaintenanceSpec, PlaceholderSpec, StaticSpec
 from weir.engine.document import Document, DocumentError, Path, field_name, parse_document
-from weir.engine.fields import HeaderSpec, RuleSpec
+from weir.engine.fields import HeaderSpec, RuleSpec, as_octets, seconds
 from weir.engine.spec import AppSpec, FleetSpec, PortsSpec, RateSpec, ReadinessSpec, TimeoutsSpec
+from weir.engine.words import MISSING, reason_of
 
 __all__ = ["SpecError", "SpecFile", "load_spec", "parse_spec"]
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 """A file of some ten thousand apps; what is larger was named by mistake."""
-MISSING = "is missing"
 
 _MODELS: tuple[type[BaseModel], ...] = (
     FleetSpec, AppSpec, PortsSpec, ReadinessSpec, RateSpec, RuleSpec, HeaderSpec, TimeoutsSpec, PlaceholderSpec, MaintenanceSpec,
@@ -90,8 +91,9 @@ def _checked(document: Document, directory: FilePath) -> SpecFile:
         spec = FleetSpec.model_validate(document.value)
     except ValidationError as error:
         raise _first(error, document) from error
-    _check_settings("interceptor", spec.interceptor, InterceptorSettings, document)
-    _check_settings("scaler", spec.scaler, ScalerSettings, document)
+    interceptor = _settings("interceptor", spec.interceptor, InterceptorSettings, document)
+    scaler = _settings("scaler", spec.scaler, ScalerSettings, document)
+    spec = spec.model_copy(update={"interceptor": interceptor, "scaler": scaler})
     _check_names(spec, document)
     _check_directories(spec, document, directory)
     _check_fallbacks(spec, document)
@@ -110,36 +112,40 @@ def _fault(detail: ErrorDetails, document: Document) -> DocumentError:
     path: Path = tuple(part for part in detail["loc"] if part != "[key]")
     if field := detail.get("ctx", {}).get("field"):
         path = (*path, str(field))
-    reason = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "missing":
-        reason = MISSING
-    elif detail["type"] == "extra_forbidden":
-        reason = "is not a field" + _suggestion(str(path[-1]), _FIELDS)
-    return DocumentError(document.line(path), field_name(path), reason[:1].lower() + reason[1:])
+    reason = reason_of(detail)
+    if detail["type"] == "extra_forbidden":
+        reason += _suggestion(str(path[-1]), _FIELDS)
+    return DocumentError(document.line(path), field_name(path), reason)
 
 
 def _suggestion(name: str, known: Sequence[str]) -> str:
-    near = get_close_matches(name, known, n=1)
+    near = get_close_matches(name, [other for other in known if other != name], n=1)  # its own name may be one elsewhere
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _check_settings(kind: str, given: dict[str, Any], settings: type[ComponentSettings], document: Document) -> None:
+def _settings(kind: str, given: dict[str, Any], settings: type[ComponentSettings], document: Document) -> dict[str, Any]:
     """Only what the file says: what the environment says is checked by the component itself."""
+    checked: dict[str, Any] = {}
     for name, value in given.items():
         path = (kind, name)
         if name not in settings.model_fields or name in _RESERVED:
             known = sorted(set(settings.model_fields) - _RESERVED)
-            reason = f"is not a setting that a file may give{_suggestion(name, known)}"
-            raise DocumentError(document.line(path), field_name(path), reason)
-        field = settings.model_fields[name]
+            raise _misrouted(document, path, f"is not a setting that a file may give{_suggestion(name, known)}")
         try:
-            bounds = field.metadata
-            annotated: Any = Annotated[field.annotation, *bounds] if bounds else field.annotation
-            adapter: TypeAdapter[Any] = TypeAdapter(annotated)
-            adapter.validate_python(value)
+            checked[name] = _setting(name, settings.model_fields[name]).validate_python(value)
         except ValidationError as error:
-            reason = error.errors(include_url=False)[0]["msg"]
-            raise DocumentError(document.line(path), field_name(path), reason[:1].lower() + reason[1:]) from error
+            raise _misrouted(document, path, reason_of(error.errors(include_url=False)[0])) from error
+    return checked
+
+
+def _setting(name: str, field: FieldInfo) -> TypeAdapter[Any]:
+    """The type of a setting, for which a file may write what it may write anywhere: 10s, 16Mi."""
+    written: Any = field.annotation
+    if field.annotation is float:  # seconds, all of them
+        written = Annotated[float, BeforeValidator(seconds)]
+    elif name.endswith("_bytes"):
+        written = Annotated[int, BeforeValidator(as_octets)]
+    return TypeAdapter(Annotated[written, *field.metadata] if field.metadata else written)
 
 
 def _check_names(spec: FleetSpec, document: Document) -> None:
@@ -153,9 +159,15 @@ def _check_names(spec: FleetSpec, document: Document) -> None:
 
 def _check_directories(spec: FleetSpec, document: Document, base: FilePath) -> None:
     for index, app in enumerate(spec.apps):
-        if not app.directory(base).is_dir():
-            path = ("apps", index, "cwd")
-            raise DocumentError(document.line(path), field_name(path), f"{app.directory(base)} is not a directory")
+        if not _is_directory(app, base):
+            raise _misrouted(document, ("apps", index, "cwd"), f"{app.cwd or base} is not a directory")
+
+
+def _is_directory(app: AppSpec, base: FilePath) -> bool:
+    try:
+        return app.directory(base).is_dir()
+    except (OSError, RuntimeError):  # a name too long, or the home of nobody
+        return False
 
 
 def _check_fallbacks(spec: FleetSpec, document: Document) -> None:
@@ -179,13 +191,14 @@ def _contents(spec: FleetSpec, document: Document, directory: FilePath) -> dict[
 
 def _content(file: FilePath, document: Document, path: Path) -> bytes:
     try:
+        if not file.is_file():  # of a pipe or a device, whoever reads waits or never ends
+            raise _misrouted(document, path, f"{file} is not a file" if file.exists() else f"{file}: No such file or directory")
         with file.open("rb") as opened:
             data = opened.read(MAX_ANSWER_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DocumentError(document.line(path), field_name(path), f"{file}: {reason}") from error
+    except OSError as error:
+        raise _misrouted(document, path, f"{file}: {error.strerror or error}") from error
     if len(data) > MAX_ANSWER_BYTES:
-        raise DocumentError(document.line(path), field_name(path), f"{file} is larger than {MAX_ANSWER_BYTES} bytes")
+        raise _misrouted(document, path, f"{file} is larger than {MAX_ANSWER_BYTES} bytes")
     return data
 
 

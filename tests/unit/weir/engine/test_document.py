@@ -41,3 +41,10 @@ def test_two_documents_are_refused() -> None:
     with pytest.raises(DocumentError) as caught:
         parse_document("a: 1\n---\nb: 2\n")
     assert caught.value.line == 2
+
+
+def test_aliases_of_aliases_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weir.engine.document.MAX_VALUES", 1000)
+    text = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 20))
+    with pytest.raises(DocumentError, match="more than 1000 values"):
+        parse_document(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from textwrap import dedent
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleet.routing.check_answers import MAX_ANSWER_BYTES
 from fleet.routing.route import (
     Affinity,
     ColdStart,
@@ -94,6 +96,19 @@ def test_a_number_is_a_rate() -> None:
     assert (app.rate.target, app.rate.window) == (50, 60.0)
 
 
+def test_settings_take_what_every_field_takes() -> None:
+    spec = _parse(
+        "interceptor: {readiness_timeout: 90s, max_held_bytes: 16Mi, cold_start_header: false}\nscaler: {resync: 5}"
+    ).spec
+    assert spec.interceptor == {"readiness_timeout": 90.0, "max_held_bytes": 16 << 20, "cold_start_header": False}
+    assert spec.scaler == {"resync": 5}
+
+
+def test_a_character_in_two_halves_is_one() -> None:
+    (app,) = _parse(r'apps: [{name: a, hosts: [a], command: "\ud83d\ude00"}]').spec.apps
+    assert app.command[-1] == "\U0001f600"
+
+
 def test_an_empty_file_has_no_apps() -> None:
     assert _parse("").spec.apps == []
 
@@ -112,7 +127,7 @@ def test_merge_keys_yield_to_what_is_written() -> None:
 
 
 WRONG = [
-    ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  max: many\n", "5: apps[0].max: input should be a valid integer"),
+    ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  max: many\n", "5: apps[0].max: should be a whole number"),
     ("apps:\n- {name: a, hosts: [a], command: x}\n- name: b\n  hosts: [b]\n  command: x\n  max: 0\n", "6: apps[1].max: "),
     ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  min: 3\n  max: 2\n", "6: apps[0].max: 2 is less than min, which is 3"),
     ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  min: 5\n", "2: apps[0].max: 4 is less than min, which is 5"),
@@ -124,7 +139,7 @@ WRONG = [
     ("interceptors: 0\n", "1: interceptors: "),
     ("poll_interval: 0\n", "1: poll_interval: "),
     ("poll_interval: soon\n", "1: poll_interval: should be seconds, or a duration like 500ms, 10s, 5m"),
-    ("apps:\n- name: no\n  hosts: [a]\n  command: x\n", "2: apps[0].name: input should be a valid string"),
+    ("apps:\n- name: no\n  hosts: [a]\n  command: x\n", "2: apps[0].name: should be text; write it in quotes"),
     ("apps:\n- name: A_b\n  hosts: [a]\n  command: x\n", "2: apps[0].name: should be lower-case"),
     ("apps:\n- name: a\n  hosts: [a]\n  command: []\n", "4: apps[0].command: should be a command line, or a list of words"),
     ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  env:\n    A: 1\n", "6: apps[0].env.A: should be text; write it in quotes"),
@@ -152,17 +167,49 @@ WRONG = [
         "5: apps[0].readiness.path: say tcp or",
     ),
     ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  max: 1\n  max: 2\n", "6: apps[0].max: is written twice"),
-    ("interceptor:\n  max_held: 0\n", "2: interceptor.max_held: input should be greater than or equal to 1"),
-    ("interceptor:\n  log_json: maybe\n", "2: interceptor.log_json: input should be a valid boolean"),
+    ("interceptor:\n  max_held: 0\n", "2: interceptor.max_held: should be at least 1"),
+    ("interceptor:\n  log_json: maybe\n", "2: interceptor.log_json: should be true or false"),
     ("interceptor:\n  max_hold: 1\n", "2: interceptor.max_hold: is not a setting that a file may give; did you mean max_held?"),
     ("scaler:\n  port: 1\n", "2: scaler.port: is not a setting that a file may give"),
     ("- a\n", "1: the file should be a mapping"),
     ("apps: [\n", "2: "),
     ("apps:\n\t- a\n", "2: "),
     ("a: &a [*a]\n", "1: a[0][0]: is deeper than 32 levels"),
-    ("apps: !!python/object:os.system {}\n", "1: apps: input should be a valid list"),
+    ("apps: !!python/object:os.system {}\n", "1: apps: should be a list"),
     ("apps: !!timestamp x\n", "1: apps: "),
     ("? [a]\n: b\n", "1: has a key that is not a plain word"),
+    ("apps:\n- <<: 5\n", "2: apps[0].<<: expected a mapping"),
+    ("apps:\n- <<: [5]\n", "2: apps[0].<<: expected a mapping"),
+    ("a: " + "[" * 5000, "1: is deeper than 32 levels"),
+    ("a: " + "9" * 5000, "1: a: is not a value that can be read: '999"),
+    ('apps:\n- name: a\n  hosts: [a]\n  command: "x\\0"\n', "4: apps[0].command: is not a value that can be read"),
+    ('apps:\n- name: a\n  hosts: [a]\n  command: x\n  placeholder: {body: "\\ud800"}\n', "5: apps[0].placeholder.body: is not a"),
+    ('"\\ud800": 1\n', "1: has a key that cannot be read"),
+    (
+        "apps:\n- name: a\n  hosts: [a]\n  command: x\n  cwd: ~nobody-is-called-so/x\n",
+        "5: apps[0].cwd: ~nobody-is-called-so/x is not",
+    ),
+    (f"apps:\n- name: a\n  hosts: [a]\n  command: x\n  cwd: {'x' * 5000}\n", "5: apps[0].cwd: xxx"),
+    ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  placeholder: soon\n", "5: apps[0].placeholder: should be true, false, or"),
+    (
+        "apps:\n- name: a\n  hosts: [a]\n  command: x\n  maintenance: {everyone: true}\n",
+        "5: apps[0].maintenance.everyone: is not a field",
+    ),
+    (
+        "apps:\n- name: a\n  hosts: [a]\n  command: x\n  rate: fast\n",
+        "5: apps[0].rate: should be a number of requests per second, or",
+    ),
+    (
+        "apps:\n- name: a\n  hosts: [a]\n  command: x\n  readiness: {path: x}\n",
+        '5: apps[0].readiness.path: should be a path that starts with "/"',
+    ),
+    ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  paths: /x\n", "5: apps[0].paths: should be a list, like [a, b]"),
+    (
+        "apps:\n- name: a\n  hosts: [a]\n  command: x\n  placeholder: {headers: {X: 'a '}}\n",
+        "5: apps[0].placeholder.headers: X: no message",
+    ),
+    ("interceptor:\n  readiness_timeout: 1m30s\n", "2: interceptor.readiness_timeout: should be seconds, or a duration"),
+    ("interceptor:\n  max_held_bytes: 16MB\n", "2: interceptor.max_held_bytes: should be bytes, or a quantity"),
 ]
 
 
@@ -277,6 +324,18 @@ def test_bodies_come_from_files_beside_the_file(tmp_path: Path) -> None:
     assert load_spec(path).table.version != file.table.version
 
 
+def test_a_body_that_is_no_file_or_too_large(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_text("apps: [{name: a, hosts: [a], command: x, placeholder: {file: soon.html}}]")
+    (tmp_path / "soon.html").write_bytes(b"x" * (MAX_ANSWER_BYTES + 1))
+    with pytest.raises(SpecError, match="larger than 1048576 bytes"):
+        load_spec(path)
+    (tmp_path / "soon.html").unlink()
+    os.mkfifo(tmp_path / "soon.html")  # to open it would wait for a writer, for ever
+    with pytest.raises(SpecError, match="is not a file"):
+        load_spec(path)
+
+
 A = "apps:\n- name: a\n  hosts: [a]\n  command: x\n"
 WRONG_ANSWERS = [
     ("  placeholder: yes\n  fallback: b\n", "6: apps[0].fallback: there is no app default/b; did you mean default/a?"),
@@ -288,9 +347,9 @@ WRONG_ANSWERS = [
     ("  placeholder:\n    headers:\n      Connection: close\n", "6: apps[0].placeholder.headers: Connection belongs to"),
     ("  placeholder:\n    boddy: x\n", "6: apps[0].placeholder.boddy: is not a field; did you mean body?"),
     ("  maintenance:\n    file: none.html\n", f"6: apps[0].maintenance.file: {FILE.parent}/none.html: No such file"),
-    ("  maintenance:\n    file: .\n", f"6: apps[0].maintenance.file: {FILE.parent}: Is a directory"),
+    ("  maintenance:\n    file: .\n", f"6: apps[0].maintenance.file: {FILE.parent} is not a file"),
     ('  maintenance:\n    file: "a\\0b"\n', "6: apps[0].maintenance.file: "),
-    ("  maintenance:\n    file: /dev/zero\n", "6: apps[0].maintenance.file: /dev/zero is larger than 1048576 bytes"),
+    ("  maintenance:\n    file: /dev/zero\n", "6: apps[0].maintenance.file: /dev/zero is not a file"),
     ("  maintenance:\n    status: 99\n", "6: apps[0].maintenance.status: 99 is not"),
     ("  static:\n  - body: ok\n", "6: apps[0].static[0].paths: is missing, and so are hosts, headers and user_agents"),
     ("  static:\n  - paths: [/]\n    status: 1\n", "7: apps[0].static[0].status: 1 is not"),
