@@ -34,7 +34,7 @@ class Guest(Protocol):
         """The backend of its session, if it has one that is ready."""
 
     def reconsider(self, now: float) -> None:
-        """The route was changed: what would be answered in its backends' place is."""
+        """The route was changed: what would be answered in its backends' place is, and the time limits may be others."""
 
     def admit(self, endpoint: Endpoint, now: float) -> None:
         """A backend can take it."""
@@ -130,10 +130,9 @@ class App:
             self._ask_again(monotonic())
 
     def _ask_again(self, now: float) -> None:
-        """Who waits since before may be answered at once by the route as it is now."""
-        if self.front is not None or self.stand_in is not None:
-            for guest in list(self.room):
-                guest.reconsider(now)
+        """Who waits since before may be answered at once by the route as it is now, and has its time limits."""
+        for guest in list(self.room):
+            guest.reconsider(now)
 
     def _bound(self, route: Route, settings: InterceptorSettings) -> None:
         self._admission.update(route, readiness=self.limits.readiness)

@@ -23,7 +23,7 @@ from interceptor.replies import Reply, no_route, text_reply
 from interceptor.tunnel import Tunnel
 
 if TYPE_CHECKING:
-    from interceptor.apps import App
+    from interceptor.apps import App, Limits
     from interceptor.front import Front, FrontAnswer
     from interceptor.http1.backend import BackendConnection
     from interceptor.http1.client import ClientConnection
@@ -63,14 +63,16 @@ class Exchange:
     """Between one client connection and, at a time, at most one backend connection."""
 
     __slots__ = (
-        "_attempts", "_body", "_body_bytes", "_body_done", "_client", "_connection", "_dialed", "_endpoint",
-        "_head", "_host", "_keep", "_lease", "_marks", "_phase", "_replayable", "_sent", "_started", "_status", "_wait_until",
+        "_attempts", "_body", "_body_bytes", "_body_done", "_client", "_connection", "_dialed", "_endpoint", "_head", "_host",
+        "_keep", "_lease", "_limits", "_marks", "_phase", "_replayable", "_sent", "_started", "_status", "_waits_since",
         "app", "method", "plain",
     )  # fmt: skip
 
     app: App
     _lease: Lease
     _endpoint: Endpoint
+    _limits: Limits
+    """Those of the route when it began, or when it last had to wait: what is sent is not hurried by a change of the route."""
     _marks: int
     _dialed: float
     """When its connection began to be opened."""
@@ -84,7 +86,7 @@ class Exchange:
         self.method = head.method
         self.plain = head.minor == 0
         self._phase = _NEW
-        self._wait_until = 0.0
+        self._waits_since = 0.0
         self._connection: BackendConnection | None = None
         self._body: list[bytes] | None = None
         self._body_bytes = 0
@@ -109,6 +111,7 @@ class Exchange:
             return
         app = self.app = host.apps[route.app]
         self._marks = app.marks
+        self._limits = app.limits
         if app.front is not None and self._begin_at_front(app.front, now):
             return
         endpoint = None if app.room else app.endpoints.choose()
@@ -151,7 +154,7 @@ class Exchange:
         connection.write_through(data)
         if self._phase == _SENT:
             self._keep_for_replay(data)
-            self._limit(monotonic(), self.app.limits.response_header if complete else self.app.limits.idle)
+            self._limit(monotonic(), self._limits.response_header if complete else self._limits.idle)
 
     def on_bulk(self, data: bytes | memoryview, source: ClientConnection, left: int) -> int:
         """More of a body too large to be kept."""
@@ -161,7 +164,7 @@ class Exchange:
             return 0
         self._replayable = False
         if self._phase == _SENT:
-            self._limit(monotonic(), self.app.limits.idle)
+            self._limit(monotonic(), self._limits.idle)
         return connection.splice(data, source, left)
 
     def _keep_body(self, data: bytes | memoryview) -> None:
@@ -206,8 +209,8 @@ class Exchange:
             self._lease.hold(now)
         else:
             self._lease = app.entry.hold(now)
-        if not self._wait_until:
-            self._wait_until = now + app.limits.readiness
+        if not self._waits_since:
+            self._waits_since = now
         if not app.endpoints.ready:
             self._marks |= COLD
         self._phase = _HELD
@@ -219,8 +222,13 @@ class Exchange:
             return
         if not self._body_done:
             client.pause_reading()
-        client.deadline = min(self._wait_until, self._started + app.limits.request)
-        self._host.watch(client)
+        self._limit_wait()
+
+    def _limit_wait(self) -> None:
+        """Who waits is held to the limits of its route as it is now."""
+        limits = self._limits = self.app.limits
+        self._client.deadline = min(self._waits_since + limits.readiness, self._started + limits.request)
+        self._host.watch(self._client)
 
     def preferred(self) -> Endpoint | None:
         """The backend of its session, if it has one that is ready."""
@@ -241,13 +249,13 @@ class Exchange:
             self._dial(endpoint, now)
 
     def reconsider(self, now: float) -> None:
-        """The route was changed: what would be answered in its backends' place is."""
+        """The route was changed: what would be answered in its backends' place is; who still waits has its time limits."""
         app, head = self.app, self._head
         answer = None if app.front is None else app.front.at_once(head)
         if (answer is None or answer is UNCOUNTED) and app.stand_in is not None and not app.endpoints.ready:
             answer = app.stand_in.while_asleep(head)
-        if answer is not UNCOUNTED:
-            self._answer(answer, now)
+        if answer is UNCOUNTED or not self._answer(answer, now):
+            self._limit_wait()
 
     def turn_away(self, error: Unavailable) -> None:
         """The waiting was in vain."""
@@ -268,16 +276,16 @@ class Exchange:
         self._send(connection, now)
 
     def _dial(self, endpoint: Endpoint, now: float) -> None:
-        if not self._wait_until:
-            self._wait_until = now + self.app.limits.readiness
+        if not self._waits_since:
+            self._waits_since = now
         endpoint.load += 1
         self._endpoint = endpoint
         self._phase = _DIALING
         self._dialed = now
-        self._client.deadline = self._started + self.app.limits.request  # the dial has its own limit
+        self._client.deadline = self._started + self._limits.request  # the dial has its own limit
         if self._client.deadline != math.inf:
             self._host.watch(self._client)
-        endpoint.owner.dial(endpoint, self, timeout=self.app.limits.connect)
+        endpoint.owner.dial(endpoint, self, timeout=self._limits.connect)
 
     def connected(self, endpoint: Endpoint, connection: BackendConnection) -> bool:
         """A dial succeeded. False when the exchange ended meanwhile."""
@@ -323,7 +331,7 @@ class Exchange:
             if not self._head.idempotent:
                 self._body, self._replayable = None, False
         connection.begin(self, wire)
-        limits = self.app.limits
+        limits = self._limits
         client = self._client
         if limits.late and self._body_done and client.bucket:
             client.deadline = now + limits.response_header
@@ -382,20 +390,20 @@ class Exchange:
         if complete:
             self._answered(reusable=reusable)
         else:
-            self._limit(monotonic(), self.app.limits.idle)
+            self._limit(monotonic(), self._limits.idle)
             if client.choked:  # by an answer before this one
                 self.pause_answer()
 
     def on_answer_data(self, data: bytes | memoryview) -> None:
         self._client.write_through(data)
-        limits = self.app.limits
+        limits = self._limits
         if limits.request == math.inf:
             self._client.deadline = monotonic() + limits.idle
         else:
             self._limit(monotonic(), limits.idle)
 
     def on_answer_bulk(self, data: memoryview, source: BackendConnection, left: int) -> int:
-        self._limit(monotonic(), self.app.limits.idle)
+        self._limit(monotonic(), self._limits.idle)
         return self._client.splice(data, source, left)
 
     def on_answer_end(self, *, reusable: bool) -> None:
@@ -430,7 +438,7 @@ class Exchange:
         if self._phase >= _ANSWERING:
             self._cut(now, "backend")
         elif self._may_send_again(error):
-            self._wait_until = 0.0
+            self._waits_since = 0.0
             self._find_again(now)
         else:
             name = type(error).__name__ if not str(error) else str(error)
@@ -477,8 +485,8 @@ class Exchange:
     def _limit(self, now: float, seconds: float) -> None:
         """The next thing has to happen within so many seconds, and all of it within the limit of the whole request."""
         until = now + seconds
-        if self.app.limits.request != math.inf:
-            until = min(until, self._started + self.app.limits.request)
+        if self._limits.request != math.inf:
+            until = min(until, self._started + self._limits.request)
         self._client.deadline = until
         self._host.watch(self._client)
 
@@ -489,7 +497,7 @@ class Exchange:
         elif self._phase in (_DIALING, _SENT):
             self._on_answer_deadline(now)
         elif self._phase != _DONE:
-            self._cut(now, "request_timeout" if now >= self._started + self.app.limits.request else "idle_timeout")
+            self._cut(now, "request_timeout" if now >= self._started + self._limits.request else "idle_timeout")
 
     def _fall_back(self, now: float) -> bool:
         """The application did not become ready in time: go to its fallback. False when there is none that is ready."""
@@ -497,7 +505,7 @@ class Exchange:
         if fallback is None or not fallback.ready:
             return False
         endpoint = fallback.find(UNBOUNDED)
-        if endpoint is None and now < self._wait_until + FALLBACK_PATIENCE_SECONDS:
+        if endpoint is None and now < self._waits_since + self._limits.readiness + FALLBACK_PATIENCE_SECONDS:
             self._client.deadline = now  # all that waited as long come at once: take turns
             self._host.watch(self._client)
             return True
@@ -517,25 +525,25 @@ class Exchange:
             self._go(endpoint, now)
 
     def _on_wait_deadline(self, now: float) -> None:
-        if now >= self._wait_until:
+        if now >= self._waits_since + self._limits.readiness:
             if self._fall_back(now):
                 return
             self._fail(never_ready(self.app))
-        elif now >= self._started + self.app.limits.request:
+        elif now >= self._started + self._limits.request:
             self._on_answer_deadline(now)
 
     def _on_answer_deadline(self, now: float) -> None:
-        app = self.app
-        if now >= self._started + app.limits.request:
-            self._fail(request_took_too_long(app))
+        name, limits = self.app.name, self._limits
+        if now >= self._started + limits.request:
+            self._fail(request_took_too_long(name, limits))
         elif self._body_done:
-            self._fail(no_response(app))
+            self._fail(no_response(name, limits))
         elif self._client.paused:
-            self._fail(stuck_body(app))
+            self._fail(stuck_body(name, limits))
         elif self._head.expects_continue and self._replayable and not self._body_bytes:
-            self._fail(no_response(app))  # the client waits to be told to go on, and rightly so
+            self._fail(no_response(name, limits))  # the client waits to be told to go on, and rightly so
         else:
-            self._fail(silent_client(app))
+            self._fail(silent_client(name, limits))
 
     def pause_body(self) -> None:
         """The backend takes no more of the request for now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from interceptor.apps import App
+from interceptor.apps import App, Limits
 from interceptor.endpoints import CONNECT_TIMED_OUT
 from interceptor.errors import BackendError, ExchangeError, Unavailable
 
@@ -26,25 +26,25 @@ def never_ready(app: App) -> ExchangeError:
     return BackendError(message, reason="connect")
 
 
-def request_took_too_long(app: App) -> ExchangeError:
+def request_took_too_long(app: str, limits: Limits) -> ExchangeError:
     """Wherever it was when its time was up."""
-    return _timeout(f"application {app.name} took longer than {app.limits.request:g} s for the whole request", "request_timeout")
+    return _timeout(f"application {app} took longer than {limits.request:g} s for the whole request", "request_timeout")
 
 
-def no_response(app: App) -> ExchangeError:
+def no_response(app: str, limits: Limits) -> ExchangeError:
     """The whole request was sent, and no head of a response came."""
-    message = f"application {app.name} sent no response within {app.limits.response_header:g} s"
+    message = f"application {app} sent no response within {limits.response_header:g} s"
     return _timeout(message, "response_header_timeout")
 
 
-def stuck_body(app: App) -> ExchangeError:
+def stuck_body(app: str, limits: Limits) -> ExchangeError:
     """The client would send more of the body, and the backend takes none: its doing."""
-    return _timeout(f"application {app.name} took nothing of the request's body for {app.limits.idle:g} s", "body_timeout")
+    return _timeout(f"application {app} took nothing of the request's body for {limits.idle:g} s", "body_timeout")
 
 
-def silent_client(app: App) -> ExchangeError:
+def silent_client(app: str, limits: Limits) -> ExchangeError:
     """The backend would take more of the body, and the client sends none: 408, for it is the client's doing."""
-    message = f"application {app.name} waits for the request's body, of which nothing came for {app.limits.idle:g} s"
+    message = f"application {app} waits for the request's body, of which nothing came for {limits.idle:g} s"
     return ExchangeError(message, status=408, reason="slow_body")
 
 

@@ -193,3 +193,48 @@ async def test_metrics_have_all_of_it() -> None:
         assert f"weir_interceptor_cut_answers_total{{{labels.format('', 'idle_timeout')}}} 1.0" in text
         assert 'weir_interceptor_fallbacks_total{app="a",namespace="default"} 0.0' in text
         assert 'weir_interceptor_cold_start_duration_seconds_count{app="a",namespace="default"} 0.0' in text
+
+
+# -- a route that changes -----------------------------------------------------------------------------------------
+
+
+async def test_what_was_sent_keeps_the_limits_that_it_began_with() -> None:
+    async with proxy_rig(never_answers, routes=[route(request=0.4)]) as rig:
+        client = await rig.client()
+        client.send(get())
+        await eventually(lambda: rig.backends[0].requests)
+        rig.set_routes(route(request=30.0))
+        await tells(rig, client, 504, "request_timeout", b"longer than 0.4 s for the whole request")
+
+
+async def test_an_answer_under_way_keeps_the_limits_that_it_began_with() -> None:
+    async with proxy_rig(half_an_answer, routes=[route(request=0.4, idle=30.0)]) as rig:
+        client = await rig.client()
+        client.send(get())
+        await client.read_until(b"half")
+        rig.set_routes(route(request=30.0, idle=30.0))
+        await is_reset(client)
+        assert dict(rig.app.stats.cut) == {"request_timeout": 1}
+
+
+@pytest.mark.parametrize("before", [0.0, 30.0])
+async def test_who_waits_is_held_to_a_limit_that_became_shorter(before: float) -> None:
+    async with proxy_rig(routes=[route(readiness=before)], backends=0) as rig:
+        client = await rig.client()
+        client.send(get())
+        await eventually(lambda: rig.app.room)
+        rig.set_routes(route(readiness=0.3))
+        await tells(rig, client, 504, "readiness_timeout", b"was ready within 0.3 s")
+
+
+@pytest.mark.parametrize("after", [0.0, 30.0])
+async def test_who_waits_is_given_the_time_of_a_limit_that_became_longer(after: float) -> None:
+    async with proxy_rig(routes=[route(readiness=0.3, request=20.0)], backends=0) as rig:
+        client = await rig.client()
+        client.send(get())
+        await eventually(lambda: rig.app.room)
+        rig.set_routes(route(readiness=after, request=20.0))
+        await asyncio.sleep(0.6)
+        assert len(rig.app.room) == 1
+        await rig.backend()
+        assert (await client.response()).status == 200
