@@ -155,6 +155,8 @@ class Exchange:
         if self._phase == _SENT:
             self._keep_for_replay(data)
             self._limit(monotonic(), self._limits.response_header if complete else self._limits.idle)
+        else:
+            self._limit(monotonic(), self._limits.idle)
 
     def on_bulk(self, data: bytes | memoryview, source: ClientConnection, left: int) -> int:
         """More of a body too large to be kept."""
@@ -163,8 +165,7 @@ class Exchange:
             self.on_body(data, complete=False)
             return 0
         self._replayable = False
-        if self._phase == _SENT:
-            self._limit(monotonic(), self._limits.idle)
+        self._limit(monotonic(), self._limits.idle)
         return connection.splice(data, source, left)
 
     def _keep_body(self, data: bytes | memoryview) -> None:
@@ -336,7 +337,7 @@ class Exchange:
         if limits.late and self._body_done and client.bucket:
             client.deadline = now + limits.response_header
         else:
-            self._limit(now, limits.response_header if self._body_done else limits.idle)
+            self._limit(now, limits.response_header if self._body_done or self._waits_to_go_on else limits.idle)
         if client.paused and not self._body_done:
             client.resume_reading()
 
@@ -365,6 +366,13 @@ class Exchange:
             self._client.write(head.encode(chunked=False, connection=None))
         if head.status == CONTINUE:
             self._head.expects_continue = False  # it was told; should the request be sent again, nobody asks twice
+            if not self._body_done:
+                self._limit(monotonic(), self._limits.idle)
+
+    @property
+    def _waits_to_go_on(self) -> bool:
+        """Whether it is the backend's turn to speak, although the body is still to come."""
+        return self._head.expects_continue and self._replayable and not self._body_bytes
 
     def on_answer(self, head: ResponseHead, body: bytes | memoryview, *, complete: bool, reusable: bool) -> None:
         if head.status == REQUEST_TIMEOUT and self._is_told_late(head):
@@ -496,8 +504,20 @@ class Exchange:
             self._on_wait_deadline(now)
         elif self._phase in (_DIALING, _SENT):
             self._on_answer_deadline(now)
+        elif self._phase != _DONE and now >= self._started + self._limits.request:
+            self._cut(now, "request_timeout")
         elif self._phase != _DONE:
-            self._cut(now, "request_timeout" if now >= self._started + self._limits.request else "idle_timeout")
+            connection = self._connection
+            assert connection is not None  # noqa: S101
+            if not self._moves(now, min(self._client.stuck_for(), connection.stuck_for())):
+                self._cut(now, "idle_timeout")
+
+    def _moves(self, now: float, stuck: float) -> bool:
+        """Whether a side that is slow to take what the other sends has taken some of it within the limit."""
+        if stuck >= self._limits.idle:
+            return False
+        self._limit(now, self._limits.idle - stuck)
+        return True
 
     def _fall_back(self, now: float) -> bool:
         """The application did not become ready in time: go to its fallback. False when there is none that is ready."""
@@ -536,12 +556,11 @@ class Exchange:
         name, limits = self.app.name, self._limits
         if now >= self._started + limits.request:
             self._fail(request_took_too_long(name, limits))
-        elif self._body_done:
+        elif self._connection is not None and self._connection.choked:
+            if not self._moves(now, self._connection.stuck_for()):
+                self._fail(stuck_body(name, limits))
+        elif self._body_done or self._waits_to_go_on:
             self._fail(no_response(name, limits))
-        elif self._client.paused:
-            self._fail(stuck_body(name, limits))
-        elif self._head.expects_continue and self._replayable and not self._body_bytes:
-            self._fail(no_response(name, limits))  # the client waits to be told to go on, and rightly so
         else:
             self._fail(silent_client(name, limits))
 
@@ -551,6 +570,8 @@ class Exchange:
 
     def resume_body(self) -> None:
         self._client.resume_reading()
+        if self._phase == _SENT and self._body_done:  # only now the request is sent
+            self._limit(monotonic(), self._limits.response_header)
 
     def pause_answer(self) -> None:
         """The client takes no more of the answer for now."""

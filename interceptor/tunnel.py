@@ -75,7 +75,12 @@ class Tunnel:
         self._end(monotonic())
 
     def on_deadline(self, now: float) -> None:
-        wound_down = self._wound_down
+        wound_down, idle = self._wound_down, self._app.limits.idle
+        if self._connection is not None and not self._ends:
+            stuck = min(self._client.stuck_for(), self._connection.stuck_for())
+            if stuck < idle:  # one side is slow to take what the other has sent
+                self._limit(now, idle - stuck)
+                return
         self._end(now)
         if wound_down:
             self._client.leave_tunnel()

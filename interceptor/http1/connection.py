@@ -7,8 +7,11 @@ connection of the process and an idle connection owns none.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import select
+import socket
+import sys
 from typing import cast
 
 from interceptor.http1.splice import Splicer
@@ -23,6 +26,9 @@ HEAD_VIEW = BODY_VIEW[: 32 * 1024]
 
 BULK_VIEW = BODY_VIEW[: 4 * 1024]
 """For bodies that are spliced: just enough to be woken by; the rest never comes here."""
+
+_LAST_DATA_SENT = slice(44, 48)
+"""Of Linux's struct tcp_info: tcpi_last_data_sent, in milliseconds."""
 
 _write = os.write
 _splicer = Splicer()
@@ -170,6 +176,17 @@ class Connection(asyncio.BufferedProtocol):
         if self._paused and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
+
+    def stuck_for(self) -> float:
+        """Seconds since the peer last took any of what waits for it; infinite when nothing does, or nobody knows.
+
+        What waits is written to the transport at once and told to have gone when all of it has: how far it is only the kernel
+        knows. It sends as fast as the peer has room.
+        """
+        if not self.choked or self._transport.is_closing() or sys.platform != "linux":
+            return math.inf
+        info = self._transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_SENT.stop)
+        return int.from_bytes(info[_LAST_DATA_SENT], sys.byteorder) / 1000
 
     def has_news(self) -> bool:
         """Whether anything can be read: on a connection at rest that is its end, or bytes that nobody asked for."""

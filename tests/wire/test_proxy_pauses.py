@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from interceptor.http1.client import ClientConnection
 from tests.wire.proxy_backend import ok
 from tests.wire.proxy_client import get, post
 from tests.wire.proxy_memory import MemoryProxy, MockTransport
@@ -84,6 +87,20 @@ async def test_a_backend_that_did_not_take_its_request_is_not_used_again() -> No
     assert client.written.endswith(b"early")
     await memory.deliver(client, [get(b"/2")])
     assert (bool(second.written), first.closing) == (True, True)
+
+
+async def test_the_time_for_an_answer_begins_when_the_whole_request_was_taken() -> None:
+    memory = MemoryProxy()
+    client, backend = memory.connect(), memory.backends[0]
+    connection = client.protocol
+    assert isinstance(connection, ClientConnection)
+    await memory.deliver(client, [post(LARGE)[:-10]])
+    backend.stop_taking()
+    await memory.deliver(client, [b"x" * 10])
+    read = connection.deadline
+    await asyncio.sleep(0.01)
+    backend.go_on_taking()
+    assert connection.deadline >= read + 0.01
 
 
 async def test_an_early_answer_drops_what_is_unsent() -> None:

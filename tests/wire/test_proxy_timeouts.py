@@ -13,8 +13,9 @@ from prometheus_client import generate_latest
 
 from fleet.discovery.sources import Backend
 from fleet.routing.route import Protection
+from interceptor.http1.fields import HEAD_END
 from interceptor.metrics import create_registry
-from tests.wire.proxy_backend import BackendPeer
+from tests.wire.proxy_backend import BackendPeer, ok
 from tests.wire.proxy_client import RawClient, get, post
 from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig, route
 
@@ -193,6 +194,113 @@ async def test_metrics_have_all_of_it() -> None:
         assert f"weir_interceptor_cut_answers_total{{{labels.format('', 'idle_timeout')}}} 1.0" in text
         assert 'weir_interceptor_fallbacks_total{app="a",namespace="default"} 0.0' in text
         assert 'weir_interceptor_cold_start_duration_seconds_count{app="a",namespace="default"} 0.0' in text
+
+
+# -- slow is not silent -------------------------------------------------------------------------------------------
+
+SLOWLY = 2.0
+"""Seconds for which somebody reads slowly: four times the limit of silence."""
+SMALL_BUFFER = 64 * 1024
+
+
+MUCH = 24 << 20
+
+
+async def sends_much(peer: BackendPeer) -> None:
+    """More than all buffers on the way hold."""
+    await peer.request()
+    peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % MUCH + b"x" * MUCH)
+    await peer.read_to_end()
+
+
+async def read_slowly(client: RawClient, seconds: float = SLOWLY) -> int:
+    """Bytes that came. A reset is an error."""
+    began, size = monotonic(), 0
+    while monotonic() - began < seconds:
+        data = await client.reader.read(16 * 1024)
+        assert data, "ended early"
+        size += len(data)
+        await asyncio.sleep(0.05)
+    return size
+
+
+async def test_a_client_that_reads_slowly_is_not_silent_until_it_stops() -> None:
+    async with proxy_rig(sends_much, routes=[route(idle=0.5)]) as rig:
+        client = await rig.client(receive_buffer=SMALL_BUFFER, limit=SMALL_BUFFER)
+        client.send(get())
+        assert await read_slowly(client) < MUCH
+        assert not rig.app.stats.cut
+        await eventually(lambda: rig.app.stats.cut)
+        assert dict(rig.app.stats.cut) == {"idle_timeout": 1}
+
+
+async def test_a_tunnel_whose_client_reads_slowly_is_not_silent_until_it_stops() -> None:
+    async def switches(peer: BackendPeer) -> None:
+        await peer.request()
+        peer.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n" + b"x" * MUCH)
+        await peer.read_to_end()
+
+    async with proxy_rig(switches, routes=[route(idle=0.5)]) as rig:
+        client = await rig.client(receive_buffer=SMALL_BUFFER, limit=SMALL_BUFFER)
+        client.send(get(b"/", b"Connection: upgrade", b"Upgrade: x"))
+        await read_slowly(client)
+        assert rig.app.entry.connections == 1
+        await eventually(lambda: not rig.app.entry.connections)
+
+
+async def test_a_backend_that_takes_a_body_slowly_is_not_silent() -> None:
+    async def takes_slowly(peer: BackendPeer) -> None:
+        began = monotonic()
+        while monotonic() - began < SLOWLY:
+            assert await peer.read_some(16 * 1024), "ended early"
+            await asyncio.sleep(0.05)
+        await peer.request()
+        peer.send(ok())
+        await peer.read_to_end()
+
+    async with proxy_rig(routes=[route(idle=0.5, response_header=0.5)], backends=0) as rig:
+        await rig.backend(takes_slowly, receive_buffer=SMALL_BUFFER)
+        client = await rig.client()
+        assert (await client.ask(post(b"x" * (8 << 20)))).status == 200
+
+
+async def test_a_body_that_flows_while_its_answer_does_not_is_not_silent() -> None:
+    async def answers_early(peer: BackendPeer) -> None:
+        await peer.read_until(HEAD_END)
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nearly\r\n")
+        await peer.request()
+        peer.send(b"0\r\n\r\n")
+
+    async with proxy_rig(answers_early, routes=[route(idle=0.4)]) as rig:
+        client = await rig.client()
+        client.send(get(b"/", b"Content-Length: 12", method=b"POST"))
+        for byte in b"twelve bytes":
+            await asyncio.sleep(0.1)
+            client.send(bytes((byte,)))
+        assert (await client.response()).body == b"early"
+
+
+async def test_who_waits_to_be_told_to_go_on_is_held_to_the_time_for_a_response() -> None:
+    async with proxy_rig(never_answers, routes=[route(response_header=0.3, idle=30.0)]) as rig:
+        client = await rig.client()
+        client.send(get(b"/", b"Expect: 100-continue", b"Content-Length: 4", method=b"POST"))
+        await tells(rig, client, 504, "response_header_timeout", b"no response within 0.3 s")
+
+
+async def test_who_was_told_to_go_on_has_the_time_for_its_body() -> None:
+    async def goes_on(peer: BackendPeer) -> None:
+        await peer.read_until(HEAD_END)
+        peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await peer.request()
+        peer.send(ok())
+
+    async with proxy_rig(goes_on, routes=[route(response_header=0.3, idle=30.0)]) as rig:
+        client = await rig.client()
+        client.send(get(b"/", b"Expect: 100-continue", b"Content-Length: 4", method=b"POST"))
+        assert (await client.response(interim=True)).status == 100
+        await asyncio.sleep(0.6)
+        client.send(b"body")
+        assert (await client.response()).status == 200
 
 
 # -- a route that changes -----------------------------------------------------------------------------------------
