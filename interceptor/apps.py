@@ -30,8 +30,8 @@ HTTP add-on."""
 class Guest(Protocol):
     """An exchange that waits."""
 
-    def preferred(self) -> Endpoint | None:
-        """The backend of its session, if it has one that is ready."""
+    def settle(self, endpoint: Endpoint | None) -> Endpoint | None:
+        """The backend of its session instead of the one that was found. None when it has to wait for that one after all."""
 
     def reconsider(self, now: float) -> None:
         """The route was changed: what would be answered in its backends' place is, and the time limits may be others."""
@@ -170,11 +170,10 @@ class App:
         """Let in who is next. False when there is nobody, or no backend that can take it."""
         guest = self.room.first()
         endpoint = self.endpoints.find(self._admission.bound)
+        if guest is not None and self.sessions is not None:
+            endpoint = guest.settle(endpoint)
         if endpoint is None or guest is None:
             return False
-        if self.sessions is not None:
-            own = guest.preferred()
-            endpoint = own if own is not None and own.takes(self._admission.bound) else endpoint
         self.leave(guest)
         guest.admit(endpoint, now)
         return True

@@ -195,6 +195,8 @@ class Exchange:
             self._overflow(Unavailable(f"application {app.name} has too many requests", reason="max_requests", retry_after=1))
             return
         endpoint = None if app.room else app.endpoints.find(app.ceiling)
+        if app.sessions is not None:
+            endpoint = self.settle(endpoint)
         if endpoint is None:
             self._enter_room(now)
         else:
@@ -235,6 +237,15 @@ class Exchange:
         """The backend of its session, if it has one that is ready."""
         sessions = self.app.sessions
         return None if sessions is None else sessions.find(self._head, self.app.endpoints.ready)
+
+    def settle(self, endpoint: Endpoint | None) -> Endpoint | None:
+        """The backend of its session instead of the one that was found, unless it has all that the route lets it have. None when
+        too many connections are being opened to it: that is over in a moment, and a session that has moved does not come back.
+        """
+        own, ceiling = None if endpoint is None else self.preferred(), self.app.ceiling
+        if own is None or own.load >= ceiling:
+            return endpoint
+        return own if own.takes(ceiling) else None
 
     def admit(self, endpoint: Endpoint, now: float) -> None:
         """The waiting is over."""
@@ -312,8 +323,7 @@ class Exchange:
         app = self.app
         endpoint = None if app.room else app.endpoints.find(app.ceiling, but=self._endpoint)
         if app.sessions is not None and endpoint is not None and self._attempts <= 1:  # a connection ended, not yet a backend
-            own = self.preferred()
-            endpoint = own if own is not None and own.takes(app.ceiling) else endpoint
+            endpoint = self.settle(endpoint)
         if endpoint is None:
             self._enter_room(now)
         else:

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from fleet.routing.route import Affinity, Protection, Route
+from interceptor.endpoints import MAX_DIALS
 from tests.wire.proxy_backend import BackendPeer, Script, answer, ok
 from tests.wire.proxy_client import get
 from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig, route
@@ -123,6 +124,26 @@ async def test_a_session_that_waited_goes_to_its_backend(header: bool) -> None:
         await eventually(lambda: len(rig.app.room) == 8)
         rig.sources.set(APP, listed)
         assert {(await waiting.response()).body for waiting in held} == {first.body}
+
+
+@pytest.mark.parametrize("held", [False, True])
+async def test_a_burst_of_one_session_stays_at_its_backend(held: bool) -> None:
+    """More connections than are opened to one backend at once: the others wait for their turn."""
+    async with proxy_rig(answer(ok(b"own")), routes=[sticky()]) as rig:
+        client = await rig.client()
+        field = b"Cookie: " + cookie(await client.ask(get()))
+        await rig.backend(answer(ok(b"other")))
+        listed = rig.sources.get(APP)
+        if held:
+            rig.sources.set(APP, [])
+        burst = [await rig.client() for _ in range(4 * MAX_DIALS)]
+        for each in burst:
+            each.send(get(b"/", field))
+        if held:
+            await eventually(lambda: len(rig.app.room) == len(burst))
+            rig.sources.set(APP, listed)
+        answers = [await each.response() for each in burst]
+        assert {(each.body, each.get(b"set-cookie")) for each in answers} == {(b"own", None)}
 
 
 async def test_a_session_whose_backend_is_full_goes_to_another() -> None:

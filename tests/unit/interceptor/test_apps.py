@@ -26,8 +26,8 @@ class Guest:
         self.endpoint: Endpoint | None = None
         self.error: Unavailable | None = None
 
-    def preferred(self) -> Endpoint | None:
-        return None
+    def settle(self, endpoint: Endpoint | None) -> Endpoint | None:
+        return endpoint
 
     def reconsider(self, now: float) -> None:
         """The routes of these tests answer nothing themselves."""
