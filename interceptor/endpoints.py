@@ -104,10 +104,10 @@ class Endpoint:
 
     __slots__ = ("_failed_at", "backend", "bucket", "deadline", "dialing", "failures", "gone", "idle", "load", "owner", "trusted")
 
-    def __init__(self, backend: Backend, owner: EndpointSet, *, trusted: bool = True) -> None:
+    def __init__(self, backend: Backend, owner: EndpointSet) -> None:
         self.backend = backend
         self.owner = owner
-        self.trusted = trusted
+        self.trusted = True
         self.idle: list[BackendConnection] = []
         self.load = 0
         """Exchanges that this interceptor has given it and that are not over."""
@@ -137,6 +137,13 @@ class Endpoint:
         """A kept connection ended."""
         if connection in self.idle:
             self.idle.remove(connection)
+
+    def enlist(self, *, trusted: bool) -> None:
+        """Discovery lists it, for the first time or again: what there was against it is forgotten."""
+        self.gone = False
+        self.trusted = trusted
+        self.failures = 0
+        self.deadline = NEVER
 
     def retire(self) -> None:
         """Discovery no longer lists it: exchanges on it go on, kept connections do not."""
@@ -198,7 +205,8 @@ class EndpointSet:
     """The backends of one target, which may be that of several applications."""
 
     __slots__ = (
-        "_all", "_dials", "_prober", "crowd", "deadlines", "key", "last_error", "limits", "outbox", "probing", "ready", "rule",
+        "_all", "_dials", "_leaving", "_prober", "crowd", "deadlines", "key", "last_error", "limits", "outbox", "probing",
+        "ready", "rule",
     )  # fmt: skip
 
     def __init__(
@@ -219,6 +227,8 @@ class EndpointSet:
         self.crowd: dict[Crowd, None] = {}
         """Applications of which somebody waits."""
         self._all: dict[Backend, Endpoint] = {}
+        self._leaving: dict[Backend, Endpoint] = {}
+        """Listed no longer, with exchanges that go on. They count should it be listed again."""
         self._dials: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -233,11 +243,14 @@ class EndpointSet:
         wanted = set(backends)
         new: list[Endpoint] = []
         for backend in [backend for backend in self._all if backend not in wanted]:
-            self._all.pop(backend).retire()
+            endpoint = self._leaving[backend] = self._all.pop(backend)
+            endpoint.retire()
         for backend in backends:
             if backend not in self._all:
-                self._all[backend] = Endpoint(backend, self, trusted=self.rule.path is None)
-                new.append(self._all[backend])
+                endpoint = self._all[backend] = self._leaving.pop(backend, None) or Endpoint(backend, self)
+                endpoint.enlist(trusted=self.rule.path is None)
+                new.append(endpoint)
+        self._leaving = {backend: endpoint for backend, endpoint in self._leaving.items() if endpoint.load}
         self.trust_changed()
         now = monotonic()
         for endpoint in new:

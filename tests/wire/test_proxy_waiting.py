@@ -363,3 +363,30 @@ async def test_a_tunnel_whose_client_leaves_while_its_backend_does_nothing() -> 
         await paused(rig, client, b"x" * 65536)
         client.reset()
         await eventually(rig.ledger.balanced, within=1.0)
+
+
+async def test_a_backend_that_is_listed_again_has_what_it_had() -> None:
+    """Discovery loses sight of it while it is at work: the ceiling holds all the same."""
+    crowd = Crowd()
+    async with proxy_rig(crowd.backend("one"), routes=[limited(**at_most(2))]) as rig:
+        working = [await rig.client() for _ in range(2)]
+        for number, client in enumerate(working):
+            client.send(get(b"/%d" % number))
+        await eventually(lambda: crowd.now["one"] == 2)
+        listed = rig.sources.get(APP)
+        rig.sources.set(APP, [])
+        rig.sources.set(APP, listed)
+        waiting = await hold(rig, 3)
+        crowd.go.set()
+        assert [(await client.response()).status for client in (*working, *waiting)] == [200] * 5
+        assert crowd.most["one"] == 2
+
+
+async def test_a_backend_that_goes_for_good_is_forgotten() -> None:
+    async with proxy_rig(backends=3) as rig:
+        client = await rig.client()
+        assert (await client.ask(get())).status == 200
+        rig.sources.set(APP, rig.sources.get(APP)[:1])
+        assert (await client.ask(get())).status == 200
+        rig.sources.set(APP, [])
+        assert not rig.app.endpoints._leaving

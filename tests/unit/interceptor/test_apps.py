@@ -150,8 +150,10 @@ def test_a_backend_that_goes_takes_the_patience_with_it() -> None:
     for _ in range(3):
         fixture.up(1)
         fixture.wait(LONGEST_PATIENCE - 2)
-        fixture.set.endpoints[0].load = 10
+        endpoint = fixture.set.endpoints[0]
+        endpoint.load = 10
         fixture.up(0)
+        endpoint.load = 0  # and its requests with it
         fixture.wait(2)
     assert fixture.let_in == list(range(30))
 
