@@ -247,10 +247,10 @@ class EndpointSet:
             endpoint.retire()
         for backend in backends:
             if backend not in self._all:
-                endpoint = self._all[backend] = self._leaving.pop(backend, None) or Endpoint(backend, self)
+                endpoint = self._all[backend] = self._leaving[backend] if backend in self._leaving else Endpoint(backend, self)
                 endpoint.enlist(trusted=self.rule.path is None)
                 new.append(endpoint)
-        self._leaving = {backend: endpoint for backend, endpoint in self._leaving.items() if endpoint.load}
+        self._leaving = {backend: endpoint for backend, endpoint in self._leaving.items() if endpoint.gone and endpoint.load}
         self.trust_changed()
         now = monotonic()
         for endpoint in new:
