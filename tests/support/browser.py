@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import websockets
 
-__all__ = ["CHROMIUM", "Page", "open_page"]
+__all__ = ["CHROMIUM", "PATIENCE", "Page", "open_page"]
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PATIENCE = 30.0

@@ -89,3 +89,30 @@ def test_it_looks_again_at_its_own_address(page: Page, target: bytes, here: str)
         assert 0 < int(seconds) <= 60
         assert address == here
     assert sum(tag == "script" for tag, _ in reader.tags) == (page is PLACEHOLDER)
+
+
+@PAGES
+def test_it_can_be_read_by_day_and_by_night(page: Page) -> None:
+    """WCAG 2.2, 1.4.3: text and its ground, at least 4.5 to 1."""
+    body = page.html(b"a.test", b"/")[1].decode()
+    schemes = re.findall(r":root {(.*?)}", body)
+    assert len(schemes) == 2
+    for scheme in schemes:
+        colours = dict(re.findall(r"--(\w+): (#\w{6})", scheme))
+        for ink in ("ink", "soft"):
+            light, dark = sorted((_luminance(colours[ink]), _luminance(colours["paper"])), reverse=True)
+            assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+def _luminance(colour: str) -> float:
+    parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    linear = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@PAGES
+def test_it_has_landmarks_for_who_cannot_see_it(page: Page) -> None:
+    tags = dict(_Reader(page.html(b"a.test", b"/")[1]).tags)
+    assert tags["html"] == {"lang": "en"}
+    assert tags["main"] == {}  # a role would take the landmark away
+    assert tags["svg"]["aria-hidden"] == "true"
