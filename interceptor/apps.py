@@ -130,9 +130,11 @@ class App:
             self._ask_again(monotonic())
 
     def _ask_again(self, now: float) -> None:
-        """Who waits since before may be answered at once by the route as it is now, and has its time limits."""
+        """Who waits since before may be answered at once by the route as it is now, and has its time limits and its target."""
         for guest in list(self.room):
             guest.reconsider(now)
+        if self.room:
+            self.endpoints.hurry(now)
 
     def _bound(self, route: Route, settings: InterceptorSettings) -> None:
         self._admission.update(route, readiness=self.limits.readiness)

@@ -10,7 +10,7 @@ from fleet.routing.route import ColdStart, Protection, Route, Scaling, Target, T
 from interceptor.admission import LONGEST_PATIENCE
 from interceptor.apps import App
 from interceptor.deadlines import Deadlines
-from interceptor.endpoints import MAX_DIALS, Endpoint, EndpointSet, PoolLimits
+from interceptor.endpoints import FIRST_PAUSE, MAX_DIALS, Endpoint, EndpointSet, PoolLimits
 from interceptor.errors import Unavailable
 from interceptor.http1.connection import Outbox
 from interceptor.probes import Probes
@@ -38,6 +38,16 @@ class Guest:
 
     def turn_away(self, error: Unavailable) -> None:
         self.error = error
+
+
+class Asks:
+    """A prober that only notes whom it is to ask."""
+
+    def __init__(self, asked: list[Endpoint]) -> None:
+        self._asked = asked
+
+    def probe(self, endpoint: Endpoint) -> None:
+        self._asked.append(endpoint)
 
 
 class Fixture:
@@ -217,6 +227,26 @@ def test_a_changed_route_takes_the_crowd_to_its_new_target() -> None:
     assert (list(fixture.set.crowd), list(other.crowd)) == ([], [app])
     other.update(BACKENDS[:1])
     assert fixture.let_in == [0, 1, 2]
+
+
+def test_the_crowd_that_a_changed_route_brings_is_not_kept_waiting_by_a_pause() -> None:
+    """The new target's only backend has failed for long, and would not be probed for seconds."""
+    fixture = Fixture()
+    (app,) = fixture.apps
+    fixture.come(1)
+    asked: list[Endpoint] = []
+    other = EndpointSet(
+        "b", limits=PoolLimits(idle_timeout=60.0, max_idle=2), deadlines=fixture.deadlines, outbox=Outbox(), prober=Asks(asked)
+    )
+    other.update(BACKENDS[:1])
+    (endpoint,) = other.endpoints
+    endpoint.set_aside(fixture.now)
+    for _ in range(6):
+        endpoint.failed(fixture.now)
+    fixture.wait(FIRST_PAUSE)
+    app.update(route(), other, SETTINGS)
+    fixture.wait(FIRST_PAUSE * 2)
+    assert asked == [endpoint]
 
 
 def test_a_route_that_is_removed_turns_everybody_away() -> None:
