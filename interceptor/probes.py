@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 MAX_PROBES = 64
 """At once, of all targets: more than a fleet of this size ever needs, and few enough to go unnoticed beside requests."""
+CONNECT_SECONDS = 5.0
+"""For the connection, where a route gives its requests longer or for ever: a probe takes a turn that others wait for."""
 ANSWER_SECONDS = 5.0
 """For the answer of a readiness path. The first answer of an application that has only begun is often its slowest."""
 _LEAST_GOOD, _LEAST_BAD = 200, 400
@@ -99,7 +101,7 @@ class Probes:
         rule, backend = endpoint.owner.rule, endpoint.backend
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(rule.connect if rule.connect < math.inf else None):
+            async with asyncio.timeout(min(rule.connect, CONNECT_SECONDS)):
                 _, connection = await loop.create_connection(lambda: BackendConnection(endpoint), backend.host, backend.port)
         except (OSError, TimeoutError) as error:
             endpoint.owner.last_error = reason(error)
