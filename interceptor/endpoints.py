@@ -83,7 +83,7 @@ class DialRequest(Protocol):
         """Take the connection; False when it is no longer wanted."""
 
     def dial_failed(self, endpoint: Endpoint, error: Exception) -> None:
-        """It was the backend's fault, unless the error is an ExchangeError."""
+        """It was the backend's fault, unless the error is Unavailable."""
 
 
 class PoolLimits:

@@ -311,8 +311,9 @@ class Exchange:
         if self._phase == _DIALING:
             self._phase = _HELD  # it has no place at a backend now
             endpoint.load -= 1
-            if isinstance(error, ExchangeError):
-                self._fail(error)
+            if isinstance(error, Unavailable):
+                why = f"{error}: application {self.app.name}"
+                self._fail(Unavailable(why, reason=error.reason, retry_after=error.retry_after))
             else:
                 self._find_again(monotonic())
 

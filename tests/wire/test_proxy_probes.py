@@ -269,6 +269,7 @@ async def test_a_machine_out_of_sockets_is_no_backends_fault() -> None:
         with no_descriptors():
             message = await client.ask(get())
         assert (message.status, message.get(b"retry-after")) == (503, b"1")
+        assert message.body == b"weir: there are too many connections: application default/a\n"
         assert rig.app.endpoints.ready
         assert (await client.ask(get())).status == 200
 
