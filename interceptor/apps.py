@@ -8,7 +8,7 @@ from typing import Protocol
 
 from fleet.demand.ledger import Entry, Ledger
 from fleet.routing.route import Route, Timeouts
-from interceptor.admission import Admission
+from interceptor.admission import UNBOUNDED, Admission
 from interceptor.affinity import Sessions
 from interceptor.deadlines import HORIZON, NEVER
 from interceptor.endpoints import Endpoint, EndpointSet
@@ -67,7 +67,8 @@ class App:
 
     __slots__ = (
         "_admission", "_lonely", "bucket", "ceiling", "deadline", "endpoints", "entry", "fallback", "fields", "front",
-        "limits", "marks", "max_requests", "name", "removed", "room", "route", "sessions", "stand_in", "stats", "unseen",
+        "limits", "marks", "max_requests", "name", "removed", "room", "route", "sessions", "share", "stand_in", "stats",
+        "unseen",
     )  # fmt: skip
 
     def __init__(
@@ -78,8 +79,11 @@ class App:
         settings: InterceptorSettings,
         *,
         fallback: EndpointSet | None = None,
+        share: int = UNBOUNDED,
     ) -> None:
         self.name = route.app
+        self.share = share
+        """Requests that it may have at most, whatever its route says: the rest of the connections is for others."""
         self.entry = entry
         self.removed = False
         self.room: WaitingRoom[Guest] = WaitingRoom(settings.max_held, settings.max_held_bytes)
@@ -140,10 +144,15 @@ class App:
         self._admission.update(route, readiness=self.limits.readiness)
         self.ceiling = self._admission.ceiling
         """Requests that one backend gets at once, at most."""
-        self.max_requests = _or(route.protection.max_requests, settings.max_requests)
+        self.max_requests = min(_or(route.protection.max_requests, settings.max_requests), self.share)
         """Held and in flight."""
         self.room.limit = _or(route.cold_start.max_held, settings.max_held)
         self.room.limit_bytes = _or(route.cold_start.max_held_bytes, settings.max_held_bytes)
+
+    def take_share(self, share: int, settings: InterceptorSettings) -> None:
+        """Have another share of the connections. Requests that are here stay."""
+        self.share = share
+        self._bound(self.route, settings)
 
     # -- waiting --------------------------------------------------------------------------------------------------
 

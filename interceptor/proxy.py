@@ -11,8 +11,9 @@ from time import monotonic
 from fleet.demand.ledger import Ledger
 from fleet.discovery.sources import BackendSource
 from fleet.routing.table import RoutingTable
+from interceptor.admission import UNBOUNDED
 from interceptor.apps import App
-from interceptor.deadlines import Deadlines
+from interceptor.deadlines import NEVER, Deadlines
 from interceptor.endpoints import EndpointSet, PoolLimits, ProbeRule
 from interceptor.errors import ExchangeError
 from interceptor.exchange import Exchange
@@ -31,6 +32,12 @@ TICK_SECONDS = 0.1
 """Precision of time limits. A sweep with nothing due costs about a microsecond."""
 ROOM_PART = 50
 """One connection in so many is made free at a time: the look for idle ones is shared by as many newcomers."""
+CROWDED_HEAD_SECONDS = 2.0
+"""A head that takes longer is given up while there is no room: others have been waiting with theirs for as long."""
+HEADS_AT_ONCE = 200
+"""Given up in one look: some milliseconds' work. Each keeps its place while its answer is on its way."""
+LOOK_SECONDS = 1.0
+"""Between two looks for connections to do without, while there is no room. Each costs up to a few milliseconds."""
 NEWCOMER_SECONDS = 1.0
 """A connection so young is not idle: its first request is on its way."""
 
@@ -50,11 +57,14 @@ class Proxy:
         self.early = EarlyBytes(settings.max_early_bytes)
         self.lag = Histogram()
         """How much later than asked for the event loop came back."""
-        self.most_clients = settings.max_connections
+        self._most_clients = settings.max_connections
         self.crowded = False
         """Whether there is no room for another client connection."""
         self.crowdings = 0
         """How often that was so."""
+        self.deadline = NEVER
+        """Of the next look for room."""
+        self.bucket = 0
         self.on_crowded: Callable[[], None] = _nothing
         """Told when there is no room, and `on_room` when there is again."""
         self.on_room: Callable[[], None] = _nothing
@@ -64,6 +74,7 @@ class Proxy:
         self.clients: set[ClientConnection] = set()
         self.refusals: Counter[tuple[str, int]] = Counter()
         """Requests that no application can be charged with, by (reason, status)."""
+        self._share = UNBOUNDED
         self._settings = settings
         self._ledger = ledger
         self._backends = backends
@@ -84,10 +95,21 @@ class Proxy:
         self._draining = draining
         self.sheds = draining or self.crowded
 
+    @property
+    def most_clients(self) -> int:
+        """Client connections at most."""
+        return self._most_clients
+
+    @most_clients.setter
+    def most_clients(self, count: int) -> None:
+        self._most_clients = count
+        self._share_out(len(self.apps))
+
     # -- what discovery tells -------------------------------------------------------------------------------------
 
     def set_table(self, table: RoutingTable) -> None:
         """Serve another table from the next request on. Exchanges under way keep the application they began with."""
+        self._share_out(len(table.apps))
         self._rules = probe_rules(table, self._usual)
         for key, endpoints in self._endpoints.items():
             endpoints.rule = self._rules.get(key, self._usual)
@@ -106,6 +128,14 @@ class Proxy:
         for endpoints in self.endpoint_sets:  # a changed target may have backends already
             if endpoints.crowd:
                 endpoints.pump(now)
+
+    def _share_out(self, apps: int) -> None:
+        """The flood of one application leaves connections for the others, where there are any."""
+        share = max(1, self.most_clients // 2) if apps > 1 else UNBOUNDED
+        if share != self._share:
+            self._share = share
+            for app in self.apps.values():
+                app.take_share(share, self._settings)
 
     def backends_changed(self, key: str) -> None:
         """Discovery lists other backends for a target."""
@@ -146,7 +176,7 @@ class Proxy:
         target = route.cold_start.fallback
         fallback = None if target is None else self._endpoint_set(target.key)
         if app is None:
-            return App(route, self._ledger.entry(name), endpoints, self._settings, fallback=fallback)
+            return App(route, self._ledger.entry(name), endpoints, self._settings, fallback=fallback, share=self._share)
         app.update(route, endpoints, self._settings, fallback=fallback)
         return app
 
@@ -191,8 +221,24 @@ class Proxy:
             self.crowded = self.sheds = True
             self.crowdings += 1
             self.on_crowded()
+        self._make_room(now)
+
+    def on_deadline(self, now: float) -> None:
+        """Who came with the crowd and has asked for nothing since must not keep the door closed until its time is up."""
+        self.deadline = NEVER
+        if self.crowded:
+            self._make_room(now)
+
+    def _make_room(self, now: float) -> None:
+        self.deadline = now + LOOK_SECONDS
+        self.deadlines.watch(self)
         for client in nsmallest(self._part, self._idle(now), key=attrgetter("deadline")):
             client.close()
+        slow = now + self.head_timeout - CROWDED_HEAD_SECONDS
+        heads = [one for one in self.clients if one.begun and one.deadline <= slow]
+        for client in heads[:HEADS_AT_ONCE]:
+            self.early.crowded_out += 1
+            client.crowd_out()
 
     def _idle(self, now: float) -> list[ClientConnection]:
         fresh = now + self.head_timeout

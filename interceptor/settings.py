@@ -80,8 +80,8 @@ class InterceptorSettings(ComponentSettings):
     max_requests: int = Field(
         25_000,
         ge=1,
-        description="Requests, held and in flight, per application; more get 503. Half of max_connections, so that a flood of one"
-        " application leaves connections for the others.",
+        description="Requests, held and in flight, per application; more get 503. Where there are several applications, none has"
+        " more than half of the connections that there may be, whatever its route says: the others need the rest.",
     )
     max_idle_per_backend: int = Field(200, ge=0, description="Idle connections kept per backend.")
 

@@ -124,6 +124,11 @@ class ClientConnection(Connection):
         """Between requests, with nothing of the next one."""
         return self._state == _HEAD and not self._stash
 
+    @property
+    def begun(self) -> bool:
+        """A part of a head is here, and no more."""
+        return self._state == _HEAD and bool(self._stash)
+
     def exchange_done(self, now: float, *, keep: bool) -> None:
         """The answer is written. The next request, or the end."""
         self._exchange = None

@@ -12,8 +12,10 @@ from pathlib import Path
 from time import monotonic
 
 import httpx
+import msgspec
 import pytest
 
+from fleet.routing.route import Protection
 from interceptor.listener import DESCRIPTORS_PER_CLIENT, SPARE_DESCRIPTORS, room_for_clients
 from tests.wire.proxy_backend import BackendPeer, answer, ok
 from tests.wire.proxy_client import RawClient, get
@@ -75,6 +77,41 @@ async def test_a_newcomer_is_not_taken_for_idle() -> None:
         await asyncio.sleep(0.1)
         for client in newcomers:
             assert (await client.ask(get())).status == 200
+
+
+@pytest.mark.parametrize(("begun", "status"), [(b"", None), (b"GET / HTTP/1.1\r\nHost: a", 503)], ids=["silent", "slow heads"])
+async def test_who_takes_all_places_and_asks_for_nothing_does_not_keep_them(begun: bytes, status: int | None) -> None:
+    async with proxy_rig(max_connections=3) as rig:
+        silent = [await rig.client() for _ in range(3)]
+        for client in silent:
+            client.send(begun)
+        await eventually(lambda: rig.interceptor.proxy.crowded)
+        began = monotonic()
+        assert (await (await rig.client()).ask(get())).status == 200
+        assert monotonic() - began < 6  # and not the ten seconds that a head may take
+        if status is None:
+            assert await silent[0].ends()
+        else:
+            assert (await silent[0].response()).status == status
+
+
+async def test_a_flood_of_one_application_leaves_half_of_the_connections_to_the_others() -> None:
+    """Whatever its route may say, and however few files the process may open: who waits keeps a connection."""
+    flooded = msgspec.structs.replace(route("default/z", "z.test"), protection=Protection(max_requests=1000))
+    async with proxy_rig(routes=[route(), flooded], max_connections=40) as rig:
+        flood = [await rig.client() for _ in range(60)]
+        for client in flood:
+            client.send(get(host=b"z.test"))
+        proxy = rig.interceptor.proxy
+        await eventually(lambda: proxy.apps["default/z"].stats.own["max_requests", 503] == 40)
+        assert proxy.apps["default/z"].entry.held == 20
+        assert (await (await rig.client()).ask(get())).status == 200
+        rig.set_routes(flooded)  # nobody else is there: it may have all of them
+        late = await rig.client()
+        late.send(get(host=b"z.test"))
+        await eventually(lambda: proxy.apps["default/z"].entry.held == 21)
+        rig.set_routes(route(), flooded)
+        assert (await (await rig.client()).ask(get(host=b"z.test"))).status == 503
 
 
 async def test_the_door_closes_and_opens_again_and_again() -> None:
