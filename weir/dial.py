@@ -20,8 +20,10 @@ _MEANINGS = {
     "Hostname Verification": "its certificate is for another name than the one dialled; --tls-name says for which",
     "CERTIFICATE_VERIFY_FAILED": "its certificate is not of an authority in --tls-ca",
     "WRONG_VERSION_NUMBER": "it does not speak TLS",
+    "Connection refused": "nobody listens there; interceptors do on 9090, those of weir up where ports.rpc of its file says",
+    "Domain name not found": "the name is not known",
 }
-"""What gRPC says of a handshake that failed, for whoever has to repair it."""
+"""What gRPC says of a connection that failed, for whoever has to repair it."""
 
 
 class Tls(msgspec.Struct, frozen=True):

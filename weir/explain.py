@@ -66,7 +66,9 @@ def _from_file(path: Path) -> RoutingTable:
         if _is_apps(data):
             return parse_spec(data.decode(), path).table
         return decode_yaml(data)
-    except (OSError, CodecError, RouteError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise _NoTableError(f"{path}: {error.strerror or error}") from error
+    except (CodecError, RouteError, UnicodeDecodeError) as error:
         raise _NoTableError(f"{path}: {error}") from error
     except SpecError as error:
         raise _NoTableError(str(error)) from error

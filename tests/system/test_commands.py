@@ -84,7 +84,13 @@ async def test_queue_prints_what_is_held_and_carried(tmp_path: Path) -> None:
 def test_queue_tells_who_does_not_answer() -> None:
     ended = _weir("queue", "127.0.0.1:1")
     assert ended.returncode == 1
-    assert ended.stderr.startswith("127.0.0.1:1: UNAVAILABLE")
+    assert ended.stderr.startswith("127.0.0.1:1: UNAVAILABLE nobody listens there; ")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_explain_tells_of_a_file_that_is_not_there() -> None:
+    ended = _weir("explain", "web.localhost", "--file", "/does/not/exist.yaml")
+    assert (ended.returncode, ended.stderr) == (3, "/does/not/exist.yaml: No such file or directory\n")
 
 
 async def test_explain_tells_the_route_and_why(tmp_path: Path) -> None:
