@@ -7,6 +7,7 @@ Pure: the caller brings the time.
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import Protocol
 
 __all__ = ["HORIZON", "NEVER", "Deadlines", "Watched"]
@@ -34,6 +35,8 @@ class Deadlines:
     def __init__(self, tick: float, *, now: float) -> None:
         self.tick = tick
         self._buckets: dict[int, set[Watched]] = {}
+        self._due: deque[int] = deque()
+        """Buckets whose time has come, the oldest first."""
         self._swept = int(now / tick)
         self._horizon = int(HORIZON / tick)
 
@@ -62,22 +65,24 @@ class Deadlines:
                     del self._buckets[thing.bucket]
             thing.bucket = 0
 
-    def sweep(self, now: float) -> None:
-        """Ask everything that is due by `now`."""
+    def sweep(self, now: float, *, most: float = math.inf) -> bool:
+        """Ask what is due by `now`, `most` of those whose limit has passed. False when some are left for the next call."""
         reached = int(now / self.tick)
-        if reached <= self._swept:
-            return
-        span = range(self._swept + 1, reached + 1)
-        self._swept = reached
-        due = span if len(span) <= len(self._buckets) else sorted(at for at in self._buckets if at <= reached)
-        for at in due:
-            for thing in self._buckets.pop(at, ()):
-                if thing.bucket:  # one that was asked before may have had this one forgotten
-                    thing.bucket = 0
-                    self._ask(thing, now)
-
-    def _ask(self, thing: Watched, now: float) -> None:
-        if thing.deadline <= now:
-            thing.on_deadline(now)
-        if not thing.bucket:
-            self.watch(thing)
+        if reached > self._swept:
+            span = range(self._swept + 1, reached + 1)
+            self._due.extend(span if len(span) <= len(self._buckets) else sorted(at for at in self._buckets if at in span))
+            self._swept = reached
+        while self._due:
+            things = self._buckets.get(self._due[0])
+            while things:
+                if most <= 0:
+                    return False
+                thing = things.pop()
+                thing.bucket = 0
+                if thing.deadline <= now:
+                    most -= 1
+                    thing.on_deadline(now)
+                if not thing.bucket:
+                    self.watch(thing)
+            self._buckets.pop(self._due.popleft(), None)
+        return True

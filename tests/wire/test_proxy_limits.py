@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
 from fleet.routing.route import Route
 from interceptor.http1.connection import READ_BUFFER
+from interceptor.server import LIMITS_AT_ONCE
 from tests.wire.proxy_backend import BackendPeer, answer, ok
 from tests.wire.proxy_client import get, post
 from tests.wire.proxy_rig import Rig, eventually, proxy_rig, route
@@ -208,6 +210,21 @@ async def test_a_slow_head_is_a_408() -> None:
         message = await client.response()
         assert (message.status, message.get(b"connection")) == (408, b"close")
         assert await client.ends()
+
+
+async def test_a_crowd_of_slow_heads_is_refused_in_parts() -> None:
+    """Others have their turns between: a flood ends as it began, all at once."""
+    async with proxy_rig(head_timeout=0.5) as rig:
+        crowd = [await rig.client() for _ in range(300)]
+        for client in crowd:
+            client.send(b"GET / HT")
+        refusals, parts = rig.interceptor.proxy.refusals, [0]
+        while parts[-1] < len(crowd):
+            await asyncio.sleep(0)
+            if (refused := refusals["slow_head", 408]) > parts[-1]:
+                parts.append(refused)
+        assert max(after - before for before, after in pairwise(parts)) <= LIMITS_AT_ONCE
+        assert {(await client.response()).status for client in crowd} == {408}
 
 
 async def test_a_slow_second_head_is_a_408() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from random import Random
 
 from interceptor.deadlines import HORIZON, NEVER, Deadlines
@@ -146,3 +147,67 @@ def test_random_deadlines_are_never_early_and_never_late() -> None:
     for thing, deadline in zip(things, wanted, strict=True):
         (asked,) = thing.asked
         assert deadline <= asked <= deadline + 2 * TICK + 1e-6
+
+
+def test_a_crowd_is_asked_in_parts_the_oldest_first() -> None:
+    deadlines = Deadlines(TICK, now=0.0)
+    late = [Thing(2.0) for _ in range(50)]
+    early = [Thing(1.0) for _ in range(50)]
+    for thing in late + early:
+        deadlines.watch(thing)
+    assert [deadlines.sweep(3.0, most=30) for _ in range(4)] == [False, False, False, True]
+    assert all(len(thing.asked) == 1 for thing in late + early)
+    assert len(deadlines) == 0
+
+    for thing in late + early:
+        thing.deadline = 5.0 if thing in late else 4.0
+        thing.asked.clear()
+        deadlines.watch(thing)
+    assert not deadlines.sweep(6.0, most=50)
+    assert [len(thing.asked) for thing in early] == [1] * 50
+    assert not any(thing.asked for thing in late)
+
+
+def test_those_that_are_not_due_yet_take_no_part() -> None:
+    deadlines = Deadlines(TICK, now=0.0)
+    moved = [Thing(1.0) for _ in range(50)]
+    for thing in moved:
+        deadlines.watch(thing)
+        thing.deadline = 3.0
+    assert deadlines.sweep(2.0, most=1)
+    assert not deadlines.sweep(4.0, most=1)
+
+
+def test_between_two_parts_things_come_and_go() -> None:
+    deadlines = Deadlines(TICK, now=0.0)
+    crowd = [Thing(1.0) for _ in range(10)]
+    for thing in crowd:
+        deadlines.watch(thing)
+    assert not deadlines.sweep(2.0, most=1)
+    left = [thing for thing in crowd if not thing.asked]
+    for thing in left[:4]:
+        deadlines.forget(thing)
+    left[4].deadline = 2.5  # it moved on
+    new = Thing(0.5)
+    deadlines.watch(new)
+    assert deadlines.sweep(2.0, most=100)
+    assert [len(thing.asked) for thing in left] == [0] * 5 + [1] * 4
+    assert deadlines.sweep(2.8, most=100)
+    assert len(left[4].asked) == len(new.asked) == 1
+    assert len(deadlines) == 0
+
+
+def test_the_fault_of_one_leaves_the_others_theirs() -> None:
+    deadlines = Deadlines(TICK, now=0.0)
+
+    class Faulty(Thing):
+        def on_deadline(self, now: float) -> None:
+            raise RuntimeError
+
+    crowd = [Faulty(1.0), *(Thing(1.0) for _ in range(9))]
+    for thing in crowd:
+        deadlines.watch(thing)
+    for _ in range(2):
+        with contextlib.suppress(RuntimeError):
+            deadlines.sweep(2.0)
+    assert [len(thing.asked) for thing in crowd] == [0] + [1] * 9
