@@ -15,6 +15,7 @@ from interceptor.deadlines import HORIZON, Deadlines
 from interceptor.errors import BadRequest, ExchangeError
 from interceptor.http1.chunked import ChunkedReader, ChunkError
 from interceptor.http1.connection import BODY_VIEW, BULK_VIEW, HEAD_VIEW, Connection, Outbox
+from interceptor.http1.date import http_date
 from interceptor.http1.early import EarlyBytes
 from interceptor.http1.fields import CHUNKED, CRLF, HEAD_END
 from interceptor.http1.reply import encode_reply
@@ -148,7 +149,7 @@ class ClientConnection(Connection):
     def reply(self, reply: Reply, *, method: bytes, keep: bool, now: float) -> None:
         """Answer in the backend's place."""
         keep = keep and self._state == _COMPLETE and not self._host.sheds
-        self.write(encode_reply(reply, method=method, close=not keep))
+        self.write(encode_reply(reply, method=method, close=not keep, date=http_date()))
         self.exchange_done(now, keep=keep)
 
     def enter_tunnel(self, tunnel: ClientTunnel) -> bytes:
@@ -402,7 +403,7 @@ class ClientConnection(Connection):
     def _refuse(self, error: BadRequest) -> None:
         """Answer and close: nothing that follows on this connection can be trusted."""
         self._host.refused(error)
-        self.write(encode_reply(text_reply(error), method=b"GET", close=True))
+        self.write(encode_reply(text_reply(error), method=b"GET", close=True, date=http_date()))
         self._state = _DISCARD
         self._linger(monotonic())
 

@@ -14,10 +14,12 @@ _BODILESS = frozenset({204, 304})
 """They end with their head (RFC 9110 15.3.5, 15.4.5). The length of what a 304 stands for is not known here."""
 
 
-def encode_reply(reply: Reply, *, method: bytes, close: bool) -> bytes:
-    """The answer's bytes. To HEAD the same head and no body."""
+def encode_reply(reply: Reply, *, method: bytes, close: bool, date: bytes) -> bytes:
+    """The answer's bytes, made at a date which it tells unless it has one of its own. To HEAD the same head and no body."""
     lines = [b"HTTP/1.1 %d %b" % (reply.status, _PHRASES.get(reply.status, b""))]
     lines += [b"%b: %b" % field for field in reply.fields]
+    if not any(name.lower() == b"date" for name, _ in reply.fields):
+        lines.append(b"Date: " + date)  # who answers in a backend's place is the origin (RFC 9110 6.6.1)
     bodiless = reply.status in _BODILESS
     if not bodiless:
         lines.append(b"Content-Length: %d" % len(reply.body))
