@@ -23,10 +23,11 @@ from types import FrameType
 from tests.bench.haproxy import haproxy
 from tests.bench.idle import bytes_per_connection
 from tests.bench.measure import Sample, Server, in_turn, sample
+from tests.bench.neighbours import neighbour
 from tests.bench.origin import BODY, SMALL
 from tests.bench.processes import BenchError
 from tests.bench.report import Results, as_json, as_markdown
-from tests.bench.weir import HOST, MANY_HOSTS, with_routes, with_weir
+from tests.bench.weir import ASLEEP_HOST, HOST, MANY_HOSTS, with_routes, with_weir
 from tests.bench.wrk import Load
 
 CONNECTIONS = 50
@@ -91,7 +92,9 @@ def _run(options: argparse.Namespace) -> Results:
         _say("starting origin, weir and haproxy")
         origin, weir = stack.enter_context(with_weir(directory / "weir"))
         clients = min(9500, descriptors // 2 - 500)
-        beside = stack.enter_context(haproxy(origin.port, directory / "haproxy", host=HOST, connections=clients))
+        beside = stack.enter_context(
+            haproxy(origin.port, directory / "haproxy", host=HOST, asleep=ASLEEP_HOST, connections=clients)
+        )
         trio, pair = (origin, beside, weir), (beside, weir)
         _warm_up(trio, directory)
 
@@ -102,9 +105,13 @@ def _run(options: argparse.Namespace) -> Results:
         idle = {server.name: bytes_per_connection(server, count) for server in pair}
         _say(f"1 MiB bodies: {options.rounds} rounds")
         body = in_turn(trio, Load(BODY, BODY_CONNECTIONS, 2), options.rounds, directory)
+        _say(f"beside a flood of {count:,} connections: {options.rounds} rounds")
+        beside_flood = {
+            server.name: neighbour(server, flooded_host=ASLEEP_HOST, connections=count, rounds=options.rounds) for server in pair
+        }
         routes = _routes(origin, options, directory)
     _say(f"done in {time.monotonic() - started:.0f} s")
-    return Results(_machine(), small, body, routes, idle)
+    return Results(_machine(), small, body, routes, idle, count, beside_flood)
 
 
 def _warm_up(servers: Sequence[Server], directory: Path) -> None:

@@ -23,21 +23,26 @@ defaults
     timeout connect 5s
     timeout client 300s
     timeout server 300s
+    timeout http-request 10s
+    timeout http-keep-alive 300s
 frontend proxy
     bind 127.0.0.1:{port} backlog 4096
+    use_backend asleep if {{ hdr(host) {asleep} }}
     default_backend origin
 backend origin
     server origin 127.0.0.1:{origin}
+backend asleep
+    http-request return status 503 hdr Retry-After 1
 """
 
 
 @contextlib.contextmanager
-def haproxy(origin_port: int, directory: Path, *, host: str, connections: int) -> Iterator[Server]:
-    """A running HAProxy. `connections` bounds clients; it needs two descriptors for each."""
+def haproxy(origin_port: int, directory: Path, *, host: str, asleep: str, connections: int) -> Iterator[Server]:
+    """A running HAProxy. `connections` bounds clients; it needs two descriptors for each. Requests for `asleep` get 503."""
     directory.mkdir(parents=True)
     (port,) = free_ports(1)
     config, log = directory / "haproxy.cfg", directory / "haproxy.log"
-    config.write_text(_CONFIG.format(connections=connections, port=port, origin=origin_port))
+    config.write_text(_CONFIG.format(connections=connections, port=port, asleep=asleep, origin=origin_port))
     with running("haproxy", ["haproxy", "-db", "-f", str(config)], log=log) as process:
         wait_until(lambda: answers(port, SMALL, host), "haproxy", process=process, log=log)
         yield Server("haproxy", port=port, pid=process.pid, host=host)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.bench.measure import Sample
+from tests.bench.neighbours import Neighbour
 
 __all__ = ["Results", "as_json", "as_markdown"]
 
@@ -29,6 +30,10 @@ class Results:
     """one, many: the same requests with 1 and with 10,000 routes; all_hosts: requests over all 10,000 hosts."""
     idle_bytes: dict[str, float]
     """haproxy, weir: for each idle client connection."""
+    flood: int
+    """Connections of the flood."""
+    neighbours: dict[str, Neighbour]
+    """haproxy, weir: an application's requests in quiet, and while another one is flooded."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,10 @@ def as_json(results: Results) -> dict[str, Any]:
         "routes_10000": _servers(results.routes)
         | {"cpu_ratio": round(_ratio(results.routes, "many", "one", "cpu_us").middle, 3)},
         "idle_connection_kb": round(results.idle_bytes["weir"] / 1024, 2),
+        "neighbour_p99_ms": {
+            name: {"quiet": [round(one, 3) for one in quiet], "flooded": [round(one, 3) for one in flooded]}
+            for name, (quiet, flooded) in results.neighbours.items()
+        },
     }
 
 
@@ -74,7 +83,7 @@ def _server(samples: Sequence[Sample]) -> dict[str, Any]:
 
 
 def as_markdown(results: Results) -> str:
-    """Three tables: small requests, large bodies, and what Weir is held to."""
+    """Tables of small requests, large bodies, many routes and a flood, and what Weir is held to."""
     parts = [
         f"Measured on {results.machine}. Medians of {len(results.small['weir'])} rounds in turn, lowest and highest in brackets.",
         _table("32-byte answers, 50 connections", results.small, "requests/s", "CPU µs per request"),
@@ -85,6 +94,7 @@ def as_markdown(results: Results) -> str:
             "requests/s",
             "CPU µs per request",
         ),
+        _neighbours(results),
         _goals(results),
     ]
     return "\n\n".join(parts) + "\n"
@@ -96,6 +106,17 @@ def _table(title: str, rounds: Rounds, rate: str, cpu: str) -> str:
     if "haproxy" in rounds:
         ratios = (_ratio(rounds, "weir", "haproxy", name) for name in _FIGURES)
         lines.append("| **weir / haproxy** | " + " | ".join(f"**{_times(ratio)}**" for ratio in ratios) + " |")
+    return "\n".join(lines)
+
+
+def _neighbours(results: Results) -> str:
+    lines = [
+        f"| One app's p99 ms while another has a flood of {results.flood:,} connections | quiet | flooded | |",
+        "|---|---|---|---|",
+    ]
+    for name, (quiet, flooded) in results.neighbours.items():
+        before, beside = _Spread.of(quiet), _Spread.of(flooded)
+        lines.append(f"| {name} | {_exact(before)} | {_exact(beside)} | {beside.middle / before.middle:.1f} × |")
     return "\n".join(lines)
 
 
@@ -129,11 +150,18 @@ def _goals(results: Results) -> str:
     routes = _ratio(results.routes, "many", "one", "cpu_us")
     idle = results.idle_bytes["weir"] / 1024
     beside = results.idle_bytes["haproxy"] / 1024
+    quiet, flooded = (_Spread.of(rounds) for rounds in results.neighbours["weir"])
     rows = [
         ("CPU per small request, × HAProxy", _times(cpu), "2", cpu.middle <= 2),
         ("p99 at 50 connections, × HAProxy", _times(p99), "2", p99.middle <= 2),
         ("CPU per 1 MiB answer, × HAProxy", _times(body), "0.8", body.middle <= 0.8),
         ("CPU per request with 10,000 routes, × one route", _times(routes), "1.05", routes.middle <= 1.05),
+        (
+            "p99 beside a flood of another app, × quiet",
+            f"{flooded.middle / quiet.middle:.1f} ×",
+            "2",
+            flooded.middle <= 2 * quiet.middle,
+        ),
         (f"Memory per idle connection, KB (HAProxy {beside:.1f})", f"{idle:.1f}", "4", idle <= 4),
     ]
     lines = ["| Held to | measured | at most | |", "|---|---|---|---|"]

@@ -18,10 +18,12 @@ from tests.bench import origin
 from tests.bench.measure import Server
 from tests.bench.processes import BenchError, answers, free_ports, running, wait_until
 
-__all__ = ["HOST", "MANY_HOSTS", "with_routes", "with_weir"]
+__all__ = ["ASLEEP_HOST", "HOST", "MANY_HOSTS", "with_routes", "with_weir"]
 
 HOST = "app.bench.localhost"
-"""Host of the one app."""
+"""Host of the one app that answers."""
+ASLEEP_HOST = "asleep.bench.localhost"
+"""Host of an app that never comes up."""
 MANY_HOSTS = "app-%05d.bench.localhost"
 """Hosts of a large table, as a format for their numbers. The one app is among them."""
 
@@ -54,7 +56,8 @@ def with_weir(directory: Path) -> Iterator[tuple[Server, Server]]:
 def _document(command: str) -> str:
     namespace, name = _APP.split("/")
     app = {"name": name, "namespace": namespace, "hosts": [HOST], "command": command, "min": 1, "max": 1, "target": 1000}
-    return yaml.safe_dump({"apps": [app | {"readiness": {"path": origin.SMALL}}]})
+    asleep = {"name": "asleep", "namespace": namespace, "hosts": [ASLEEP_HOST], "command": "exec sleep 900", "max": 1}
+    return yaml.safe_dump({"apps": [app | {"readiness": {"path": origin.SMALL}}, asleep]})
 
 
 def _origin_port(state: Path) -> int:

@@ -107,7 +107,7 @@ class Attack:
             self._socket.close()
             flood.open -= 1
             flood.later(REOPEN_SECONDS, self._again)
-        elif b" 503 " in data[:20]:
+        elif data.startswith(b"HTTP/1.1 "):
             flood.later(REFUSED_SECONDS, self._ask)
 
     def _again(self) -> None:
