@@ -155,7 +155,7 @@ class Tunnel:
         self._lease.release(now)
         endpoint.load -= 1
         if self._ends:
-            connection.close()
+            connection.part(now)
         else:
             connection.abort()
         self._app.stats.tunnelled(self._method)

@@ -26,6 +26,9 @@ MAX_INTERIM = 32
 COPIED_BYTES = 16 * 1024
 """Up to this size a copy costs less than care for a view of the shared buffer."""
 
+PARTING_SECONDS = 30.0
+"""For a backend to take the last that was written to it."""
+
 _REST, _HEAD, _LENGTH, _CHUNKS, _UNTIL_CLOSE, _TUNNEL, _CLOSED = range(7)
 
 
@@ -116,16 +119,25 @@ class BackendConnection(Connection):
         self._sink = self._tunnel = None
         super().close()
 
+    def part(self, now: float) -> None:
+        """Close after what is written was taken, for which there is time, but not for ever."""
+        self.close()
+        if self.choked:
+            self.deadline = now + PARTING_SECONDS
+            self.endpoint.owner.deadlines.watch(self)
+
     def abort(self) -> None:
         self._sink = self._tunnel = None
         super().abort()
 
     def on_deadline(self, now: float) -> None:
-        """Rested too long."""
+        """Rested too long, or took too long to part."""
         self.deadline = NEVER
         if self._state == _REST:
             self.endpoint.drop_idle(self)
             self.close()
+        else:
+            self.abort()
 
     # -- asyncio.BufferedProtocol ---------------------------------------------------------------------------------
 

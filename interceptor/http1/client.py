@@ -122,8 +122,8 @@ class ClientConnection(Connection):
 
     @property
     def idle(self) -> bool:
-        """Between requests, with nothing of the next one."""
-        return self._state == _HEAD and not self._stash
+        """Between requests, with nothing of the next one, nor of the last answer."""
+        return self._state == _HEAD and not self._stash and not self.choked
 
     @property
     def begun(self) -> bool:
@@ -170,8 +170,7 @@ class ClientConnection(Connection):
     def leave_tunnel(self) -> None:
         """Both sides are through: flush and close."""
         self._tunnel = None
-        self._state = _DISCARD
-        self.close()
+        self._part(monotonic())
 
     def pause_reading(self) -> None:
         """From now on nothing is heard of the client but that it leaves."""
@@ -248,16 +247,27 @@ class ClientConnection(Connection):
             sink.resume_answer()
         elif self._state == _HEAD:
             self._next()
+        elif self._state == _DISCARD:
+            self._linger(monotonic())
 
     def on_deadline(self, now: float) -> None:
         if (sink := self._sink) is not None:
             sink.on_deadline(now)
+        elif self.choked:
+            self._wait_for_reader(now)
         elif self._state == _HEAD and self._stash:
             self._refuse(BadRequest("the head of the request did not arrive in time", status=408, reason="slow_head"))
-        elif self._state == _HEAD:
-            self.close()
         else:
+            self.close()
+
+    def _wait_for_reader(self, now: float) -> None:
+        """What was answered goes out slowly, or not at all: then it would wait here for as long as the client likes."""
+        stuck, limit = self.stuck_for(), self._host.keep_alive_timeout
+        if stuck >= limit:
             self.abort()
+        else:
+            self.deadline = now + limit - stuck
+            self._host.deadlines.watch(self)
 
     @property
     def _sink(self) -> RequestSink | ClientTunnel | None:
@@ -409,11 +419,19 @@ class ClientConnection(Connection):
 
     def _end(self, now: float) -> None:
         if self._state == _COMPLETE and not self._stash:
-            self._state = _DISCARD
-            self.close()
+            self._part(now)
         else:
             self._state = _DISCARD
             self._linger(now)
+
+    def _part(self, now: float) -> None:
+        """Close, once the client has taken what was written."""
+        self._state = _DISCARD
+        self.flush()
+        if self.choked:
+            self._linger(now)
+        else:
+            self.close()
 
     def _linger(self, now: float) -> None:
         self._take_stash()

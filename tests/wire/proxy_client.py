@@ -54,7 +54,9 @@ class RawClient:
         return cls(reader, writer)
 
     def send(self, data: bytes) -> None:
-        self.writer.write(data)
+        """Send, unless the connection is closed already: uvloop's would raise then, and asyncio's says nothing."""
+        if not self.writer.is_closing():
+            self.writer.write(data)
 
     async def send_slowly(self, data: bytes, size: int) -> None:
         """In pieces that the proxy reads apart, as far as the kernel lets it."""
