@@ -246,6 +246,8 @@ class ClientConnection(Connection):
         if (sink := self._sink) is not None:
             sink.resume_answer()
         elif self._state == _HEAD:
+            self.deadline = monotonic() + self._host.keep_alive_timeout  # it rests from now on
+            self._host.deadlines.watch(self)
             self._next()
         elif self._state == _DISCARD:
             self._linger(monotonic())
