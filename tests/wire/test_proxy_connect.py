@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator
-
 import msgspec
 import pytest
 
@@ -13,21 +10,6 @@ from fleet.routing.route import Protection
 from interceptor import probes
 from tests.wire.proxy_client import get
 from tests.wire.proxy_rig import APP, proxy_rig, route
-
-
-@pytest.fixture
-def silent() -> Iterator[Backend]:
-    """An address where connections neither open nor fail: its queue is full, and nobody accepts."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
-    fillers = []
-    for _ in range(4):
-        filler = socket.socket()
-        filler.setblocking(False)
-        filler.connect_ex(listener.getsockname())
-        fillers.append(filler)
-    yield Backend("127.0.0.1", listener.getsockname()[1])
-    for each in (listener, *fillers):
-        each.close()
 
 
 async def test_a_silent_backend_is_given_up_after_the_time_of_the_route(silent: Backend) -> None:

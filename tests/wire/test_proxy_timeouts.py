@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Iterator
 from time import monotonic
 
 import msgspec
@@ -20,19 +18,6 @@ from tests.wire.proxy_client import RawClient, get, post
 from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig, route
 
 NAMED = b"application default/a"
-
-
-@pytest.fixture
-def silent() -> Iterator[Backend]:
-    """An address where connections neither open nor fail: its queue is full, and nobody accepts."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
-    fillers = [socket.socket() for _ in range(4)]
-    for filler in fillers:
-        filler.setblocking(False)
-        filler.connect_ex(listener.getsockname())
-    yield Backend("127.0.0.1", listener.getsockname()[1])
-    for each in (listener, *fillers):
-        each.close()
 
 
 async def never_answers(peer: BackendPeer) -> None:
