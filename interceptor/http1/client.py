@@ -18,7 +18,8 @@ from interceptor.http1.connection import BODY_VIEW, BULK_VIEW, HEAD_VIEW, Connec
 from interceptor.http1.date import http_date
 from interceptor.http1.early import EarlyBytes
 from interceptor.http1.fields import CHUNKED, CRLF, HEAD_END
-from interceptor.http1.reply import encode_reply
+from interceptor.http1.handout import MAX_PART_BYTES, Handout
+from interceptor.http1.reply import HEAD, encode_reply, has_body
 from interceptor.http1.request import MAX_HEAD_BYTES, RequestHead, parse_request
 from interceptor.http1.splice import MIN_SPLICED
 from interceptor.leavers import Leavers
@@ -148,9 +149,20 @@ class ClientConnection(Connection):
 
     def reply(self, reply: Reply, *, method: bytes, keep: bool, now: float) -> None:
         """Answer in the backend's place."""
-        keep = keep and self._state == _COMPLETE and not self._host.sheds
-        self.write(encode_reply(reply, method=method, close=not keep, date=http_date()))
-        self.exchange_done(now, keep=keep)
+        host = self._host
+        keep = keep and self._state == _COMPLETE and not host.sheds
+        large = len(reply.body) > MAX_PART_BYTES and has_body(reply, method)
+        self.write(encode_reply(reply, method=HEAD if large else method, close=not keep, date=http_date()))
+        if large:
+            handout = self._exchange = Handout(self, reply.body, keep=keep, patience=host.keep_alive_timeout)
+            handout.begin()
+        else:
+            self.exchange_done(now, keep=keep)
+
+    def wait_for(self, deadline: float) -> None:
+        """Be asked at this time, if nothing has changed by then."""
+        self.deadline = deadline
+        self._host.deadlines.watch(self)
 
     def enter_tunnel(self, tunnel: ClientTunnel) -> bytes:
         """From now on bytes pass as they are. Returns those that came early."""

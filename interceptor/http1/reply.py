@@ -7,7 +7,9 @@ from http import HTTPStatus
 from interceptor.http1.fields import CRLF, HEAD_END
 from interceptor.replies import Reply
 
-__all__ = ["encode_reply"]
+__all__ = ["HEAD", "encode_reply", "has_body"]
+
+HEAD = b"HEAD"
 
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 _BODILESS = frozenset({204, 304})
@@ -20,10 +22,14 @@ def encode_reply(reply: Reply, *, method: bytes, close: bool, date: bytes) -> by
     lines += [b"%b: %b" % field for field in reply.fields]
     if not any(name.lower() == b"date" for name, _ in reply.fields):
         lines.append(b"Date: " + date)  # who answers in a backend's place is the origin (RFC 9110 6.6.1)
-    bodiless = reply.status in _BODILESS
-    if not bodiless:
+    if reply.status not in _BODILESS:
         lines.append(b"Content-Length: %d" % len(reply.body))
     if close:
         lines.append(b"Connection: close")
     head = CRLF.join(lines) + HEAD_END
-    return head if bodiless or method == b"HEAD" else head + reply.body
+    return head + reply.body if has_body(reply, method) else head
+
+
+def has_body(reply: Reply, method: bytes) -> bool:
+    """Whether the answer to a request of this method has one."""
+    return method != HEAD and reply.status not in _BODILESS
