@@ -7,6 +7,7 @@ connection of the process and an idle connection owns none.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import os
 import select
@@ -141,7 +142,8 @@ class Connection(asyncio.BufferedProtocol):
         """Send no more; what is queued goes out first."""
         self.flush()
         if self._transport.can_write_eof() and not self._transport.is_closing():
-            self._transport.write_eof()
+            with contextlib.suppress(OSError):  # the peer has reset the connection, which is yet to be read
+                self._transport.write_eof()
 
     def close(self) -> None:
         """Close after what is written has gone out."""

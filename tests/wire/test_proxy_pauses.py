@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+from time import monotonic
+
+import pytest
 
 from interceptor.http1.client import ClientConnection
 from tests.wire.proxy_backend import ok
@@ -111,6 +115,23 @@ async def test_an_early_answer_drops_what_is_unsent() -> None:
     await memory.deliver(memory.backends[0], [ok(b"no", status=b"413 Content Too Large")])
     assert memory.backends[0].aborted
     assert client.ended
+
+
+async def test_a_client_whose_reset_was_not_read_yet_gets_its_answer_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """asyncio tells of it where the end is written: nothing else may be left out for that."""
+
+    def is_not_connected(transport: MockTransport) -> None:
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    monkeypatch.setattr(MockTransport, "write_eof", is_not_connected)
+    memory = MemoryProxy()
+    client = memory.connect()
+    connection = client.protocol
+    assert isinstance(connection, ClientConnection)
+    await memory.deliver(client, [post(LARGE)[:-10]])
+    await memory.deliver(memory.backends[0], [ok(b"no", status=b"413 Content Too Large")])
+    assert connection.deadline < monotonic() + 3.0
+    assert memory.ledger.balanced()
 
 
 async def test_a_broken_body_cuts_an_answer_that_has_begun() -> None:
