@@ -38,7 +38,10 @@ __all__ = [
 ]
 
 MAINTENANCE = "http.keda.sh/maintenance"
-"""Annotation: "true" puts up the built-in page, any other text but "false" is the page."""
+"""Annotation: "true" puts up the built-in page, any other text but "false" is the page. What people write for either means the
+same: a page that says "off" to everybody is what nobody wants who writes it."""
+_ON = frozenset({"true", "yes", "on", "1"})
+_OFF = frozenset({"", "false", "no", "off", "0"})
 MAINTENANCE_BODY = "http.keda.sh/maintenance-body"
 """Annotation: NAME or NAME/KEY of the ConfigMap with the page."""
 
@@ -140,12 +143,12 @@ def maintenance_of(meta: Annotated) -> tuple[StaticResponse | None, tuple[Refere
     """What answers every request, if anything does, and the body that it still needs."""
     annotations = meta.annotations or {}
     text = annotations.get(MAINTENANCE, "").strip()
-    if text.lower() in ("", "false"):
+    if text.lower() in _OFF:
         return None, ()
     name, _, key = annotations.get(MAINTENANCE_BODY, "").partition("/")
     if name:
         return StaticResponse(), (Reference(MAINTENANCE, f"{meta.namespace}/{name}", key),)
-    if text.lower() == "true":
+    if text.lower() in _ON:
         return StaticResponse(), ()
     body = text.encode()
     return StaticResponse(headers=_headers({}, body), body=body), ()

@@ -139,14 +139,18 @@ def test_bodies_that_config_maps_hold_are_asked_for() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["", " ", "false", "False"])
+@pytest.mark.parametrize("text", ["", " ", "false", "False", "no", "Off", "0"])
 def test_no_maintenance(text: str) -> None:
     assert made(maintained(on=text, body="page")).maintenance is None
     assert made(maintained(body="page")).maintenance is None
 
 
-def test_maintenance() -> None:
-    assert made(maintained(on="true")).maintenance == StaticResponse()
+@pytest.mark.parametrize("text", ["true", " True ", "yes", "On", "1"])
+def test_the_page_for_maintenance(text: str) -> None:
+    assert made(maintained(on=text)).maintenance == StaticResponse()
+
+
+def test_maintenance_in_words_of_ones_own() -> None:
     assert made(maintained(on="Back at 14:00")).maintenance == StaticResponse(None, (TEXT,), b"Back at 14:00")
     assert made(maintained(on="<h1>Back at 14:00</h1>")).maintenance == StaticResponse(None, (HTML,), b"<h1>Back at 14:00</h1>")
     assert maintained(on="soon", body="down").references == (Reference(MAINTENANCE, "shop/down", ""),)
