@@ -69,12 +69,14 @@ class Played:
     def __init__(self, scaler: Scaler, server: aio.Server, port: int) -> None:
         self.scaler, self.server, self.port = scaler, server, port
         self.pushes = 0
+        self.asleep = False
         self.readings: list[Reading] = []
         self.channel = scaler_channel(f"127.0.0.1:{port}")
         self.client = KedaClient(
             ExternalScalerStub(self.channel),
             REF,
             poll_interval=lambda: 0.01,
+            asleep=lambda: self.asleep,
             on_active=self._active,
             on_reading=self.readings.append,
         )
@@ -192,3 +194,26 @@ async def test_a_restarted_scaler_is_joined_again(running: Played) -> None:
     assert asyncio.get_running_loop().time() - began < 5.0
     scaler.streams[0].put_nowait(True)
     await running.until(lambda: running.pushes == 1)
+
+
+async def test_an_app_that_sleeps_is_polled_seldom_and_soon_once_it_is_woken(running: Played) -> None:
+    await running.until(lambda: len(running.readings) >= 1)
+    running.asleep = True
+    await asyncio.sleep(0.05)  # what was under way
+    before = len(running.readings)
+    await asyncio.sleep(0.2)  # twenty pauses
+    assert len(running.readings) == before
+    running.asleep = False
+    await running.until(lambda: len(running.readings) >= before + 3)
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+async def test_a_scaler_that_ends_with_the_rest_is_no_news(
+    running: Played, quiet: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    await running.until(lambda: len(running.readings) >= 1)
+    running.client.quiet = quiet
+    running.scaler.fail = {"IsActive"}
+    already = len(running.scaler.calls)
+    await running.until(lambda: running.scaler.calls[already:].count("IsActive") >= 3)
+    assert ("no answer of the scaler" in caplog.text) is not quiet

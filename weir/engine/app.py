@@ -60,6 +60,7 @@ class App:
                 scalerMetadata={"scalerAddress": scaler_address, "app": spec.key},
             ),
             poll_interval=poll_interval,
+            asleep=lambda: self._autoscaler.desired == 0,
             on_active=self._activated,
             on_reading=self._read,
         )
@@ -89,6 +90,10 @@ class App:
         self.spec = spec
         self._autoscaler.configure(_policy(spec))
         self._reconcile()
+
+    def end_is_near(self) -> None:
+        """Components are about to end, so that what they fail to answer is no news."""
+        self._client.quiet = True
 
     async def close(self, *, drain: bool) -> None:
         """Stop asking, then end every replica. Without drain when nothing can reach them any more."""

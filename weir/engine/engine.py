@@ -209,6 +209,8 @@ class Engine:
 
     async def _close(self) -> None:
         """Interceptors finish what they have while the apps still run; then the apps end, then the scaler."""
+        for app in self._apps.values():
+            app.end_is_near()
         if self._planes is not None:
             await self._planes.drain()
         await asyncio.gather(*(app.close(drain=False) for app in self._apps.values()))

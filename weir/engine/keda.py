@@ -26,6 +26,9 @@ __all__ = ["KedaClient", "scaler_channel"]
 
 CALL_TIMEOUT = 5.0
 """Seconds for a unary call. KEDA sets none, and then one call that hangs stops everything for its object."""
+ASLEEP_INTERVAL = 30.0
+"""Seconds between polls of an app at zero, if its own pause is no longer: KEDA's default. What wakes it is pushed, so a poll
+only finds what was lost, and thousands of apps that sleep should cost little."""
 RETRY_FIRST, RETRY_LIMIT = 0.05, 2.0
 """Seconds between attempts (KEDA: 2 to 60), so that a scaler that was restarted is found again within seconds."""
 PATIENCE = 1.0
@@ -62,11 +65,14 @@ class KedaClient:
         ref: pb.ScaledObjectRef,
         *,
         poll_interval: Callable[[], float],
+        asleep: Callable[[], bool],
         on_active: Callable[[], None],
         on_reading: Callable[[Reading], None],
     ) -> None:
         self._stub, self._ref = stub, ref
-        self._poll_interval = poll_interval
+        self._poll_interval, self._asleep = poll_interval, asleep
+        self.quiet = False
+        """Whether an end is near, so that a scaler that does not answer is nothing to tell of."""
         self._on_active, self._on_reading = on_active, on_reading
         self._name = f"{ref.namespace}/{ref.name}"
         self._patient = True
@@ -120,7 +126,17 @@ class KedaClient:
             else:
                 self._succeeded()
                 self._on_reading(reading)
-            await asyncio.sleep(self._poll_interval())
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Until the next poll is due; one that is woken meanwhile waits no longer than any other."""
+        rested = 0.0
+        while True:
+            interval = self._poll_interval()
+            await asyncio.sleep(interval)
+            rested += interval
+            if rested >= ASLEEP_INTERVAL or not self._asleep():
+                return
 
     async def _read(self) -> Reading:
         """In KEDA's order: the specs, each metric, the activity. One that fails fails the reading."""
@@ -137,7 +153,7 @@ class KedaClient:
 
     def _failed(self, error: aio.AioRpcError) -> None:
         """Told once, not at every attempt. Replicas stay as they are: no news is not zero."""
-        if self._failing != error.code() and not self._patient:
+        if self._failing != error.code() and not self._patient and not self.quiet:
             self._failing = error.code()
             _log.warning("%s: no answer of the scaler, replicas stay as they are: %s", self._name, _reason(error))
 
