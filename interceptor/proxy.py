@@ -221,19 +221,27 @@ class Proxy:
             self.crowded = self.sheds = True
             self.crowdings += 1
             self.on_crowded()
-        self._make_room(now)
+            if self.deadline == NEVER:
+                self._look_again(now)
+        self._close_idle(now)
 
     def on_deadline(self, now: float) -> None:
         """Who came with the crowd and has asked for nothing since must not keep the door closed until its time is up."""
         self.deadline = NEVER
         if self.crowded:
-            self._make_room(now)
+            self._look_again(now)
+            self._close_idle(now)
+            self._give_up_heads(now)
 
-    def _make_room(self, now: float) -> None:
+    def _look_again(self, now: float) -> None:
         self.deadline = now + LOOK_SECONDS
         self.deadlines.watch(self)
+
+    def _close_idle(self, now: float) -> None:
         for client in nsmallest(self._part, self._idle(now), key=attrgetter("deadline")):
             client.close()
+
+    def _give_up_heads(self, now: float) -> None:
         slow = now + self.head_timeout - CROWDED_HEAD_SECONDS
         heads = [one for one in self.clients if one.begun and one.deadline <= slow]
         for client in heads[:HEADS_AT_ONCE]:
