@@ -94,7 +94,7 @@ class Worker:
                 writer.write(data)
                 if await reader.readexactly(len(data)) != data:
                     return "wrong"
-        except asyncio.IncompleteReadError:
+        except (asyncio.IncompleteReadError, ConnectionResetError):  # cut in the middle: with a reset where bytes were lost
             return "lost"
         finally:
             (writer.close if self.dice.random() < 0.5 else writer.transport.abort)()
