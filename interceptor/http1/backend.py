@@ -23,6 +23,9 @@ __all__ = ["BackendConnection", "BackendTunnel", "ResponseSink"]
 MAX_INTERIM = 32
 """1xx responses before a final one. Early hints come once or twice; more is a broken backend."""
 
+BEGINNING = b"HTTP/1."
+"""Of every response. What begins otherwise, as the greeting of another protocol does, may never come to the end of a head."""
+
 COPIED_BYTES = 16 * 1024
 """Up to this size a copy costs less than care for a view of the shared buffer."""
 
@@ -214,6 +217,8 @@ class BackendConnection(Connection):
         if end < 4:
             if len(data) > MAX_HEAD_BYTES:
                 self._fail(sink, BadResponse("the head of the response is too large"))
+            elif not data.startswith(BEGINNING[: len(data)]):
+                self._fail(sink, BadResponse("malformed response: this is not HTTP/1"))
             else:
                 self._partial = data
             return

@@ -376,6 +376,7 @@ BROKEN = {
     "blank before colon": b"HTTP/1.1 200 OK\r\nContent-Length : 0\r\n\r\n",
     "NUL": b"HTTP/1.1 200 OK\r\nX: a\x00\r\nContent-Length: 0\r\n\r\n",
     "HTTP/0.9": b"hello there\r\n\r\n",
+    "greeting without an end": b"220 mail.example ESMTP\r\n",
     "HTTP/2": b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
     "status of two digits": b"HTTP/1.1 99 X\r\nContent-Length: 0\r\n\r\n",
     "status 000": b"HTTP/1.1 000 X\r\nContent-Length: 0\r\n\r\n",
