@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -112,7 +113,7 @@ async def test_stop_kills_what_does_not_listen(tmp_path: Path, guard: Guard) -> 
 
 
 async def test_a_command_that_is_not_there(tmp_path: Path, guard: Guard) -> None:
-    with pytest.raises(SpawnError, match="cannot start /does/not/exist"):
+    with pytest.raises(SpawnError, match=r"^cannot start /does/not/exist: No such file or directory$"):
         Child(Launch(["/does/not/exist"], env={}, cwd=tmp_path), guard, on_line=print)
 
 
@@ -228,13 +229,23 @@ async def test_a_replica_that_cannot_be_started_is_tried_again(stage: Stage) -> 
     await replica.end(0.0)
 
 
-async def test_a_replica_that_is_never_ready_is_started_again(stage: Stage) -> None:
-    replica = stage.replica(command="exec sleep 100", readiness={"timeout": 0.1})
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        (None, r"nothing took a connection on port \d+, which the command has in \$PORT;"),
+        ("/up", r"GET /up on port \d+ had no answer from 200 to 399;"),
+    ],
+)
+async def test_a_replica_that_is_never_ready_is_started_again(
+    stage: Stage, path: str | None, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    replica = stage.replica(command="exec sleep 100", readiness={"timeout": 0.1, "path": path})
     replica.start()
     first = replica.pid
     assert first is not None
     await _until(lambda: replica.failures == 1)
     assert not psutil.pid_exists(first)
+    assert re.search(rf"was not ready after 0\.1 s: {why}", caplog.text)
     replica.withdraw()
     await replica.end(0.0)
 

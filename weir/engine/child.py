@@ -159,7 +159,8 @@ def _spawn(launch: Launch, guard: Guard) -> subprocess.Popen[bytes]:
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
-        raise SpawnError(f"cannot start {launch.command[0]}: {error}") from error
+        why = getattr(error, "strerror", None) or error
+        raise SpawnError(f"cannot start {launch.command[0]}: {why}") from error
 
 
 def describe_exit(code: int) -> str:

@@ -26,6 +26,13 @@ class Probe:
     interval: float = 0.1
     """Longest pause between two probes, in seconds."""
 
+    @property
+    def failure(self) -> str:
+        """What is wrong while it does not succeed."""
+        if self.path is None:
+            return f"nothing took a connection on port {self.port}, which the command has in $PORT"
+        return f"GET {self.path} on port {self.port} had no answer from 200 to 399"
+
 
 async def wait_until_ready(probe: Probe) -> None:
     """Return once the probe succeeds; wrap it in a timeout."""

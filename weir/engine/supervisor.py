@@ -154,7 +154,8 @@ class Supervisor:
                 if probe is not None:
                     await wait_until_ready(probe)
         except TimeoutError:
-            unready.append(f"was not ready after {self._job.readiness_timeout:g} s")
+            why = "" if probe is None else f": {probe.failure}"
+            unready.append(f"was not ready after {self._job.readiness_timeout:g} s{why}")
             await child.kill()
             return
         took = asyncio.get_running_loop().time() - began
