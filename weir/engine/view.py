@@ -133,7 +133,12 @@ def _replicas(app: App) -> str:
 
 
 def app_state(app: App) -> str:
-    """The app in a word or two."""
+    """The app in a few words."""
+    state = _state(app)
+    return state if app.spec.maintenance is None else f"in maintenance, {state}"
+
+
+def _state(app: App) -> str:
     states = [replica.state for replica in app.replicas]
     failing = [replica.failures for replica in app.replicas if replica.failures and replica.state is not State.DRAINING]
     if failing:
