@@ -482,7 +482,7 @@ async def nothing_is_left(rig: Rig) -> None:
     await eventually(lambda: not proxy.probes._tasks)
     assert [each.key for each in rig.endpoints] == ["default/good"]
     assert not any(each.crowd or each._leaving or each.probing for each in rig.endpoints)
-    assert rig.connections_open == 0
+    await eventually(lambda: not rig.connections_open)
 
 
 @asynccontextmanager
