@@ -216,7 +216,8 @@ class _Stream:
         # Details of the same trouble differ from one attempt to the next.
         trouble = reason.partition(":")[0]
         if trouble != self._told:
-            _log.warning("member %s at %s: %s", self.name, self._address, reason)
+            # The end of one that discovery no longer names is as it should be.
+            _log.log(logging.WARNING if self.listed else logging.DEBUG, "member %s at %s: %s", self.name, self._address, reason)
         self._told = trouble
 
 

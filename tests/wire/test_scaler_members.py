@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -76,7 +77,7 @@ async def test_a_dead_member_that_discovery_no_longer_names_is_gone() -> None:
         assert running.scaler._demand.level(APP) == 0
 
 
-async def test_a_draining_member_counts_until_its_stream_ends() -> None:
+async def test_a_draining_member_counts_until_its_stream_ends(caplog: pytest.LogCaptureFixture) -> None:
     draining, alive = PlayedMember("m1"), PlayedMember("m2")
     async with playing(draining, alive), a_scaler(draining, alive) as running:
         draining.set(APP, in_flight=4, total=4)
@@ -90,6 +91,7 @@ async def test_a_draining_member_counts_until_its_stream_ends() -> None:
         await eventually(lambda: running.scaler._demand.level(APP) == 0)
         await asyncio.sleep(0.3)
         assert draining.streams == 0, "nobody dials it again"
+        assert not [record for record in caplog.records if record.levelno >= logging.WARNING], "it is no trouble"
 
 
 async def test_a_member_that_restarts_starts_anew() -> None:
