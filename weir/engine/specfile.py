@@ -42,6 +42,8 @@ _RESERVED = frozenset(
     {"host", "port", "proxy_port", "rpc_port", "diagnostics_port", "member_name", "routes", "backends", "members"}
     # The engine dials its components without certificates, on this machine's own loopback.
     | {"tls_cert", "tls_key", "tls_ca", "member_tls_ca", "member_tls_cert", "member_tls_key", "member_tls_name"}
+    # They are a process's, and components share one unless told otherwise: --log-level is for all.
+    | {"log_level", "log_json"}
 )
 """Settings of components that the engine gives itself."""
 

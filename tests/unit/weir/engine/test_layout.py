@@ -30,10 +30,10 @@ def test_interceptors_stand_side_by_side(state: StateDirectory) -> None:
 
 
 def test_settings_of_the_file_reach_the_components(state: StateDirectory) -> None:
-    given = {"interceptor": {"max_held": 7, "log_json": True, "log_level": "debug"}, "scaler": {"member_ttl": 5}}
+    given = {"interceptor": {"max_held": 7, "head_timeout": 3}, "scaler": {"member_ttl": 5}}
     layout = Layout(FleetSpec.model_validate(given), state, log_level="warning")
     interceptor = InterceptorSettings.load(layout.interceptor(1, proxy=1, rpc=2, diagnostics=3))
-    assert (interceptor.max_held, interceptor.log_json, interceptor.log_level) == (7, True, "debug")
+    assert (interceptor.max_held, interceptor.head_timeout, interceptor.log_level) == (7, 3.0, "warning")
     assert (interceptor.proxy_port, interceptor.rpc_port, interceptor.diagnostics_port) == (1, 2, 3)
     assert (interceptor.member_name, interceptor.host) == ("interceptor-2", "127.0.0.1")
     assert interceptor.routes == f"file:{state.path / 'routes.json'}"

@@ -168,7 +168,7 @@ WRONG = [
     ),
     ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  max: 1\n  max: 2\n", "6: apps[0].max: is written twice"),
     ("interceptor:\n  max_held: 0\n", "2: interceptor.max_held: should be at least 1"),
-    ("interceptor:\n  log_json: maybe\n", "2: interceptor.log_json: should be true or false"),
+    ("interceptor:\n  log_json: true\n", "2: interceptor.log_json: is not a setting that a file may give"),
     ("interceptor:\n  max_hold: 1\n", "2: interceptor.max_hold: is not a setting that a file may give; did you mean max_held?"),
     ("scaler:\n  port: 1\n", "2: scaler.port: is not a setting that a file may give"),
     ("- a\n", "1: the file should be a mapping"),
