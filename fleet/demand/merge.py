@@ -165,9 +165,10 @@ class FleetDemand:
         """The first message of a stream: all there is to know, and no demand for what is not in it. `age` is the age of
         the incarnation when the sizes were measured, by its own clock; None when that is ours and they were measured now.
 
-        Of a member seen for the first time the totals are where counting begins; one that restarted since counts in
-        full. False, and nothing is noted, when another member that is connected tells for this very incarnation: one
-        process behind two addresses counts once.
+        Of a member seen for the first time the totals are where counting begins; one that restarted since counts in full.
+        Requests of one younger than an application's activity period have made that active: they may have been answered
+        before anybody could hear of them, as those that get a placeholder are. False, and nothing is noted, when another
+        member that is connected tells for this very incarnation: one process behind two addresses counts once.
         """
         if self._is_double(member, incarnation):
             return False
@@ -182,7 +183,8 @@ class FleetDemand:
             if first:
                 # Counts that may be old: gauges count at once, totals from here on.
                 state.records[size.app] = _Record(_idle(size), news)
-            self._note(state, size, news)
+            young = first and age is not None and age < self._app(size.app).policy.activity_period
+            self._note(state, size, news, recent=young and size.requests_total > 0)
         if self._watching_since is None:
             self._watching_since = now
         return True
@@ -322,7 +324,8 @@ class FleetDemand:
             self._gauge(self._app(app), record.size, _nothing(record.size), now)
         state.records = {}
 
-    def _note(self, state: _Member, size: QueueSize, news: News) -> None:
+    def _note(self, state: _Member, size: QueueSize, news: News, *, recent: bool = False) -> None:
+        """`recent`: it had a request within its activity period, whatever the totals grew by."""
         record = state.records.get(size.app)
         if news.late and (record is None or news.age < record.age):
             return  # more is known already
@@ -333,6 +336,8 @@ class FleetDemand:
         was_active, was_held = app.active(news.now), app.held
         self._grow(app, before if size.generation == before.generation else _nothing(size), size, record, news)
         self._gauge(app, before, size, news.now)
+        if recent:
+            app.last_demand = news.now
         self._remember(state, record, size, news)
         wakes = (app.held > 0 and not was_held) or (not was_active and app.active(news.now))
         if wakes and self.on_wake is not None:

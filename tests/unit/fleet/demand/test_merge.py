@@ -53,6 +53,22 @@ def test_all_applications_together(demand: FleetDemand) -> None:
         assert demand.any_active(now) == (now < 19)
 
 
+def test_what_a_young_member_answered_before_it_was_heard_woke_its_application(demand: FleetDemand, woken: list[str]) -> None:
+    demand.snapshot("m1", "i1", [size(total=1), size("b/web")], 100.0, age=3.0)
+    assert woken == [APP]
+    assert (demand.active(APP, 114.9), demand.active(APP, 115.0)) == (True, False)
+    assert demand.value(APP, Metric.RATE, 100.0) == 0.0, "when it was is not known"
+
+
+def test_what_an_old_member_answered_before_it_was_heard_is_old(demand: FleetDemand, woken: list[str]) -> None:
+    demand.snapshot("m1", "i1", [size(total=1)], 100.0, age=15.0)
+    assert not demand.active(APP, 100.0)
+    demand.broken("m1", 101.0)
+    demand.snapshot("m1", "i1", [size(total=1)], 102.0, age=17.0)
+    assert not demand.active(APP, 102.0)
+    assert not woken
+
+
 def test_an_unknown_application_has_no_demand(demand: FleetDemand) -> None:
     assert demand.value("b/none", Metric.RATE, 1.0) == 0.0
     assert not demand.active("b/none", 1.0)
