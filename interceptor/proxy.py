@@ -223,21 +223,21 @@ class Proxy:
             self.on_crowded()
             if self.deadline == NEVER:
                 self._look_again(now)
-        self._close_idle(now)
+        self._close_longest_idle(now)
 
     def on_deadline(self, now: float) -> None:
         """Who came with the crowd and has asked for nothing since must not keep the door closed until its time is up."""
         self.deadline = NEVER
         if self.crowded:
             self._look_again(now)
-            self._close_idle(now)
+            self._close_longest_idle(now)
             self._give_up_heads(now)
 
     def _look_again(self, now: float) -> None:
         self.deadline = now + LOOK_SECONDS
         self.deadlines.watch(self)
 
-    def _close_idle(self, now: float) -> None:
+    def _close_longest_idle(self, now: float) -> None:
         for client in nsmallest(self._part, self._idle(now), key=attrgetter("deadline")):
             client.close()
 
