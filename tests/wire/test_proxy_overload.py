@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 import subprocess
 import sys
@@ -17,6 +18,8 @@ import pytest
 
 from fleet.routing.route import Protection
 from interceptor.listener import DESCRIPTORS_PER_CLIENT, SPARE_DESCRIPTORS, room_for_clients
+from interceptor.proxy import TICK_SECONDS
+from interceptor.server import CALM_COLLECTIONS, COLLECTIONS
 from tests.wire.proxy_backend import BackendPeer, answer, ok
 from tests.wire.proxy_client import RawClient, get
 from tests.wire.proxy_rig import Rig, eventually, proxy_rig, route
@@ -280,3 +283,29 @@ async def test_a_blocked_event_loop_shows_in_the_metrics() -> None:
         (late,) = [line for line in text.splitlines() if line.startswith("weir_interceptor_event_loop_lag_seconds_sum")]
         assert float(late.split()[1]) > 0.3
         assert "weir_interceptor_accepting 1.0" in text
+
+
+# -- garbage --------------------------------------------------------------------------------------------------------
+
+
+async def test_all_objects_are_looked_through_in_calm_moments_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole collection takes as long as there are connections: nobody is to wait for it."""
+    looks: list[int] = []
+    async with proxy_rig(backends=0) as rig:
+        assert gc.get_threshold() == COLLECTIONS
+        monkeypatch.setattr(gc, "get_count", lambda: (0, 0, CALM_COLLECTIONS))
+        monkeypatch.setattr(gc, "collect", lambda: looks.append(rig.ledger.outstanding))
+        client = await rig.client()
+        client.send(get())
+        await eventually(lambda: rig.app.room)
+        looks.clear()
+        await asyncio.sleep(3 * TICK_SECONDS)
+        assert not looks
+        await rig.backend()
+        assert (await client.response()).status == 200
+        await eventually(lambda: looks)
+        assert not any(looks)
+        monkeypatch.setattr(gc, "get_count", lambda: (0, 0, CALM_COLLECTIONS - 1))
+        looks.clear()
+        await asyncio.sleep(3 * TICK_SECONDS)
+        assert not looks
