@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import socket
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from fleet.runtime.settings import ComponentSettings
+from interceptor.trust import TrustedProxies
 
 __all__ = ["InterceptorSettings"]
+
+
+def _proxies(text: str) -> str:
+    TrustedProxies.parse(text)
+    return text
 
 
 class InterceptorSettings(ComponentSettings):
@@ -50,6 +57,14 @@ class InterceptorSettings(ComponentSettings):
 
     cold_start_header: bool = Field(
         True, description="Whether answers of backends carry X-KEDA-HTTP-Cold-Start, true for requests that woke the application."
+    )
+
+    trusted_proxies: Annotated[str, AfterValidator(_proxies)] = Field(
+        "private",
+        description="Proxies whose X-Forwarded-For, -Proto, -Host and Forwarded are kept and extended; those of all other clients"
+        " are replaced, as anybody can write them. Networks such as 10.0.0.0/8, addresses, and private (loopback, RFC 1918,"
+        " 100.64.0.0/10, link-local, fc00::/7), separated by commas; or all, or none. An Ingress or a Gateway of the same cluster"
+        " is private; clients whose address a load balancer replaces by a node's look so as well.",
     )
 
     affinity_key: str = Field(

@@ -55,6 +55,14 @@ def test_a_component_that_is_set_wrongly_says_so(component: str) -> None:
     assert len(ended.stderr.splitlines()) == 1
 
 
+def test_an_interceptor_does_not_start_without_knowing_whom_to_trust() -> None:
+    ended = _weir("interceptor", "--trusted-proxies", "10.0.0.0/8,lan")
+    assert ended.returncode == 3
+    assert "--trusted-proxies: " in ended.stderr
+    assert ended.stderr.endswith("'lan' is neither an address nor a network, nor private, all or none\n")
+    assert len(ended.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize("component", ["interceptor", "scaler"])
 def test_a_component_tells_its_flags(component: str) -> None:
     ended = _weir(component, "--help")

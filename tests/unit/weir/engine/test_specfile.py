@@ -170,6 +170,7 @@ WRONG = [
     ("interceptor:\n  max_held: 0\n", "2: interceptor.max_held: should be at least 1"),
     ("interceptor:\n  log_json: true\n", "2: interceptor.log_json: is not a setting that a file may give"),
     ("interceptor:\n  max_hold: 1\n", "2: interceptor.max_hold: is not a setting that a file may give; did you mean max_held?"),
+    ("interceptor:\n  trusted_proxies: lan\n", "2: interceptor.trusted_proxies: 'lan' is neither an address nor a network"),
     ("scaler:\n  port: 1\n", "2: scaler.port: is not a setting that a file may give"),
     ("- a\n", "1: the file should be a mapping"),
     ("apps: [\n", "2: "),
