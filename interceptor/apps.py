@@ -66,9 +66,9 @@ class App:
     """Lives as long as some version of its route is in the table; exchanges may outlive it."""
 
     __slots__ = (
-        "_admission", "_lonely", "bucket", "ceiling", "deadline", "endpoints", "entry", "fallback", "fields", "front",
-        "limits", "marks", "max_requests", "name", "removed", "room", "route", "sessions", "share", "stand_in", "stats",
-        "unseen",
+        "_admission", "_lonely", "answers_half_closed", "bucket", "ceiling", "deadline", "endpoints", "entry", "fallback",
+        "fields", "front", "limits", "marks", "max_requests", "name", "removed", "room", "route", "sessions", "share",
+        "stand_in", "stats", "unseen",
     )  # fmt: skip
 
     def __init__(
@@ -117,6 +117,9 @@ class App:
         """Those of an exchange before anything happened to it."""
         if self.sessions is not None and self.sessions.by_cookie:
             self.marks |= STICKY
+        said = route.answer_half_closed
+        self.answers_half_closed = settings.answer_half_closed if said is None else said
+        """Whether a client that has shut its side down after its request is answered; otherwise it is taken for gone."""
         self.fields = unmarked_fields(cold_start=settings.cold_start_header)
         """Lines that an answer gets whose exchange has no marks."""
         front = Front(route)

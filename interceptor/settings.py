@@ -59,6 +59,12 @@ class InterceptorSettings(ComponentSettings):
         True, description="Whether answers of backends carry X-KEDA-HTTP-Cold-Start, true for requests that woke the application."
     )
 
+    answer_half_closed: bool = Field(
+        False,
+        description="Whether a client that shuts its side of the connection down after its request (half-closes) still gets its"
+        " answer. A client that has given up looks the same: its request would be held and worked on for nobody. Routes may say"
+        " otherwise.",
+    )
     trusted_proxies: Annotated[str, AfterValidator(_proxies)] = Field(
         "private",
         description="Proxies whose X-Forwarded-For, -Proto, -Host and Forwarded are kept and extended; those of all other clients"

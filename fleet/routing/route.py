@@ -185,3 +185,5 @@ class Route(msgspec.Struct, frozen=True, omit_defaults=True):
     protection: Protection = Protection()
     server_timing: bool = False
     """Whether answers carry Server-Timing with the times that a request was held, a connection opened, and its backend took."""
+    answer_half_closed: bool | None = None
+    """Whether a client that shut its side of the connection down after its request is answered. None takes the setting."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from fleet.demand.ledger import Ledger
 from fleet.discovery.sources import Backend
 from fleet.routing.route import ColdStart, Protection, Route, Scaling, Target, Timeouts
@@ -247,6 +249,28 @@ def test_the_crowd_that_a_changed_route_brings_is_not_kept_waiting_by_a_pause() 
     app.update(route(), other, SETTINGS)
     fixture.wait(FIRST_PAUSE * 2)
     assert asked == [endpoint]
+
+
+@pytest.mark.parametrize(
+    ("setting", "said", "answers"),
+    [
+        (False, None, False),
+        (True, None, True),
+        (False, True, True),
+        (True, False, False),
+    ],
+)
+def test_whether_half_closed_clients_are_answered(setting: bool, said: bool | None, answers: bool) -> None:
+    """The route says it, or else the setting; and a changed route says it anew."""
+    settings = loopback_settings(answer_half_closed=setting)
+    fixture = Fixture()
+    endpoints = fixture.set
+    made = App(route(answer_half_closed=said), Ledger().entry("default/a"), endpoints, settings)
+    assert made.answers_half_closed is answers
+    changed = App(route(answer_half_closed=not answers), Ledger().entry("default/a"), endpoints, settings)
+    assert changed.answers_half_closed is not answers
+    changed.update(route(answer_half_closed=said), endpoints, settings)
+    assert changed.answers_half_closed is answers
 
 
 def test_a_route_that_is_removed_turns_everybody_away() -> None:

@@ -72,6 +72,8 @@ GOOD: list[Route] = [
     routed(affinity=Affinity(header="X-Session")),
     routed(protection=Protection(0, 0, "/healthz?full=1")),
     routed(server_timing=True),
+    routed(answer_half_closed=True),
+    routed(answer_half_closed=False),
 ]
 
 AT = "static_routes[1]"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -46,6 +47,7 @@ FULL = Route(
     affinity=Affinity(cookie="weir", max_age=60.0),
     protection=Protection(5, 100, "/healthz"),
     server_timing=True,
+    answer_half_closed=False,
 )
 LEAST = Route("shop/api", Target("shop/api", 80))
 
@@ -68,6 +70,16 @@ def test_json_is_what_people_would_write() -> None:
     assert json.loads(encode_json(RoutingTable([LEAST]))) == {
         "routes": [{"app": "shop/api", "target": {"service": "shop/api", "port": 80}}]
     }
+
+
+@pytest.mark.parametrize("said", [None, False, True])
+def test_a_no_is_not_the_same_as_nothing_said(said: bool | None) -> None:
+    """What a route leaves to the interceptor's setting is not written: tables of before have the version that they had."""
+    table = RoutingTable([msgspec.structs.replace(LEAST, answer_half_closed=said)])
+    (route,) = decode_json(encode_json(table)).routes
+    assert route.answer_half_closed is said
+    assert (b"answer_half_closed" in encode_json(table)) is (said is not None)
+    assert (table.version == "2eecc7e8fa9143b92213cb8acd866009") is (said is None)
 
 
 def test_whole_numbers_and_comments_do_in_yaml() -> None:
