@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import socket
-from pathlib import Path
-from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
 from fleet.runtime.settings import ComponentSettings
 from fleet.runtime.tls import TlsFiles
@@ -66,22 +64,22 @@ class ControllerSettings(ComponentSettings):
     log_level: str = Field("info", description="debug, info, warning or error.")
     log_json: bool = Field(False, description="One JSON object per log line.")
 
-    @model_validator(mode="after")
-    def _certificates_are_whole(self) -> Self:
-        if bool(self.member_tls_cert) != bool(self.member_tls_key):
-            raise ValueError("member_tls_cert and member_tls_key are needed together")
-        if (self.member_tls_ca or self.member_tls_name) and not self.member_tls_cert:
-            raise ValueError("member_tls_ca and member_tls_name need member_tls_cert and member_tls_key")
-        return self
+    @field_validator("namespaces")
+    @classmethod
+    def _names_some(cls, namespaces: str) -> str:
+        if namespaces and not _listed(namespaces):
+            raise ValueError("names no namespace, and all of them are what is followed when it is empty")
+        return namespaces
 
     @property
     def member_tls(self) -> TlsFiles | None:
-        if not self.member_tls_cert:
-            return None
-        ca = Path(self.member_tls_ca) if self.member_tls_ca else None
-        return TlsFiles(Path(self.member_tls_cert), Path(self.member_tls_key), ca)
+        return TlsFiles.of(self.member_tls_cert, self.member_tls_key, self.member_tls_ca)
 
     @property
     def watched(self) -> tuple[str, ...]:
         """The namespaces; none means all."""
-        return tuple(dict.fromkeys(name.strip() for name in self.namespaces.split(",") if name.strip()))
+        return _listed(self.namespaces)
+
+
+def _listed(names: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))

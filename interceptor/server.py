@@ -8,7 +8,6 @@ import logging
 import uuid
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -19,7 +18,6 @@ from fleet.runtime.diagnostics import Diagnostics
 from fleet.runtime.process import Shutdown
 from fleet.runtime.rpc import RpcServer
 from fleet.runtime.settings import SettingsError
-from fleet.runtime.tls import TlsFiles
 from interceptor.drain import finish
 from interceptor.http1.client import ClientConnection
 from interceptor.listener import Listener, room_for_clients
@@ -65,7 +63,7 @@ class Interceptor:
             draining=lambda: self.proxy.draining,
         )
         self.ledger.on_edge = self._queue.wake
-        self._rpc = RpcServer(settings.host, settings.rpc_port, tls=_tls(settings))
+        self._rpc = RpcServer(settings.host, settings.rpc_port, tls=settings.server_tls)
         self._rpc.add(add_QueueServiceServicer_to_server, self._queue, "weir.interceptor.v1.QueueService")
         self._rpc.add(
             add_RoutingServiceServicer_to_server,
@@ -199,10 +197,3 @@ def _open(what: str, uri: str, opener: Callable[[str], Any]) -> Any:
         return opener(uri)
     except SourceError as error:
         raise SettingsError(str(error)) from error
-
-
-def _tls(settings: InterceptorSettings) -> TlsFiles | None:
-    if not settings.tls_cert:
-        return None
-    ca = Path(settings.tls_ca) if settings.tls_ca else None
-    return TlsFiles(Path(settings.tls_cert), Path(settings.tls_key), ca)

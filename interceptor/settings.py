@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import socket
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from fleet.runtime.settings import ComponentSettings
+from fleet.runtime.tls import TlsFiles
 from interceptor.trust import TrustedProxies
 
 __all__ = ["InterceptorSettings"]
@@ -117,3 +118,14 @@ class InterceptorSettings(ComponentSettings):
 
     log_level: str = Field("info", description="debug, info, warning or error.")
     log_json: bool = Field(False, description="One JSON object per log line.")
+
+    @model_validator(mode="after")
+    def _no_secret_is_empty(self) -> Self:
+        """What is left of a variable that nobody set must not weaken what it was to strengthen."""
+        if self.affinity_key == "" and "affinity_key" in self.model_fields_set:
+            raise ValueError("--affinity-key (WEIR_AFFINITY_KEY) is given, and empty")
+        return self
+
+    @property
+    def server_tls(self) -> TlsFiles | None:
+        return TlsFiles.of(self.tls_cert, self.tls_key, self.tls_ca)

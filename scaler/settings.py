@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import socket
-from pathlib import Path
-from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from fleet.runtime.settings import ComponentSettings
 from fleet.runtime.tls import TlsFiles
@@ -69,29 +67,10 @@ class ScalerSettings(ComponentSettings):
     log_level: str = Field("info", description="debug, info, warning or error.")
     log_json: bool = Field(False, description="One JSON object per log line.")
 
-    @model_validator(mode="after")
-    def _certificates_are_whole(self) -> Self:
-        _check_files("tls", cert=self.tls_cert, key=self.tls_key, ca=self.tls_ca)
-        _check_files("member_tls", cert=self.member_tls_cert, key=self.member_tls_key, ca=self.member_tls_ca)
-        if self.member_tls_name and not self.member_tls_cert:
-            raise ValueError("member_tls_name needs member_tls_cert and member_tls_key")
-        return self
-
     @property
     def server_tls(self) -> TlsFiles | None:
-        return _files(self.tls_cert, self.tls_key, self.tls_ca)
+        return TlsFiles.of(self.tls_cert, self.tls_key, self.tls_ca)
 
     @property
     def member_tls(self) -> TlsFiles | None:
-        return _files(self.member_tls_cert, self.member_tls_key, self.member_tls_ca)
-
-
-def _check_files(prefix: str, *, cert: str, key: str, ca: str) -> None:
-    if bool(cert) != bool(key):
-        raise ValueError(f"{prefix}_cert and {prefix}_key are needed together")
-    if ca and not cert:
-        raise ValueError(f"{prefix}_ca needs {prefix}_cert and {prefix}_key")
-
-
-def _files(cert: str, key: str, ca: str) -> TlsFiles | None:
-    return TlsFiles(Path(cert), Path(key), Path(ca) if ca else None) if cert else None
+        return TlsFiles.of(self.member_tls_cert, self.member_tls_key, self.member_tls_ca)

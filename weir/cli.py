@@ -26,15 +26,22 @@ _COMPONENT = {"allow_extra_args": True, "ignore_unknown_options": True, "help_op
 
 
 # The settings of the same name tell scaler and controller how to reach interceptors: in their pods nothing has to be typed.
+# Texts and not paths: an empty path is that of the directory, and then nobody could tell that nothing was meant.
 _Ca = Annotated[
-    Path | None, typer.Option(envvar="WEIR_MEMBER_TLS_CA", help="CA file for interceptors that speak TLS.", show_default=False)
+    str | None,
+    typer.Option(
+        envvar="WEIR_MEMBER_TLS_CA", metavar="PATH", help="CA file for interceptors that speak TLS.", show_default=False
+    ),
 ]
 _Cert = Annotated[
-    Path | None,
-    typer.Option(envvar="WEIR_MEMBER_TLS_CERT", help="Certificate file to show to interceptors.", show_default=False),
+    str | None,
+    typer.Option(
+        envvar="WEIR_MEMBER_TLS_CERT", metavar="PATH", help="Certificate file to show to interceptors.", show_default=False
+    ),
 ]
 _Key = Annotated[
-    Path | None, typer.Option(envvar="WEIR_MEMBER_TLS_KEY", help="Key file of that certificate.", show_default=False)
+    str | None,
+    typer.Option(envvar="WEIR_MEMBER_TLS_KEY", metavar="PATH", help="Key file of that certificate.", show_default=False),
 ]
 _Name = Annotated[
     str | None,

@@ -13,6 +13,7 @@ import msgspec
 from grpc import aio
 
 from fleet.runtime.tls import TlsError, TlsFiles, read_authority
+from fleet.runtime.tlsparts import fault_of_set
 
 __all__ = ["PLAIN", "Dial", "Tls", "dial"]
 
@@ -26,12 +27,16 @@ _MEANINGS = {
 """What gRPC says of a connection that failed, for whoever has to repair it."""
 
 
-class Tls(msgspec.Struct, frozen=True):
-    """What was typed, each of it or not."""
+_NAMES = {part: f"--tls-{part} (WEIR_MEMBER_TLS_{part.upper()})" for part in ("cert", "key", "ca", "name")}
+"""What whoever types commands knows the parts by."""
 
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
+
+class Tls(msgspec.Struct, frozen=True):
+    """What was typed, or is in the environment; None of what is not."""
+
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
     name: str | None = None
 
 
@@ -72,21 +77,20 @@ PLAIN = Dial()
 
 def dial(tls: Tls) -> Dial:
     """Raises TlsError for files that cannot be used, or not together."""
-    if (tls.cert is None) != (tls.key is None):
-        raise TlsError("--tls-cert and --tls-key are needed together")
-    if tls.cert is None and tls.ca is None:
-        if tls.name is not None:
-            raise TlsError("--tls-name needs --tls-ca, or --tls-cert and --tls-key")
+    fault = fault_of_set(msgspec.structs.asdict(tls), _NAMES, anonymous=True)
+    if fault is not None:
+        raise TlsError(fault)
+    if tls == Tls():
         return PLAIN
     cert, key = _pair(tls.cert, tls.key)
-    ca = None if tls.ca is None else read_authority(tls.ca)
+    ca = None if tls.ca is None else read_authority(Path(tls.ca))
     credentials = grpc.ssl_channel_credentials(ca, private_key=key, certificate_chain=cert)
     named = () if tls.name is None else (("grpc.ssl_target_name_override", tls.name),)
     return Dial(credentials, cert is not None, (*PLAIN.options, *named))
 
 
-def _pair(cert: Path | None, key: Path | None) -> tuple[bytes | None, bytes | None]:
+def _pair(cert: str | None, key: str | None) -> tuple[bytes | None, bytes | None]:
     if cert is None or key is None:
         return None, None
-    held = TlsFiles(cert, key).read()
+    held = TlsFiles(Path(cert), Path(key)).read()
     return held.cert, held.key

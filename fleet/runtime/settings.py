@@ -9,11 +9,13 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, ClassVar, NoReturn, Self
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableValue
+
+from fleet.runtime.tlsparts import fault_of_set, tls_groups
 
 __all__ = ["ENVIRONMENT_PREFIX", "ComponentSettings", "SettingsError"]
 
@@ -27,12 +29,23 @@ class SettingsError(Exception):
 class ComponentSettings(BaseSettings):
     """Base of a component's settings: each field is also `WEIR_<FIELD>` and `--field`, and a flag wins.
 
-    Subclasses declare fields with `Field(default, description="unit and reason")`.
+    Subclasses declare fields with `Field(default, description="unit and reason")`. Fields called `tls_cert`, `tls_key`, `tls_ca`
+    and `tls_name`, with any prefix before them, are one group, which is given whole or not at all.
     """
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix=ENVIRONMENT_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True
     )
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        for fields in tls_groups(type(self).model_fields).values():
+            names = {part: f"{_flag(field)} ({_variable(field)})" for part, field in fields.items()}
+            given = {part: getattr(self, field) for part, field in fields.items() if field in self.model_fields_set}
+            fault = fault_of_set(given, names)
+            if fault is not None:
+                raise ValueError(fault)
+        return self
 
     @classmethod
     def load(cls, argv: Sequence[str] = ()) -> Self:
@@ -87,7 +100,7 @@ def _one_line(error: ValidationError, flags: dict[str, Any]) -> str:
 
 def _complaint(detail: ErrorDetails, flags: dict[str, Any]) -> str:
     """Names the flag or the variable that is wrong, and never its value: a value may be a secret."""
-    message = " ".join(detail["msg"].split())
+    message = " ".join(detail["msg"].removeprefix("Value error, ").split())
     if not detail["loc"]:
         return message
     name = str(detail["loc"][0])

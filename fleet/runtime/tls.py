@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Self
 
 import grpc
 import msgspec
@@ -37,6 +38,14 @@ class TlsFiles(msgspec.Struct, frozen=True):
     cert: Path
     key: Path
     ca: Path | None = None
+
+    @classmethod
+    def of(cls, cert: str, key: str, ca: str = "") -> Self | None:
+        """The files that settings name, which have been found to be whole; None where they name none. Of a part of them nothing
+        can be read, which is an error, and never plain text."""
+        if not (cert or key or ca):
+            return None
+        return cls(Path(cert), Path(key), Path(ca) if ca else None)
 
     def read(self) -> Material:
         """Read and check the files. Raises TlsError."""

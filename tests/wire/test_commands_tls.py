@@ -141,8 +141,8 @@ async def test_an_interceptor_in_plain_text_is_told_from_a_wrong_certificate(pki
 async def test_flags_that_cannot_work_are_one_line(pki: Pki, command: tuple[str, ...]) -> None:
     cert, key, none = str(pki.client[0]), str(pki.client[1]), str(pki.directory / "none.crt")
     cases = {
-        "--tls-cert and --tls-key are needed together": ["--tls-cert", cert],
-        "--tls-name needs --tls-ca, or --tls-cert and --tls-key": ["--tls-name", NAME],
+        "--tls-key (WEIR_MEMBER_TLS_KEY) is missing: --tls-cert (WEIR_MEMBER_TLS_CERT) needs it": ["--tls-cert", cert],
+        "--tls-ca (WEIR_MEMBER_TLS_CA) is missing: --tls-name (WEIR_MEMBER_TLS_NAME) needs it": ["--tls-name", NAME],
         f"{none}: No such file or directory": ["--tls-ca", none],
         f"{key}: not a certificate in PEM": ["--tls-ca", key],
         f"{pki.server[1]}: not the key of the certificate in {cert}": ["--tls-cert", cert, "--tls-key", str(pki.server[1])],

@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from fleet.routing.check_answers import MAX_ANSWER_BYTES
 from fleet.routing.table import RouteError, RoutingTable
 from fleet.runtime.settings import ComponentSettings
+from fleet.runtime.tlsparts import tls_groups
 from interceptor.settings import InterceptorSettings
 from scaler.settings import ScalerSettings
 from weir.engine.answerspec import AffinitySpec, MaintenanceSpec, PlaceholderSpec, StaticSpec
@@ -40,12 +41,15 @@ _FIELDS = sorted({name for model in _MODELS for name in model.model_fields})
 
 _RESERVED = frozenset(
     {"host", "port", "proxy_port", "rpc_port", "diagnostics_port", "member_name", "routes", "backends", "members"}
-    # The engine dials its components without certificates, on this machine's own loopback.
-    | {"tls_cert", "tls_key", "tls_ca", "member_tls_ca", "member_tls_cert", "member_tls_key", "member_tls_name"}
     # They are a process's, and components share one unless told otherwise: --log-level is for all.
     | {"log_level", "log_json"}
 )
 """Settings of components that the engine gives itself."""
+
+
+def _reserved(settings: type[ComponentSettings]) -> frozenset[str]:
+    """And those of certificates: the engine dials its components without, on this machine's own loopback."""
+    return _RESERVED.union(*(group.values() for group in tls_groups(settings.model_fields).values()))
 
 
 class SpecError(Exception):
@@ -128,10 +132,11 @@ def _suggestion(name: str, known: Sequence[str]) -> str:
 def _settings(kind: str, given: dict[str, Any], settings: type[ComponentSettings], document: Document) -> dict[str, Any]:
     """Only what the file says: what the environment says is checked by the component itself."""
     checked: dict[str, Any] = {}
+    reserved = _reserved(settings)
     for name, value in given.items():
         path = (kind, name)
-        if name not in settings.model_fields or name in _RESERVED:
-            known = sorted(set(settings.model_fields) - _RESERVED)
+        if name not in settings.model_fields or name in reserved:
+            known = sorted(set(settings.model_fields) - reserved)
             raise _misrouted(document, path, f"is not a setting that a file may give{_suggestion(name, known)}")
         try:
             checked[name] = _setting(name, settings.model_fields[name]).validate_python(value)

@@ -22,8 +22,8 @@ def test_namespaces() -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--member-tls-cert", "c"], "member_tls_cert and member_tls_key are needed together"),
-        (["--member-tls-ca", "c"], "member_tls_ca and member_tls_name need member_tls_cert"),
+        (["--member-tls-cert", "c"], r"^--member-tls-key \(WEIR_MEMBER_TLS_KEY\) is missing"),
+        (["--member-tls-ca", "c"], r"^--member-tls-cert \(.*\) and --member-tls-key \(.*\) are missing: --member-tls-ca"),
         (["--lease-duration", "1"], "--lease-duration"),
         (["--workers", "0"], "--workers"),
     ],

@@ -18,10 +18,10 @@ def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     [
         (["--port", "70000"], "--port"),
         (["--reassert-interval", "0"], "--reassert-interval"),
-        (["--tls-cert", "a"], "tls_cert and tls_key are needed together"),
-        (["--tls-ca", "a"], "tls_ca needs tls_cert"),
-        (["--member-tls-key", "a"], "member_tls_cert and member_tls_key are needed together"),
-        (["--member-tls-name", "a"], "member_tls_name needs member_tls_cert"),
+        (["--tls-cert", "a"], r"^--tls-key \(WEIR_TLS_KEY\) is missing: --tls-cert \(WEIR_TLS_CERT\) needs it$"),
+        (["--tls-ca", "a"], r"^--tls-cert \(.*\) and --tls-key \(.*\) are missing: --tls-ca \(WEIR_TLS_CA\) needs them$"),
+        (["--member-tls-key", "a"], r"^--member-tls-cert \(WEIR_MEMBER_TLS_CERT\) is missing: --member-tls-key"),
+        (["--member-tls-name", "a"], r"^--member-tls-cert \(.*\) and --member-tls-key \(.*\) are missing: --member-tls-name"),
     ],
 )
 def test_settings_that_cannot_work_are_told_in_a_line(flags: list[str], message: str) -> None:
