@@ -23,12 +23,13 @@ from types import FrameType
 from tests.bench.haproxy import haproxy
 from tests.bench.idle import bytes_per_connection
 from tests.bench.measure import Sample, Server, in_turn, sample
-from tests.bench.neighbours import neighbour
+from tests.bench.neighbours import beside_senders, neighbour
 from tests.bench.origin import BODY, SMALL
 from tests.bench.processes import BenchError
-from tests.bench.report import Results, as_json, as_markdown
-from tests.bench.weir import ASLEEP_HOST, HOST, MANY_HOSTS, with_routes, with_weir
+from tests.bench.report import Results, Senders, as_json, as_markdown, senders_as_json, senders_as_markdown
+from tests.bench.weir import ASLEEP_HOST, CHECKOUT, MANY_HOSTS, WORST_HOST, Bench, with_routes, with_weir
 from tests.bench.wrk import Load
+from tests.support.senders import SENDERS
 
 CONNECTIONS = 50
 BODY_CONNECTIONS = 8
@@ -36,8 +37,9 @@ IDLE_CONNECTIONS = 8000
 ROUTES = 10_000
 MIN_DESCRIPTORS = 4000
 """Open files that are needed at least; some 20,000 are needed for all the idle connections."""
-_CHECKOUT = Path(__file__).parents[2]
-BUILD = _CHECKOUT / "build"
+SENDER_ROUNDS = 3
+"""At most, of each sender, where everything is measured: there are many of them."""
+BUILD = CHECKOUT / "build"
 _RECORD = re.compile(r"(<!-- bench: .*? -->\n).*?(<!-- end of bench -->)", re.DOTALL)
 
 
@@ -47,11 +49,13 @@ def main(argv: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _leave)
     try:
         _need("wrk", "haproxy", "nginx", "sed")
-        results = _run(options)
+        if options.senders:
+            _publish_senders(_run_senders(options))
+        else:
+            _publish(_run(options), record=options.record)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    _publish(results, record=options.record)
     return 0
 
 
@@ -60,7 +64,24 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each pair (default 5)")
     parser.add_argument("--seconds", type=int, default=3, help="seconds of each run of small requests (default 3)")
     parser.add_argument("--record", action="store_true", help="put the table into README.md too")
-    return parser.parse_args(argv)
+    parser.add_argument("--senders", type=_senders, metavar="NAMES", help="only what these do to others, with commas, or all")
+    parser.add_argument("--checkout", type=Path, default=CHECKOUT, help="with --senders: another checkout whose Weir to measure")
+    options = parser.parse_args(argv)
+    options.checkout = options.checkout.resolve()
+    return options
+
+
+def _senders(names: str) -> list[str]:
+    chosen = list(SENDERS) if names == "all" else names.split(",")
+    if unknown := set(chosen) - set(SENDERS):
+        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))} is none of {', '.join(SENDERS)}")
+    return chosen
+
+
+def _publish_senders(senders: Senders) -> None:
+    print(senders_as_markdown(senders))
+    BUILD.mkdir(exist_ok=True)
+    (BUILD / "bench-senders.json").write_text(json.dumps(senders_as_json(senders), indent=2) + "\n")
 
 
 def _publish(results: Results, *, record: bool) -> None:
@@ -69,7 +90,7 @@ def _publish(results: Results, *, record: bool) -> None:
     BUILD.mkdir(exist_ok=True)
     (BUILD / "bench.json").write_text(json.dumps(as_json(results), indent=2) + "\n")
     if record:
-        readme = _CHECKOUT / "README.md"
+        readme = CHECKOUT / "README.md"
         readme.write_text(_RECORD.sub(lambda block: f"{block[1]}{table}{block[2]}", readme.read_text()))
 
 
@@ -89,12 +110,9 @@ def _run(options: argparse.Namespace) -> Results:
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="weir-bench-")))
         directory.chmod(0o755)  # nginx's worker gives up root and must still read what it serves
-        _say("starting origin, weir and haproxy")
-        origin, weir = stack.enter_context(with_weir(directory / "weir"))
         clients = min(9500, descriptors // 2 - 500)
-        beside = stack.enter_context(
-            haproxy(origin.port, directory / "haproxy", host=HOST, asleep=ASLEEP_HOST, connections=clients)
-        )
+        bench, beside = _start(stack, directory, clients, CHECKOUT)
+        origin, weir = bench.origin, bench.weir
         trio, pair = (origin, beside, weir), (beside, weir)
         _warm_up(trio, directory)
 
@@ -109,9 +127,30 @@ def _run(options: argparse.Namespace) -> Results:
         beside_flood = {
             server.name: neighbour(server, flooded_host=ASLEEP_HOST, connections=count, rounds=options.rounds) for server in pair
         }
+        senders = _beside_senders(pair, list(SENDERS), options)
         routes = _routes(origin, options, directory)
     _say(f"done in {time.monotonic() - started:.0f} s")
-    return Results(_machine(), small, body, routes, idle, count, beside_flood)
+    return Results(_machine(), small, body, routes, idle, count, beside_flood, senders)
+
+
+def _run_senders(options: argparse.Namespace) -> Senders:
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="weir-bench-")))
+        directory.chmod(0o755)
+        bench, beside = _start(stack, directory, 1000, options.checkout)
+        return _beside_senders((beside, bench.weir), options.senders, options)
+
+
+def _start(stack: contextlib.ExitStack, directory: Path, clients: int, checkout: Path) -> tuple[Bench, Server]:
+    _say("starting origin, weir and haproxy")
+    bench = stack.enter_context(with_weir(directory / "weir", checkout=checkout))
+    beside = haproxy(bench.origin.port, bench.worst_port, directory / "haproxy", connections=clients)
+    return bench, stack.enter_context(beside)
+
+
+def _beside_senders(servers: Sequence[Server], names: Sequence[str], options: argparse.Namespace) -> Senders:
+    rounds = options.rounds if options.senders else min(SENDER_ROUNDS, options.rounds)
+    return beside_senders(servers, names, host=WORST_HOST, rounds=rounds, say=_say)
 
 
 def _warm_up(servers: Sequence[Server], directory: Path) -> None:

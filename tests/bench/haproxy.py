@@ -9,6 +9,8 @@ from pathlib import Path
 from tests.bench.measure import Server
 from tests.bench.origin import SMALL
 from tests.bench.processes import answers, free_ports, running, wait_until
+from tests.bench.weir import ASLEEP_HOST, HOST, WORST_HOST
+from tests.support.senders import UNKNOWN_HOST
 
 __all__ = ["haproxy"]
 
@@ -28,21 +30,31 @@ defaults
 frontend proxy
     bind 127.0.0.1:{port} backlog 4096
     use_backend asleep if {{ hdr(host) {asleep} }}
+    use_backend worst if {{ hdr(host) {worst_host} }}
+    use_backend nowhere if {{ hdr(host) {nowhere} }}
     default_backend origin
 backend origin
     server origin 127.0.0.1:{origin}
+backend worst
+    server worst 127.0.0.1:{worst}
+backend nowhere
+    http-request return status 404
 backend asleep
     http-request return status 503 hdr Retry-After 1
 """
 
 
 @contextlib.contextmanager
-def haproxy(origin_port: int, directory: Path, *, host: str, asleep: str, connections: int) -> Iterator[Server]:
-    """A running HAProxy. `connections` bounds clients; it needs two descriptors for each. Requests for `asleep` get 503."""
+def haproxy(origin_port: int, worst_port: int, directory: Path, *, connections: int) -> Iterator[Server]:
+    """A running HAProxy with the hosts that Weir has. `connections` bounds clients; it needs two descriptors for each.
+
+    Requests for the app that does not come up get 503, those for a host without a route 404.
+    """
     directory.mkdir(parents=True)
     (port,) = free_ports(1)
     config, log = directory / "haproxy.cfg", directory / "haproxy.log"
-    config.write_text(_CONFIG.format(connections=connections, port=port, asleep=asleep, origin=origin_port))
+    hosts = {"asleep": ASLEEP_HOST, "worst_host": WORST_HOST, "nowhere": UNKNOWN_HOST}
+    config.write_text(_CONFIG.format(connections=connections, port=port, origin=origin_port, worst=worst_port, **hosts))
     with running("haproxy", ["haproxy", "-db", "-f", str(config)], log=log) as process:
-        wait_until(lambda: answers(port, SMALL, host), "haproxy", process=process, log=log)
-        yield Server("haproxy", port=port, pid=process.pid, host=host)
+        wait_until(lambda: answers(port, SMALL, HOST), "haproxy", process=process, log=log)
+        yield Server("haproxy", port=port, pid=process.pid, host=HOST)

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.bench.measure import Sample
-from tests.bench.neighbours import Neighbour
+from tests.bench.neighbours import BesideSender, Neighbour
+from tests.support.senders import SENDERS
 
-__all__ = ["Results", "as_json", "as_markdown"]
+__all__ = ["Results", "Senders", "as_json", "as_markdown", "senders_as_json", "senders_as_markdown"]
 
 Rounds = dict[str, list[Sample]]
+Senders = dict[str, dict[str, BesideSender]]
+"""By sender, then by server."""
 
 _FIGURES = ("rps", "p50_ms", "p99_ms", "cpu_us", "rss_mb")
 
@@ -34,6 +37,8 @@ class Results:
     """Connections of the flood."""
     neighbours: dict[str, Neighbour]
     """haproxy, weir: an application's requests in quiet, and while another one is flooded."""
+    senders: Senders
+    """haproxy, weir: an application's requests in quiet, and beside each of the worst senders to another one."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,25 @@ def as_json(results: Results) -> dict[str, Any]:
             name: {"quiet": [round(one, 3) for one in quiet], "flooded": [round(one, 3) for one in flooded]}
             for name, (quiet, flooded) in results.neighbours.items()
         },
+        "senders_p99_ms": senders_as_json(results.senders),
+    }
+
+
+def senders_as_json(senders: Senders) -> dict[str, Any]:
+    """Every round's percentile, and what the sender moved: one that was refused or starved proves little."""
+    return {
+        sender: {
+            server: {
+                "quiet": [round(ms, 3) for ms in measured.quiet],
+                "beside": [round(ms, 3) for ms in measured.beside],
+                "sent_mb_s": round(measured.moved.sent / measured.moved.seconds / 1e6, 3),
+                "received_mb_s": round(measured.moved.received / measured.moved.seconds / 1e6, 3),
+                "connections": measured.moved.opened,
+                "first_answer": measured.moved.first,
+            }
+            for server, measured in servers.items()
+        }
+        for sender, servers in senders.items()
     }
 
 
@@ -95,6 +119,7 @@ def as_markdown(results: Results) -> str:
             "CPU µs per request",
         ),
         _neighbours(results),
+        senders_as_markdown(results.senders),
         _goals(results),
     ]
     return "\n\n".join(parts) + "\n"
@@ -118,6 +143,31 @@ def _neighbours(results: Results) -> str:
         before, beside = _Spread.of(quiet), _Spread.of(flooded)
         lines.append(f"| {name} | {_exact(before)} | {_exact(beside)} | {beside.middle / before.middle:.1f} × |")
     return "\n".join(lines)
+
+
+def senders_as_markdown(senders: Senders) -> str:
+    """A row for each sender; what it moved is in both directions together."""
+    servers = list(next(iter(senders.values())))
+    heading = "".join(f" {server}: quiet | beside | | MB/s |" for server in servers)
+    lines = [f"| One app's p99 ms while another has |{heading}", "|---" * (1 + 4 * len(servers)) + "|"]
+    for sender, measured in senders.items():
+        cells = "".join(_beside(measured[server]) for server in servers)
+        lines.append(f"| {SENDERS[sender].what} |{cells}")
+    return "\n".join(lines)
+
+
+def _beside(measured: BesideSender) -> str:
+    quiet, beside = _Spread.of(measured.quiet), _Spread.of(measured.beside)
+    moved = (measured.moved.sent + measured.moved.received) / measured.moved.seconds / 1e6
+    return f" {_exact(quiet)} | {_exact(beside)} | {beside.middle / quiet.middle:.1f} × | {moved:,.1f} |"
+
+
+def _worst(senders: Senders, server: str) -> tuple[float, str]:
+    """The highest ratio to quiet, and the sender's name."""
+    ratios = (
+        (statistics.median(one[server].beside) / statistics.median(one[server].quiet), name) for name, one in senders.items()
+    )
+    return max(ratios)
 
 
 def _row(name: str, samples: Sequence[Sample]) -> str:
@@ -151,6 +201,8 @@ def _goals(results: Results) -> str:
     idle = results.idle_bytes["weir"] / 1024
     beside = results.idle_bytes["haproxy"] / 1024
     quiet, flooded = (_Spread.of(rounds) for rounds in results.neighbours["weir"])
+    worst, sender = _worst(results.senders, "weir")
+    same, _ = _worst(results.senders, "haproxy")
     rows = [
         ("CPU per small request, × HAProxy", _times(cpu), "2", cpu.middle <= 2),
         ("p99 at 50 connections, × HAProxy", _times(p99), "2", p99.middle <= 2),
@@ -161,6 +213,12 @@ def _goals(results: Results) -> str:
             f"{flooded.middle / quiet.middle:.1f} ×",
             "2",
             flooded.middle <= 2 * quiet.middle,
+        ),
+        (
+            f"p99 beside the worst sender ({SENDERS[sender].what}), × quiet (HAProxy's worst {same:.1f})",
+            f"{worst:.1f} ×",
+            "2",
+            worst <= 2,
         ),
         (f"Memory per idle connection, KB (HAProxy {beside:.1f})", f"{idle:.1f}", "4", idle <= 4),
     ]

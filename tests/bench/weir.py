@@ -6,7 +6,9 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -18,50 +20,82 @@ from tests.bench import origin
 from tests.bench.measure import Server
 from tests.bench.processes import BenchError, answers, free_ports, running, wait_until
 
-__all__ = ["ASLEEP_HOST", "HOST", "MANY_HOSTS", "with_routes", "with_weir"]
+__all__ = ["ASLEEP_HOST", "CHECKOUT", "HOST", "MANY_HOSTS", "WORST_HOST", "Bench", "with_routes", "with_weir"]
+
+CHECKOUT = Path(__file__).parents[2]
 
 HOST = "app.bench.localhost"
 """Host of the one app that answers."""
 ASLEEP_HOST = "asleep.bench.localhost"
 """Host of an app that never comes up."""
+WORST_HOST = "worst.bench.localhost"
+"""Host of the app that the worst senders talk to, and that answers as badly."""
 MANY_HOSTS = "app-%05d.bench.localhost"
 """Hosts of a large table, as a format for their numbers. The one app is among them."""
 
 _APP = "bench/origin"
+_WORST_APP = "bench/worst"
 _WEIR = str(Path(sys.executable).with_name("weir"))
+_ALWAYS_UP = {"min": 1, "target": 1000, "readiness": {"path": origin.SMALL}}
 _DURATION = 900
 """Seconds after which Weir ends by itself, should the benchmark be killed: several times its own length."""
 
 
+@dataclass(frozen=True)
+class Bench:
+    """What runs behind `weir up`, and its interceptor."""
+
+    origin: Server
+    weir: Server
+    worst_port: int
+    """Of the senders' backend."""
+
+
 @contextlib.contextmanager
-def with_weir(directory: Path) -> Iterator[tuple[Server, Server]]:
-    """`weir up`, every component a process of its own, with the origin as its app. Yields the origin and the interceptor."""
+def with_weir(directory: Path, *, checkout: Path = CHECKOUT) -> Iterator[Bench]:
+    """`weir up`, every component a process of its own, with the origin as its app."""
     origin.prepare(directory / "origin")
     (port,) = free_ports(1)
     file, state, log = directory / "weir.yaml", directory / "state", directory / "weir.log"
     file.write_text(_document(origin.command(directory / "origin")))
-    command = [_WEIR, "up", str(file), "--processes", "--no-ui", "--duration", str(_DURATION)]
+    # Its components are what the directory that it runs in has; as a module of there it is that too.
+    python = sys.executable if checkout == CHECKOUT else str(checkout / ".venv/bin/python")
+    command = [python, "-m", "weir", "up", str(file), "--processes", "--no-ui", "--duration", str(_DURATION)]
     command += ["--port", str(port), "--state-dir", str(state)]
-    with running("weir", command, log=log) as process:
+    with running("weir", command, log=log, cwd=checkout) as process:
         wait_until(
             lambda: "ready" in log.read_text().split("\n") and answers(port, origin.SMALL, HOST), "weir", process=process, log=log
         )
+        wait_until(lambda: answers(port, origin.SMALL, WORST_HOST), "weir", process=process, log=log)
         worker = origin.worker_pid(process.pid)
-        yield (
-            Server("origin", port=_origin_port(state), pid=worker, host=HOST),
+        yield Bench(
+            Server("origin", port=_backend_port(state, _APP), pid=worker, host=HOST),
             Server("weir", port=port, pid=_interceptor_pid(state), host=HOST),
+            _backend_port(state, _WORST_APP),
         )
 
 
 def _document(command: str) -> str:
-    namespace, name = _APP.split("/")
-    app = {"name": name, "namespace": namespace, "hosts": [HOST], "command": command, "min": 1, "max": 1, "target": 1000}
-    asleep = {"name": "asleep", "namespace": namespace, "hosts": [ASLEEP_HOST], "command": "exec sleep 900", "max": 1}
-    return yaml.safe_dump({"apps": [app | {"readiness": {"path": origin.SMALL}}, asleep]})
+    return yaml.safe_dump(
+        {
+            "apps": [
+                _app(_APP, HOST, command) | _ALWAYS_UP,
+                _app("bench/asleep", ASLEEP_HOST, "exec sleep 900"),
+                _app(_WORST_APP, WORST_HOST, f'exec "{sys.executable}" -m tests.support.senders backend $PORT daemon')
+                | _ALWAYS_UP
+                | {"cwd": str(CHECKOUT)},
+            ]
+        }
+    )
 
 
-def _origin_port(state: Path) -> int:
-    (backend,) = json.loads((state / "backends.json").read_bytes())["backends"][_APP]
+def _app(app: str, host: str, command: str) -> dict[str, Any]:
+    namespace, name = app.split("/")
+    return {"name": name, "namespace": namespace, "hosts": [host], "command": command, "max": 1}
+
+
+def _backend_port(state: Path, app: str) -> int:
+    (backend,) = json.loads((state / "backends.json").read_bytes())["backends"][app]
     return int(backend["port"])
 
 

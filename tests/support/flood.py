@@ -2,20 +2,16 @@
 
     python -m tests.support.flood PORT HOST CONNECTIONS
 
-Prints "ready" once nearly all of them are open, opens what is closed anew, and ends when its standard input does. It is as cheap
-as it can be made, and gives way to everybody: a generator on another machine would not slow down what is measured.
+Prints "ready" once nearly all of them are open, opens what is closed anew, and ends when its standard input does.
 """
 
 from __future__ import annotations
 
-import os
 import selectors
 import socket
 import sys
-from collections.abc import Callable
-from heapq import heappop, heappush
-from itertools import count
-from time import monotonic
+
+from tests.support.idle_loop import IdleLoop, give_way
 
 DRIP_SECONDS = 2.0
 """Between two bytes of a head that never ends."""
@@ -26,39 +22,26 @@ AT_ONCE = 50
 """Connections that are opened in one go: it is a flood of what is open, not of what opens."""
 
 
-class Flood:
+class Flood(IdleLoop):
     """Everybody who takes part, in one loop."""
 
-    def __init__(self, port: int, host: str) -> None:
+    def __init__(self, port: int, host: str, connections: int) -> None:
+        super().__init__()
         self.port = port
         self.head = f"GET / HTTP/1.1\r\nHost: {host}\r\nX-Slow: ".encode()
         self.open = 0
-        self.selector = selectors.DefaultSelector()
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = count()
+        self._connections = connections
+        self._begin(0)
 
-    def later(self, seconds: float, act: Callable[[], None]) -> None:
-        heappush(self._due, (monotonic() + seconds, next(self._order), act))
+    def full(self) -> bool:
+        return self.open >= 0.99 * self._connections
 
-    def run(self, connections: int) -> None:
-        """Until standard input ends."""
-        self.selector.register(sys.stdin.fileno(), selectors.EVENT_READ, None)
-        begun, told = 0, False
-        while True:
-            for number in range(begun, min(begun + AT_ONCE, connections)):
-                Attack(self, slow=bool(number % 2))
-                begun = number + 1
-            if not told and self.open >= 0.99 * connections:
-                told = True
-                print("ready", flush=True)  # noqa: T201 -- it is a command
-            wait = 0 if begun < connections else None if not self._due else max(0, self._due[0][0] - monotonic())
-            for key, _ in self.selector.select(wait):
-                if key.data is None:
-                    return
-                key.data()
-            now = monotonic()
-            while self._due and self._due[0][0] <= now:
-                heappop(self._due)[2]()
+    def _begin(self, begun: int) -> None:
+        end = min(begun + AT_ONCE, self._connections)
+        for number in range(begun, end):
+            Attack(self, slow=bool(number % 2))
+        if end < self._connections:
+            self.later(0, lambda: self._begin(end))
 
 
 class Attack:
@@ -115,6 +98,6 @@ class Attack:
 
 
 if __name__ == "__main__":
-    if sys.platform == "linux":
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    Flood(int(sys.argv[1]), sys.argv[2]).run(int(sys.argv[3]))
+    give_way()
+    flood = Flood(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    flood.run(flood.full)

@@ -1,23 +1,30 @@
-"""How one application's requests fare while another one is flooded: the load, the flood, and what keeps them apart."""
+"""How one application's requests fare beside a flood or the worst senders: the load, what it is beside, what keeps them apart."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from time import perf_counter
 
 from tests.support.caller import Caller
 from tests.wire.proxy_client import get
 
-__all__ = ["apart", "flooded", "p99"]
+__all__ = ["Sent", "apart", "felt_p99", "flooded", "p99", "sending", "worst_backend"]
 
 CLIENTS = 8
 REQUESTS = 200
 """Of each client."""
 PAUSE_SECONDS = 0.005
 OPENING_SECONDS = 60.0
+ENDING_SECONDS = 10.0
+ROUND_SECONDS = 5.0
+"""A round takes little more than a second, unless its proxy stands still."""
 
 
 async def p99(port: int, host: str, path: str = "/") -> float:
@@ -37,18 +44,98 @@ async def p99(port: int, host: str, path: str = "/") -> float:
     return sorted(seconds)[len(seconds) * 99 // 100]
 
 
+async def felt_p99(port: int, host: str, path: str = "/", *, requests: int = REQUESTS, within: float = ROUND_SECONDS) -> float:
+    """As `p99`, for whoever comes at any time: a stall counts for all the requests that it has kept from being sent too.
+
+    A client that waits for an answer sends nothing meanwhile, so a second without answers would be one slow request among
+    hundreds. What is not answered within so many seconds counts as what it has waited until then.
+    """
+    seconds: list[float] = []
+    wire = get(path.encode(), host=host.encode())
+    end = asyncio.get_running_loop().time() + within
+
+    async def ask(caller: Caller) -> None:
+        for _ in range(requests):
+            began = perf_counter()
+            try:
+                async with asyncio.timeout_at(end):
+                    assert (await caller.ask(wire)).status == 200
+            except TimeoutError:
+                break
+            finally:
+                seconds.append(perf_counter() - began)
+            await asyncio.sleep(PAUSE_SECONDS)
+        caller.leave(politely=False)
+
+    await asyncio.gather(*(ask(Caller(port)) for _ in range(CLIENTS)))
+    felt = sorted(left for one in seconds for left in _felt(one))
+    return felt[len(felt) * 99 // 100]
+
+
+def _felt(seconds: float) -> Iterator[float]:
+    """A wait, and those of requests that would have been sent in its course, one after the other."""
+    yield seconds
+    while (seconds := seconds - PAUSE_SECONDS) > 0:
+        yield seconds
+
+
 @asynccontextmanager
 async def flooded(port: int, host: str, connections: int) -> AsyncIterator[None]:
     """A flood for an application, from the moment that nearly all of its connections are open."""
-    command = [sys.executable, "-m", "tests.support.flood", str(port), host, str(connections)]
-    process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+    async with _beside("flood", str(port), host, str(connections)):
+        yield
+
+
+@dataclass
+class Sent:
+    """What a sender has moved, known when it has ended."""
+
+    sent: int = 0
+    """Bytes, as is the next."""
+    received: int = 0
+    opened: int = 0
+    """Connections, of which more than it has were refused or closed."""
+    first: str = ""
+    """The beginning of the first answer."""
+    seconds: float = 0.0
+    """From when it was under way."""
+
+
+@asynccontextmanager
+async def sending(name: str, port: int, host: str) -> AsyncIterator[Sent]:
+    """One of `tests.support.senders`, from the moment that every connection of it has sent or heard something."""
+    moved = Sent()
+    async with _beside("senders", name, str(port), host) as process:
+        began = perf_counter()
+        yield moved
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.close()
+        async with asyncio.timeout(ENDING_SECONDS):
+            told = json.loads(await process.stdout.readline())
+        moved.__dict__.update(told, seconds=perf_counter() - began)
+
+
+@asynccontextmanager
+async def worst_backend(port: int) -> AsyncIterator[None]:
+    """The backend of `tests.support.senders`."""
+    async with _beside("senders", "backend", str(port)):
+        yield
+
+
+@asynccontextmanager
+async def _beside(module: str, *arguments: str) -> AsyncIterator[Process]:
+    """A process of `tests.support`, from the moment that it says it is ready."""
+    command = [sys.executable, "-m", f"tests.support.{module}", *arguments]
+    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
     assert process.stdout is not None
     try:
         async with asyncio.timeout(OPENING_SECONDS):
             assert await process.stdout.readline() == b"ready\n"
-        yield
+        yield process
     finally:
-        process.kill()
+        if process.returncode is None:
+            process.kill()
         await process.wait()
 
 
