@@ -151,6 +151,7 @@ def _whole(meta: Named, spec: Treatment, route: Route, cold: ColdStart, names: S
         affinity=None if spec.affinity is None else _affinity(spec.affinity),
         protection=Protection(spec.backend_concurrency, spec.max_requests, spec.readiness_path),
         server_timing=spec.server_timing,
+        answer_half_closed=spec.answer_half_closed,
     )
     _check(route, names)
     return Translation(route, (*references_of(meta.namespace, spec.cold_start, spec.static_routes), *page))

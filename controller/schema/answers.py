@@ -277,3 +277,10 @@ class Treatment(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     server_timing: Annotated[
         bool, Meta(description="Whether answers tell in Server-Timing how long a request waited. (Not in the add-on.)")
     ] = False
+    answer_half_closed: Annotated[
+        bool | None,
+        Meta(
+            description="Whether a client that shuts its side of the connection down after its request is answered, instead of "
+            "being taken for gone. Without it, the interceptors' setting counts. (Not in the add-on.)"
+        ),
+    ] = None

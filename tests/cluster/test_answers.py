@@ -89,6 +89,7 @@ async def test_fields_of_our_own_reach_the_table(api: Api, namespace: str) -> No
         "maxRequests": 100,
         "readinessPath": "/healthz",
         "serverTiming": True,
+        "answerHalfClosed": False,
     }
     await api.create(namespaced("httpscaledobjects", namespace), http_scaled_object(namespace, "web", **ours))
     await until_condition(api, "httpscaledobjects", namespace, "web", "Ready", "True")
@@ -98,6 +99,7 @@ async def test_fields_of_our_own_reach_the_table(api: Api, namespace: str) -> No
     assert route["affinity"] == {"cookie": "weir", "max_age": 3600.0}
     assert route["protection"] == {"backend_concurrency": 0, "max_requests": 100, "readiness_path": "/healthz"}
     assert route["server_timing"]
+    assert route["answer_half_closed"] is False
     path = namespaced("httpscaledobjects", namespace, "web")
     await api.merge(path, {"spec": {"coldStart": {"maxPendingBytes": 4096}}})
     await until(lambda: _has_bytes(api, namespace, 4096), "a number is as good as a quantity")

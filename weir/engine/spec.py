@@ -138,6 +138,8 @@ class AppSpec(Model):
     readiness_path: str | None = None
     """Path that a new replica has to answer with 200 to 399 before it gets requests."""
     server_timing: bool = False
+    answer_half_closed: bool | None = None
+    """Whether a client that shuts its side of the connection down after its request is answered."""
 
     @model_validator(mode="after")
     def _consistent(self) -> AppSpec:
@@ -188,6 +190,7 @@ class AppSpec(Model):
             affinity=None if self.affinity is None else self.affinity.affinity(),
             protection=Protection(self.backend_concurrency, self.max_requests, self.readiness_path),
             server_timing=self.server_timing,
+            answer_half_closed=self.answer_half_closed,
         )
 
     def _cold_start(self, contents: Mapping[str, bytes]) -> ColdStart:

@@ -116,11 +116,15 @@ def test_how_an_application_is_treated(make: Any) -> None:
             maxRequests=100,
             readinessPath="/healthz",
             serverTiming=True,
+            answerHalfClosed=True,
         )
     )
     assert cookie.affinity == Affinity(cookie="weir", max_age=3600.0)
     assert cookie.protection == Protection(0, 100, "/healthz")
     assert cookie.server_timing
+    assert cookie.answer_half_closed
+    assert made(make(answerHalfClosed=False)).answer_half_closed is False
+    assert made(make()).answer_half_closed is None
     assert made(make(affinity={"header": "X-Session"})).affinity == Affinity(header="X-Session")
 
 
@@ -215,6 +219,7 @@ ANSWER = {"body": "soon"}
         ({"maxRequests": 0}, "spec.maxRequests"),
         ({"readinessPath": "healthz"}, "spec.readinessPath"),
         ({"serverTiming": "yes"}, "spec.serverTiming"),
+        ({"answerHalfClosed": "no"}, "spec.answerHalfClosed"),
     ],
 )
 @KINDS

@@ -18,7 +18,8 @@ _leaves = st.one_of(st.none(), st.booleans(), st.integers(-5, 2**63), st.floats(
 _FIELDS = """hosts pathPrefixes headers name value scaleTargetRef service port portName replicas min max scalingMetric concurrency
 requestRate targetValue window granularity timeouts conditionWait target rules paths coldStart fallback placeholder response
 staticRoutes activityPeriod audience overflow maxPendingRequests maxPendingBytes userAgents response responseMode body
-bodyFromConfigMap key affinity cookie header maxAge backendConcurrency maxRequests readinessPath serverTiming statusCode"""
+bodyFromConfigMap key affinity cookie header maxAge backendConcurrency maxRequests readinessPath serverTiming answerHalfClosed
+statusCode"""
 _names = st.sampled_from(_FIELDS.split())
 _specs = st.recursive(
     _leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=5), max_leaves=20

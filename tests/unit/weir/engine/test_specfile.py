@@ -306,6 +306,8 @@ def test_maintenance_and_how_an_app_is_treated() -> None:
     )
     assert route.affinity == Affinity(cookie="weir", max_age=3600.0)
     assert (route.protection, route.server_timing) == (Protection(0, 9, "/up"), True)
+    assert (_route("max: 1").answer_half_closed, _route("answer_half_closed: false").answer_half_closed) == (None, False)
+    assert _route("answer_half_closed: true").answer_half_closed
     assert _route("affinity: {header: X-Session}").affinity == Affinity(header="X-Session")
 
 
@@ -368,6 +370,7 @@ WRONG_ANSWERS = [
     ("  backend_concurrency: -1\n", "5: apps[0].backend_concurrency: "),
     ("  readiness_path: up\n", "5: apps[0].readiness_path: 'up' is not a path"),
     ("  server_timing: 1\n", "5: apps[0].server_timing: "),
+    ("  answer_half_closed: maybe\n", "5: apps[0].answer_half_closed: should be true or false"),
 ]
 
 
