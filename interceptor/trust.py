@@ -84,8 +84,11 @@ class TrustedProxies:
 def plain_address(address: str) -> str:
     """The address as others write it: without the zone of IPv6, which means something on this machine only, and that of IPv4
     where an IPv6 socket shows it mapped (::ffff:10.0.0.1). Whatever else, and what is no address, stays as it is."""
-    if ":" not in address or len(address) > LONGEST_ADDRESS:
-        return address
+    return address if ":" not in address or len(address) > LONGEST_ADDRESS else _plain_v6(address)
+
+
+@lru_cache(CACHED_ADDRESSES)
+def _plain_v6(address: str) -> str:
     try:
         parsed = IPv6Address(address)
     except ValueError:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fleet.runtime.settings import SettingsError
 from interceptor.settings import InterceptorSettings
-from interceptor.trust import CACHED_ADDRESSES, LONGEST_ADDRESS, MAX_ENTRIES, TrustedProxies, plain_address
+from interceptor.trust import CACHED_ADDRESSES, LONGEST_ADDRESS, MAX_ENTRIES, TrustedProxies, _plain_v6, plain_address
 
 PRIVATE = [
     "127.0.0.1", "127.255.255.255", "::1", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "100.64.0.1",
@@ -217,3 +217,14 @@ def test_the_same_as_one_network_after_the_other(networks: list[ipaddress.IPv4Ne
     numbers = {address, *edges, *(edge - 1 for edge in edges), *(edge + 1 for edge in edges)}
     for each in [ipaddress.IPv4Address(number) for number in numbers if 0 <= number < 1 << 32]:
         assert trusted.trusts(str(each)) is any(each in network for network in networks)
+
+
+def test_memory_for_plain_addresses_is_bounded() -> None:
+    """And what is no IPv6 address by its looks, or too long for one, takes none of it."""
+    known = _plain_v6.cache_info()
+    assert known.maxsize == CACHED_ADDRESSES
+    for address in ("192.0.2.1", "unknown", "::" + "1" * LONGEST_ADDRESS):
+        plain_address(address)
+    assert _plain_v6.cache_info() == known
+    plain_address("2001:db8:2::1")
+    assert _plain_v6.cache_info().misses == known.misses + 1
