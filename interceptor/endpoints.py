@@ -18,6 +18,7 @@ from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
 from fleet.discovery.sources import Backend
+from fleet.runtime.listen import join_address
 from interceptor.deadlines import NEVER, Deadlines
 from interceptor.errors import Unavailable
 from interceptor.http1.backend import BackendConnection
@@ -102,10 +103,25 @@ _TRUSTING = ProbeRule()
 class Endpoint:
     """One backend address of one target."""
 
-    __slots__ = ("_failed_at", "backend", "bucket", "deadline", "dialing", "failures", "gone", "idle", "load", "owner", "trusted")
+    __slots__ = (
+        "_failed_at",
+        "authority",
+        "backend",
+        "bucket",
+        "deadline",
+        "dialing",
+        "failures",
+        "gone",
+        "idle",
+        "load",
+        "owner",
+        "trusted",
+    )
 
     def __init__(self, backend: Backend, owner: EndpointSet) -> None:
         self.backend = backend
+        self.authority = join_address(backend.host, backend.port).encode()
+        """For the Host field of a request that names none."""
         self.owner = owner
         self.trusted = True
         self.idle: list[BackendConnection] = []

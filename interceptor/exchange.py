@@ -16,7 +16,7 @@ from interceptor.endpoints import MAX_DIALS, Endpoint
 from interceptor.errors import BackendError, BadResponse, ExchangeError, Unavailable
 from interceptor.failures import never_ready, no_response, request_took_too_long, silent_client, stuck_body
 from interceptor.front import UNCOUNTED
-from interceptor.http1.fields import CHUNKED
+from interceptor.http1.fields import CHUNKED, tokens
 from interceptor.http1.response import UNTIL_CLOSE, ResponseHead
 from interceptor.marks import COLD, FALLBACK, STICKY, marked_fields
 from interceptor.replies import Reply, no_route, text_reply
@@ -114,6 +114,9 @@ class Exchange:
         self._limits = app.limits
         if app.front is not None and self._begin_at_front(app.front, now):
             return
+        own = self._client.own_backend
+        if own is not None and self._begin_with_own(own, now):
+            return
         endpoint = None if app.room else app.endpoints.choose()
         if app.sessions is not None and endpoint is not None:
             endpoint = self.preferred() or endpoint
@@ -140,6 +143,25 @@ class Exchange:
         self._lease = app.unseen.acquire(now)
         self._go(endpoint, now)
         return True
+
+    def _begin_with_own(self, own: BackendConnection, now: float) -> bool:
+        """Whether the request goes out on the connection that its client has authenticated. One that is of another application,
+        or has ended, is given up."""
+        app, endpoint = self.app, own.endpoint
+        self._client.own_backend = None
+        if endpoint.owner is not app.endpoints or endpoint.gone or own.has_news():
+            own.close()
+            return False
+        self._lease = app.entry.acquire(now)
+        endpoint.load += 1
+        self._endpoint = endpoint
+        self._send(own, now)
+        return True
+
+    @property
+    def answers_half_closed(self) -> bool:
+        """Whether a client that will send no more is waited for."""
+        return self.app.answers_half_closed
 
     def on_body(self, data: bytes | memoryview, *, complete: bool) -> None:
         """More of the request's body, as it goes on."""
@@ -336,15 +358,17 @@ class Exchange:
             self._note_sent(now)
         self._connection = connection
         self._phase = _SENT
-        wire = self._head.encode(self._client.peer, b"http")
+        head, client = self._head, self._client
+        wire = head.encode(client.peer, b"http", trusted=client.trusted, authority=connection.endpoint.authority)
+        if head.personal:
+            connection.personal = True
         body = self._body
         if body is not None:
             wire += b"".join(body)
-            if not self._head.idempotent:
+            if not head.idempotent:
                 self._body, self._replayable = None, False
         connection.begin(self, wire)
         limits = self._limits
-        client = self._client
         if limits.late and self._body_done and client.bucket:
             client.deadline = now + limits.response_header
         else:
@@ -410,6 +434,8 @@ class Exchange:
             self._answered(reusable=reusable)
         else:
             self._limit(monotonic(), self._limits.idle)
+            if length < 0 and not keep and (self.plain or length == UNTIL_CLOSE):
+                client.guard_end()
             if client.choked:  # by an answer before this one
                 self.pause_answer()
 
@@ -439,12 +465,24 @@ class Exchange:
         app.stats.answered(self.method, self._status, now - self._started)
         if reusable and self._body_done and not connection.choked:
             connection.rest()
-            endpoint.give_back(connection, now)
+            if connection.personal:
+                self._keep_own(connection, now)
+            else:
+                endpoint.give_back(connection, now)
         else:
             connection.abort()  # all that matters was answered: to close politely could take for ever
         self._client.exchange_done(now, keep=self._keep)
         if endpoint.owner.crowd:
             endpoint.owner.pump(now)
+
+    def _keep_own(self, connection: BackendConnection, now: float) -> None:
+        """A connection that the client may have authenticated is for its next request, and for no other client's."""
+        if self._keep:
+            connection.deadline = now + self._endpoint.owner.limits.idle_timeout
+            self._endpoint.owner.deadlines.watch(connection)
+            self._client.own_backend = connection
+        else:
+            connection.close()
 
     def on_lost(self, error: Exception) -> None:
         """The backend's connection is gone, and its answer not complete."""
@@ -489,7 +527,7 @@ class Exchange:
         """The backend speaks another protocol from here on: the rest is a tunnel's business."""
         connection = self._connection
         assert connection is not None  # noqa: S101
-        if self._head.upgrade is None or head.upgrade is None:
+        if not self._agrees(head):
             connection.abort()
             self.on_lost(BadResponse("the backend switched protocols unasked"))
             return
@@ -498,6 +536,11 @@ class Exchange:
         tunnel = Tunnel(self._host, self._client, self.app, self._lease, self.method)
         fields = self._marked_fields() if self._marks else self.app.fields
         tunnel.open(self._endpoint, connection, head.encode(chunked=False, connection=b"upgrade", fields=fields) + data)
+
+    def _agrees(self, head: ResponseHead) -> bool:
+        """Whether the backend switches to what was asked for (RFC 9110 7.8), after all of the request."""
+        asked, told = self._head.upgrade, head.upgrade
+        return asked is not None and told is not None and self._body_done and set(tokens([told])) <= set(tokens([asked]))
 
     # -- limits and back-pressure ---------------------------------------------------------------------------------
 

@@ -36,14 +36,16 @@ class Leavers:
     def __len__(self) -> int:
         return len(self._watched)
 
-    def watch(self, fd: int, client: Paused) -> None:
-        """Tell `client` when its peer leaves. May be called again for each pause."""
+    def watch(self, fd: int, client: Paused, *, half_closed: bool = False) -> None:
+        """Tell `client` when its peer leaves; of one that is `half_closed`, when the other half ends too. May be called again for
+        each pause."""
         if not hasattr(select, "epoll"):
             return
         if self._epoll is None:
             self._epoll = select.epoll()
             asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._tell)
-        ends = select.EPOLLRDHUP | select.EPOLLONESHOT  # once: who is read from again hears it by reading
+        # Once: who is read from again hears it by reading. The end of both sides is always told.
+        ends = select.EPOLLONESHOT if half_closed else select.EPOLLRDHUP | select.EPOLLONESHOT
         if fd in self._watched:
             self._epoll.modify(fd, ends)
         else:

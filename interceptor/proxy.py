@@ -25,6 +25,7 @@ from interceptor.leavers import Leavers
 from interceptor.probes import Probes, probe_rules
 from interceptor.settings import InterceptorSettings
 from interceptor.stats import Histogram
+from interceptor.trust import TrustedProxies
 
 __all__ = ["Proxy"]
 
@@ -55,6 +56,7 @@ class Proxy:
         self.sheds = False
         """Whether connections are closed after their answer."""
         self.early = EarlyBytes(settings.max_early_bytes)
+        self.proxies = TrustedProxies.parse(settings.trusted_proxies)
         self.lag = Histogram()
         """How much later than asked for the event loop came back."""
         self._most_clients = settings.max_connections

@@ -13,6 +13,9 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE"})
 
+OTHER = b"_OTHER"
+"""In place of any other method."""
+
 
 class Histogram:
     """Observed seconds by bucket."""
@@ -57,17 +60,21 @@ class AppStats:
 
     def answered(self, method: bytes, status: int, seconds: float) -> None:
         """An exchange ended. 499 stands for a client that left before its answer."""
-        key = (method, status)
-        answers = self._answers
-        answers[key] = answers.get(key, 0) + 1
+        self._count(method, status)
         duration = self.duration
         duration.counts[bisect_left(BUCKETS, seconds)] += 1
         duration.sum += seconds
 
     def timeless(self, method: bytes, status: int) -> None:
         """An answer whose duration says nothing of the application: one from the front, or a tunnel."""
+        self._count(method, status)
+
+    def _count(self, method: bytes, status: int) -> None:
         key = (method, status)
-        self._answers[key] = self._answers.get(key, 0) + 1
+        answers = self._answers
+        if key not in answers and method not in _METHODS:  # clients may make up as many as they like
+            key = (OTHER, status)
+        answers[key] = answers.get(key, 0) + 1
 
     def tunnelled(self, method: bytes) -> None:
         """A tunnel ended."""
@@ -75,8 +82,4 @@ class AppStats:
 
     def answers(self) -> dict[tuple[str, str], int]:
         """Exchanges by (method, status code); methods nobody knows are one."""
-        known: dict[tuple[str, str], int] = {}
-        for (method, status), count in list(self._answers.items()):
-            key = (method.decode() if method in _METHODS else "_OTHER", str(status))
-            known[key] = known.get(key, 0) + count
-        return known
+        return {(method.decode(), str(status)): count for (method, status), count in list(self._answers.items())}

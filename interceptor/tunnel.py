@@ -58,6 +58,8 @@ class Tunnel:
         if self._client.choked:  # by an answer before
             connection.pause_reading()
         self._limit(now, self._app.limits.idle)
+        if self._client.half_closed:
+            self.on_client_end()
 
     # -- what the client's connection tells -----------------------------------------------------------------------
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 from interceptor.deadlines import NEVER
 from interceptor.errors import BackendError, BadResponse
 from interceptor.http1.chunked import ChunkedReader, ChunkError
-from interceptor.http1.connection import BODY_VIEW, BULK_VIEW, READ_BUFFER, Connection
+from interceptor.http1.connection import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_READ, READ_BUFFER, Connection
 from interceptor.http1.fields import CHUNKED, HEAD_END
-from interceptor.http1.response import MAX_HEAD_BYTES, UNTIL_CLOSE, ResponseHead, parse_response
+from interceptor.http1.grammar import GrammarError, check_status_line
+from interceptor.http1.partial import PartialHead
+from interceptor.http1.response import MAX_FIELDS, MAX_HEAD_BYTES, UNTIL_CLOSE, ResponseHead, malformed, parse_response
 from interceptor.http1.splice import MIN_SPLICED
 
 if TYPE_CHECKING:
@@ -81,7 +83,19 @@ class BackendTunnel(Protocol):
 class BackendConnection(Connection):
     """Speaks HTTP/1.1 to one backend."""
 
-    __slots__ = ("_chunks", "_interim", "_left", "_partial", "_reusable", "_sink", "_state", "_tunnel", "_view", "endpoint")
+    __slots__ = (
+        "_chunks",
+        "_interim",
+        "_left",
+        "_partial",
+        "_reusable",
+        "_sink",
+        "_state",
+        "_tunnel",
+        "_view",
+        "endpoint",
+        "personal",
+    )
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint.owner.outbox, deadline=NEVER)  # the end of its rest in the pool
@@ -89,12 +103,14 @@ class BackendConnection(Connection):
         self._state = _REST
         self._sink: ResponseSink | None = None
         self._tunnel: BackendTunnel | None = None
-        self._partial = b""
+        self._partial: PartialHead | None = None
         self._left = 0
         self._view = BODY_VIEW
         self._chunks: ChunkedReader | None = None
         self._reusable = True
         self._interim = 0
+        self.personal = False
+        """Whether a client may have authenticated it as a whole. Then it is that client's, and never pooled."""
 
     # -- what an exchange does with it ----------------------------------------------------------------------------
 
@@ -119,7 +135,7 @@ class BackendConnection(Connection):
             self.resume_reading()
 
     def close(self) -> None:
-        self._sink = self._tunnel = None
+        self._sink = self._tunnel = self._chunks = None
         super().close()
 
     def part(self, now: float) -> None:
@@ -130,7 +146,7 @@ class BackendConnection(Connection):
             self.endpoint.owner.deadlines.watch(self)
 
     def abort(self) -> None:
-        self._sink = self._tunnel = None
+        self._sink = self._tunnel = self._chunks = None
         super().abort()
 
     def on_deadline(self, now: float) -> None:
@@ -152,12 +168,14 @@ class BackendConnection(Connection):
         if sink is None:
             self._on_unasked(nbytes)
         elif self._state == _HEAD:
-            if nbytes <= COPIED_BYTES or self._partial:
+            if nbytes <= COPIED_BYTES or self._partial is not None:
                 self._on_head(sink, bytes(BODY_VIEW[:nbytes]))
             else:
                 self._on_large(sink, nbytes)
         else:
             self._on_body(sink, BODY_VIEW[:nbytes])
+            if nbytes >= FULL_READ:  # more has come: the others first
+                self.fall_behind()
 
     def eof_received(self) -> bool:
         if self._tunnel is not None:
@@ -192,6 +210,8 @@ class BackendConnection(Connection):
         """Bytes while no exchange waits for any: a tunnel's, or nobody's."""
         if self._tunnel is not None:
             self._tunnel.on_tunnel_data(BODY_VIEW[:nbytes])
+            if nbytes >= FULL_READ:
+                self.fall_behind()
         else:
             self._unasked()
 
@@ -203,37 +223,59 @@ class BackendConnection(Connection):
 
     def _on_large(self, sink: ResponseSink, nbytes: int) -> None:
         """A head with much of its body: only the head is taken out of the shared buffer."""
-        end = READ_BUFFER.find(HEAD_END, 0, nbytes) + 4
+        end = READ_BUFFER.find(HEAD_END, 0, min(nbytes, MAX_HEAD_BYTES)) + 4
         if end < 4:
             self._on_head(sink, bytes(BODY_VIEW[:nbytes]))
         else:
             self._on_whole_head(sink, bytes(BODY_VIEW[:end]), BODY_VIEW[end:nbytes])
 
     def _on_head(self, sink: ResponseSink, data: bytes) -> None:
-        if self._partial:
-            data = self._partial + data
-            self._partial = b""
-        end = data.find(HEAD_END) + 4
-        if end < 4:
-            if len(data) > MAX_HEAD_BYTES:
-                self._fail(sink, BadResponse("the head of the response is too large"))
-            elif not data.startswith(BEGINNING[: len(data)]):
-                self._fail(sink, BadResponse("malformed response: this is not HTTP/1"))
-            else:
-                self._partial = data
+        if self._partial is not None:
+            self._on_part_of_head(sink, self._partial, data)
             return
-        self._on_whole_head(sink, data[:end], data[end:])
+        end = data.find(HEAD_END, 0, MAX_HEAD_BYTES) + 4
+        if end < 4:
+            partial = PartialHead(check_status_line, delimiter=b"/", most_fields=MAX_FIELDS, beginning=BEGINNING)
+            self._on_part_of_head(sink, partial, data)
+        else:
+            self._on_whole_head(sink, data[:end], data[end:])
+
+    def _on_part_of_head(self, sink: ResponseSink, partial: PartialHead, data: bytes) -> None:
+        self._partial = None
+        try:
+            end = partial.add(data[: MAX_HEAD_BYTES + 1])
+        except GrammarError as error:
+            self._fail(sink, malformed(error))
+            return
+        if len(partial) > MAX_HEAD_BYTES and not 0 < end <= MAX_HEAD_BYTES:
+            self._fail(sink, BadResponse("the head of the response is too large"))
+        elif end:
+            head, rest = partial.take(end)
+            self._on_whole_head(sink, head, rest + data[MAX_HEAD_BYTES + 1 :])
+        else:
+            self._partial = partial
 
     def _on_whole_head(self, sink: ResponseSink, data: bytes, body: bytes | memoryview) -> None:
-        try:
-            head = parse_response(data, sink.method)
-        except BadResponse as error:
-            self._fail(sink, error)
+        head = self._parse(sink, data)
+        if head is None:
             return
         if head.status < 200:
             self._on_informational(sink, head, bytes(body))
-            return
+        else:
+            self._on_final(sink, head, body)
+
+    def _parse(self, sink: ResponseSink, data: bytes) -> ResponseHead | None:
+        """One head; None when it is none, and the exchange was told."""
+        try:
+            return parse_response(data, sink.method)
+        except BadResponse as error:
+            self._fail(sink, error)
+            return None
+
+    def _on_final(self, sink: ResponseSink, head: ResponseHead, body: bytes | memoryview) -> None:
         self._reusable = head.keep_alive
+        if head.personal:
+            self.personal = True
         if head.length == len(body):
             self._state = _REST
             sink.on_answer(head, body, complete=True, reusable=head.keep_alive)
@@ -241,20 +283,34 @@ class BackendConnection(Connection):
             self._start_body(sink, head, body)
 
     def _on_informational(self, sink: ResponseSink, head: ResponseHead, rest: bytes) -> None:
-        self._interim += 1
-        if head.status == 101:
-            sink.on_switched(head, rest)
-        elif self._interim > MAX_INTERIM:
-            self._fail(sink, BadResponse("too many interim responses"))
-        else:
-            sink.on_interim(head)
-            if rest and self._sink is sink:
-                self._on_head(sink, rest)
+        """One, and what came with it, of which other interim responses may be the first."""
+        at, found = 0, head
+        while found.status < 200:
+            self._interim += 1
+            if found.status == 101:
+                sink.on_switched(found, rest[at:])
+                return
+            if self._interim > MAX_INTERIM:
+                self._fail(sink, BadResponse("too many interim responses"))
+                return
+            sink.on_interim(found)
+            if self._sink is not sink or at == len(rest):
+                return
+            end = rest.find(HEAD_END, at, at + MAX_HEAD_BYTES) + 4
+            if end < 4:
+                self._on_head(sink, rest[at:])
+                return
+            following = self._parse(sink, rest[at:end])
+            if following is None:
+                return
+            at, found = end, following
+        self._on_final(sink, found, rest[at:])
 
     def _start_body(self, sink: ResponseSink, head: ResponseHead, body: bytes | memoryview) -> None:
         if head.length == CHUNKED:
             self._state = _CHUNKS
-            self._chunks = ChunkedReader(plain=sink.plain)
+            self._chunks = ChunkedReader(plain=sink.plain, lenient=True)
+            self._view = CHUNKS_VIEW
         elif head.length == UNTIL_CLOSE:
             self._state = _UNTIL_CLOSE
             self._reusable = False
@@ -284,8 +340,14 @@ class BackendConnection(Connection):
             self._fail(sink, BadResponse(str(error)))
             return
         if chunks.done:
-            self._state, self._chunks = _REST, None
+            self._end_chunks()
         sink.on_answer(head, data, complete=chunks.done, reusable=self._reusable and not chunks.rest)
+        if chunks.behind and self._chunks is chunks:
+            self.fall_behind()
+
+    def _end_chunks(self) -> None:
+        self._state, self._chunks = _REST, None
+        self._view = BODY_VIEW
 
     def _on_body(self, sink: ResponseSink, data: memoryview) -> None:
         if self._state == _LENGTH:
@@ -308,11 +370,22 @@ class BackendConnection(Connection):
 
     def _on_bulk(self, sink: ResponseSink, data: memoryview) -> None:
         """A small part of much: the rest goes past this process, until there is little left."""
-        left = self._left = self._left - sink.on_answer_bulk(data, self, self._left)
+        moved = sink.on_answer_bulk(data, self, self._left)
+        left = self._left = self._left - moved
+        if moved >= FULL_READ:
+            self.fall_behind()
         if left <= MIN_SPLICED:
             self._view = BODY_VIEW
             if not left and self._sink is sink:
                 self._finish(sink, b"")
+
+    def go_on(self) -> bool:
+        """More of the chunks that were read."""
+        chunks, sink = self._chunks, self._sink
+        if chunks is None or sink is None or self._state != _CHUNKS:
+            return False
+        self._on_chunks(sink, b"")
+        return self._chunks is chunks and chunks.behind
 
     def _on_chunks(self, sink: ResponseSink, data: bytes) -> None:
         chunks = self._chunks
@@ -325,8 +398,10 @@ class BackendConnection(Connection):
         if not chunks.done:
             if data:
                 sink.on_answer_data(data)
+            if chunks.behind and self._chunks is chunks:
+                self.fall_behind()
             return
-        self._chunks = None
+        self._end_chunks()
         self._reusable = self._reusable and not chunks.rest
         self._finish(sink, data)
 

@@ -9,21 +9,27 @@ import asyncio
 import socket
 import struct
 from time import monotonic
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from interceptor.deadlines import HORIZON, Deadlines
 from interceptor.errors import BadRequest, ExchangeError
 from interceptor.http1.chunked import ChunkedReader, ChunkError
-from interceptor.http1.connection import BODY_VIEW, BULK_VIEW, HEAD_VIEW, Connection, Outbox
+from interceptor.http1.connection import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_READ, HEAD_VIEW, Connection, Outbox
 from interceptor.http1.date import http_date
 from interceptor.http1.early import EarlyBytes
-from interceptor.http1.fields import CHUNKED, CRLF, HEAD_END
+from interceptor.http1.fields import CHUNKED, CRLF, HEAD_END, MAX_FIELDS
+from interceptor.http1.grammar import GrammarError, check_request_line
 from interceptor.http1.handout import MAX_PART_BYTES, Handout
-from interceptor.http1.reply import HEAD, encode_reply, has_body
-from interceptor.http1.request import MAX_HEAD_BYTES, RequestHead, parse_request
+from interceptor.http1.partial import MAX_EMPTY_LINES, PartialHead, TooManyFields
+from interceptor.http1.reply import HEAD, encode_reply, final_reply, has_body
+from interceptor.http1.request import MAX_HEAD_BYTES, RequestHead, malformed, parse_request
 from interceptor.http1.splice import MIN_SPLICED
 from interceptor.leavers import Leavers
 from interceptor.replies import Reply, text_reply
+from interceptor.trust import TrustedProxies, plain_address
+
+if TYPE_CHECKING:
+    from interceptor.http1.backend import BackendConnection
 
 __all__ = ["ClientConnection", "ClientHost", "ClientTunnel", "RequestSink"]
 
@@ -34,6 +40,8 @@ LINGER_SECONDS = 2.0
 
 NO_LINGER = struct.pack("ii", 1, 0)
 """Socket option by which closing resets."""
+LINGER = struct.pack("ii", 0, 0)
+"""The usual way: what is written goes out, and then the end."""
 
 CARRIAGE_RETURN = 13
 
@@ -63,6 +71,9 @@ class RequestSink(Protocol):
     def on_deadline(self, now: float) -> None: ...
     def pause_answer(self) -> None: ...
     def resume_answer(self) -> None: ...
+    @property
+    def answers_half_closed(self) -> bool:
+        """Whether a client that will send no more, its request being whole, still gets its answer."""
 
 
 class ClientTunnel(Protocol):
@@ -94,6 +105,8 @@ class ClientHost(Protocol):
     sheds: bool
     """Whether connections are closed after their answer: the proxy drains, or has no room for more of them."""
     early: EarlyBytes
+    proxies: TrustedProxies
+    """Clients whose word about who came to them is taken."""
 
     def open_exchange(self, client: ClientConnection, head: RequestHead) -> RequestSink: ...
     def client_opened(self, client: ClientConnection) -> None: ...
@@ -105,7 +118,10 @@ class ClientHost(Protocol):
 class ClientConnection(Connection):
     """Speaks HTTP/1.0 and HTTP/1.1 with one client."""
 
-    __slots__ = ("_chunks", "_exchange", "_host", "_left", "_stash", "_state", "_tunnel", "_view", "peer")
+    __slots__ = (
+        "_chunks", "_exchange", "_guarded", "_host", "_left", "_partial", "_stash", "_state", "_tunnel", "_view", "half_closed",
+        "own_backend", "peer", "trusted",
+    )  # fmt: skip
 
     def __init__(self, host: ClientHost) -> None:
         super().__init__(host.outbox, deadline=0.0)
@@ -114,27 +130,34 @@ class ClientConnection(Connection):
         self._exchange: RequestSink | None = None
         self._tunnel: ClientTunnel | None = None
         self._stash = b""
-        """Bytes read and not used yet: part of a head, or requests sent ahead of their turn."""
+        """Requests sent ahead of their turn."""
+        self._partial: PartialHead | None = None
+        """A head of which a part is here."""
         self._left = 0
         self._view = BODY_VIEW
         self._chunks: ChunkedReader | None = None
+        self._guarded = False
+        self.half_closed = False
+        """Whether it will send no more, and gets an answer nevertheless."""
+        self.own_backend: BackendConnection | None = None
+        """A connection to a backend that authenticates this client as a whole: it is nobody else's."""
 
     # -- what an exchange does with it ----------------------------------------------------------------------------
 
     @property
     def idle(self) -> bool:
         """Between requests, with nothing of the next one, nor of the last answer."""
-        return self._state == _HEAD and not self._stash and not self.choked
+        return self._state == _HEAD and not self._stash and self._partial is None and not self.choked
 
     @property
     def begun(self) -> bool:
         """A part of a head is here, and no more."""
-        return self._state == _HEAD and bool(self._stash)
+        return self._state == _HEAD and self._partial is not None
 
     def exchange_done(self, now: float, *, keep: bool) -> None:
         """The answer is written. The next request, or the end."""
         self._exchange = None
-        if not keep or self._state != _COMPLETE:
+        if not keep or self._state != _COMPLETE or (self.half_closed and not self._stash):
             self._end(now)
             return
         self._state = _HEAD
@@ -166,6 +189,7 @@ class ClientConnection(Connection):
 
     def enter_tunnel(self, tunnel: ClientTunnel) -> bytes:
         """From now on bytes pass as they are. Returns those that came early."""
+        self.guard_end()
         crowded_out, self._state = self._state == _DISCARD, _TUNNEL
         self._exchange, self._tunnel = None, tunnel
         early = self._take_stash()
@@ -173,6 +197,16 @@ class ClientConnection(Connection):
         if crowded_out:
             self.abort()  # the tunnel's first bytes may be among those given up
         return early
+
+    def guard_end(self) -> None:
+        """What follows ends with this connection. Until all of it is written, whatever else ends the connection resets it, the
+        end of this process too, at which the kernel closes it: cut short, it must not look complete."""
+        self._guard(on=True)
+
+    def _guard(self, *, on: bool) -> None:
+        if self._guarded != on and not self._transport.is_closing():
+            self._guarded = on
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER if on else LINGER)
 
     def wind_down(self, now: float, seconds: float) -> None:
         """Have a tunnel end within so many seconds. Anything else ends by itself."""
@@ -182,6 +216,7 @@ class ClientConnection(Connection):
     def leave_tunnel(self) -> None:
         """Both sides are through: flush and close."""
         self._tunnel = None
+        self._guard(on=False)
         self._part(monotonic())
 
     def pause_reading(self) -> None:
@@ -189,11 +224,11 @@ class ClientConnection(Connection):
         if not self._paused:
             super().pause_reading()
             if self._paused:
-                self._host.leavers.watch(self._fd, self)
+                self._host.leavers.watch(self._fd, self, half_closed=self.half_closed)
 
     def on_left(self, *, gone: bool) -> None:
         """A client that is not read from has closed its side; inside a tunnel, and between requests, that alone ends nothing."""
-        if self._paused and (gone or self._exchange is not None):
+        if gone if self.half_closed else self._paused and (gone or self._exchange is not None):
             super().abort()
 
     def abort(self) -> None:
@@ -208,7 +243,9 @@ class ClientConnection(Connection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
-        self.peer: bytes = peer[0].encode() if peer else b"unknown"
+        address = plain_address(peer[0]) if peer else "unknown"
+        self.peer = address.encode()
+        self.trusted = self._host.proxies.trusts(address)
         self.deadline = monotonic() + self._host.head_timeout
         self._host.deadlines.watch(self)
         self._host.client_opened(self)
@@ -221,17 +258,26 @@ class ClientConnection(Connection):
         state = self._state
         if state == _HEAD:
             self._on_head(bytes(HEAD_VIEW[:nbytes]))
-        elif state == _BODY:
-            self._on_body(BODY_VIEW[:nbytes])
         elif state == _COMPLETE:
             self._on_early(bytes(BODY_VIEW[:nbytes]))
-        elif self._tunnel is not None:
-            self._tunnel.on_client_data(BODY_VIEW[:nbytes])
+        else:
+            if state == _BODY:
+                self._on_body(BODY_VIEW[:nbytes])
+            elif self._tunnel is not None:
+                self._tunnel.on_client_data(BODY_VIEW[:nbytes])
+            if nbytes >= FULL_READ:  # more has come: the others first
+                self.fall_behind()
 
     def eof_received(self) -> bool:
-        """A client that closes its side has left, unless it is inside a tunnel: nothing else tells one that gave up."""
+        """A client that closes its side has left, unless it is inside a tunnel, or its route has such clients answered: nothing
+        else tells one that gave up."""
         if self._tunnel is not None:
             self._tunnel.on_client_end()
+            return True
+        exchange = self._exchange
+        if exchange is not None and self._state in (_COMPLETE, _DISCARD) and exchange.answers_half_closed:
+            self.half_closed = True
+            self._host.leavers.watch(self._fd, self, half_closed=True)
             return True
         self.flush()
         return False
@@ -242,6 +288,9 @@ class ClientConnection(Connection):
         self._host.deadlines.forget(self)
         self._host.leavers.forget(self._fd)
         self._host.client_closed(self)
+        own, self.own_backend = self.own_backend, None
+        if own is not None:
+            own.close()
         sink, self._exchange, self._tunnel = self._sink, None, None
         if sink is not None:
             sink.on_client_lost()
@@ -269,7 +318,7 @@ class ClientConnection(Connection):
             sink.on_deadline(now)
         elif self.choked:
             self._wait_for_reader(now)
-        elif self._state == _HEAD and self._stash:
+        elif self._state == _HEAD and self._partial is not None:
             self._refuse(BadRequest("the head of the request did not arrive in time", status=408, reason="slow_head"))
         else:
             self.close()
@@ -292,32 +341,33 @@ class ClientConnection(Connection):
     def _next(self) -> None:
         """Be open for the next request, which may be here already."""
         if self._stash:
-            asyncio.get_running_loop().call_soon(self._go_on)
+            self.fall_behind()
         self.resume_reading()
 
-    def _go_on(self) -> None:
-        """Take up what was sent ahead."""
-        if self._state == _HEAD and self._stash and not self.choked:
-            self._on_head(self._take_stash())
-
     def _on_head(self, data: bytes) -> None:
-        begun = self._stash
-        if begun:
-            data = begun + data
-            self._stash = b""
+        if self._partial is not None:
+            self._on_more_of_head(self._partial, data)
+            return
+        if self._stash:  # sent ahead, and not taken up yet
+            data = self._take_stash() + data
         if data[0] == CARRIAGE_RETURN:
             data = _skip_empty_lines(data)
-        end = data.find(HEAD_END) + 4
-        if end < 4 or end > MAX_HEAD_BYTES:
-            self._on_part_of_head(data)
-            return
+        end = data.find(HEAD_END, 0, MAX_HEAD_BYTES) + 4
+        if end < 4:
+            if data:
+                self._on_part_of_head(data)
+        else:
+            self._on_whole_head(data, end)
+
+    def _on_whole_head(self, data: bytes, end: int) -> None:
         try:
             head = parse_request(data if end == len(data) else data[:end])  # the whole of it, most often
         except BadRequest as error:
             self._refuse(error)
             return
-        if begun:
-            self._host.early.drop(self)
+        if head.hops == 0:
+            self._refuse(ExchangeError("not to be forwarded any further", status=200, reason="max_forwards"), final_reply(head))
+            return
         exchange = self._exchange = self._host.open_exchange(self, head)
         if head.length == 0:
             self._state = _COMPLETE
@@ -328,16 +378,32 @@ class ClientConnection(Connection):
         exchange.begin()
 
     def _on_part_of_head(self, data: bytes) -> None:
-        if len(data) > MAX_HEAD_BYTES:
-            status = 431 if CRLF in data else 414
+        """The first bytes of a head."""
+        if self.deadline > monotonic() + self._host.head_timeout:
+            self.deadline = monotonic() + self._host.head_timeout
+            self._host.deadlines.watch(self)
+        self._partial = PartialHead(check_request_line, delimiter=b" ", most_fields=MAX_FIELDS)
+        self._on_more_of_head(self._partial, data)
+
+    def _on_more_of_head(self, partial: PartialHead, data: bytes) -> None:
+        try:
+            end = partial.add(data)
+        except TooManyFields as error:
+            self._refuse(BadRequest(str(error), status=431, reason="too_large"))
+            return
+        except GrammarError as error:
+            self._refuse(malformed(error))
+            return
+        if 0 < end <= MAX_HEAD_BYTES:
+            self._partial = None
+            self._host.early.drop(self)
+            head, rest = partial.take(end)
+            self._on_whole_head(head + rest, end)
+        elif end or len(partial) > MAX_HEAD_BYTES:
+            status = 431 if partial.has_line else 414
             self._refuse(BadRequest(f"a head of more than {MAX_HEAD_BYTES} bytes", status=status, reason="too_large"))
-        elif data.count(b"\n") != data.count(CRLF) or not (data[:1].isalpha() or data in (b"", b"\r")):
-            self._refuse(BadRequest("malformed request: this is not HTTP/1.1", reason="malformed"))
-        elif data:
-            if not self._stash and self.deadline > monotonic() + self._host.head_timeout:
-                self.deadline = monotonic() + self._host.head_timeout
-                self._host.deadlines.watch(self)
-            self._keep(data)
+        else:
+            self._host.early.keep(self, len(partial))
 
     def _start_body(self, exchange: RequestSink, head: RequestHead, data: bytes) -> bool:
         """Take in what came of the body with the head. False when it was refused."""
@@ -347,7 +413,10 @@ class ClientConnection(Connection):
         self._view = BODY_VIEW
         if data:
             self._on_body(data)
-        self._view = BULK_VIEW if self._left > MIN_SPLICED else BODY_VIEW
+        if self._left > MIN_SPLICED:
+            self._view = BULK_VIEW
+        elif self._chunks is not None:
+            self._view = CHUNKS_VIEW
         return self._exchange is exchange
 
     def _on_body(self, data: bytes | memoryview) -> None:
@@ -372,7 +441,10 @@ class ClientConnection(Connection):
 
     def _on_bulk(self, exchange: RequestSink, data: bytes | memoryview) -> None:
         """A small part of much: the rest goes past this process, until there is little left."""
-        left = self._left = self._left - exchange.on_bulk(data, self, self._left)
+        moved = exchange.on_bulk(data, self, self._left)
+        left = self._left = self._left - moved
+        if moved >= FULL_READ:
+            self.fall_behind()
         if left <= MIN_SPLICED:
             self._view = BODY_VIEW
             if not left and self._exchange is exchange:
@@ -396,26 +468,40 @@ class ClientConnection(Connection):
                 self._keep(chunks.rest)
         if data or chunks.done:
             exchange.on_body(data, complete=chunks.done)
+        if chunks.behind and self._chunks is chunks:
+            self.fall_behind()
+
+    def go_on(self) -> bool:
+        """More of the chunks that were read, or the next request of those that were sent ahead."""
+        chunks, exchange = self._chunks, self._exchange
+        if self._state == _HEAD and self._stash and not self.choked:
+            self._on_head(self._take_stash())
+            return self._state == _HEAD and bool(self._stash) and not self.choked
+        if chunks is None or exchange is None or self._state != _BODY:
+            return False
+        self._on_chunks(exchange, chunks, b"")
+        return self._chunks is chunks and chunks.behind
 
     def _on_early(self, data: bytes) -> None:
         """The next request, before this one is answered."""
         self._keep(self._stash + data)
+
+    def _keep(self, data: bytes) -> None:
+        """For later: it is not its turn yet."""
+        self._stash = data
+        self._host.early.keep(self, len(data))
         if len(self._stash) > MAX_PIPELINED_BYTES:
             self.pause_reading()
 
-    def _keep(self, data: bytes) -> None:
-        """For later: there is less than a head of it, or it is not its turn yet."""
-        self._stash = data
-        self._host.early.keep(self, len(data))
-
     def _take_stash(self) -> bytes:
         self._host.early.drop(self)
+        self._partial = None
         data, self._stash = self._stash, b""
         return data
 
     def crowd_out(self) -> None:
         """What is kept of later requests is too much for all connections together: the answer under way is the last."""
-        self._stash = b""
+        self._stash, self._partial = b"", None
         if self._state == _HEAD:
             self._refuse(BadRequest("too many heads of requests arrive slowly", status=503, reason="slow_heads"))
         else:
@@ -424,14 +510,15 @@ class ClientConnection(Connection):
 
     # -- ending ---------------------------------------------------------------------------------------------------
 
-    def _refuse(self, error: BadRequest) -> None:
-        """Answer and close: nothing that follows on this connection can be trusted."""
+    def _refuse(self, error: ExchangeError, reply: Reply | None = None) -> None:
+        """Answer and close: nothing that follows on this connection can be trusted, or it is not looked at any more."""
         self._host.refused(error)
-        self.write(encode_reply(text_reply(error), method=b"GET", close=True, date=http_date()))
+        self.write(encode_reply(reply or text_reply(error), method=b"GET", close=True, date=http_date()))
         self._state = _DISCARD
         self._linger(monotonic())
 
     def _end(self, now: float) -> None:
+        self._guard(on=False)
         if self._state == _COMPLETE and not self._stash:
             self._part(now)
         else:
@@ -450,7 +537,7 @@ class ClientConnection(Connection):
     def _linger(self, now: float) -> None:
         self._take_stash()
         self._chunks = None
-        self._view = BODY_VIEW
+        self._view = CHUNKS_VIEW
         self.write_eof()
         self.resume_reading()
         self.deadline = now + LINGER_SECONDS
@@ -458,8 +545,8 @@ class ClientConnection(Connection):
 
 
 def _skip_empty_lines(data: bytes) -> bytes:
-    """Empty lines before a request line are ignored (RFC 9112 2.2)."""
+    """Without some empty lines before a request line, which are ignored (RFC 9112 2.2)."""
     start = 0
-    while data.startswith(CRLF, start):
-        start += 2
+    while start < len(CRLF) * MAX_EMPTY_LINES and data.startswith(CRLF, start):
+        start += len(CRLF)
     return data[start:]

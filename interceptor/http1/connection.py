@@ -15,15 +15,22 @@ import socket
 import sys
 from typing import cast
 
+from interceptor.http1.backlog import Backlog
 from interceptor.http1.splice import Splicer
 
-__all__ = ["BODY_VIEW", "BULK_VIEW", "HEAD_VIEW", "READ_BUFFER", "Connection", "Outbox"]
+__all__ = ["BODY_VIEW", "BULK_VIEW", "CHUNKS_VIEW", "FULL_READ", "HEAD_VIEW", "READ_BUFFER", "Connection", "Outbox"]
 
 READ_BUFFER = bytearray(512 * 1024)
 BODY_VIEW = memoryview(READ_BUFFER)
 """For bodies: larger reads cost fewer wake-ups, and half a MiB still fits the processor's cache."""
 HEAD_VIEW = BODY_VIEW[: 32 * 1024]
 """For heads: what is read of a body before there is a backend stays small."""
+
+CHUNKS_VIEW = BODY_VIEW[: 64 * 1024]
+"""For bodies in chunks: what is read of them may wait in the process until there is time to look at every chunk."""
+FULL_READ = len(CHUNKS_VIEW)
+"""Bytes moved by one read from which on the others have their turn before the next: as much as this may have come again, and some
+event loops read on for as long as a read is full."""
 
 BULK_VIEW = BODY_VIEW[: 4 * 1024]
 """For bodies that are spliced: just enough to be woken by; the rest never comes here."""
@@ -42,10 +49,12 @@ class Outbox:
     a write after each read wakes it, and lets it sleep again, every time.
     """
 
-    __slots__ = ("_waiting",)
+    __slots__ = ("_waiting", "backlog")
 
     def __init__(self) -> None:
         self._waiting: list[Connection] = []
+        self.backlog = Backlog()
+        """Of the same connections: what is left for turns to come."""
 
     def add(self, connection: Connection) -> None:
         waiting = self._waiting
@@ -62,7 +71,9 @@ class Outbox:
 class Connection(asyncio.BufferedProtocol):
     """A stream socket whose writes go to the kernel, and to the transport's queue only when that takes no more."""
 
-    __slots__ = ("_fd", "_outbox", "_paused", "_transport", "_unsent", "bucket", "choked", "deadline")
+    __slots__ = (
+        "_behind", "_fd", "_outbox", "_paused", "_queued", "_transport", "_unsent", "bucket", "choked", "deadline",
+    )  # fmt: skip
 
     def __init__(self, outbox: Outbox, *, deadline: float) -> None:
         self.deadline = deadline
@@ -70,6 +81,11 @@ class Connection(asyncio.BufferedProtocol):
         self._outbox = outbox
         self._unsent = b""
         self._paused = False
+        """Whether what comes next is not wanted now."""
+        self._behind = False
+        """Whether what was read waits to be looked at. Then there is no reading either."""
+        self._queued = False
+        """Whether it stands in the backlog. One that is behind does, but while it is paused."""
         self.choked = False
         """Whether the peer takes so little that what is written waits here."""
 
@@ -172,12 +188,43 @@ class Connection(asyncio.BufferedProtocol):
     def pause_reading(self) -> None:
         if not self._paused and not self._transport.is_closing():
             self._paused = True
-            self._transport.pause_reading()
+            if not self._behind:
+                self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         if self._paused and not self._transport.is_closing():
             self._paused = False
+            if self._behind:
+                self._queue_up()
+            else:
+                self._transport.resume_reading()
+
+    def fall_behind(self) -> None:
+        """Do the rest of what was read, or read the rest of what has come, when the others have had their turn."""
+        if self._behind or self._transport.is_closing():
+            return
+        self._behind = True
+        if not self._paused:
+            self._transport.pause_reading()
+            self._queue_up()
+
+    def _queue_up(self) -> None:
+        if not self._queued:
+            self._queued = True
+            self._outbox.backlog.add(self)
+
+    def catch_up(self) -> bool:
+        """A part of what it is behind with."""
+        if not self._paused and not self._transport.is_closing():
+            self._behind = self.go_on()
+        self._queued = self._behind and not self._paused and not self._transport.is_closing()
+        if not self._behind and not self._paused and not self._transport.is_closing():
             self._transport.resume_reading()
+        return self._queued
+
+    def go_on(self) -> bool:
+        """Look at more of what was read. Whether there is still more."""
+        return False
 
     def stuck_for(self) -> float:
         """Seconds since the peer last took any of what waits for it; infinite when nothing does, or nobody knows.

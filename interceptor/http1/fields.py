@@ -1,7 +1,7 @@
 """Rules about header fields that requests, responses and trailers share (RFC 9110, RFC 9112). Pure.
 
-llhttp accepts or refuses a head as a whole. Once it has accepted one, line ends stand only between fields and a colon ends
-each name, so one regular expression takes out the fields that a proxy must read, and leaves the others as they came.
+A head is accepted or refused as a whole. Once it is accepted, line ends stand only between fields and a colon ends each name,
+so one regular expression takes out the fields that a proxy must read, and leaves the others as they came.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 __all__ = [
     "CHUNKED",
     "CHUNKED_LINE",
+    "CONNECTION_SCHEMES",
     "CRLF",
     "HEAD_END",
     "MAX_FIELDS",
@@ -20,6 +21,8 @@ __all__ = [
     "connection_options",
     "field_splitter",
     "host_is_valid",
+    "is_tied_to_connection",
+    "tokens",
     "without_fields",
 ]
 
@@ -36,29 +39,37 @@ MAX_LENGTH_DIGITS = 18
 MAX_FIELDS = 256
 """Header fields in one head. Browsers send about 20, gateways add a dozen; nginx and HAProxy stop near 100 to 200."""
 
+CONNECTION_SCHEMES = ("ntlm", "negotiate", "nego2", "kerberos")
+"""Of authentication: those by which a server may take the connection, and not each request, for authenticated."""
+_CONNECTION_SCHEMES = frozenset(name.encode() for name in CONNECTION_SCHEMES)
 _HOST_PLAIN = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"
 # RFC 3986 reg-name or IP literal, then an optional port. The comma is left out: it joins two Hosts.
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+;=]*)(?::[0-9]*)?")
 
 
-def field_splitter(names: list[str], *, look_alikes: bool = False) -> re.Pattern[bytes]:
+def field_splitter(
+    names: list[str], *, look_alikes: bool = False, conditional: dict[str, str] | None = None
+) -> re.Pattern[bytes]:
     """A pattern whose `split` gives, for an accepted head: bytes before, name, value, bytes between, name, value, … and the rest.
 
-    With `look_alikes` also fields named with an underscore for a hyphen are found, under that name of theirs. The look at the
-    first letter spares most fields the comparison with every name.
+    With `look_alikes` also fields named with an underscore for a hyphen are found, under that name of theirs. `conditional` names
+    fields that are only found when their value begins with a pattern. The look at the first letter spares most fields the
+    comparison with every name.
     """
-    first = "".join(sorted({letter for name in names for letter in (name[0], name[0].upper())}))
+    conditional = conditional or {}
+    first = "".join(sorted({letter for name in (*names, *conditional) for letter in (name[0], name[0].upper())}))
     any_name = "|".join(map(re.escape, names))
     if look_alikes:
         any_name = any_name.replace(re.escape("-"), "[-_]")
-    return re.compile(f"\r\n(?=[{first}])((?i:{any_name})):[ \t]*([^\r]*)".encode())
+    any_name = "|".join((any_name, *(f"{name}(?=:[ \t]*(?:{value}))" for name, value in conditional.items())))
+    return re.compile(f"\r\n(?=[{first}])((?i:{any_name})):[ \t]?([^\r]*)".encode())
 
 
 def collect(parts: list[bytes]) -> dict[bytes, list[bytes]]:
     """The fields that a splitter took out: values by lower-case name, in their order."""
     found: dict[bytes, list[bytes]] = {}
     for at in range(1, len(parts), 3):
-        found.setdefault(parts[at].lower(), []).append(parts[at + 1].rstrip(b" \t"))
+        found.setdefault(parts[at].lower(), []).append(parts[at + 1].strip(b" \t"))
     return found
 
 
@@ -69,10 +80,26 @@ def without_fields(block: bytes, names: frozenset[bytes]) -> bytes:
 
 
 def host_is_valid(host: bytes) -> bool:
-    """Whether a Host value can name exactly one authority."""
-    return not host.translate(None, _HOST_PLAIN) or _HOST.fullmatch(host) is not None
+    """Whether a Host value names exactly one authority. An empty name is none (RFC 9110 4.2.1)."""
+    if not host.translate(None, _HOST_PLAIN):
+        return bool(host)
+    return host[:1] != b":" and _HOST.fullmatch(host) is not None
 
 
 def connection_options(values: list[bytes]) -> frozenset[bytes]:
     """The lower-case options of all Connection fields of a message."""
-    return frozenset(option.strip(b" \t") for value in values for option in value.lower().split(b","))
+    return frozenset(tokens(values))
+
+
+def tokens(values: list[bytes]) -> list[bytes]:
+    """The elements of all fields of one name that is defined as a list, in lower case."""
+    return [element.strip(b" \t") for value in values for element in value.lower().split(b",")]
+
+
+def is_tied_to_connection(values: list[bytes]) -> bool:
+    """Whether Authorization or WWW-Authenticate fields name a scheme that authenticates the connection and not the request.
+
+    NTLM, and Negotiate where it turns into NTLM: after it, whatever comes on that connection comes from the user who was
+    authenticated (RFC 4559 6, MS-NTHT).
+    """
+    return any(element.partition(b" ")[0] in _CONNECTION_SCHEMES for element in tokens(values))

@@ -50,6 +50,11 @@ class Handout:
     def resume_answer(self) -> None:
         self._go_on()
 
+    @property
+    def answers_half_closed(self) -> bool:
+        """Whoever ends its side before a large page is through has left."""
+        return False
+
     def pause_answer(self) -> None:
         """Seen by `choked`."""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from interceptor.http1.fields import CRLF, HEAD_END
+from interceptor.http1.request import RequestHead
 from interceptor.replies import Reply
 
-__all__ = ["HEAD", "encode_reply", "has_body"]
+__all__ = ["HEAD", "encode_reply", "final_reply", "has_body"]
 
 HEAD = b"HEAD"
 
@@ -28,6 +29,13 @@ def encode_reply(reply: Reply, *, method: bytes, close: bool, date: bytes) -> by
         lines.append(b"Connection: close")
     head = CRLF.join(lines) + HEAD_END
     return head + reply.body if has_body(reply, method) else head
+
+
+def final_reply(head: RequestHead) -> Reply:
+    """The answer to TRACE or OPTIONS that is not to be forwarded any further (RFC 9110 7.6.2, 9.3.7, 9.3.8)."""
+    if head.method == b"TRACE":
+        return Reply(200, ((b"Content-Type", b"message/http"),), head.trace())
+    return Reply(200, ())
 
 
 def has_body(reply: Reply, method: bytes) -> bool:

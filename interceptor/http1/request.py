@@ -1,7 +1,8 @@
 """A request's head: from bytes to values, and from values to the bytes a backend gets. Pure; raises BadRequest only.
 
-A head is parsed whole, so where the network cut it changes nothing. llhttp (by httptools) is the parser; the rules that
-it leaves to its user are here: hosts, targets, versions, framing that two readers could read differently.
+A head is parsed whole, so where the network cut it changes nothing. llhttp (by httptools) is the usual judge of its grammar; the
+rules that it leaves to its user are here: hosts, targets, versions, framing that two readers could read differently. What llhttp
+refuses is judged by the grammar itself, since llhttp knows a fixed list of methods and of versions.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from interceptor.errors import BadRequest
 from interceptor.http1.fields import (
     CHUNKED,
     CHUNKED_LINE,
+    CONNECTION_SCHEMES,
     CRLF,
     HEAD_END,
     MAX_FIELDS,
@@ -22,10 +24,12 @@ from interceptor.http1.fields import (
     connection_options,
     field_splitter,
     host_is_valid,
+    tokens,
     without_fields,
 )
+from interceptor.http1.grammar import GrammarError, check_field, check_line_ends, check_request_line
 
-__all__ = ["MAX_HEAD_BYTES", "MAX_TARGET_BYTES", "RequestHead", "parse_request"]
+__all__ = ["MAX_HEAD_BYTES", "MAX_TARGET_BYTES", "RequestHead", "malformed", "parse_request"]
 
 MAX_HEAD_BYTES = 32 * 1024
 """A request's head. Twice what most servers take (nginx 4 x 8 KiB, HAProxy 16 KiB), so that Weir is never the narrow part."""
@@ -34,7 +38,8 @@ MAX_TARGET_BYTES = 16 * 1024
 
 SHORTEST_FIELD = len(b"a:\r\n")
 
-_PROTOCOLS = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
+_PROTOCOLS = {b"HTTP/1.%d" % minor: minor for minor in range(10)}
+"""Higher minor versions of 1 are processed as the highest that is known (RFC 9110 2.5)."""
 
 # Fields that the proxy reads or writes itself; all others go on as they came.
 _SPECIAL = [
@@ -52,12 +57,28 @@ _SPECIAL = [
     "x-forwarded-for",
     "x-forwarded-proto",
     "x-forwarded-host",
+    "max-forwards",
 ]
+# What else proxies tell of the client that came to them. It goes on only when such a proxy sent it.
+_TOLD_BY_PROXIES = [
+    "forwarded",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-scheme",
+    "x-forwarded-server",
+    "x-forwarded-ssl",
+    "x-real-ip",
+]
+_NAMES = {name.encode(): "-".join(map(str.capitalize, name.split("-"))).encode() for name in _TOLD_BY_PROXIES}
 # X_Forwarded_For is another field than X-Forwarded-For, and the same to a backend that makes variables of names, as CGI, WSGI
 # and PHP do. What so looks like a field of the proxy's does not go on; all other names with underscores do.
-_split = field_splitter(_SPECIAL, look_alikes=True).split
+_split = field_splitter(
+    [*_SPECIAL, *_TOLD_BY_PROXIES], look_alikes=True, conditional={"authorization": "|".join(CONNECTION_SCHEMES)}
+).split
 # What a Connection field may name without effect: it must not let a client remove what a backend trusts (RFC 9110 7.6.1).
-_KEPT_OPTIONS = frozenset({b"close", b"", b"forwarded", b"authorization", b"cookie", *(name.encode() for name in _SPECIAL)})
+_KEPT_OPTIONS = frozenset(
+    {b"close", b"", b"authorization", b"cookie", *(name.encode() for name in (*_SPECIAL, *_TOLD_BY_PROXIES))}
+)
 
 
 class RequestHead(msgspec.Struct, gc=False, eq=False):
@@ -72,12 +93,16 @@ class RequestHead(msgspec.Struct, gc=False, eq=False):
     _data: bytes
     """The accepted head."""
     minor: int = 1
-    """Minor version of HTTP/1."""
+    """Minor version of HTTP/1: 0 or 1."""
     keep_alive: bool = True
     length: int = NO_BODY
     """Of the body: bytes, NO_BODY or CHUNKED."""
     upgrade: bytes | None = None
     expects_continue: bool = False
+    personal: bool = False
+    """Whether it authenticates the connection that it goes on by, so that no other client may get that one."""
+    hops: int | None = None
+    """How often it may be forwarded from here, where it says so (RFC 9110 7.6.2); 0 when the proxy is to answer it."""
     _found: dict[bytes, list[bytes]] | None = None
     """The fields that matter here, unless Host is the only one and nothing else is to be changed."""
     _dropped: frozenset[bytes] = frozenset()
@@ -98,10 +123,14 @@ class RequestHead(msgspec.Struct, gc=False, eq=False):
         pairs = [line.split(b":", 1) for line in self._data.split(CRLF)[1:] if line]
         return [(name.lower(), value.strip(b" \t")) for name, value in pairs]
 
-    def encode(self, peer: bytes, scheme: bytes) -> bytes:
-        """The head for a backend: hop-by-hop fields gone, forwarding fields added, Host and target as they came."""
+    def encode(self, peer: bytes, scheme: bytes, *, trusted: bool = False, authority: bytes = b"") -> bytes:
+        """The head for a backend: hop-by-hop fields gone, forwarding fields added, Host and target as they came.
+
+        What it tells of the client before `peer` goes on only when `peer` is a proxy that is `trusted`. `authority` is the
+        backend's own, for a request that names none (HTTP/1.0).
+        """
         if self._found is not None:
-            return self._encode_special(self._found, peer, scheme)
+            return self._encode_special(self._found, peer, scheme, authority, trusted=trusted)
         host = self.host
         return b"".join(
             (
@@ -116,36 +145,67 @@ class RequestHead(msgspec.Struct, gc=False, eq=False):
             )
         )
 
-    def _encode_special(self, found: dict[bytes, list[bytes]], peer: bytes, scheme: bytes) -> bytes:
+    def trace(self) -> bytes:
+        """The head as TRACE shows it: without what nobody but the recipient is to see (RFC 9110 9.3.8)."""
+        line, _, fields = self._data.partition(CRLF)
+        return line + without_fields(CRLF + fields[:-2], _SECRETS) + CRLF
+
+    def _encode_special(
+        self, found: dict[bytes, list[bytes]], peer: bytes, scheme: bytes, authority: bytes, *, trusted: bool
+    ) -> bytes:
         rest = b"".join(_split(self._data)[::3])
         block = rest[rest.find(CRLF) : -2]
         if self._dropped:
             block = without_fields(block, self._dropped)
-        clients = [value for value in found.get(b"x-forwarded-for", ()) if value]
-        proto = found.get(b"x-forwarded-proto", [scheme])[0]
-        host = found.get(b"x-forwarded-host", [self.host])[0]
-        line = b"%b %b HTTP/1.1\r\nHost: %b" % (self.method, self.target, self.host)
-        forwarding = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
-        return line + block + forwarding % (b", ".join([*clients, peer]), proto, host) + self._framing(found)
+        line = b"%b %b HTTP/1.1\r\nHost: %b" % (self.method, self.target, self.host or authority)
+        return line + block + self._forwarding(found if trusted else {}, peer, scheme) + self._kept(found) + self._framing(found)
+
+    def _forwarding(self, told: dict[bytes, list[bytes]], peer: bytes, scheme: bytes) -> bytes:
+        """Where the request comes from: what was told before, and this hop."""
+        clients = [value for value in told.get(b"x-forwarded-for", ()) if value]
+        proto = told.get(b"x-forwarded-proto", [scheme])[0]
+        host = told.get(b"x-forwarded-host", [self.host])[0]
+        lines = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (b", ".join([*clients, peer]), proto)
+        if host:
+            lines += b"X-Forwarded-Host: %b\r\n" % host
+        return lines + b"".join(
+            b"%b: %b\r\n" % (_NAMES[name], value) for name, values in told.items() if name in _NAMES for value in values
+        )
+
+    def _kept(self, found: dict[bytes, list[bytes]]) -> bytes:
+        """Fields that were only looked at."""
+        lines = b"".join(b"Authorization: %b\r\n" % value for value in found.get(b"authorization", ()))
+        if self.hops is not None:
+            return lines + b"Max-Forwards: %d\r\n" % (self.hops - 1)
+        return lines + b"".join(b"Max-Forwards: %b\r\n" % value for value in found.get(b"max-forwards", ()))
 
     def _framing(self, found: dict[bytes, list[bytes]]) -> bytes:
-        lines = b""
+        lines, options = b"", []
         if self.length == CHUNKED:
             lines += CHUNKED_LINE
         elif b"content-length" in found:
             lines += b"Content-Length: %d\r\n" % self.length
         if self.expects_continue:
             lines += b"Expect: 100-continue\r\n"
+        if self.minor and b"trailers" in tokens(found.get(b"te", [])):
+            lines += b"TE: trailers\r\n"
+            options.append(b"TE")
         if self.upgrade:
-            lines += b"Connection: upgrade\r\nUpgrade: %b\r\n" % self.upgrade
+            lines += b"Upgrade: %b\r\n" % self.upgrade
+            options.append(b"upgrade")
+        if options:
+            lines += b"Connection: %b\r\n" % b", ".join(options)
         return lines + CRLF
 
 
+_SECRETS = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
+_COUNTED = frozenset({b"TRACE", b"OPTIONS"})
+"""Methods whose forwarding Max-Forwards counts."""
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"})
 
 
 class _Validator:
-    """llhttp, used to accept or refuse one whole head after the other."""
+    """llhttp, used to accept one whole head after the other."""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
@@ -155,15 +215,12 @@ class _Validator:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            if data.startswith(b"CONNECT "):  # whatever its target looks like
+            if data.startswith(_NOT_PROXIED):  # whatever its target looks like
                 self.renew()
-                raise BadRequest("CONNECT is not for a reverse proxy", status=501, reason="method") from None
-        except httptools.HttpParserInvalidMethodError:
+                _check_grammar(data)
+        except httptools.HttpParserError:
             self.renew()
-            raise BadRequest("unknown request method", status=501, reason="method") from None
-        except httptools.HttpParserError as error:
-            self.renew()
-            raise BadRequest(f"malformed request: {_say(error)}", reason="malformed") from None
+            _check_grammar(data)
 
     def renew(self) -> None:
         """Forget what the last head said of a body or of the connection's end."""
@@ -178,27 +235,27 @@ def parse_request(data: bytes) -> RequestHead:
 
     Raises BadRequest: 400 for what is wrong or ambiguous, 414 for a long target, 417, 431 for many fields, 501, 505.
     """
-    _validator.check(data)
     if len(data) > MAX_FIELDS * SHORTEST_FIELD and data.count(CRLF) > MAX_FIELDS + 2:
-        _validator.renew()
         raise BadRequest(f"more than {MAX_FIELDS} header fields", status=431, reason="too_large")
+    _validator.check(data)
     parts = _split(data)
     line = parts[0]
-    if CARRIAGE_RETURN in line:
-        line = line[: line.find(CRLF)]
+    end = line.find(NEWLINE)
+    if end >= 0:  # llhttp takes one without CR for the end of an HTTP/0.9 request's line, and what follows for fields
+        line = line[: end - 1] if line[end - 1] == CARRIAGE_RETURN else b""
     words = line.split(b" ")
     minor = _PROTOCOLS.get(words[-1])
     if len(words) != 3 or minor is None or data[0] < FIRST_LETTER:
         _validator.renew()
-        raise _wrong_line(words)
+        _check_line(words)
     target = words[1]
-    if len(parts) == 4 and minor and parts[1] in _HOST_NAMES:
-        head = RequestHead(words[0], target, target, parts[2].rstrip(b" \t"), data)
+    if len(parts) == 4 and minor == 1 and parts[1] in _HOST_NAMES:
+        head = RequestHead(words[0], target, target, parts[2].strip(b" \t"), data)
     else:
         _validator.renew()
-        head = RequestHead(words[0], target, target, b"", data, minor)
+        head = RequestHead(words[0], target, target, b"", data, 1 if minor else 0)
         _apply_fields(head, collect(parts))
-    if not host_is_valid(head.host):
+    if not host_is_valid(head.host) and (head.host or head.minor or b"host" in (head._found or ())):  # noqa: SLF001
         raise BadRequest("the Host field is not a host", reason="host")
     if target[0] != SLASH or HASH in target or len(target) > MAX_TARGET_BYTES:
         _apply_target(head)
@@ -208,20 +265,41 @@ def parse_request(data: bytes) -> RequestHead:
 
 
 # Numbers: to look for one byte in bytes is several times quicker than for a string of one.
-SLASH, HASH, QUESTION, CARRIAGE_RETURN = b"/#?\r"
+SLASH, HASH, QUESTION, CARRIAGE_RETURN, NEWLINE = b"/#?\r\n"
 FIRST_LETTER = ord("A")
-"""Of a method. llhttp passes over line ends before it, which would go on as a part of it."""
+"""Of a usual method. llhttp passes over line ends before it, which would go on as a part of it."""
+_NOT_PROXIED = (b"CONNECT ", b"PRI ")
+"""Methods that say what becomes of a connection; a reverse proxy has none to give."""
 _HOST_NAMES = frozenset({b"Host", b"host", b"HOST"})
 
 
-def _say(error: Exception) -> str:
-    return str(error) or type(error).__name__
+def _check_grammar(data: bytes) -> None:
+    """Judge a head that llhttp does not accept. Raises BadRequest."""
+    line, *fields = data[: -len(HEAD_END)].split(CRLF)
+    try:
+        check_line_ends(data)
+        check_request_line(line)
+        for field in fields:
+            check_field(field)
+    except GrammarError as error:
+        raise malformed(error) from None
+    if line.startswith(_NOT_PROXIED):
+        raise BadRequest(f"{line.split()[0].decode()} is not for a reverse proxy", status=501, reason="method")
 
 
-def _wrong_line(words: list[bytes]) -> BadRequest:
-    if len(words) == 3 and words[2].startswith(b"HTTP/"):
-        return BadRequest("the protocol version is not HTTP/1.1 or HTTP/1.0", status=505, reason="version")
-    return BadRequest("malformed request: the request line is not method, target and version", reason="malformed")
+def malformed(error: GrammarError) -> BadRequest:
+    """The answer to a head that breaks the grammar."""
+    return BadRequest(f"malformed request: {error}", reason="malformed")
+
+
+def _check_line(words: list[bytes]) -> None:
+    """Raises BadRequest for what is no request line of HTTP/1, unusual as its method may be."""
+    try:
+        check_request_line(b" ".join(words))
+    except GrammarError as error:
+        raise malformed(error) from None
+    if words[2] not in _PROTOCOLS:
+        raise BadRequest("the protocol version is not HTTP/1", status=505, reason="version")
 
 
 def _apply_fields(head: RequestHead, found: dict[bytes, list[bytes]]) -> None:
@@ -235,6 +313,10 @@ def _apply_fields(head: RequestHead, found: dict[bytes, list[bytes]]) -> None:
     _apply_framing(head, found)
     _apply_expect(head, found)
     _apply_upgrade(head, found, options)
+    head.personal = b"authorization" in found
+    if b"max-forwards" in found and head.method in _COUNTED:
+        hops = found[b"max-forwards"][0]
+        head.hops = int(hops) if hops.isdigit() and len(hops) <= MAX_LENGTH_DIGITS else None
     head._dropped = options - _KEPT_OPTIONS  # noqa: SLF001
 
 
@@ -265,9 +347,9 @@ def _apply_expect(head: RequestHead, found: dict[bytes, list[bytes]]) -> None:
 
 
 def _apply_upgrade(head: RequestHead, found: dict[bytes, list[bytes]], options: frozenset[bytes]) -> None:
-    """Keep an upgrade only where it can mean one thing: asked for by Connection, no body, not to h2c (never proxied)."""
+    """Keep an upgrade only where it can mean one thing: asked for by Connection, and not to h2c (never proxied)."""
     protocols = found.get(b"upgrade")
-    if not protocols or b"upgrade" not in options or head.minor == 0 or head.length != NO_BODY:
+    if not protocols or b"upgrade" not in options or head.minor == 0:
         return
     wanted = b", ".join(protocols)
     if not any(token.strip().split(b"/")[0] == b"h2c" for token in wanted.lower().split(b",")):
@@ -295,7 +377,10 @@ def _apply_absolute_form(head: RequestHead) -> None:
     if not authority or not host_is_valid(authority):
         raise BadRequest("a URL without a valid host as request target", reason="target")
     head.host = authority
-    head.target = rest[end:] if rest[end : end + 1] == b"/" else b"/" + rest[end:]
+    if end == len(rest) and head.method == b"OPTIONS":
+        head.target = b"*"  # the server is meant, and not one resource of it (RFC 9112 3.2.4)
+    else:
+        head.target = rest[end:] if rest[end : end + 1] == b"/" else b"/" + rest[end:]
     head.path = head.target.partition(b"?")[0]
     if head._found is None:  # noqa: SLF001
         head._found = {}  # noqa: SLF001 -- the request line has changed: it cannot go on as it came

@@ -1,4 +1,7 @@
-"""A response's head: from bytes to values, and from values to the bytes a client gets. Pure; raises BadResponse only."""
+"""A response's head: from bytes to values, and from values to the bytes a client gets. Raises BadResponse only.
+
+Pure, but for the date that a response without one gets.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +11,32 @@ import httptools
 import msgspec
 
 from interceptor.errors import BadResponse
+from interceptor.http1.date import http_date
 from interceptor.http1.fields import (
     CHUNKED,
     CHUNKED_LINE,
     CRLF,
+    HEAD_END,
     MAX_LENGTH_DIGITS,
     NO_BODY,
     collect,
     connection_options,
     field_splitter,
+    is_tied_to_connection,
     without_fields,
 )
+from interceptor.http1.grammar import GrammarError, check_field, check_line_ends, check_status_line
 
-__all__ = ["MAX_HEAD_BYTES", "UNTIL_CLOSE", "ResponseHead", "parse_response"]
+__all__ = ["MAX_FIELDS", "MAX_HEAD_BYTES", "UNTIL_CLOSE", "ResponseHead", "malformed", "parse_response"]
 
 UNTIL_CLOSE = -2
 """Body length of a response that ends with its connection."""
 MAX_HEAD_BYTES = 64 * 1024
 """A response's head. Backends are trusted with more than clients: large cookies and policies are theirs to send."""
+MAX_FIELDS = 1024
+"""Header fields in one head. Each costs about a microsecond when the head comes in pieces."""
+
+SHORTEST_FIELD = len(b"a:\r\n")
 
 _split = field_splitter(
     [
@@ -36,6 +47,7 @@ _split = field_splitter(
         "keep-alive",
         "proxy-connection",
         "proxy-authenticate",
+        "www-authenticate",
         "x-keda-http-cold-start",  # the interceptor's to say
     ]
 ).split
@@ -53,14 +65,19 @@ class ResponseHead(msgspec.Struct, gc=False, eq=False):
     """Of the body: bytes, NO_BODY, CHUNKED or UNTIL_CLOSE."""
     keep_alive: bool = True
     upgrade: bytes | None = None
+    """What the backend switches to (101), or asks the client to (426)."""
+    personal: bool = False
+    """Whether it authenticates the connection that it came by, so that no other client may get that one."""
     _whole: bool = True
 
     def encode(self, *, chunked: bool, connection: bytes | None, fields: bytes = b"") -> bytes:
         """The head for a client, with lines that are added at its end. `chunked` says how a body without a length goes on;
-        `connection` is that field's value."""
+        `connection` is that field's value, but for what the head itself names in it."""
         if connection is None and not chunked and self.upgrade is None:
             return b"".join((self._wire[:-2] if self._whole else self._wire, fields, CRLF))
         lines = fields + CHUNKED_LINE if chunked else fields
+        if self.upgrade is not None and self.status == UPGRADE_REQUIRED:
+            connection = b"upgrade" if connection is None else b"upgrade, " + connection
         if connection is not None:
             lines += b"Connection: %b\r\n" % connection
         if self.upgrade is not None:
@@ -80,24 +97,54 @@ def parse_response(data: bytes, method: bytes) -> ResponseHead:
 
     Raises BadResponse, also for framing that two readers could read differently.
     """
+    if len(data) > MAX_FIELDS * SHORTEST_FIELD and data.count(CRLF) > MAX_FIELDS + 2:
+        raise malformed(GrammarError(f"more than {MAX_FIELDS} header fields"))
     try:
         httptools.HttpResponseParser(_quiet).feed_data(data)
     except httptools.HttpParserUpgrade:
         pass
-    except httptools.HttpParserError as error:
-        raise BadResponse(f"malformed response: {error}") from None
+    except httptools.HttpParserError:
+        _check_grammar(data)
     if not data.startswith(_USUAL_LINES) and _CONTROL.search(data):
         data = _without_phrase(data)
     parts = _split(data)
-    http11 = data.startswith(b"HTTP/1.1 ")
-    head = _from_plain(data, parts) if http11 else None
+    head = _from_plain(data, parts) if data.startswith(b"HTTP/1.1 ") else None
     if head is None:
-        head = _from_fields(data, parts, http11=http11)
+        head = _from_fields(data, parts)
     if head.status < 200 or head.status in _BODILESS or method == b"HEAD":
         head.length = NO_BODY
+    if _DATED not in data and head.status >= 200 and not _DATE.search(data):
+        _add_date(head)
     return head
 
 
+def _check_grammar(data: bytes) -> None:
+    """Judge a head that llhttp does not accept. Raises BadResponse."""
+    line, *fields = data[: -len(HEAD_END)].split(CRLF)
+    try:
+        check_line_ends(data)
+        check_status_line(line)
+        for field in fields:
+            check_field(field)
+    except GrammarError as error:
+        raise malformed(error) from None
+
+
+def malformed(error: GrammarError) -> BadResponse:
+    """The failure of a backend whose head breaks the grammar."""
+    return BadResponse(f"malformed response: {error}")
+
+
+def _add_date(head: ResponseHead) -> None:
+    """Who receives an answer without a date, and has a clock, tells it (RFC 9110 6.6.1)."""
+    wire = head._wire[:-2] if head._whole else head._wire  # noqa: SLF001 -- parsing is the other half of the class
+    head._wire = b"%bDate: %b\r\n" % (wire, http_date())  # noqa: SLF001
+    head._whole = False  # noqa: SLF001
+
+
+_DATED = b"\r\nDate: "
+_DATE = re.compile(rb"\r\ndate:", re.IGNORECASE)
+UPGRADE_REQUIRED = 426
 _BODILESS = frozenset({204, 304})
 _USUAL_LINES = (b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 304 Not Modified\r\n", b"HTTP/1.1 204 No Content\r\n")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -136,13 +183,16 @@ def _from_plain(data: bytes, parts: list[bytes]) -> ResponseHead | None:
     return ResponseHead(status, wire, int(value))
 
 
-BLANK = ord(" ")
+BLANK, ZERO = b" 0"
+_VERSION = re.compile(rb"HTTP/1\.[0-9] ")
+_UPGRADES = frozenset({101, UPGRADE_REQUIRED})
 LOWEST_STATUS = 100
 
 
-def _from_fields(data: bytes, parts: list[bytes], *, http11: bool) -> ResponseHead:
-    if not http11 and not data.startswith(b"HTTP/1.0 "):
-        raise BadResponse("malformed response: the protocol version is not HTTP/1.1 or HTTP/1.0")
+def _from_fields(data: bytes, parts: list[bytes]) -> ResponseHead:
+    if not _VERSION.match(data):
+        raise BadResponse("malformed response: the protocol version is not HTTP/1")
+    http11 = data[7] != ZERO  # a higher minor version is processed as the highest that is known (RFC 9110 2.5)
     rest = b"".join(parts[::3])
     end = rest.find(CRLF)
     head = ResponseHead(int(rest[9:12]), b"", _whole=False)
@@ -151,12 +201,16 @@ def _from_fields(data: bytes, parts: list[bytes], *, http11: bool) -> ResponseHe
     found = collect(parts)
     named = _apply_connection(head, found, http11=http11) if b"connection" in found or not http11 else frozenset()
     value = _apply_framing(head, found, http11=http11)
-    if head.status == 101:
+    if head.status in _UPGRADES:
         head.upgrade = b", ".join(found.get(b"upgrade", [])) or None
     block = without_fields(rest[end:-2], named) if named else rest[end:-2]
     line = b"HTTP/1.1 " + (rest[9:end] if end > 12 else rest[9:12] + b" ")
     if value is not None and head.status >= 200 and head.status != 204:
         block += b"Content-Length: %b\r\n" % value
+    if b"www-authenticate" in found:
+        challenges = found[b"www-authenticate"]
+        head.personal = is_tied_to_connection(challenges)
+        block += b"".join(b"WWW-Authenticate: %b\r\n" % value for value in challenges)
     head._wire = line + block  # noqa: SLF001 -- parsing is the other half of the class
     return head
 

@@ -17,7 +17,7 @@ from interceptor.replies import Field
 
 __all__ = ["MAINTENANCE", "PLACEHOLDER", "Page"]
 
-_INLINE = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
+_INLINE = re.compile(r"<(style|script)>")
 _BLANK = re.compile(r"{{(host|here)}}")
 _AS_THEY_ARE = "!$%&'()*+,/:;=?@[]~"
 """In an address; the rest of what a client may send is escaped."""
@@ -65,7 +65,9 @@ def _here(target: bytes) -> str:
 
 def _policy(source: str) -> bytes:
     allowed: dict[str, list[str]] = {"style": [], "script": []}
-    for kind, content in _INLINE.findall(source):
+    _, *parts = _INLINE.split(source)
+    for kind, rest in zip(parts[::2], parts[1::2], strict=True):
+        content, _, _ = rest.partition(f"</{kind}>")
         digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
         allowed[kind].append(f"'sha256-{digest}'")
     rules = [f"{kind}-src {' '.join(hashes)}" for kind, hashes in allowed.items() if hashes]

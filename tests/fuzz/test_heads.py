@@ -81,18 +81,24 @@ def strictly(head: RequestHead, wire: bytes) -> Message:
 
 
 def check_forwarded(head: RequestHead) -> None:
-    wire = head.encode(b"192.0.2.1", b"http")
+    wire = head.encode(b"192.0.2.1", b"http", trusted=True, authority=b"192.0.2.9:80")
     message = strictly(head, wire)
-    assert (message.method, message.target, message.get(b"host")) == (head.method, head.target, head.host)
+    assert (message.method, message.target, message.get(b"host")) == (head.method, head.target, head.host or b"192.0.2.9:80")
     assert message.framing == ("chunked" if head.length == CHUNKED else message.framing)
     assert (message.get(b"transfer-encoding") is not None) == (head.length == CHUNKED)
     assert int(message.get(b"content-length") or b"0") == (0 if head.length == CHUNKED else min(head.length, LENGTH_LIMIT))
     assert message.all(b"x-forwarded-for")[-1].endswith(b"192.0.2.1")
     assert len(message.all(b"x-forwarded-for")) == len(message.all(b"x-forwarded-proto")) == 1
-    assert not {b"keep-alive", b"te", b"proxy-connection", b"http2-settings"} & {name for name, _ in message.fields}
+    assert message.get(b"te") in (None, b"trailers")
+    assert not {b"keep-alive", b"proxy-connection", b"http2-settings"} & {name for name, _ in message.fields}
     assert message.get(b"upgrade") == head.upgrade
     again = parse_request(wire)
-    assert (again.method, again.target, again.path, again.host) == (head.method, head.target, head.path, head.host)
+    assert (again.method, again.target, again.path, again.host) == (
+        head.method,
+        head.target,
+        head.path,
+        head.host or b"192.0.2.9:80",
+    )
     assert (again.length, again.minor, again.keep_alive, again.upgrade) == (head.length, 1, True, head.upgrade)
     assert again.expects_continue == head.expects_continue
 

@@ -111,10 +111,13 @@ class Origin:
     @staticmethod
     def _answer(name: bytes, message: Message) -> bytes:
         if message.method == b"HEAD":
-            return b"HTTP/1.1 200 OK\r\nX-Name: %b\r\nContent-Length: %d\r\n\r\n" % (name, SMALL)
+            return b"HTTP/1.1 200 OK\r\nDate: then\r\nX-Name: %b\r\nContent-Length: %d\r\n\r\n" % (name, SMALL)
         if message.target.startswith(b"/chunked/"):
             chunks = b"".join(b"%x\r\n%b\r\n" % (size, fill(name, size)) for size in (100, 200, 50))
-            return b"HTTP/1.1 200 OK\r\nX-Name: %b\r\nTransfer-Encoding: chunked\r\n\r\n%b0\r\n\r\n" % (name, chunks)
+            return b"HTTP/1.1 200 OK\r\nDate: then\r\nX-Name: %b\r\nTransfer-Encoding: chunked\r\n\r\n%b0\r\n\r\n" % (
+                name,
+                chunks,
+            )
         return ok(fill(name, LARGE if message.target.startswith(b"/large/") else SMALL), b"X-Name: " + name)
 
     @staticmethod

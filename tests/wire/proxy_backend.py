@@ -74,7 +74,7 @@ Script = Callable[[BackendPeer], Awaitable[None]]
 
 def ok(body: bytes = b"ok", *fields: bytes, status: bytes = b"200 OK") -> bytes:
     """A response with a length."""
-    lines = [b"HTTP/1.1 " + status, *fields, b"Content-Length: %d" % len(body)]
+    lines = [b"HTTP/1.1 " + status, b"Date: then", *fields, b"Content-Length: %d" % len(body)]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 

@@ -139,6 +139,8 @@ class MemoryProxy:
         await self.turn()
 
     async def turn(self) -> None:
-        """Let callbacks run, and those that they schedule."""
+        """Let callbacks run, those that they schedule, and what is left for later turns."""
         for _ in range(3):
+            await asyncio.sleep(0)
+        while self.proxy.outbox.backlog:  # noqa: ASYNC110 -- it has its part of every turn, and there is nothing else
             await asyncio.sleep(0)

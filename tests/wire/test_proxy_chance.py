@@ -120,7 +120,7 @@ class Origin:
         return True
 
     async def chunks(self, peer: BackendPeer, dice: Random, name: bytes, method: bytes) -> bool:
-        peer.send(b"HTTP/1.1 200 OK\r\nX-Name: %b\r\nTransfer-Encoding: chunked\r\n\r\n" % name)
+        peer.send(b"HTTP/1.1 200 OK\r\nDate: then\r\nX-Name: %b\r\nTransfer-Encoding: chunked\r\n\r\n" % name)
         if method == b"HEAD":
             return True
         for _ in range(3):
@@ -160,7 +160,7 @@ class Origin:
         return True
 
     async def until_close(self, peer: BackendPeer, dice: Random, name: bytes, method: bytes) -> bool:
-        peer.send(b"HTTP/1.1 200 OK\r\nX-Name: %b\r\n\r\n" % name + (b"" if method == b"HEAD" else name * 5))
+        peer.send(b"HTTP/1.1 200 OK\r\nDate: then\r\nX-Name: %b\r\n\r\n" % name + (b"" if method == b"HEAD" else name * 5))
         await asyncio.sleep(dice.choice((0, 0.02)))
         return False
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from interceptor.http1.chunked import MAX_EXTENSION_BYTES, MAX_LINE_BYTES, MAX_TRAILER_BYTES, ChunkedReader, ChunkError
+from interceptor.http1.chunked import (
+    LINES_AT_ONCE,
+    MAX_EXTENSION_BYTES,
+    MAX_LINE_BYTES,
+    MAX_TRAILER_BYTES,
+    MAX_TRAILERS,
+    ChunkedReader,
+    ChunkError,
+)
 
 PLAIN = b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"
 
@@ -89,3 +97,64 @@ def test_the_largest_size_is_taken_and_one_more_digit_is_not() -> None:
     assert reader.feed(b"f" * 15 + b"\r\nx") == b"f" * 15 + b"\r\nx"
     with pytest.raises(ChunkError):
         ChunkedReader().feed(b"f" * 16 + b"\r\nx")
+
+
+# -- lines cost more than bytes -----------------------------------------------------------------------------------
+
+
+def test_a_call_reads_a_bounded_number_of_lines() -> None:
+    body = b"1\r\na\r\n" * 1000 + b"0\r\n\r\n"
+    reader, out, calls = ChunkedReader(), b"", 0
+    out += reader.feed(body + b"next")
+    while reader.behind:
+        taken = reader.feed()
+        assert taken.count(b"\n") <= LINES_AT_ONCE
+        out, calls = out + taken, calls + 1
+    assert (out, reader.done, reader.rest) == (body, True, b"next")
+    assert calls >= 2 * 1000 // LINES_AT_ONCE
+
+
+def test_bytes_that_come_while_a_reader_is_behind_are_not_lost() -> None:
+    reader, out = ChunkedReader(plain=True), b""
+    for number in range(300):
+        out += reader.feed(b"3\r\n%03d\r\n" % number)
+    out += reader.feed(b"1\r\na\r\n" * 100)
+    assert reader.behind
+    out += reader.feed(b"1\r\nz\r\n0\r\n\r\n")
+    while reader.behind:
+        out += reader.feed()
+    assert reader.done
+    assert out == b"".join(b"%03d" % number for number in range(300)) + b"a" * 100 + b"z"
+
+
+def test_trailers_are_bounded_in_number() -> None:
+    reader = ChunkedReader()
+    reader.feed(b"0\r\n")
+    with pytest.raises(ChunkError, match="trailers"):
+        feed_all(reader, [b"a:\r\n"] * (MAX_TRAILERS + 1))
+
+
+@pytest.mark.parametrize("data", [b"zz", b"5\r\nhellox", b"5\x01", b"5\rx", b"0\r\nX\x00", b"5\r\nhello\rx", b"5;a=\x7f"])
+def test_what_can_no_longer_become_a_line_is_told_at_once(data: bytes) -> None:
+    for parts in ([data], [data[at : at + 1] for at in range(len(data))]):
+        with pytest.raises(ChunkError):
+            feed_all(ChunkedReader(), parts)
+
+
+# -- blanks of the grammar, in answers only -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_blanks_around_sizes_are_written_clean(step: int) -> None:
+    body = b'2   \r\nab\r\n2 ; a=b\r\ncd\r\n2;\r\nef\r\n2\t;\t"x;y"\t\r\ngh\r\n0 \r\n\r\n'
+    reader, out = ChunkedReader(lenient=True), b""
+    for part in [body] if not step else [body[at : at + 1] for at in range(len(body))]:
+        out += reader.feed(part)
+    assert out == b"2\r\nab\r\n2\r\ncd\r\n2\r\nef\r\n2\r\ngh\r\n0\r\n\r\n"
+    assert reader.done
+
+
+@pytest.mark.parametrize("line", [b" 2\r\n", b"2 2\r\n", b"\t\r\n", b"2 ; a\x01\r\n", b";a\r\n", b"0x2\r\n", b"2 \n"])
+def test_blanks_elsewhere_are_refused_in_answers_too(line: bytes) -> None:
+    with pytest.raises(ChunkError):
+        ChunkedReader(lenient=True).feed(line)

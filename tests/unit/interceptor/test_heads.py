@@ -19,7 +19,6 @@ def request(*lines: bytes) -> bytes:
 @pytest.mark.parametrize(
     "host",
     [
-        b"",
         b"a.test",
         b"A-b_c.test.",
         b"a.test:8080",
@@ -39,6 +38,8 @@ def test_hosts(host: bytes) -> None:
 @pytest.mark.parametrize(
     "host",
     [
+        b"",
+        b":80",
         b"a b",
         b"a,b",
         b"a@b",
@@ -108,7 +109,7 @@ def test_an_upgrade_is_kept_only_where_it_means_one_thing() -> None:
     assert upgrade(asks) is None
     assert upgrade(asks, b"Upgrade:") is None
     assert upgrade(asks, b"Upgrade: h2c") is None
-    assert upgrade(asks, b"Upgrade: websocket", b"Content-Length: 1") is None
+    assert upgrade(asks, b"Upgrade: tcp", b"Content-Length: 1") == b"tcp"
     assert upgrade(asks, b"Upgrade: websocket", version=b"1.0") is None
 
 
@@ -174,7 +175,7 @@ def test_whether_a_backend_keeps_its_connection() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"HTTP/1.1 000 X", b"HTTP/1.1 099 X", b"HTTP/1.1 20 X", b"HTTP/1.2 200 X", b"HTTP/2.0 200 X", b"ICY 200 X"]
+    "line", [b"HTTP/1.1 000 X", b"HTTP/1.1 099 X", b"HTTP/1.1 20 X", b"HTTP/1.10 200 X", b"HTTP/2.0 200 X", b"ICY 200 X"]
 )
 def test_status_lines_that_are_none(line: bytes) -> None:
     with pytest.raises(BadResponse):
@@ -201,7 +202,9 @@ def test_connection_options() -> None:
         (b"HTTP/1.0 200 \x08", b"HTTP/1.1 200 "),
     ],
 )
-@pytest.mark.parametrize("fields", [b"Content-Length: 0\r\n", b"X: 1\r\nContent-Length: 0\r\nServer: a\r\n"])
+@pytest.mark.parametrize(
+    "fields", [b"Content-Length: 0\r\nDate: x\r\n", b"X: 1\r\nContent-Length: 0\r\nServer: a\r\ndate: x\r\n"]
+)
 def test_reason_phrases_carry_no_control_characters(line: bytes, expected: bytes, fields: bytes) -> None:
     head = parse_response(line + b"\r\n" + fields + b"\r\n", b"GET")
     wire = head.encode(chunked=False, connection=None)
@@ -227,5 +230,5 @@ def test_names_with_underscores_pass_but_for_those_that_look_like_the_proxys_own
 
 
 def test_answers_pass_names_with_underscores() -> None:
-    wire = b"HTTP/1.1 200 OK\r\nX_Mine: 1\r\nContent_Length: 3\r\nContent-Length: 0\r\n\r\n"
+    wire = b"HTTP/1.1 200 OK\r\nDate: x\r\nX_Mine: 1\r\nContent_Length: 3\r\nContent-Length: 0\r\n\r\n"
     assert parse_response(wire, b"GET").encode(chunked=False, connection=None) == wire

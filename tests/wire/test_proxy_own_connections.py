@@ -1,0 +1,136 @@
+"""Backends that authenticate connections (NTLM, Negotiate): what one client has authenticated is no other client's."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.wire.proxy_backend import BackendPeer, ok
+from tests.wire.proxy_client import RawClient, get, post
+from tests.wire.proxy_rig import eventually, proxy_rig, route
+from tests.wire.proxy_strict import Message
+
+CHALLENGE = ok(b"who", b"WWW-Authenticate: NTLM", status=b"401 Unauthorized")
+
+
+async def ntlm(peer: BackendPeer) -> None:
+    """Three steps, after which the connection is the user's, as IIS has it."""
+    user = b""
+    while True:
+        message = await peer.request()
+        token = (message.get(b"authorization") or b"").removeprefix(b"NTLM ")
+        if token.startswith(b"1"):
+            peer.send(ok(b"", b"WWW-Authenticate: NTLM 2" + token[1:], status=b"401 Unauthorized"))
+        elif token.startswith(b"3"):
+            user = token[1:]
+            peer.send(ok(b"hello " + user))
+        else:
+            peer.send(ok(b"hello " + user) if user else CHALLENGE)
+
+
+async def authenticate(client: RawClient, user: bytes) -> Message:
+    assert (await client.ask(get())).status == 401
+    assert (await client.ask(get(b"/", b"Authorization: NTLM 1" + user))).get(b"www-authenticate") == b"NTLM 2" + user
+    return await client.ask(get(b"/", b"Authorization: NTLM 3" + user))
+
+
+async def test_nobody_gets_the_identity_of_another() -> None:
+    async with proxy_rig(ntlm) as rig:
+        first, second = await rig.client(), await rig.client()
+        assert (await authenticate(first, b"A")).body == b"hello A"
+        for _ in range(3):
+            assert (await second.ask(get())).status == 401
+        assert (await first.ask(get())).body == b"hello A"
+        assert (await authenticate(second, b"B")).body == b"hello B"
+        for _ in range(3):
+            assert (await first.ask(post(b"x"))).body == b"hello A"
+            assert (await second.ask(post(b"x"))).body == b"hello B"
+        assert rig.pooled == 0
+        assert len(rig.backends[0].peers) == 2
+
+
+async def test_the_connection_ends_with_its_client() -> None:
+    async with proxy_rig(ntlm) as rig:
+        client = await rig.client()
+        await authenticate(client, b"A")
+        client.close()
+        await asyncio.wait_for(rig.backends[0].peers[0].ended.wait(), 5)
+        assert (await (await rig.client()).ask(get())).status == 401
+
+
+@pytest.mark.parametrize("scheme", [b"Negotiate", b"negotiate", b"NTLM", b" \t Nego2", b"Kerberos"])
+@pytest.mark.parametrize("name", [b"Authorization", b"AUTHORIZATION"])
+async def test_who_authenticates_unasked_has_a_connection_too(name: bytes, scheme: bytes) -> None:
+    """Negotiate may need one step only, and its answer then says nothing."""
+
+    async def negotiate(peer: BackendPeer) -> None:
+        user = b"nobody"
+        while True:
+            user = (await peer.request()).get(b"authorization") or user
+            peer.send(ok(user))
+
+    async with proxy_rig(negotiate) as rig:
+        first, second = await rig.client(), await rig.client()
+        await first.ask(get(b"/", name + b":" + scheme + b" A"))
+        assert (await second.ask(get())).body == b"nobody"
+        assert (await first.ask(get())).body == scheme.strip() + b" A"
+
+
+@pytest.mark.parametrize(
+    "value", [b"Basic realm=a, NTLM", b"negotiate", b'Digest realm="x",Negotiate abc', b"NTLM\r\nWWW-Authenticate: Basic"]
+)
+async def test_any_challenge_of_such_a_scheme_ties_the_connection(value: bytes) -> None:
+    async def challenge(peer: BackendPeer) -> None:
+        while True:
+            await peer.request()
+            peer.send(ok(b"", b"WWW-Authenticate: " + value))
+
+    async with proxy_rig(challenge) as rig:
+        message = await (await rig.client()).ask(get())
+        assert b", ".join(message.all(b"www-authenticate")) == value.replace(b"\r\nWWW-Authenticate: ", b", ")
+        assert rig.pooled == 0
+
+
+@pytest.mark.parametrize(
+    "fields", [(b"Authorization: Basic QQ==",), (b"Authorization: Bearer ntlm",), (b"X-Authorization: NTLM 1",)]
+)
+async def test_other_schemes_share_connections(fields: tuple[bytes, ...]) -> None:
+    async def basic(peer: BackendPeer) -> None:
+        while True:
+            await peer.request()
+            peer.send(ok(b"", b"WWW-Authenticate: Basic realm=ntlm"))
+
+    async with proxy_rig(basic) as rig:
+        for _ in range(2):
+            await (await rig.client()).ask(get(b"/", *fields))
+        assert (rig.pooled, len(rig.backends[0].peers)) == (1, 1)
+
+
+async def test_another_application_gets_another_connection() -> None:
+    routes = [route(), route("default/b", "b.test")]
+    async with proxy_rig(ntlm, routes=routes) as rig:
+        other = await rig.backend(ntlm, listed=False)
+        rig.sources.set("default/b", [other.backend])
+        client = await rig.client()
+        await authenticate(client, b"A")
+        assert (await client.ask(get(host=b"b.test"))).status == 401
+        assert (await client.ask(get())).status == 401
+        await eventually(lambda: rig.connections_open == 1)
+
+
+async def test_a_backend_that_closes_its_connection_is_asked_on_a_new_one() -> None:
+    async with proxy_rig(ntlm) as rig:
+        client = await rig.client()
+        await authenticate(client, b"A")
+        rig.backends[0].peers[0].close()
+        await eventually(lambda: rig.connections_open == 0)
+        assert (await client.ask(post(b"x"))).status == 401
+
+
+async def test_it_is_kept_for_as_long_as_others_are() -> None:
+    async with proxy_rig(ntlm, backend_idle_timeout=0.3) as rig:
+        client = await rig.client()
+        await authenticate(client, b"A")
+        await eventually(lambda: rig.connections_open == 0)
+        assert (await client.ask(get())).status == 401
