@@ -7,6 +7,8 @@ import signal
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from fleet.routing.route import Route, Rule, Target
 from tests.support.caller import Caller, Lost
 from tests.system.alone import Alone, alone
@@ -118,5 +120,37 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
             running.process.send_signal(signal.SIGTERM)
             assert await running.ends(within=5.0) == 128 + signal.SIGTERM
             assert isinstance((await asyncio.gather(asking, return_exceptions=True))[0], Lost)
+    finally:
+        await backend.close()
+
+
+async def stream(peer: BackendPeer) -> None:
+    """An answer that ends with its connection, and has not come to its end."""
+    await peer.request()
+    peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + b"data: 1\n\n" * 7)
+    await peer.read_to_end()
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGINT), (signal.SIGKILL,)])
+async def test_an_answer_that_is_cut_never_looks_whole(tmp_path: Path, signals: tuple[signal.Signals, ...]) -> None:
+    """However the process ends. curl tells a reset (56, or 18) from an end (0)."""
+    backend = RawBackend(stream)
+    await backend.start()
+    try:
+        async with alone(tmp_path, route("awake"), backends={"default/awake": [backend.backend]}, drain_timeout=60) as running:
+            url = f"http://127.0.0.1:{running.port}/"
+            curl = await asyncio.create_subprocess_exec(
+                "curl", "-sS", "-N", "-H", "Host: awake.test", url, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            )
+            assert curl.stdout is not None
+            for _ in range(14):
+                await asyncio.wait_for(curl.stdout.readline(), 5)
+            for number, sent in enumerate(signals):
+                running.process.send_signal(sent)
+                if number == 0 and len(signals) > 1:
+                    await running.until(lambda: "draining" in running.log)
+            await running.ends(within=5.0)
+            _, complaint = await asyncio.wait_for(curl.communicate(), 5)
+            assert curl.returncode in (18, 56), complaint
     finally:
         await backend.close()
