@@ -9,7 +9,7 @@ from controller.schema.common import DURATION_PATTERN
 __all__ = ["seconds"]
 
 _WHOLE = re.compile(DURATION_PATTERN, re.ASCII)
-_PART = re.compile(r"([0-9.]+)(ns|us|µs|μs|ms|s|m|h)")
+_UNIT = re.compile(r"(ns|us|µs|μs|ms|s|m|h)")
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -18,4 +18,5 @@ def seconds(text: str) -> float:
     if not _WHOLE.fullmatch(text):
         raise ValueError(f'{text!r} is not a duration such as "500ms", "30s" or "1m30s"')
     # Nanoseconds are what Go keeps; adding parts must not leave traces of binary fractions.
-    return round(sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)), 9)
+    *parts, _ = _UNIT.split(text)
+    return round(sum(float(number) * _UNITS[unit] for number, unit in zip(parts[::2], parts[1::2], strict=True)), 9)

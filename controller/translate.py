@@ -6,7 +6,7 @@ Meanings are those of the KEDA HTTP add-on. Errors name the field as the object'
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -40,28 +40,30 @@ FALLBACK_READINESS_SECONDS = 30.0
 """How long a request waits before it goes to a fallback, where nothing or 0 is said."""
 
 _AT = re.compile(r" - at `\$\.?([^`]*)`$")
-_HTTP_FIELDS = (
-    (r"^rules\[0\]\.paths", "pathPrefixes"),
-    (r"^rules\[0\]\.", ""),
-    (r"^rules$", "hosts and pathPrefixes"),
-    (r"^target\.", "scaleTargetRef."),
+_Names = Sequence[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]]
+"""What a route calls its fields, and what an object does."""
+_HTTP_FIELDS: _Names = (
+    (re.compile(r"^rules\[0\]\.paths"), "pathPrefixes"),
+    (re.compile(r"^rules\[0\]\."), ""),
+    (re.compile(r"^rules$"), "hosts and pathPrefixes"),
+    (re.compile(r"^target\."), "scaleTargetRef."),
 )
-_FAILOVER_FIELDS = ((r"^cold_start\.fallback", "coldStartTimeoutFailoverRef"),)
-_BOTH_FIELDS = (
-    (r"(\.paths\[\d+\])$", r"\1.value"),
-    (r"^cold_start\.fallback\.service", "coldStart.fallback.service.name"),
-    (r"^cold_start\.fallback\.port", "coldStart.fallback.service.port"),
-    (r"^cold_start\.max_held_bytes", "coldStart.maxPendingBytes"),
-    (r"^cold_start\.max_held", "coldStart.maxPendingRequests"),
-    (r"^cold_start\.overflow_placeholder", "coldStart.overflow"),
-    (r"\.response\.status$", ".response.statusCode"),
-    (r"\.response\.headers\[\d+\]$", ".response.headers"),
-    (r"^protection\.", ""),
-    (r"^scaling\.concurrency", "scalingMetric.concurrency.targetValue"),
-    (r"^scaling\.rate\.target", "scalingMetric.requestRate.targetValue"),
-    (r"^scaling\.rate", "scalingMetric.requestRate"),
-    (r"^scaling\.activity_period", "activityPeriod"),
-    (r"_([a-z])", lambda match: match[1].upper()),
+_FAILOVER_FIELDS: _Names = ((re.compile(r"^cold_start\.fallback"), "coldStartTimeoutFailoverRef"),)
+_BOTH_FIELDS: _Names = (
+    (re.compile(r"(\.paths\[\d+\])$"), r"\1.value"),
+    (re.compile(r"^cold_start\.fallback\.service"), "coldStart.fallback.service.name"),
+    (re.compile(r"^cold_start\.fallback\.port"), "coldStart.fallback.service.port"),
+    (re.compile(r"^cold_start\.max_held_bytes"), "coldStart.maxPendingBytes"),
+    (re.compile(r"^cold_start\.max_held"), "coldStart.maxPendingRequests"),
+    (re.compile(r"^cold_start\.overflow_placeholder"), "coldStart.overflow"),
+    (re.compile(r"\.response\.status$"), ".response.statusCode"),
+    (re.compile(r"\.response\.headers\[\d+\]$"), ".response.headers"),
+    (re.compile(r"^protection\."), ""),
+    (re.compile(r"^scaling\.concurrency"), "scalingMetric.concurrency.targetValue"),
+    (re.compile(r"^scaling\.rate\.target"), "scalingMetric.requestRate.targetValue"),
+    (re.compile(r"^scaling\.rate"), "scalingMetric.requestRate"),
+    (re.compile(r"^scaling\.activity_period"), "activityPeriod"),
+    (re.compile(r"_([a-z])"), lambda match: match[1].upper()),
 )
 
 
@@ -140,7 +142,7 @@ def of_interceptor_route(meta: Named, spec: InterceptorRouteSpec) -> Translation
     return _whole(meta, spec, route, cold_start_of(meta.namespace, spec.cold_start), _BOTH_FIELDS)
 
 
-def _whole(meta: Named, spec: Treatment, route: Route, cold: ColdStart, names: Sequence[tuple[str, object]]) -> Translation:
+def _whole(meta: Named, spec: Treatment, route: Route, cold: ColdStart, names: _Names) -> Translation:
     """With the fields that both kinds of objects have."""
     maintenance, page = maintenance_of(meta)
     route = msgspec.structs.replace(
@@ -161,7 +163,7 @@ def _affinity(given: AffinitySpec) -> Affinity:
     return Affinity(given.cookie, given.header, _optional("spec.affinity.maxAge", given.max_age))
 
 
-def _check(route: Route, names: Sequence[tuple[str, object]]) -> None:
+def _check(route: Route, names: _Names) -> None:
     try:
         check_route(route)
     except RouteError as error:
@@ -169,7 +171,7 @@ def _check(route: Route, names: Sequence[tuple[str, object]]) -> None:
         if field.startswith("maintenance"):
             raise Problem(f"metadata.annotations[{MAINTENANCE}]", error.reason) from error
         for pattern, name in names:
-            field = re.sub(pattern, name, field)  # type: ignore[call-overload]
+            field = pattern.sub(name, field)
         raise Problem(f"spec.{field}", error.reason) from error
 
 

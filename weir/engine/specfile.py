@@ -227,23 +227,26 @@ def _misrouted(document: Document, path: Path, reason: str) -> DocumentError:
 
 
 _WRITTEN = (
-    (r"^scaling\.concurrency$", "target"),
-    (r"^(scaling|protection)\.", ""),
-    (r"^cold_start\.placeholder\.response", "placeholder"),
-    (r"^cold_start\.overflow_placeholder$", "placeholder.when_full"),
-    (r"^cold_start\.fallback.*", "fallback"),
-    (r"^cold_start$", "placeholder"),
-    (r"^cold_start\.", ""),
-    (r"^static_routes(\[\d+\])\.response\.headers.*", r"static\1.response_headers"),
-    (r"^static_routes(\[\d+\])\.(response|rules\[0\])", r"static\1"),
-    (r"^static_routes", "static"),
-    (r"^((placeholder|maintenance)\.headers).*", r"\1"),
+    (re.compile(r"^scaling\.concurrency$"), "target"),
+    (re.compile(r"^(scaling|protection)\."), ""),
+    (re.compile(r"^cold_start\.placeholder\.response"), "placeholder"),
+    (re.compile(r"^cold_start\.overflow_placeholder$"), "placeholder.when_full"),
+    (re.compile(r"^cold_start\.fallback.*"), "fallback"),
+    (re.compile(r"^cold_start$"), "placeholder"),
+    (re.compile(r"^cold_start\."), ""),
+    (re.compile(r"^static_routes(\[\d+\])\.response\.headers.*"), r"static\1.response_headers"),
+    (re.compile(r"^static_routes(\[\d+\])\.(response|rules\[0\])"), r"static\1"),
+    (re.compile(r"^static_routes"), "static"),
+    (re.compile(r"^((placeholder|maintenance)\.headers).*"), r"\1"),
 )
 """What a route calls a field, and what the file does."""
+_WRITTEN_SHORT = ((re.compile(r"^rules\[\d+\]\."), ""), *_WRITTEN)
+"""The same for an app that gives its hosts and paths without rules."""
+_PART = re.compile(r"[^.\[\]]+")
 
 
 def _written(field: str, app: AppSpec) -> Path:
     """Where the file says what a route calls "scaling.rate.window" or "rules[0].hosts[1]"."""
-    for pattern, name in _WRITTEN if app.rules else ((r"^rules\[\d+\]\.", ""), *_WRITTEN):
-        field = re.sub(pattern, name, field)
-    return tuple(int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", field))
+    for pattern, name in _WRITTEN if app.rules else _WRITTEN_SHORT:
+        field = pattern.sub(name, field)
+    return tuple(int(part) if part.isdigit() else part for part in _PART.findall(field))
