@@ -101,10 +101,15 @@ class _Node(Generic[T]):
 
     def pick(self, headers: Headers) -> T | None:
         best: Candidate[T] | None = None
-        for name, value in headers:
+        present: set[bytes] = set()
+        # Each once, for every look at candidates goes through all headers: the request's author chooses how often one comes.
+        for name, value in dict.fromkeys(headers):
             filed = self.by_header.get(name)
-            if filed is not None:
-                best = _better(best, filed.get(value, ()), headers)
+            if filed is None:
+                continue
+            best = _better(best, filed.get(value, ()), headers)
+            if name not in present:
+                present.add(name)
                 best = _better(best, filed.get(None, ()), headers)
         return self.plain if best is None else best.owner
 

@@ -22,7 +22,7 @@ MOST_GROWTH = 24
 """Between 8, which is linear, and 64, which is quadratic."""
 MEANINGFUL_SECONDS = 100e-6
 """What takes less is not compared: the clock and the calls around it would be."""
-LIMIT_SECONDS = 1.0
+LIMIT_SECONDS = 3.0
 """Of work that should take a thousandth of it: then it is not waited for."""
 FEW, MANY = 1, 5
 """Runs of which the least counts: at first, and when that looks wrong."""
