@@ -13,6 +13,7 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.namespace import INSIDE
 from tests.cluster.tools import require
 from tests.cluster.weir import Weir
+from tests.support.gate import Gate
 
 HERE = Path(__file__).parent
 LONGEST_TEST = 500
@@ -61,6 +62,14 @@ async def weir(installed: Cluster, api: Api) -> AsyncIterator[Weir]:
         await weir.until_ready(api)
         await weir.find(api)
         yield weir
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """What apps wait for; open when the test has ended, so that none waits on."""
+    gate = Gate(tmp_path)
+    yield gate
+    gate.open()
 
 
 @pytest.fixture

@@ -5,53 +5,70 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
 from tests.cluster.api import Api, namespaced
 from tests.cluster.cluster import Cluster
 from tests.cluster.controlplane import until
-from tests.cluster.metrics import sampled_metrics
+from tests.cluster.metrics import external_metric, sampled_metrics
 from tests.cluster.objects import create_app, until_deployed, until_ready
 from tests.cluster.weir import NAMESPACE, Answer, Weir, http_scaled_object, until_condition
+from tests.support.gate import Gate
 
 MANY = 50
 AWAY = 120.0
 """Seconds without an API server."""
 KEDAS_PATIENCE = 120.0
 """Seconds. Its client waits for up to a minute before it watches again where it was refused for so long."""
-SLOW_START = 25
-"""Seconds that the pod of the held requests takes to listen."""
+SAMPLES = 6
+"""Of each metric, once the fault is over."""
 
 
 @contextlib.asynccontextmanager
-async def requests_under_way(weir: Weir, api: Api, namespace: str) -> AsyncIterator[None]:
-    """MANY requests held and MANY in flight while the block runs and longer; all are answered, and seen without a gap."""
+async def requests_under_way(weir: Weir, api: Api, namespace: str, gate: Gate) -> AsyncIterator[None]:
+    """MANY requests held and MANY in flight while the block runs and longer; all are answered, and never told to be none.
+
+    While a scaler is away there is no value, and it is KEDA, whose pauses grow with the time that it was away, that decides how
+    soon there is one again: that is waited for, and the requests wait, too.
+    """
     await create_app(api, namespace, "busy", replicas=1)
-    await create_app(api, namespace, "held", env={"START_SECONDS": str(SLOW_START)})
+    await create_app(api, namespace, "held", env={"START_FILE": str(gate.file)})
     for app in ("busy", "held"):
-        await api.create(namespaced("httpscaledobjects", namespace), http_scaled_object(namespace, app, replicas={"max": 1}))
+        lasting = http_scaled_object(namespace, app, replicas={"max": 1}, timeouts={"conditionWait": "200s"})
+        await api.create(namespaced("httpscaledobjects", namespace), lasting)
     for app in ("busy", "held"):
         await until_condition(api, "httpscaledobjects", namespace, app, "Ready", "True")
     waiting = [asyncio.create_task(weir.get(f"held.{namespace}")) for _ in range(MANY)]
-    in_flight = [asyncio.create_task(weir.get(f"busy.{namespace}", f"/sleep/{SLOW_START}")) for _ in range(MANY)]
-    await asyncio.sleep(2)
+    in_flight = [asyncio.create_task(weir.get(f"busy.{namespace}", gate.path)) for _ in range(MANY)]
+
+    async def all_count() -> bool:
+        return [await external_metric(api, namespace, app) for app in ("busy", "held")] == [MANY, MANY]
+
+    await until(all_count, "all requests are there, and told")
     async with sampled_metrics(api, namespace, ["busy", "held"]) as values:
         yield
+        enough = {app: len(found) + SAMPLES for app, found in values.items()}
+
+        async def told_again() -> bool:
+            return all(len(values[app]) >= count for app, count in enough.items())
+
+        await until(told_again, "the metrics are told when the fault is over")
         assert not any(task.done() for task in waiting + in_flight), "the fault came and went while they waited"
-        await asyncio.sleep(2)
-        seen = {app: list(found) for app, found in values.items()}
+    gate.open()
     answers: list[Answer] = await asyncio.gather(*waiting, *in_flight)
     assert {answer.status for answer in answers} == {200}
-    assert all(len(found) > 5 and min(found) > 0 for found in seen.values()), seen
+    assert all(min(found) > 0 for found in values.values()), values
 
 
-async def test_no_request_is_lost_when_interceptors_are_rolled(cluster: Cluster, weir: Weir, api: Api, namespace: str) -> None:
+async def test_no_request_is_lost_when_interceptors_are_rolled(
+    cluster: Cluster, weir: Weir, api: Api, namespace: str, gate: Gate
+) -> None:
     before = set(await weir.interceptors(api))
-    async with requests_under_way(weir, api, namespace):
+    async with requests_under_way(weir, api, namespace, gate):
         await cluster.kubectl("-n", NAMESPACE, "rollout", "restart", "deployment/weir-interceptor")
-        await cluster.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/weir-interceptor", "--timeout=20s")
+        await cluster.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/weir-interceptor", "--timeout=60s")
     await until_deployed(api, NAMESPACE, "weir-interceptor", patience=120)
 
     async def replaced() -> bool:
@@ -62,14 +79,21 @@ async def test_no_request_is_lost_when_interceptors_are_rolled(cluster: Cluster,
 
 @pytest.mark.parametrize("component", ["scaler", "controller"])
 async def test_no_request_is_lost_when_others_are_killed(
-    cluster: Cluster, weir: Weir, api: Api, namespace: str, component: str
+    cluster: Cluster, weir: Weir, api: Api, namespace: str, gate: Gate, *, component: str
 ) -> None:
-    async with requests_under_way(weir, api, namespace):
-        for pid in cluster.processes(NAMESPACE, component).values():
+    async with requests_under_way(weir, api, namespace, gate):
+        killed = cluster.processes(NAMESPACE, component)
+        for pid in killed.values():
             os.kill(pid, signal.SIGKILL)
-            await asyncio.sleep(1)
-        await until_deployed(api, NAMESPACE, f"weir-{component}", patience=15)
+        await until(lambda: _others(cluster, component, killed), "each is started again")
+        await until_deployed(api, NAMESPACE, f"weir-{component}")
     await until_ready(api, namespace, "held", 0)
+
+
+async def _others(cluster: Cluster, component: str, killed: Mapping[str, int]) -> bool:
+    """Whether every pod has a process again, which is another one."""
+    running = cluster.processes(NAMESPACE, component)
+    return running.keys() == killed.keys() and not set(running.values()) & set(killed.values())
 
 
 async def test_a_scaler_killed_while_an_app_wakes(cluster: Cluster, weir: Weir, api: Api, namespace: str) -> None:

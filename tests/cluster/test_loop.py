@@ -14,6 +14,7 @@ from tests.cluster.metrics import external_metric
 from tests.cluster.objects import create_app, pods, until_ready
 from tests.cluster.weir import NAMESPACE, Weir, http_scaled_object, interceptor_route, scaled_object, until_condition
 from tests.support.full import FULL
+from tests.support.gate import Gate
 from tests.support.manifests import read
 
 EXAMPLE = ROOT / "deploy" / "examples" / "kubernetes" / "interceptor-autoscaling-by-requests.yaml"
@@ -37,7 +38,9 @@ async def create_scaled(api: Api, namespace: str, app: str, kind: str = "httpsca
 
 
 @pytest.mark.parametrize("kind", ["httpscaledobjects", "interceptorroutes"])
-async def test_zero_to_one_to_many_to_zero(cluster: Cluster, weir: Weir, api: Api, namespace: str, kind: str) -> None:
+async def test_zero_to_one_to_many_to_zero(
+    cluster: Cluster, weir: Weir, api: Api, namespace: str, gate: Gate, *, kind: str
+) -> None:
     await create_scaled(api, namespace, "web", kind)
     await until_condition(api, kind, namespace, "web", "Ready", "True")
     await until_condition(api, kind, namespace, "web", "ScaledObjectReady", "True")
@@ -47,8 +50,9 @@ async def test_zero_to_one_to_many_to_zero(cluster: Cluster, weir: Weir, api: Ap
     assert (first.status, first.text.split()[0].startswith("web-")) == (200, True)
     assert len(cluster.events("started", namespace=namespace)) == 1
 
-    load = [asyncio.create_task(weir.get(f"web.{namespace}", "/sleep/12")) for _ in range(40)]
+    load = [asyncio.create_task(weir.get(f"web.{namespace}", gate.path)) for _ in range(40)]
     await until_ready(api, namespace, "web", 5)
+    gate.open()
     assert {answer.status for answer in await asyncio.gather(*load)} == {200}
 
     await until_ready(api, namespace, "web", 0)
@@ -98,25 +102,26 @@ async def median_wake(cluster: Cluster, weir: Weir, api: Api, namespace: str, ap
     return float(statistics.median(row[2] for row in took)) / statistics.median(slow)
 
 
-async def test_apps_do_not_see_each_others_load(weir: Weir, api: Api, namespace: str) -> None:
+async def test_apps_do_not_see_each_others_load(weir: Weir, api: Api, namespace: str, gate: Gate) -> None:
     apps = [f"app{number}" for number in range(7)]
     for app in apps:
         await create_scaled(api, namespace, app)
     for app in apps:
         await until_condition(api, "httpscaledobjects", namespace, app, "Ready", "True")
 
-    busy = [asyncio.create_task(weir.get(f"app{number}.{namespace}", "/sleep/10")) for number in (2, 5) for _ in range(number)]
+    busy = [asyncio.create_task(weir.get(f"app{number}.{namespace}", gate.path)) for number in (2, 5) for _ in range(number)]
 
     async def seen() -> bool:
         values = {app: await external_metric(api, namespace, app) for app in apps}
         return values == {app: {"app2": 2.0, "app5": 5.0}.get(app, 0.0) for app in apps}
 
     await until(seen, "seven apps have seven metrics, each its own")
-    assert {answer.status for answer in await asyncio.gather(*busy)} == {200}
     assert [len(await pods(api, namespace, app)) for app in apps] == [0, 0, 1, 0, 0, 1, 0]
+    gate.open()
+    assert {answer.status for answer in await asyncio.gather(*busy)} == {200}
 
 
-async def test_the_fleet_scales_itself(weir: Weir, api: Api, namespace: str) -> None:
+async def test_the_fleet_scales_itself(weir: Weir, api: Api, namespace: str, gate: Gate) -> None:
     """By the example of deploy/, with other numbers; and what it added goes again."""
     (example,) = read(EXAMPLE)
     (trigger,) = example["spec"]["triggers"]
@@ -135,9 +140,10 @@ async def test_the_fleet_scales_itself(weir: Weir, api: Api, namespace: str) -> 
     await api.create(path, example)
     try:
         await until_condition(api, "scaledobjects", NAMESPACE, example["metadata"]["name"], "Ready", "True")
-        load = [asyncio.create_task(weir.get(f"web.{namespace}", "/sleep/15")) for _ in range(25)]
+        load = [asyncio.create_task(weir.get(f"web.{namespace}", gate.path)) for _ in range(25)]
         await until(lambda: fleet(4), "twenty-five requests, five for each, and at most four interceptors")
         assert await external_metric(api, NAMESPACE, example["metadata"]["name"]) >= 25
+        gate.open()
         assert {answer.status for answer in await asyncio.gather(*load)} == {200}
     finally:
         await api.delete(f"{path}/{example['metadata']['name']}")

@@ -21,6 +21,7 @@ from grpc import aio
 
 from protos.externalscaler import externalscaler_pb2 as pb
 from protos.externalscaler.externalscaler_pb2_grpc import ExternalScalerStub
+from tests.support.gate import Gate
 
 __all__ = ["ECHO", "PATIENCE", "Answer", "Gate", "Up", "app", "fetch", "fleet", "gone", "running_up", "until"]
 
@@ -79,17 +80,6 @@ def gone(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
-
-
-class Gate:
-    """What requests of a path wait for at their app, so that they last as long as a test needs them."""
-
-    def __init__(self, directory: Path) -> None:
-        self._file = directory / "gate"
-        self.path = f"/until{self._file}"
-
-    def open(self) -> None:
-        self._file.touch()
 
 
 class Up:

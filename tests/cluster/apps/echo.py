@@ -1,6 +1,7 @@
-"""An app for the cluster's tests: answers with its pod's name on PORT (8080) after DELAY seconds, or after N for /sleep/N.
+"""An app for the cluster's tests: answers with its pod's name on PORT (8080) after DELAY seconds.
 
-It listens after START_SECONDS. SIGTERM ends it once the answers under way are sent: a request lost at its end is not its fault.
+A path of /until/FILE takes until there is such a file, and with START_FILE it listens only once there is that one. SIGTERM
+ends it once the answers under way are sent: a request lost at its end is not its fault.
 """
 
 from __future__ import annotations
@@ -11,6 +12,11 @@ import signal
 
 DELAY = float(os.environ.get("DELAY", "0"))
 NAME = os.environ.get("HOSTNAME", "")
+
+
+async def there_is(file: str) -> None:
+    while not os.path.exists(file):  # noqa: ASYNC110, ASYNC240 - another process makes it
+        await asyncio.sleep(0.05)
 
 
 class Echo:
@@ -32,7 +38,7 @@ class Echo:
 
     async def _respond(self, head: bytes, writer: asyncio.StreamWriter) -> None:
         path = head.split()[1].decode()
-        await asyncio.sleep(float(path.removeprefix("/sleep/")) if path.startswith("/sleep/") else DELAY)
+        await (there_is(path.removeprefix("/until")) if path.startswith("/until/") else asyncio.sleep(DELAY))
         body = f"{NAME} {os.getpid()}".encode()
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
         await writer.drain()
@@ -41,7 +47,8 @@ class Echo:
 async def main() -> None:
     echo, over = Echo(), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
-    await asyncio.sleep(float(os.environ.get("START_SECONDS", "0")))
+    if "START_FILE" in os.environ:
+        await there_is(os.environ["START_FILE"])
     server = await asyncio.start_server(echo.answer, "0.0.0.0", int(os.environ.get("PORT", "8080")), backlog=1024)
     await over.wait()
     server.close()
