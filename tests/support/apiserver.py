@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.support.ports import KeptPort
+
 __all__ = ["ApiServer", "Fault", "Request", "Watch", "serving", "write_kubeconfig"]
 
 Object = dict[str, Any]
@@ -95,13 +97,13 @@ class ApiServer:
         self._pages: dict[str, tuple[int, list[Object]]] = {}
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
-        self.port = 0
+        self._kept = KeptPort()
+        self.port = self._kept.number
 
     # -- what tests do --------------------------------------------------------------------------------------------
 
     async def up(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def down(self) -> None:
         """Every connection is reset, and new ones are refused."""
@@ -115,6 +117,10 @@ class ApiServer:
             await asyncio.wait(connections)
         await self._server.wait_closed()
         self.watches.clear()
+
+    async def close(self) -> None:
+        await self.down()
+        self._kept.release()
 
     def put(self, path: str, **content: Any) -> Object:
         collection, _, name = path.rpartition("/")
@@ -241,7 +247,7 @@ async def serving(kubeconfig: Path) -> AsyncIterator[ApiServer]:
     try:
         yield server
     finally:
-        await server.down()
+        await server.close()
 
 
 def write_kubeconfig(path: Path, port: int, token: str = "first") -> None:  # noqa: S107

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from random import Random
 
+from tests.support.ports import KeptPort
 from tests.support.sockets import reset
 
 __all__ = ["Act", "Fault", "FaultProxy", "Link", "Plan", "Way", "drawn", "every", "first", "sound"]
@@ -213,7 +214,8 @@ class FaultProxy:
         self.server = server
         self.plan = plan
         self.links: list[Link] = []
-        self.port = 0
+        self._kept = KeptPort()
+        self.port = self._kept.number
         self._accepted = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
@@ -235,7 +237,6 @@ class FaultProxy:
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(self.address)
-        self.port = sock.getsockname()[1]
         self._listener = await asyncio.start_server(self._serve, sock=sock, backlog=1024)
 
     def refuse(self) -> None:
@@ -254,6 +255,7 @@ class FaultProxy:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._kept.release()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

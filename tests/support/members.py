@@ -14,6 +14,7 @@ from fleet.discovery.sources import Member
 from fleet.runtime.rpc import RpcServer
 from fleet.runtime.tls import TlsFiles
 from protos.weir.interceptor.v1 import queue_pb2, queue_pb2_grpc
+from tests.support.ports import KeptPort
 
 __all__ = ["PlayedMember", "playing"]
 
@@ -26,7 +27,7 @@ class PlayedMember(queue_pb2_grpc.QueueServiceServicer):
     def __init__(self, name: str = "m1", *, heartbeat: float = 0.1, tls: TlsFiles | None = None) -> None:
         self.name = name
         self.incarnation = f"{name}-1"
-        self.port = 0
+        self._kept: KeptPort | None = None
         self.streams = 0
         self.opened = 0
         self._began = time.monotonic()
@@ -39,19 +40,33 @@ class PlayedMember(queue_pb2_grpc.QueueServiceServicer):
         self._server: RpcServer | None = None
 
     @property
+    def port(self) -> int:
+        """The same for every start, from the first one to `leave`."""
+        assert self._kept is not None, "it was not started"
+        return self._kept.number
+
+    @property
     def discovered(self) -> Member:
         return Member(self.name, f"127.0.0.1:{self.port}")
 
     async def start(self) -> None:
+        self._kept = self._kept or KeptPort()
         self._server = RpcServer("127.0.0.1", self.port, tls=self._tls)
         self._server.add(queue_pb2_grpc.add_QueueServiceServicer_to_server, self, _SERVICE)
-        self.port = await self._server.start()
+        await self._server.start()
 
     async def stop(self) -> None:
         """Die: connections are cut."""
         server, self._server = self._server, None
         if server is not None:
             await server.stop(0)
+
+    async def leave(self) -> None:
+        """Die, and come back no more."""
+        self.thaw()
+        await self.stop()
+        if self._kept is not None:
+            self._kept.release()
 
     async def restart(self) -> None:
         """Die, and come back at the same port with nothing counted."""
@@ -129,5 +144,4 @@ async def playing(*members: PlayedMember) -> AsyncIterator[None]:
         yield
     finally:
         for member in members:
-            member.thaw()
-            await member.stop()
+            await member.leave()

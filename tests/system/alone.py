@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +17,7 @@ from fleet.discovery.files import write_backends, write_routes
 from fleet.discovery.sources import Backend
 from fleet.routing.route import Route
 from fleet.routing.table import RoutingTable
-from tests.bench.processes import free_ports
+from tests.support.ports import KeptPort
 from tests.system.harness import PATIENCE, fetch
 
 __all__ = ["Alone", "alone"]
@@ -30,7 +28,8 @@ class Alone:
 
     def __init__(self, directory: Path, routes: Sequence[Route], backends: Mapping[str, Sequence[Backend]]) -> None:
         self.directory = directory
-        self.port, self.rpc_port, self.diagnostics_port = free_ports(3)
+        self._ports = [KeptPort() for _ in range(3)]
+        self.port, self.rpc_port, self.diagnostics_port = (port.number for port in self._ports)
         self.routes(routes)
         self.backends(backends)
 
@@ -42,7 +41,11 @@ class Alone:
         with (self.directory / "interceptor.log").open("w") as log:
             self.process = await asyncio.create_subprocess_exec(*command, *flags, stderr=log)
         self.seen = psutil.Process(self.process.pid)
-        await self.until(lambda: " serves on port " in self.log)
+        try:
+            await self.until(lambda: " serves on port " in self.log)
+        except BaseException:
+            await self.stop()
+            raise
 
     @property
     def log(self) -> str:
@@ -97,8 +100,10 @@ class Alone:
     async def stop(self) -> None:
         if self.process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.process.pid, signal.SIGKILL)
+                self.process.kill()
             await self.process.wait()
+        for port in self._ports:
+            port.release()
 
 
 @contextlib.asynccontextmanager

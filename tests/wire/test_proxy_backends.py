@@ -9,6 +9,7 @@ import pytest
 
 from fleet.discovery.sources import Backend
 from fleet.routing.route import Route, Rule, Target
+from tests.support.ports import refusing_port
 from tests.wire.proxy_backend import BackendPeer, RawBackend, answer, ok
 from tests.wire.proxy_client import RawClient, get, post
 from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig, route
@@ -17,9 +18,7 @@ from tests.wire.proxy_strict import NotStrict, read_requests
 
 def dead_backend() -> Backend:
     """An address that refuses connections."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return Backend("127.0.0.1", sock.getsockname()[1])
+    return Backend("127.0.0.1", refusing_port())
 
 
 async def held(rig: Rig, count: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from fleet.discovery.files import write_backends, write_routes
 from fleet.discovery.sources import Backend
 from fleet.routing.table import RoutingTable
 from protos.weir.interceptor.v1 import queue_pb2, queue_pb2_grpc
+from tests.support.ports import KeptPort
 from tests.wire.proxy_backend import BackendPeer, RawBackend, ok
 from tests.wire.proxy_client import RawClient, get
 from tests.wire.proxy_rig import eventually, route
@@ -59,13 +59,13 @@ class Process:
 async def interceptor(directory: Path, backend: RawBackend, *flags: str) -> AsyncIterator[Process]:
     routes = [route(AWAKE, "awake.test"), route(ASLEEP, "asleep.test")]
     write_routes(directory / "routes.json", RoutingTable(routes))
-    rpc_port = free_port()
+    rpc_port = KeptPort()
     command = [sys.executable, "-m", "weir", "interceptor", "--host", "127.0.0.1", "--proxy-port", "0"]
-    command += ["--rpc-port", str(rpc_port), "--diagnostics-port", "0", "--log-level", "info"]
+    command += ["--rpc-port", str(rpc_port.number), "--diagnostics-port", "0", "--log-level", "info"]
     command += ["--routes", f"file:{directory}/routes.json", "--backends", f"file:{directory}/backends.json", *flags]
     write_backends(directory / "backends.json", {AWAKE: (backend.backend,)})
     started = Process(await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE), directory)
-    started.rpc_port = rpc_port
+    started.rpc_port = rpc_port.number
     reading = asyncio.create_task(started.read_log())
     try:
         await eventually(lambda: started.port, within=20)
@@ -77,13 +77,7 @@ async def interceptor(directory: Path, backend: RawBackend, *flags: str) -> Asyn
             started.process.kill()
         await started.process.wait()
         await reading
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+        rpc_port.release()
 
 
 async def asking(process: Process, count: int, host: bytes) -> list[RawClient]:
