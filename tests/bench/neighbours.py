@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 
 import uvloop
 
 from tests.bench.measure import Server
 from tests.bench.origin import SMALL
-from tests.support.neighbour import Sent, apart, felt_p99, flooded, p99, sending
+from tests.bench.processes import BenchError
+from tests.support.neighbour import Sent, apart, calm, felt_p99, flooded, p99, sending, work_of
 
 __all__ = ["BesideSender", "Neighbour", "beside_senders", "neighbour"]
 
@@ -26,10 +28,12 @@ SENDER_REQUESTS = 100
 
 @dataclass(frozen=True)
 class BesideSender:
-    """The same beside a sender."""
+    """Rounds in quiet and beside a sender: milliseconds, and how many of them the proxy itself worked, for whomever."""
 
     quiet: list[float]
     beside: list[float]
+    quiet_work: list[float]
+    beside_work: list[float]
     moved: Sent
 
 
@@ -50,14 +54,22 @@ def beside_senders(
 
 
 async def _beside_sender(server: Server, name: str, host: str, rounds: int) -> BesideSender:
-    async def measured() -> list[float]:
-        return [1e3 * await felt_p99(server.port, server.host, SMALL, requests=SENDER_REQUESTS) for _ in range(rounds)]
+    clocks = (perf_counter, work_of(server.pid))
+
+    async def measured() -> list[list[float]]:
+        """Of each clock the rounds."""
+        felt = [await felt_p99(server.port, server.host, SMALL, requests=SENDER_REQUESTS, clocks=clocks) for _ in range(rounds)]
+        return [[1e3 * seconds for seconds in clock] for clock in zip(*felt, strict=True)]
 
     with apart(server.pid):
-        quiet = await measured()
+        try:
+            await calm(server.port, server.host, SMALL)
+        except TimeoutError as error:
+            raise BenchError(f"{server.name}: still busy with the sender before {name}, which is gone") from error
+        quiet, quiet_work = await measured()
         async with sending(name, server.port, host) as moved:
-            beside = await measured()
-        return BesideSender(quiet, beside, moved)
+            beside, beside_work = await measured()
+        return BesideSender(quiet, beside, quiet_work, beside_work, moved)
 
 
 async def _measured(server: Server, flooded_host: str, connections: int, rounds: int) -> Neighbour:

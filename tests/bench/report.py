@@ -85,6 +85,8 @@ def senders_as_json(senders: Senders) -> dict[str, Any]:
             server: {
                 "quiet": [round(ms, 3) for ms in measured.quiet],
                 "beside": [round(ms, 3) for ms in measured.beside],
+                "quiet_work": [round(ms, 3) for ms in measured.quiet_work],
+                "beside_work": [round(ms, 3) for ms in measured.beside_work],
                 "sent_mb_s": round(measured.moved.sent / measured.moved.seconds / 1e6, 3),
                 "received_mb_s": round(measured.moved.received / measured.moved.seconds / 1e6, 3),
                 "connections": measured.moved.opened,
@@ -146,10 +148,10 @@ def _neighbours(results: Results) -> str:
 
 
 def senders_as_markdown(senders: Senders) -> str:
-    """A row for each sender; what it moved is in both directions together."""
+    """A row for each sender. Work is what the proxy did while a request waited; MB/s are the sender's, in both directions."""
     servers = list(next(iter(senders.values())))
-    heading = "".join(f" {server}: quiet | beside | | MB/s |" for server in servers)
-    lines = [f"| One app's p99 ms while another has |{heading}", "|---" * (1 + 4 * len(servers)) + "|"]
+    heading = "".join(f" {server}: quiet | beside | | work | MB/s |" for server in servers)
+    lines = [f"| One app's p99 ms while another has |{heading}", "|---" * (1 + 5 * len(servers)) + "|"]
     for sender, measured in senders.items():
         cells = "".join(_beside(measured[server]) for server in servers)
         lines.append(f"| {SENDERS[sender].what} |{cells}")
@@ -158,8 +160,9 @@ def senders_as_markdown(senders: Senders) -> str:
 
 def _beside(measured: BesideSender) -> str:
     quiet, beside = _Spread.of(measured.quiet), _Spread.of(measured.beside)
+    work = statistics.median(measured.beside_work)
     moved = (measured.moved.sent + measured.moved.received) / measured.moved.seconds / 1e6
-    return f" {_exact(quiet)} | {_exact(beside)} | {beside.middle / quiet.middle:.1f} × | {moved:,.1f} |"
+    return f" {_exact(quiet)} | {_exact(beside)} | {beside.middle / quiet.middle:.1f} × | {work:.2f} | {moved:,.1f} |"
 
 
 def _worst(senders: Senders, server: str) -> tuple[float, str]:

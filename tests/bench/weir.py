@@ -37,7 +37,7 @@ _APP = "bench/origin"
 _WORST_APP = "bench/worst"
 _WEIR = str(Path(sys.executable).with_name("weir"))
 _ALWAYS_UP = {"min": 1, "target": 1000, "readiness": {"path": origin.SMALL}}
-_DURATION = 900
+_DURATION = 1800
 """Seconds after which Weir ends by itself, should the benchmark be killed: several times its own length."""
 
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from time import perf_counter
+from functools import partial
+from time import clock_gettime, perf_counter
 
 from tests.support.caller import Caller
 from tests.wire.proxy_client import get
 
-__all__ = ["Sent", "apart", "felt_p99", "flooded", "p99", "sending", "worst_backend"]
+__all__ = ["Sent", "apart", "calm", "felt_p99", "flooded", "p99", "sending", "work_of", "worst_backend"]
+
+Clock = Callable[[], float]
+"""Gives seconds."""
 
 CLIENTS = 8
 REQUESTS = 200
@@ -23,6 +28,9 @@ REQUESTS = 200
 PAUSE_SECONDS = 0.005
 OPENING_SECONDS = 60.0
 ENDING_SECONDS = 10.0
+CALM_SECONDS = 60.0
+"""For a proxy that stood still to come through what it has taken from a sender that is gone."""
+CALM_ANSWERS, CALM_ANSWER_SECONDS = 30, 0.1
 ROUND_SECONDS = 5.0
 """A round takes little more than a second, unless its proxy stands still."""
 
@@ -44,32 +52,65 @@ async def p99(port: int, host: str, path: str = "/") -> float:
     return sorted(seconds)[len(seconds) * 99 // 100]
 
 
-async def felt_p99(port: int, host: str, path: str = "/", *, requests: int = REQUESTS, within: float = ROUND_SECONDS) -> float:
+async def felt_p99(
+    port: int,
+    host: str,
+    path: str = "/",
+    *,
+    requests: int = REQUESTS,
+    within: float = ROUND_SECONDS,
+    clocks: Sequence[Clock] = (perf_counter,),
+) -> list[float]:
     """As `p99`, for whoever comes at any time: a stall counts for all the requests that it has kept from being sent too.
 
     A client that waits for an answer sends nothing meanwhile, so a second without answers would be one slow request among
-    hundreds. What is not answered within so many seconds counts as what it has waited until then.
+    hundreds. What is not answered within so many seconds counts as what it has waited until then. One figure for each clock.
     """
-    seconds: list[float] = []
+    waits: list[list[float]] = [[] for _ in clocks]
     wire = get(path.encode(), host=host.encode())
     end = asyncio.get_running_loop().time() + within
 
     async def ask(caller: Caller) -> None:
         for _ in range(requests):
-            began = perf_counter()
+            began = [clock() for clock in clocks]
             try:
                 async with asyncio.timeout_at(end):
                     assert (await caller.ask(wire)).status == 200
             except TimeoutError:
                 break
             finally:
-                seconds.append(perf_counter() - began)
+                for clock, start, seconds in zip(clocks, began, waits, strict=True):
+                    seconds.append(clock() - start)
             await asyncio.sleep(PAUSE_SECONDS)
         caller.leave(politely=False)
 
     await asyncio.gather(*(ask(Caller(port)) for _ in range(CLIENTS)))
-    felt = sorted(left for one in seconds for left in _felt(one))
-    return felt[len(felt) * 99 // 100]
+    felt = (sorted(left for wait in seconds for left in _felt(wait)) for seconds in waits)
+    return [seconds[len(seconds) * 99 // 100] for seconds in felt]
+
+
+async def calm(port: int, host: str, path: str = "/") -> None:
+    """Wait until a proxy answers promptly, many times one after the other."""
+    caller, prompt = Caller(port), 0
+    async with asyncio.timeout(CALM_SECONDS):
+        while prompt < CALM_ANSWERS:
+            reply = await caller.ask(get(path.encode(), host=host.encode()))
+            prompt = prompt + 1 if reply.seconds < CALM_ANSWER_SECONDS else 0
+            await asyncio.sleep(PAUSE_SECONDS)
+    caller.leave()
+
+
+def work_of(pid: int) -> Clock:
+    """A clock of the seconds that a process has worked; it stands while others have the processor.
+
+    By it a wait is what a proxy did for others meanwhile, however busy the machine is.
+    """
+    if sys.platform != "linux":
+        return perf_counter
+    number = ctypes.c_int()
+    if ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(number)):
+        raise ProcessLookupError(pid)
+    return partial(clock_gettime, number.value)
 
 
 def _felt(seconds: float) -> Iterator[float]:

@@ -86,7 +86,6 @@ _LONG_HEAD = _head(b"GET /small", b"X-Long: ".ljust(HEAD_BYTES, b"l"))
 
 SENDERS = {
     "chunks": Sender("one-byte chunks", _CHUNKS, _ONE_BYTE_CHUNK),
-    "chunks-20": Sender("one-byte chunks, 20 connections", _CHUNKS, _ONE_BYTE_CHUNK, connections=20),
     "tunnel-pieces": Sender("one-byte pieces in a tunnel", _TUNNEL, b"p", piece=1, awaits=True),
     "tunnel-bulk": Sender("a tunnel at full speed", _TUNNEL, b"b", awaits=True),
     "pipelined": Sender("pipelined small requests", brick=_get(SMALL)),
@@ -102,6 +101,8 @@ SENDERS = {
     "answer-chunks": Sender("one-byte chunks of a backend", _get("/chunks")),
     "upload": Sender("an upload", _head(b"PUT /sink", b"Content-Length: %d" % ENDLESS), b"u"),
     "download": Sender("a download", _get("/download")),
+    # Last: a proxy that takes them in slowly is busy with them long after they are gone.
+    "chunks-20": Sender("one-byte chunks, 20 connections", _CHUNKS, _ONE_BYTE_CHUNK, connections=20),
 }
 
 
