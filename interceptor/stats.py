@@ -60,21 +60,22 @@ class AppStats:
 
     def answered(self, method: bytes, status: int, seconds: float) -> None:
         """An exchange ended. 499 stands for a client that left before its answer."""
-        self._count(method, status)
+        key = (method, status)
+        answers = self._answers
+        answers[key if key in answers else self._new(method, status)] += 1
         duration = self.duration
         duration.counts[bisect_left(BUCKETS, seconds)] += 1
         duration.sum += seconds
 
     def timeless(self, method: bytes, status: int) -> None:
         """An answer whose duration says nothing of the application: one from the front, or a tunnel."""
-        self._count(method, status)
+        self._answers[self._new(method, status)] += 1
 
-    def _count(self, method: bytes, status: int) -> None:
-        key = (method, status)
-        answers = self._answers
-        if key not in answers and method not in _METHODS:  # clients may make up as many as they like
-            key = (OTHER, status)
-        answers[key] = answers.get(key, 0) + 1
+    def _new(self, method: bytes, status: int) -> tuple[bytes, int]:
+        """Where these are counted. Clients may make up as many methods as they like."""
+        key = (method if method in _METHODS else OTHER, status)
+        self._answers.setdefault(key, 0)
+        return key
 
     def tunnelled(self, method: bytes) -> None:
         """A tunnel ended."""

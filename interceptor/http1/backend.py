@@ -28,6 +28,9 @@ MAX_INTERIM = 32
 BEGINNING = b"HTTP/1."
 """Of every response. What begins otherwise, as the greeting of another protocol does, may never come to the end of a head."""
 
+INTERIM = b"HTTP/1.1 1"
+"""Of another interim response."""
+
 COPIED_BYTES = 16 * 1024
 """Up to this size a copy costs less than care for a view of the shared buffer."""
 
@@ -233,8 +236,8 @@ class BackendConnection(Connection):
         if self._partial is not None:
             self._on_part_of_head(sink, self._partial, data)
             return
-        end = data.find(HEAD_END, 0, MAX_HEAD_BYTES) + 4
-        if end < 4:
+        end = data.find(HEAD_END) + 4
+        if end < 4 or end > MAX_HEAD_BYTES:
             partial = PartialHead(check_status_line, delimiter=b"/", most_fields=MAX_FIELDS, beginning=BEGINNING)
             self._on_part_of_head(sink, partial, data)
         else:
@@ -250,29 +253,20 @@ class BackendConnection(Connection):
         if len(partial) > MAX_HEAD_BYTES and not 0 < end <= MAX_HEAD_BYTES:
             self._fail(sink, BadResponse("the head of the response is too large"))
         elif end:
-            head, rest = partial.take(end)
-            self._on_whole_head(sink, head, rest + data[MAX_HEAD_BYTES + 1 :])
+            whole = partial.take()
+            self._on_whole_head(sink, whole[:end], whole[end:] + data[MAX_HEAD_BYTES + 1 :])
         else:
             self._partial = partial
 
     def _on_whole_head(self, sink: ResponseSink, data: bytes, body: bytes | memoryview) -> None:
-        head = self._parse(sink, data)
-        if head is None:
+        try:
+            head = parse_response(data, sink.method)
+        except BadResponse as error:
+            self._fail(sink, error)
             return
         if head.status < 200:
             self._on_informational(sink, head, bytes(body))
-        else:
-            self._on_final(sink, head, body)
-
-    def _parse(self, sink: ResponseSink, data: bytes) -> ResponseHead | None:
-        """One head; None when it is none, and the exchange was told."""
-        try:
-            return parse_response(data, sink.method)
-        except BadResponse as error:
-            self._fail(sink, error)
-            return None
-
-    def _on_final(self, sink: ResponseSink, head: ResponseHead, body: bytes | memoryview) -> None:
+            return
         self._reusable = head.keep_alive
         if head.personal:
             self.personal = True
@@ -284,27 +278,29 @@ class BackendConnection(Connection):
 
     def _on_informational(self, sink: ResponseSink, head: ResponseHead, rest: bytes) -> None:
         """One, and what came with it, of which other interim responses may be the first."""
-        at, found = 0, head
-        while found.status < 200:
+        at = 0
+        while self._sink is sink:
             self._interim += 1
-            if found.status == 101:
-                sink.on_switched(found, rest[at:])
+            if head.status == 101:
+                sink.on_switched(head, rest[at:])
                 return
             if self._interim > MAX_INTERIM:
                 self._fail(sink, BadResponse("too many interim responses"))
                 return
-            sink.on_interim(found)
-            if self._sink is not sink or at == len(rest):
-                return
+            sink.on_interim(head)
+            if not rest.startswith(INTERIM, at):
+                break
             end = rest.find(HEAD_END, at, at + MAX_HEAD_BYTES) + 4
             if end < 4:
-                self._on_head(sink, rest[at:])
+                break
+            try:
+                head = parse_response(rest[at:end], sink.method)
+            except BadResponse as error:
+                self._fail(sink, error)
                 return
-            following = self._parse(sink, rest[at:end])
-            if following is None:
-                return
-            at, found = end, following
-        self._on_final(sink, found, rest[at:])
+            at = end
+        if self._sink is sink and at < len(rest):
+            self._on_head(sink, rest[at:])
 
     def _start_body(self, sink: ResponseSink, head: ResponseHead, body: bytes | memoryview) -> None:
         if head.length == CHUNKED:

@@ -348,18 +348,13 @@ class ClientConnection(Connection):
         if self._partial is not None:
             self._on_more_of_head(self._partial, data)
             return
-        if self._stash:  # sent ahead, and not taken up yet
-            data = self._take_stash() + data
-        if data[0] == CARRIAGE_RETURN:
-            data = _skip_empty_lines(data)
-        end = data.find(HEAD_END, 0, MAX_HEAD_BYTES) + 4
-        if end < 4:
+        if self._stash or data[0] == CARRIAGE_RETURN:
+            data = _skip_empty_lines(self._take_stash() + data)  # after what was sent ahead and not taken up yet
+        end = data.find(HEAD_END) + 4
+        if end < 4 or end > MAX_HEAD_BYTES:
             if data:
                 self._on_part_of_head(data)
-        else:
-            self._on_whole_head(data, end)
-
-    def _on_whole_head(self, data: bytes, end: int) -> None:
+            return
         try:
             head = parse_request(data if end == len(data) else data[:end])  # the whole of it, most often
         except BadRequest as error:
@@ -397,8 +392,7 @@ class ClientConnection(Connection):
         if 0 < end <= MAX_HEAD_BYTES:
             self._partial = None
             self._host.early.drop(self)
-            head, rest = partial.take(end)
-            self._on_whole_head(head + rest, end)
+            self._on_head(partial.take())
         elif end or len(partial) > MAX_HEAD_BYTES:
             status = 431 if partial.has_line else 414
             self._refuse(BadRequest(f"a head of more than {MAX_HEAD_BYTES} bytes", status=status, reason="too_large"))

@@ -7,6 +7,7 @@ so one regular expression takes out the fields that a proxy must read, and leave
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 __all__ = [
     "CHUNKED",
@@ -53,16 +54,26 @@ def field_splitter(
     """A pattern whose `split` gives, for an accepted head: bytes before, name, value, bytes between, name, value, … and the rest.
 
     With `look_alikes` also fields named with an underscore for a hyphen are found, under that name of theirs. `conditional` names
-    fields that are only found when their value begins with a pattern. The look at the first letter spares most fields the
-    comparison with every name.
+    fields that are only found when their value begins with a pattern. The look at the first two letters spares most fields the
+    comparison with any name, and the first letter most names.
     """
     conditional = conditional or {}
-    first = "".join(sorted({letter for name in (*names, *conditional) for letter in (name[0], name[0].upper())}))
-    any_name = "|".join(map(re.escape, names))
+    words = {name: re.escape(name) for name in names}
     if look_alikes:
-        any_name = any_name.replace(re.escape("-"), "[-_]")
-    any_name = "|".join((any_name, *(f"{name}(?=:[ \t]*(?:{value}))" for name, value in conditional.items())))
-    return re.compile(f"\r\n(?=[{first}])((?i:{any_name})):[ \t]?([^\r]*)".encode())
+        words = {name: word.replace(re.escape("-"), "[-_]") for name, word in words.items()}
+    words |= {name: f"{name}(?=:[ \t]*(?:{value}))" for name, value in conditional.items()}
+    look = _letters(name[0] for name in words) + _letters(name[1] for name in words)
+    by_letter: dict[str, list[str]] = {}
+    for word in words.values():
+        by_letter.setdefault(word[0], []).append(word[1:])
+    any_name = "|".join(f"{_letters(letter)}(?i:{'|'.join(rest)})" for letter, rest in by_letter.items())
+    return re.compile(f"\r\n(?={look})({any_name}):[ \t]?([^\r]*)".encode())
+
+
+def _letters(letters: Iterable[str]) -> str:
+    """A class of some letters of either case, and of what stands for a hyphen."""
+    found = {each for letter in letters for each in (letter, letter.upper())}
+    return f"[{''.join(sorted(found - {'-'}))}{'_-' if '-' in found else ''}]"
 
 
 def collect(parts: list[bytes]) -> dict[bytes, list[bytes]]:

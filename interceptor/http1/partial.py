@@ -75,9 +75,9 @@ class PartialHead:
         """Whether the first line is whole."""
         return self._fields >= 0
 
-    def take(self, length: int) -> tuple[bytes, bytes]:
-        """The head, which is so long, and what came after it."""
-        return bytes(self._data[:length]), bytes(self._data[length:])
+    def take(self) -> bytes:
+        """The head, and what came after it."""
+        return bytes(self._data)
 
     def _on_empty_line(self) -> int:
         self._empty += 1

@@ -69,7 +69,8 @@ _TOLD_BY_PROXIES = [
     "x-forwarded-ssl",
     "x-real-ip",
 ]
-_NAMES = {name.encode(): "-".join(map(str.capitalize, name.split("-"))).encode() for name in _TOLD_BY_PROXIES}
+_NAMES = {name.encode(): "-".join(map(str.capitalize, name.split("-"))).encode() + b": %b\r\n" for name in _TOLD_BY_PROXIES}
+_TOLD = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", *_NAMES})
 # X_Forwarded_For is another field than X-Forwarded-For, and the same to a backend that makes variables of names, as CGI, WSGI
 # and PHP do. What so looks like a field of the proxy's does not go on; all other names with underscores do.
 _split = field_splitter(
@@ -105,6 +106,8 @@ class RequestHead(msgspec.Struct, gc=False, eq=False):
     """How often it may be forwarded from here, where it says so (RFC 9110 7.6.2); 0 when the proxy is to answer it."""
     _found: dict[bytes, list[bytes]] | None = None
     """The fields that matter here, unless Host is the only one and nothing else is to be changed."""
+    _others: bytes = b""
+    """The head without these fields."""
     _dropped: frozenset[bytes] = frozenset()
     """Fields that the client's Connection field keeps from going on."""
 
@@ -153,12 +156,16 @@ class RequestHead(msgspec.Struct, gc=False, eq=False):
     def _encode_special(
         self, found: dict[bytes, list[bytes]], peer: bytes, scheme: bytes, authority: bytes, *, trusted: bool
     ) -> bytes:
-        rest = b"".join(_split(self._data)[::3])
-        block = rest[rest.find(CRLF) : -2]
+        others = self._others
+        block = others[others.find(CRLF) : -2]
         if self._dropped:
             block = without_fields(block, self._dropped)
         line = b"%b %b HTTP/1.1\r\nHost: %b" % (self.method, self.target, self.host or authority)
-        return line + block + self._forwarding(found if trusted else {}, peer, scheme) + self._kept(found) + self._framing(found)
+        if not _TOLD.isdisjoint(found) or not self.host:
+            forwarding = self._forwarding(found if trusted else {}, peer, scheme)
+        else:
+            forwarding = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n" % (peer, scheme, self.host)
+        return line + block + forwarding + self._kept(found)
 
     def _forwarding(self, told: dict[bytes, list[bytes]], peer: bytes, scheme: bytes) -> bytes:
         """Where the request comes from: what was told before, and this hop."""
@@ -168,33 +175,31 @@ class RequestHead(msgspec.Struct, gc=False, eq=False):
         lines = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (b", ".join([*clients, peer]), proto)
         if host:
             lines += b"X-Forwarded-Host: %b\r\n" % host
-        return lines + b"".join(
-            b"%b: %b\r\n" % (_NAMES[name], value) for name, values in told.items() if name in _NAMES for value in values
-        )
+        return lines + b"".join(_NAMES[name] % value for name, values in told.items() if name in _NAMES for value in values)
 
     def _kept(self, found: dict[bytes, list[bytes]]) -> bytes:
-        """Fields that were only looked at."""
-        lines = b"".join(b"Authorization: %b\r\n" % value for value in found.get(b"authorization", ()))
-        if self.hops is not None:
-            return lines + b"Max-Forwards: %d\r\n" % (self.hops - 1)
-        return lines + b"".join(b"Max-Forwards: %b\r\n" % value for value in found.get(b"max-forwards", ()))
-
-    def _framing(self, found: dict[bytes, list[bytes]]) -> bytes:
-        lines, options = b"", []
+        """What goes on of the fields that were looked at, and the end of the head."""
+        lines, options = b"", b""
         if self.length == CHUNKED:
             lines += CHUNKED_LINE
         elif b"content-length" in found:
             lines += b"Content-Length: %d\r\n" % self.length
         if self.expects_continue:
             lines += b"Expect: 100-continue\r\n"
-        if self.minor and b"trailers" in tokens(found.get(b"te", [])):
+        if self.personal:
+            lines += b"".join(b"Authorization: %b\r\n" % value for value in found[b"authorization"])
+        if self.hops is not None:
+            lines += b"Max-Forwards: %d\r\n" % (self.hops - 1)
+        elif b"max-forwards" in found:
+            lines += b"".join(b"Max-Forwards: %b\r\n" % value for value in found[b"max-forwards"])
+        if b"te" in found and self.minor and b"trailers" in tokens(found[b"te"]):
             lines += b"TE: trailers\r\n"
-            options.append(b"TE")
+            options = b"TE"
         if self.upgrade:
             lines += b"Upgrade: %b\r\n" % self.upgrade
-            options.append(b"upgrade")
+            options += b", upgrade" if options else b"upgrade"
         if options:
-            lines += b"Connection: %b\r\n" % b", ".join(options)
+            lines += b"Connection: %b\r\n" % options
         return lines + CRLF
 
 
@@ -240,8 +245,8 @@ def parse_request(data: bytes) -> RequestHead:
     _validator.check(data)
     parts = _split(data)
     line = parts[0]
-    end = line.find(NEWLINE)
-    if end >= 0:  # llhttp takes one without CR for the end of an HTTP/0.9 request's line, and what follows for fields
+    if NEWLINE in line:  # llhttp takes one without CR for the end of an HTTP/0.9 request's line, and what follows for fields
+        end = line.find(b"\n")
         line = line[: end - 1] if line[end - 1] == CARRIAGE_RETURN else b""
     words = line.split(b" ")
     minor = _PROTOCOLS.get(words[-1])
@@ -254,6 +259,7 @@ def parse_request(data: bytes) -> RequestHead:
     else:
         _validator.renew()
         head = RequestHead(words[0], target, target, b"", data, 1 if minor else 0)
+        head._others = b"".join(parts[::3])  # noqa: SLF001 -- parsing is the other half of the class
         _apply_fields(head, collect(parts))
     if not host_is_valid(head.host) and (head.host or head.minor or b"host" in (head._found or ())):  # noqa: SLF001
         raise BadRequest("the Host field is not a host", reason="host")
@@ -384,3 +390,4 @@ def _apply_absolute_form(head: RequestHead) -> None:
     head.path = head.target.partition(b"?")[0]
     if head._found is None:  # noqa: SLF001
         head._found = {}  # noqa: SLF001 -- the request line has changed: it cannot go on as it came
+        head._others = b"".join(_split(head._data)[::3])  # noqa: SLF001
