@@ -18,6 +18,7 @@ from controller.schema.common import Condition
 from controller.schema.http_scaled_object import HTTPScaledObjectSpec, HTTPScaledObjectStatus
 from controller.table import Lost
 from fleet.routing.route import Target
+from fleet.runtime.terminal import one_line
 
 __all__ = [
     "BACKEND_FOUND",
@@ -262,4 +263,6 @@ def _some(items: Sequence[str]) -> str:
 
 
 def _cut(text: str) -> str:
+    """What a message may be: of a bounded length, and nothing that acts on the terminal of whoever describes the object."""
+    text = one_line(text)
     return text if len(text) <= MAX_MESSAGE else f"{text[: MAX_MESSAGE - 1]}…"

@@ -18,6 +18,7 @@ from controller.propagation import Interceptor, Propagation
 from fleet.discovery.kubernetes.pauses import Pauses
 from fleet.runtime.channels import ChannelFactory
 from fleet.runtime.tasks import cancel_and_wait
+from fleet.runtime.terminal import one_line
 from protos.weir.interceptor.v1 import routing_pb2, routing_pb2_grpc
 
 __all__ = ["MAX_INTERCEPTORS", "Verifier"]
@@ -111,7 +112,7 @@ class Verifier:
         return fresh
 
     def _failed(self, name: str, why: str) -> bool:
-        self._propagation.failed(name, " ".join(why.split())[:200])
+        self._propagation.failed(name, one_line(" ".join(why.split()))[:200])
         self._on_news()
         return False
 

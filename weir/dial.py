@@ -12,6 +12,7 @@ import grpc
 import msgspec
 from grpc import aio
 
+from fleet.runtime.terminal import one_line
 from fleet.runtime.tls import TlsError, TlsFiles, read_authority
 from fleet.runtime.tlsparts import fault_of_set
 
@@ -56,7 +57,7 @@ class Dial(msgspec.Struct, frozen=True):
 
     def problem(self, error: aio.AioRpcError) -> str:
         """Why a call failed, in one line."""
-        details = " ".join((error.details() or "").split())
+        details = one_line(" ".join((error.details() or "").split()))
         return f"{error.code().name} {self._reason(details)}".strip()
 
     def _reason(self, details: str) -> str:

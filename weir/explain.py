@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from fleet.routing.codec import CodecError, decode_json, decode_yaml
 from fleet.routing.instead import instead
 from fleet.routing.match import explain
 from fleet.routing.table import RouteError, RoutingTable
+from fleet.runtime.terminal import complain, say
 from fleet.runtime.tls import TlsError
 from protos.weir.interceptor.v1 import routing_pb2 as pb
 from protos.weir.interceptor.v1.routing_pb2_grpc import RoutingServiceStub
@@ -40,14 +41,14 @@ def run_explain(host: str, path: str, headers: Sequence[str], *, file: Path | No
         pairs = [_header(header) for header in headers]
         table = _from_file(file) if file else asyncio.run(_from_interceptor(address, dial(tls)))
     except (_NoTableError, TlsError) as error:
-        sys.stderr.write(f"{error}\n")
+        complain(str(error))
         return EXIT_NO_TABLE
-    request = (host.encode(), path.partition("?")[0].encode(), pairs)
+    request = (os.fsencode(host), os.fsencode(path.partition("?")[0]), pairs)
     explanation = explain(table, *request)
     route = explanation.route
     for step in (*explanation.steps, *(instead(route, *request) if route else ())):
-        sys.stdout.write(f"{step}\n")
-    sys.stdout.write(f"-> {route.app}\n" if route else "-> no route (404)\n")
+        say(step)
+    say(f"-> {route.app}" if route else "-> no route (404)")
     return 0 if route else EXIT_NO_ROUTE
 
 
@@ -55,7 +56,7 @@ def _header(text: str) -> tuple[bytes, bytes]:
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
         raise _NoTableError(f"{text!r} is not a header: write name:value")
-    return name.strip().lower().encode(), value.strip().encode()
+    return os.fsencode(name.strip().lower()), os.fsencode(value.strip())
 
 
 def _from_file(path: Path) -> RoutingTable:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
 from rich.console import Console
 from rich.table import Table
 
+from fleet.runtime.terminal import complain, say
 from fleet.runtime.tls import TlsError
 from weir.dial import Dial, Tls, dial
 from weir.queue_reader import QueueReader, Queues
+from weir.styled import text
 
 __all__ = ["run_queue"]
 
@@ -30,7 +31,7 @@ def run_queue(addresses: Sequence[str], *, as_json: bool, watch: bool, tls: Tls)
     try:
         return asyncio.run(_run(addresses, dial(tls), as_json=as_json, watch=watch))
     except TlsError as error:
-        sys.stderr.write(f"{error}\n")
+        complain(str(error))
         return EXIT_WRONG_FLAGS
     except KeyboardInterrupt:
         return 0
@@ -51,21 +52,20 @@ async def _run(addresses: Sequence[str], reach: Dial, *, as_json: bool, watch: b
 
 def _show(queues: Queues, *, as_json: bool) -> None:
     for address, problem in queues.problems.items():
-        sys.stderr.write(f"{address}: {problem}\n")
+        complain(f"{address}: {problem}")
     if as_json:
         apps = [asdict(demand) for _, demand in sorted(queues.apps.items())]
-        sys.stdout.write(json.dumps({"members": sorted(queues.members), "apps": apps}) + "\n")
-        sys.stdout.flush()
+        say(json.dumps({"members": sorted(queues.members), "apps": apps}))
     elif queues.members:
         Console().print(_table(queues))
 
 
 def _table(queues: Queues) -> Table:
-    table = Table(caption=", ".join(sorted(queues.members)), caption_justify="left")
+    table = Table(caption=text(", ".join(sorted(queues.members))), caption_justify="left")
     table.add_column("app")
     for name in ("held", "in flight", "connections", "requests"):
         table.add_column(name, justify="right")
     for app, demand in sorted(queues.apps.items()):
         numbers = (demand.held, demand.in_flight, demand.connections, demand.requests_total)
-        table.add_row(app, *(str(number) for number in numbers))
+        table.add_row(text(app), *(str(number) for number in numbers))
     return table

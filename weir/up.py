@@ -15,6 +15,7 @@ from fleet.runtime.logs import configure_logging
 from fleet.runtime.process import EXIT_CANNOT_START, Shutdown, run_component
 from fleet.runtime.settings import SettingsError
 from fleet.runtime.tasks import cancel_and_wait
+from fleet.runtime.terminal import complain
 from weir.engine.engine import Engine, Options
 from weir.engine.outlet import Outlet
 from weir.engine.specfile import SpecError, SpecFile, load_spec
@@ -43,7 +44,7 @@ def run_up(request: Request) -> int:
         file = load_spec(request.file)
         configure_logging(request.log_level)
     except (SpecError, SettingsError) as error:
-        sys.stderr.write(f"{error}\n")
+        complain(str(error))
         return EXIT_CANNOT_START
     return run_component(lambda: _run(file, request))
 

@@ -22,6 +22,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from fleet.runtime.listen import bound
+from fleet.runtime.terminal import escaped
 
 __all__ = ["Diagnostics"]
 
@@ -143,6 +144,6 @@ class _Taken(Collector):
 
 def _page(show: Callable[[], Any]) -> Callable[[Request], Any]:
     async def page(_: Request) -> Response:
-        return Response(msgspec.json.encode(show()), media_type="application/json")
+        return Response(escaped(msgspec.json.encode(show())), media_type="application/json")
 
     return page

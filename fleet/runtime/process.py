@@ -9,7 +9,6 @@ import asyncio
 import logging
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
@@ -17,6 +16,7 @@ from typing import Self
 import uvloop
 
 from fleet.runtime.settings import SettingsError
+from fleet.runtime.terminal import complain
 
 __all__ = ["EXIT_CANNOT_START", "Shutdown", "StartError", "run_component"]
 
@@ -38,7 +38,7 @@ def run_component(main: Callable[[], Awaitable[None]]) -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_awaited(main))
     except (SettingsError, StartError) as error:
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        complain(f"error: {' '.join(str(error).split())}")
         return EXIT_CANNOT_START
     except KeyboardInterrupt:
         # SIGINT before the component listened for signals.

@@ -20,6 +20,7 @@ from prometheus_client.samples import Sample
 
 from fleet.runtime.diagnostics import Diagnostics
 from fleet.runtime.process import StartError
+from tests.support.acting import HOSTILE, acting
 
 
 class Size(msgspec.Struct):
@@ -90,6 +91,15 @@ async def test_pages_are_json_of_what_is_known_now() -> None:
         assert (answer.headers["content-type"], answer.json()) == ("application/json", {"apps": []})
         assert (await client.get("/other")).status_code == 404
         assert (await client.post("/queue")).status_code == 405
+
+
+async def test_a_page_acts_on_no_terminal() -> None:
+    state = State()
+    state.sizes = [Size(HOSTILE, 1)]
+    async with serving(state) as client:
+        answer = await client.get("/queue")
+        assert answer.json() == {"apps": [{"app": HOSTILE, "held": 1}]}
+        assert not acting(answer.text)
 
 
 async def test_a_page_that_fails_is_a_500_and_in_the_log(caplog: pytest.LogCaptureFixture) -> None:

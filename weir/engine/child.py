@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from fleet.runtime.terminal import shown
 from weir.engine.guard import Guard
 from weir.engine.keeper import HAS_PROC, group_members
 
@@ -26,9 +26,6 @@ GROUP_PAUSE = 0.02
 """Seconds between two looks whether the rest of a process group has ended."""
 OUTPUT_TIMEOUT = 0.2
 """Seconds for the last lines of a process that has ended."""
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]|\x1b(?!\[[0-9;]*m)")
-"""What a terminal would act on. Colours stay."""
 
 
 class SpawnError(Exception):
@@ -142,7 +139,7 @@ class _Lines(asyncio.Protocol):
         self.ended.set()
 
     def _tell(self, line: bytes) -> None:
-        self._on_line(_CONTROL.sub("", line.decode(errors="replace")).rstrip())
+        self._on_line(shown(line.decode(errors="replace"), colours=True).rstrip())
 
 
 def _spawn(launch: Launch, guard: Guard) -> subprocess.Popen[bytes]:

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import time
 from collections.abc import Sequence
 from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from fleet.runtime.logs import LineFormatter
+from fleet.runtime.terminal import one_line, say
 from weir.engine.app import App
 from weir.engine.engine import Engine
 from weir.engine.outlet import Outlet
 from weir.engine.spec import AppSpec
 from weir.engine.supervisor import State
 from weir.queue_reader import AppDemand, QueueReader, Queues, rates
+from weir.styled import text
 
 __all__ = ["LiveView", "PlainView", "View", "app_state", "curl_lines"]
 
@@ -59,9 +60,8 @@ class PlainView:
 
     def ready(self, engine: Engine) -> None:
         for line in curl_lines(engine):
-            self._errors.write(f"try: {line}\n")
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
+            self._errors.write(f"try: {one_line(line)}\n")
+        say("ready")
 
     async def run(self, engine: Engine) -> None:
         await asyncio.Event().wait()
@@ -81,7 +81,7 @@ class LiveView:
 
     def ready(self, engine: Engine) -> None:
         for line in curl_lines(engine):
-            self._console.print(f"try: [bold]{escape(line)}[/bold]", highlight=False)
+            self._console.print(Text.assemble("try: ", text(line, style="bold")))
         self._console.print("ready")
 
     async def run(self, engine: Engine) -> None:
@@ -105,6 +105,7 @@ class _ConsoleHandler(logging.Handler):
 
     def __init__(self, console: Console) -> None:
         super().__init__()
+        self.setFormatter(LineFormatter())
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -123,7 +124,7 @@ def _table(engine: Engine, queues: Queues, rps: dict[str, float]) -> Table:
     for app in engine.apps:
         demand = queues.apps.get(app.spec.key, AppDemand(app.spec.key))
         numbers = (str(demand.held), str(demand.in_flight), f"{rps.get(app.spec.key, 0.0):.1f}")
-        table.add_row(app.spec.key, _replicas(app), *numbers, app_state(app))
+        table.add_row(text(app.spec.key), _replicas(app), *numbers, app_state(app))
     return table
 
 

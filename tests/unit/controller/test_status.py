@@ -13,6 +13,7 @@ from controller.schema.common import Condition
 from controller.schema.http_scaled_object import HTTPScaledObjectStatus
 from controller.status import MAX_MESSAGE, Facts, next_status
 from controller.table import Lost
+from tests.support.acting import HOSTILE, acting
 from tests.unit.controller.objects import http, route, scaled
 
 NOW, LATER = "2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"
@@ -57,6 +58,21 @@ def test_all_is_well() -> None:
 
 
 MISSING = (Missing("weir-interceptor-2", "no answer in 2 s"),)
+
+
+def test_what_others_say_acts_on_no_terminal() -> None:
+    """Interceptors, KEDA and the owners of other objects are quoted, and `kubectl describe` shows it."""
+    known = facts(
+        verdict=Verdict("v1", 2, 3, (Missing("weir-interceptor-2", HOSTILE),), pending=False),
+        lost=(Lost(HOSTILE, Key("InterceptorRoute", "x", "y")),),
+        scaling_trouble=HOSTILE,
+        missing_bodies=(HOSTILE,),
+    )
+    status = next_status(http(), known, NOW)
+    assert any("owned" in condition.message for condition in status.conditions)
+    for condition in status.conditions:
+        assert not acting(condition.message), condition
+    assert next_status(again(http(), status), known, LATER) == status
 
 
 @pytest.mark.parametrize(

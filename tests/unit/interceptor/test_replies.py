@@ -11,6 +11,7 @@ from interceptor.errors import BadRequest, BadResponse, ExchangeError, Unavailab
 from interceptor.http1.date import http_date
 from interceptor.http1.reply import encode_reply
 from interceptor.replies import Reply, no_route, text_reply
+from tests.support.acting import acting
 from tests.wire.proxy_strict import read_response
 
 DATE = b"Fri, 02 Jan 2026 03:04:05 GMT"
@@ -74,3 +75,12 @@ def test_it_tells_when_it_was_made_unless_it_says_so_itself() -> None:
     assert found is not None
     assert found[0].get(b"date") == DATE
     assert abs(parsedate_to_datetime(http_date().decode()).timestamp() - time()) < 5
+
+
+def test_what_a_client_sent_acts_on_no_terminal() -> None:
+    """Every byte, and in UTF-8 what is more than a byte: curl shows the answer as it is."""
+    sent = bytes(range(256)) + "\x9b2J\u202e\u2028\u2066".encode()
+    for at in range(0, len(sent), 100):
+        message = str(no_route(b"h" + sent[at : at + 100], b"/" + sent[at : at + 100]))
+        assert not acting(message)
+        assert "\t" not in message

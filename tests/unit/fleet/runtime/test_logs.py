@@ -11,6 +11,7 @@ import pytest
 
 from fleet.runtime.logs import configure_logging
 from fleet.runtime.settings import SettingsError
+from tests.support.acting import HOSTILE, acting
 
 log = logging.getLogger("fleet.example")
 
@@ -46,6 +47,40 @@ def test_an_object_for_collectors(capsys: pytest.CaptureFixture[str]) -> None:
     assert entry["app"] == "default/web"
     assert "ValueError: two\nlines" in entry["error"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", entry["time"])
+
+
+@pytest.mark.parametrize("text", [HOSTILE, "\udcff\ud800"], ids=["acting", "halves"])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_others_have_written_acts_on_no_terminal(capsys: pytest.CaptureFixture[str], as_json: bool, text: str) -> None:
+    configure_logging("info", json=as_json)
+    log.info("member %s at %s: %s", text, "127.0.0.1:1", text, extra={"app": text, "more": {"why": [text]}})
+    line = capsys.readouterr().err
+    assert line.endswith("\n")
+    assert not acting(line[:-1])
+    assert len(line.splitlines()) == 1
+    if as_json:
+        entry = json.loads(line)
+        assert entry["message"] == f"member {text} at 127.0.0.1:1: {text}"
+        assert (entry["app"], entry["more"]) == (text, {"why": [text]})
+
+
+@pytest.mark.parametrize("line_feed", ["\n", "\r\n", "\r", "\x0b", "\x0c", "\x85", "\u2028", "\u2029"])
+def test_a_record_cannot_be_forged(capsys: pytest.CaptureFixture[str], line_feed: str) -> None:
+    configure_logging("info")
+    forged = f"x{line_feed}2026-01-01T00:00:00.000Z ERROR   fleet.example: forged"
+    log.info("%s", forged)
+    try:
+        raise ValueError(forged)
+    except ValueError:
+        log.exception("failed", stack_info=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if line.startswith("20") and "forged" in line] == [lines[0]]
+    assert " INFO " in lines[0]
+    traced = lines[2:]
+    assert all(line.startswith("    ") for line in traced)
+    assert "    Traceback (most recent call last):" in traced
+    assert "    Stack (most recent call last):" in traced
+    assert not acting("".join(lines))
 
 
 def test_once_more_replaces_the_first(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,107 @@
+"""What `weir queue` and `weir explain` print of what others have written."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc import aio
+from typer.testing import CliRunner
+
+import weir
+from fleet.routing.codec import encode_json
+from fleet.routing.route import HeaderMatch, Route, Rule, Target
+from fleet.routing.table import RoutingTable
+from tests.support.acting import HOSTILE, acting
+from weir.cli import app
+from weir.dial import PLAIN
+from weir.queue import _show
+from weir.queue_reader import AppDemand, Queues
+
+ROOT = Path(weir.__file__).parents[1]
+PACKAGES = ("fleet", "interceptor", "scaler", "controller", "weir")
+SENDABLE = "".join(char for char in HOSTILE if char >= "\x80")
+"""What a path or a value of a header may hold."""
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_queue_shows_what_interceptors_say(capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
+    queues = Queues({HOSTILE: AppDemand(HOSTILE, held=7)}, [HOSTILE, "[/x]"], {HOSTILE: HOSTILE})
+    _show(queues, as_json=as_json)
+    out, err = capsys.readouterr()
+    assert "owned" in out
+    assert "[red][/x]" in "".join(out.split()).replace("│", "")
+    assert not acting(out, colours=True, lines=True)
+    assert not acting(err, lines=True)
+    assert err.count("\n") == 1
+
+
+def test_why_a_call_failed_is_one_line() -> None:
+    error = aio.AioRpcError(grpc.StatusCode.INTERNAL, aio.Metadata(), aio.Metadata(), details=HOSTILE)
+    assert not acting(PLAIN.problem(error))
+
+
+def test_explain_shows_routes_of_others(tmp_path: Path) -> None:
+    rule = Rule(hosts=("a.test",), paths=(f"/{SENDABLE}",), headers=(HeaderMatch("x", SENDABLE),))
+    table = tmp_path / "routes.json"
+    table.write_bytes(encode_json(RoutingTable([Route("default/a", Target("default/a"), rules=(rule,))])))
+    ended = CliRunner().invoke(app, ["explain", "a.test", f"/{SENDABLE}\x1b[2J", "--file", str(table)])
+    assert "header x is missing" in ended.stdout or "no path prefix fits" in ended.stdout
+    taken = CliRunner().invoke(app, ["explain", "a.test", f"/{SENDABLE}", "-H", f"x:{SENDABLE}", "--file", str(table)])
+    assert taken.stdout.endswith("-> default/a\n")
+    for text in (ended.output, taken.output):
+        assert not acting(text, lines=True)
+
+
+def test_explain_takes_bytes_that_are_no_text(tmp_path: Path) -> None:
+    """As Python hands on what was typed."""
+    file = tmp_path / "apps.yaml"
+    file.write_text("apps: [{name: a, hosts: [a.test], paths: [/é], command: x}]\n")
+    ended = CliRunner().invoke(app, ["explain", "\udcff", "/\udcc3\udca9", "-H", "x:\udcff", "--file", str(file)])
+    assert ended.exit_code == 1
+    assert ended.stdout.splitlines()[0] == r"host \xff, path /\xc3\xa9"
+    ended = CliRunner().invoke(app, ["explain", "a.test", "/\udcc3\udca9", "--file", str(file)])
+    assert ended.stdout.splitlines()[-1] == "-> default/a"
+
+
+def test_a_file_of_apps_from_somebody_else_is_refused_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "apps.yaml"
+    file.write_text('apps: [{name: a, hosts: [a], command: x, "\\e[2J\\x9b2J\\L\\u202e": 1}]\n')
+    for command in (["up", str(file)], ["explain", "a", "--file", str(file)]):
+        ended = CliRunner().invoke(app, command)
+        assert ended.exit_code == 3
+        assert ended.output.count("\n") == 1
+        assert not acting(ended.output, lines=True)
+
+
+# That it stays so: whoever writes to a terminal does it by way of fleet.runtime.terminal.
+
+
+def _calls(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func)
+
+
+def test_nobody_else_writes_to_the_outputs_of_a_process() -> None:
+    writers = {
+        (str(path.relative_to(ROOT)), call)
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        for call in _calls(path)
+        if call in ("print", "typer.echo", "typer.secho", "logging.Formatter", "Console", "Text")
+        or call.startswith(("sys.stdout.write", "sys.stderr.write", "sys.stdout.buffer", "sys.stderr.buffer", "sys.__std"))
+        or call.endswith((".from_markup", "logging.StreamHandler"))
+    }
+    assert writers == {
+        ("fleet/runtime/terminal.py", "sys.stdout.write"),
+        ("fleet/runtime/terminal.py", "sys.stderr.write"),
+        ("fleet/runtime/logs.py", "logging.StreamHandler"),  # with formatters of its own
+        ("weir/up.py", "Console"),  # for texts of styled.py
+        ("weir/queue.py", "Console"),
+        ("weir/styled.py", "Text"),
+        ("weir/engine/view.py", "Text"),  # of a record that its formatter has made
+    }
