@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ from weir.engine.specfile import SpecError, SpecFile, load_spec
 from weir.engine.view import LiveView, PlainView, View
 
 __all__ = ["Request", "run_up"]
+
+
+LAST_WORDS_TIMEOUT = 0.2
+"""Seconds for a terminal to take what is left to be said when the end is to be at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +57,25 @@ def run_up(request: Request) -> int:
 async def _run(file: SpecFile, request: Request) -> None:
     outlet = Outlet(sys.stdout.fileno() if request.ui else sys.stderr.fileno())
     try:
-        await _run_engine(file, request, _view(outlet, live=request.ui))
+        await _run_engine(file, request, _view(outlet, live=request.ui), outlet)
     finally:
         outlet.close()
+
+
+def _end_at_once(code: int, view: View, outlet: Outlet) -> None:
+    """Processes and files are the keeper's to clean up; a cursor that is hidden would stay so."""
+    try:
+        view.leave()
+        outlet.close(LAST_WORDS_TIMEOUT)
+    finally:
+        os._exit(code)
 
 
 def _view(outlet: Outlet, *, live: bool) -> View:
     return LiveView(Console(file=cast("IO[str]", outlet))) if live else PlainView(outlet)
 
 
-async def _run_engine(file: SpecFile, request: Request, view: View) -> None:
+async def _run_engine(file: SpecFile, request: Request, view: View, outlet: Outlet) -> None:
     temporary = request.state_dir is None
     options = Options(
         file=request.file,
@@ -74,7 +88,7 @@ async def _run_engine(file: SpecFile, request: Request, view: View) -> None:
         duration=request.duration,
     )
     engine = Engine(file, options, tell=view.tell, on_ready=view.ready)
-    with Shutdown() as shutdown:
+    with Shutdown(end=lambda code: _end_at_once(code, view, outlet)) as shutdown:
         showing = asyncio.create_task(view.run(engine), name="view")
         try:
             await engine.run(shutdown)

@@ -1,12 +1,14 @@
-"""What a terminal gets of `weir up`: a real one, and an app that writes what it likes."""
+"""What a terminal gets of `weir up`, and what it is left with: a real one, and an app that writes what it likes."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -15,11 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
 from tests.support.acting import acting
-from tests.system.harness import ECHO, PATIENCE, app, fleet, running_up, until
+from tests.system.harness import ECHO, PATIENCE, Gate, app, fetch, fleet, gone, running_up, until
 
 CONTROLS = (
     r"printf '\302\2332Jc1 \033]0;title\007osc \342\200\256bidi \342\200\250line \033[8mhidden\n'; "  # in one write
@@ -106,3 +109,71 @@ async def test_nor_to_a_log(tmp_path: Path, flags: tuple[str, ...]) -> None:
         await until(lambda: "web/1 | [2Jtorn" in up.log)
         assert f"web/1 | {TOLD}\x1b[8mhidden\x1b[0m\n" in up.log
         assert not acting(up.log, colours=True, lines=True)
+
+
+# Two signals.
+
+DEAF = f"trap '' TERM; {ECHO.removeprefix('exec ')} & while :; do wait; sleep 0.1; done"
+
+
+@pytest.mark.parametrize("flags", [(), ("--processes",)], ids=["inline", "processes"])
+async def test_a_second_signal_leaves_no_process(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    """The engine is gone at once, with a request in hand; its keeper ends what is left, whoever does not listen included."""
+    async with running_up(tmp_path, fleet(app("web", min=1), app("deaf", command=DEAF, min=1)), *flags) as up:
+        await until(lambda: len(up.backends("web")) == len(up.backends("deaf")) == 1)
+        asking = asyncio.create_task(fetch(up.port, "web.localhost", Gate(tmp_path).path))
+        await up.until_value("web", 1.0)
+        processes = up.processes()
+        assert len(processes) >= 4
+        up.process.send_signal(signal.SIGINT)
+        await until(lambda: "SIGINT: shutting down" in up.log)
+        assert up.process.poll() is None
+        assert await up.stop(signal.SIGINT) == 128 + signal.SIGINT
+        await until(lambda: all(gone(pid) for pid in processes))
+        await asyncio.gather(asking, return_exceptions=True)
+
+
+async def test_nor_a_terminal_without_its_cursor_nor_a_directory(tmp_path: Path) -> None:
+    async with on_terminal(tmp_path, fleet(app("web", min=1))) as terminal:
+        port = int((await terminal.until(r"curl http://web\.localhost:(\d+)"))[1])
+        await terminal.until(r"default/web .* 1/1 ")
+        (directory,) = (tmp_path / "tmp").iterdir()
+        asking = asyncio.create_task(fetch(port, "web.localhost", Gate(tmp_path).path))
+        await terminal.until(r"default/web .* 1/1 +│ +0 +│ +1 ")
+        processes = [process.pid for process in psutil.Process(terminal.process.pid).children(recursive=True)]
+        terminal.process.send_signal(signal.SIGINT)
+        await terminal.until("SIGINT: shutting down")
+        terminal.process.send_signal(signal.SIGINT)
+        assert await asyncio.to_thread(terminal.process.wait, PATIENCE) == 128 + signal.SIGINT
+        await until(lambda: all(gone(pid) for pid in processes) and not directory.exists())
+        await asyncio.gather(asking, return_exceptions=True)
+    assert terminal.data.count(b"\x1b[?25l") > 0
+    assert terminal.data.rfind(b"\x1b[?25h") > terminal.data.rfind(b"\x1b[?25l")
+    assert "second signal (SIGINT): ending at once" in terminal.text
+
+
+async def _in_flight(state: Path) -> None:
+    """Until a request is at the app, of which the terminal tells nothing any more."""
+    components = json.loads((state / "components.json").read_text())
+    (port,) = (component["diagnostics_port"] for component in components if component["kind"] == "interceptor")
+    async with asyncio.timeout(PATIENCE):
+        while '"in_flight":1' not in (await fetch(port, "localhost", "/queue")).body:
+            pass
+
+
+async def test_a_second_signal_ends_it_though_nobody_reads_the_terminal(tmp_path: Path) -> None:
+    # A terminal keeps a few thousand bytes for who does not read: much less than the table and these lines together.
+    loud = app("web", command=f"while :; do printf '%0900d\\n' 0; sleep 0.02; done & {ECHO}", min=1)
+    state = tmp_path / "state"
+    async with on_terminal(tmp_path, fleet(loud), "--state-dir", str(state)) as terminal:
+        port = int((await terminal.until(r"curl http://web\.localhost:(\d+)"))[1])
+        terminal.deaf = True
+        asking = asyncio.create_task(fetch(port, "web.localhost", Gate(tmp_path).path))
+        await _in_flight(state)
+        processes = [process.pid for process in psutil.Process(terminal.process.pid).children(recursive=True)]
+        while terminal.process.poll() is None:
+            terminal.process.send_signal(signal.SIGINT)
+            await asyncio.sleep(0.05)
+        assert terminal.process.returncode == 128 + signal.SIGINT
+        await until(lambda: all(gone(pid) for pid in processes))
+        await asyncio.gather(asking, return_exceptions=True)

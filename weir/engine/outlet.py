@@ -53,12 +53,12 @@ class Outlet:
     def isatty(self) -> bool:
         return os.isatty(self._descriptor)
 
-    def close(self) -> None:
-        """Write what waits, unless nobody takes it."""
+    def close(self, timeout: float = END_TIMEOUT) -> None:
+        """Write what waits, unless nobody takes it for so many seconds."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-        self._thread.join(END_TIMEOUT)
+        self._thread.join(timeout)
 
     def _write_all(self) -> None:
         while (text := self._next()) is not None:

@@ -45,6 +45,9 @@ class View(Protocol):
     async def run(self, engine: Engine) -> None:
         """Show the engine until cancelled."""
 
+    def leave(self) -> None:
+        """Give the terminal back as it was found, for an end at once."""
+
 
 class PlainView:
     """Lines: the log and the apps' output on standard error, `ready` on standard output."""
@@ -65,6 +68,9 @@ class PlainView:
 
     async def run(self, engine: Engine) -> None:
         await asyncio.Event().wait()
+
+    def leave(self) -> None:
+        """Lines leave nothing behind."""
 
 
 class LiveView:
@@ -96,8 +102,11 @@ class LiveView:
                 before, then = queues, now
                 await asyncio.sleep(REFRESH)
         finally:
-            self._live.stop()
+            self.leave()
             await reader.close()
+
+    def leave(self) -> None:
+        self._live.stop()
 
 
 class _ConsoleHandler(logging.Handler):
