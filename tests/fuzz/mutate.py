@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
-__all__ = ["mutants", "pieces"]
+__all__ = ["inserted", "mutants", "pieces"]
 
 TOKENS = [
     b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"\x00", b"\t", b" ", b":", b";", b",", b"\x0b", b"\x0c", b"\x7f", b"\x80", b"\xff",
@@ -71,6 +71,15 @@ def mutants(seed: int, seeds: Sequence[bytes], count: int) -> Iterator[bytes]:
         for _ in range(rng.choice((1, 1, 1, 2, 3))):
             data = rng.choice(_WAYS)(rng, data, rng.choice(seeds)) or b"\r\n"
         yield data
+
+
+def inserted(seeds: Sequence[bytes], what: Sequence[bytes]) -> Iterator[bytes]:
+    """Each of the seeds with each of some byte strings put in at every place, and put there in place of a byte."""
+    for data in seeds:
+        for at in range(len(data)):
+            for each in what:
+                yield data[:at] + each + data[at:]
+                yield data[:at] + each + data[at + 1 :]
 
 
 def pieces(rng: Random, data: bytes) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Awaitable, Callable
 
 from fleet.discovery.sources import Backend
+from tests.support.judge import Disagreement, agreed_requests
 from tests.support.sockets import reset
 from tests.wire.proxy_strict import Message, read_request, read_requests
 
@@ -22,6 +23,8 @@ class BackendPeer:
         self.received = bytearray()
         self.ended = asyncio.Event()
         """The proxy closed or cut its side."""
+        self.switched = False
+        """It was told to go on in another protocol."""
         self._taken = 0
 
     async def read_some(self, limit: int = 1 << 16) -> bytes:
@@ -59,6 +62,7 @@ class BackendPeer:
 
     def send(self, data: bytes) -> None:
         """Send, unless the connection is closed already: uvloop's would raise then, and asyncio's says nothing."""
+        self.switched = self.switched or data.startswith(b"HTTP/1.1 101")
         if not self.writer.is_closing():
             self.writer.write(data)
 
@@ -140,6 +144,15 @@ class RawBackend:
         for peer in self.peers:
             peer.writer.transport.abort()
         await asyncio.sleep(0)
+        self._judge()
+
+    def _judge(self) -> None:
+        """Two readers that know nothing of each other must agree on every whole request that came, whatever the test was for."""
+        for peer in self.peers:
+            try:
+                agreed_requests(bytes(peer.received), switched=peer.switched)
+            except Disagreement as error:
+                self.errors.append(error)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
