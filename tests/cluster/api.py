@@ -75,7 +75,9 @@ class Api:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         # Watches hold their connections for ever, so the pool has no bound.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=50, keepalive_expiry=None)
-        self._client = httpx.AsyncClient(base_url=url, verify=verify, timeout=30, limits=limits, headers=headers, trust_env=False)
+        self._client = httpx.AsyncClient(
+            base_url=url, verify=verify, timeout=120, limits=limits, headers=headers, trust_env=False
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -127,7 +129,7 @@ class Api:
     async def watch(self, path: str, version: str, **query: Any) -> AsyncIterator[tuple[str, Object]]:
         """(type, object) until the server ends the stream."""
         params = {"watch": "1", "resourceVersion": version, "allowWatchBookmarks": "true", **query}
-        async with self._client.stream("GET", path, params=params, timeout=httpx.Timeout(30, read=None)) as answer:
+        async with self._client.stream("GET", path, params=params, timeout=httpx.Timeout(120, read=None)) as answer:
             if answer.is_error:
                 raise ApiError(answer.status_code, (await answer.aread()).decode())
             async for line in answer.aiter_lines():

@@ -16,7 +16,7 @@ from tests.cluster.weir import Weir
 from tests.support.gate import Gate
 
 HERE = Path(__file__).parent
-LONGEST_TEST = 500
+LONGEST_TEST = 1200
 """Seconds, unless a test says otherwise; the first one starts the cluster, too."""
 
 _placeholder = HERE / "test_outside.py"

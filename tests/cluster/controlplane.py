@@ -16,7 +16,7 @@ from tests.cluster.processes import Daemon, flags
 __all__ = ["PATIENCE", "URL", "ControlPlane", "until"]
 
 URL = f"https://{NODE_ADDRESS}:6443"
-PATIENCE = 60.0
+PATIENCE = 240.0
 """Seconds after which a start is given up; it takes four to ten here."""
 CONTROLLERS = (
     "deployment-controller", "replicaset-controller", "endpointslice-controller",

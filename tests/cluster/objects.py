@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from tests.cluster.api import Api, Object, namespaced
 from tests.cluster.cluster import APP_IMAGE
-from tests.cluster.controlplane import until
+from tests.cluster.controlplane import PATIENCE, until
 from tests.cluster.node.spec import ready_condition
 
 __all__ = ["create_app", "deployment", "pods", "replicas", "service", "until_deployed", "until_ready"]
@@ -51,7 +51,7 @@ async def replicas(api: Api, namespace: str, app: str) -> int:
     return int((await api.get(namespaced("deployments", namespace, app)))["spec"]["replicas"])
 
 
-async def until_ready(api: Api, namespace: str, app: str, count: int = 1, *, patience: float = 60) -> list[Object]:
+async def until_ready(api: Api, namespace: str, app: str, count: int = 1, *, patience: float = PATIENCE) -> list[Object]:
     """The ready pods, once there are exactly so many and no others."""
 
     async def ready() -> list[Object] | None:
@@ -64,7 +64,7 @@ async def until_ready(api: Api, namespace: str, app: str, count: int = 1, *, pat
     return await until(ready, f"{app} has {count} ready pods", patience=patience) or []
 
 
-async def until_deployed(api: Api, namespace: str, name: str, *, patience: float = 60) -> None:
+async def until_deployed(api: Api, namespace: str, name: str, *, patience: float = PATIENCE) -> None:
     """Until every pod is of the last template, and ready, and no older one is left."""
 
     async def deployed() -> bool:

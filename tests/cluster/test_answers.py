@@ -52,7 +52,7 @@ async def until_body(api: Api, namespace: str, body: str) -> Object:
         last.update(placeholder.get("response", {}))
         return body_of(last) == body
 
-    await until(is_there, f"the table has {body!r}", patience=10)
+    await until(is_there, f"the table has {body!r}")
     return last
 
 

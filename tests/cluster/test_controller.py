@@ -71,7 +71,7 @@ async def until_condition(api: Api, kind: str, namespace: str, name: str, **want
         return found if found.get(condition, {}).get("status") == status else None
 
     try:
-        return await until(reached, f"{kind} {namespace}/{name} has {condition}={status}", patience=30) or {}
+        return await until(reached, f"{kind} {namespace}/{name} has {condition}={status}") or {}
     except BaseException as error:
         error.add_note(str(await conditions(api, kind, namespace, name)))
         raise
@@ -219,7 +219,7 @@ async def test_nothing_is_written_without_a_change_and_another_takes_over(api: A
     before = await until_same(known)
     leader = await _leader(api)
     await api.delete(namespaced("pods", NAMESPACE, leader))
-    await until(lambda: _leads_another(api, leader), "the other one leads", patience=15)
+    await until(lambda: _leads_another(api, leader), "the other one leads")
     await create_app(api, namespace, "next")
     await api.create(namespaced("httpscaledobjects", namespace), http_scaled_object("next", f"next.{namespace}"))
     await until_condition(api, "httpscaledobjects", namespace, "next", Ready="True")

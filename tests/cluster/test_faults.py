@@ -20,7 +20,7 @@ from tests.support.gate import Gate
 MANY = 50
 AWAY = 120.0
 """Seconds without an API server."""
-KEDAS_PATIENCE = 120.0
+KEDAS_PATIENCE = 240.0
 """Seconds. Its client waits for up to a minute before it watches again where it was refused for so long."""
 SAMPLES = 6
 """Of each metric, once the fault is over."""
@@ -69,12 +69,12 @@ async def test_no_request_is_lost_when_interceptors_are_rolled(
     async with requests_under_way(weir, api, namespace, gate):
         await cluster.kubectl("-n", NAMESPACE, "rollout", "restart", "deployment/weir-interceptor")
         await cluster.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/weir-interceptor", "--timeout=60s")
-    await until_deployed(api, NAMESPACE, "weir-interceptor", patience=120)
+    await until_deployed(api, NAMESPACE, "weir-interceptor")
 
     async def replaced() -> bool:
         return not before & set(await weir.interceptors(api))
 
-    await until(replaced, "the old interceptors are gone once their last request is answered", patience=30)
+    await until(replaced, "the old interceptors are gone once their last request is answered")
 
 
 @pytest.mark.parametrize("component", ["scaler", "controller"])

@@ -13,7 +13,7 @@ from tests.cluster.objects import create_app, until_ready
 
 
 async def get(url: str, **options: str) -> str:
-    async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         answer = await client.get(url, headers=options)
     assert answer.status_code == 200, answer.text
     return answer.text

@@ -21,10 +21,10 @@ from tests.cluster.weir import (
 
 TOO_EARLY = 10.0
 """Seconds for which a ScaledObject waits for its route."""
-KEDAS_PATIENCE = 30.0
+KEDAS_PATIENCE = 120.0
 """Seconds. KEDA's pauses double, so it waits about as long again as it has waited."""
-LEADERLESS = 15.0
-"""Seconds, at most."""
+LEADERLESS = 60.0
+"""Seconds, at most; a lease lasts a quarter of that."""
 
 
 async def test_a_scaled_object_that_was_there_before_its_route(weir: Weir, api: Api, namespace: str) -> None:
@@ -70,7 +70,7 @@ async def test_a_changed_target_reaches_the_autoscaler_by_itself(weir: Weir, api
     await until(lambda: _targets(api, namespace, "5"), "both autoscalers aim at five requests a pod")
     changed = {"spec": {"scalingMetric": {"concurrency": {"targetValue": 7}}}}
     await api.merge(namespaced("httpscaledobjects", namespace, "web"), changed)
-    await until(lambda: _targets(api, namespace, "7"), "both autoscalers aim at seven requests a pod", patience=15)
+    await until(lambda: _targets(api, namespace, "7"), "both autoscalers aim at seven requests a pod")
 
 
 async def test_a_leader_that_hangs_is_replaced(cluster: Cluster, weir: Weir, api: Api, namespace: str) -> None:

@@ -19,12 +19,10 @@ from tests.support.manifests import read
 
 EXAMPLE = ROOT / "deploy" / "examples" / "kubernetes" / "interceptor-autoscaling-by-requests.yaml"
 
-WAKE_LIMIT = 0.040 if FULL else 0.080
-"""Seconds from a request to the pod's process, median. A scaler that does nothing but push takes about 0.024. Most of it is the
-control plane's, and half as fast a machine is no fault of ours: what we are held to is asked with WEIR_FULL_SIZE=1."""
+WAKE_LIMIT = 2.0 if FULL else 4.0
+"""How many times longer than that of a Deployment which somebody scales by hand the start of a pod's process may take after a
+request, in the median. Most of either is the control plane's; what we are held to is asked with WEIR_FULL_SIZE=1."""
 WAKES, WAKE_ROUNDS = 20, 3
-SPIN = 0.02
-"""Seconds of work, by which it is measured what other work takes away."""
 
 
 async def create_scaled(api: Api, namespace: str, app: str, kind: str = "httpscaledobjects", **spec: int) -> None:
@@ -59,37 +57,44 @@ async def test_zero_to_one_to_many_to_zero(
     assert not cluster.events("killed", namespace=namespace)
 
 
-@pytest.mark.timeout(400)
-async def test_a_request_starts_a_process_within_milliseconds(cluster: Cluster, weir: Weir, api: Api, namespace: str) -> None:
-    """The limit holds of a machine that has nothing else to do: one round that keeps it shows that the path is as short."""
-    medians: list[float] = []
+@pytest.mark.timeout(900)
+async def test_a_request_starts_a_process_as_soon_as_scaling_by_hand(
+    cluster: Cluster, weir: Weir, api: Api, namespace: str
+) -> None:
+    """One round that keeps the limit shows that the path is as short, whatever else the machine did in the others."""
+    ratios: list[float] = []
     for number in range(WAKE_ROUNDS):
-        medians.append(await median_wake(cluster, weir, api, namespace, [f"app{number}-{app}" for app in range(WAKES)]))
-        if medians[-1] <= WAKE_LIMIT:
+        ratios.append(await wakes_to_bare(cluster, weir, api, namespace, [f"app{number}-{app}" for app in range(WAKES)]))
+        if ratios[-1] <= WAKE_LIMIT:
             break
-    assert min(medians) <= WAKE_LIMIT, medians
+    assert min(ratios) <= WAKE_LIMIT, ratios
 
 
-def slowness() -> float:
-    """How much longer work takes than it needs, because others have the processors, too; 1 when nobody else does anything."""
-    began, used = time.perf_counter(), time.thread_time()
-    while time.thread_time() - used < SPIN:
-        pass
-    return (time.perf_counter() - began) / SPIN
+async def bare_start(cluster: Cluster, api: Api, namespace: str, name: str) -> float:
+    """Seconds from the scaling of a Deployment by hand to the start of its pod's process."""
+
+    async def started() -> list[float]:
+        return [event["time"] for event in cluster.events("started", namespace=namespace, app=name)]
+
+    asked = time.time()
+    await api.merge(namespaced("deployments", namespace, name), {"spec": {"replicas": 1}})
+    return (await until(started, f"{name} is started"))[0] - asked
 
 
-async def median_wake(cluster: Cluster, weir: Weir, api: Api, namespace: str, apps: Sequence[str]) -> float:
-    """Seconds from the request to the start of the pod's process, were this machine ours alone."""
+async def wakes_to_bare(cluster: Cluster, weir: Weir, api: Api, namespace: str, apps: Sequence[str]) -> float:
+    """How many times longer a wake takes than a start by hand: from the request to the start of the pod's process, in turn."""
     for app in apps:
         await create_scaled(api, namespace, app, scaledownPeriod=60, pollingInterval=30)
+        await create_app(api, namespace, f"bare-{app}")
     for app in apps:
         await until_condition(api, "httpscaledobjects", namespace, app, "Ready", "True")
     await asyncio.sleep(3)  # KEDA's first poll of each is over, and its streams are open
 
-    took, slow = [], []
+    took, bare = [], []
     for app in apps:
-        slow.append(slowness())
-        await asyncio.sleep(0.5)  # one wake at a time: what the one before set off has settled
+        bare.append(await bare_start(cluster, api, namespace, f"bare-{app}"))
+        await until_ready(api, namespace, f"bare-{app}")
+        await asyncio.sleep(0.5)  # one at a time: what the one before set off has settled
         answer = await weir.get(f"{app}.{namespace}")
         assert answer.status == 200
         at = {event["event"]: event["time"] - answer.sent for event in cluster.events(namespace=namespace, app=app)}
@@ -98,8 +103,8 @@ async def median_wake(cluster: Cluster, weir: Weir, api: Api, namespace: str, ap
         ("pod seen", "pod bound", "process started", "ready to answer"), zip(*took, strict=True), strict=True
     ):
         print(f"{name}: {_summary(column)}")  # noqa: T201 - what was measured
-    print(f"each took {statistics.median(slow):.2f} times as long as on a machine of its own")  # noqa: T201
-    return float(statistics.median(row[2] for row in took)) / statistics.median(slow)
+    print(f"by hand: {_summary(bare)}")  # noqa: T201
+    return float(statistics.median(row[2] for row in took)) / statistics.median(bare)
 
 
 async def test_apps_do_not_see_each_others_load(weir: Weir, api: Api, namespace: str, gate: Gate) -> None:
@@ -147,7 +152,7 @@ async def test_the_fleet_scales_itself(weir: Weir, api: Api, namespace: str, gat
         assert {answer.status for answer in await asyncio.gather(*load)} == {200}
     finally:
         await api.delete(f"{path}/{example['metadata']['name']}")
-    await until(lambda: fleet(3), "the number that there was is restored", patience=60)
+    await until(lambda: fleet(3), "the number that there was is restored")
     await weir.until_ready(api)
 
 

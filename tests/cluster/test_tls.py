@@ -73,14 +73,14 @@ async def _ask_scaler(channel: grpc.aio.Channel) -> None:
     """About an application that there is none of: any answer of the scaler's own will do."""
     reference = ScaledObjectRef(name="none", namespace="none", scalerMetadata={"app": "none/none"})
     try:
-        await ExternalScalerStub(channel).GetMetricSpec(reference, timeout=5)
+        await ExternalScalerStub(channel).GetMetricSpec(reference, timeout=60)
     except grpc.aio.AioRpcError as error:
         if error.code() is not grpc.StatusCode.NOT_FOUND:
             raise
 
 
 async def _ask_interceptor(channel: grpc.aio.Channel) -> None:
-    await QueueServiceStub(channel).GetQueueSizes(GetQueueSizesRequest(), timeout=5)
+    await QueueServiceStub(channel).GetQueueSizes(GetQueueSizesRequest(), timeout=60)
 
 
 async def _certificate(api: Api) -> Certificate:

@@ -9,7 +9,7 @@ import httpx
 
 from tests.cluster.api import Api, Object, namespaced
 from tests.cluster.cluster import ROOT, Cluster
-from tests.cluster.controlplane import until
+from tests.cluster.controlplane import PATIENCE, until
 from tests.cluster.objects import until_deployed
 
 __all__ = [
@@ -117,7 +117,7 @@ def condition(item: Object, kind: str) -> Object:
 
 
 async def until_condition(  # noqa: PLR0917 - an object is named by three words, and a condition by two
-    api: Api, resource: str, namespace: str, name: str, kind: str, status: str, *, patience: float = 60
+    api: Api, resource: str, namespace: str, name: str, kind: str, status: str, *, patience: float = PATIENCE
 ) -> Object:
     """The condition, once it has that status for the object's last generation."""
     found: Object = {}

@@ -19,7 +19,7 @@ import websockets
 __all__ = ["CHROMIUM", "PATIENCE", "Page", "open_page"]
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds for a browser to start, or a page to become what is expected; far more than either takes on a busy machine."""
 _FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-extensions", "--remote-debugging-port=0")
 

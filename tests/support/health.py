@@ -8,7 +8,7 @@ from grpc_health.v1 import health_pb2
 __all__ = ["check"]
 
 
-async def check(channel: grpc.aio.Channel, service: str = "", *, longest: float = 5.0) -> str:
+async def check(channel: grpc.aio.Channel, service: str = "", *, longest: float = 60.0) -> str:
     """The status of a service ("SERVING", "NOT_SERVING"). Raises grpc.aio.AioRpcError."""
     call = channel.unary_unary(
         "/grpc.health.v1.Health/Check",

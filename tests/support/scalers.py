@@ -62,13 +62,13 @@ class Pushes:
         """The scaler has the call."""
         await self._call.wait_for_connection()
 
-    async def until(self, count: int, longest: float = 20.0) -> None:
+    async def until(self, count: int, longest: float = 60.0) -> None:
         async with asyncio.timeout(longest):
             while len(self.times) < count:
                 await self._came.wait()
                 self._came.clear()
 
-    async def code(self, longest: float = 20.0) -> grpc.StatusCode:
+    async def code(self, longest: float = 60.0) -> grpc.StatusCode:
         """How it ended."""
         async with asyncio.timeout(longest):
             code = await self._call.code()
@@ -100,16 +100,16 @@ class Keda:
         self._pushes: list[Pushes] = []
 
     async def active(self, app: str = APP) -> bool:
-        answer = await self.stub.IsActive(ref(app), timeout=20)
+        answer = await self.stub.IsActive(ref(app), timeout=60)
         return bool(answer.result)
 
     async def specs(self, app: str = APP) -> dict[str, float]:
-        answer = await self.stub.GetMetricSpec(ref(app), timeout=20)
+        answer = await self.stub.GetMetricSpec(ref(app), timeout=60)
         return {spec.metricName: spec.targetSizeFloat for spec in answer.metricSpecs}
 
     async def metric(self, app: str = APP, kind: str = "concurrency") -> pb.MetricValue:
         name = f"weir-{app.replace('/', '-')}-{kind}"
-        answer = await self.stub.GetMetrics(pb.GetMetricsRequest(scaledObjectRef=ref(app), metricName=name), timeout=20)
+        answer = await self.stub.GetMetrics(pb.GetMetricsRequest(scaledObjectRef=ref(app), metricName=name), timeout=60)
         assert len(answer.metricValues) == 1
         value = answer.metricValues[0]
         assert isinstance(value, pb.MetricValue)
@@ -164,7 +164,7 @@ async def a_scaler(
         await scaler.close()
 
 
-async def eventually(condition: Callable[[], object], longest: float = 20.0) -> None:
+async def eventually(condition: Callable[[], object], longest: float = 60.0) -> None:
     """Wait for what another task brings about. Fails when it does not."""
     async with asyncio.timeout(longest):
         while not condition():  # noqa: ASYNC110 -- any condition, also one that has no event

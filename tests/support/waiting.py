@@ -8,7 +8,7 @@ from collections.abc import Callable
 __all__ = ["until"]
 
 
-async def until(holds: Callable[[], object], *, seconds: float = 20.0) -> None:
+async def until(holds: Callable[[], object], *, seconds: float = 60.0) -> None:
     """Return as soon as it holds; fail when it never does."""
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110  # what is waited for knows nothing of tests

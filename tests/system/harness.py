@@ -26,7 +26,7 @@ from tests.support.gate import Gate
 __all__ = ["ECHO", "PATIENCE", "Answer", "Gate", "Up", "app", "fetch", "fleet", "gone", "running_up", "until"]
 
 ECHO = f"exec {sys.executable} -I -S {Path(__file__).parent / 'apps' / 'echo.py'}"
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds after which a test gives up; far more than anything here takes on a busy machine."""
 _START = {False: 0.5, True: 1.2}
 """Seconds from the command to its readiness on a quiet machine of two cores, without and with --processes."""
@@ -129,9 +129,9 @@ class Up:
         ref = pb.ScaledObjectRef(name=name, namespace="default", scalerMetadata={"app": f"default/{name}"})
         async with aio.insecure_channel(f"127.0.0.1:{scaler['port']}") as channel:
             stub = ExternalScalerStub(channel)
-            specs = await stub.GetMetricSpec(ref, timeout=5)
+            specs = await stub.GetMetricSpec(ref, timeout=60)
             request = pb.GetMetricsRequest(scaledObjectRef=ref, metricName=specs.metricSpecs[0].metricName)
-            answer = await stub.GetMetrics(request, timeout=5)
+            answer = await stub.GetMetrics(request, timeout=60)
         return answer.metricValues[0].metricValueFloat
 
     async def until_value(self, name: str, value: float, *, timeout: float = PATIENCE) -> float:  # noqa: ASYNC109

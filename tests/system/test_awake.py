@@ -23,7 +23,7 @@ COOLDOWN, ACTIVITY, POLL, PAUSE = 60 * SCALE, 15 * SCALE, 30 * SCALE, 10 * SCALE
 """A cooldown, an activity period and a polling interval as KEDA and the scaler have them, and the pause between two requests."""
 POD = f"exec {shlex.join([sys.executable, '-I', '-S', str(Path(__file__).parents[1] / 'soak' / 'pod.py')])}"
 
-pytestmark = pytest.mark.timeout(900 if FULL else 120)
+pytestmark = pytest.mark.timeout(900 if FULL else 600)
 
 
 def seldom_used(**fields: Any) -> dict[str, Any]:

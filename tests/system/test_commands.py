@@ -15,7 +15,7 @@ from tests.system.harness import Gate, app, fetch, fleet, running_up
 
 
 def _weir(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "weir", *arguments], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([sys.executable, "-m", "weir", *arguments], capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.mark.parametrize("flags", [(), ("--processes",)], ids=["inline", "processes"])

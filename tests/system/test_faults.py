@@ -23,7 +23,7 @@ WAKE_LIMIT = 0.6
 REJOIN_LIMIT = 5.0
 """Seconds in which an app must wake whose scaler was killed, on a quiet machine."""
 
-pytestmark = pytest.mark.timeout(240 + 4 * FREEZE)
+pytestmark = pytest.mark.timeout(600 + 4 * FREEZE)
 
 
 def _pid(component: dict[str, Any]) -> int:

@@ -36,7 +36,7 @@ KILLS = 3
 DISCOVERY_LAG = 0.3
 """Seconds for which a pod that died is still listed, as it is on a cluster."""
 
-pytestmark = pytest.mark.timeout(300 if FULL else 120)
+pytestmark = pytest.mark.timeout(600)
 
 
 class Herd:

@@ -253,7 +253,7 @@ def _screens(terminal: int) -> Iterator[str]:
 async def test_a_second_engine_does_not_take_the_same_state(tmp_path: Path) -> None:
     async with running_up(tmp_path, fleet(app("web"))) as up:
         command = [sys.executable, "-m", "weir", "up", str(up.file), "--port", "0", "--state-dir", str(up.state)]
-        second = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30)
+        second = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=PATIENCE)
         assert second.returncode == 3
         assert "another engine keeps its state there" in second.stderr
         assert (await fetch(up.port, "web.localhost")).status == 200

@@ -10,7 +10,7 @@ from tests.wire.proxy_strict import Message, read_response
 
 __all__ = ["RawClient", "get", "post"]
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds after which an answer that does not come fails the test."""
 
 

@@ -38,7 +38,7 @@ def loopback_settings(**settings: Any) -> InterceptorSettings:
     return InterceptorSettings(**{**fixed, **settings})
 
 
-async def eventually(holds: Callable[[], object], *, within: float = 5.0) -> None:
+async def eventually(holds: Callable[[], object], *, within: float = 20.0) -> None:
     """Wait until something holds; fail when it does not within so many seconds."""
     until = monotonic() + within
     while not holds():

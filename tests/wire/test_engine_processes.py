@@ -23,7 +23,7 @@ from weir.engine.replica import Replica
 from weir.engine.spec import AppSpec
 from weir.engine.supervisor import State, Yard
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 SERVE = """
 import os, socket
 s = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))

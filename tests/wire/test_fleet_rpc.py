@@ -79,7 +79,7 @@ async def test_reflection_names_every_service_and_gives_its_file() -> None:
             request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
             response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
         )
-        call = ask(timeout=5)
+        call = ask(timeout=60)
         await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
         listed = await call.read()
         assert isinstance(listed, reflection_pb2.ServerReflectionResponse)
@@ -131,7 +131,7 @@ async def test_calls_beyond_the_bound_are_refused() -> None:
         for _ in calls:
             await service.entered.acquire()
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await stub.GetQueueSizes(REQUEST, timeout=5)
+            await stub.GetQueueSizes(REQUEST, timeout=60)
         assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         service.may_answer.set()
         assert [(await call).member for call in calls] == ["one", "one"]
@@ -143,9 +143,9 @@ async def test_requests_are_bounded_in_size() -> None:
     async with connected(server_of(service)) as channel:
         stub = queue_pb2_grpc.QueueServiceStub(channel)
         fits = queue_pb2.GetQueueSizesRequest(apps=["x" * (rpc.MAX_RECEIVED_BYTES - 1000)])
-        assert (await stub.GetQueueSizes(fits, timeout=5)).member == "one"
+        assert (await stub.GetQueueSizes(fits, timeout=60)).member == "one"
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await stub.GetQueueSizes(queue_pb2.GetQueueSizesRequest(apps=["x" * (rpc.MAX_RECEIVED_BYTES + 1)]), timeout=5)
+            await stub.GetQueueSizes(queue_pb2.GetQueueSizesRequest(apps=["x" * (rpc.MAX_RECEIVED_BYTES + 1)]), timeout=60)
         assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
@@ -153,7 +153,7 @@ async def test_answers_may_be_larger_than_the_default_of_grpc() -> None:
     service = Service("x" * (5 << 20))
     service.may_answer.set()
     async with connected(server_of(service)) as channel:
-        answer = await queue_pb2_grpc.QueueServiceStub(channel).GetQueueSizes(REQUEST, timeout=5)
+        answer = await queue_pb2_grpc.QueueServiceStub(channel).GetQueueSizes(REQUEST, timeout=60)
         assert len(answer.member) == 5 << 20
 
 

@@ -19,7 +19,7 @@ from weir.engine.autoscaler import Metric, Reading
 from weir.engine.keda import KedaClient, scaler_channel
 
 REF = pb.ScaledObjectRef(name="web", namespace="default", scalerMetadata={"app": "default/web"})
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 class Scaler(ExternalScalerServicer):

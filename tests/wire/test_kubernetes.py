@@ -109,7 +109,7 @@ async def readiness(interceptor: Interceptor) -> tuple[int, str]:
 
 async def ask(interceptor: Interceptor, app: str) -> httpx.Response:
     async with httpx.AsyncClient() as client:
-        return await client.get(f"http://{HOST}:{interceptor.proxy_port}/", headers={"Host": f"{app}.test"}, timeout=10)
+        return await client.get(f"http://{HOST}:{interceptor.proxy_port}/", headers={"Host": f"{app}.test"}, timeout=60)
 
 
 async def test_a_request_is_held_until_a_slice_tells_of_a_ready_pod(world: World) -> None:

@@ -76,7 +76,7 @@ async def test_a_held_client_that_leaves_frees_its_place(wire: bytes, leave: obj
         await asyncio.sleep(0.02)
         assert callable(leave)
         leave(client)
-        await eventually(rig.ledger.balanced, within=2.0)
+        await eventually(rig.ledger.balanced)
         assert not rig.app.room
         backend = await rig.backend()
         other = await rig.client()

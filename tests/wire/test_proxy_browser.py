@@ -14,7 +14,7 @@ from tests.support.browser import CHROMIUM, PATIENCE, Page, open_page
 from tests.wire.proxy_backend import BackendPeer, answer, ok
 from tests.wire.proxy_rig import APP, Rig, proxy_rig
 
-pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
 APPLICATION = ok(b"<!doctype html><title>the application</title>", b"Content-Type: text/html")
 

@@ -476,7 +476,7 @@ async def nothing_is_left(rig: Rig) -> None:
     proxy = rig.interceptor.proxy
     await rig.settle()
     await eventually(lambda: not rig.pooled)
-    await eventually(lambda: not len(proxy.deadlines), within=8.0)
+    await eventually(lambda: not len(proxy.deadlines))
     assert (proxy.early.total, len(proxy.early), len(proxy.leavers)) == (0, 0, 0)
     assert not proxy.outbox._waiting
     await eventually(lambda: not proxy.probes._tasks)

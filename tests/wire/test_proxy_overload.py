@@ -174,7 +174,6 @@ main()
 """
 
 
-@pytest.mark.timeout(60)
 async def test_a_process_with_few_files_serves_more_clients_than_it_has_files_for(tmp_path: Path) -> None:
     """Twice as many clients as files: they take turns, and the process lives and says why they wait."""
     async with proxy_rig() as rig:  # its backend and its table are what the other process needs
@@ -190,7 +189,7 @@ async def test_a_process_with_few_files_serves_more_clients_than_it_has_files_fo
         command += ["--routes", f"file:{tmp_path}/routes.json", "--backends", f"file:{tmp_path}/backends.json"]
         with (tmp_path / "log").open("w+") as log, subprocess.Popen(command, stderr=log, stdout=log) as process:  # noqa: ASYNC220 -- it starts in no time
             try:
-                await eventually(lambda: " serves on port " in (tmp_path / "log").read_text(), within=20.0)
+                await eventually(lambda: " serves on port " in (tmp_path / "log").read_text(), within=120.0)
                 said = (tmp_path / "log").read_text()
                 assert f"room for {(FEW_FILES - SPARE_DESCRIPTORS) // DESCRIPTORS_PER_CLIENT} client connections" in said
                 port = int(said.partition(" serves on port ")[2].split()[0])

@@ -47,7 +47,7 @@ class Process:
     async def sizes(self) -> dict[str, tuple[int, int]]:
         """Held and in flight, as an operator and KEDA's scaler are told."""
         async with grpc.aio.insecure_channel(f"127.0.0.1:{self.rpc_port}") as channel:
-            answer = await queue_pb2_grpc.QueueServiceStub(channel).GetQueueSizes(queue_pb2.GetQueueSizesRequest(), timeout=5)
+            answer = await queue_pb2_grpc.QueueServiceStub(channel).GetQueueSizes(queue_pb2.GetQueueSizesRequest(), timeout=60)
         return {size.app: (size.held, size.in_flight) for size in answer.apps}
 
     async def ended(self, seconds: float) -> int:
@@ -68,7 +68,7 @@ async def interceptor(directory: Path, backend: RawBackend, *flags: str) -> Asyn
     started.rpc_port = rpc_port.number
     reading = asyncio.create_task(started.read_log())
     try:
-        await eventually(lambda: started.port, within=20)
+        await eventually(lambda: started.port, within=120)
         yield started
     finally:
         for client in started.clients:
@@ -119,7 +119,7 @@ async def test_sigterm_under_load_loses_nothing(tmp_path: Path) -> None:
             for client in waiting:
                 message = await client.response()
                 assert (message.status, message.get(b"connection")) == (200, b"close")
-            assert await process.ended(5) == 0
+            assert await process.ended(60) == 0
     finally:
         await backend.close()
 
@@ -138,6 +138,6 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
             await eventually(lambda: any("draining" in line for line in process.log))
             assert process.process.returncode is None
             process.process.send_signal(signal.SIGTERM)
-            assert await process.ended(5) == 128 + signal.SIGTERM
+            assert await process.ended(60) == 128 + signal.SIGTERM
     finally:
         await backend.close()

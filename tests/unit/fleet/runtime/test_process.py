@@ -40,7 +40,7 @@ def started(then: str = "") -> subprocess.Popen[str]:
 def test_a_signal_asks_for_the_shutdown(signum: signal.Signals) -> None:
     with started() as process:
         process.send_signal(signum)
-        assert process.communicate(timeout=20)[0] == "asked\n"
+        assert process.communicate(timeout=120)[0] == "asked\n"
     assert process.returncode == 0
 
 
