@@ -19,7 +19,7 @@ from tests.support.manifests import read
 
 EXAMPLE = ROOT / "deploy" / "examples" / "kubernetes" / "interceptor-autoscaling-by-requests.yaml"
 
-WAKE_LIMIT = 2.0 if FULL else 4.0
+WAKE_LIMIT = 1.3 if FULL else 2.0
 """How many times longer than that of a Deployment which somebody scales by hand the start of a pod's process may take after a
 request, in the median. Most of either is the control plane's; what we are held to is asked with WEIR_FULL_SIZE=1."""
 WAKES, WAKE_ROUNDS = 20, 3

@@ -79,17 +79,18 @@ async def test_an_answer_under_way_finishes_and_then_its_connection_is_closed() 
 
 
 async def test_not_ready_comes_before_not_listening() -> None:
-    async with proxy_rig(drain_delay=0.3, diagnostics=True) as rig, httpx.AsyncClient(trust_env=False) as probe:
+    async with proxy_rig(drain_delay=600, diagnostics=True) as rig, httpx.AsyncClient(trust_env=False) as probe:
         ready = f"http://127.0.0.1:{rig.interceptor.diagnostics_port}/readyz"
         assert (await probe.get(ready)).status_code == 200
         draining = asyncio.create_task(rig.interceptor.drain())
-        await asyncio.sleep(0.05)
+        await eventually(lambda: rig.interceptor.proxy.draining)
         response = await probe.get(ready)
         assert (response.status_code, "draining" in response.text) == (503, True)
         client = await rig.client()
         message = await client.ask(get())
         assert (message.status, message.get(b"connection")) == (200, b"close")
-        await draining
+        draining.cancel()
+        await asyncio.wait([draining])
 
 
 async def test_what_does_not_end_is_cut_when_the_time_is_up() -> None:

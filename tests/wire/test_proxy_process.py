@@ -88,6 +88,14 @@ async def asking(process: Process, count: int, host: bytes) -> list[RawClient]:
     return clients
 
 
+async def refused(port: int) -> None:
+    """Wait until nobody listens there any more."""
+    with contextlib.suppress(ConnectionRefusedError):
+        while True:
+            (await RawClient.connect(port)).close()
+            await asyncio.sleep(0.05)
+
+
 async def test_sigterm_under_load_loses_nothing(tmp_path: Path) -> None:
     """100 in flight and 20 held when it comes: all are answered, held ones are counted until then, and it ends with 0."""
     go = asyncio.Event()
@@ -101,14 +109,15 @@ async def test_sigterm_under_load_loses_nothing(tmp_path: Path) -> None:
     backend = RawBackend(slow)
     await backend.start()
     try:
-        async with interceptor(tmp_path, backend, "--drain-delay", "0.2", "--drain-timeout", "20") as process:
+        async with interceptor(tmp_path, backend, "--drain-delay", "3", "--drain-timeout", "120") as process:
             busy = await asking(process, IN_FLIGHT, b"awake.test")
             waiting = await asking(process, HELD, b"asleep.test")
             await eventually(lambda: len(backend.requests) == IN_FLIGHT)
             assert await process.sizes() == {AWAKE: (0, IN_FLIGHT), ASLEEP: (HELD, 0)}
             process.process.send_signal(signal.SIGTERM)
             late = await asking(process, 5, b"awake.test")  # not ready is not closed
-            await asyncio.sleep(0.5)
+            await eventually(lambda: len(backend.requests) == IN_FLIGHT + 5)
+            await refused(process.port)
             assert await process.sizes() == {AWAKE: (0, IN_FLIGHT + 5), ASLEEP: (HELD, 0)}
             go.set()
             for client in (*busy, *late):

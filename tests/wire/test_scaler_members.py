@@ -32,8 +32,7 @@ async def test_a_frozen_member_delays_nobody_and_keeps_its_counts() -> None:
         frozen.set(APP, in_flight=5, total=5)
         await eventually(lambda: running.scaler._demand.level(APP) == 5)
         frozen.freeze()
-        begun = time.monotonic()
-        for app in apps:
+        for number, app in enumerate(apps):
             pushes = await running.keda.pushes(app)
             asked = time.monotonic()
             lively.set(app, held=1, total=1)
@@ -41,9 +40,8 @@ async def test_a_frozen_member_delays_nobody_and_keeps_its_counts() -> None:
             assert pushes.times[0] - asked < WAKE_LIMIT
             assert await running.keda.value() == 5.0
             assert time.monotonic() - asked < WAKE_LIMIT
-            await asyncio.sleep(0.5)
-        assert time.monotonic() - begun > 2.0, "the deadline passed in between"
-        assert frozen.opened > 1, "and the stream was tried again"
+            if number == 2:  # some before the deadline has passed, and some after it
+                await eventually(lambda: frozen.opened > 1)
         lively.set(APP, in_flight=2, total=2)
         await eventually(lambda: running.scaler._demand.level(APP) == 7)
         frozen.thaw()
@@ -61,7 +59,7 @@ async def test_a_dead_member_keeps_its_counts_until_its_time_to_live() -> None:
         await dead.stop()
         assert await running.keda.value() == 5.0
         await eventually(lambda: running.scaler._demand.level(APP) == 1)
-        assert 2.5 < time.monotonic() - begun < 10.0
+        assert time.monotonic() - begun > 2.5
         assert await running.keda.active()
 
 
@@ -198,8 +196,8 @@ async def a_real_member(ledger: Ledger, *, heartbeat: float = 1.0) -> AsyncItera
 async def test_a_real_ledger_wakes_and_settles() -> None:
     ledger = Ledger()
     async with (
-        a_real_member(ledger, heartbeat=5.0) as (member, servicer),
-        a_scaler(news_timeout=15.0, heard=False) as running,
+        a_real_member(ledger, heartbeat=60.0) as (member, servicer),
+        a_scaler(news_timeout=180.0, heard=False) as running,
     ):
         running.members.set([member])
         await eventually(lambda: servicer.watchers == 1)
@@ -212,7 +210,7 @@ async def test_a_real_ledger_wakes_and_settles() -> None:
         lease.admit(time.monotonic())
         lease.release(time.monotonic())
         await eventually(lambda: running.scaler._demand.level(APP) == 0)
-        assert time.monotonic() - begun < 4.0, "an edge, and no heartbeat"
+        assert time.monotonic() - begun < 60.0, "an edge, and no heartbeat"
 
 
 async def test_the_wakes_of_others_make_no_demand_greater() -> None:

@@ -25,7 +25,7 @@ async def watching(*paths: Path, notifier: Notifier = InotifyNotifier) -> AsyncI
     watch = FileWatch(paths, notifier=notifier)
     watch.start()
     if notifier is WatchfilesNotifier:
-        await asyncio.sleep(0.1)  # it tells nobody when it has begun
+        await asyncio.sleep(0)  # its task's first step registers the directories
     try:
         yield watch
     finally:

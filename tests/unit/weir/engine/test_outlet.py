@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 from weir.engine.outlet import Outlet
 
@@ -39,10 +38,8 @@ def test_what_waits_is_written_at_the_end() -> None:
 def test_a_reader_that_stops_costs_lines_and_no_time() -> None:
     reader, writer = os.pipe()
     outlet = Outlet(writer, limit=100_000)
-    began = time.monotonic()
-    for _ in range(10_000):
+    for _ in range(10_000):  # for ever, where one waited for the reader
         outlet.write("x" * 99 + "\n")
-    assert time.monotonic() - began < 5.0
     assert b"writes were lost here" in _read(reader, b"nobody read them")
     outlet.write("again\n")
     _read(reader, b"again\n")

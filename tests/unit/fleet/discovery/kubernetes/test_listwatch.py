@@ -182,9 +182,7 @@ async def test_what_a_dropped_watch_does_not_tell_the_next_list_tells(server: Ap
         dropped.muted = True
         server.put(path("b"), data="2")
         server.delete(path("a"))
-        began = time.monotonic()
         await until(lambda: followed.now == {"default/b": "2"})
-        assert time.monotonic() - began < 10.0
         await until(lambda: server.watches and server.watches[-1] is not dropped)
         server.put(path("c"), data="3")
         lists = len(server.lists())
@@ -226,7 +224,7 @@ async def test_patience_is_kept_when_asked_for(server: ApiServer, api: Api) -> N
     followed = Followed(api)
     began = time.monotonic()
     async with following(server, followed):
-        assert 1.0 <= time.monotonic() - began < 15.0
+        assert time.monotonic() - began >= 1.0
         assert len(server.lists()) == 2
 
 
@@ -276,7 +274,7 @@ async def test_a_watch_that_ends_at_once_is_no_hot_loop(server: ApiServer, api: 
             for watch in server.watches:
                 watch.end()
             server.watches.clear()
-        assert len(server.requests) - before < 0.4 / 0.025 + 5
+        assert len(server.requests) - before < (time.monotonic() - began) / 0.025 + 5
 
 
 async def test_a_list_overtaken_by_the_watch_brings_nothing_back(server: ApiServer, api: Api) -> None:
