@@ -28,10 +28,6 @@ __all__ = ["ECHO", "PATIENCE", "Answer", "Gate", "Up", "app", "fetch", "fleet", 
 ECHO = f"exec {sys.executable} -I -S {Path(__file__).parent / 'apps' / 'echo.py'}"
 PATIENCE = 120.0
 """Seconds after which a test gives up; far more than anything here takes on a busy machine."""
-_START = {False: 0.5, True: 1.2}
-"""Seconds from the command to its readiness on a quiet machine of two cores, without and with --processes."""
-_MAX_SLACK = 6.0
-"""A machine slower than this tells nothing of the product's speed."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +81,8 @@ def gone(pid: int) -> bool:
 class Up:
     """A running `weir up`."""
 
-    def __init__(self, process: subprocess.Popen[str], file: Path, state: Path, log: Path, *, slack: float = 1.0) -> None:
+    def __init__(self, process: subprocess.Popen[str], file: Path, state: Path, log: Path) -> None:
         self.process, self.file, self.state, self._log = process, file, state, log
-        self.slack = slack
-        """How many times slower than a quiet one the machine is, as its start has shown: what limits are multiplied by."""
 
     @property
     def log(self) -> str:
@@ -156,14 +150,12 @@ async def running_up(directory: Path, fleet: Mapping[str, Any] | Path, *flags: s
     command = [sys.executable, "-m", "weir", "up", str(file), "--port", "0", "--no-ui", "--state-dir", str(state), *flags]
     with log.open("w") as stderr:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        began = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment)  # noqa: ASYNC220
     up = Up(process, file, state, log)
     try:
         assert process.stdout is not None
         line = await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), PATIENCE)
         assert line == "ready\n", f"{line!r}\n{up.log}"
-        up.slack = min(_MAX_SLACK, max(1.0, (time.perf_counter() - began) / _START["--processes" in flags]))
         yield up
     except BaseException:
         sys.stderr.write(up.log)

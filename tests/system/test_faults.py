@@ -20,8 +20,8 @@ from tests.system.harness import PATIENCE, Answer, Gate, Up, app, fetch, fleet, 
 FREEZE = float(os.environ.get("WEIR_FREEZE_SECONDS", "4"))
 WAKES = 4
 WAKE_LIMIT = 3.0
-"""How many times longer than the slowest of WAKES wakes of the same run the quickest may take while one interceptor is frozen: what
-waits for it waits each time."""
+"""How many times longer than the slowest of WAKES wakes of the same run the quickest may take while one interceptor is frozen:
+what waits for it waits each time."""
 BELIEVED = 50.0
 """Seconds, a little less than those for which the counts of a silent interceptor are believed."""
 
