@@ -63,8 +63,10 @@ async def test_backends() -> None:
         fresh = next(backend for backend in memory.backends if not backend.written)
         await memory.deliver(other, [get(b"/second")])
         assert b"/second" in fresh.written
-        await memory.deliver(fresh, [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfresh"])
-        assert other.written == b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-KEDA-HTTP-Cold-Start: false\r\n\r\nfresh", data
+        await memory.deliver(fresh, [b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 5\r\n\r\nfresh"])
+        assert (
+            other.written == b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 5\r\nX-KEDA-HTTP-Cold-Start: false\r\n\r\nfresh"
+        ), data
         client.close()
         other.close()
         await memory.turn()

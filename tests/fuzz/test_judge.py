@@ -24,7 +24,7 @@ from interceptor.http1.response import UNTIL_CLOSE, ResponseHead, parse_response
 from tests.fuzz.mutate import inserted, mutants
 from tests.fuzz.test_heads import LENGTH_LIMIT, REQUEST_SEEDS, RESPONSE_SEEDS, whole_head
 from tests.support.full import FULL
-from tests.support.heads import forwarded, passed_on
+from tests.support.heads import AUTHORITY, forwarded, passed_on
 from tests.support.judge import Disagreement, Judged, agreed_requests, judged_answer
 from tests.wire.proxy_backend import BackendPeer, RawBackend
 from tests.wire.proxy_rig import eventually
@@ -42,7 +42,8 @@ NEXT = b"GET /next HTTP/1.1\r\nHost: next.test\r\n\r\n"
 
 OURS = frozenset(
     b"host connection content-length transfer-encoding upgrade expect te keep-alive proxy-connection proxy-authorization "
-    b"http2-settings x-forwarded-for x-forwarded-proto x-forwarded-host max-forwards".split()
+    b"http2-settings x-forwarded-for x-forwarded-proto x-forwarded-host max-forwards "
+    b"forwarded x-forwarded-port x-forwarded-prefix x-forwarded-scheme x-forwarded-server x-forwarded-ssl x-real-ip".split()
 )
 """Fields that the proxy reads, removes or writes: each has its own check. The others go on as they came."""
 OURS_IN_ANSWERS = frozenset(
@@ -105,7 +106,7 @@ def check_request(data: bytes, head: RequestHead) -> None:
     assert (following.method, following.target, following.all(b"host")) == (b"GET", b"/next", [b"next.test"])
     assert (message.method, message.target) == (head.method, head.target)
     assert len(message.all(b"host")) == 1
-    assert not head.host or message.all(b"host") == [head.host]
+    assert message.all(b"host") == [head.host or AUTHORITY]
     assert message.body == content_of(head.length)
     assert Counter(pair for pair in message.fields if pair[0].replace(b"_", b"-") not in OURS) == fields_of(data, OURS)
     check_forwarding(message, head)
@@ -118,8 +119,9 @@ def check_forwarding(message: Judged, head: RequestHead) -> None:
     assert set(options) <= {b"upgrade", b"te"}
     assert (b"upgrade" in options) == (head.upgrade is not None)
     assert message.all(b"te") in ([], [b"trailers"])
-    for name in (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"):
+    for name in (b"x-forwarded-for", b"x-forwarded-proto"):
         assert len(message.all(name)) == 1
+    assert len(message.all(b"x-forwarded-host")) in ((1,) if head.host else (0, 1))
     assert not [name for name, _ in message.fields if b"_" in name and name.replace(b"_", b"-") in OURS]
 
 

@@ -6,15 +6,17 @@ from interceptor.http1.fields import CHUNKED
 from interceptor.http1.request import RequestHead
 from interceptor.http1.response import ResponseHead
 
-__all__ = ["PEER", "SCHEME", "forwarded", "passed_on"]
+__all__ = ["AUTHORITY", "PEER", "SCHEME", "forwarded", "passed_on"]
 
 PEER = b"192.0.2.1"
 SCHEME = b"http"
+AUTHORITY = b"192.0.2.9:80"
+"""Of the backend, for a request that names none."""
 
 
 def forwarded(head: RequestHead) -> bytes:
     """The head that a backend gets."""
-    return head.encode(PEER, SCHEME)
+    return head.encode(PEER, SCHEME, trusted=True, authority=AUTHORITY)
 
 
 def passed_on(head: ResponseHead) -> bytes:

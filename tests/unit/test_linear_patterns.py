@@ -131,7 +131,7 @@ def test_those_of_the_data_path_are_among_what_is_found() -> None:
         "interceptor.http1.response",
         "interceptor.answers",
         "fleet.routing.check_rules",
-        "weir.engine.child",
+        "fleet.runtime.terminal",
     }
     assert any("schema" in name for name in names)  # given to msgspec as a string
     walks = {found.name for found in PATTERNS if found.modes & WALKING}

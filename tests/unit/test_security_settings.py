@@ -44,6 +44,7 @@ ALONE = {
     "affinity_key",
     "trigger_authentication",  # without it KEDA speaks plain text, to which a scaler with a certificate does not listen
     "verify_timeout",  # seconds
+    "trusted_proxies",  # one value; whose default is bounded and documented
 }
 
 
