@@ -378,10 +378,9 @@ class BackendConnection(Connection):
     def go_on(self) -> bool:
         """More of the chunks that were read."""
         chunks, sink = self._chunks, self._sink
-        if chunks is None or sink is None or self._state != _CHUNKS:
-            return False
-        self._on_chunks(sink, b"")
-        return self._chunks is chunks and chunks.behind
+        if chunks is not None and sink is not None and self._state == _CHUNKS:
+            self._on_chunks(sink, b"")
+        return self._state == _CHUNKS and self._chunks is not None and self._chunks.behind
 
     def _on_chunks(self, sink: ResponseSink, data: bytes) -> None:
         chunks = self._chunks

@@ -470,11 +470,12 @@ class ClientConnection(Connection):
         chunks, exchange = self._chunks, self._exchange
         if self._state == _HEAD and self._stash and not self.choked:
             self._on_head(self._take_stash())
-            return self._state == _HEAD and bool(self._stash) and not self.choked
-        if chunks is None or exchange is None or self._state != _BODY:
-            return False
-        self._on_chunks(exchange, chunks, b"")
-        return self._chunks is chunks and chunks.behind
+        elif self._state == _BODY and chunks is not None and exchange is not None:
+            self._on_chunks(exchange, chunks, b"")
+        # One may have led to the other.
+        if self._state == _HEAD:
+            return bool(self._stash) and not self.choked
+        return self._state == _BODY and self._chunks is not None and self._chunks.behind
 
     def _on_early(self, data: bytes) -> None:
         """The next request, before this one is answered."""

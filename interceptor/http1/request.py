@@ -7,6 +7,8 @@ refuses is judged by the grammar itself, since llhttp knows a fixed list of meth
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import httptools
 import msgspec
 
@@ -170,8 +172,8 @@ class RequestHead(msgspec.Struct, gc=False, eq=False):
     def _forwarding(self, told: dict[bytes, list[bytes]], peer: bytes, scheme: bytes) -> bytes:
         """Where the request comes from: what was told before, and this hop."""
         clients = [value for value in told.get(b"x-forwarded-for", ()) if value]
-        proto = told.get(b"x-forwarded-proto", [scheme])[0]
-        host = told.get(b"x-forwarded-host", [self.host])[0]
+        proto = _first(told.get(b"x-forwarded-proto", ()), scheme)
+        host = _first(told.get(b"x-forwarded-host", ()), self.host)
         lines = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (b", ".join([*clients, peer]), proto)
         if host:
             lines += b"X-Forwarded-Host: %b\r\n" % host
@@ -201,6 +203,11 @@ class RequestHead(msgspec.Struct, gc=False, eq=False):
         if options:
             lines += b"Connection: %b\r\n" % options
         return lines + CRLF
+
+
+def _first(values: Iterable[bytes], otherwise: bytes) -> bytes:
+    """The first value that says something."""
+    return next(filter(None, values), otherwise)
 
 
 _SECRETS = frozenset({b"authorization", b"cookie", b"proxy-authorization"})

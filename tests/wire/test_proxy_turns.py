@@ -14,8 +14,10 @@ from interceptor.http1.backlog import SLICE_SECONDS, Backlog
 from interceptor.http1.chunked import LINES_AT_ONCE
 from interceptor.http1.client import MAX_PIPELINED_BYTES
 from interceptor.http1.connection import BODY_VIEW
+from tests.wire.proxy_backend import ok
 from tests.wire.proxy_client import get
 from tests.wire.proxy_memory import MemoryProxy, MockTransport
+from tests.wire.proxy_strict import read_requests
 
 CHUNK = b"1\r\na\r\n"
 BODY = CHUNK * 40_000
@@ -124,6 +126,26 @@ async def test_requests_sent_ahead_are_taken_up_one_a_turn(host: bytes) -> None:
     if host == b"nobody.test":
         await grown_by_turn(client)
         assert bytes(client.written).count(b"HTTP/1.1 404") == 5000
+
+
+@pytest.mark.parametrize("host", [b"nobody.test", b"a.test"])
+async def test_what_is_behind_leads_to_what_is_behind(host: bytes) -> None:
+    """A body of tiny chunks among requests sent ahead, and requests behind it, all in one read: nothing is left lying."""
+    body = CHUNK * 200 + b"0\r\n\r\n"
+    request = get(b"/", CHUNKED, method=b"PUT") + body
+    memory = memory_proxy()
+    client = memory.connect()
+    await memory.deliver(client, [(get(host=host) + request) * 4 + get(host=host)])
+    answered = 0
+    for _ in range(400):
+        await asyncio.sleep(0)
+        for backend in memory.backends:
+            requests = len(read_requests(bytes(backend.written))[0])
+            if requests > answered:
+                answered = requests
+                backend.feed(ok())
+    assert bytes(client.written).count(b"HTTP/1.1 ") == 9
+    assert memory.ledger.balanced()
 
 
 async def test_a_tunnel_at_full_speed() -> None:
