@@ -25,6 +25,9 @@ PLACES = 64
 _PLACE_BYTES = 8
 _DIGEST_BYTES = 64
 
+MAX_COOKIES = 32
+"""Of the one name, in one request."""
+
 
 class HasBackend(Protocol):
     """Something that can be chosen."""
@@ -111,8 +114,11 @@ def _place(entry: tuple[int, object]) -> int:
 
 
 def _cookies(head: RequestHead, name: bytes) -> list[bytes]:
-    """Every value of a cookie: a client may carry several of one name, for several paths."""
-    pairs = (
-        pair.strip().partition(b"=") for field, value in head.match_fields() if field == b"cookie" for pair in value.split(b";")
-    )
-    return [value.strip(b'"') for found, _, value in pairs if found == name]
+    """Every value of a cookie: a client may carry several of one name, for several paths.
+
+    Values of ours have no blanks, so that those around pairs need not be told from others; a client's 30,000 other pairs are
+    passed over in one go.
+    """
+    fields = [value.translate(None, b" \t") for field, value in head.match_fields() if field == b"cookie"]
+    found = (b";" + b";".join(fields)).split(b";" + name + b"=", MAX_COOKIES)[1:]
+    return [value.partition(b";")[0].strip(b'"') for value in found]

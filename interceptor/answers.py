@@ -20,6 +20,10 @@ __all__ = ["Answer", "accepts_html"]
 _HTML = re.compile(rb"\s*<(?:!doctype\s+html|html)[\s>]", re.IGNORECASE)
 _TEXT = b"text/plain; charset=utf-8"
 _REFUSED = re.compile(rb"q=0(?:\.0*)?")
+MAX_RANGES = 64
+"""Media ranges of one Accept that are looked at. Browsers send ten."""
+MAX_PARAMETERS = 8
+"""Of one media range; the first that are looked at."""
 
 _types = mimetypes.MimeTypes()  # of Python's own table: what a machine has installed must not change answers
 
@@ -61,12 +65,12 @@ class Answer:
 
 def accepts_html(head: RequestHead) -> bool:
     """Whether the client names HTML among what it reads, as browsers do when somebody opens a page, and programs do not."""
-    accepted = (value for name, value in head.match_fields() if name == b"accept")
-    return any(_is_html(media_range) for value in accepted for media_range in value.lower().split(b","))
+    accepted = b",".join(value for name, value in head.match_fields() if name == b"accept").lower()
+    return any(map(_is_html, accepted.split(b",", MAX_RANGES)[:MAX_RANGES]))
 
 
 def _is_html(media_range: bytes) -> bool:
-    media, *parameters = (part.strip(b" \t") for part in media_range.split(b";"))
+    media, *parameters = (part.strip(b" \t") for part in media_range.split(b";", MAX_PARAMETERS))
     return media == b"text/html" and not any(map(_REFUSED.fullmatch, parameters))
 
 

@@ -115,13 +115,14 @@ class Exchange:
         if app.front is not None and self._begin_at_front(app.front, now):
             return
         own = self._client.own_backend
-        if own is not None and self._begin_with_own(own, now):
-            return
-        endpoint = None if app.room else app.endpoints.choose()
+        endpoint = None if app.room else app.endpoints.choose() if own is None else self._endpoint_of(own)
         if app.sessions is not None and endpoint is not None:
             endpoint = self.preferred() or endpoint
         if endpoint is None or endpoint.load >= app.ceiling or app.entry.in_flight >= app.max_requests:
             self._begin_late(now)
+        elif own is not None:
+            self._lease = app.entry.acquire(now)
+            self._go(endpoint, now)
         elif endpoint.idle:
             self._lease = app.entry.acquire(now)
             self._use(endpoint, now)
@@ -142,20 +143,6 @@ class Exchange:
             return False  # asleep, or so busy that one more does not matter
         self._lease = app.unseen.acquire(now)
         self._go(endpoint, now)
-        return True
-
-    def _begin_with_own(self, own: BackendConnection, now: float) -> bool:
-        """Whether the request goes out on the connection that its client has authenticated. One that is of another application,
-        or has ended, is given up."""
-        app, endpoint = self.app, own.endpoint
-        self._client.own_backend = None
-        if endpoint.owner is not app.endpoints or endpoint.gone or own.has_news():
-            own.close()
-            return False
-        self._lease = app.entry.acquire(now)
-        endpoint.load += 1
-        self._endpoint = endpoint
-        self._send(own, now)
         return True
 
     @property
@@ -277,6 +264,9 @@ class Exchange:
 
     def _go(self, endpoint: Endpoint, now: float) -> None:
         """What was lost on one connection goes out on a new one: others that rest may have ended too."""
+        own, self._client.own_backend = self._client.own_backend, None
+        if own is not None and self._use_own(own, endpoint, now):
+            return
         if endpoint.idle and not self._attempts:
             self._use(endpoint, now)
         else:
@@ -308,6 +298,21 @@ class Exchange:
         endpoint.load += 1
         self._endpoint = endpoint
         self._send(connection, now)
+
+    def _endpoint_of(self, own: BackendConnection) -> Endpoint | None:
+        """The backend that the client has authenticated a connection to, as long as it may be chosen; another one otherwise."""
+        endpoints = self.app.endpoints
+        return own.endpoint if own.endpoint in endpoints.ready else endpoints.choose()
+
+    def _use_own(self, own: BackendConnection, endpoint: Endpoint, now: float) -> bool:
+        """Whether the request goes out on the connection that its client authenticated. One to another backend is given up."""
+        if own.endpoint is not endpoint or own.has_news():
+            own.close()
+            return False
+        endpoint.load += 1
+        self._endpoint = endpoint
+        self._send(own, now)
+        return True
 
     def _dial(self, endpoint: Endpoint, now: float) -> None:
         if not self._waits_since:
@@ -426,6 +431,8 @@ class Exchange:
         field = (b"keep-alive" if self.plain else None) if keep else b"close"
         fields = self._marked_fields() if self._marks else self.app.fields
         wire = head.encode(chunked=length == CHUNKED and not self.plain, connection=field, fields=fields)
+        if length < 0 and (self.plain or length == UNTIL_CLOSE):
+            client.guard_end()
         if isinstance(body, bytes):
             client.write(wire + body)
         else:
@@ -434,8 +441,6 @@ class Exchange:
             self._answered(reusable=reusable)
         else:
             self._limit(monotonic(), self._limits.idle)
-            if length < 0 and not keep and (self.plain or length == UNTIL_CLOSE):
-                client.guard_end()
             if client.choked:  # by an answer before this one
                 self.pause_answer()
 

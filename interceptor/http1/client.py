@@ -216,7 +216,6 @@ class ClientConnection(Connection):
     def leave_tunnel(self) -> None:
         """Both sides are through: flush and close."""
         self._tunnel = None
-        self._guard(on=False)
         self._part(monotonic())
 
     def pause_reading(self) -> None:
@@ -228,8 +227,15 @@ class ClientConnection(Connection):
 
     def on_left(self, *, gone: bool) -> None:
         """A client that is not read from has closed its side; inside a tunnel, and between requests, that alone ends nothing."""
-        if gone if self.half_closed else self._paused and (gone or self._exchange is not None):
-            super().abort()
+        exchange = self._exchange
+        if gone:
+            if self._paused or self.half_closed:
+                super().abort()
+        elif self._paused and exchange is not None:
+            if exchange.answers_half_closed:  # its end comes after what there is to read; from here on it may still be gone
+                self._host.leavers.watch(self._fd, self, half_closed=True)
+            else:
+                super().abort()
 
     def abort(self) -> None:
         """Close at once and with a reset: an answer that was cut short must not look complete, even where its end is its
@@ -513,7 +519,6 @@ class ClientConnection(Connection):
         self._linger(monotonic())
 
     def _end(self, now: float) -> None:
-        self._guard(on=False)
         if self._state == _COMPLETE and not self._stash:
             self._part(now)
         else:
@@ -527,6 +532,7 @@ class ClientConnection(Connection):
         if self.choked:
             self._linger(now)
         else:
+            self._guard(on=False)
             self.close()
 
     def _linger(self, now: float) -> None:
@@ -534,6 +540,8 @@ class ClientConnection(Connection):
         self._chunks = None
         self._view = CHUNKS_VIEW
         self.write_eof()
+        if not self.choked:
+            self._guard(on=False)
         self.resume_reading()
         self.deadline = now + LINGER_SECONDS
         self._host.deadlines.watch(self)

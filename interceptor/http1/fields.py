@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from interceptor.http1.grammar import GrammarError
+
 __all__ = [
     "CHUNKED",
     "CHUNKED_LINE",
@@ -43,6 +45,8 @@ MAX_FIELDS = 256
 CONNECTION_SCHEMES = ("ntlm", "negotiate", "nego2", "kerberos")
 """Of authentication: those by which a server may take the connection, and not each request, for authenticated."""
 _CONNECTION_SCHEMES = frozenset(name.encode() for name in CONNECTION_SCHEMES)
+MAX_ELEMENTS = 256
+"""Of a list in the fields of one name, where the proxy has to look at each."""
 _HOST_PLAIN = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"
 # RFC 3986 reg-name or IP literal, then an optional port. The comma is left out: it joins two Hosts.
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+;=]*)(?::[0-9]*)?")
@@ -103,7 +107,10 @@ def connection_options(values: list[bytes]) -> frozenset[bytes]:
 
 
 def tokens(values: list[bytes]) -> list[bytes]:
-    """The elements of all fields of one name that is defined as a list, in lower case."""
+    """The elements of all fields of one name that is defined as a list, in lower case. Raises GrammarError for too many of them:
+    each of 30,000 empty ones would take as long as a whole request does."""
+    if sum(value.count(b",") for value in values) + len(values) > MAX_ELEMENTS:
+        raise GrammarError(f"a list of more than {MAX_ELEMENTS} elements")
     return [element.strip(b" \t") for value in values for element in value.lower().split(b",")]
 
 

@@ -104,6 +104,7 @@ class RequestHead(msgspec.Struct, gc=False, eq=False):
     expects_continue: bool = False
     personal: bool = False
     """Whether it authenticates the connection that it goes on by, so that no other client may get that one."""
+    takes_trailers: bool = False
     hops: int | None = None
     """How often it may be forwarded from here, where it says so (RFC 9110 7.6.2); 0 when the proxy is to answer it."""
     _found: dict[bytes, list[bytes]] | None = None
@@ -194,7 +195,7 @@ class RequestHead(msgspec.Struct, gc=False, eq=False):
             lines += b"Max-Forwards: %d\r\n" % (self.hops - 1)
         elif b"max-forwards" in found:
             lines += b"".join(b"Max-Forwards: %b\r\n" % value for value in found[b"max-forwards"])
-        if b"te" in found and self.minor and b"trailers" in tokens(found[b"te"]):
+        if self.takes_trailers:
             lines += b"TE: trailers\r\n"
             options = b"TE"
         if self.upgrade:
@@ -267,7 +268,10 @@ def parse_request(data: bytes) -> RequestHead:
         _validator.renew()
         head = RequestHead(words[0], target, target, b"", data, 1 if minor else 0)
         head._others = b"".join(parts[::3])  # noqa: SLF001 -- parsing is the other half of the class
-        _apply_fields(head, collect(parts))
+        try:
+            _apply_fields(head, collect(parts))
+        except GrammarError as error:
+            raise malformed(error) from None
     if not host_is_valid(head.host) and (head.host or head.minor or b"host" in (head._found or ())):  # noqa: SLF001
         raise BadRequest("the Host field is not a host", reason="host")
     if target[0] != SLASH or HASH in target or len(target) > MAX_TARGET_BYTES:
@@ -327,6 +331,7 @@ def _apply_fields(head: RequestHead, found: dict[bytes, list[bytes]]) -> None:
     _apply_expect(head, found)
     _apply_upgrade(head, found, options)
     head.personal = b"authorization" in found
+    head.takes_trailers = b"te" in found and head.minor == 1 and b"trailers" in tokens(found[b"te"])
     if b"max-forwards" in found and head.method in _COUNTED:
         hops = found[b"max-forwards"][0]
         head.hops = int(hops) if hops.isdigit() and len(hops) <= MAX_LENGTH_DIGITS else None
@@ -364,9 +369,8 @@ def _apply_upgrade(head: RequestHead, found: dict[bytes, list[bytes]], options: 
     protocols = found.get(b"upgrade")
     if not protocols or b"upgrade" not in options or head.minor == 0:
         return
-    wanted = b", ".join(protocols)
-    if not any(token.strip().split(b"/")[0] == b"h2c" for token in wanted.lower().split(b",")):
-        head.upgrade = wanted or None
+    if not any(token.partition(b"/")[0] == b"h2c" for token in tokens(protocols)):
+        head.upgrade = b", ".join(protocols) or None
 
 
 def _apply_target(head: RequestHead) -> None:

@@ -23,6 +23,7 @@ from interceptor.http1.fields import (
     connection_options,
     field_splitter,
     is_tied_to_connection,
+    tokens,
     without_fields,
 )
 from interceptor.http1.grammar import GrammarError, check_field, check_line_ends, check_status_line
@@ -106,7 +107,10 @@ def parse_response(data: bytes, method: bytes) -> ResponseHead:
     parts = _split(data)
     head = _from_plain(data, parts) if data.startswith(b"HTTP/1.1 ") else None
     if head is None:
-        head = _from_fields(data, parts)
+        try:
+            head = _from_fields(data, parts)
+        except GrammarError as error:
+            raise malformed(error) from None
     if head.status < 200 or head.status in _BODILESS or method == b"HEAD":
         head.length = NO_BODY
     if data.find(_DATED) < 0 and head.status >= 200 and not _DATE.search(data):
@@ -205,7 +209,8 @@ def _from_fields(data: bytes, parts: list[bytes]) -> ResponseHead:
     named = _apply_connection(head, found, http11=http11) if b"connection" in found or not http11 else frozenset()
     value = _apply_framing(head, found, http11=http11)
     if head.status in _UPGRADES:
-        head.upgrade = b", ".join(found.get(b"upgrade", [])) or None
+        protocols = found.get(b"upgrade", [])
+        head.upgrade = b", ".join(protocols) if any(tokens(protocols)) else None
     block = without_fields(rest[end:-2], named) if named else rest[end:-2]
     line = b"HTTP/1.1 " + (rest[9:end] if end > 12 else rest[9:12] + b" ")
     if value is not None and head.status >= 200 and head.status != 204:

@@ -131,3 +131,18 @@ async def test_a_tunnel_hears_that_its_client_has_ended() -> None:
         assert (await client.response()).status == 101
         assert (await client.read_to_end()).endswith(b"bye")
         assert bytes(rig.backends[0].peers[0].received).endswith(b"early")
+
+
+@pytest.mark.parametrize("size", [50_000, 6_000_000])
+async def test_the_end_of_one_that_is_not_read_from_comes_after_its_body(size: int) -> None:
+    """A large body for an application that sleeps: `nc -N < file`."""
+    async with proxy_rig(answer(ok(b"done")), backends=0, answer_half_closed=True) as rig:
+        client = await rig.client()
+        client.send(post(b"x" * size))
+        client.writer.write_eof()
+        await eventually(lambda: rig.app.entry.held == 1)
+        (one,) = rig.interceptor.proxy.clients
+        assert one.paused
+        await rig.backend(answer(ok(b"done")))
+        assert (await client.response()).body == b"done"
+        assert len(rig.backends[0].requests[0].body) == size

@@ -360,6 +360,32 @@ async def test_an_answer_that_came_to_its_end_is_closed_cleanly() -> None:
         assert not client.was_reset
 
 
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+async def test_the_last_of_an_answer_is_guarded_until_the_client_has_taken_it(version: bytes) -> None:
+    size = 8_000_000
+    chunked = version == b"1.0"
+
+    async def large(peer: BackendPeer) -> None:
+        await peer.request()
+        peer.send(head(b"HTTP/1.1 200 OK", *([b"Transfer-Encoding: chunked"] if chunked else [])))
+        peer.send((b"%x\r\n" % size if chunked else b"") + b"x" * size + (b"\r\n0\r\n\r\n" if chunked else b""))
+        await peer.writer.drain()
+
+    async with proxy_rig(large) as rig:
+        client = await rig.client(receive_buffer=4096, limit=4096)
+        client.send(get(version=version))
+        await client.read_until(b"\r\n\r\n")
+        (connection,) = rig.interceptor.proxy.clients
+        sock = connection._transport.get_extra_info("socket")
+        while rig.ledger.outstanding:
+            assert linger(sock) == (1, 0)
+            await client.read_some()
+        if connection.choked:
+            assert linger(sock) == (1, 0)
+        assert (await client.read_to_end()).count(b"x") == size
+        assert not client.was_reset
+
+
 def linger(sock: socket.socket) -> tuple[int, int]:
     on, seconds = struct.unpack("ii", sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8))
     return on, seconds

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
+from fleet.routing.route import Protection, Rule, StaticResponse, StaticRoute
 from tests.wire.proxy_backend import BackendPeer, ok
 from tests.wire.proxy_client import RawClient, get, post
 from tests.wire.proxy_rig import eventually, proxy_rig, route
@@ -126,6 +128,46 @@ async def test_a_backend_that_closes_its_connection_is_asked_on_a_new_one() -> N
         rig.backends[0].peers[0].close()
         await eventually(lambda: rig.connections_open == 0)
         assert (await client.ask(post(b"x"))).status == 401
+
+
+async def test_bounds_of_the_route_hold_for_them_too() -> None:
+    """Two clients whose connections are theirs, one place at the backend: one of them waits, and still goes by its own."""
+    gate, served = asyncio.Event(), []
+
+    async def slow(peer: BackendPeer) -> None:
+        user = b""
+        while True:
+            message = await peer.request()
+            user = message.get(b"authorization") or user
+            if message.target == b"/slow":
+                served.append(user)
+                await gate.wait()
+            peer.send(ok(user))
+
+    routes = [replace(route(), protection=Protection(backend_concurrency=1))]
+    async with proxy_rig(slow, routes=routes) as rig:
+        clients = [await rig.client() for _ in range(2)]
+        for client, user in zip(clients, (b"NTLM A", b"NTLM B"), strict=True):
+            assert (await client.ask(get(b"/", b"Authorization: " + user))).body == user
+        for client in clients:
+            client.send(get(b"/slow"))
+        await eventually(lambda: (rig.app.entry.held, rig.app.entry.in_flight) == (1, 1))
+        await eventually(lambda: len(served) == 1)
+        gate.set()
+        assert [(await client.response()).body for client in clients] == [b"NTLM A", b"NTLM B"]
+
+
+async def test_a_client_has_one_at_most() -> None:
+    """Also by requests that are not counted, as those that a static route selects are."""
+    static = StaticRoute(StaticResponse(status=200), rules=(Rule(paths=("/healthz",)),))
+    async with proxy_rig(ntlm, routes=[replace(route(), static_routes=(static,))]) as rig:
+        client = await rig.client()
+        for _ in range(20):
+            await client.ask(get(b"/healthz", b"Authorization: NTLM x"))
+            await client.ask(get(b"/", b"Authorization: NTLM x"))
+        assert rig.connections_open == 1
+        client.close()
+        await eventually(lambda: rig.connections_open == 0)
 
 
 async def test_it_is_kept_for_as_long_as_others_are() -> None:

@@ -232,3 +232,19 @@ def test_names_with_underscores_pass_but_for_those_that_look_like_the_proxys_own
 def test_answers_pass_names_with_underscores() -> None:
     wire = b"HTTP/1.1 200 OK\r\nDate: x\r\nX_Mine: 1\r\nContent_Length: 3\r\nContent-Length: 0\r\n\r\n"
     assert parse_response(wire, b"GET").encode(chunked=False, connection=None) == wire
+
+
+@pytest.mark.parametrize("field", [b"Connection: ", b"TE: ", b"Connection: upgrade\r\nUpgrade: "])
+@pytest.mark.parametrize("element", [b",", b"x,"])
+def test_lists_that_are_looked_at_are_bounded(field: bytes, element: bytes) -> None:
+    with pytest.raises(BadRequest, match="elements"):
+        parse_request(request(b"GET / HTTP/1.1", b"Host: a", field + element * 300))
+    with pytest.raises(BadRequest, match="elements"):
+        parse_request(request(b"GET / HTTP/1.1", b"Host: a", *[field + b"x"] * 100, field + element * 200))
+    assert parse_request(request(b"GET / HTTP/1.1", b"Host: a", field + element * 200)).host == b"a"
+
+
+@pytest.mark.parametrize("field", [b"Connection: ", b"WWW-Authenticate: ", b"Upgrade: "])
+def test_lists_of_answers_are_bounded(field: bytes) -> None:
+    with pytest.raises(BadResponse, match="elements"):
+        parse_response(request(b"HTTP/1.1 101 x", field + b"," * 300), b"GET")
