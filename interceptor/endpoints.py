@@ -114,6 +114,7 @@ class Endpoint:
         "gone",
         "idle",
         "load",
+        "own",
         "owner",
         "trusted",
     )
@@ -125,6 +126,8 @@ class Endpoint:
         self.owner = owner
         self.trusted = True
         self.idle: list[BackendConnection] = []
+        self.own: set[BackendConnection] = set()
+        """Those that rest, and are each kept for one client, which may have authenticated it."""
         self.load = 0
         """Exchanges that this interceptor has given it and that are not over."""
         self.dialing = 0
@@ -151,6 +154,7 @@ class Endpoint:
 
     def drop_idle(self, connection: BackendConnection) -> None:
         """A kept connection ended."""
+        self.own.discard(connection)
         if connection in self.idle:
             self.idle.remove(connection)
 
@@ -165,8 +169,10 @@ class Endpoint:
         """Discovery no longer lists it: exchanges on it go on, kept connections do not."""
         self.gone = True
         self.owner.deadlines.forget(self)
-        idle, self.idle = self.idle, []
-        for connection in idle:
+        kept = [*self.idle, *self.own]
+        self.idle = []
+        self.own.clear()
+        for connection in kept:
             connection.close()
 
     def set_aside(self, now: float) -> None:

@@ -306,6 +306,7 @@ class Exchange:
 
     def _use_own(self, own: BackendConnection, endpoint: Endpoint, now: float) -> bool:
         """Whether the request goes out on the connection that its client authenticated. One to another backend is given up."""
+        own.endpoint.own.discard(own)
         if own.endpoint is not endpoint or own.has_news():
             own.close()
             return False
@@ -481,11 +482,14 @@ class Exchange:
             endpoint.owner.pump(now)
 
     def _keep_own(self, connection: BackendConnection, now: float) -> None:
-        """A connection that the client may have authenticated is for its next request, and for no other client's."""
-        if self._keep:
+        """A connection that the client may have authenticated is for its next request, and for no other client's. A proxy in
+        front sends everybody's requests by one connection, so that there is none of one client's own."""
+        client = self._client
+        if self._keep and not self._endpoint.gone and not (client.trusted and self._head.is_for_another):
+            self._endpoint.own.add(connection)
             connection.deadline = now + self._endpoint.owner.limits.idle_timeout
             self._endpoint.owner.deadlines.watch(connection)
-            self._client.own_backend = connection
+            client.own_backend = connection
         else:
             connection.close()
 

@@ -21,6 +21,9 @@ __all__ = ["Tunnel"]
 TUNNEL_GRACE_SECONDS = 30.0
 """How long one side of a tunnel may go on after the other has ended."""
 
+PATIENCE_SHARE = 0.5
+"""Of the time that a tunnel is given to wind down: there is as much again after it."""
+
 _CLIENT, _BACKEND = 1, 2
 _BOTH = _CLIENT | _BACKEND
 
@@ -32,7 +35,7 @@ class _Watcher(Protocol):
 class Tunnel:
     """Takes over the connections, the lease and the place at the backend of an exchange that is over with this."""
 
-    __slots__ = ("_app", "_client", "_connection", "_endpoint", "_ends", "_host", "_lease", "_method", "_wound_down")
+    __slots__ = ("_app", "_client", "_connection", "_endpoint", "_ends", "_host", "_lease", "_method", "_patience", "_wound_down")
 
     def __init__(self, host: _Watcher, client: ClientConnection, app: App, lease: Lease, method: bytes) -> None:
         self._host = host
@@ -43,6 +46,8 @@ class Tunnel:
         self._connection: BackendConnection | None = None
         self._ends = 0
         self._wound_down = False
+        self._patience = 0.0
+        """Seconds for a client that was not told before to hear of the end."""
 
     def open(self, endpoint: Endpoint, connection: BackendConnection, answer: bytes) -> None:
         """Begin, with what the backend sent so far: its agreement, and perhaps more."""
@@ -85,7 +90,7 @@ class Tunnel:
                 return
         self._end(now)
         if wound_down:
-            self._client.leave_tunnel()
+            self._client.leave_tunnel(patience=self._patience)
         else:
             self._client.abort()
 
@@ -97,6 +102,7 @@ class Tunnel:
         """
         if self._connection is not None and not self._ends:
             self._wound_down = True
+            self._patience = seconds * PATIENCE_SHARE
             self._connection.write_eof()
             self._ends = _CLIENT
             self._limit(now, seconds)
@@ -140,7 +146,7 @@ class Tunnel:
         self._ends |= side
         if self._ends == _BOTH:
             self._end(now)
-            self._client.leave_tunnel()
+            self._client.leave_tunnel(patience=self._patience)
         elif not self._wound_down:  # then its time is set already
             self._limit(now, TUNNEL_GRACE_SECONDS)
 

@@ -281,6 +281,7 @@ class BackendConnection(Connection):
         at = 0
         while self._sink is sink:
             self._interim += 1
+            self.personal |= head.personal
             if head.status == 101:
                 sink.on_switched(head, rest[at:])
                 return

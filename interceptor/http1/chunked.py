@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 
+from interceptor.http1.fields import TOLD_BY_PROXIES
 from interceptor.http1.grammar import is_text, is_token
 
 __all__ = ["LINES_AT_ONCE", "ChunkError", "ChunkedReader"]
@@ -34,11 +35,15 @@ _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])
 _EXTENSIONS = re.compile(rb"(?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?)*")
 _HEX_DIGITS = b"0123456789abcdefABCDEF"
 _BLANKS = b" \t"
-# Fields that frame, route or authorise a message mean nothing after it (RFC 9110 6.5.1).
+# Fields that frame, route or authorise a message mean nothing after it (RFC 9110 6.5.1), and a backend that takes trailers for
+# fields must not be told there what a field may not tell.
 _NOT_IN_TRAILERS = frozenset(
-    b"transfer-encoding content-length content-encoding content-type content-range trailer host connection te upgrade expect "
-    b"authorization cookie set-cookie cache-control keep-alive proxy-authorization max-forwards x-forwarded-for "
-    b"x-forwarded-host x-forwarded-proto forwarded www-authenticate".split()
+    (
+        *b"transfer-encoding content-length content-encoding content-type content-range trailer host connection te upgrade "
+        b"expect authorization cookie set-cookie cache-control keep-alive proxy-authorization max-forwards proxy-connection "
+        b"http2-settings x-forwarded-for x-forwarded-host x-forwarded-proto www-authenticate x-keda-http-cold-start".split(),
+        *(name.encode() for name in TOLD_BY_PROXIES),
+    )
 )
 
 _SIZE, _DATA, _DATA_END, _TRAILERS = range(4)
@@ -187,7 +192,7 @@ class ChunkedReader:
             raise ChunkError("a malformed trailer")
         if self._trailer_bytes > MAX_TRAILER_BYTES or self._trailers > MAX_TRAILERS:
             raise ChunkError("too many or too large trailers")
-        return b"" if name.lower() in _NOT_IN_TRAILERS else name + b": " + value.strip(_BLANKS) + b"\r\n"
+        return b"" if name.lower().replace(b"_", b"-") in _NOT_IN_TRAILERS else name + b": " + value.strip(_BLANKS) + b"\r\n"
 
     def _flush(self, data: bytes, start: int, end: int) -> None:
         if start < end and not self._plain:

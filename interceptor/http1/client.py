@@ -213,10 +213,15 @@ class ClientConnection(Connection):
         if self._tunnel is not None:
             self._tunnel.wind_down(now, seconds)
 
-    def leave_tunnel(self) -> None:
-        """Both sides are through: flush and close."""
+    def leave_tunnel(self, *, patience: float) -> None:
+        """The backend is through: flush and close. What comes of a client that has not ended its side is read and dropped for so
+        many seconds, since the kernel would answer it with a reset, and drop what is on its way to the client."""
         self._tunnel = None
-        self._part(monotonic())
+        if patience:
+            self._state = _DISCARD
+            self._linger(monotonic(), min(patience, LINGER_SECONDS))
+        else:
+            self._part(monotonic())
 
     def pause_reading(self) -> None:
         """From now on nothing is heard of the client but that it leaves."""
@@ -535,7 +540,7 @@ class ClientConnection(Connection):
             self._guard(on=False)
             self.close()
 
-    def _linger(self, now: float) -> None:
+    def _linger(self, now: float, seconds: float = LINGER_SECONDS) -> None:
         self._take_stash()
         self._chunks = None
         self._view = CHUNKS_VIEW
@@ -543,7 +548,7 @@ class ClientConnection(Connection):
         if not self.choked:
             self._guard(on=False)
         self.resume_reading()
-        self.deadline = now + LINGER_SECONDS
+        self.deadline = now + seconds
         self._host.deadlines.watch(self)
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "MAX_FIELDS",
     "MAX_LENGTH_DIGITS",
     "NO_BODY",
+    "TOLD_BY_PROXIES",
     "collect",
     "connection_options",
     "field_splitter",
@@ -45,6 +46,16 @@ MAX_FIELDS = 256
 CONNECTION_SCHEMES = ("ntlm", "negotiate", "nego2", "kerberos")
 """Of authentication: those by which a server may take the connection, and not each request, for authenticated."""
 _CONNECTION_SCHEMES = frozenset(name.encode() for name in CONNECTION_SCHEMES)
+TOLD_BY_PROXIES = (
+    "forwarded",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-scheme",
+    "x-forwarded-server",
+    "x-forwarded-ssl",
+    "x-real-ip",
+)
+"""What else than X-Forwarded-For, -Proto and -Host proxies tell of the client that came to them."""
 MAX_ELEMENTS = 256
 """Of a list in the fields of one name, where the proxy has to look at each."""
 _HOST_PLAIN = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"

@@ -30,8 +30,8 @@ class PartialHead:
     def __init__(
         self, check_first: Callable[[bytes], None], *, delimiter: bytes, most_fields: int, beginning: bytes = b""
     ) -> None:
-        """`check_first` judges the first line without its end. That line has to begin with `beginning`, and what stands in it
-        before `delimiter` has to be a token."""
+        """`check_first` judges the first line without its end. What stands in it before `delimiter` has to be a token. A response
+        has a `beginning`, with which its first line begins, and nothing before it."""
         self._check_first = check_first
         self._delimiter = delimiter
         self._beginning = beginning
@@ -81,7 +81,7 @@ class PartialHead:
 
     def _on_empty_line(self) -> int:
         self._empty += 1
-        if self._empty > MAX_EMPTY_LINES:
+        if self._empty > MAX_EMPTY_LINES or self._beginning:
             raise GrammarError("too many empty lines before it")
         del self._data[: self._line]
         self._line = 0
@@ -102,7 +102,7 @@ class PartialHead:
             raise GrammarError("a CR without LF in the head")
         if rest.endswith(b"\r"):
             rest = rest[:-1]
-        if not is_text(rest):
+        if not is_text(rest) and not (self._beginning and self._fields < 0):  # not in a reason phrase, which means nothing
             raise GrammarError("control characters in the head")
         if self._named or not rest:
             return

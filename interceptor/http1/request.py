@@ -22,6 +22,7 @@ from interceptor.http1.fields import (
     MAX_FIELDS,
     MAX_LENGTH_DIGITS,
     NO_BODY,
+    TOLD_BY_PROXIES,
     collect,
     connection_options,
     field_splitter,
@@ -61,26 +62,16 @@ _SPECIAL = [
     "x-forwarded-host",
     "max-forwards",
 ]
-# What else proxies tell of the client that came to them. It goes on only when such a proxy sent it.
-_TOLD_BY_PROXIES = [
-    "forwarded",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-scheme",
-    "x-forwarded-server",
-    "x-forwarded-ssl",
-    "x-real-ip",
-]
-_NAMES = {name.encode(): "-".join(map(str.capitalize, name.split("-"))).encode() + b": %b\r\n" for name in _TOLD_BY_PROXIES}
+_NAMES = {name.encode(): "-".join(map(str.capitalize, name.split("-"))).encode() + b": %b\r\n" for name in TOLD_BY_PROXIES}
 _TOLD = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", *_NAMES})
 # X_Forwarded_For is another field than X-Forwarded-For, and the same to a backend that makes variables of names, as CGI, WSGI
 # and PHP do. What so looks like a field of the proxy's does not go on; all other names with underscores do.
 _split = field_splitter(
-    [*_SPECIAL, *_TOLD_BY_PROXIES], look_alikes=True, conditional={"authorization": "|".join(CONNECTION_SCHEMES)}
+    [*_SPECIAL, *TOLD_BY_PROXIES], look_alikes=True, conditional={"authorization": "|".join(CONNECTION_SCHEMES)}
 ).split
 # What a Connection field may name without effect: it must not let a client remove what a backend trusts (RFC 9110 7.6.1).
 _KEPT_OPTIONS = frozenset(
-    {b"close", b"", b"authorization", b"cookie", *(name.encode() for name in (*_SPECIAL, *_TOLD_BY_PROXIES))}
+    {b"close", b"", b"authorization", b"cookie", *(name.encode() for name in (*_SPECIAL, *TOLD_BY_PROXIES))}
 )
 
 
@@ -150,6 +141,11 @@ class RequestHead(msgspec.Struct, gc=False, eq=False):
                 HEAD_END,
             )
         )
+
+    @property
+    def is_for_another(self) -> bool:
+        """Whether it says that it was forwarded: then others' requests come by the same connection."""
+        return self._found is not None and (b"x-forwarded-for" in self._found or b"forwarded" in self._found)
 
     def trace(self) -> bytes:
         """The head as TRACE shows it: without what nobody but the recipient is to see (RFC 9110 9.3.8)."""

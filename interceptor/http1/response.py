@@ -113,7 +113,7 @@ def parse_response(data: bytes, method: bytes) -> ResponseHead:
             raise malformed(error) from None
     if head.status < 200 or head.status in _BODILESS or method == b"HEAD":
         head.length = NO_BODY
-    if data.find(_DATED) < 0 and head.status >= 200 and not _DATE.search(data):
+    if head._wire.find(_DATED) < 0 and head.status >= 200 and not _DATE.search(head._wire):  # noqa: SLF001
         _add_date(head)
     return head
 

@@ -215,9 +215,10 @@ async def test_a_slow_head_is_a_408() -> None:
 async def test_a_crowd_of_slow_heads_is_refused_in_parts() -> None:
     """Others have their turns between: a flood ends as it began, all at once."""
     async with proxy_rig(head_timeout=0.5) as rig:
-        crowd = [await rig.client() for _ in range(300)]
-        for client in crowd:
-            client.send(b"GET / HT")
+        crowd = []
+        for _ in range(300):
+            crowd.append(await rig.client())
+            crowd[-1].send(b"GET / HT")  # at once: one that was silent for so long would be closed without a word
         refusals, parts = rig.interceptor.proxy.refusals, [0]
         while parts[-1] < len(crowd):
             await asyncio.sleep(0)

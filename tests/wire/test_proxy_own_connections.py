@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from fleet.routing.route import Protection, Rule, StaticResponse, StaticRoute
 from tests.wire.proxy_backend import BackendPeer, ok
 from tests.wire.proxy_client import RawClient, get, post
-from tests.wire.proxy_rig import eventually, proxy_rig, route
+from tests.wire.proxy_rig import APP, eventually, proxy_rig, route
 from tests.wire.proxy_strict import Message
 
 CHALLENGE = ok(b"who", b"WWW-Authenticate: NTLM", status=b"401 Unauthorized")
@@ -155,6 +155,28 @@ async def test_bounds_of_the_route_hold_for_them_too() -> None:
         await eventually(lambda: len(served) == 1)
         gate.set()
         assert [(await client.response()).body for client in clients] == [b"NTLM A", b"NTLM B"]
+
+
+@pytest.mark.parametrize("trusted", ["private", "none"])
+async def test_a_proxy_in_front_has_none_of_its_own(trusted: str) -> None:
+    """It sends the requests of all its clients by one connection. Whoever only claims to be one is a client."""
+    async with proxy_rig(ntlm, trusted_proxies=trusted) as rig:
+        client = await rig.client()
+        for _ in range(2):
+            await client.ask(get(b"/", b"X-Forwarded-For: 192.0.2.1", b"Authorization: NTLM 3A"))
+        body = (await client.ask(get(b"/", b"X-Forwarded-For: 192.0.2.2"))).body
+        assert body == (b"who" if trusted == "private" else b"hello A")
+
+
+async def test_it_ends_when_its_backend_is_not_listed_any_more() -> None:
+    async with proxy_rig(ntlm) as rig:
+        client = await rig.client()
+        await authenticate(client, b"A")
+        backend = rig.backends[0].backend
+        rig.sources.set(APP, [])
+        await eventually(lambda: rig.connections_open == 0)
+        rig.sources.set(APP, [backend])
+        assert (await client.ask(get())).status == 401
 
 
 async def test_a_client_has_one_at_most() -> None:

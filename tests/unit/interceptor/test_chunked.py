@@ -158,3 +158,10 @@ def test_blanks_around_sizes_are_written_clean(step: int) -> None:
 def test_blanks_elsewhere_are_refused_in_answers_too(line: bytes) -> None:
     with pytest.raises(ChunkError):
         ChunkedReader(lenient=True).feed(line)
+
+
+@pytest.mark.parametrize(
+    "name", [b"X-Real-IP", b"x_forwarded_for", b"X-Forwarded-Port", b"Content_Length", b"HTTP2-Settings", b"Forwarded"]
+)
+def test_trailers_tell_nothing_that_fields_may_not(name: bytes) -> None:
+    assert ChunkedReader().feed(b"0\r\n" + name + b": x\r\n\r\n") == b"0\r\n\r\n"

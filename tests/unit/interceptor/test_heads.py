@@ -8,6 +8,8 @@ import pytest
 
 from interceptor.errors import BadRequest, BadResponse
 from interceptor.http1.fields import CHUNKED, NO_BODY, connection_options, host_is_valid
+from interceptor.http1.grammar import check_status_line
+from interceptor.http1.partial import PartialHead
 from interceptor.http1.request import parse_request
 from interceptor.http1.response import UNTIL_CLOSE, parse_response
 
@@ -248,3 +250,18 @@ def test_lists_that_are_looked_at_are_bounded(field: bytes, element: bytes) -> N
 def test_lists_of_answers_are_bounded(field: bytes) -> None:
     with pytest.raises(BadResponse, match="elements"):
         parse_response(request(b"HTTP/1.1 101 x", field + b"," * 300), b"GET")
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 a\x01b\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 204 \x1b[31m\r\nX: y\r\n\r\n"])
+def test_reason_phrases_mean_nothing_in_pieces_either(head: bytes) -> None:
+    partial = PartialHead(check_status_line, delimiter=b"/", most_fields=9, beginning=b"HTTP/1.")
+    assert [partial.add(head[at : at + 1]) for at in range(len(head))][-1] == len(head)
+    assert parse_response(partial.take(), b"GET").encode(chunked=False, connection=None).startswith(head[:13] + b"\r\n")
+
+
+def test_a_date_that_does_not_go_on_is_made_up() -> None:
+    wire = parse_response(request(b"HTTP/1.1 200 OK", b"Connection: date", b"Date: x", b"Content-Length: 0"), b"GET").encode(
+        chunked=False, connection=None
+    )
+    assert wire.count(b"Date: ") == 1
+    assert b"Date: x" not in wire

@@ -85,6 +85,7 @@ def test_what_can_no_longer_become_a_request_is_told_at_once(data: bytes, at: in
         (b"HTTP/1.1 20 OK\r\n", 16),
         (b"HTTP/1.x 200 OK\r\n", 17),
         (b"HTTP/1.1 200 OK\r\nX: a\nY: b", 22),
+        (b"\r\nHTTP/1.1 200 OK", 1),
         (b"HTTP/1.1 200 OK\r\n\tX: a", 18),
     ],
 )
