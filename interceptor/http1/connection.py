@@ -15,7 +15,7 @@ import socket
 import sys
 from typing import cast
 
-from interceptor.http1.backlog import Backlog
+from fleet.runtime.backlog import Backlog
 from interceptor.http1.splice import Splicer
 
 __all__ = ["BODY_VIEW", "BULK_VIEW", "CHUNKS_VIEW", "FULL_READ", "HEAD_VIEW", "READ_BUFFER", "Connection", "Outbox"]

@@ -10,7 +10,7 @@ import asyncio
 
 import pytest
 
-from interceptor.http1.backlog import SLICE_SECONDS, Backlog
+from fleet.runtime.backlog import SLICE_SECONDS, Backlog
 from interceptor.http1.chunked import LINES_AT_ONCE
 from interceptor.http1.client import MAX_PIPELINED_BYTES
 from interceptor.http1.connection import BODY_VIEW

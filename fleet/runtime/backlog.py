@@ -1,8 +1,9 @@
-"""Work that is more than its connection's share of a turn of the event loop. Knows no bytes and no protocol.
+"""Work that is more than its source's share of a turn of the event loop. Knows no bytes and no protocol.
 
-A peer can make work cost a thousand times what its bytes cost, as a chunk of every single byte does. A connection does a bounded
-part of it when the bytes come, is read from no more, and stands here with the rest: all that stand here together get a small
-slice of every turn, one after the other, so that everybody else has their turn between, however many they are.
+A source is a connection, or the output of a process. It can make work cost a thousand times what its bytes cost, as a chunk or a
+line of every single byte does. A bounded part of it is done at a time; its source is read from no more, and stands here with the
+rest: all that stand here together get a small slice of every turn, one after the other, so that everybody else has their turn
+between, however many they are.
 """
 
 from __future__ import annotations

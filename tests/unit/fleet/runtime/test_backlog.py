@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from interceptor.http1.backlog import SLICE_SECONDS, Backlog
+from fleet.runtime.backlog import SLICE_SECONDS, Backlog
 
 
 class Clock:
