@@ -30,10 +30,11 @@ class Behind(Protocol):
 class Backlog:
     """Who is behind, in the order of their turns."""
 
-    __slots__ = ("_clock", "_queue", "_scheduled")
+    __slots__ = ("_clock", "_queue", "_rest", "_scheduled")
 
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float] = monotonic, *, rest: float = 0.0) -> None:
+        """`rest` is how many seconds pass between two slices: without, an idle loop does nothing else until nobody is behind."""
+        self._clock, self._rest = clock, rest
         self._queue: deque[Behind] = deque()
         self._scheduled = False
 
@@ -43,15 +44,11 @@ class Backlog:
     def add(self, one: Behind) -> None:
         """Have it catch up from the next turn on. Not to be called again before `catch_up` has said that there is no more."""
         self._queue.append(one)
-        self._schedule()
-
-    def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._run)
 
     def _run(self) -> None:
-        self._scheduled = False
         queue, clock = self._queue, self._clock
         until = clock() + SLICE_SECONDS
         while queue:
@@ -60,5 +57,8 @@ class Backlog:
                 queue.append(one)
             if clock() >= until:
                 break
-        if queue:
-            self._schedule()
+        self._scheduled = bool(queue)
+        if queue and self._rest:
+            asyncio.get_running_loop().call_later(self._rest, self._run)
+        elif queue:
+            asyncio.get_running_loop().call_soon(self._run)

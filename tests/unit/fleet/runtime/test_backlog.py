@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
+
+import pytest
 
 from fleet.runtime.backlog import SLICE_SECONDS, Backlog
 
@@ -75,3 +78,22 @@ async def test_nothing_is_scheduled_when_nobody_is_behind() -> None:
     backlog.add(Worker(clock, "b", 1, log))
     await turns(backlog, log)
     assert log == ["a", "b"]
+
+
+async def test_a_rest_between_slices_is_the_loops_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, log, timers = Clock(), list[str](), list[tuple[float, Callable[[], None]]]()
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_later", lambda delay, callback: timers.append((delay, callback)))
+    backlog = Backlog(clock, rest=0.5)
+    backlog.add(Worker(clock, "a", 3, log, takes=SLICE_SECONDS))
+    await asyncio.sleep(0)
+    assert log == ["a"]  # the first at once
+    backlog.add(Worker(clock, "b", 1, log, takes=0.0))
+    for so_far in ("a", "aa"):
+        await asyncio.sleep(0)
+        assert "".join(log) == so_far
+        ((delay, run),) = timers
+        assert delay == 0.5
+        timers.clear()
+        run()
+    assert "".join(log) == "aaba"
+    assert not timers
