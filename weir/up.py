@@ -72,7 +72,7 @@ def _end_at_once(code: int, view: View, outlet: Outlet) -> None:
 
 
 def _view(outlet: Outlet, *, live: bool) -> View:
-    return LiveView(Console(file=cast("IO[str]", outlet))) if live else PlainView(outlet)
+    return LiveView(Console(file=cast("IO[str]", outlet)), outlet) if live else PlainView(outlet)
 
 
 async def _run_engine(file: SpecFile, request: Request, view: View, outlet: Outlet) -> None:
@@ -87,7 +87,7 @@ async def _run_engine(file: SpecFile, request: Request, view: View, outlet: Outl
         proxy_port=request.port,
         duration=request.duration,
     )
-    engine = Engine(file, options, tell=view.tell, on_ready=view.ready)
+    engine = Engine(file, options, tell=view.tell, has_room=view.has_room, on_ready=view.ready)
     with Shutdown(end=lambda code: _end_at_once(code, view, outlet)) as shutdown:
         showing = asyncio.create_task(view.run(engine), name="view")
         try:

@@ -9,9 +9,11 @@ import os
 import pty
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,6 +111,68 @@ async def test_nor_to_a_log(tmp_path: Path, flags: tuple[str, ...]) -> None:
         await until(lambda: "web/1 | [2Jtorn" in up.log)
         assert f"web/1 | {TOLD}\x1b[8mhidden\x1b[0m\n" in up.log
         assert not acting(up.log, colours=True, lines=True)
+
+
+# Lines without end.
+
+YES = f"yes & {ECHO}"
+ROUNDS = 20
+NOISE = 10.0
+"""How many times as long a request may take beside an app that prints without end, and has a processor of a shared machine."""
+SLACK = 0.05
+"""Seconds, where a quiet request takes a few milliseconds: far from the ten seconds for which one read could stop them all."""
+
+
+async def _seconds(port: int) -> float:
+    """Of a request, the median of some."""
+    answers = [await fetch(port, "web.localhost", timeout=PATIENCE) for _ in range(ROUNDS)]
+    assert {answer.status for answer in answers} == {200}
+    return statistics.median(answer.seconds for answer in answers)
+
+
+@pytest.mark.parametrize("loud", [1, 5])
+async def test_an_app_that_prints_without_end_slows_nobodys_requests(tmp_path: Path, loud: int) -> None:
+    names = [f"loud{number}" for number in range(loud)]
+    apps = fleet(app("web", min=1), *(app(name, command=YES) for name in names))
+    async with on_terminal(tmp_path, apps) as terminal:
+        port = int((await terminal.until(r"curl http://web\.localhost:(\d+)"))[1])
+        await terminal.until(r"default/web .* 1/1 ")
+        quiet = await _seconds(port)
+        assert {(await fetch(port, f"{name}.localhost")).status for name in names} == {200}
+        await terminal.until(r"loud0/1 \| … [\d,]+ lines left out")
+        beside = await _seconds(port)
+        await terminal.until(r"(?s)(left out.*){3}")
+        assert beside < NOISE * quiet + SLACK
+        terminal.process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(terminal.process.wait, PATIENCE) == 0
+
+
+async def test_nor_do_its_lines_get_lost_where_a_log_is_read_slowly(tmp_path: Path) -> None:
+    """More than may wait for a reader, and the reader takes a piece at a time: the app waits for it."""
+    count = 60_000
+    last = f"web/1 | {count:0200}\n".encode()
+    file = tmp_path / "fleet.yaml"
+    file.write_text(yaml.safe_dump(fleet(app("web", command=f"seq -f %0200g {count}; {ECHO}", min=1))))
+    command = [sys.executable, "-m", "weir", "up", str(file), "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # noqa: ASYNC220
+    with process:
+        try:
+            data = await asyncio.wait_for(asyncio.to_thread(_read_slowly, process, last), 3 * PATIENCE)
+            process.send_signal(signal.SIGTERM)
+            await asyncio.to_thread(process.communicate, timeout=PATIENCE)
+        finally:
+            process.kill()
+    told = re.findall(rb"(?m)^web/1 \| (\d{200})$", data)
+    assert [int(number) for number in told] == list(range(1, count + 1))
+
+
+def _read_slowly(process: subprocess.Popen[bytes], last: bytes) -> bytes:
+    assert process.stderr is not None
+    data = bytearray()
+    while last not in data[-200_000:]:
+        data += os.read(process.stderr.fileno(), 16 * 1024)
+        time.sleep(0.004)
+    return bytes(data)
 
 
 # Two signals.

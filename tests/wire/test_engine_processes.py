@@ -55,7 +55,7 @@ def _launch(tmp_path: Path, script: str, **env: str) -> Launch:
 async def test_lines_are_told_without_what_a_terminal_would_act_on(tmp_path: Path, guard: Guard) -> None:
     lines: list[str] = []
     script = r"""printf 'one\ntwo \033[31mred\033[0m \033[2Jx\a\n'; echo three >&2; printf four"""
-    child = Child(_launch(tmp_path, script), guard, on_line=lines.append)
+    child = Child(_launch(tmp_path, script), guard, on_lines=lines.extend)
     assert await child.wait() == 0
     await child.kill()
     assert lines == ["one", "two \x1b[31mred\x1b[0m [2Jx", "three", "four"]
@@ -63,16 +63,53 @@ async def test_lines_are_told_without_what_a_terminal_would_act_on(tmp_path: Pat
 
 async def test_a_line_without_end_comes_in_pieces(tmp_path: Path, guard: Guard) -> None:
     lines: list[str] = []
-    child = Child(_launch(tmp_path, "head -c 100000 /dev/zero | tr '\\0' x"), guard, on_line=lines.append)
+    child = Child(_launch(tmp_path, "head -c 100000 /dev/zero | tr '\\0' x"), guard, on_lines=lines.extend)
     await child.wait()
     await child.kill()
     assert sum(map(len, lines)) == 100_000
     assert max(map(len, lines)) == 8192
 
 
+async def test_every_line_is_told_of_a_process_that_ended_long_before(tmp_path: Path, guard: Guard) -> None:
+    """All that it wrote is in the pipe and on its way when it ends, which is many turns of the loop."""
+    lines: list[str] = []
+    child = Child(_launch(tmp_path, "yes | head -n 60000; echo end"), guard, on_lines=lines.extend)
+    assert await child.wait() == 0
+    assert len(lines) < 60_001
+    await child.kill()
+    assert lines == ["y"] * 60_000 + ["end"]
+
+
+async def test_who_left_the_group_and_prints_without_end_is_not_waited_for(tmp_path: Path, guard: Guard) -> None:
+    lines: list[str] = []
+    child = Child(_launch(tmp_path, "setsid sh -c 'echo $$; exec yes' & sleep 0.1"), guard, on_lines=lines.extend)
+    await child.wait()
+    async with asyncio.timeout(PATIENCE):
+        await child.kill()
+    os.kill(int(lines[0]), signal.SIGKILL)
+    assert set(lines[1:]) <= {"y", "… the last lines left out"}
+
+
+async def test_a_process_waits_in_its_write_while_there_is_no_room_for_its_lines(tmp_path: Path, guard: Guard) -> None:
+    lines: list[str] = []
+    room = [True]
+    child = Child(_launch(tmp_path, "exec yes"), guard, on_lines=lines.extend, has_room=lambda: room[0])
+    await _until(lambda: len(lines) > 10_000)
+    room[0] = False
+    await _until(lambda: child._lines._behind)
+    told, received = len(lines), child._lines.received
+    await _until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_SLEEPING)
+    assert received - child._lines.told <= 256 * 1024  # no more than one read
+    await asyncio.sleep(0.1)
+    assert (child._lines.received, len(lines)) == (received, told)
+    room[0] = True
+    await _until(lambda: child._lines.received > received + 300_000)
+    await child.stop(5.0)
+
+
 async def test_the_environment_and_the_directory(tmp_path: Path, guard: Guard) -> None:
     lines: list[str] = []
-    child = Child(_launch(tmp_path, 'echo "$A" "$HOME"; pwd', A="b"), guard, on_line=lines.append)
+    child = Child(_launch(tmp_path, 'echo "$A" "$HOME"; pwd', A="b"), guard, on_lines=lines.extend)
     await child.wait()
     await child.kill()
     assert lines == [f"b {os.environ.get('HOME', '')}".rstrip(), str(tmp_path)]
@@ -80,7 +117,7 @@ async def test_the_environment_and_the_directory(tmp_path: Path, guard: Guard) -
 
 async def test_stop_ends_the_whole_group(tmp_path: Path, guard: Guard) -> None:
     lines: list[str] = []
-    child = Child(_launch(tmp_path, "sleep 100 & sleep 100 & echo up; wait"), guard, on_line=lines.append)
+    child = Child(_launch(tmp_path, "sleep 100 & sleep 100 & echo up; wait"), guard, on_lines=lines.extend)
     await _until(lambda: lines == ["up"])
     members = psutil.Process(child.pid).children()
     assert len(members) == 2
@@ -93,7 +130,7 @@ async def test_stop_waits_for_the_rest_of_the_group(tmp_path: Path, guard: Guard
     """A shell that dies at once must not cost its child the time to end well."""
     lines: list[str] = []
     script = f"{sys.executable} -c '{_GRACEFUL}' & echo up; wait"
-    child = Child(_launch(tmp_path, script), guard, on_line=lines.append)
+    child = Child(_launch(tmp_path, script), guard, on_lines=lines.extend)
     await _until(lambda: "ready" in lines)
     await child.stop(10.0)
     assert (tmp_path / "done").exists()
@@ -108,7 +145,7 @@ _GRACEFUL = (
 
 async def test_stop_kills_what_does_not_listen(tmp_path: Path, guard: Guard) -> None:
     lines: list[str] = []
-    child = Child(_launch(tmp_path, "trap '' TERM; echo up; while :; do sleep 0.1; done"), guard, on_line=lines.append)
+    child = Child(_launch(tmp_path, "trap '' TERM; echo up; while :; do sleep 0.1; done"), guard, on_lines=lines.extend)
     await _until(lambda: lines == ["up"])
     await child.stop(0.2)
     assert child.exit_code == -signal.SIGKILL
@@ -116,7 +153,7 @@ async def test_stop_kills_what_does_not_listen(tmp_path: Path, guard: Guard) -> 
 
 async def test_a_command_that_is_not_there(tmp_path: Path, guard: Guard) -> None:
     with pytest.raises(SpawnError, match=r"^cannot start /does/not/exist: No such file or directory$"):
-        Child(Launch(["/does/not/exist"], env={}, cwd=tmp_path), guard, on_line=print)
+        Child(Launch(["/does/not/exist"], env={}, cwd=tmp_path), guard, on_lines=print)
 
 
 def test_exits_in_words() -> None:
@@ -194,7 +231,9 @@ class Stage:
         self.lines: list[tuple[str, str]] = []
         self.states: list[State] = []
         self.directory = directory
-        self.yard = Yard(guard=guard, ports=Ports(), tell=lambda *line: self.lines.append(line), tasks=tasks)
+        self.yard = Yard(
+            guard=guard, ports=Ports(), tell=lambda name, lines: self.lines.extend((name, line) for line in lines), tasks=tasks
+        )
 
     def replica(self, **spec: object) -> Replica:
         app = AppSpec.model_validate({"name": "web", "hosts": ["web"], **spec})
@@ -304,7 +343,7 @@ async def main():
     guard = Guard(pathlib.Path(sys.argv[1]))
     for script in sys.argv[2:]:
         launch = Launch(["/bin/sh", "-c", script], env={}, cwd=pathlib.Path("/"))
-        child = Child(launch, guard, on_line=lambda line: print(line, flush=True))
+        child = Child(launch, guard, on_lines=lambda lines: print(*lines, sep="\\n", flush=True))
     await asyncio.sleep(100)
 
 asyncio.run(main())
@@ -344,6 +383,6 @@ async def test_nothing_is_left_when_the_engine_is_killed(tmp_path: Path, script:
 async def test_a_lost_keeper_is_replaced(tmp_path: Path, guard: Guard) -> None:
     guard._keeper.kill()
     guard._keeper.wait()
-    child = Child(_launch(tmp_path, "exec sleep 100"), guard, on_line=print)
+    child = Child(_launch(tmp_path, "exec sleep 100"), guard, on_lines=print)
     assert guard._keeper.poll() is None
     await child.stop(1.0)

@@ -7,25 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
+import sys
+import termios
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from fleet.runtime.terminal import shown
+from fleet.runtime.backlog import Backlog
 from weir.engine.guard import Guard
 from weir.engine.keeper import HAS_PROC, group_members
+from weir.engine.lines import Lines, always, backlog
 
 __all__ = ["Child", "Launch", "SpawnError", "describe_exit"]
 
-MAX_LINE = 8 * 1024
-"""Bytes of a line of output; a longer one is told in pieces, so that a process cannot fill the memory."""
 GROUP_PAUSE = 0.02
 """Seconds between two looks whether the rest of a process group has ended."""
 OUTPUT_TIMEOUT = 0.2
-"""Seconds for the last lines of a process that has ended."""
+"""Seconds for the last lines of a process that has ended, or for some of them if they are many."""
 
 
 class SpawnError(Exception):
@@ -44,18 +46,27 @@ class Launch:
 class Child:
     """A running process, the leader of a session of its own: a signal to its group reaches what it started itself.
 
-    Needs a running loop. `on_line` gets each line of its output, standard error included, on the loop's thread.
-    Raises SpawnError.
+    Needs a running loop. `on_lines` gets the lines of its output, standard error included, on the loop's thread: a bounded part
+    in its turn in `behind`, and none while there is no room for them. Raises SpawnError.
     """
 
-    def __init__(self, launch: Launch, guard: Guard, *, on_line: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        launch: Launch,
+        guard: Guard,
+        *,
+        on_lines: Callable[[Sequence[str]], None],
+        has_room: Callable[[], bool] = always,
+        behind: Backlog | None = None,
+    ) -> None:
         self._guard = guard
         self._loop = asyncio.get_running_loop()
         self._exit: asyncio.Future[int] = self._loop.create_future()
         self._process = _spawn(launch, guard)
         self.pid = self._process.pid
         guard.keep(self.pid)
-        self._output = self._loop.create_task(self._tell_lines(on_line), name=f"output of process {self.pid}")
+        self._lines = Lines(on_lines, behind or backlog(), has_room)
+        self._output = self._loop.create_task(self._tell_lines(), name=f"output of process {self.pid}")
         # A thread waits, because only the one that waits learns how a process ended, on every system alike.
         threading.Thread(target=self._wait, name=f"wait for process {self.pid}", daemon=True).start()
 
@@ -83,10 +94,24 @@ class Child:
         self._signal(signal.SIGKILL)
         await self.wait()
         self._guard.release(self.pid)
-        # What left the group may hold the pipe open; what the group wrote has all arrived by then.
-        await asyncio.wait([self._output], timeout=OUTPUT_TIMEOUT)
+        await self._last_lines()
         self._output.cancel()
         await asyncio.wait([self._output])
+
+    async def _last_lines(self) -> None:
+        """What the group wrote is here or in the pipe; what left the group may hold the pipe open, and write for ever."""
+        due, told = self._lines.received + self._unread(), -1
+        while not self._output.done() and told < self._lines.told < due:
+            told = self._lines.told
+            await asyncio.wait([self._output], timeout=OUTPUT_TIMEOUT)
+        # All of it, but the end of the pipe is still to be seen, or the rest of a line.
+        await asyncio.wait([self._output], timeout=OUTPUT_TIMEOUT)
+
+    def _unread(self) -> int:
+        pipe = self._process.stdout
+        if pipe is None or pipe.closed:
+            return 0
+        return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
     def _signal(self, number: int) -> bool:
         try:
@@ -108,38 +133,13 @@ class Child:
         if not self._exit.done():
             self._exit.set_result(code)
 
-    async def _tell_lines(self, on_line: Callable[[str], None]) -> None:
-        lines = _Lines(on_line)
-        transport, _ = await self._loop.connect_read_pipe(lambda: lines, self._process.stdout)
+    async def _tell_lines(self) -> None:
+        transport, _ = await self._loop.connect_read_pipe(lambda: self._lines, self._process.stdout)
         try:
-            await lines.ended.wait()
+            await self._lines.ended.wait()
         finally:
             transport.close()
-
-
-class _Lines(asyncio.Protocol):
-    """Cuts a stream of bytes into lines."""
-
-    def __init__(self, on_line: Callable[[str], None]) -> None:
-        self.ended = asyncio.Event()
-        self._on_line = on_line
-        self._rest = b""
-
-    def data_received(self, data: bytes) -> None:
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            self._tell(line)
-        while len(self._rest) > MAX_LINE:
-            self._tell(self._rest[:MAX_LINE])
-            self._rest = self._rest[MAX_LINE:]
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._rest:
-            self._tell(self._rest)
-        self.ended.set()
-
-    def _tell(self, line: bytes) -> None:
-        self._on_line(shown(line.decode(errors="replace"), colours=True).rstrip())
+            self._lines.abandon()
 
 
 def _spawn(launch: Launch, guard: Guard) -> subprocess.Popen[bytes]:

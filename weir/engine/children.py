@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -145,16 +145,15 @@ class ChildPlanes:
         lines: deque[str] = deque(maxlen=LAST_LINES)
         changed = asyncio.Event()
 
-        def tell(speaker: str, line: str) -> None:
-            lines.append(line)
-            self._yard.tell(speaker, line)
+        def tell(speaker: str, told: Sequence[str]) -> None:
+            lines.extend(told)
+            self._yard.tell(speaker, told)
 
         def on_change() -> None:
             changed.set()
             self._sync()
 
-        yard = Yard(guard=self._yard.guard, ports=self._yard.ports, tell=tell, tasks=self._yard.tasks)
-        return _Placed(Supervisor(job, yard, on_change=on_change), component, lines, changed)
+        return _Placed(Supervisor(job, replace(self._yard, tell=tell), on_change=on_change), component, lines, changed)
 
     def _check_ports(self, component: Component) -> None:
         """Told here at once, and not by a process that ends and is started again and again."""

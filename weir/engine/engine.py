@@ -64,9 +64,9 @@ class Options:
 class Engine:
     """Runs one file of apps."""
 
-    def __init__(self, file: SpecFile, options: Options, *, tell: Tell, on_ready: Ready) -> None:
+    def __init__(self, file: SpecFile, options: Options, *, tell: Tell, has_room: Callable[[], bool], on_ready: Ready) -> None:
         self._file, self._options = file, options
-        self._tell, self._on_ready = tell, on_ready
+        self._tell, self._has_room, self._on_ready = tell, has_room, on_ready
         self._apps: dict[str, App] = {}
         self._state = StateDirectory(options.state_directory)
         self._planes: Planes | None = None
@@ -96,7 +96,7 @@ class Engine:
         guard = Guard(self._options.state_directory if self._options.temporary else None)
         try:
             async with asyncio.TaskGroup() as tasks:
-                yard = Yard(guard=guard, ports=Ports(), tell=self._tell, tasks=tasks)
+                yard = Yard(guard=guard, ports=Ports(), tell=self._tell, tasks=tasks, has_room=self._has_room)
                 await self._until(shutdown, tasks.create_task(self._live(yard), name="life of the engine"))
         except BaseExceptionGroup as group:
             raise _plainest(group) from group

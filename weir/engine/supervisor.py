@@ -9,13 +9,15 @@ import asyncio
 import contextlib
 import enum
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
+from fleet.runtime.backlog import Backlog
 from fleet.runtime.tasks import cancel_and_wait
 from weir.engine.backoff import Backoff
 from weir.engine.child import Child, Launch, SpawnError, describe_exit
 from weir.engine.guard import Guard
+from weir.engine.lines import always, backlog
 from weir.engine.ports import Ports
 from weir.engine.probe import Probe, wait_until_ready
 
@@ -24,8 +26,8 @@ __all__ = ["Job", "State", "Supervisor", "Tell", "Yard"]
 STABLE_AFTER = 10.0
 """Seconds of being ready after which a failure counts as the first again."""
 
-Tell = Callable[[str, str], None]
-"""Takes who speaks ("hello/1") and one line of its output."""
+Tell = Callable[[str, Sequence[str]], None]
+"""Takes who speaks ("hello/1") and some lines of its output."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +41,10 @@ class Yard:
     tell: Tell
     tasks: asyncio.TaskGroup
     """Owns what runs on: a task that fails ends the engine, instead of an app that silently never scales again."""
+    has_room: Callable[[], bool] = always
+    """Whether those who read the lines keep up. While they do not, processes are not read from."""
+    behind: Backlog = field(default_factory=backlog)
+    """Whose output is still to be told: all together get one slice of a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +136,13 @@ class Supervisor:
     def _spawn(self) -> None:
         try:
             launch, self._probe = self._job.launch()
-            self._child = Child(launch, self._yard.guard, on_line=lambda line: self._yard.tell(self._job.speaker, line))
+            self._child = Child(
+                launch,
+                self._yard.guard,
+                on_lines=lambda lines: self._yard.tell(self._job.speaker, lines),
+                has_room=self._yard.has_room,
+                behind=self._yard.behind,
+            )
         except SpawnError as error:
             self.problem = str(error)
             return

@@ -7,7 +7,8 @@ import random
 import pytest
 
 from tests.support.acting import ACTING, SURROGATES, acting
-from weir.engine.child import MAX_LINE, _Lines
+from tests.support.atonce import AtOnce
+from weir.engine.lines import MAX_LINE, Lines
 
 EVERYTHING = "".join(f"<{char}>" for char in sorted(ACTING - SURROGATES - {"\n"})).encode()
 SEQUENCES = [
@@ -23,7 +24,7 @@ SEQUENCES = [
 
 def told(*chunks: bytes) -> list[str]:
     lines: list[str] = []
-    reader = _Lines(lines.append)
+    reader = Lines(lines.extend, AtOnce())
     for chunk in chunks:
         reader.data_received(chunk)
     reader.connection_lost(None)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any, cast
@@ -15,11 +17,13 @@ from rich.console import Console
 
 from fleet.runtime.logs import configure_logging
 from tests.support.acting import HOSTILE, acting
-from weir.engine.child import _Lines
+from tests.support.atonce import AtOnce
+from weir.engine.excerpt import LAST, ROWS
+from weir.engine.lines import Lines
 from weir.engine.outlet import Outlet
 from weir.engine.specfile import parse_spec
 from weir.engine.supervisor import State
-from weir.engine.view import LiveView, PlainView, app_state
+from weir.engine.view import BEHIND, FLUSH, PERIOD, LiveView, PlainView, View, app_state
 
 
 def _app(*replicas: tuple[State, int], fields: str = "") -> Any:
@@ -66,12 +70,12 @@ def _written(reader: int) -> str:
 
 @pytest.mark.parametrize("live", [False, True], ids=["plain", "live"])
 @pytest.mark.usefixtures("_root")
-def test_what_others_have_written_acts_on_no_terminal(live: bool, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_what_others_have_written_acts_on_no_terminal(live: bool, capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("info")
     reader, writer = os.pipe()
     outlet = Outlet(writer)
-    view = LiveView(Console(file=cast("IO[str]", outlet), force_terminal=True, width=4000)) if live else PlainView(outlet)
-    lines = _Lines(lambda line: view.tell("a/1", line))
+    view = _live(outlet) if live else PlainView(outlet)
+    lines = Lines(lambda lines: view.tell("a/1", lines), AtOnce())
     lines.data_received(HOSTILE.encode() + b"\n\x1b[" + b"9" * 5000 + b"m\n\x1b[38;2;1mx\x1b[;;mx\n")
     logging.getLogger("example").warning("peer says %s", HOSTILE)
     try:
@@ -79,6 +83,7 @@ def test_what_others_have_written_acts_on_no_terminal(live: bool, capsys: pytest
     except ValueError:
         logging.getLogger("example").exception("failed")
     view.ready(cast("Any", _Engine()))
+    view.leave()
     outlet.close()
     os.close(writer)
     text = _written(reader)
@@ -87,6 +92,94 @@ def test_what_others_have_written_acts_on_no_terminal(live: bool, capsys: pytest
     assert "[red]" in text
     assert not acting(text, colours=True, lines=True)
     assert not acting(capsys.readouterr().out, lines=True)
+
+
+def _live(outlet: Outlet) -> LiveView:
+    return LiveView(Console(file=cast("IO[str]", outlet), force_terminal=True, color_system="standard", width=4000), outlet)
+
+
+LINES = [f"line {number}" for number in range(10_000)]
+
+
+@pytest.mark.usefixtures("_root")
+async def test_the_plain_view_tells_every_line_of_many() -> None:
+    text = await _told(PlainView, LINES)
+    assert text == [f"a/1 | {line}" for line in LINES]
+
+
+@pytest.mark.usefixtures("_root")
+async def test_the_live_view_tells_the_first_and_the_last_and_how_many_there_were_between() -> None:
+    text = await _told(_live, LINES)
+    left_out = f"… {len(LINES) - ROWS - LAST:,} lines left out"
+    assert text == [f"a/1 | {line}" for line in [*LINES[:ROWS], left_out, *LINES[-LAST:]]]
+
+
+async def _told(view_of: Callable[[Outlet], View], lines: Sequence[str]) -> list[str]:
+    """What is shown of lines that come faster than time passes, without colours."""
+    configure_logging("info")
+    reader, writer = os.pipe()
+    reading = asyncio.create_task(asyncio.to_thread(_written, reader))
+    outlet = Outlet(writer)
+    view = view_of(outlet)
+    for start in range(0, len(lines), 10):
+        view.tell("a/1", lines[start : start + 10])
+    view.leave()
+    await asyncio.to_thread(outlet.close)
+    os.close(writer)
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", await reading).splitlines()
+
+
+@pytest.mark.usefixtures("_root")
+async def test_many_lines_are_one_write_above_the_live_table_and_come_before_what_the_log_says_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader, writer = os.pipe()
+    outlet = Outlet(writer)
+    view = _live(outlet)
+    printed: list[object] = []
+    monkeypatch.setattr(view._console, "print", lambda *what, **how: printed.append(what))
+    for number in range(ROWS):
+        view.tell("a/1", [f"line {number}"])
+    assert printed == []
+    logging.getLogger("example").error("ended")
+    assert len(printed) == 2
+    assert "ended" in str(printed[1])
+    view.tell("a/1", ["too much"])
+    view.leave()
+    assert len(printed) == 3
+    outlet.close()
+    os.close(writer)
+    os.close(reader)
+
+
+@pytest.mark.usefixtures("_root")
+async def test_a_terminal_that_is_behind_gets_nothing_until_it_has_caught_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    timers = list[tuple[float, Callable[[], None]]]()
+    outlet = cast("Any", SimpleNamespace(waiting=BEHIND))
+    view = LiveView(Console(file=StringIO(), force_terminal=True, width=200), outlet)
+
+    def later(delay: float, callback: Callable[[], None]) -> object:
+        timers.append((delay, callback))
+        return callback
+
+    monkeypatch.setattr(loop, "call_later", later)
+    view.tell("a/1", LINES)
+    assert [delay for delay, _ in timers] == [FLUSH, PERIOD]
+    for _, callback in timers[:]:
+        callback()
+    assert [delay for delay, _ in timers] == [FLUSH, PERIOD] * 2
+    assert _shown(view) == ""
+    view.tell("a/1", LINES)  # still of the same period
+    outlet.waiting = BEHIND - 1
+    for _, callback in timers[2:]:
+        callback()
+    assert f"a/1 | … {2 * len(LINES) - ROWS - LAST:,} lines left out\n" in _shown(view)
+    assert len(timers) == 4
+
+
+def _shown(view: LiveView) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", cast("StringIO", view._console.file).getvalue())
 
 
 @pytest.fixture
