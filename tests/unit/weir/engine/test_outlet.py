@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from weir.engine.outlet import PATIENCE, PIECE, ROOM, Outlet
 
