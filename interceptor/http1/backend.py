@@ -177,7 +177,7 @@ class BackendConnection(Connection):
                 self._on_large(sink, nbytes)
         else:
             self._on_body(sink, BODY_VIEW[:nbytes])
-            if nbytes >= FULL_READ:  # more has come: the others first
+            if nbytes >= FULL_READ or nbytes == len(self._view) == len(CHUNKS_VIEW):  # more has come: the others first
                 self.fall_behind()
 
     def eof_received(self) -> bool:

@@ -276,7 +276,7 @@ class ClientConnection(Connection):
                 self._on_body(BODY_VIEW[:nbytes])
             elif self._tunnel is not None:
                 self._tunnel.on_client_data(BODY_VIEW[:nbytes])
-            if nbytes >= FULL_READ:  # more has come: the others first
+            if nbytes >= FULL_READ or nbytes == len(self._view) == len(CHUNKS_VIEW):  # more has come: the others first
                 self.fall_behind()
 
     def eof_received(self) -> bool:

@@ -28,9 +28,9 @@ HEAD_VIEW = BODY_VIEW[: 32 * 1024]
 
 CHUNKS_VIEW = BODY_VIEW[: 64 * 1024]
 """For bodies in chunks: what is read of them may wait in the process until there is time to look at every chunk."""
-FULL_READ = len(CHUNKS_VIEW)
-"""Bytes moved by one read from which on the others have their turn before the next: as much as this may have come again, and some
-event loops read on for as long as a read is full."""
+FULL_READ = len(BODY_VIEW) // 2
+"""Bytes moved by one read after which the others have their turn before the next: more has come, and some event loops read on for
+as long as a read is full. Half of a buffer: at an eighth a body of 1 MiB costs more, at all of it the others wait for longer."""
 
 BULK_VIEW = BODY_VIEW[: 4 * 1024]
 """For bodies that are spliced: just enough to be woken by; the rest never comes here."""
