@@ -7,11 +7,13 @@ fixed number of times.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 __all__ = [
     "LINE_END",
     "GrammarError",
     "check_field",
-    "check_line_ends",
+    "check_head",
     "check_request_line",
     "check_status_line",
     "is_text",
@@ -33,10 +35,14 @@ class GrammarError(ValueError):
 LINE_END = "a line of the head ends without CR LF"
 
 
-def check_line_ends(head: bytes) -> None:
-    """Every LF of a whole head follows a CR."""
+def check_head(head: bytes, check_first: Callable[[bytes], None]) -> None:
+    """Judge all of a head, up to and with its empty line; `check_first` judges its first line. Callers bound its fields."""
     if head.count(b"\n") != head.count(b"\r\n"):
         raise GrammarError(LINE_END)
+    line, *fields = head[: -len(b"\r\n\r\n")].split(b"\r\n")
+    check_first(line)
+    for field in fields:
+        check_field(field)
 
 
 def is_token(data: bytes) -> bool:

@@ -30,7 +30,7 @@ from interceptor.http1.fields import (
     tokens,
     without_fields,
 )
-from interceptor.http1.grammar import GrammarError, check_field, check_line_ends, check_request_line
+from interceptor.http1.grammar import GrammarError, check_head, check_request_line
 
 __all__ = ["MAX_HEAD_BYTES", "MAX_TARGET_BYTES", "RequestHead", "malformed", "parse_request"]
 
@@ -288,16 +288,12 @@ _HOST_NAMES = frozenset({b"Host", b"host", b"HOST"})
 
 def _check_grammar(data: bytes) -> None:
     """Judge a head that llhttp does not accept. Raises BadRequest."""
-    line, *fields = data[: -len(HEAD_END)].split(CRLF)
     try:
-        check_line_ends(data)
-        check_request_line(line)
-        for field in fields:
-            check_field(field)
+        check_head(data, check_request_line)
     except GrammarError as error:
         raise malformed(error) from None
-    if line.startswith(_NOT_PROXIED):
-        raise BadRequest(f"{line.split()[0].decode()} is not for a reverse proxy", status=501, reason="method")
+    if data.startswith(_NOT_PROXIED):
+        raise BadRequest(f"{data.split(b' ', 1)[0].decode()} is not for a reverse proxy", status=501, reason="method")
 
 
 def malformed(error: GrammarError) -> BadRequest:

@@ -16,7 +16,6 @@ from interceptor.http1.fields import (
     CHUNKED,
     CHUNKED_LINE,
     CRLF,
-    HEAD_END,
     MAX_LENGTH_DIGITS,
     NO_BODY,
     collect,
@@ -26,7 +25,7 @@ from interceptor.http1.fields import (
     tokens,
     without_fields,
 )
-from interceptor.http1.grammar import GrammarError, check_field, check_line_ends, check_status_line
+from interceptor.http1.grammar import GrammarError, check_head, check_status_line
 
 __all__ = ["MAX_FIELDS", "MAX_HEAD_BYTES", "UNTIL_CLOSE", "ResponseHead", "malformed", "parse_response"]
 
@@ -121,12 +120,8 @@ def parse_response(data: bytes, method: bytes) -> ResponseHead:
 def _check_grammar(data: bytes) -> None:
     """Judge a head that llhttp does not accept. Raises BadResponse."""
     _bound_fields(data)
-    line, *fields = data[: -len(HEAD_END)].split(CRLF)
     try:
-        check_line_ends(data)
-        check_status_line(line)
-        for field in fields:
-            check_field(field)
+        check_head(data, check_status_line)
     except GrammarError as error:
         raise malformed(error) from None
 

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from fleet.routing.route import Protection, Rule, StaticResponse, StaticRoute
-from tests.wire.proxy_backend import BackendPeer, ok
+from tests.wire.proxy_backend import BackendPeer, answer, ok
 from tests.wire.proxy_client import RawClient, get, post
 from tests.wire.proxy_rig import APP, eventually, proxy_rig, route
 from tests.wire.proxy_strict import Message
@@ -155,6 +155,13 @@ async def test_bounds_of_the_route_hold_for_them_too() -> None:
         await eventually(lambda: len(served) == 1)
         gate.set()
         assert [(await client.response()).body for client in clients] == [b"NTLM A", b"NTLM B"]
+
+
+async def test_a_challenge_in_an_interim_answer_ties_the_connection_too() -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\nWWW-Authenticate: NTLM\r\n\r\n"
+    async with proxy_rig(answer(early + ok())) as rig:
+        assert (await (await rig.client()).ask(get())).status == 200
+        assert rig.pooled == 0
 
 
 @pytest.mark.parametrize("trusted", ["private", "none"])
