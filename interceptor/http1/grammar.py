@@ -78,6 +78,8 @@ def check_status_line(line: bytes) -> None:
         raise GrammarError("the status is not three digits")
     if phrase and phrase[:1] != b" ":
         raise GrammarError("the status is not three digits")
+    if b"\r" in phrase:  # some readers take it for the end of the line
+        raise GrammarError(LINE_END)
 
 
 def check_field(line: bytes) -> None:

@@ -177,7 +177,16 @@ def test_whether_a_backend_keeps_its_connection() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"HTTP/1.1 000 X", b"HTTP/1.1 099 X", b"HTTP/1.1 20 X", b"HTTP/1.10 200 X", b"HTTP/2.0 200 X", b"ICY 200 X"]
+    "line",
+    [
+        b"HTTP/1.1 000 X",
+        b"HTTP/1.1 200 OK\rX: y",
+        b"HTTP/1.1 099 X",
+        b"HTTP/1.1 20 X",
+        b"HTTP/1.10 200 X",
+        b"HTTP/2.0 200 X",
+        b"ICY 200 X",
+    ],
 )
 def test_status_lines_that_are_none(line: bytes) -> None:
     with pytest.raises(BadResponse):
