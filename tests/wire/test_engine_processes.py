@@ -86,7 +86,8 @@ async def test_who_left_the_group_and_prints_without_end_is_not_waited_for(tmp_p
     await child.wait()
     async with asyncio.timeout(PATIENCE):
         await child.kill()
-    os.kill(int(lines[0]), signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):  # nobody reads from it any more, which ends it on its next line
+        os.kill(int(lines[0]), signal.SIGKILL)
     assert set(lines[1:]) <= {"y", "… the last lines left out"}
 
 
