@@ -16,7 +16,7 @@ from typing import Protocol
 
 __all__ = ["SLICE_SECONDS", "Backlog", "Behind"]
 
-SLICE_SECONDS = 0.00025
+SLICE_SECONDS = 0.0001
 """Of each turn, for all together. A turn under load takes about as long, so that others wait for twice of what they would."""
 
 

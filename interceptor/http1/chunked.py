@@ -16,7 +16,7 @@ from interceptor.http1.grammar import is_text, is_token
 
 __all__ = ["LINES_AT_ONCE", "ChunkError", "ChunkedReader"]
 
-LINES_AT_ONCE = 64
+LINES_AT_ONCE = 32
 """Lines read by one call, two for a chunk: less than a tenth of a millisecond. Servers send chunks of some KiB, so that one read
 of their body has fewer."""
 MAX_LINE_BYTES = 1024

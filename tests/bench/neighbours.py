@@ -54,22 +54,29 @@ def beside_senders(
 
 
 async def _beside_sender(server: Server, name: str, host: str, rounds: int) -> BesideSender:
+    """A round in quiet and a round beside it, in turn: what else the machine does changes from second to second."""
     clocks = (perf_counter, work_of(server.pid))
+    told = BesideSender([], [], [], [], Sent())
 
-    async def measured() -> list[list[float]]:
-        """Of each clock the rounds."""
-        felt = [await felt_p99(server.port, server.host, SMALL, requests=SENDER_REQUESTS, clocks=clocks) for _ in range(rounds)]
-        return [[1e3 * seconds for seconds in clock] for clock in zip(*felt, strict=True)]
+    async def measured() -> list[float]:
+        felt = await felt_p99(server.port, server.host, SMALL, requests=SENDER_REQUESTS, clocks=clocks)
+        return [1e3 * seconds for seconds in felt]
 
     with apart(server.pid):
-        try:
-            await calm(server.port, server.host, SMALL)
-        except TimeoutError as error:
-            raise BenchError(f"{server.name}: still busy with the sender before {name}, which is gone") from error
-        quiet, quiet_work = await measured()
-        async with sending(name, server.port, host) as moved:
-            beside, beside_work = await measured()
-        return BesideSender(quiet, beside, quiet_work, beside_work, moved)
+        for _ in range(rounds):
+            try:
+                await calm(server.port, server.host, SMALL)
+            except TimeoutError as error:
+                raise BenchError(f"{server.name}: still busy with a sender that is gone, {name} or the one before") from error
+            quiet, quiet_work = await measured()
+            async with sending(name, server.port, host) as moved:
+                beside, beside_work = await measured()
+            told.quiet.append(quiet)
+            told.beside.append(beside)
+            told.quiet_work.append(quiet_work)
+            told.beside_work.append(beside_work)
+            told.moved.add(moved)
+    return told
 
 
 async def _measured(server: Server, flooded_host: str, connections: int, rounds: int) -> Neighbour:

@@ -141,6 +141,13 @@ class Sent:
     seconds: float = 0.0
     """From when it was under way."""
 
+    def add(self, other: Sent) -> None:
+        self.sent += other.sent
+        self.received += other.received
+        self.opened += other.opened
+        self.first = self.first or other.first
+        self.seconds += other.seconds
+
 
 @asynccontextmanager
 async def sending(name: str, port: int, host: str) -> AsyncIterator[Sent]:
