@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -26,7 +27,15 @@ from tests.bench.measure import Sample, Server, in_turn, sample
 from tests.bench.neighbours import beside_senders, neighbour
 from tests.bench.origin import BODY, SMALL
 from tests.bench.processes import BenchError
-from tests.bench.report import Results, Senders, as_json, as_markdown, senders_as_json, senders_as_markdown
+from tests.bench.report import (
+    Results,
+    Senders,
+    against_as_markdown,
+    as_json,
+    as_markdown,
+    senders_as_json,
+    senders_as_markdown,
+)
 from tests.bench.weir import ASLEEP_HOST, CHECKOUT, MANY_HOSTS, WORST_HOST, Bench, with_routes, with_weir
 from tests.bench.wrk import Load
 from tests.support.senders import SENDERS
@@ -39,6 +48,22 @@ MIN_DESCRIPTORS = 4000
 """Open files that are needed at least; some 20,000 are needed for all the idle connections."""
 SENDER_ROUNDS = 3
 """At most, of each sender, where everything is measured: there are many of them."""
+BROWSER = (
+    ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"),
+    ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8"),
+    ("Accept-Encoding", "gzip, deflate, br, zstd"),
+    ("Accept-Language", "en-US,en;q=0.9,de;q=0.8"),
+    ("Cache-Control", "max-age=0"),
+    ("Connection", "keep-alive"),
+    ("Cookie", "session=3f1d6c7b52ee4b0d9b2f5a6f0c1e8d77; theme=dark; consent=all"),
+    ("Sec-CH-UA", '"Chromium";v="142", "Not_A Brand";v="99"'),
+    ("Sec-CH-UA-Mobile", "?0"),
+    ("Sec-CH-UA-Platform", '"Linux"'),
+    ("Sec-Fetch-Dest", "document"),
+    ("Sec-Fetch-Mode", "navigate"),
+    ("Sec-Fetch-Site", "same-origin"),
+    ("Upgrade-Insecure-Requests", "1"),
+)
 BUILD = CHECKOUT / "build"
 _RECORD = re.compile(r"(<!-- bench: .*? -->\n).*?(<!-- end of bench -->)", re.DOTALL)
 
@@ -49,7 +74,9 @@ def main(argv: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _leave)
     try:
         _need("wrk", "haproxy", "nginx", "sed")
-        if options.senders:
+        if options.against:
+            print(_against(options))
+        elif options.senders:
             _publish_senders(_run_senders(options))
         else:
             _publish(_run(options), record=options.record)
@@ -65,6 +92,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=3, help="seconds of each run of small requests (default 3)")
     parser.add_argument("--record", action="store_true", help="put the table into README.md too")
     parser.add_argument("--senders", type=_senders, metavar="NAMES", help="only what these do to others, with commas, or all")
+    parser.add_argument("--against", type=Path, metavar="DIR", help="only this Weir and that of another checkout, in turn")
     parser.add_argument("--checkout", type=Path, default=CHECKOUT, help="with --senders: another checkout whose Weir to measure")
     options = parser.parse_args(argv)
     options.checkout = options.checkout.resolve()
@@ -139,6 +167,29 @@ def _run_senders(options: argparse.Namespace) -> Senders:
         directory.chmod(0o755)
         bench, beside = _start(stack, directory, 1000, options.checkout)
         return _beside_senders((beside, bench.weir), options.senders, options)
+
+
+def _against(options: argparse.Namespace) -> str:
+    """This checkout and another one, whose round each of this one follows."""
+    loads = {
+        "32-byte answers": Load(SMALL, CONNECTIONS, options.seconds),
+        "32-byte answers to a browser": Load(SMALL, CONNECTIONS, options.seconds, fields=BROWSER),
+        "1 MiB answers": Load(BODY, BODY_CONNECTIONS, options.seconds),
+    }
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="weir-bench-")))
+        directory.chmod(0o755)
+        _say(f"starting {options.against}, and this one")
+        before, after = (
+            replace(stack.enter_context(with_weir(directory / name, checkout=checkout)).weir, name=name)
+            for name, checkout in (("before", options.against.resolve()), ("after", CHECKOUT))
+        )
+        _warm_up((before, after), directory)
+        rounds: dict[str, dict[str, list[Sample]]] = {}
+        for name, load in loads.items():
+            _say(f"{name}: {options.rounds} rounds")
+            rounds[name] = in_turn((before, after), load, options.rounds, directory)
+    return against_as_markdown(rounds)
 
 
 def _start(stack: contextlib.ExitStack, directory: Path, clients: int, checkout: Path) -> tuple[Bench, Server]:

@@ -11,7 +11,7 @@ from tests.bench.measure import Sample
 from tests.bench.neighbours import BesideSender, Neighbour
 from tests.support.senders import SENDERS
 
-__all__ = ["Results", "Senders", "as_json", "as_markdown", "senders_as_json", "senders_as_markdown"]
+__all__ = ["Results", "Senders", "against_as_markdown", "as_json", "as_markdown", "senders_as_json", "senders_as_markdown"]
 
 Rounds = dict[str, list[Sample]]
 Senders = dict[str, dict[str, BesideSender]]
@@ -125,6 +125,17 @@ def as_markdown(results: Results) -> str:
         _goals(results),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def against_as_markdown(loads: dict[str, Rounds]) -> str:
+    """What another build costs, and this one: the middle ratio of neighbouring rounds, and the ratio of the best rounds."""
+    lines = ["| | before: CPU µs | after | paired | best of each | requests/s, paired |", "|---|---|---|---|---|---|"]
+    for name, rounds in loads.items():
+        before, after = (_figure(rounds[build], "cpu_us") for build in ("before", "after"))
+        paired = (_times(_ratio(rounds, "after", "before", figure)) for figure in ("cpu_us", "rps"))
+        cpu, rate = paired
+        lines.append(f"| {name} | {_exact(before)} | {_exact(after)} | {cpu} | {after.low / before.low:.3f} × | {rate} |")
+    return "\n".join(lines)
 
 
 def _table(title: str, rounds: Rounds, rate: str, cpu: str) -> str:

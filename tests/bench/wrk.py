@@ -44,6 +44,8 @@ class Load:
     seconds: float
     hosts: int = 0
     """Requests go to that many hosts in turn; 0 sends all of them to the server's own."""
+    fields: tuple[tuple[str, str], ...] = ()
+    """Of the head of each request, besides Host."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ def run(load: Load, *, port: int, host: str, directory: Path) -> Outcome:
     script.write_text(_SCRIPT)
     command = ["wrk", "-t1", f"-c{load.connections}", f"-d{load.seconds:.0f}s", "--timeout", "10s", "-s", str(script)]
     command += [] if load.hosts else ["-H", f"Host: {host}"]
+    command += [part for name, value in load.fields for part in ("-H", f"{name}: {value}")]
     command += [f"http://127.0.0.1:{port}{load.path}", "--", str(load.hosts), host]
     done = subprocess.run(command, capture_output=True, text=True, timeout=load.seconds + 30, check=False)
     figures = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("figures ")]
