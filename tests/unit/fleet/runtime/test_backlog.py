@@ -22,7 +22,7 @@ class Clock:
 
 
 class Worker:
-    def __init__(self, clock: Clock, name: str, pieces: int, log: list[str], *, takes: float = SLICE_SECONDS / 4) -> None:
+    def __init__(self, clock: Clock, name: str, pieces: int, log: list[str], *, takes: float = SLICE_SECONDS / 3.5) -> None:
         self.clock, self.name, self.pieces, self.log, self.takes = clock, name, pieces, log, takes
 
     def catch_up(self) -> bool:

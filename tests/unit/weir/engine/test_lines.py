@@ -91,7 +91,7 @@ async def test_a_part_is_bounded_in_lines_and_in_bytes(line: bytes) -> None:
 
 
 async def test_all_together_have_one_slice_of_a_turn_and_each_its_part() -> None:
-    stage = Stage(takes=SLICE_SECONDS / 4)
+    stage = Stage(takes=SLICE_SECONDS / 3.5)
     pipes = []
     for number in range(100):
         lines, pipe = stage.process(str(number))
