@@ -52,7 +52,7 @@ async def grown_by_turn(*sinks: MockTransport) -> list[int]:
 async def test_a_body_of_tiny_chunks() -> None:
     memory = memory_proxy()
     client, backend = memory.connect(), memory.backends[0]
-    client.feed(get(b"/", CHUNKED, method=b"POST") + CHUNK)
+    await memory.deliver(client, [get(b"/", CHUNKED, method=b"POST") + CHUNK])
     before = len(backend.written)
     client.feed(BODY)
     assert len(backend.written) - before <= LINES_AT_ONCE * len(CHUNK)
