@@ -11,7 +11,7 @@ from interceptor.deadlines import NEVER
 from interceptor.errors import BackendError, BadResponse
 from interceptor.http1.chunked import ChunkedReader, ChunkError
 from interceptor.http1.connection import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_READ, READ_BUFFER, Connection
-from interceptor.http1.fields import CHUNKED, HEAD_END
+from interceptor.http1.fields import CHUNKED, CRLF, HEAD_END
 from interceptor.http1.grammar import GrammarError, check_status_line
 from interceptor.http1.partial import PartialHead
 from interceptor.http1.response import MAX_FIELDS, MAX_HEAD_BYTES, UNTIL_CLOSE, ResponseHead, malformed, parse_response
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["BackendConnection", "BackendTunnel", "ResponseSink"]
 
-MAX_INTERIM = 32
-"""1xx responses before a final one. Early hints come once or twice; more is a broken backend."""
+MAX_INTERIM = 64 * 1024
+"""Of the 1xx responses before a final one, in bytes. Many tiny ones cost as much as few with many fields, so each counts for
+some bytes more than it has, and so does each of its lines: all of them cost no more than one head. Early hints come once or
+twice; more than some thirty of them, or more in them than in a head, is a broken backend."""
+INTERIM_BYTES, LINE_BYTES = 1536, 64
 
 BEGINNING = b"HTTP/1."
 """Of every response. What begins otherwise, as the greeting of another protocol does, may never come to the end of a head."""
@@ -265,6 +268,7 @@ class BackendConnection(Connection):
             self._fail(sink, error)
             return
         if head.status < 200:
+            self._interim += _weight(data)
             self._on_informational(sink, head, bytes(body))
             return
         self._reusable = head.keep_alive
@@ -280,27 +284,28 @@ class BackendConnection(Connection):
         """One, and what came with it, of which other interim responses may be the first."""
         at = 0
         while self._sink is sink:
-            self._interim += 1
             self.personal |= head.personal
             if head.status == 101:
                 sink.on_switched(head, rest[at:])
                 return
             if self._interim > MAX_INTERIM:
-                self._fail(sink, BadResponse("too many interim responses"))
-                return
-            sink.on_interim(head)
-            if not rest.startswith(INTERIM, at):
                 break
-            end = rest.find(HEAD_END, at, at + MAX_HEAD_BYTES) + 4
+            sink.on_interim(head)
+            end = rest.find(HEAD_END, at, at + MAX_HEAD_BYTES) + 4 if rest.startswith(INTERIM, at) else 0
             if end < 4:
                 break
+            data, at = rest[at:end], end
+            self._interim += _weight(data)
+            if self._interim > MAX_INTERIM:
+                break
             try:
-                head = parse_response(rest[at:end], sink.method)
+                head = parse_response(data, sink.method)
             except BadResponse as error:
                 self._fail(sink, error)
                 return
-            at = end
-        if self._sink is sink and at < len(rest):
+        if self._sink is sink and self._interim > MAX_INTERIM:
+            self._fail(sink, BadResponse("too many interim responses"))
+        elif self._sink is sink and at < len(rest):
             self._on_head(sink, rest[at:])
 
     def _start_body(self, sink: ResponseSink, head: ResponseHead, body: bytes | memoryview) -> None:
@@ -411,3 +416,8 @@ class BackendConnection(Connection):
     def _fail(self, sink: ResponseSink, error: Exception) -> None:
         self.abort()
         sink.on_lost(error)
+
+
+def _weight(data: bytes) -> int:
+    """Of one interim response."""
+    return INTERIM_BYTES + LINE_BYTES * data.count(CRLF) + len(data)

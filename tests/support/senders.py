@@ -97,6 +97,7 @@ SENDERS = {
     ),
     "empty-lines": Sender("empty lines", brick=b"\r\n"),
     "interim": Sender(f"{INTERIM:,} interim answers of a backend", brick=_get("/interim")),
+    "interim-large": Sender("interim answers of a backend, each of 1,000 fields", brick=_get("/interim-large")),
     "interim-few": Sender(f"{FEW_INTERIM} interim answers of a backend", brick=_get("/interim-few")),
     "answer-chunks": Sender("one-byte chunks of a backend", _get("/chunks")),
     "upload": Sender("an upload", _head(b"PUT /sink", b"Content-Length: %d" % ENDLESS), b"u"),
@@ -120,6 +121,7 @@ class _Answer:
 
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 _INTERIM = b"HTTP/1.1 103 x\r\n\r\n"
+_LARGE_INTERIM = b"HTTP/1.1 103 x\r\n" + b"Link: <>\r\n" * 1000 + b"\r\n"
 _SMALL_ANSWER = _Answer(_OK, last=False)
 _ANSWERS = {
     b"/sink": _Answer(),
@@ -129,6 +131,7 @@ _ANSWERS = {
     ),
     b"/trailers": _Answer(_OK, last=False, trailed=True),
     b"/interim": _Answer(_INTERIM * INTERIM + _OK, last=False),
+    b"/interim-large": _Answer(_LARGE_INTERIM * FEW_INTERIM + _OK, last=False),
     b"/interim-few": _Answer(_INTERIM * FEW_INTERIM + _OK, last=False),
     b"/chunks": _Answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", _ONE_BYTE_CHUNK),
     b"/download": _Answer(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % ENDLESS, b"d"),

@@ -207,6 +207,33 @@ async def test_endless_interim_answers_are_a_502() -> None:
         assert message.status == 502
 
 
+async def test_interim_answers_have_no_more_in_them_than_a_head() -> None:
+    """Each line costs as much as one of any head; what comes before an answer may cost no more than one."""
+    large = b"HTTP/1.1 103 Early Hints\r\n" + b"Link: </x>\r\n" * 200 + b"\r\n"
+    async with proxy_rig(answer(large * 3 + ok(), large * 8 + ok())) as rig:
+        client = await rig.client()
+        client.send(get())
+        assert [(await client.response(interim=True)).status for _ in range(4)] == [103, 103, 103, 200]
+        assert (await client.ask(post(b"x"))).status == 502
+
+
+@pytest.mark.parametrize("pieces", [False, True])
+async def test_interim_answers_of_usual_size_pass(pieces: bool) -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\n" + b"Link: </style.css>; rel=preload; as=style\r\n" * 30 + b"\r\n"
+
+    async def script(peer: BackendPeer) -> None:
+        await peer.request()
+        for part in [hints] * 6 if pieces else [hints * 6]:
+            peer.send(part)
+            await asyncio.sleep(0)
+        peer.send(ok())
+
+    async with proxy_rig(script) as rig:
+        client = await rig.client()
+        client.send(get())
+        assert [(await client.response(interim=True)).status for _ in range(7)] == [103] * 6 + [200]
+
+
 async def test_expect_is_the_backends_to_answer() -> None:
     """The body goes on only when the backend asked for it; a refusal ends the connection, whose body never came."""
 
