@@ -126,8 +126,12 @@ class Tunnel:
         self._side_ended(_BACKEND)
 
     def on_lost(self, error: Exception) -> None:
+        said_all = self._ends & _BACKEND
         self._end(monotonic())
-        self._client.abort()
+        if said_all:  # it only takes no more of what the client sends
+            self._client.leave_tunnel(patience=TUNNEL_GRACE_SECONDS)
+        else:
+            self._client.cut_tunnel()
 
     def pause_body(self) -> None:
         self._client.pause_reading()

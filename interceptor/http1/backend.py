@@ -40,7 +40,7 @@ COPIED_BYTES = 16 * 1024
 PARTING_SECONDS = 30.0
 """For a backend to take the last that was written to it."""
 
-_REST, _HEAD, _LENGTH, _CHUNKS, _UNTIL_CLOSE, _TUNNEL, _CLOSED = range(7)
+_REST, _HEAD, _LENGTH, _CHUNKS, _UNTIL_CLOSE, _TUNNEL, _TUNNEL_END, _CLOSED = range(8)
 
 
 class ResponseSink(Protocol):
@@ -94,6 +94,7 @@ class BackendConnection(Connection):
         "_interim",
         "_left",
         "_partial",
+        "_reset",
         "_reusable",
         "_sink",
         "_state",
@@ -115,6 +116,8 @@ class BackendConnection(Connection):
         self._chunks: ChunkedReader | None = None
         self._reusable = True
         self._interim = 0
+        self._reset = False
+        """Whether a write has met a reset, which reading does not tell any more."""
         self.personal = False
         """Whether a client may have authenticated it as a whole. Then it is that client's, and never pooled."""
 
@@ -185,6 +188,9 @@ class BackendConnection(Connection):
 
     def eof_received(self) -> bool:
         if self._tunnel is not None:
+            if self._reset:
+                return False
+            self._state = _TUNNEL_END
             self._tunnel.on_tunnel_end()
             return True
         if self._sink is not None and self._state == _UNTIL_CLOSE:
@@ -209,6 +215,13 @@ class BackendConnection(Connection):
         self.choked = False
         if (sink := self._sink or self._tunnel) is not None:
             sink.resume_body()
+
+    def outlives(self, error: OSError) -> bool:
+        """What a tunnel's backend said before it went away may be here, unread: how it ended is told when that was read."""
+        if self._state != _TUNNEL:
+            return False
+        self._reset = self._reset or isinstance(error, ConnectionResetError)
+        return True
 
     # -- reading --------------------------------------------------------------------------------------------------
 

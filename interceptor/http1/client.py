@@ -45,7 +45,7 @@ LINGER = struct.pack("ii", 0, 0)
 
 CARRIAGE_RETURN = 13
 
-_HEAD, _BODY, _COMPLETE, _TUNNEL, _DISCARD, _CLOSED = range(6)
+_HEAD, _BODY, _COMPLETE, _TUNNEL, _DISCARD, _CUT, _CLOSED = range(7)
 
 
 class RequestSink(Protocol):
@@ -223,6 +223,21 @@ class ClientConnection(Connection):
         else:
             self._part(monotonic())
 
+    def cut_tunnel(self) -> None:
+        """The backend is lost: reset, once the client has taken what came before. A reset drops what is on its way."""
+        self._tunnel, self._state, self._view = None, _CUT, CHUNKS_VIEW
+        self.flush()
+        self.resume_reading()
+        self._wait_to_reset(monotonic())
+
+    def _wait_to_reset(self, now: float) -> None:
+        if self.choked:
+            self._wait_for_reader(now)
+        elif self.in_flight():
+            self.wait_for(now)  # to be asked again in a moment
+        else:
+            self.abort()
+
     def pause_reading(self) -> None:
         """From now on nothing is heard of the client but that it leaves."""
         if not self._paused:
@@ -323,10 +338,14 @@ class ClientConnection(Connection):
             self._next()
         elif self._state == _DISCARD:
             self._linger(monotonic())
+        elif self._state == _CUT:
+            self._wait_to_reset(monotonic())
 
     def on_deadline(self, now: float) -> None:
         if (sink := self._sink) is not None:
             sink.on_deadline(now)
+        elif self._state == _CUT:
+            self._wait_to_reset(now)
         elif self.choked:
             self._wait_for_reader(now)
         elif self._state == _HEAD and self._partial is not None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import math
 import os
 import select
 import socket
 import sys
+import termios
 from typing import cast
 
 from fleet.runtime.backlog import Backlog
@@ -37,6 +39,10 @@ BULK_VIEW = BODY_VIEW[: 4 * 1024]
 
 _LAST_DATA_SENT = slice(44, 48)
 """Of Linux's struct tcp_info: tcpi_last_data_sent, in milliseconds."""
+
+STUCK_MILLISECONDS = 2000
+"""Since anything was sent, of a peer that has to take what is on its way."""
+_NOTHING = bytes(4)
 
 _write = os.write
 _splicer = Splicer()
@@ -178,12 +184,20 @@ class Connection(asyncio.BufferedProtocol):
         if not transport.get_write_buffer_size():
             try:
                 sent = _write(self._fd, data)
-            except OSError:  # a full socket waits in the transport; a broken one is the transport's to tell
+            except BlockingIOError:  # a full socket waits in the transport
                 sent = 0
+            except OSError as error:
+                if self.outlives(error):
+                    return
+                sent = 0  # the transport tells it
             if sent == len(data):
                 return
             data = data[sent:]
         transport.write(bytes(data))
+
+    def outlives(self, error: OSError) -> bool:
+        """Whether a peer that takes no more is still read from; otherwise the connection ends there and then."""
+        return False
 
     def pause_reading(self) -> None:
         if not self._paused and not self._transport.is_closing():
@@ -236,6 +250,15 @@ class Connection(asyncio.BufferedProtocol):
             return math.inf
         info = self._transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_SENT.stop)
         return int.from_bytes(info[_LAST_DATA_SENT], sys.byteorder) / 1000
+
+    def in_flight(self) -> bool:
+        """Whether the peer's machine has yet to take some of what was sent, and takes it. Nobody knows but on Linux."""
+        if self._transport.is_closing() or sys.platform != "linux":
+            return False
+        connection = self._transport.get_extra_info("socket")
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_SENT.stop)
+        since = int.from_bytes(info[_LAST_DATA_SENT], sys.byteorder)
+        return since < STUCK_MILLISECONDS and fcntl.ioctl(self._fd, termios.TIOCOUTQ, _NOTHING) != _NOTHING
 
     def has_news(self) -> bool:
         """Whether anything can be read: on a connection at rest that is its end, or bytes that nobody asked for."""
