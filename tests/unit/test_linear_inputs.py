@@ -258,6 +258,36 @@ def test_what_peers_send_is_read_in_linear_time(read: Callable[[bytes], None], m
     check(work)
 
 
+# -- what has a bound of its own ------------------------------------------------------------------------------------
+
+LISTS: dict[str, Callable[[int], list[bytes]]] = {
+    "ranges of media": lambda n: [b"Accept: " + b",".join([b"text/plain"] * n)],
+    "empty ranges of media": lambda n: [b"Accept: " + b"," * n],
+    "ranges that are refused": lambda n: [b"Accept: " + b",".join([b"text/html;q=0"] * n)],
+    "parameters of one range": lambda n: [b"Accept: text/html" + b";q=1" * n],
+    "empty parameters of one range": lambda n: [b"Accept: text/html" + b";" * n],
+    "other cookies": lambda n: [b"Cookie: " + b"; ".join([b"a=b"] * n)],
+    "values of the cookie": lambda n: [b"Cookie: " + b";".join([b"where=a"] * n)],
+    "empty values of the cookie": lambda n: [b"Cookie: " + b";where=" * n],
+    "pairs that are empty": lambda n: [b"Cookie: " + b";" * n],
+    "quotes around the cookie": lambda n: [b"Cookie: where=" + b'"' * n],
+}
+FEW_ELEMENTS, MANY_ELEMENTS = 200, 2000
+"""Of one list. The more are as many as a head has room for, or nearly; a browser sends a dozen."""
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_of_thousands_costs_no_more_than_one_of_hundreds(name: str) -> None:
+    """Only the first elements are looked at, and the others are passed over in one go: not a single instruction more."""
+
+    def work(elements: int) -> Callable[[], None]:
+        found = parse_request(head(*LISTS[name](elements)))
+        return lambda: use(found)
+
+    work(FEW_ELEMENTS)()  # what is learnt of backends is learnt once
+    assert count(work(MANY_ELEMENTS)) == count(work(FEW_ELEMENTS))
+
+
 # -- what has no bound of its own: the tables that requests are looked up in ----------------------------------------
 
 Asked = tuple[bytes, bytes, list[tuple[bytes, bytes]]]
