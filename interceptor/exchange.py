@@ -549,7 +549,7 @@ class Exchange:
     def _agrees(self, head: ResponseHead) -> bool:
         """Whether the backend switches to what was asked for (RFC 9110 7.8), after all of the request."""
         asked, told = self._head.upgrade, head.upgrade
-        return asked is not None and told is not None and self._body_done and set(tokens([told])) <= set(tokens([asked]))
+        return asked is not None and told is not None and self._body_done and set(tokens([told])) <= {b"", *tokens([asked])}
 
     # -- limits and back-pressure ---------------------------------------------------------------------------------
 

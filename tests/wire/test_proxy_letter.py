@@ -151,7 +151,7 @@ async def test_a_switch_to_what_was_not_asked_for_is_refused(told: bytes) -> Non
         assert (await (await rig.client()).ask(get(b"/", b"Connection: upgrade", b"Upgrade: websocket"))).status == 502
 
 
-@pytest.mark.parametrize("told", [b"websocket", b"WebSocket", b"foo/2"])
+@pytest.mark.parametrize("told", [b"websocket", b"WebSocket", b"foo/2", b"websocket,", b", websocket"])
 async def test_a_switch_to_one_of_those_asked_for_is_a_tunnel(told: bytes) -> None:
     async def switch(peer: BackendPeer) -> None:
         await peer.request()
