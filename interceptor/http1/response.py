@@ -34,7 +34,9 @@ UNTIL_CLOSE = -2
 MAX_HEAD_BYTES = 64 * 1024
 """A response's head. Backends are trusted with more than clients: large cookies and policies are theirs to send."""
 MAX_FIELDS = 1024
-"""Header fields in one head, where they have to be looked at one by one. Each costs about a microsecond then."""
+"""Header fields in one head. Each costs about a microsecond where they are looked at one by one."""
+_SHORTEST_FIELDS = MAX_FIELDS * len(b"a:\r\n")
+"""Bytes up to which a head cannot have more."""
 
 _split = field_splitter(
     [
@@ -95,6 +97,8 @@ def parse_response(data: bytes, method: bytes) -> ResponseHead:
 
     Raises BadResponse, also for framing that two readers could read differently.
     """
+    if len(data) > _SHORTEST_FIELDS:
+        _bound_fields(data)
     try:
         httptools.HttpResponseParser(_quiet).feed_data(data)
     except httptools.HttpParserUpgrade:
@@ -119,7 +123,6 @@ def parse_response(data: bytes, method: bytes) -> ResponseHead:
 
 def _check_grammar(data: bytes) -> None:
     """Judge a head that llhttp does not accept. Raises BadResponse."""
-    _bound_fields(data)
     try:
         check_head(data, check_status_line)
     except GrammarError as error:
@@ -191,7 +194,6 @@ LOWEST_STATUS = 100
 
 
 def _from_fields(data: bytes, parts: list[bytes]) -> ResponseHead:
-    _bound_fields(data)
     if not _VERSION.match(data):
         raise BadResponse("malformed response: the protocol version is not HTTP/1")
     http11 = data[7] != ZERO  # a higher minor version is processed as the highest that is known (RFC 9110 2.5)

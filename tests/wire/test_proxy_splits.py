@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -132,6 +133,22 @@ async def test_every_single_split_gives_the_same() -> None:
 async def test_byte_by_byte_gives_the_same() -> None:
     for request, answer in pairs():
         assert await run(request, answer, bytewise, bytewise) == await run(request, answer, whole, whole)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+@pytest.mark.parametrize(("of_request", "most"), [(True, 256), (False, 1024)])
+async def test_a_head_has_as_many_fields_whole_as_in_parts(of_request: bool, most: int, more: int) -> None:
+    """Plain as it may be otherwise: what arrives whole is looked at in another way than what does not."""
+    own = b"Host: a.test" if of_request else b"Content-Length: 2"
+    fields = b"\r\n".join([own, *[b"a:"] * (most - 1 + more)]) + b"\r\n\r\n"
+    request = b"GET / HTTP/1.1\r\n" + fields if of_request else get()
+    answer = ok() if of_request else b"HTTP/1.1 200 OK\r\n" + fields + b"ok"
+    expected = await run(request, answer, whole, whole)
+    status = (b"431" if of_request else b"502") if more else b"200"
+    assert expected.client.startswith(b"HTTP/1.1 " + status)
+    for cut in (at(20), at(len(fields) // 2), at(len(fields))):
+        found = await run(request, answer, cut if of_request else whole, whole if of_request else cut)
+        assert found.client.startswith(b"HTTP/1.1 " + status)
 
 
 CUTS = st.lists(st.integers(0, 2000), max_size=8)
