@@ -101,6 +101,8 @@ class AppSpec(Model):
     env: dict[Variable, Text] = {}
     cwd: str | None = None
     """Relative to the file; the file's own directory when not said."""
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Where it listens, if it cannot be told: then there is one replica at most. None gives every start a free port."""
     readiness: ReadinessSpec = ReadinessSpec()
     drain: Seconds = 0.5
     """How long a replica that takes no more new requests may finish the ones it has before it is told to end."""
@@ -213,7 +215,7 @@ class AppSpec(Model):
 
 
 def _process_of(spec: AppSpec) -> tuple[object, ...]:
-    return (spec.command, spec.env, spec.cwd, spec.readiness)
+    return (spec.command, spec.env, spec.cwd, spec.port, spec.readiness)
 
 
 class PortsSpec(Model):
