@@ -14,7 +14,7 @@ from fleet.discovery.kubernetes.client import Api
 from fleet.discovery.kubernetes.listwatch import ListWatch, Timing
 from fleet.discovery.kubernetes.objects import ENDPOINT_SLICES, SERVICE_NAME_LABEL, EndpointSlice, parse_endpoint_slice
 from fleet.discovery.sources import Member, MemberSource
-from fleet.runtime.listen import join_address
+from fleet.runtime.address import join_address
 
 __all__ = ["InterceptorSource", "ListedInterceptors", "ServiceInterceptors", "interceptors_of"]
 

@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
 from fleet.discovery.sources import Backend
-from fleet.runtime.listen import join_address
+from fleet.runtime.address import join_address
 from interceptor.deadlines import NEVER, Deadlines
 from interceptor.errors import Unavailable
 from interceptor.http1.backend import BackendConnection
@@ -105,6 +105,7 @@ class Endpoint:
 
     __slots__ = (
         "_failed_at",
+        "address",
         "authority",
         "backend",
         "bucket",
@@ -121,7 +122,8 @@ class Endpoint:
 
     def __init__(self, backend: Backend, owner: EndpointSet) -> None:
         self.backend = backend
-        self.authority = join_address(backend.host, backend.port).encode()
+        self.address = join_address(backend.host, backend.port)
+        self.authority = self.address.encode()
         """For the Host field of a request that names none."""
         self.owner = owner
         self.trusted = True
@@ -374,8 +376,7 @@ class EndpointSet:
             return Unavailable("there are too many connections", reason="sockets", retry_after=1)
         self.last_error = reason(error)
         if endpoint.trusted:
-            backend = endpoint.backend
-            logger.warning("backend %s:%d of %s set aside: %s", backend.host, backend.port, self.key, self.last_error)
+            logger.warning("backend %s of %s set aside: %s", endpoint.address, self.key, self.last_error)
         endpoint.set_aside(monotonic())
         return error
 

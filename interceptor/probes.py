@@ -84,17 +84,17 @@ class Probes:
             endpoint.owner.probing -= 1
         if endpoint.gone:
             return
-        backend, before = endpoint.backend, endpoint.failures
+        before = endpoint.failures
         if why:
             self.failures += 1
             endpoint.failed(monotonic())
             if not before:
-                logger.info("backend %s:%d of %s is not ready: %s", backend.host, backend.port, endpoint.owner.key, why)
+                logger.info("backend %s of %s is not ready: %s", endpoint.address, endpoint.owner.key, why)
             return
         self.passes += 1
         endpoint.passed()
         if before:
-            logger.info("backend %s:%d of %s is back", backend.host, backend.port, endpoint.owner.key)
+            logger.info("backend %s of %s is back", endpoint.address, endpoint.owner.key)
 
     async def _ask(self, endpoint: Endpoint) -> str:
         """Why it cannot be trusted; empty when it can."""
@@ -115,8 +115,7 @@ class Probes:
 
 async def _ask_path(endpoint: Endpoint, connection: BackendConnection, path: str) -> str:
     answer = _Answer(endpoint, connection)
-    host = f"[{endpoint.backend.host}]" if ":" in endpoint.backend.host else endpoint.backend.host
-    head = f"GET {path} HTTP/1.1\r\nHost: {host}:{endpoint.backend.port}\r\nUser-Agent: weir-probe\r\nAccept: */*\r\n\r\n"
+    head = f"GET {path} HTTP/1.1\r\nHost: {endpoint.address}\r\nUser-Agent: weir-probe\r\nAccept: */*\r\n\r\n"
     connection.begin(answer, head.encode())
     try:
         async with asyncio.timeout(ANSWER_SECONDS):

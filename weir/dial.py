@@ -12,6 +12,7 @@ import grpc
 import msgspec
 from grpc import aio
 
+from fleet.runtime.address import split_address
 from fleet.runtime.terminal import one_line
 from fleet.runtime.tls import TlsError, TlsFiles, read_authority
 from fleet.runtime.tlsparts import fault_of_set
@@ -49,7 +50,8 @@ class Dial(msgspec.Struct, frozen=True):
     options: tuple[tuple[str, int | str], ...] = (("grpc.enable_http_proxy", 0),)
 
     def open(self, address: str, options: Sequence[tuple[str, int | str]] = ()) -> aio.Channel:
-        """A channel to "host:port". The caller closes it."""
+        """A channel to "host:port". The caller closes it. Raises AddressError."""
+        split_address(address)  # gRPC would look for what is none among names
         every = (*self.options, *options)
         if self.credentials is None:
             return aio.insecure_channel(address, options=every)

@@ -14,6 +14,7 @@ from fleet.routing.codec import CodecError, decode_json, decode_yaml
 from fleet.routing.instead import instead
 from fleet.routing.match import explain
 from fleet.routing.table import RouteError, RoutingTable
+from fleet.runtime.address import AddressError
 from fleet.runtime.terminal import complain, say
 from fleet.runtime.tls import TlsError
 from protos.weir.interceptor.v1 import routing_pb2 as pb
@@ -84,8 +85,15 @@ def _is_apps(data: bytes) -> bool:
     return isinstance(value, dict) and "apps" in value
 
 
+def _opened(address: str, reach: Dial) -> aio.Channel:
+    try:
+        return reach.open(address, [("grpc.max_receive_message_length", MAX_TABLE_BYTES)])
+    except AddressError as error:
+        raise _NoTableError(f"--address: {error}") from error
+
+
 async def _from_interceptor(address: str, reach: Dial) -> RoutingTable:
-    async with reach.open(address, [("grpc.max_receive_message_length", MAX_TABLE_BYTES)]) as channel:
+    async with _opened(address, reach) as channel:
         try:
             answer = await RoutingServiceStub(channel).GetRoutingTable(pb.GetRoutingTableRequest(), timeout=CALL_TIMEOUT)
         except aio.AioRpcError as error:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from grpc import aio
 
+from fleet.runtime.address import AddressError
 from protos.weir.interceptor.v1 import queue_pb2 as pb
 from protos.weir.interceptor.v1.queue_pb2_grpc import QueueServiceStub
 from weir.dial import PLAIN, Dial
@@ -76,6 +77,9 @@ class QueueReader:
             answer = await self._stub(address).GetQueueSizes(pb.GetQueueSizesRequest(), timeout=self._timeout)
         except aio.AioRpcError as error:
             queues.problems[address] = self._dial.problem(error)
+            return
+        except AddressError as error:
+            queues.problems[address] = str(error).removeprefix(f"{address!r} ")
             return
         queues.members.append(answer.member)
         for size in answer.apps:

@@ -11,10 +11,9 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 
-from fleet.discovery.documents import check_address
 from fleet.discovery.sources import Member, SourceError, Unsubscribe
 from fleet.discovery.subscribers import Subscribers
-from fleet.runtime.listen import join_address
+from fleet.runtime.address import AddressError, join_address, split_address
 from fleet.runtime.tasks import cancel_and_wait
 
 __all__ = ["INTERVAL_SECONDS", "DnsMembers", "Resolver"]
@@ -42,11 +41,9 @@ class DnsMembers:
 
     def __init__(self, address: str, interval: float = INTERVAL_SECONDS, *, resolver: Resolver = _system_addresses) -> None:
         try:
-            check_address(address, "dns")
-        except ValueError as error:
-            raise SourceError(str(error)) from error
-        self._name, _, port = address.rpartition(":")
-        self._port = int(port)
+            self._name, self._port = split_address(address)
+        except AddressError as error:
+            raise SourceError(f"dns: {error}") from error
         self._interval = interval
         self._resolver = resolver
         self._members: tuple[Member, ...] | None = None

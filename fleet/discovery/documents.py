@@ -11,6 +11,7 @@ import msgspec
 import yaml
 
 from fleet.discovery.sources import Backend, Member
+from fleet.runtime.address import AddressError, split_address
 
 __all__ = ["check_address", "decode_backends", "decode_members", "encode_backends", "encode_members", "is_yaml"]
 
@@ -64,9 +65,10 @@ def encode_members(members: Iterable[Member]) -> bytes:
 
 def check_address(address: str, field: str) -> None:
     """Raise ValueError, naming the field, for what is not "host:port"."""
-    host, colon, port = address.rpartition(":")
-    if not (host and colon and port.isascii() and port.isdigit() and 0 < int(port) <= 65535):
-        raise ValueError(f'{field}: {address!r} is not "host:port"')
+    try:
+        split_address(address)
+    except AddressError as error:
+        raise ValueError(f"{field}: {error}") from error
 
 
 def _check_backend(backend: Backend, field: str) -> None:

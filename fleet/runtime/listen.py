@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
+from fleet.runtime.address import join_address
 from fleet.runtime.process import StartError
 
-__all__ = ["bound", "join_address"]
+__all__ = ["bound", "in_use"]
 
 
 def bound(host: str, port: int, purpose: str) -> socket.socket:
@@ -27,6 +29,10 @@ def bound(host: str, port: int, purpose: str) -> socket.socket:
     return listener
 
 
-def join_address(host: str, port: int) -> str:
-    """Host and port in one, "host:port", with an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def in_use(host: str, port: int) -> bool:
+    """Whether a server could not listen there because another one does. False where the host is none of this machine's."""
+    try:
+        bound(host, port, "a look").close()
+    except StartError as error:
+        return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
+    return False

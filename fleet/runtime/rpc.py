@@ -13,7 +13,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 from grpc_health.v1.health import aio as health
 
-from fleet.runtime.listen import bound, join_address
+from fleet.runtime.address import join_address
+from fleet.runtime.listen import bound
 from fleet.runtime.process import StartError
 from fleet.runtime.reflection import enable_reflection
 from fleet.runtime.tls import TlsFiles, server_credentials

@@ -19,6 +19,7 @@ import psutil
 import yaml
 from grpc import aio
 
+from fleet.runtime.address import join_address
 from protos.externalscaler import externalscaler_pb2 as pb
 from protos.externalscaler.externalscaler_pb2_grpc import ExternalScalerStub
 from tests.support.gate import Gate
@@ -46,13 +47,21 @@ def fleet(*apps: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
     return {"poll_interval": 0.2, "scaler": {"concurrency_window": 0.5}, "apps": list(apps), **fields}
 
 
-async def fetch(port: int, host: str, path: str = "/", *fields: str, timeout: float = PATIENCE) -> Answer:  # noqa: ASYNC109
-    """One request on a connection of its own. Raises for whatever is no answer."""
+async def fetch(
+    port: int,
+    host: str,
+    path: str = "/",
+    *fields: str,
+    timeout: float = PATIENCE,  # noqa: ASYNC109
+    near: str = "127.0.0.1",
+    method: str = "GET",
+) -> Answer:
+    """One request on a connection of its own, to the address `near`. Raises for whatever is no answer."""
     began = time.perf_counter()
     async with asyncio.timeout(timeout):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection(near, port)
         try:
-            head = [f"GET {path} HTTP/1.1", f"Host: {host}", "Connection: close", *fields]
+            head = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", *fields]
             writer.write("".join(f"{line}\r\n" for line in [*head, ""]).encode())
             answer, _, body = (await reader.read()).partition(b"\r\n\r\n")
         finally:
@@ -83,6 +92,8 @@ class Up:
 
     def __init__(self, process: subprocess.Popen[str], file: Path, state: Path, log: Path) -> None:
         self.process, self.file, self.state, self._log = process, file, state, log
+        self.near = "127.0.0.1"
+        """Where it is reached."""
 
     @property
     def log(self) -> str:
@@ -101,8 +112,11 @@ class Up:
         return self.ports[0]
 
     def backends(self, name: str) -> list[int]:
+        return [port for _, port in self.addresses(name)]
+
+    def addresses(self, name: str) -> list[tuple[str, int]]:
         backends = json.loads((self.state / "backends.json").read_text())["backends"]
-        return [backend["port"] for backend in backends.get(f"default/{name}", [])]
+        return [(backend["host"], backend["port"]) for backend in backends.get(f"default/{name}", [])]
 
     def members(self) -> list[str]:
         return [member["name"] for member in json.loads((self.state / "members.json").read_text())["members"]]
@@ -121,7 +135,7 @@ class Up:
         """What the scaler tells KEDA of an app."""
         (scaler,) = self.components("scaler")
         ref = pb.ScaledObjectRef(name=name, namespace="default", scalerMetadata={"app": f"default/{name}"})
-        async with aio.insecure_channel(f"127.0.0.1:{scaler['port']}") as channel:
+        async with aio.insecure_channel(join_address(self.near, scaler["port"])) as channel:
             stub = ExternalScalerStub(channel)
             specs = await stub.GetMetricSpec(ref, timeout=60)
             request = pb.GetMetricsRequest(scaledObjectRef=ref, metricName=specs.metricSpecs[0].metricName)

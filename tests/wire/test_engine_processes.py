@@ -17,9 +17,10 @@ from typing import Self
 import psutil
 import pytest
 
+from fleet.runtime.address import LOOPBACK
 from weir.engine.child import Child, Launch, SpawnError, describe_exit
 from weir.engine.guard import Guard
-from weir.engine.ports import LOOPBACK, Ports
+from weir.engine.ports import Ports
 from weir.engine.probe import Probe, wait_until_ready
 from weir.engine.replica import Replica
 from weir.engine.spec import AppSpec
@@ -337,6 +338,7 @@ async def test_the_port_is_put_into_a_list_of_words(stage: Stage) -> None:
 
 ENGINE = """
 import asyncio, os, pathlib, signal, sys
+from fleet.runtime.address import LOOPBACK
 from weir.engine.child import Child, Launch
 from weir.engine.guard import Guard
 

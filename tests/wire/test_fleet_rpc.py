@@ -13,7 +13,7 @@ import pytest
 from grpc_reflection.v1alpha import reflection_pb2
 
 from fleet.runtime import rpc
-from fleet.runtime.listen import join_address
+from fleet.runtime.address import join_address
 from fleet.runtime.process import StartError
 from fleet.runtime.rpc import CHANNEL_OPTIONS, RpcServer
 from protos.weir.interceptor.v1 import queue_pb2, queue_pb2_grpc

@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fleet.discovery.sources import Member
+from fleet.runtime.address import join_address
+from fleet.runtime.listen import bound
 from fleet.runtime.process import StartError
 from weir.engine.child import Launch
 from weir.engine.layout import SCALER_NAME, Layout, interceptor_name
-from weir.engine.ports import is_free
 from weir.engine.probe import Probe
 from weir.engine.state import Component, StateDirectory
 from weir.engine.supervisor import Job, State, Supervisor, Yard
@@ -55,7 +56,7 @@ class ChildPlanes:
 
     @property
     def scaler_address(self) -> str:
-        return f"{self._layout.near_host}:{self._scaler_port}"
+        return join_address(self._layout.near_host, self._scaler_port)
 
     @property
     def proxy_ports(self) -> tuple[int, ...]:
@@ -64,7 +65,8 @@ class ChildPlanes:
     @property
     def rpc_addresses(self) -> Mapping[str, str]:
         ready = [placed.component for placed in self._interceptors if placed.supervisor.state is State.READY]
-        return {component.name: f"{self._layout.near_host}:{component.rpc_port}" for component in ready}
+        host = self._layout.near_host
+        return {component.name: join_address(host, component.rpc_port or 0) for component in ready}
 
     async def start(self) -> None:
         self._scaler = self._place_scaler()
@@ -158,8 +160,8 @@ class ChildPlanes:
     def _check_ports(self, component: Component) -> None:
         """Told here at once, and not by a process that ends and is started again and again."""
         for port in (component.proxy_port, component.rpc_port, component.port, component.diagnostics_port):
-            if port and not is_free(self._layout.host, port):
-                raise StartError(f"{component.name}: cannot listen on {self._layout.host}:{port}: address already in use")
+            if port:
+                bound(self._layout.host, port, component.name).close()
 
     def _sync(self) -> None:
         """Write down who runs: members first, because scalers wait for that."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from grpc import aio
 
+from fleet.runtime.address import near_host
 from fleet.runtime.process import Shutdown, StartError
 from fleet.runtime.settings import SettingsError
 from fleet.runtime.tasks import cancel_and_wait
@@ -86,6 +87,11 @@ class Engine:
     def rpc_addresses(self) -> Sequence[str]:
         """Where the interceptors that run now tell their queue sizes."""
         return list(self._planes.rpc_addresses.values()) if self._planes else []
+
+    @property
+    def near_host(self) -> str:
+        """Where this machine reaches the interceptors."""
+        return near_host(self._options.host)
 
     @property
     def proxy_ports(self) -> tuple[int, ...]:

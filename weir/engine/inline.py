@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 
 from fleet.discovery.sources import Member
+from fleet.runtime.address import join_address
 from interceptor.server import Interceptor
 from interceptor.settings import InterceptorSettings
 from scaler.server import Scaler
@@ -27,7 +28,7 @@ class InlinePlanes:
 
     @property
     def scaler_address(self) -> str:
-        return f"{self._layout.near_host}:{self._scaler.port if self._scaler else 0}"
+        return join_address(self._layout.near_host, self._scaler.port if self._scaler else 0)
 
     @property
     def proxy_ports(self) -> tuple[int, ...]:
@@ -36,7 +37,7 @@ class InlinePlanes:
     @property
     def rpc_addresses(self) -> Mapping[str, str]:
         host = self._layout.near_host
-        return {interceptor_name(index): f"{host}:{one.rpc_port}" for index, one in enumerate(self._interceptors)}
+        return {interceptor_name(index): join_address(host, one.rpc_port) for index, one in enumerate(self._interceptors)}
 
     async def start(self) -> None:
         await self._grow(self._layout.spec.interceptors)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from weir.engine.ports import LOOPBACK
+from fleet.runtime.address import LOOPBACK, near_host
 from weir.engine.spec import FleetSpec
 from weir.engine.state import StateDirectory
 
@@ -68,7 +68,7 @@ class Layout:
     @property
     def near_host(self) -> str:
         """The address at which this machine reaches what listens on `host`."""
-        return LOOPBACK if self.host in ("0.0.0.0", LOOPBACK) else self.host  # noqa: S104  compared, not bound
+        return near_host(self.host)
 
     def proxy_port(self, index: int) -> int:
         return _nth(self._first_proxy_port, index)

@@ -1,13 +1,13 @@
-"""Free ports on the loopback address, each given out once until it is given back."""
+"""Free ports on the loopback addresses of both families, each given out once until it is given back."""
 
 from __future__ import annotations
 
 import random
-import socket
 
-__all__ = ["LOOPBACK", "NoPortError", "Ports", "is_free"]
+from fleet.runtime.address import LOOPBACKS
+from fleet.runtime.listen import in_use
 
-LOOPBACK = "127.0.0.1"
+__all__ = ["NoPortError", "Ports"]
 
 FIRST, LAST = 20_000, 32_767
 """Below the ports from which Linux, macOS and Windows take the near end of outgoing connections: a process that starts
@@ -30,22 +30,10 @@ class Ports:
         """A port on which nobody listens now, and which nobody else was given. Raises NoPortError."""
         for _ in range(ATTEMPTS):
             port = random.randint(FIRST, LAST)  # noqa: S311  nothing secret about a port
-            if port not in self._given and is_free(LOOPBACK, port):
+            if port not in self._given and not any(in_use(host, port) for host in LOOPBACKS):
                 self._given.add(port)
                 return port
         raise NoPortError(f"no free port between {FIRST} and {LAST}")
 
     def give_back(self, port: int) -> None:
         self._given.discard(port)
-
-
-def is_free(host: str, port: int) -> bool:
-    """Whether a server could listen there now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As servers set it: a connection of the last owner that still times out is no obstacle.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-        return True

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from fleet.runtime.address import join_address
+
 __all__ = ["Probe", "wait_until_ready"]
 
 FIRST_PAUSE = 0.005
@@ -56,7 +58,8 @@ async def _succeeds(probe: Probe) -> bool:
 
 
 async def _answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, probe: Probe) -> bool:
-    head = f"GET {probe.path} HTTP/1.1\r\nHost: {probe.host}:{probe.port}\r\nUser-Agent: weir\r\nConnection: close\r\n\r\n"
+    host = join_address(probe.host, probe.port)
+    head = f"GET {probe.path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: weir\r\nConnection: close\r\n\r\n"
     writer.write(head.encode())
     version, status, *_ = (await reader.readline()).split(None, 2)
     return version.startswith(b"HTTP/") and 200 <= int(status) < 400

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fleet.discovery.sources import Backend
+from fleet.runtime.address import LOOPBACK
 from weir.engine.child import Launch, SpawnError
-from weir.engine.ports import LOOPBACK, NoPortError
+from weir.engine.ports import NoPortError
 from weir.engine.probe import Probe
 from weir.engine.spec import AppSpec
 from weir.engine.supervisor import Job, State, Supervisor, Yard

@@ -18,6 +18,7 @@ from rich.segment import Segment, SegmentLines
 from rich.table import Table
 from rich.text import Text
 
+from fleet.runtime.address import join_address
 from fleet.runtime.logs import LineFormatter
 from fleet.runtime.terminal import one_line, say, shown
 from weir.engine.app import App
@@ -239,14 +240,14 @@ def _state(app: App) -> str:
 def curl_lines(engine: Engine) -> Sequence[str]:
     """How to try the first apps."""
     ports = engine.proxy_ports
-    return [_curl(spec, ports[0]) for spec in engine.spec.apps[:MAX_CURL_LINES] if ports]
+    return [_curl(spec, engine.near_host, ports[0]) for spec in engine.spec.apps[:MAX_CURL_LINES] if ports]
 
 
-def _curl(spec: AppSpec, port: int) -> str:
+def _curl(spec: AppSpec, near: str, port: int) -> str:
     rule = spec.rules[0] if spec.rules else spec
     path = rule.paths[0] if rule.paths else "/"
     headers = "".join(f" -H '{header.name}: {header.value or 'x'}'" for header in rule.headers)
     host = rule.hosts[0].replace("*", "any") if rule.hosts and rule.hosts[0] != "*" else "localhost"
     if host == "localhost" or host.endswith(".localhost"):
-        return f"curl{headers} http://{host}:{port}{path}"
-    return f"curl -H 'Host: {host}'{headers} http://127.0.0.1:{port}{path}"
+        return f"curl{headers} http://{join_address(host, port)}{path}"
+    return f"curl -H 'Host: {host}'{headers} http://{join_address(near, port)}{path}"

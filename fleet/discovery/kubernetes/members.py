@@ -18,7 +18,7 @@ from fleet.discovery.kubernetes.objects import (
 )
 from fleet.discovery.sources import Member, Unsubscribe
 from fleet.discovery.subscribers import Subscribers
-from fleet.runtime.listen import join_address
+from fleet.runtime.address import join_address
 
 __all__ = ["KubernetesMembers", "members_of"]
 

@@ -1,7 +1,7 @@
 """An app for tests: answers with its process id after DELAY seconds, once it has warmed up for START_SECONDS.
 
 A path of /sleep/SECONDS takes as long as it says; one of /until/FILE takes until there is such a file. Where PORT is 0 it
-takes a free port, and prints it once it listens.
+takes a free port, and prints it once it listens. LISTEN is the address that it listens on.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def main() -> None:
-    server = await asyncio.start_server(answer, "127.0.0.1", int(os.environ["PORT"]), backlog=1024)
+    server = await asyncio.start_server(answer, os.environ.get("LISTEN", "127.0.0.1"), int(os.environ["PORT"]), backlog=1024)
     if os.environ["PORT"] == "0":
         print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201  whoever started it reads that
     async with server:

@@ -55,6 +55,7 @@ HOSTILE_SPEC = """apps:
 class _Engine:
     """As much of an engine as a view looks at."""
 
+    near_host = "127.0.0.1"
     rpc_addresses: tuple[str, ...] = ()
     proxy_ports = (8080,)
 

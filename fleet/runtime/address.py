@@ -1,0 +1,60 @@
+"""Network addresses as people and programs write them. The one place that joins a host and a port, and that takes them apart.
+
+An IPv6 address has colons of its own, so that with a port it is written in brackets (RFC 3986 3.2.2): "[::1]:9090". Pure.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+__all__ = ["LOOPBACK", "LOOPBACKS", "AddressError", "join_address", "near_host", "split_address"]
+
+LOOPBACK = "127.0.0.1"
+LOOPBACKS = (LOOPBACK, "::1")
+"""This machine, as its own programs reach it: what listens on "localhost" may listen on either of them alone."""
+_MAX_PORT = 65535
+_NO_HOST = frozenset("[]/@?#\\ \t\r\n")
+"""Characters that no host has, and that other notations have beside one."""
+
+
+class AddressError(ValueError):
+    """What was given is not "host:port". One line."""
+
+
+def join_address(host: str, port: int) -> str:
+    """Host and port in one, "host:port", with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """The host, without brackets, and the port (1 to 65535) of "host:port" or "[address]:port". Raises AddressError."""
+    host, colon, port = address.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    bare = host[1:-1] if bracketed else host
+    if not (colon and bare and port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) <= _MAX_PORT):
+        raise AddressError(f'{address!r} is not "host:port"')
+    if bracketed != (":" in bare) or not _NO_HOST.isdisjoint(bare):
+        hint = f'; write {join_address(bare, int(port))!r} for an IPv6 address' if _is_ipv6(bare) else ""
+        raise AddressError(f'{address!r} is not "host:port"{hint}')
+    if bracketed and not _is_ipv6(bare):
+        raise AddressError(f'{address!r} is not "host:port": {bare!r} is not an IPv6 address')
+    return bare, int(port)
+
+
+def near_host(host: str) -> str:
+    """Where this machine reaches what listens on `host`: the loopback address of its family for "every address"."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return LOOPBACKS[address.version == 6]
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return True
