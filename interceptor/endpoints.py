@@ -262,6 +262,11 @@ class EndpointSet:
     def endpoints(self) -> list[Endpoint]:
         return list(self._all.values())
 
+    def at_work(self) -> dict[Backend, int]:
+        """Exchanges at each backend that may get another one, or has some that are not over."""
+        listed = {backend: endpoint.load for backend, endpoint in self._all.items()}
+        return {**{backend: endpoint.load for backend, endpoint in self._leaving.items() if endpoint.load}, **listed}
+
     def update(self, backends: tuple[Backend, ...]) -> None:
         """Take over what discovery lists now."""
         wanted = set(backends)

@@ -9,7 +9,8 @@ from operator import attrgetter
 from time import monotonic
 
 from fleet.demand.ledger import Ledger
-from fleet.discovery.sources import BackendSource
+from fleet.discovery.sources import Backend, BackendSource
+from fleet.discovery.work import sum_of_work
 from fleet.routing.table import RoutingTable
 from interceptor.admission import UNBOUNDED
 from interceptor.apps import App
@@ -81,6 +82,8 @@ class Proxy:
         self._ledger = ledger
         self._backends = backends
         self._endpoints: dict[str, EndpointSet] = {}
+        self._parted: list[EndpointSet] = []
+        """Of targets that no route names any more, while exchanges at their backends go on."""
         self._usual = ProbeRule(connect=settings.connect_timeout)
         self._rules: dict[str, ProbeRule] = {}
         self._pool = PoolLimits(
@@ -123,7 +126,10 @@ class Proxy:
         wanted = {*targets, *(app.fallback.key for app in apps.values() if app.fallback is not None)}
         self._backends.want(wanted)
         for key in self._endpoints.keys() - wanted:
-            self._endpoints.pop(key).update(())
+            parted = self._endpoints.pop(key)
+            parted.update(())
+            self._parted.append(parted)
+        self._parted = [endpoints for endpoints in self._parted if any(endpoints.at_work().values())]
         for app in gone:
             app.close()
         now = monotonic()
@@ -148,6 +154,14 @@ class Proxy:
     @property
     def endpoint_sets(self) -> list[EndpointSet]:
         return list(self._endpoints.values())
+
+    def at_work(self) -> dict[str, dict[Backend, int]]:
+        """By target: exchanges at each backend that may get another one, or has some that are not over."""
+        found: dict[str, dict[Backend, int]] = {}
+        for endpoints in (*self._endpoints.values(), *self._parted):
+            if work := endpoints.at_work():
+                found[endpoints.key] = sum_of_work([found.get(endpoints.key, {}), work])
+        return found
 
     def turn_away_held(self) -> int:
         """Answer all who wait, for there is no more time; how many those were."""

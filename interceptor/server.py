@@ -14,6 +14,7 @@ from typing import Any
 from fleet.demand.ledger import Ledger
 from fleet.discovery.sources import BackendSource, RouteSource, SourceError
 from fleet.discovery.uri import open_backends, open_routes
+from fleet.discovery.work import shown_work
 from fleet.runtime.diagnostics import Diagnostics
 from fleet.runtime.process import Shutdown
 from fleet.runtime.rpc import RpcServer
@@ -75,7 +76,7 @@ class Interceptor:
             settings.diagnostics_port,
             not_ready=self._not_ready,
             registry=create_registry(self.proxy, self.ledger),
-            pages={"/routes": self._show_routes, "/queue": self._show_queue},
+            pages={"/routes": self._show_routes, "/queue": self._show_queue, "/backends": self._show_backends},
         )
         self._sweeper: asyncio.Task[None] | None = None
         self._unsubscribe: list[Callable[[], None]] = []
@@ -173,6 +174,9 @@ class Interceptor:
         if table is None:
             return {"version": None, "routes": []}
         return {"version": table.version, "routes": table.routes, "conflicts": table.conflicts}
+
+    def _show_backends(self) -> Any:
+        return shown_work(self.proxy.at_work())
 
     def _show_queue(self) -> Any:
         return {size.app: size for size in self.ledger.sizes(monotonic())}

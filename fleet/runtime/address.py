@@ -34,7 +34,7 @@ def split_address(address: str) -> tuple[str, int]:
     if not (colon and bare and port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) <= _MAX_PORT):
         raise AddressError(f'{address!r} is not "host:port"')
     if bracketed != (":" in bare) or not _NO_HOST.isdisjoint(bare):
-        hint = f'; write {join_address(bare, int(port))!r} for an IPv6 address' if _is_ipv6(bare) else ""
+        hint = f"; write {join_address(bare, int(port))!r} for an IPv6 address" if _is_ipv6(bare) else ""
         raise AddressError(f'{address!r} is not "host:port"{hint}')
     if bracketed and not _is_ipv6(bare):
         raise AddressError(f'{address!r} is not "host:port": {bare!r} is not an IPv6 address')

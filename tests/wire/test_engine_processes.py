@@ -264,7 +264,7 @@ async def test_a_replica_is_started_in_the_call_and_has_an_address_once_ready(st
     replica.withdraw()
     assert replica.backend is None
     pid = replica.pid
-    await replica.end(0.0)
+    await replica.end()
     assert not psutil.pid_exists(pid)
 
 
@@ -281,7 +281,7 @@ async def test_a_replica_that_crashes_is_started_again_on_another_port(stage: St
     assert replica.pid != first_pid
     assert replica.backend not in (None, first)
     replica.withdraw()
-    await replica.end(0.0)
+    await replica.end()
 
 
 async def test_a_replica_that_cannot_be_started_is_tried_again(stage: Stage) -> None:
@@ -290,7 +290,7 @@ async def test_a_replica_that_cannot_be_started_is_tried_again(stage: Stage) -> 
     await _until(lambda: replica.failures >= 2)
     assert stage.states[:3] == [State.FAILED, State.STARTING, State.FAILED]
     replica.withdraw()
-    await replica.end(0.0)
+    await replica.end()
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ async def test_a_replica_that_is_never_ready_is_started_again(
     assert not psutil.pid_exists(first)
     assert re.search(rf"was not ready after 0\.1 s: {why}", caplog.text)
     replica.withdraw()
-    await replica.end(0.0)
+    await replica.end()
 
 
 async def test_a_replica_finishes_what_it_has_before_it_is_told_to_end(stage: Stage) -> None:
@@ -319,9 +319,30 @@ async def test_a_replica_finishes_what_it_has_before_it_is_told_to_end(stage: St
     replica.start()
     await _until(lambda: replica.state is State.READY)
     replica.withdraw()
-    began = asyncio.get_running_loop().time()
-    await replica.end(0.2)
-    assert asyncio.get_running_loop().time() - began >= 0.2
+    over = asyncio.Event()
+
+    async def drained() -> None:
+        await over.wait()
+
+    ended = asyncio.create_task(replica.end(drained))
+    await asyncio.sleep(0)
+    assert replica.pid is not None
+    assert psutil.pid_exists(replica.pid)
+    over.set()
+    await ended
+    assert replica.pid is None
+
+
+async def test_a_replica_that_ends_by_itself_has_nothing_to_finish(stage: Stage) -> None:
+    replica = stage.replica(command=_python(SERVE))
+    replica.start()
+    await _until(lambda: replica.state is State.READY)
+    replica.withdraw()
+    ended = asyncio.create_task(replica.end(asyncio.Event().wait))  # type: ignore[arg-type]  # never
+    assert replica.pid is not None
+    os.kill(replica.pid, signal.SIGKILL)
+    async with asyncio.timeout(PATIENCE):
+        await ended
 
 
 async def test_the_port_is_put_into_a_list_of_words(stage: Stage) -> None:
@@ -330,7 +351,7 @@ async def test_the_port_is_put_into_a_list_of_words(stage: Stage) -> None:
     replica.start()
     await _until(lambda: bool(stage.lines))
     replica.withdraw()
-    await replica.end(0.0)
+    await replica.end()
     _, line = stage.lines[0]
     port = line.split("'")[3]
     assert line == f"['-p', '{port}', '--url=http://x:{port}/']"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from fleet.discovery.sources import Backend
 from fleet.runtime.tasks import cancel_and_wait
 from protos.externalscaler import externalscaler_pb2 as pb
 from weir.engine.autoscaler import Autoscaler, Policy, Reading
+from weir.engine.backoff import Backoff
 from weir.engine.keda import KedaClient
 from weir.engine.replica import Replica
 from weir.engine.rollout import Standing, plan
@@ -21,10 +23,15 @@ from weir.engine.supervisor import State, Yard
 if TYPE_CHECKING:
     from protos.externalscaler.externalscaler_pb2_grpc import ExternalScalerAsyncStub
 
-__all__ = ["App", "Publish"]
+__all__ = ["App", "AtWork", "Publish"]
 
 Publish = Callable[[str, tuple[Backend, ...]], None]
 """Takes the key of a route's target and its ready backends."""
+AtWork = Callable[[str], Awaitable[Mapping[Backend, int] | None]]
+"""Of a target: exchanges at each backend that may get another one, or has some that are not over. None when it is not known."""
+
+FIRST_LOOK, LONGEST_LOOK = 0.02, 0.25
+"""Seconds between two looks whether a replica that is to end still has something to finish."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,14 +49,16 @@ class App:
         poll_interval: Callable[[], float],
         yard: Yard,
         publish: Publish,
+        at_work: AtWork,
     ) -> None:
         self.spec = spec
         self._base = directory
-        self._yard, self._publish = yard, publish
+        self._yard, self._publish, self._at_work = yard, publish, at_work
         self._clock = asyncio.get_running_loop().time
         self._autoscaler = Autoscaler(_policy(spec), self._clock())
         self._replicas: list[Replica] = []
         self._ending: set[asyncio.Task[None]] = set()
+        self._thinning: asyncio.Task[None] | None = None
         self._closing = False
         self._drain = True
         self._client = KedaClient(
@@ -99,7 +108,7 @@ class App:
         """Stop asking, then end every replica. Without drain when nothing can reach them any more."""
         self._closing = True
         self._drain = drain
-        await cancel_and_wait(self._task)
+        await cancel_and_wait(self._task, self._thinning)
         for replica in self._replicas:
             self._retire(replica, asyncio.create_task)
         self._publish_ready()
@@ -122,18 +131,30 @@ class App:
         _log.info("%s: %d -> %d replicas: %s", self.spec.key, before, self.desired, why)
 
     def _reconcile(self) -> None:
-        standing = {replica.number: replica for replica in self._replicas if replica.state is not State.DRAINING}
-        rollout = plan([self._standing(replica) for replica in standing.values()], self.desired)
+        rollout = plan(self._standings({}), self.desired)
         for _ in range(rollout.start):
             self._start_replica()
-        for number in rollout.retire:
-            self._retire(standing[number], self._yard.tasks.create_task)
-        if rollout.retire:
+        if rollout.retire and self._thinning is None:
+            name = f"fewer replicas of {self.spec.key}"
+            self._thinning = task = self._yard.tasks.create_task(self._thin_out(), name=name)
+            task.add_done_callback(self._thinned_out)
+
+    async def _thin_out(self) -> None:
+        """Retire what is too much: what has nothing to do before what has."""
+        work = await self._at_work(self.spec.key)
+        retire = plan(self._standings(work or {}), self.desired).retire
+        for replica in [replica for replica in self._replicas if replica.number in retire]:
+            self._retire(replica, self._yard.tasks.create_task)
+        if retire:
             self._publish_ready()
 
-    def _standing(self, replica: Replica) -> Standing:
-        current = replica.spec.same_process(self.spec)
-        return Standing(number=replica.number, ready=replica.state is State.READY, current=current)
+    def _thinned_out(self, task: asyncio.Task[None]) -> None:
+        self._thinning = None
+        if not self._closing and not task.cancelled() and task.exception() is None:
+            self._reconcile()  # for what has changed meanwhile
+
+    def _standings(self, work: Mapping[Backend, int]) -> list[Standing]:
+        return [_standing(replica, self.spec, work) for replica in self._replicas if replica.state is not State.DRAINING]
 
     def _start_replica(self) -> None:
         used = {replica.number for replica in self._replicas}
@@ -146,14 +167,31 @@ class App:
     def _retire(self, replica: Replica, create_task: Callable[..., asyncio.Task[None]]) -> None:
         if replica.state is State.DRAINING:
             return
+        backend = replica.backend
         replica.withdraw()
-        task = create_task(self._retired(replica), name=f"end of {self.spec.key} {replica.number}")
+        task = create_task(self._retired(replica, backend), name=f"end of {self.spec.key} {replica.number}")
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
-    async def _retired(self, replica: Replica) -> None:
-        await replica.end(self.spec.drain if self._drain else 0.0)
+    async def _retired(self, replica: Replica, backend: Backend | None) -> None:
+        if self._drain and backend is not None:
+            await replica.end(partial(self._drained, replica.number, backend))
+        else:
+            await replica.end()
         self._replicas.remove(replica)
+
+    async def _drained(self, number: int, backend: Backend) -> None:
+        """Until no interceptor gives it anything new, nor waits for anything of it; or the time is over."""
+        pauses = Backoff(FIRST_LOOK, LONGEST_LOOK)
+        left: Mapping[Backend, int] | None = None
+        try:
+            async with asyncio.timeout(self.spec.drain):
+                while (left := await self._at_work(self.spec.key)) is None or backend in left:  # noqa: ASYNC110  nobody tells
+                    await asyncio.sleep(pauses.pause())
+        except TimeoutError:
+            count = "an unknown number of" if left is None else left.get(backend, 0)
+            name = f"{self.spec.key}: replica {number}"
+            _log.warning("%s: ends with %s requests in hand after %g s", name, count, self.spec.drain)
 
     def _changed(self) -> None:
         self._publish_ready()
@@ -162,6 +200,16 @@ class App:
 
     def _publish_ready(self) -> None:
         self._publish(self.spec.key, tuple(r.backend for r in self._replicas if r.backend is not None))
+
+
+def _standing(replica: Replica, spec: AppSpec, work: Mapping[Backend, int]) -> Standing:
+    backend = replica.backend
+    return Standing(
+        number=replica.number,
+        ready=replica.state is State.READY,
+        current=replica.spec.same_process(spec),
+        in_flight=0 if backend is None else work.get(backend, 0),
+    )
 
 
 def _policy(spec: AppSpec) -> Policy:

@@ -7,16 +7,19 @@ restarted is found where it was.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fleet.discovery.sources import Member
+from fleet.discovery.sources import Backend, Member
+from fleet.discovery.work import decode_work, sum_of_work
 from fleet.runtime.address import join_address
 from fleet.runtime.listen import bound
 from fleet.runtime.process import StartError
+from weir.engine.ask import AskError, ask
 from weir.engine.child import Launch
 from weir.engine.layout import SCALER_NAME, Layout, interceptor_name
 from weir.engine.probe import Probe
@@ -33,6 +36,8 @@ KILL_AFTER = 10.0
 """Seconds that a component may take to end beyond its own drain."""
 LAST_LINES = 5
 """Lines of output kept from each component, to tell why one could not start."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -68,6 +73,24 @@ class ChildPlanes:
         host = self._layout.near_host
         return {component.name: join_address(host, component.rpc_port or 0) for component in ready}
 
+    async def at_work(self, key: str) -> Mapping[Backend, int] | None:
+        told = await asyncio.gather(*(self._work_of(placed, key) for placed in self._interceptors))
+        works = [work for work in told if work is not None]
+        return sum_of_work(works) if len(works) == len(told) else None
+
+    async def _work_of(self, placed: _Placed, key: str) -> Mapping[Backend, int] | None:
+        """None when it runs and did not tell. One that is gone has nothing any more."""
+        if placed.supervisor.pid is None:
+            return {}
+        try:
+            page = await ask(self._layout.near_host, placed.component.diagnostics_port, "/backends")
+            return decode_work(page).get(key, {})
+        except (AskError, ValueError) as error:
+            if placed.supervisor.state in (State.STARTING, State.FAILED):
+                return {}
+            _log.debug("%s: %s", placed.component.name, error)
+            return None
+
     async def start(self) -> None:
         self._scaler = self._place_scaler()
         await self._grow(self._layout.spec.interceptors)
@@ -85,7 +108,7 @@ class ChildPlanes:
         scaler, self._scaler = self._scaler, None
         if scaler is not None:
             scaler.supervisor.withdraw()
-            await scaler.supervisor.end(drain=0, grace=KILL_AFTER)
+            await scaler.supervisor.end(grace=KILL_AFTER)
         self._sync()
 
     async def _grow(self, count: int) -> None:
@@ -99,7 +122,7 @@ class ChildPlanes:
         # No members any more, so that scalers do not look for them; their streams tell of what they finish.
         self._sync()
         grace = float(self._layout.spec.interceptor.get("drain_timeout", 0)) + KILL_AFTER
-        await asyncio.gather(*(placed.supervisor.end(drain=0, grace=grace) for placed in surplus))
+        await asyncio.gather(*(placed.supervisor.end(grace=grace) for placed in surplus))
         del self._interceptors[count:]
         self._sync()
 

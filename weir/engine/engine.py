@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from grpc import aio
@@ -69,6 +70,8 @@ class Engine:
         self._file, self._options = file, options
         self._tell, self._has_room, self._on_ready = tell, has_room, on_ready
         self._apps: dict[str, App] = {}
+        self._leaving: dict[str, asyncio.Task[None]] = {}
+        """Apps that the file has no more, while their replicas finish what they have."""
         self._state = StateDirectory(options.state_directory)
         self._planes: Planes | None = None
         self._channel: aio.Channel | None = None
@@ -163,6 +166,7 @@ class Engine:
             poll_interval=lambda: self._file.spec.poll_interval,
             yard=yard,
             publish=self._state.publish,
+            at_work=planes.at_work,
         )
         self._apps[spec.key] = app
         app.start()
@@ -195,17 +199,28 @@ class Engine:
         wanted = {spec.key: spec for spec in file.spec.apps}
         for spec in file.spec.apps:
             if spec.key not in self._apps:
+                await self._has_left(spec.key)
                 self._add(spec, planes, yard)
             elif self._apps[spec.key].spec != spec:
                 self._apps[spec.key].update(spec)
         for field in _FIXED:
             if getattr(before, field) != getattr(file.spec, field):
                 _log.warning("%s: %s takes effect at the next start", self._options.file, field)
-        # A removed app is waited for, so that it is gone before a later edit brings it back.
-        gone = [self._apps.pop(key) for key in list(self._apps) if key not in wanted]
-        await asyncio.gather(*(app.close(drain=True) for app in gone))
+        for key in [key for key in self._apps if key not in wanted]:
+            self._leaving[key] = task = yard.tasks.create_task(self._apps.pop(key).close(drain=True), name=f"end of {key}")
+            task.add_done_callback(partial(self._left, key))
         if before.interceptors != file.spec.interceptors:
             await self._resize(planes, file.spec.interceptors)
+
+    def _left(self, key: str, task: asyncio.Task[None]) -> None:
+        if self._leaving.get(key) is task:
+            del self._leaving[key]
+
+    async def _has_left(self, key: str) -> None:
+        """An app that is brought back begins when its end is over."""
+        leaving = self._leaving.get(key)
+        if leaving is not None:
+            await asyncio.wait([leaving])
 
     async def _resize(self, planes: Planes, interceptors: int) -> None:
         try:
@@ -220,6 +235,8 @@ class Engine:
         if self._planes is not None:
             await self._planes.drain()
         await asyncio.gather(*(app.close(drain=False) for app in self._apps.values()))
+        if self._leaving:
+            await asyncio.wait(list(self._leaving.values()))
         if self._planes is not None:
             await self._planes.close()
         if self._channel is not None:

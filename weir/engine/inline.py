@@ -6,7 +6,8 @@ import asyncio
 import os
 from collections.abc import Mapping
 
-from fleet.discovery.sources import Member
+from fleet.discovery.sources import Backend, Member
+from fleet.discovery.work import sum_of_work
 from fleet.runtime.address import join_address
 from interceptor.server import Interceptor
 from interceptor.settings import InterceptorSettings
@@ -25,6 +26,8 @@ class InlinePlanes:
         self._layout, self._state = layout, state
         self._scaler: Scaler | None = None
         self._interceptors: list[Interceptor] = []
+        self._leaving: list[Interceptor] = []
+        """They finish what they have."""
 
     @property
     def scaler_address(self) -> str:
@@ -38,6 +41,10 @@ class InlinePlanes:
     def rpc_addresses(self) -> Mapping[str, str]:
         host = self._layout.near_host
         return {interceptor_name(index): join_address(host, one.rpc_port) for index, one in enumerate(self._interceptors)}
+
+    async def at_work(self, key: str) -> Mapping[Backend, int] | None:
+        every = (*self._interceptors, *self._leaving)
+        return sum_of_work([interceptor.proxy.at_work().get(key, {}) for interceptor in every])
 
     async def start(self) -> None:
         await self._grow(self._layout.spec.interceptors)
@@ -80,7 +87,11 @@ class InlinePlanes:
         # No members any more, so that the scaler does not look for them; their streams tell of what they finish.
         del self._interceptors[count:]
         self._sync()
-        await asyncio.gather(*(_ended(interceptor) for interceptor in surplus))
+        self._leaving += surplus
+        try:
+            await asyncio.gather(*(_ended(interceptor) for interceptor in surplus))
+        finally:
+            self._leaving = [interceptor for interceptor in self._leaving if interceptor not in surplus]
 
     def _sync(self) -> None:
         self._state.write_members(Member(name=name, address=address) for name, address in self.rpc_addresses.items())

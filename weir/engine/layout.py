@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from fleet.discovery.sources import Backend
 from fleet.runtime.address import LOOPBACK, near_host
 from weir.engine.spec import FleetSpec
 from weir.engine.state import StateDirectory
@@ -36,6 +37,10 @@ class Planes(Protocol):
     @property
     def rpc_addresses(self) -> Mapping[str, str]:
         """ "host:port" of every interceptor that runs, by its name."""
+
+    async def at_work(self, key: str) -> Mapping[Backend, int] | None:
+        """Exchanges at each backend of an app: of those that get new ones, and of those that have some that are not over.
+        None when an interceptor that runs did not tell."""
 
     async def start(self) -> None:
         """Return once all of them serve. Raises StartError."""

@@ -5,7 +5,7 @@ Does not decide how many there are (autoscaler.py), nor who may be told of its a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from fleet.discovery.sources import Backend
@@ -66,9 +66,9 @@ class Replica:
         """Its address is to be taken away from requests. `end` must follow."""
         self._supervisor.withdraw()
 
-    async def end(self, drain: float) -> None:
-        """Give it `drain` seconds for the requests that it has, then end it."""
-        await self._supervisor.end(drain=drain, grace=self.spec.grace)
+    async def end(self, drained: Callable[[], Awaitable[None]] | None = None) -> None:
+        """End it, once `drained` has returned if it had requests."""
+        await self._supervisor.end(grace=self.spec.grace, drained=drained)
         self._free_port()
 
     def _launch(self) -> tuple[Launch, Probe]:

@@ -16,6 +16,8 @@ class Standing:
     ready: bool
     current: bool
     """Whether it runs what the file says now."""
+    in_flight: int = 0
+    """Exchanges that are not over, as far as it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,6 @@ def plan(standings: Sequence[Standing], desired: int) -> Rollout:
     return Rollout(start=max(0, desired - len(current)), retire=tuple(sorted(s.number for s in retire)))
 
 
-def _worth(standing: Standing) -> tuple[bool, int]:
-    """Those that serve first, then the oldest."""
-    return (not standing.ready, standing.number)
+def _worth(standing: Standing) -> tuple[bool, int, int]:
+    """Those that serve first, then those that have the most to finish, then the oldest."""
+    return (not standing.ready, -standing.in_flight, standing.number)

@@ -104,8 +104,8 @@ class AppSpec(Model):
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Where it listens, if it cannot be told: then there is one replica at most. None gives every start a free port."""
     readiness: ReadinessSpec = ReadinessSpec()
-    drain: Seconds = 0.5
-    """How long a replica that takes no more new requests may finish the ones it has before it is told to end."""
+    drain: Seconds = 30.0
+    """How long a replica that takes no more new requests may finish the ones it has, at most, before it is told to end."""
     grace: Seconds = 10.0
     """How long a replica may take to end after SIGTERM; then it is killed."""
 

@@ -6,10 +6,9 @@ Knows neither apps nor components; those say what to start and what its state me
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import enum
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from fleet.runtime.backlog import Backlog
@@ -109,13 +108,13 @@ class Supervisor:
         self._served = self.state is State.READY
         self.state = State.DRAINING
 
-    async def end(self, *, drain: float, grace: float) -> None:
-        """Give it `drain` seconds for what it has in hand if it was ready, then SIGTERM, `grace` seconds, SIGKILL."""
+    async def end(self, *, grace: float, drained: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Wait for what it has in hand if it was ready, until `drained` returns; then SIGTERM, `grace` seconds, SIGKILL."""
         await cancel_and_wait(self._task)
         if self._child is None:
             return
-        if self._served:
-            await _ended_within(self._child, drain)
+        if self._served and drained is not None:
+            await _ended_before(self._child, drained())
         await self._child.stop(grace)
         self._child = None
         _log.info("%s: ended", self._job.name)
@@ -183,7 +182,12 @@ class Supervisor:
             self._on_change()
 
 
-async def _ended_within(child: Child, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await child.wait()
+async def _ended_before(child: Child, drained: Awaitable[None]) -> None:
+    """Return when it has nothing in hand, or has ended with it."""
+    waits = [asyncio.ensure_future(drained), asyncio.ensure_future(child.wait())]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)

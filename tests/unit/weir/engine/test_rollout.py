@@ -12,6 +12,10 @@ def _now(number: int, *, ready: bool = True) -> Standing:
     return Standing(number=number, ready=ready, current=True)
 
 
+def _busy(number: int, in_flight: int) -> Standing:
+    return Standing(number=number, ready=True, current=True, in_flight=in_flight)
+
+
 def _old(number: int, *, ready: bool = True) -> Standing:
     return Standing(number=number, ready=ready, current=False)
 
@@ -26,6 +30,12 @@ def test_retires_the_youngest() -> None:
 
 def test_retires_those_that_do_not_serve_before_those_that_do() -> None:
     assert plan([_now(1, ready=False), _now(2)], 1) == Rollout(start=0, retire=(1,))
+
+
+def test_retires_the_idle_before_the_busy_and_the_less_busy_before_the_more() -> None:
+    assert plan([_now(1), _busy(2, 1)], 1) == Rollout(start=0, retire=(1,))
+    assert plan([_busy(1, 2), _busy(2, 1), _busy(3, 5), _now(4)], 2) == Rollout(start=0, retire=(2, 4))
+    assert plan([_now(1, ready=False), _now(2), _busy(3, 1)], 2) == Rollout(start=0, retire=(1,))
 
 
 def test_an_old_one_stays_until_a_new_one_serves() -> None:
