@@ -44,11 +44,11 @@ class Answer:
         self._files = {file.path.encode(): file for file in response.files}
         self._page = page if response.body is None and not response.files else None
 
-    def reply(self, head: RequestHead) -> Reply:
-        """The answer to one request."""
+    def reply(self, head: RequestHead, why: str = "") -> Reply:
+        """The answer to one request. `why` the application does not start is for a page that has a place for it."""
         if self._page is not None:
             html = accepts_html(head)
-            fields, body = self._page.html(head.host, head.target) if html else self._page.text(head.host)
+            fields, body = self._page.html(head.host, head.target, why) if html else self._page.text(head.host, why)
             return Reply(self._status, _merge(fields, self._fields), body)
         if self._files:
             return self._file(head.path)

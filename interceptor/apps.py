@@ -34,7 +34,7 @@ class Guest(Protocol):
         """The backend of its session instead of the one that was found. None when it has to wait for that one after all."""
 
     def reconsider(self, now: float) -> None:
-        """The route was changed: what would be answered in its backends' place is, and the time limits may be others."""
+        """What is answered in its backends' place may be another, and so may the time limits."""
 
     def admit(self, endpoint: Endpoint, now: float) -> None:
         """A backend can take it."""
@@ -134,10 +134,10 @@ class App:
         self.endpoints = endpoints
         if self.room:
             endpoints.crowd[self] = None
-            self._ask_again(monotonic())
+            self.ask_again(monotonic())
 
-    def _ask_again(self, now: float) -> None:
-        """Who waits since before may be answered at once by the route as it is now, and has its time limits and its target."""
+    def ask_again(self, now: float) -> None:
+        """Who waits since before may be answered at once as things are now, and has the time limits and the target of now."""
         for guest in list(self.room):
             guest.reconsider(now)
         if self.room:

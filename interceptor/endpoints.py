@@ -17,7 +17,7 @@ from operator import attrgetter
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
-from fleet.discovery.sources import Backend
+from fleet.discovery.sources import Backend, Trouble
 from fleet.runtime.address import join_address
 from interceptor.deadlines import NEVER, Deadlines
 from interceptor.errors import Unavailable
@@ -59,6 +59,9 @@ class Crowd(Protocol):
     def room(self) -> WaitingRoom[Any]: ...
     def let_in(self, now: float) -> bool:
         """Let in who is next; False when no backend can take it."""
+
+    def ask_again(self, now: float) -> None:
+        """There is nothing to wait for, or there is again."""
 
 
 class Prober(Protocol):
@@ -229,8 +232,8 @@ class EndpointSet:
     """The backends of one target, which may be that of several applications."""
 
     __slots__ = (
-        "_all", "_dials", "_leaving", "_prober", "crowd", "deadlines", "key", "last_error", "limits", "outbox", "probing",
-        "ready", "rule",
+        "_all", "_dials", "_leaving", "_prober", "crowd", "deadlines", "hopeless", "key", "last_error", "limits", "outbox",
+        "probing", "ready", "rule", "trouble",
     )  # fmt: skip
 
     def __init__(
@@ -248,6 +251,10 @@ class EndpointSet:
         """Those that may be chosen now."""
         self.last_error = ""
         """Why the last connection could not be opened, without its address: clients are told. Empty when the last one could."""
+        self.trouble: Trouble | None = None
+        """Why there is no backend, if somebody has told."""
+        self.hopeless = False
+        """Whether there is none, and requests are not to wait for one."""
         self.crowd: dict[Crowd, None] = {}
         """Applications of which somebody waits."""
         self._all: dict[Backend, Endpoint] = {}
@@ -267,8 +274,13 @@ class EndpointSet:
         listed = {backend: endpoint.load for backend, endpoint in self._all.items()}
         return {**{backend: endpoint.load for backend, endpoint in self._leaving.items() if endpoint.load}, **listed}
 
-    def update(self, backends: tuple[Backend, ...]) -> None:
-        """Take over what discovery lists now."""
+    @property
+    def why(self) -> str:
+        """Why there is no backend, for people; empty when there is one, or nobody has told."""
+        return "" if self.trouble is None or self._all else self.trouble.reason
+
+    def update(self, backends: tuple[Backend, ...], trouble: Trouble | None = None) -> None:
+        """Take over what discovery lists now, and what it says of there being none."""
         wanted = set(backends)
         new: list[Endpoint] = []
         for backend in [backend for backend in self._all if backend not in wanted]:
@@ -280,12 +292,17 @@ class EndpointSet:
                 endpoint.enlist(trusted=self.rule.path is None)
                 new.append(endpoint)
         self._leaving = {backend: endpoint for backend, endpoint in self._leaving.items() if endpoint.gone and endpoint.load}
+        self.trouble, before = trouble, self.hopeless
+        self.hopeless = trouble is not None and trouble.hopeless and not backends
         self.trust_changed()
         now = monotonic()
         for endpoint in new:
             if not endpoint.trusted:
                 endpoint.on_deadline(now)
                 self.deadlines.watch(endpoint)
+        if self.hopeless != before:
+            for app in list(self.crowd):
+                app.ask_again(now)
 
     def choose(self) -> Endpoint | None:
         """The less loaded of two taken at random; None when no backend can be chosen."""

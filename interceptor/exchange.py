@@ -215,7 +215,7 @@ class Exchange:
     def _enter_room(self, now: float) -> None:
         """Wait for a backend, counted as held. What is still to come of the body is not read meanwhile."""
         app, client, again = self.app, self._client, self._phase != _NEW
-        if app.stand_in is not None and not app.endpoints.ready and self._answer(app.stand_in.while_asleep(self._head), now):
+        if app.stand_in is not None and not app.endpoints.ready and self._answer(app.stand_in.while_asleep(self._head, app.endpoints.why), now):
             return
         if again:
             self._lease.hold(now)
@@ -234,13 +234,21 @@ class Exchange:
             return
         if not self._body_done:
             client.pause_reading()
-        self._limit_wait()
+        self._limit_wait(now)
 
-    def _limit_wait(self) -> None:
+    def _limit_wait(self, now: float) -> None:
         """Who waits is held to the limits of its route as it is now."""
         limits = self._limits = self.app.limits
-        self._client.deadline = min(self._waits_since + limits.readiness, self._started + limits.request)
-        self._host.watch(self._client)
+        self._client.deadline = min(self._waits_since + self._patience, self._started + limits.request)
+        if self.app.endpoints.hopeless:
+            self._on_wait_deadline(now)
+        else:
+            self._host.watch(self._client)
+
+    @property
+    def _patience(self) -> float:
+        """Seconds that it may wait for a backend."""
+        return 0.0 if self.app.endpoints.hopeless else self._limits.readiness
 
     def preferred(self) -> Endpoint | None:
         """The backend of its session, if it has one that is ready."""
@@ -277,9 +285,9 @@ class Exchange:
         app, head = self.app, self._head
         answer = None if app.front is None else app.front.at_once(head)
         if (answer is None or answer is UNCOUNTED) and app.stand_in is not None and not app.endpoints.ready:
-            answer = app.stand_in.while_asleep(head)
+            answer = app.stand_in.while_asleep(head, app.endpoints.why)
         if answer is UNCOUNTED or not self._answer(answer, now):
-            self._limit_wait()
+            self._limit_wait(now)
 
     def turn_away(self, error: Unavailable) -> None:
         """The waiting was in vain."""
@@ -588,7 +596,7 @@ class Exchange:
         if fallback is None or not fallback.ready:
             return False
         endpoint = fallback.find(UNBOUNDED)
-        if endpoint is None and now < self._waits_since + self._limits.readiness + FALLBACK_PATIENCE_SECONDS:
+        if endpoint is None and now < self._waits_since + self._patience + FALLBACK_PATIENCE_SECONDS:
             self._client.deadline = now  # all that waited as long come at once: take turns
             self._host.watch(self._client)
             return True
@@ -608,7 +616,7 @@ class Exchange:
             self._go(endpoint, now)
 
     def _on_wait_deadline(self, now: float) -> None:
-        if now >= self._waits_since + self._limits.readiness:
+        if now >= self._waits_since + self._patience:
             if self._fall_back(now):
                 return
             self._fail(never_ready(self.app))
@@ -693,7 +701,7 @@ class Exchange:
     def _overflow(self, error: ExchangeError) -> None:
         """Answer that there is no room."""
         stand_in = self.app.stand_in
-        reply = None if stand_in is None else stand_in.on_overflow(self._head)
+        reply = None if stand_in is None else stand_in.on_overflow(self._head, self.app.endpoints.why)
         now = monotonic()
         self._end(now, error.status if reply is None else reply.status)
         self._reply(reply or text_reply(error), now, reason=error.reason)

@@ -8,6 +8,9 @@ from interceptor.errors import BackendError, ExchangeError, Unavailable
 
 __all__ = ["never_ready", "no_response", "request_took_too_long", "silent_client", "stuck_body"]
 
+RETRY_AFTER = 5
+"""Seconds after which to ask again for an application that does not start: it is tried again, later each time."""
+
 
 def never_ready(app: App) -> ExchangeError:
     """A request waited for the readiness timeout, and so it was in vain."""
@@ -16,9 +19,12 @@ def never_ready(app: App) -> ExchangeError:
     if app.endpoints.ready:
         message = f"no backend of application {app.name} had room {within}{also}"
         return Unavailable(message, reason="busy", retry_after=1)
+    why = app.endpoints.why
+    if app.endpoints.hopeless:
+        return Unavailable(f"application {app.name} does not start: {why}{also}", reason="failing", retry_after=RETRY_AFTER)
     last = app.endpoints.last_error if len(app.endpoints) else ""
     if not last:
-        message = f"no backend of application {app.name} was ready {within}{also}"
+        message = f"no backend of application {app.name} was ready {within}{f': {why}' if why else ''}{also}"
         return _timeout(message, "readiness_timeout")
     message = f"no backend of application {app.name} took a connection {within} (last: {last}){also}"
     if last == CONNECT_TIMED_OUT:

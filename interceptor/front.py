@@ -69,24 +69,24 @@ class Front:
             return None
         return self._answered(found, head) if found.always else UNCOUNTED
 
-    def while_asleep(self, head: RequestHead) -> FrontAnswer | None:
-        """What is answered while no backend is ready."""
+    def while_asleep(self, head: RequestHead, why: str = "") -> FrontAnswer | None:
+        """What is answered while no backend is ready. `why` it is not, if that is known, stands on the page."""
         static = self._static(head)
         if static is not None:
             return self._answered(static, head)
         if self._overflow_only:
             return None
-        reply = self._place(head)
+        reply = self._place(head, why)
         return None if reply is None else FrontAnswer(reply, "placeholder", wakes=True)
 
-    def on_overflow(self, head: RequestHead) -> Reply | None:
+    def on_overflow(self, head: RequestHead, why: str = "") -> Reply | None:
         """What is answered to who does not fit into the waiting room."""
-        return self._place(head) if self._overflow_only else None
+        return self._place(head, why) if self._overflow_only else None
 
-    def _place(self, head: RequestHead) -> Reply | None:
+    def _place(self, head: RequestHead, why: str) -> Reply | None:
         if self._placeholder is None or (self._browsers_only and not _is_for_eyes(head)):
             return None
-        return self._placeholder.reply(head)
+        return self._placeholder.reply(head, why)
 
     def _static(self, head: RequestHead) -> StaticRoute | None:
         statics = self._statics

@@ -149,7 +149,7 @@ class Proxy:
         """Discovery lists other backends for a target."""
         endpoints = self._endpoints.get(key)
         if endpoints is not None:
-            endpoints.update(self._backends.get(key))
+            endpoints.update(self._backends.get(key), self._backends.trouble(key))
 
     @property
     def endpoint_sets(self) -> list[EndpointSet]:
@@ -207,7 +207,7 @@ class Proxy:
                 prober=self.probes,
                 rule=self._rules.get(key, self._usual),
             )
-            endpoints.update(self._backends.get(key))
+            endpoints.update(self._backends.get(key), self._backends.trouble(key))
         return endpoints
 
     # -- what connections and exchanges ask -----------------------------------------------------------------------

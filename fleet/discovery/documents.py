@@ -5,15 +5,26 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import yaml
 
-from fleet.discovery.sources import Backend, Member
+from fleet.discovery.sources import Backend, Member, Trouble
 from fleet.runtime.address import AddressError, split_address
+from fleet.runtime.terminal import one_line
 
-__all__ = ["check_address", "decode_backends", "decode_members", "encode_backends", "encode_members", "is_yaml"]
+__all__ = [
+    "Targets",
+    "check_address",
+    "decode_backends",
+    "decode_members",
+    "decode_targets",
+    "encode_backends",
+    "encode_members",
+    "is_yaml",
+]
 
 T = TypeVar("T")
 
@@ -22,10 +33,18 @@ _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 class _Backends(msgspec.Struct, frozen=True):
     backends: dict[str, tuple[Backend, ...]]
+    troubles: dict[str, Trouble] = {}
 
 
 class _Members(msgspec.Struct, frozen=True):
     members: tuple[Member, ...]
+
+
+class Targets(NamedTuple):
+    """What the file of backends says, by the target's key."""
+
+    backends: dict[str, tuple[Backend, ...]]
+    troubles: dict[str, Trouble]
 
 
 def is_yaml(path: Path) -> bool:
@@ -34,12 +53,20 @@ def is_yaml(path: Path) -> bool:
 
 def decode_backends(data: bytes, *, from_yaml: bool = False) -> dict[str, tuple[Backend, ...]]:
     """{"backends": {"default/web": [{"host": "127.0.0.1", "port": 8001}]}}. Raises ValueError."""
-    backends = _decode(data, _Backends, from_yaml).backends
+    return decode_targets(data, from_yaml=from_yaml).backends
+
+
+def decode_targets(data: bytes, *, from_yaml: bool = False) -> Targets:
+    """The same, and {"troubles": {"default/web": {"reason": "ended with exit code 1", "hopeless": true}}}. Raises ValueError."""
+    document = _decode(data, _Backends, from_yaml)
+    backends = document.backends
     for key, values in backends.items():
         for index, backend in enumerate(values):
             _check_backend(backend, f"backends.{key}[{index}]")
     # One address counts once, whatever the file says; a dict keeps the order.
-    return {key: tuple(dict.fromkeys(values)) for key, values in backends.items()}
+    once = {key: tuple(dict.fromkeys(values)) for key, values in backends.items()}
+    troubles = {key: msgspec.structs.replace(one, reason=one_line(one.reason)) for key, one in document.troubles.items()}
+    return Targets(once, troubles)
 
 
 def decode_members(data: bytes, *, from_yaml: bool = False) -> tuple[Member, ...]:
@@ -54,9 +81,10 @@ def decode_members(data: bytes, *, from_yaml: bool = False) -> tuple[Member, ...
     return members
 
 
-def encode_backends(backends: Mapping[str, Iterable[Backend]]) -> bytes:
+def encode_backends(backends: Mapping[str, Iterable[Backend]], troubles: Mapping[str, Trouble] = MappingProxyType({})) -> bytes:
     ordered = {key: sorted(backends[key], key=lambda backend: (backend.host, backend.port)) for key in sorted(backends)}
-    return _encode({"backends": ordered})
+    told = {"troubles": {key: troubles[key] for key in sorted(troubles)}} if troubles else {}
+    return _encode({"backends": ordered, **told})
 
 
 def encode_members(members: Iterable[Member]) -> bytes:

@@ -13,10 +13,11 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
-from fleet.discovery.documents import decode_backends, decode_members, encode_backends, encode_members, is_yaml
-from fleet.discovery.sources import Backend, Member, SourceError, Unsubscribe
+from fleet.discovery.documents import Targets, decode_members, decode_targets, encode_backends, encode_members, is_yaml
+from fleet.discovery.sources import Backend, Member, SourceError, Trouble, Unsubscribe
 from fleet.discovery.subscribers import Subscribers
 from fleet.routing import codec
 from fleet.routing.table import RoutingTable
@@ -136,16 +137,19 @@ class FileRoutes(_FileSource):
 
 
 class FileBackends(_FileSource):
-    """A BackendSource: the file of fleet.discovery.documents.decode_backends."""
+    """A BackendSource: the file of fleet.discovery.documents.decode_targets."""
 
     def __init__(self, path: str | Path, resync: float = RESYNC_SECONDS) -> None:
-        self._backends: Mapping[str, tuple[Backend, ...]] = {}
+        self._targets = Targets({}, {})
         self._subscribers = Subscribers[str]()
-        decode = partial(decode_backends, from_yaml=is_yaml(Path(path)))
-        self._file = _File(Path(path), decode, self._on_backends, resync)
+        decode = partial(decode_targets, from_yaml=is_yaml(Path(path)))
+        self._file = _File(Path(path), decode, self._on_targets, resync)
 
     def get(self, key: str) -> tuple[Backend, ...]:
-        return self._backends.get(key, ())
+        return self._targets.backends.get(key, ())
+
+    def trouble(self, key: str) -> Trouble | None:
+        return self._targets.troubles.get(key)
 
     @property
     def synced(self) -> bool:
@@ -157,10 +161,12 @@ class FileBackends(_FileSource):
     def subscribe(self, on_change: Callable[[str], None]) -> Unsubscribe:
         return self._subscribers.add(on_change)
 
-    def _on_backends(self, backends: Mapping[str, tuple[Backend, ...]]) -> None:
-        before, self._backends = self._backends, backends
-        for key in sorted(before.keys() | backends.keys()):
-            if before.get(key, ()) != backends.get(key, ()):
+    def _on_targets(self, targets: Targets) -> None:
+        before, self._targets = self._targets, targets
+        keys = {key for told in (*before, *targets) for key in told}
+        for key in sorted(keys):
+            backends_changed = before.backends.get(key, ()) != targets.backends.get(key, ())
+            if backends_changed or before.troubles.get(key) != targets.troubles.get(key):
                 self._subscribers.tell(key)
 
 
@@ -191,9 +197,11 @@ def write_routes(path: str | Path, table: RoutingTable) -> bool:
     return _replace(Path(path), codec.encode_json(table))
 
 
-def write_backends(path: str | Path, backends: Mapping[str, Iterable[Backend]]) -> bool:
+def write_backends(
+    path: str | Path, backends: Mapping[str, Iterable[Backend]], troubles: Mapping[str, Trouble] = MappingProxyType({})
+) -> bool:
     """Replace the file by the mapping. False, and nothing written, when it says the same already."""
-    return _replace(Path(path), encode_backends(backends))
+    return _replace(Path(path), encode_backends(backends, troubles))
 
 
 def write_members(path: str | Path, members: Iterable[Member]) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from fleet.discovery.sources import Backend, Member, Unsubscribe
+from fleet.discovery.sources import Backend, Member, Trouble, Unsubscribe
 from fleet.discovery.subscribers import Subscribers
 from fleet.routing.table import RoutingTable
 
@@ -52,10 +52,14 @@ class FixedBackends(_Idle):
 
     def __init__(self, backends: Mapping[str, Iterable[Backend]] | None = None) -> None:
         self._backends = {key: tuple(values) for key, values in (backends or {}).items()}
+        self._troubles: dict[str, Trouble] = {}
         self._subscribers = Subscribers[str]()
 
     def get(self, key: str) -> tuple[Backend, ...]:
         return self._backends.get(key, ())
+
+    def trouble(self, key: str) -> Trouble | None:
+        return self._troubles.get(key)
 
     @property
     def synced(self) -> bool:
@@ -72,6 +76,14 @@ class FixedBackends(_Idle):
         if values != self.get(key):
             self._backends[key] = values
             self._subscribers.tell(key)
+
+    def set_trouble(self, key: str, trouble: Trouble | None) -> None:
+        if trouble == self.trouble(key):
+            return
+        self._troubles.pop(key, None)
+        if trouble is not None:
+            self._troubles[key] = trouble
+        self._subscribers.tell(key)
 
 
 class FixedMembers(_Idle):

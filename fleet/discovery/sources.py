@@ -13,7 +13,7 @@ import msgspec
 
 from fleet.routing.table import RoutingTable
 
-__all__ = ["Backend", "BackendSource", "Member", "MemberSource", "RouteSource", "SourceError", "Unsubscribe"]
+__all__ = ["Backend", "BackendSource", "Member", "MemberSource", "RouteSource", "SourceError", "Trouble", "Unsubscribe"]
 
 Unsubscribe = Callable[[], None]
 
@@ -30,6 +30,15 @@ class Backend(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     port: int
     app_protocol: str | None = None
     """What is spoken there, where it is said (`appProtocol` of a Service's port, as "kubernetes.io/h2c")."""
+
+
+class Trouble(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why a target has no ready backend, where that is known."""
+
+    reason: str
+    """For people, one line, fit for a terminal: "ended with exit code 1: no such table"."""
+    hopeless: bool = False
+    """Whether it failed so often that requests should be refused instead of being held."""
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -62,6 +71,9 @@ class BackendSource(Protocol):
 
     def get(self, key: str) -> tuple[Backend, ...]:
         """The ready backends, without order; empty when there is none or the key is not known."""
+
+    def trouble(self, key: str) -> Trouble | None:
+        """Why there is no ready backend, if somebody has told."""
 
     @property
     def synced(self) -> bool:

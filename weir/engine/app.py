@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fleet.discovery.sources import Backend
+from fleet.discovery.sources import Backend, Trouble
 from fleet.runtime.tasks import cancel_and_wait
 from protos.externalscaler import externalscaler_pb2 as pb
 from weir.engine.autoscaler import Autoscaler, Policy, Reading
@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = ["App", "AtWork", "Publish"]
 
-Publish = Callable[[str, tuple[Backend, ...]], None]
-"""Takes the key of a route's target and its ready backends."""
+Publish = Callable[[str, tuple[Backend, ...], Trouble | None], None]
+"""Takes the key of a route's target and its ready backends, or why there is none."""
 AtWork = Callable[[str], Awaitable[Mapping[Backend, int] | None]]
 """Of a target: exchanges at each backend that may get another one, or has some that are not over. None when it is not known."""
 
+HOPELESS_AFTER = 3
+"""Failures in a row of every replica after which requests are refused at once, until one of them gets ready."""
 FIRST_LOOK, LONGEST_LOOK = 0.02, 0.25
 """Seconds between two looks whether a replica that is to end still has something to finish."""
 
@@ -199,7 +201,16 @@ class App:
             self._reconcile()
 
     def _publish_ready(self) -> None:
-        self._publish(self.spec.key, tuple(r.backend for r in self._replicas if r.backend is not None))
+        backends = tuple(replica.backend for replica in self._replicas if replica.backend is not None)
+        self._publish(self.spec.key, backends, None if backends else self._trouble())
+
+    def _trouble(self) -> Trouble | None:
+        """Of the replicas, none of which is ready."""
+        live = [replica for replica in self._replicas if replica.state is not State.DRAINING]
+        worst = max(live, key=lambda replica: (bool(replica.reason), replica.failures), default=None)
+        if worst is None or not worst.reason:
+            return None
+        return Trouble(worst.reason, hopeless=all(replica.failures >= HOPELESS_AFTER for replica in live))
 
 
 def _standing(replica: Replica, spec: AppSpec, work: Mapping[Backend, int]) -> Standing:

@@ -49,6 +49,11 @@ class Replica:
         return self._supervisor.failures
 
     @property
+    def reason(self) -> str:
+        """Why it is not ready, if it is not as it should be; empty otherwise."""
+        return self._supervisor.reason
+
+    @property
     def pid(self) -> int | None:
         return self._supervisor.pid
 

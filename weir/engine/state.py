@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fleet.discovery.files import write_backends, write_members, write_routes
-from fleet.discovery.sources import Backend, Member
+from fleet.discovery.sources import Backend, Member, Trouble
 from fleet.routing.table import RoutingTable
 from fleet.runtime.process import StartError
 
@@ -43,6 +43,7 @@ class StateDirectory:
         self.path = path
         self._lock = _locked(path)
         self._backends: dict[str, tuple[Backend, ...]] = {}
+        self._troubles: dict[str, Trouble] = {}
         self._pending: asyncio.Handle | None = None
         self._write_backends()
         self.write_members(())
@@ -69,14 +70,16 @@ class StateDirectory:
     def write_table(self, table: RoutingTable) -> None:
         write_routes(self.path / "routes.json", table)
 
-    def publish(self, key: str, backends: tuple[Backend, ...]) -> None:
-        """The ready backends of a target. What changes in one turn of the loop is written once."""
-        if self._backends.get(key, ()) == backends:
+    def publish(self, key: str, backends: tuple[Backend, ...], trouble: Trouble | None) -> None:
+        """The ready backends of a target, or why it has none. What changes in one turn of the loop is written once."""
+        if self._backends.get(key, ()) == backends and self._troubles.get(key) == trouble:
             return
+        self._backends.pop(key, None)
+        self._troubles.pop(key, None)
         if backends:
             self._backends[key] = backends
-        else:
-            del self._backends[key]
+        if trouble is not None:
+            self._troubles[key] = trouble
         if self._pending is None:
             self._pending = asyncio.get_running_loop().call_soon(self._write_backends)
 
@@ -91,7 +94,7 @@ class StateDirectory:
 
     def _write_backends(self) -> None:
         self._pending = None
-        write_backends(self.path / "backends.json", self._backends)
+        write_backends(self.path / "backends.json", self._backends, self._troubles)
 
 
 def _locked(path: Path) -> BinaryIO:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +17,7 @@ from fleet.runtime.tasks import cancel_and_wait
 from weir.engine.backoff import Backoff
 from weir.engine.child import Child, Launch, SpawnError, describe_exit
 from weir.engine.guard import Guard
+from weir.engine.lastwords import KEPT_LINES, last_words
 from weir.engine.lines import always, backlog
 from weir.engine.ports import Ports
 from weir.engine.probe import Probe, wait_until_ready
@@ -82,12 +84,23 @@ class Supervisor:
         """Failures since it was last stable."""
         self.problem = ""
         """How it failed last."""
+        self.last_lines: deque[str] = deque(maxlen=KEPT_LINES)
+        """Of its output."""
+        self._hint = ""
+        self._words = ""
         self._job, self._yard, self._on_change = job, yard, on_change
         self._backoff = Backoff(job.restart_first, job.restart_limit)
         self._child: Child | None = None
         self._probe: Probe | None = None
         self._served = False
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why it is not ready, if it is not as it should be, with what it said of that itself; empty otherwise."""
+        if self._hint or not self.failures:
+            return self._hint
+        return f"{self.problem}: {self._words}" if self._words else self.problem
 
     @property
     def pid(self) -> int | None:
@@ -133,19 +146,25 @@ class Supervisor:
             self._set(State.STARTING)
 
     def _spawn(self) -> None:
+        self._hint = ""
+        self.last_lines.clear()
         try:
             launch, self._probe = self._job.launch()
             self._child = Child(
                 launch,
                 self._yard.guard,
-                on_lines=lambda lines: self._yard.tell(self._job.speaker, lines),
+                on_lines=self._told,
                 has_room=self._yard.has_room,
                 behind=self._yard.behind,
             )
         except SpawnError as error:
-            self.problem = str(error)
+            self.problem, self._words = str(error), ""
             return
         _log.info("%s: started, pid %d, port %d", self._job.name, self._child.pid, self._probe.port)
+
+    def _told(self, lines: Sequence[str]) -> None:
+        self.last_lines.extend(lines)
+        self._yard.tell(self._job.speaker, lines)
 
     async def _run(self, child: Child, probe: Probe | None) -> str:
         """Until the process ends; tells how it did."""
@@ -156,6 +175,7 @@ class Supervisor:
         finally:
             await cancel_and_wait(watching)
         await child.kill()
+        self._words = "" if unready else last_words(self.last_lines)
         return unready[0] if unready else f"ended with {describe_exit(code)}"
 
     async def _watch(self, child: Child, probe: Probe | None, unready: list[str]) -> None:

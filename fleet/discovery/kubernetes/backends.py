@@ -24,7 +24,7 @@ from fleet.discovery.kubernetes.objects import (
 )
 from fleet.discovery.kubernetes.pauses import Pauses
 from fleet.discovery.kubernetes.ports import backends_at, port_name
-from fleet.discovery.sources import Backend, Unsubscribe
+from fleet.discovery.sources import Backend, Trouble, Unsubscribe
 from fleet.discovery.subscribers import Subscribers
 from fleet.runtime.tasks import cancel_and_wait
 
@@ -84,6 +84,9 @@ class KubernetesBackends:
 
     def get(self, key: str) -> tuple[Backend, ...]:
         return self._backends.get(key, ())
+
+    def trouble(self, key: str) -> Trouble | None:
+        return None  # the state of pods is not followed
 
     def subscribe(self, on_change: Callable[[str], None]) -> Unsubscribe:
         return self._subscribers.add(on_change)

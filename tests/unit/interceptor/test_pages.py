@@ -116,3 +116,28 @@ def test_it_has_landmarks_for_who_cannot_see_it(page: Page) -> None:
     assert tags["html"] == {"lang": "en"}
     assert tags["main"] == {}  # a role would take the landmark away
     assert tags["svg"]["aria-hidden"] == "true"
+
+
+def test_a_reason_is_told_and_quoted_in_place_of_waking_up() -> None:
+    why = 'ended with exit code 1: <script>alert("x")</script>'
+    fields, body = PLACEHOLDER.html(b"a.test", b"/", why)
+    reader = _Reader(body)
+    assert reader.text.count("a.test does not start") == 2
+    assert f"The reason is: {why}." in reader.text
+    assert "waking up" not in reader.text
+    assert sum(tag == "script" for tag, _ in reader.tags) == 1
+    assert PLACEHOLDER.text(b"a.test", why)[1] == f"weir: a.test does not start: {why}\n".encode()
+    state = dict(fields)[b"X-Weir-Placeholder"]
+    assert (b'<body data-state="%s">' % state) in body
+    assert state not in (b"true", dict(PLACEHOLDER.html(b"a.test", b"/", "another")[0])[b"X-Weir-Placeholder"])
+
+
+def test_without_a_reason_it_wakes_up() -> None:
+    fields, body = PLACEHOLDER.html(b"a.test", b"/")
+    assert dict(fields)[b"X-Weir-Placeholder"] == b"true"
+    assert b'<body data-state="true">' in body
+
+
+def test_maintenance_has_no_place_for_a_reason() -> None:
+    assert MAINTENANCE.html(b"a.test", b"/", "why") == MAINTENANCE.html(b"a.test", b"/")
+    assert MAINTENANCE.text(b"a.test", "why") == MAINTENANCE.text(b"a.test")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.discovery.documents import decode_backends, decode_members, encode_backends, encode_members
-from fleet.discovery.sources import Backend, Member
+from fleet.discovery.documents import decode_backends, decode_members, decode_targets, encode_backends, encode_members
+from fleet.discovery.sources import Backend, Member, Trouble
 
 A, B = Backend("127.0.0.1", 8001), Backend("::1", 8001)
 
@@ -32,6 +32,14 @@ def test_equal_values_encode_to_equal_bytes() -> None:
 
 def test_one_address_counts_once() -> None:
     assert decode_backends(encode_backends({"a": [A, A]})) == {"a": (A,)}
+
+
+def test_troubles_survive_and_are_fit_for_a_terminal() -> None:
+    troubles = {"a": Trouble("ended\n\x1b[2Jwith", hopeless=True), "b": Trouble("slow")}
+    told = decode_targets(encode_backends({"c": [A]}, troubles))
+    assert told.backends == {"c": (A,)}
+    assert told.troubles == {"a": Trouble("ended [2Jwith", hopeless=True), "b": Trouble("slow")}
+    assert b"troubles" not in encode_backends({"c": [A]})
 
 
 @pytest.mark.parametrize(

@@ -69,9 +69,13 @@ def _by_hand(tree: ast.AST) -> Iterator[ast.AST]:
             yield from _joined_port(node)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and ("%s:%d" in node.value or "{}:{}" in node.value):
             yield node
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _CUTS:
-            if any(isinstance(argument, ast.Constant) and argument.value == ":" for argument in node.args):
-                yield node
+        elif isinstance(node, ast.Call) and _cuts_at_colon(node):
+            yield node
+
+
+def _cuts_at_colon(call: ast.Call) -> bool:
+    colons = [one for one in call.args if isinstance(one, ast.Constant) and one.value == ":"]
+    return isinstance(call.func, ast.Attribute) and call.func.attr in _CUTS and bool(colons)
 
 
 def _joined_port(text: ast.JoinedStr) -> Iterator[ast.AST]:
@@ -93,7 +97,14 @@ def test_addresses_are_joined_and_split_nowhere_else() -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ['f"{host}:{port}"', 'f"http://{a.host}:{b.proxy_port}/x"', 'f"[{host}]:{port}"', 'x.rpartition(":")', 'x.rsplit(":", 1)', '"%s:%d"'],
-)  # fmt: skip
+    [
+        'f"{host}:{port}"',
+        'f"http://{a.host}:{b.proxy_port}/x"',
+        'f"[{host}]:{port}"',
+        'x.rpartition(":")',
+        'x.rsplit(":", 1)',
+        '"%s:%d"',
+    ],
+)
 def test_the_look_for_it_finds(source: str) -> None:
     assert list(_by_hand(ast.parse(source)))
