@@ -33,7 +33,11 @@ MAX_TABLE_BYTES = 64 * 1024 * 1024
 
 
 class _NoTableError(Exception):
-    """There is no table to explain. One line."""
+    """There is no table to explain. The lines say why."""
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
 
 
 def run_explain(host: str, path: str, headers: Sequence[str], *, file: Path | None, address: str, tls: Tls) -> int:
@@ -42,7 +46,8 @@ def run_explain(host: str, path: str, headers: Sequence[str], *, file: Path | No
         pairs = [_header(header) for header in headers]
         table = _from_file(file) if file else asyncio.run(_from_interceptor(address, dial(tls)))
     except (_NoTableError, TlsError) as error:
-        complain(str(error))
+        for line in error.lines if isinstance(error, _NoTableError) else [str(error)]:
+            complain(line)
         return EXIT_NO_TABLE
     request = (os.fsencode(host), os.fsencode(path.partition("?")[0]), pairs)
     explanation = explain(table, *request)
@@ -73,7 +78,7 @@ def _from_file(path: Path) -> RoutingTable:
     except (CodecError, RouteError, UnicodeDecodeError) as error:
         raise _NoTableError(f"{path}: {error}") from error
     except SpecError as error:
-        raise _NoTableError(str(error)) from error
+        raise _NoTableError(*error.lines) from error
 
 
 def _is_apps(data: bytes) -> bool:

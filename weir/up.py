@@ -49,7 +49,8 @@ def run_up(request: Request) -> int:
         file = load_spec(request.file)
         configure_logging(request.log_level)
     except (SpecError, SettingsError) as error:
-        complain(str(error))
+        for line in error.lines if isinstance(error, SpecError) else [str(error)]:
+            complain(line)
         return EXIT_CANNOT_START
     return run_component(lambda: _run(file, request))
 

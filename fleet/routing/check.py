@@ -18,7 +18,7 @@ from fleet.routing.faults import (
 )
 from fleet.routing.route import Affinity, Protection, RateTarget, Route
 
-__all__ = ["MAX_BUCKETS", "MAX_CLAIMS", "MAX_HEADERS", "MAX_PATH", "MIN_GRANULARITY", "RouteError", "check_route"]
+__all__ = ["MAX_BUCKETS", "MAX_CLAIMS", "MAX_HEADERS", "MAX_PATH", "MIN_GRANULARITY", "RouteError", "check_rate", "check_readiness_path", "check_route"]
 
 MAX_BUCKETS = 100_000
 """Window divided by granularity: what a scaler keeps in memory for one application. A day in seconds fits."""
@@ -51,11 +51,11 @@ def _check_scaling(route: Route, fail: Fail) -> None:
     if scaling.concurrency is not None:
         check_positive(scaling.concurrency, "scaling.concurrency", fail)
     if scaling.rate is not None:
-        _check_rate(scaling.rate, fail)
+        check_rate(scaling.rate, fail)
     check_number(scaling.activity_period, "scaling.activity_period", fail)
 
 
-def _check_rate(rate: RateTarget, fail: Fail) -> None:
+def check_rate(rate: RateTarget, fail: Fail) -> None:
     check_positive(rate.target, "scaling.rate.target", fail)
     check_positive(rate.window, "scaling.rate.window", fail)
     field = "scaling.rate.granularity"
@@ -94,6 +94,10 @@ def _check_protection(protection: Protection, fail: Fail) -> None:
         value: int | None = getattr(protection, name)
         if value is not None:
             check_count(value, f"protection.{name}", fail)
-    path = protection.readiness_path
-    if path is not None and not (_REQUEST_TARGET.fullmatch(path) and len(path) <= MAX_PATH):
-        raise fail("protection.readiness_path", f'{path[:100]!r} is not a path that starts with "/", without spaces')
+    if protection.readiness_path is not None:
+        check_readiness_path(protection.readiness_path, "protection.readiness_path", fail)
+
+
+def check_readiness_path(path: str, field: str, fail: Fail) -> None:
+    if not (_REQUEST_TARGET.fullmatch(path) and len(path) <= MAX_PATH):
+        raise fail(field, f'{path[:100]!r} is not a path that starts with "/", without spaces')

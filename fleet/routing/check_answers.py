@@ -16,7 +16,10 @@ __all__ = [
     "MAX_RESPONSE_HEADERS",
     "MAX_STATIC_ROUTES",
     "answer_bytes",
+    "check_agent",
     "check_answers",
+    "check_header_name",
+    "check_status",
 ]
 
 MAX_STATIC_ROUTES = 100
@@ -95,11 +98,11 @@ def _check_static(static: StaticRoute, field: str, fail: Fail) -> None:
     if len(static.user_agents) > MAX_AGENTS:
         raise fail(f"{field}.user_agents", f"{len(static.user_agents)} patterns, at most {MAX_AGENTS} are possible")
     for position, pattern in enumerate(static.user_agents):
-        _check_agent(pattern, f"{field}.user_agents[{position}]", fail)
+        check_agent(pattern, f"{field}.user_agents[{position}]", fail)
     _check_response(static.response, f"{field}.response", fail)
 
 
-def _check_agent(pattern: str, field: str, fail: Fail) -> None:
+def check_agent(pattern: str, field: str, fail: Fail) -> None:
     if not pattern:
         raise fail(field, 'is empty; "*" is any user agent')
     if len(pattern) > MAX_AGENT:
@@ -127,9 +130,8 @@ def _check_waiting(cold: ColdStart, fail: Fail) -> None:
 
 
 def _check_response(response: StaticResponse, field: str, fail: Fail) -> None:
-    if response.status is not None and not 200 <= response.status <= 599:
-        # 1xx announces another answer, which would never come.
-        raise fail(f"{field}.status", f"{response.status} is not the status of an answer, from 200 to 599")
+    if response.status is not None:
+        check_status(response.status, f"{field}.status", fail)
     if len(response.headers) > MAX_RESPONSE_HEADERS:
         raise fail(f"{field}.headers", f"{len(response.headers)} headers, at most {MAX_RESPONSE_HEADERS} are possible")
     for position, (name, value) in enumerate(response.headers):
@@ -139,10 +141,21 @@ def _check_response(response: StaticResponse, field: str, fail: Fail) -> None:
     _check_files(response, field, fail)
 
 
-def _check_header(name: str, value: str, field: str, fail: Fail) -> None:
+def check_status(status: int, field: str, fail: Fail) -> None:
+    if not 200 <= status <= 599:
+        # 1xx announces another answer, which would never come.
+        raise fail(field, f"{status} is not the status of an answer, from 200 to 599")
+
+
+def check_header_name(name: str, field: str, fail: Fail) -> None:
+    """Of an answer."""
     check_token(name, field, fail)
     if name.lower() in _NOT_OURS:
         raise fail(field, f"{name} belongs to the connection, and is the interceptor's own")
+
+
+def _check_header(name: str, value: str, field: str, fail: Fail) -> None:
+    check_header_name(name, field, fail)
     check_sendable(value, field, lambda at, reason: fail(at, f"{name}: {reason}"))
 
 

@@ -10,7 +10,7 @@ from fleet.routing.claims import normal_host
 from fleet.routing.faults import Fail, check_name, check_path, check_sendable, check_token, is_name
 from fleet.routing.route import HeaderMatch, Rule, Target
 
-__all__ = ["MAX_CLAIMS", "MAX_HEADERS", "check_rules", "check_target", "claims"]
+__all__ = ["MAX_CLAIMS", "MAX_HEADERS", "check_host", "check_rules", "check_target", "claims"]
 
 MAX_CLAIMS = 10_000
 """Hosts times paths, summed over the rules of one route: a small object must not become a table of millions."""
@@ -47,7 +47,7 @@ def claims(rules: Sequence[Rule]) -> int:
 
 def _check_rule(rule: Rule, field: str, fail: Fail) -> None:
     for position, host in enumerate(rule.hosts):
-        _check_host(host, f"{field}.hosts[{position}]", fail)
+        check_host(host, f"{field}.hosts[{position}]", fail)
     for position, path in enumerate(rule.paths):
         check_path(path, f"{field}.paths[{position}]", fail)
     if len(rule.headers) > MAX_HEADERS:
@@ -56,7 +56,7 @@ def _check_rule(rule: Rule, field: str, fail: Fail) -> None:
         _check_header(header, f"{field}.headers[{position}]", fail)
 
 
-def _check_host(host: str, field: str, fail: Fail) -> None:
+def check_host(host: str, field: str, fail: Fail) -> None:
     if not host.isascii():
         raise fail(field, f"{host!r} is not ASCII; write the form with xn-- that clients send")
     fits = len(normal_host(host.encode())) <= _HOST_BYTES and (_HOST.fullmatch(host) or _is_ipv6(host))

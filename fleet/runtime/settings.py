@@ -9,12 +9,13 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, ClassVar, NoReturn, Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableValue
 
+from fleet.routing.duration import seconds
 from fleet.runtime.tlsparts import fault_of_set, tls_groups
 
 __all__ = ["ENVIRONMENT_PREFIX", "ComponentSettings", "SettingsError"]
@@ -29,13 +30,20 @@ class SettingsError(Exception):
 class ComponentSettings(BaseSettings):
     """Base of a component's settings: each field is also `WEIR_<FIELD>` and `--field`, and a flag wins.
 
-    Subclasses declare fields with `Field(default, description="unit and reason")`. Fields called `tls_cert`, `tls_key`, `tls_ca`
+    Subclasses declare fields with `Field(default, description="unit and reason")`. A field that is a float is a time, in seconds,
+    which may be written as a duration. Fields called `tls_cert`, `tls_key`, `tls_ca`
     and `tls_name`, with any prefix before them, are one group, which is given whole or not at all.
     """
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix=ENVIRONMENT_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _written_as_a_duration(cls, value: Any, info: ValidationInfo) -> Any:
+        """Every fraction is a time: "90s" and "1m30s" are taken as well as seconds."""
+        return seconds(value) if cls.model_fields[str(info.field_name)].annotation is float else value
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:

@@ -19,12 +19,14 @@ def _weir(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("flags", [(), ("--processes",)], ids=["inline", "processes"])
-def test_a_wrong_file_is_told_in_one_line(tmp_path: Path, flags: tuple[str, ...]) -> None:
+def test_everything_that_is_wrong_in_a_file_is_told(tmp_path: Path, flags: tuple[str, ...]) -> None:
     file = tmp_path / "fleet.yaml"
-    file.write_text("apps:\n- name: a\n  hosts: [a]\n  command: x\n- name: b\n  hosts: [b]\n  command: x\n  max: -1\n")
+    file.write_text("apps:\n- name: a\n  hosts: [a]\n  comand: x\n- name: b\n  hosts: [b]\n  command: x\n  max: -1\n")
     ended = _weir("up", str(file), "--no-ui", *flags)
     assert ended.returncode == 3
-    assert ended.stderr == f"{file}:8: apps[1].max: should be at least 1\n"
+    assert ended.stderr == (
+        f"{file}:4: apps[0].comand: is not a field; did you mean command?\n{file}:8: apps[1].max: should be at least 1\n"
+    )
     assert ended.stdout == ""
 
 

@@ -12,7 +12,20 @@ from pydantic import BeforeValidator, model_validator
 
 from fleet.routing.contenttype import content_type
 from fleet.routing.route import Affinity, HeaderMatch, Placeholder, Rule, StaticResponse, StaticRoute
-from weir.engine.fields import HeaderSpec, Model, Seconds, Text, fault
+from weir.engine.fields import (
+    AnswerHeaders,
+    Cookie,
+    HeaderName,
+    HeaderSpec,
+    Host,
+    Model,
+    PathPrefix,
+    Seconds,
+    Status,
+    Text,
+    UserAgent,
+    fault,
+)
 from weir.engine.words import FIELDS
 
 __all__ = [
@@ -40,7 +53,7 @@ def _switch(value: object) -> object:
 class _Body(Model):
     """What an answer consists of."""
 
-    status: int | None = None
+    status: Status | None = None
     body: Text | None = None
     file: Text | None = None
     """Name of a file with the body, relative to the file of apps."""
@@ -48,7 +61,7 @@ class _Body(Model):
     @model_validator(mode="after")
     def _one_body(self) -> _Body:
         if self.body is not None and self.file is not None:
-            raise fault("file", "say body or file, not both")
+            raise fault("file", "say body or file, not both", "body")
         return self
 
     def _made(self, headers: Mapping[str, str], contents: Contents) -> StaticResponse:
@@ -65,7 +78,7 @@ class _Body(Model):
 class MaintenanceSpec(_Body):
     """The answer to every request; without a body the built-in page."""
 
-    headers: dict[str, Text] = {}
+    headers: AnswerHeaders = {}
 
     def response(self, contents: Contents) -> StaticResponse:
         return self._made(self.headers, contents)
@@ -74,7 +87,7 @@ class MaintenanceSpec(_Body):
 class PlaceholderSpec(_Body):
     """The answer while no replica is ready; without a body the built-in page."""
 
-    headers: dict[str, Text] = {}
+    headers: AnswerHeaders = {}
     everyone: bool = False
     """Programs as well; otherwise they wait, and only browsers get it."""
     when_full: bool = False
@@ -87,19 +100,19 @@ class PlaceholderSpec(_Body):
 class StaticSpec(_Body):
     """Requests that are answered in the replicas' place, and not counted."""
 
-    hosts: list[str] = []
-    paths: list[str] = []
+    hosts: list[Host] = []
+    paths: list[PathPrefix] = []
     headers: list[HeaderSpec] = []
     """That a request must carry."""
-    user_agents: list[str] = []
-    response_headers: dict[str, Text] = {}
+    user_agents: list[UserAgent] = []
+    response_headers: AnswerHeaders = {}
     always: bool = False
     """Also while a replica is ready."""
 
     @model_validator(mode="after")
     def _not_empty(self) -> StaticSpec:
         if not (self.hosts or self.paths or self.headers or self.user_agents):
-            raise fault("paths", "is missing, and so are hosts, headers and user_agents")
+            raise fault("paths", "is missing, and so are hosts, headers and user_agents", "hosts", "headers", "user_agents")
         return self
 
     def route(self, contents: Contents) -> StaticRoute:
@@ -116,9 +129,17 @@ class StaticSpec(_Body):
 class AffinitySpec(Model):
     """Requests of one session go to one replica for as long as it is ready."""
 
-    cookie: Text | None = None
-    header: Text | None = None
+    cookie: Cookie | None = None
+    header: HeaderName | None = None
     max_age: Seconds | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> AffinitySpec:
+        if (self.cookie is None) == (self.header is None):
+            raise fault("", "is either by a cookie or by a header", "cookie", "header")
+        if self.max_age is not None and self.cookie is None:
+            raise fault("max_age", "is of a cookie, and there is none", "cookie", "header")
+        return self
 
     def affinity(self) -> Affinity:
         return Affinity(self.cookie, self.header, self.max_age)

@@ -1,6 +1,7 @@
 """A YAML document as plain values that remember their lines.
 
-Reads text only: no files, and no meaning of any field. Errors name the line and the field.
+Reads text only: no files, and no meaning of any field. Faults name the line and the field; all of them are told, unless the text
+is no YAML at all.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["Document", "DocumentError", "Path", "field_name", "parse_document"]
+__all__ = ["Document", "DocumentError", "Fault", "Path", "field_name", "parse_document"]
 
 Path = tuple[str | int, ...]
 """Where a value stands: keys of mappings and indexes of lists, from the outside in."""
@@ -22,20 +23,33 @@ MAX_VALUES = 2_000_000
 """Values of a document, those of aliases each time. A few aliases of aliases make more of them than a machine can hold."""
 
 
-class DocumentError(Exception):
-    """The text is not the document it should be: the line (from 1), the field, the reason."""
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something wrong in a document: the line (from 1), the value, the reason."""
 
-    def __init__(self, line: int, field: str, reason: str) -> None:
-        super().__init__(f"{line}: {field}: {reason}" if field else f"{line}: {reason}")
-        self.line, self.field, self.reason = line, field, reason
+    line: int
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.line}: {field_name(self.path)}: {self.reason}" if self.path else f"{self.line}: {self.reason}"
+
+
+class DocumentError(Exception):
+    """The text is no document at all, so that nothing else can be said of it."""
+
+    def __init__(self, line: int, path: Path, reason: str) -> None:
+        self.fault = Fault(line, path, reason)
+        super().__init__(str(self.fault))
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The values of a document, and the line on which each was written."""
+    """The values of a document, the line on which each was written, and which could not be read: they are None."""
 
     value: Any
     lines: dict[Path, int]
+    faults: tuple[Fault, ...] = ()
 
     def line(self, path: Sequence[str | int]) -> int:
         """The line of a value, or of the nearest one around it when it was not written at all."""
@@ -59,15 +73,16 @@ def parse_document(text: str) -> Document:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise DocumentError(mark.line + 1 if mark else 1, "", error.problem or str(error)) from error
+        raise DocumentError(mark.line + 1 if mark else 1, (), error.problem or str(error)) from error
     except yaml.YAMLError as error:
-        raise DocumentError(1, "", " ".join(str(error).split())) from error
+        raise DocumentError(1, (), " ".join(str(error).split())) from error
     except RecursionError as error:
-        raise DocumentError(1, "", f"is deeper than {MAX_DEPTH} levels") from error
+        raise DocumentError(1, (), f"is deeper than {MAX_DEPTH} levels") from error
     if node is None:
         return Document(value={}, lines={(): 1})
     reader = _Reader()
-    return Document(value=reader.read(node, (), node.start_mark.line + 1), lines=reader.lines)
+    value = reader.read(node, (), node.start_mark.line + 1)
+    return Document(value=value, lines=reader.lines, faults=tuple(reader.faults))
 
 
 _UNREADABLE = (yaml.YAMLError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError)
@@ -75,20 +90,21 @@ _UNREADABLE = (yaml.YAMLError, ValueError, ArithmeticError, LookupError, TypeErr
 
 
 class _Reader:
-    """Turns nodes into values and notes their lines."""
+    """Turns nodes into values, and notes their lines and what is wrong with them."""
 
     def __init__(self) -> None:
         self.lines: dict[Path, int] = {}
+        self.faults: list[Fault] = []
         self._values = 0
         # The loader's own constructor knows scalars and merge keys; it is never given a stream to load.
         self._constructor = yaml.SafeLoader("")
 
     def read(self, node: yaml.Node, path: Path, line: int) -> Any:
         if len(path) > MAX_DEPTH:
-            raise DocumentError(line, field_name(path[:3]), f"is deeper than {MAX_DEPTH} levels")
+            raise DocumentError(line, path[:3], f"is deeper than {MAX_DEPTH} levels")
         self._values += 1
         if self._values > MAX_VALUES:
-            raise DocumentError(line, field_name(path), f"makes more than {MAX_VALUES} values of the file")
+            raise DocumentError(line, path, f"makes more than {MAX_VALUES} values of the file")
         self.lines[path] = line
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, line)
@@ -96,30 +112,53 @@ class _Reader:
             return [self.read(item, (*path, index), item.start_mark.line + 1) for index, item in enumerate(node.value)]
         return self._scalar(node, path, line)
 
+    def _wrong(self, line: int, path: Path, reason: str) -> None:
+        self.faults.append(Fault(line, path, reason))
+
     def _mapping(self, node: yaml.MappingNode, path: Path, line: int) -> dict[str, Any]:
-        own = _own_keys(node, path)
+        own = self._own_keys(node, path)
         try:
             self._constructor.flatten_mapping(node)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark
-            raise DocumentError(
-                mark.line + 1 if mark else line, field_name((*path, "<<")), error.problem or str(error)
-            ) from error
-        value: dict[str, Any] = {}
+            self._wrong(mark.line + 1 if mark else line, (*path, "<<"), error.problem or str(error))
+        entries: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         for key_node, value_node in node.value:
-            key, line = str(key_node.value), key_node.start_mark.line + 1
             # What was merged in stands first and yields to what this mapping says itself.
-            if key in own and own[key] is not key_node:
-                continue
-            value[key] = self.read(value_node, (*path, key), line)
-        return value
+            if isinstance(key_node, yaml.ScalarNode) and key_node.tag != _MERGE and own.get(key_node.value, key_node) is key_node:
+                entries[key_node.value] = (key_node, value_node)
+        node.value = [*entries.values()]  # for the next alias of it
+        return {key: self.read(value, (*path, key), name.start_mark.line + 1) for key, (name, value) in entries.items()}
+
+    def _own_keys(self, node: yaml.MappingNode, path: Path) -> dict[str, yaml.Node]:
+        """The keys that the mapping itself writes, merge keys aside. YAML would let the last of two equal ones win."""
+        own: dict[str, yaml.Node] = {}
+        kept = []
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                self._wrong(line, path, "has a key that is not a plain word")
+            elif not _is_whole(key_node.value):
+                self._wrong(line, path, f"has a key that cannot be read: {key_node.value[:80]!r}")
+            elif key_node.value in own:
+                self._wrong(line, (*path, key_node.value), "is written twice")
+            else:
+                kept.append((key_node, value_node))
+                if key_node.tag != _MERGE:
+                    own[key_node.value] = key_node
+        node.value = kept
+        return own
 
     def _scalar(self, node: yaml.Node, path: Path, line: int) -> Any:
         try:
             value = self._constructor.construct_object(node)
             return _whole(value) if isinstance(value, str) else value
-        except _UNREADABLE as error:
-            raise DocumentError(line, field_name(path), f"is not a value that can be read: {node.value[:80]!r}") from error
+        except _UNREADABLE:
+            self._wrong(line, path, f"is not a value that can be read: {node.value[:80]!r}")
+            return None
+
+
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 def _whole(text: str) -> str:
@@ -130,19 +169,8 @@ def _whole(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16")
 
 
-def _own_keys(node: yaml.MappingNode, path: Path) -> dict[str, yaml.Node]:
-    """The keys that the mapping itself writes, merge keys aside. YAML would let the last of two equal ones win."""
-    own: dict[str, yaml.Node] = {}
-    for key_node, _ in node.value:
-        line = key_node.start_mark.line + 1
-        if not isinstance(key_node, yaml.ScalarNode):
-            raise DocumentError(line, field_name(path), "has a key that is not a plain word")
-        try:
-            _whole(key_node.value)
-        except ValueError as error:
-            raise DocumentError(line, field_name(path), f"has a key that cannot be read: {key_node.value[:80]!r}") from error
-        if key_node.value in own:
-            raise DocumentError(line, field_name((*path, key_node.value)), "is written twice")
-        if key_node.tag != "tag:yaml.org,2002:merge":
-            own[key_node.value] = key_node
-    return own
+def _is_whole(text: str) -> bool:
+    try:
+        return bool(_whole(text)) or not text
+    except ValueError:
+        return False

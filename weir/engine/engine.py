@@ -181,7 +181,9 @@ class Engine:
                 file = await asyncio.to_thread(load_spec, self._options.file)
             except SpecError as error:
                 if str(error) != complaint:
-                    _log.error("%s (the last good file stays in force)", error)
+                    for line in error.lines:
+                        _log.error("%s", line)
+                    _log.error("%s: the last good file stays in force", self._options.file)
                 complaint = str(error)
                 continue
             if complaint or _is_other(file, self._file):

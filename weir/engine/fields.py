@@ -3,51 +3,56 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from fleet.routing.quantity import octets
+from fleet.routing.check import check_readiness_path
+from fleet.routing.check_answers import check_agent, check_header_name, check_status
+from fleet.routing.check_rules import check_host
+from fleet.routing.duration import DURATION_PATTERN, seconds
+from fleet.routing.faults import Fail, RouteError, check_path, check_sendable, check_token
+from fleet.routing.quantity import QUANTITY_PATTERN, octets
 from fleet.routing.route import HeaderMatch, Rule
 
 __all__ = [
+    "EXTENSION",
     "Amount",
+    "AnswerHeaders",
     "Command",
+    "Cookie",
     "Count",
+    "Files",
+    "HeaderName",
     "HeaderSpec",
+    "Host",
     "Model",
     "Name",
     "Octets",
+    "PathPrefix",
     "Port",
     "PositiveSeconds",
+    "RawPath",
     "RequestPath",
     "RuleSpec",
     "Seconds",
+    "Status",
     "Text",
+    "UserAgent",
     "Variable",
     "as_octets",
     "fault",
-    "seconds",
 ]
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+EXTENSION = "x-"
+"""Fields that begin so are the user's own, for notes and anchors, as in a file of compose. They are not looked at."""
+
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _REQUEST_PATH = re.compile(r"/[!-~]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-def seconds(value: object) -> object:
-    """Of a number or a duration as people write it. Raises ValueError."""
-    if isinstance(value, str):
-        match = _DURATION.fullmatch(value.strip())
-        if match is None:
-            raise ValueError("should be seconds, or a duration like 500ms, 10s, 5m")
-        return float(match[1]) * _UNITS[match[2]]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("should be seconds, or a duration like 500ms, 10s, 5m")
-    return value
 
 
 def as_octets(value: object) -> object:
@@ -81,9 +86,43 @@ def _text(value: object) -> object:
     return value
 
 
-def fault(field: str, reason: str) -> PydanticCustomError:
-    """A fault that only shows beside other fields; `field` is where it is to be mended."""
-    return PydanticCustomError("weir", "{reason}", {"field": field, "reason": reason})
+def _files(value: object) -> object:
+    names = [value] if isinstance(value, str) else value
+    if isinstance(names, list) and all(isinstance(name, str) and name for name in names):
+        return tuple(names)
+    raise ValueError("should be the name of a file, or a list of names")
+
+
+def fault(field: str, reason: str, *beside: str) -> PydanticCustomError:
+    """A fault that only shows beside other fields; `field` is where it is to be mended ("" is the whole).
+
+    It is not told when one of the other fields is wrong in itself, because then it may be none.
+    """
+    return PydanticCustomError("weir", "{reason}", {"field": field, "reason": reason, "beside": beside})
+
+
+_Checked = TypeVar("_Checked")
+
+
+def _fit(check: Callable[[_Checked, str, Fail], None]) -> AfterValidator:
+    """What a routing table asks of a value, asked where the value is read."""
+
+    def checked(value: _Checked) -> _Checked:
+        try:
+            check(value, "", partial(RouteError, ""))
+        except RouteError as error:
+            raise fault("", error.reason) from error
+        return value
+
+    return AfterValidator(checked)
+
+
+def _cookie(value: str, field: str, fail: Fail) -> None:
+    check_token(value, field, fail, what="the name of a cookie")
+
+
+def _matched_value(value: str, field: str, fail: Fail) -> None:
+    check_sendable(value, field, fail, what="request")
 
 
 def _request_path(value: str) -> str:
@@ -92,42 +131,77 @@ def _request_path(value: str) -> str:
     return value
 
 
-Seconds = Annotated[float, BeforeValidator(seconds), Field(ge=0, allow_inf_nan=False)]
-PositiveSeconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False)]
-Name = Annotated[str, AfterValidator(_name)]
-Variable = Annotated[str, AfterValidator(_variable)]
-Text = Annotated[str, BeforeValidator(_text)]
-RequestPath = Annotated[str, AfterValidator(_request_path)]
-Command = Annotated[tuple[str, ...], BeforeValidator(_command)]
+def _schema(*kinds: dict[str, Any]) -> WithJsonSchema:
+    """What an editor is to know of a field that may be written in several ways."""
+    return WithJsonSchema(kinds[0] if len(kinds) == 1 else {"anyOf": list(kinds)})
+
+
+_TEXT = {"type": "string"}
+_DURATION = {"type": "string", "pattern": DURATION_PATTERN}
+
+Seconds = Annotated[
+    float, BeforeValidator(seconds), Field(ge=0, allow_inf_nan=False), _schema({"type": "number", "minimum": 0}, _DURATION)
+]
+PositiveSeconds = Annotated[
+    float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False), _schema({"type": "number", "exclusiveMinimum": 0}, _DURATION)
+]
+Name = Annotated[str, AfterValidator(_name), _schema({"type": "string", "pattern": f"^{_NAME.pattern}$"})]
+Variable = Annotated[str, AfterValidator(_variable), _schema({"type": "string", "pattern": f"^{_VARIABLE.pattern}$"})]
+Text = Annotated[str, BeforeValidator(_text), _schema(_TEXT)]
+RequestPath = Annotated[str, AfterValidator(_request_path), _schema({"type": "string", "pattern": f"^{_REQUEST_PATH.pattern}$"})]
+_WORDS = {"type": "array", "items": _TEXT, "minItems": 1}
+Command = Annotated[tuple[str, ...], BeforeValidator(_command), _schema({"type": "string", "pattern": r"\S"}, _WORDS)]
+Files = Annotated[tuple[str, ...], BeforeValidator(_files), _schema({"type": "string", "minLength": 1}, {**_WORDS, "minItems": 0})]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
-Octets = Annotated[int, BeforeValidator(as_octets), Field(ge=0)]
+Octets = Annotated[
+    int,
+    BeforeValidator(as_octets),
+    Field(ge=0),
+    _schema({"type": "integer", "minimum": 0}, {"type": "string", "pattern": QUANTITY_PATTERN}),
+]
+Host = Annotated[Text, _fit(check_host)]
+PathPrefix = Annotated[Text, _fit(check_path)]
+RawPath = Annotated[Text, _fit(check_readiness_path)]
+HeaderName = Annotated[Text, Field(min_length=1), _fit(check_token)]
+UserAgent = Annotated[Text, _fit(check_agent)]
+Cookie = Annotated[Text, _fit(_cookie)]
+Status = Annotated[int, _fit(check_status), _schema({"type": "integer", "minimum": 200, "maximum": 599})]
+AnswerHeaders = dict[Annotated[Text, _fit(check_header_name)], Annotated[Text, _fit(check_sendable)]]
+"""Of answers: name and value."""
 
 
 class Model(BaseModel):
     # Strict: YAML reads an unquoted "no" as false and 1.10 as a number, and neither is what was meant.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_extensions(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: field for name, field in value.items() if not name.startswith(EXTENSION)}
+
 
 class HeaderSpec(Model):
     """A header that a request must carry; without a value, presence is enough."""
 
-    name: str = Field(min_length=1)
-    value: Text | None = None
+    name: HeaderName
+    value: Annotated[Text, _fit(_matched_value)] | None = None
 
 
 class RuleSpec(Model):
     """One way to the app: any of the hosts and any of the paths and all of the headers."""
 
-    hosts: list[str] = []
-    paths: list[str] = []
+    hosts: list[Host] = []
+    paths: list[PathPrefix] = []
     headers: list[HeaderSpec] = []
 
     @model_validator(mode="after")
     def _not_empty(self) -> RuleSpec:
         if not (self.hosts or self.paths or self.headers):
-            raise fault("hosts", 'is missing, and so are paths and headers; "*" is any host')
+            raise fault("hosts", 'is missing, and so are paths and headers; "*" is any host', "paths", "headers")
         return self
 
     def rule(self) -> Rule:

@@ -83,10 +83,12 @@ class Replica:
             self._port = port = self._yard.ports.take()
         except NoPortError as error:
             raise SpawnError(str(error)) from error
-        env = {**self.spec.env, "PORT": str(port)}
+        env = {name: _with_port(value, port) for name, value in self.spec.env.items()} | {"PORT": str(port)}
         readiness = self.spec.readiness
         probe = Probe(LOOPBACK, port, readiness.path, readiness.interval)
-        return Launch(_with_port(self.spec.command, port), env=env, cwd=self._directory), probe
+        # A list of words has no shell that would put in the port.
+        command = [_with_port(word, port) for word in self.spec.command]
+        return Launch(command, env=env, cwd=self._directory), probe
 
     def _free_port(self) -> None:
         if self._port is not None:
@@ -94,6 +96,5 @@ class Replica:
             self._port = None
 
 
-def _with_port(command: tuple[str, ...], port: int) -> tuple[str, ...]:
-    """A list of words has no shell that would put in the port."""
-    return tuple(word.replace("${PORT}", str(port)).replace("$PORT", str(port)) for word in command)
+def _with_port(text: str, port: int) -> str:
+    return text.replace("${PORT}", str(port)).replace("$PORT", str(port))

@@ -6,24 +6,31 @@ Values only: nothing here opens a file, starts a process or knows a line number.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from fleet.routing.check import check_rate
+from fleet.routing.faults import RouteError
 from fleet.routing.route import ColdStart, Protection, RateTarget, Route, Scaling, Target, Timeouts
 from weir.engine.answerspec import AffinitySpec, MaintenanceField, PlaceholderField, StaticSpec
 from weir.engine.fields import (
     Amount,
     Command,
     Count,
+    Files,
     HeaderSpec,
+    Host,
     Model,
     Name,
     Octets,
+    PathPrefix,
     Port,
     PositiveSeconds,
+    RawPath,
     RequestPath,
     RuleSpec,
     Seconds,
@@ -33,7 +40,7 @@ from weir.engine.fields import (
 )
 from weir.engine.words import FIELDS
 
-__all__ = ["AppSpec", "FleetSpec", "PortsSpec", "RateSpec", "ReadinessSpec", "TimeoutsSpec"]
+__all__ = ["AppSpec", "FleetSpec", "PortsSpec", "RateSpec", "ReadinessSpec", "TimeoutsSpec", "port_is_given"]
 
 MAX_REPLICAS = 1000
 """Processes of one app on one machine: a typing error should not fill the process table."""
@@ -56,6 +63,14 @@ class RateSpec(Model):
     window: PositiveSeconds = 60.0
     granularity: PositiveSeconds = 1.0
 
+    @model_validator(mode="after")
+    def _parts_fit(self) -> RateSpec:
+        try:
+            check_rate(RateTarget(self.target, self.window, self.granularity), partial(RouteError, ""))
+        except RouteError as error:
+            raise fault("granularity", error.reason, "window") from error
+        return self
+
 
 class ReadinessSpec(Model):
     """When a started process may take requests: its port accepts, or a path answers 200 to 399."""
@@ -69,7 +84,7 @@ class ReadinessSpec(Model):
     @model_validator(mode="after")
     def _one_probe(self) -> ReadinessSpec:
         if self.tcp and self.path:
-            raise fault("path", "say tcp or path, not both")
+            raise fault("path", "say tcp or path, not both", "tcp")
         return self
 
 
@@ -86,23 +101,38 @@ class TimeoutsSpec(Model):
         return Timeouts(**self.model_dump())
 
 
+def port_is_given(value: str) -> str:
+    """Why nobody sets PORT, and what to write instead."""
+    instead = f"port: {value}" if value.isascii() and value.isdigit() else "port: 3000"
+    return f"is set for every replica, to the port that it is to listen on; `{instead}` in the app makes that a fixed one"
+
+
+def _without_port(value: dict[str, str]) -> dict[str, str]:
+    if "PORT" in value:
+        raise fault("PORT", port_is_given(value["PORT"]))
+    return value
+
+
 class AppSpec(Model):
     """One app: how requests find it, how it is started, how it scales."""
 
     name: Name
     namespace: Name = "default"
 
-    hosts: list[str] = []
-    paths: list[str] = []
+    hosts: list[Host] = []
+    paths: list[PathPrefix] = []
     headers: list[HeaderSpec] = []
     rules: list[RuleSpec] = []
 
     command: Command
-    env: dict[Variable, Text] = {}
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Where the app listens always, instead of on a free port for each replica. Then it has one replica at most."""
+    env: Annotated[dict[Variable, Text], AfterValidator(_without_port)] = {}
+    """`$PORT` and `${PORT}` in a value stand for the replica's port."""
+    env_file: Files = ()
+    """Files with lines NAME=value, relative to the file of apps; a later one wins, and `env` wins over all."""
     cwd: str | None = None
     """Relative to the file; the file's own directory when not said."""
-    port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    """Where it listens, if it cannot be told: then there is one replica at most. None gives every start a free port."""
     readiness: ReadinessSpec = ReadinessSpec()
     drain: Seconds = 30.0
     """How long a replica that takes no more new requests may finish the ones it has, at most, before it is told to end."""
@@ -137,20 +167,39 @@ class AppSpec(Model):
     """Requests that one interceptor has on one replica at once; 0 is no bound."""
     max_requests: Annotated[int, Field(ge=1)] | None = None
     """Requests at one interceptor, waiting and at work."""
-    readiness_path: str | None = None
+    readiness_path: RawPath | None = None
     """Path that a new replica has to answer with 200 to 399 before it gets requests."""
     server_timing: bool = False
     answer_half_closed: bool | None = None
     """Whether a client that shuts its side of the connection down after its request is answered."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_replica_for_one_port(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("port") is not None and "max" not in value:
+            return {**value, "max": 1}
+        return value
+
+    @field_validator("port")
+    @classmethod
+    def _is_port(cls, value: int | None) -> int | None:
+        if value is not None and not 1 <= value <= 65535:
+            raise ValueError("should be a port, from 1 to 65535; without it, each replica has a free one")
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> AppSpec:
-        if not (self.hosts or self.paths or self.headers or self.rules):
-            raise fault("hosts", 'is missing, and so are paths, headers and rules; "*" is any host')
-        if self.max < self.min:
-            raise fault("max", f"{self.max} is less than min, which is {self.min}")
+        ways = ("hosts", "paths", "headers", "rules")
+        if not any(getattr(self, way) for way in ways):
+            raise fault("hosts", 'is missing, and so are paths, headers and rules; "*" is any host', *ways)
         if self.rules and (self.hosts or self.paths or self.headers):
-            raise fault("rules", "say either rules, or hosts, paths and headers")
+            raise fault("rules", "say either rules, or hosts, paths and headers", *ways)
+        if self.port is not None and self.max > 1:
+            raise fault("max", f"{self.max} replicas cannot all have port {self.port}; say max: 1, or leave port out", "port")
+        if self.max < self.min:
+            raise fault("max", f"{self.max} is less than min, which is {self.min}", "min", "port")
+        if self.fallback_key == self.key:
+            raise fault("fallback", "is the app itself", "name", "namespace")
         return self
 
     @property
@@ -226,6 +275,8 @@ class PortsSpec(Model):
     interceptor_diagnostics: Port = 0
     scaler: Port = 0
     scaler_diagnostics: Port = 0
+    page: Port = 0
+    """Of the engine itself: what `weir ps` and its like ask."""
 
 
 class FleetSpec(Model):
@@ -238,4 +289,6 @@ class FleetSpec(Model):
     interceptor: dict[str, Any] = {}
     """Settings of every interceptor, by the names they have in its environment, in lower case without WEIR_."""
     scaler: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
+    """Fields of apps, for all apps that do not say otherwise. They are in the apps already."""
     apps: list[AppSpec] = []

@@ -1,59 +1,71 @@
-"""The file of apps: read, checked, and told what is wrong with it on which line.
+"""The file of apps: read, checked, and told what is wrong with it, all of it, each with its line.
 
-Gives a whole good file or one error; never half of it, and never starts anything.
+Gives a whole good file or every error; never half of it, and never starts anything.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 
+from fleet.routing.check import check_route
 from fleet.routing.check_answers import MAX_ANSWER_BYTES
+from fleet.routing.duration import seconds
+from fleet.routing.route import Route
 from fleet.routing.table import RouteError, RoutingTable
 from fleet.runtime.settings import ComponentSettings
 from fleet.runtime.tlsparts import tls_groups
 from interceptor.settings import InterceptorSettings
 from scaler.settings import ScalerSettings
-from weir.engine.answerspec import AffinitySpec, MaintenanceSpec, PlaceholderSpec, StaticSpec
-from weir.engine.document import Document, DocumentError, Path, field_name, parse_document
-from weir.engine.fields import HeaderSpec, RuleSpec, as_octets, seconds
-from weir.engine.spec import AppSpec, FleetSpec, PortsSpec, RateSpec, ReadinessSpec, TimeoutsSpec
-from weir.engine.words import MISSING, reason_of
+from weir.engine.document import DocumentError, Fault, Path, parse_document
+from weir.engine.envfile import EnvFileError, parse_env
+from weir.engine.fields import EXTENSION, as_octets
+from weir.engine.findings import Findings
+from weir.engine.portmap import collisions, owners
+from weir.engine.spec import AppSpec, FleetSpec
+from weir.engine.validated import validated
+from weir.engine.words import reason_of, suggestion
 
-__all__ = ["SpecError", "SpecFile", "load_spec", "parse_spec"]
+__all__ = ["STDIN", "SpecError", "SpecFile", "load_spec", "parse_spec", "setting_types"]
 
+STDIN = FilePath("-")
+"""Stands for standard input, which is read once."""
 MAX_FILE_BYTES = 4 * 1024 * 1024
 """A file of some ten thousand apps; what is larger was named by mistake."""
-
-_MODELS: tuple[type[BaseModel], ...] = (
-    FleetSpec, AppSpec, PortsSpec, ReadinessSpec, RateSpec, RuleSpec, HeaderSpec, TimeoutsSpec, PlaceholderSpec, MaintenanceSpec,
-    StaticSpec, AffinitySpec,
-)  # fmt: skip
-_FIELDS = sorted({name for model in _MODELS for name in model.model_fields})
+MAX_ENV_BYTES = 128 * 1024
+"""What a process may be given in one variable, and more than any file of them has."""
+MAX_TOLD = 100
+"""Lines of errors. Whoever mends so many looks again."""
 
 _RESERVED = frozenset(
     {"host", "port", "proxy_port", "rpc_port", "diagnostics_port", "member_name", "routes", "backends", "members"}
-    # They are a process's, and components share one unless told otherwise: --log-level is for all.
-    | {"log_level", "log_json"}
+    # It is a process's, and components share one unless told otherwise: --log-json is for all.
+    | {"log_json"}
 )
 """Settings of components that the engine gives itself."""
-
-
-def _reserved(settings: type[ComponentSettings]) -> frozenset[str]:
-    """And those of certificates: the engine dials its components without, on this machine's own loopback."""
-    return _RESERVED.union(*(group.values() for group in tls_groups(settings.model_fields).values()))
+_SETTINGS: Mapping[str, type[ComponentSettings]] = {"interceptor": InterceptorSettings, "scaler": ScalerSettings}
 
 
 class SpecError(Exception):
-    """The file is wrong: "FILE:LINE: field: reason", one line for whoever wrote it."""
+    """The file is wrong: a line "FILE:LINE: field: reason" for everything that is."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = tuple(lines)
+
+    @classmethod
+    def of(cls, file: FilePath, faults: Sequence[Fault]) -> SpecError:
+        lines = [f"{file}:{fault}" for fault in faults[:MAX_TOLD]]
+        if len(faults) > MAX_TOLD:
+            lines.append(f"{file}: and {len(faults) - MAX_TOLD} more errors")
+        return cls(lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,85 +76,53 @@ class SpecFile:
     table: RoutingTable
     directory: FilePath
     files: frozenset[FilePath] = frozenset()
-    """Files that are a part of it: bodies of answers."""
+    """Files that are a part of it: bodies of answers, and environments."""
 
 
 def load_spec(path: FilePath) -> SpecFile:
-    """Read and check the file. Raises SpecError."""
+    """Read and check the file, or standard input. Raises SpecError."""
     try:
+        return parse_spec(_read(path).decode(), path)
+    except OSError as error:
+        raise SpecError([f"{path}: {error.strerror or error}"]) from error
+    except UnicodeDecodeError as error:
+        raise SpecError([f"{path}: is not UTF-8 text"]) from error
+
+
+def _read(path: FilePath) -> bytes:
+    if path == STDIN:
+        data = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+    else:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
-        if len(data) > MAX_FILE_BYTES:
-            raise SpecError(f"{path}: is larger than {MAX_FILE_BYTES} bytes")
-        text = data.decode()
-    except OSError as error:
-        raise SpecError(f"{path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise SpecError(f"{path}: is not UTF-8 text") from error
-    return parse_spec(text, path)
+    if len(data) > MAX_FILE_BYTES:
+        raise SpecError([f"{path}: is larger than {MAX_FILE_BYTES} bytes"])
+    return data
 
 
 def parse_spec(text: str, path: FilePath) -> SpecFile:
-    """Check the text of a file that lies at path. Raises SpecError."""
+    """Check the text of a file that lies at path; one from standard input lies in the working directory. Raises SpecError."""
     try:
-        return _checked(parse_document(text), path.resolve().parent)
+        document = parse_document(text)
     except DocumentError as error:
-        raise SpecError(f"{path}:{error}") from error
-
-
-def _checked(document: Document, directory: FilePath) -> SpecFile:
+        raise SpecError.of(path, [error.fault]) from error
+    findings = Findings(document)
     if not isinstance(document.value, dict):
-        raise DocumentError(document.line(()), "", "the file should be a mapping with the key apps")
-    try:
-        spec = FleetSpec.model_validate(document.value)
-    except ValidationError as error:
-        raise _first(error, document) from error
-    interceptor = _settings("interceptor", spec.interceptor, InterceptorSettings, document)
-    scaler = _settings("scaler", spec.scaler, ScalerSettings, document)
-    spec = spec.model_copy(update={"interceptor": interceptor, "scaler": scaler})
-    _check_names(spec, document)
-    _check_directories(spec, document, directory)
-    _check_fallbacks(spec, document)
-    contents = _contents(spec, document, directory)
-    files = frozenset(directory / name for name in contents)
-    return SpecFile(spec=spec, table=_table(spec, document, contents), directory=directory, files=files)
+        findings.add((), "the file should be a mapping with the key apps")
+        raise SpecError.of(path, findings.faults)
+    spec = validated(document.value, findings)
+    file = None if spec is None else _Checked(spec, findings, path.resolve().parent).file()
+    if findings.faults or file is None:
+        raise SpecError.of(path, findings.faults)
+    return file
 
 
-def _first(error: ValidationError, document: Document) -> DocumentError:
-    """The fault that stands first in the file, for people mend files from the top; what is missing may be misspelt."""
-    faults = [_fault(detail, document) for detail in error.errors(include_url=False, include_input=False)]
-    return min(faults, key=lambda fault: (fault.reason == MISSING, fault.line))
-
-
-def _fault(detail: ErrorDetails, document: Document) -> DocumentError:
-    path: Path = tuple(part for part in detail["loc"] if part != "[key]")
-    if field := detail.get("ctx", {}).get("field"):
-        path = (*path, str(field))
-    reason = reason_of(detail)
-    if detail["type"] == "extra_forbidden":
-        reason += _suggestion(str(path[-1]), _FIELDS)
-    return DocumentError(document.line(path), field_name(path), reason)
-
-
-def _suggestion(name: str, known: Sequence[str]) -> str:
-    near = get_close_matches(name, [other for other in known if other != name], n=1)  # its own name may be one elsewhere
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-def _settings(kind: str, given: dict[str, Any], settings: type[ComponentSettings], document: Document) -> dict[str, Any]:
-    """Only what the file says: what the environment says is checked by the component itself."""
-    checked: dict[str, Any] = {}
-    reserved = _reserved(settings)
-    for name, value in given.items():
-        path = (kind, name)
-        if name not in settings.model_fields or name in reserved:
-            known = sorted(set(settings.model_fields) - reserved)
-            raise _misrouted(document, path, f"is not a setting that a file may give{_suggestion(name, known)}")
-        try:
-            checked[name] = _setting(name, settings.model_fields[name]).validate_python(value)
-        except ValidationError as error:
-            raise _misrouted(document, path, reason_of(error.errors(include_url=False)[0])) from error
-    return checked
+def setting_types(kind: str) -> Mapping[str, TypeAdapter[Any]]:
+    """The settings of a kind of component ("interceptor", "scaler") that a file may give, and how it writes them."""
+    settings = _SETTINGS[kind]
+    # And not those of certificates: the engine dials its components without, on this machine's own loopback.
+    reserved = _RESERVED.union(*(group.values() for group in tls_groups(settings.model_fields).values()))
+    return {name: _setting(name, field) for name, field in settings.model_fields.items() if name not in reserved}
 
 
 def _setting(name: str, field: FieldInfo) -> TypeAdapter[Any]:
@@ -155,19 +135,132 @@ def _setting(name: str, field: FieldInfo) -> TypeAdapter[Any]:
     return TypeAdapter(Annotated[written, *field.metadata] if field.metadata else written)
 
 
-def _check_names(spec: FleetSpec, document: Document) -> None:
-    seen: dict[str, int] = {}
-    for index, app in enumerate(spec.apps):
-        first = seen.setdefault(app.key, index)
-        if first != index:
-            path = ("apps", index, "name")
-            raise DocumentError(document.line(path), field_name(path), f"{app.key} is already apps[{first}]")
+class _Checked:
+    """What has to be looked at beyond each value: the files that are named, and apps beside each other."""
 
+    def __init__(self, spec: FleetSpec, findings: Findings, directory: FilePath) -> None:
+        self._findings, self._directory = findings, directory
+        self._files: dict[str, bytes | None] = {}
+        """What was read by its name, or None of what could not be."""
+        settings = {kind: self._settings(kind, getattr(spec, kind)) for kind in _SETTINGS}
+        apps = [self._with_env_files(app, ("apps", index)) for index, app in enumerate(spec.apps)]
+        self._spec = spec.model_copy(update={**settings, "apps": apps})
 
-def _check_directories(spec: FleetSpec, document: Document, base: FilePath) -> None:
-    for index, app in enumerate(spec.apps):
-        if not _is_directory(app, base):
-            raise _misrouted(document, ("apps", index, "cwd"), f"{app.cwd or base} is not a directory")
+    def file(self) -> SpecFile:
+        """To be used only when nothing was found."""
+        self._check_ports()
+        names = self._check_names()
+        for index, app in enumerate(self._spec.apps):
+            self._check_directory(app, ("apps", index, "cwd"))
+            self._check_fallback(app, ("apps", index), names)
+        table = self._table([*names.values()])
+        return SpecFile(self._spec, table, self._directory, frozenset(self._directory / name for name in self._files))
+
+    def _settings(self, kind: str, given: dict[str, Any]) -> dict[str, Any]:
+        """Only what the file says: what the environment says is checked by the component itself."""
+        checked: dict[str, Any] = {}
+        types = setting_types(kind)
+        for name, value in given.items():
+            if name.startswith(EXTENSION):
+                continue
+            if name not in types:
+                hint = "; --log-json is for all" if name == "log_json" else suggestion(name, sorted(types))
+                self._findings.add((kind, name), f"is not a setting that a file may give{hint}")
+                continue
+            try:
+                checked[name] = types[name].validate_python(value)
+            except ValidationError as error:
+                self._findings.add((kind, name), reason_of(error.errors(include_url=False)[0]))
+        return checked
+
+    def _with_env_files(self, app: AppSpec, at: Path) -> AppSpec:
+        env: dict[str, str] = {}
+        for position, name in enumerate(app.env_file):
+            data = self._content(name, (*at, "env_file"), MAX_ENV_BYTES)
+            if data is None:
+                continue
+            try:
+                env |= parse_env(data.decode())
+            except UnicodeDecodeError:
+                self._findings.add((*at, "env_file", position), f"{name}: is not UTF-8 text")
+            except EnvFileError as error:
+                for line, reason in error.faults:
+                    self._findings.note((*at, "env_file", position), f"{name}:{line}: {reason}")
+        return app.model_copy(update={"env": {**env, **app.env}}) if env else app
+
+    def _check_ports(self) -> None:
+        for collision in collisions(owners(self._spec)):
+            if not self._findings.doubts(collision.path, collision.beside, ("interceptors",)):
+                self._findings.add(collision.path, collision.reason)
+
+    def _check_names(self) -> dict[str, int]:
+        """The position of each app by its key."""
+        first: dict[str, int] = {}
+        for index, app in enumerate(self._spec.apps):
+            other = first.setdefault(app.key, index)
+            path: Path = ("apps", index, "name")
+            if other != index and not self._findings.doubts(path, ("apps", index, "namespace"), ("apps", other, "namespace")):
+                self._findings.add(path, f"{app.key} is already apps[{other}]")
+        return first
+
+    def _check_directory(self, app: AppSpec, path: Path) -> None:
+        if not self._findings.doubts(path) and not _is_directory(app, self._directory):
+            self._findings.add(path, f"{app.cwd or self._directory} is not a directory")
+
+    def _check_fallback(self, app: AppSpec, at: Path, known: Mapping[str, int]) -> None:
+        path = (*at, "fallback")
+        if app.fallback_key is None or app.fallback_key in known or self._findings.doubts(path, (*at, "namespace")):
+            return
+        if any(self._findings.doubts(("apps", index, part)) for index in range(len(self._spec.apps)) for part in ("name", "namespace")):
+            return  # it may be one of those
+        self._findings.add(path, f"there is no app {app.fallback_key}{suggestion(app.fallback_key, sorted(known))}")
+
+    def _content(self, name: str, path: Path, most: int) -> bytes | None:
+        """What a file holds that is named there; None when it could not be read, which is told once."""
+        if name not in self._files:
+            try:
+                self._files[name] = _file_content(self._directory / name, most)
+            except ValueError as error:
+                self._files[name] = None
+                self._findings.add(path, str(error))
+        if self._files[name] is None:
+            self._findings.doubt(path)
+        return self._files[name]
+
+    def _table(self, indexes: Sequence[int]) -> RoutingTable:
+        contents = self._contents()
+        routes = [route for index in indexes if (route := self._route(index, contents)) is not None]
+        table = RoutingTable(routes)
+        position = {self._spec.apps[index].key: index for index in indexes}
+        for conflict in table.conflicts:
+            first, second = sorted((position[conflict.app], position[conflict.winner]))
+            self._add_conflict(second, first, str(conflict.claim))
+        return table
+
+    def _contents(self) -> Mapping[str, bytes]:
+        """Of the files that answers take their bodies from; those that cannot be read are empty, and told."""
+        contents: dict[str, bytes] = {}
+        for index, app in enumerate(self._spec.apps):
+            for path, name in app.files():
+                contents[name] = self._content(name, ("apps", index, *path), MAX_ANSWER_BYTES) or b""
+        return contents
+
+    def _route(self, index: int, contents: Mapping[str, bytes]) -> Route | None:
+        app = self._spec.apps[index]
+        route = app.route(contents)
+        try:
+            check_route(route)
+        except RouteError as error:
+            path: Path = ("apps", index, *_written(error.field, app))
+            if not self._findings.doubts(path):
+                self._findings.add(path, error.reason)
+            return None
+        return route
+
+    def _add_conflict(self, second: int, first: int, claim: str) -> None:
+        ways = [("apps", index, way) for index in (first, second) for way in ("hosts", "paths", "headers", "rules")]
+        if not self._findings.doubts(*ways):
+            self._findings.note(("apps", second), f"asks for the same requests as apps[{first}]: {claim}")
 
 
 def _is_directory(app: AppSpec, base: FilePath) -> bool:
@@ -177,53 +270,18 @@ def _is_directory(app: AppSpec, base: FilePath) -> bool:
         return False
 
 
-def _check_fallbacks(spec: FleetSpec, document: Document) -> None:
-    known = {app.key for app in spec.apps}
-    for index, app in enumerate(spec.apps):
-        if app.fallback_key is not None and app.fallback_key not in known:
-            path = ("apps", index, "fallback")
-            reason = f"there is no app {app.fallback_key}{_suggestion(app.fallback_key, sorted(known))}"
-            raise DocumentError(document.line(path), field_name(path), reason)
-
-
-def _contents(spec: FleetSpec, document: Document, directory: FilePath) -> dict[str, bytes]:
-    """What the files hold that answers name."""
-    contents: dict[str, bytes] = {}
-    for index, app in enumerate(spec.apps):
-        for path, name in app.files():
-            if name not in contents:
-                contents[name] = _content(directory / name, document, ("apps", index, *path))
-    return contents
-
-
-def _content(file: FilePath, document: Document, path: Path) -> bytes:
+def _file_content(file: FilePath, most: int) -> bytes:
+    """Raises ValueError."""
     try:
         if not file.is_file():  # of a pipe or a device, whoever reads waits or never ends
-            raise _misrouted(document, path, f"{file} is not a file" if file.exists() else f"{file}: No such file or directory")
+            raise ValueError(f"{file} is not a file" if file.exists() else f"{file}: No such file or directory")
         with file.open("rb") as opened:
-            data = opened.read(MAX_ANSWER_BYTES + 1)
+            data = opened.read(most + 1)
     except OSError as error:
-        raise _misrouted(document, path, f"{file}: {error.strerror or error}") from error
-    if len(data) > MAX_ANSWER_BYTES:
-        raise _misrouted(document, path, f"{file} is larger than {MAX_ANSWER_BYTES} bytes")
+        raise ValueError(f"{file}: {error.strerror or error}") from error
+    if len(data) > most:
+        raise ValueError(f"{file} is larger than {most} bytes")
     return data
-
-
-def _table(spec: FleetSpec, document: Document, contents: Mapping[str, bytes]) -> RoutingTable:
-    index = {app.key: at for at, app in enumerate(spec.apps)}
-    try:
-        table = RoutingTable(app.route(contents) for app in spec.apps)
-    except RouteError as error:
-        at = index[error.app]
-        raise _misrouted(document, ("apps", at, *_written(error.field, spec.apps[at])), error.reason) from error
-    for conflict in table.conflicts:
-        first, second = sorted((index[conflict.app], index[conflict.winner]))
-        raise _misrouted(document, ("apps", second), f"asks for the same requests as apps[{first}]: {conflict.claim}")
-    return table
-
-
-def _misrouted(document: Document, path: Path, reason: str) -> DocumentError:
-    return DocumentError(document.line(path), field_name(path), reason)
 
 
 _WRITTEN = (

@@ -40,7 +40,7 @@ def test_names_of_paths() -> None:
 def test_two_documents_are_refused() -> None:
     with pytest.raises(DocumentError) as caught:
         parse_document("a: 1\n---\nb: 2\n")
-    assert caught.value.line == 2
+    assert caught.value.fault.line == 2
 
 
 def test_aliases_of_aliases_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from fleet.routing.route import (
     StaticRoute,
     Target,
 )
+from tests.support.broken import BROKEN
 from weir.engine.specfile import SpecError, SpecFile, load_spec, parse_spec
 
 FILE = Path(__file__).parent / "fleet.yaml"
@@ -138,7 +139,7 @@ WRONG = [
     ("app: []\n", "1: app: is not a field; did you mean apps?"),
     ("interceptors: 0\n", "1: interceptors: "),
     ("poll_interval: 0\n", "1: poll_interval: "),
-    ("poll_interval: soon\n", "1: poll_interval: should be seconds, or a duration like 500ms, 10s, 5m"),
+    ("poll_interval: soon\n", "1: poll_interval: should be seconds, or a duration like 500ms, 10s, 1m30s"),
     ("apps:\n- name: no\n  hosts: [a]\n  command: x\n", "2: apps[0].name: should be text; write it in quotes"),
     ("apps:\n- name: A_b\n  hosts: [a]\n  command: x\n", "2: apps[0].name: should be lower-case"),
     ("apps:\n- name: a\n  hosts: [a]\n  command: []\n", "4: apps[0].command: should be a command line, or a list of words"),
@@ -207,9 +208,9 @@ WRONG = [
     ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  paths: /x\n", "5: apps[0].paths: should be a list, like [a, b]"),
     (
         "apps:\n- name: a\n  hosts: [a]\n  command: x\n  placeholder: {headers: {X: 'a '}}\n",
-        "5: apps[0].placeholder.headers: X: no message",
+        "5: apps[0].placeholder.headers.X: no message",
     ),
-    ("interceptor:\n  readiness_timeout: 1m30s\n", "2: interceptor.readiness_timeout: should be seconds, or a duration"),
+    ("interceptor:\n  readiness_timeout: 1h30\n", "2: interceptor.readiness_timeout: should be seconds, or a duration"),
     ("interceptor:\n  max_held_bytes: 16MB\n", "2: interceptor.max_held_bytes: should be bytes, or a quantity"),
 ]
 
@@ -217,6 +218,101 @@ WRONG = [
 @pytest.mark.parametrize(("text", "expected"), WRONG)
 def test_wrong_files(text: str, expected: str) -> None:
     assert _error(text).startswith(expected)
+
+
+@pytest.mark.parametrize(("text", "expected"), BROKEN)
+def test_everything_that_is_wrong_in_a_file_is_told(text: str, expected: list[str]) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_spec(text, FILE)
+    told = [line.removeprefix(f"{FILE}:").replace(str(FILE.parent), "HERE") for line in caught.value.lines]
+    assert told == expected
+
+
+def test_fields_that_begin_with_x_are_the_users_own_at_every_level() -> None:
+    base = "apps: [{name: a, hosts: [a], command: x, rate: {target: 1}, static: [{paths: [/], response_headers: {x-b: c}}]%s}]\n%s"
+    plain = _parse(base % ("", "ports: {proxy: 1}\ninterceptor: {max_held: 2}\n"))
+    own = base.replace("target: 1", "target: 1, x-a: 1").replace("paths: [/]", "paths: [/], x-a: [1]") % (
+        ", x-a: {b: c}, readiness: {x-a: 1}, timeouts: {x-a: 1}",
+        "x-a: &a {proxy: 1, x-a: 1}\nports: {<<: *a}\ninterceptor: {max_held: 2, x-a: 3}\ndefaults: {x-a: 1}\n",
+    )
+    assert _parse(own).table.version == plain.table.version
+    assert _parse(own).spec.interceptor == plain.spec.interceptor
+
+
+def test_defaults_are_what_apps_do_not_say() -> None:
+    first, second, third = _parse(
+        """
+        defaults: {max: 9, cooldown: 1m30s, env: {A: a, B: b}, readiness: {timeout: 5}, command: ./all}
+        apps:
+        - {name: a, hosts: [a], env: {B: own}, readiness: {path: /up}}
+        - {name: b, hosts: [b], max: 2, command: ./b, env: {}}
+        - {name: c, hosts: [c], port: 3000}
+        """
+    ).spec.apps
+    assert (first.max, first.cooldown, first.env, first.command[-1]) == (9, 90.0, {"A": "a", "B": "own"}, "./all")
+    assert (first.readiness.path, first.readiness.timeout) == ("/up", 5.0)
+    assert (second.max, second.command[-1], second.env) == (2, "./b", {"A": "a", "B": "b"})
+    assert (third.port, third.max) == (3000, 1)
+
+
+def test_a_fixed_port_makes_one_replica() -> None:
+    first, second = _parse(
+        "apps: [{name: a, hosts: [a], command: x, port: 3000}, {name: b, hosts: [b], command: x, port: 3001, max: 1}]"
+    ).spec.apps
+    assert (first.port, first.max, second.max) == (3000, 1, 1)
+    assert not first.same_process(first.model_copy(update={"port": 3001}))
+
+
+ENV = """\
+# a note
+PLAIN=one two # not this
+export SPACED =  x
+SINGLE='a $b \\n'   # note
+DOUBLE="a\\n\\"b\\" #c"
+EMPTY=
+HASH=a#b
+PLAIN=last
+"""
+
+
+def test_env_files_in_their_order_and_env_above_them(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(ENV)
+    (tmp_path / "more.env").write_text("HASH=more\nOWN=file\n")
+    path = tmp_path / "fleet.yaml"
+    path.write_text("apps: [{name: a, hosts: [a], command: x, env_file: [.env, more.env], env: {OWN: app}}]")
+    file = load_spec(path)
+    assert file.spec.apps[0].env == {
+        "PLAIN": "last", "SPACED": "x", "SINGLE": "a $b \\n", "DOUBLE": 'a\n"b" #c', "EMPTY": "", "HASH": "more", "OWN": "app",
+    }  # fmt: skip
+    assert file.files == {tmp_path / ".env", tmp_path / "more.env"}
+    path.write_text("apps: [{name: a, hosts: [a], command: x, env_file: .env}]")
+    before = load_spec(path)
+    (tmp_path / ".env").write_text("A=b\n")
+    assert load_spec(path).spec != before.spec
+
+
+def test_everything_that_is_wrong_in_an_env_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("A=1\nno\nB-C=1\nD='x\nPORT=3000\n")
+    path = tmp_path / "fleet.yaml"
+    path.write_text("apps:\n- name: a\n  hosts: [a]\n  command: x\n  max: 0\n  env_file: .env\n")
+    with pytest.raises(SpecError) as caught:
+        load_spec(path)
+    assert [line.removeprefix(f"{path}:") for line in caught.value.lines] == [
+        "5: apps[0].max: should be at least 1",
+        "6: apps[0].env_file[0]: .env:2: 'no': should be NAME=value",
+        "6: apps[0].env_file[0]: .env:3: 'B-C' should be the name of an environment variable",
+        "6: apps[0].env_file[0]: .env:4: D: the quote ' does not end at the end of the value",
+        "6: apps[0].env_file[0]: .env:5: PORT: is set for every replica, to the port that it is to listen on; `port: 3000` in the"
+        " app makes that a fixed one",
+    ]
+
+
+def test_a_file_named_by_many_is_read_and_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_text("defaults: {env_file: none.env}\napps: [{name: a, hosts: [a], command: x}, {name: b, hosts: [b], command: x}]")
+    with pytest.raises(SpecError) as caught:
+        load_spec(path)
+    assert len(caught.value.lines) == 1
 
 
 def test_the_first_fault_of_the_file_is_told() -> None:
@@ -228,8 +324,20 @@ def test_an_alias_that_contains_itself_is_told() -> None:
     assert "deeper than" in _error("interceptor: &a\n  x: *a\n")
 
 
-def test_one_line_is_told_even_for_many_faults() -> None:
-    assert "\n" not in _error("apps:\n- {}\n- {}\n")
+def test_a_line_is_told_for_every_fault() -> None:
+    with pytest.raises(SpecError) as caught:
+        _parse("apps:\n- {}\n- {}\n")
+    told = [line.removeprefix(f"{FILE}:")[: len("2: apps[0].hosts")] for line in caught.value.lines]
+    assert told == [
+        "2: apps[0].name:", "2: apps[0].comma", "2: apps[0].hosts", "3: apps[1].name:", "3: apps[1].comma", "3: apps[1].hosts",
+    ]  # fmt: skip
+
+
+def test_more_faults_than_anybody_reads_are_counted() -> None:
+    with pytest.raises(SpecError) as caught:
+        _parse("apps: [" + "{}, " * 50 + "]")
+    assert len(caught.value.lines) == 101
+    assert caught.value.lines[-1] == f"{FILE}: and 50 more errors"
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -342,12 +450,12 @@ def test_a_body_that_is_no_file_or_too_large(tmp_path: Path) -> None:
 A = "apps:\n- name: a\n  hosts: [a]\n  command: x\n"
 WRONG_ANSWERS = [
     ("  placeholder: yes\n  fallback: b\n", "6: apps[0].fallback: there is no app default/b; did you mean default/a?"),
-    ("  fallback: a\n", "5: apps[0].fallback: is the target itself"),
+    ("  fallback: a\n", "5: apps[0].fallback: is the app itself"),
     ("  placeholder: soon\n", "5: apps[0].placeholder: "),
     ("  placeholder:\n    body: x\n    file: y\n", "7: apps[0].placeholder.file: say body or file, not both"),
     ("  placeholder:\n    status: 100\n", "6: apps[0].placeholder.status: 100 is not the status of an answer"),
     ("  placeholder:\n    headers:\n      A: 1\n", "7: apps[0].placeholder.headers.A: should be text; write it in quotes"),
-    ("  placeholder:\n    headers:\n      Connection: close\n", "6: apps[0].placeholder.headers: Connection belongs to"),
+    ("  placeholder:\n    headers:\n      Connection: close\n", "7: apps[0].placeholder.headers.Connection: Connection belongs to"),
     ("  placeholder:\n    boddy: x\n", "6: apps[0].placeholder.boddy: is not a field; did you mean body?"),
     ("  maintenance:\n    file: none.html\n", f"6: apps[0].maintenance.file: {FILE.parent}/none.html: No such file"),
     ("  maintenance:\n    file: .\n", f"6: apps[0].maintenance.file: {FILE.parent} is not a file"),
@@ -359,7 +467,7 @@ WRONG_ANSWERS = [
     ("  static:\n  - paths: [/]\n  - paths:\n    - a\n", "8: apps[0].static[1].paths[0]: 'a' does not start"),
     ("  static:\n  - hosts: [a b]\n", "6: apps[0].static[0].hosts[0]: 'a b' is not a host"),
     ("  static:\n  - user_agents:\n    - ''\n", "7: apps[0].static[0].user_agents[0]: is empty"),
-    ("  static:\n  - paths: [/]\n    response_headers: {TE: x}\n", "7: apps[0].static[0].response_headers: TE belongs"),
+    ("  static:\n  - paths: [/]\n    response_headers: {TE: x}\n", "7: apps[0].static[0].response_headers.TE: TE belongs"),
     ("  affinity: {}\n", "5: apps[0].affinity: is either by a cookie or by a header"),
     ("  affinity:\n    cookie: a b\n", "6: apps[0].affinity.cookie: 'a b' is not the name of a cookie"),
     ("  affinity:\n    header: x\n    max_age: soon\n", "7: apps[0].affinity.max_age: should be seconds"),
