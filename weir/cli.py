@@ -10,14 +10,20 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fleet.routing.duration import seconds
+from fleet.runtime.terminal import say
+
 __all__ = ["app", "main"]
 
-DEFAULT_RPC_ADDRESS = "127.0.0.1:9090"
+DEFAULT_FILE = Path("weir.yaml")
+COMPLETION_VARIABLE = "_WEIR_COMPLETE"
+"""In which the script of a shell asks for what may follow."""
 
 app = typer.Typer(name="weir", help="Applications that sleep until a request comes.", no_args_is_help=True, add_completion=False)
 
@@ -51,33 +57,153 @@ _Name = Annotated[
 ]
 
 
+def _seconds(text: str) -> float:
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        say(f"weir {metadata.version('weir')}")
+        raise typer.Exit
+
+
+@app.callback()
+def weir(
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Applications that sleep until a request comes."""
+
+
+_File = Annotated[Path, typer.Argument(help="YAML file of apps; - is standard input.")]
+
+
 @app.command()
 def up(
-    file: Annotated[Path, typer.Argument(help="YAML file of apps.", show_default=False)],
+    file: _File = DEFAULT_FILE,
     *,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the first interceptor; 0 takes a free one.")] = None,
     host: Annotated[str, typer.Option(help="Address that interceptors and scaler listen on.")] = "127.0.0.1",
-    duration: Annotated[float | None, typer.Option(min=0, help="End by itself this many seconds after it serves.")] = None,
+    duration: Annotated[
+        float | None, typer.Option(parser=_seconds, metavar="TIME", help="End by itself so long after it serves, like 90s or 1m30s.")
+    ] = None,
     ui: Annotated[bool | None, typer.Option("--ui/--no-ui", help="Live table; default on a terminal.")] = None,
     processes: Annotated[bool, typer.Option(help="Run every component as a process of its own.")] = False,
     state_dir: Annotated[Path | None, typer.Option(help="Directory for the engine's files; default a temporary one.")] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_json: Annotated[bool, typer.Option("--log-json", help="One JSON object for each line, without a live table.")] = False,
 ) -> None:
     """Run the apps of a file on this machine: they sleep at zero, wake on a request, grow under load."""
     from weir.up import Request, run_up
 
     show = sys.stdout.isatty() if ui is None else ui
+    if ui and log_json:
+        raise typer.BadParameter("a live table is no JSON", param_hint="--log-json")
     request = Request(
         file=file,
         port=port,
         host=host,
         duration=duration,
-        ui=show,
+        ui=show and not log_json,
         processes=processes,
         state_dir=state_dir,
         log_level=log_level,
+        log_json=log_json,
     )
     raise typer.Exit(run_up(request))
+
+
+@app.command()
+def check(file: _File = DEFAULT_FILE) -> None:
+    """Tell everything that is wrong in a file of apps, and run nothing. The exit code is 3 when something is."""
+    from weir.files import run_check
+
+    raise typer.Exit(run_check(file))
+
+
+@app.command()
+def init(file: Annotated[Path, typer.Argument(help="Where to write it.")] = DEFAULT_FILE) -> None:
+    """Write a file of apps to begin with. One that is there is left as it is."""
+    from weir.files import run_init
+
+    raise typer.Exit(run_init(file))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of the file of apps, for editors."""
+    from weir.files import run_schema
+
+    raise typer.Exit(run_schema())
+
+
+@app.command()
+def completion(shell: Annotated[str, typer.Argument(help="bash, zsh or fish.")]) -> None:
+    """Print what a shell needs to complete what is typed: source <(weir completion bash)."""
+    from typer.completion import get_completion_script
+
+    if shell not in ("bash", "zsh", "fish"):
+        raise typer.BadParameter("should be bash, zsh or fish", param_hint="SHELL")
+    for line in get_completion_script(prog_name="weir", complete_var=COMPLETION_VARIABLE, shell=shell).splitlines():
+        say(line)
+
+
+_Of = Annotated[
+    Path | None, typer.Option("--of", metavar="FILE", help="Of the weir up that runs this file.", show_default=False)
+]
+_App = Annotated[str, typer.Argument(metavar="NAME", help="An app: NAME or NAMESPACE/NAME.")]
+
+
+@app.command()
+def ps(
+    *, of: _Of = None, output: Annotated[str, typer.Option("--output", "-o", help="text or json.")] = "text"
+) -> None:
+    """Print the apps of every weir up that runs."""
+    from weir.local import run_ps
+
+    if output not in ("text", "json"):
+        raise typer.BadParameter("should be text or json", param_hint="--output")
+    raise typer.Exit(run_ps(of, as_json=output == "json"))
+
+
+@app.command()
+def logs(
+    name: _App,
+    *,
+    of: _Of = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 100,
+) -> None:
+    """Print what an app has written lately."""
+    from weir.local import run_logs
+
+    raise typer.Exit(run_logs(name, of, follow=follow, lines=lines))
+
+
+@app.command()
+def wake(name: _App, *, of: _Of = None) -> None:
+    """Start an app as if a request had come for it."""
+    from weir.local import run_order
+
+    raise typer.Exit(run_order("wake", name, of))
+
+
+@app.command()
+def sleep(name: _App, *, of: _Of = None) -> None:
+    """Stop the replicas of an app now, unless it is busy."""
+    from weir.local import run_order
+
+    raise typer.Exit(run_order("sleep", name, of))
+
+
+@app.command()
+def restart(name: _App, *, of: _Of = None) -> None:
+    """Put new processes of an app in the place of the old ones."""
+    from weir.local import run_order
+
+    raise typer.Exit(run_order("restart", name, of))
 
 
 @app.command(context_settings=_COMPONENT, add_help_option=False)
@@ -107,7 +233,7 @@ def controller(context: typer.Context) -> None:
 @app.command()
 def queue(
     addresses: Annotated[
-        list[str] | None, typer.Argument(metavar="[ADDRESS]...", help="host:port of interceptors' RPC.", show_default=False)
+        list[str] | None, typer.Argument(metavar="[ADDRESS]...", help="host:port of interceptors' RPC; default: those of weir up.")
     ] = None,
     *,
     json: Annotated[bool, typer.Option("--json", help="One JSON object for each reading.")] = False,
@@ -123,17 +249,19 @@ def queue(
     from weir.queue import run_queue
 
     tls = Tls(tls_ca, tls_cert, tls_key, tls_name)
-    raise typer.Exit(run_queue(addresses or [DEFAULT_RPC_ADDRESS], as_json=json, watch=watch, tls=tls))
+    raise typer.Exit(run_queue(addresses or None, as_json=json, watch=watch, tls=tls))
 
 
 @app.command()
 def explain(
-    host: Annotated[str, typer.Argument(help="Host of the request.")],
-    path: Annotated[str, typer.Argument(help="Path of the request.")] = "/",
+    host: Annotated[str, typer.Argument(metavar="HOST|URL", help="Host of the request, or its URL.")],
+    path: Annotated[str | None, typer.Argument(help="Path of the request; / if it is not in the URL.", show_default=False)] = None,
     *,
     header: Annotated[list[str] | None, typer.Option("--header", "-H", help="name:value; may be repeated.")] = None,
     file: Annotated[Path | None, typer.Option(help="A routing table, or a file of apps.", show_default=False)] = None,
-    address: Annotated[str, typer.Option(help="host:port of an interceptor's RPC.")] = DEFAULT_RPC_ADDRESS,
+    address: Annotated[
+        str | None, typer.Option(help="host:port of an interceptor's RPC; default: one of weir up.", show_default=False)
+    ] = None,
     tls_ca: _Ca = None,
     tls_cert: _Cert = None,
     tls_key: _Key = None,
@@ -155,4 +283,8 @@ def _quiet() -> None:
 
 def main() -> None:
     """The entry point."""
+    if COMPLETION_VARIABLE in os.environ:
+        from typer.completion import completion_init
+
+        completion_init()
     app()

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import yaml
 from grpc import aio
@@ -21,6 +22,7 @@ from protos.weir.interceptor.v1 import routing_pb2 as pb
 from protos.weir.interceptor.v1.routing_pb2_grpc import RoutingServiceStub
 from weir.dial import Dial, Tls, dial
 from weir.engine.specfile import SpecError, parse_spec
+from weir.running import rpc_addresses
 
 __all__ = ["run_explain"]
 
@@ -40,11 +42,14 @@ class _NoTableError(Exception):
         self.lines = lines
 
 
-def run_explain(host: str, path: str, headers: Sequence[str], *, file: Path | None, address: str, tls: Tls) -> int:
-    """Print the steps and the result; gives the exit code."""
+def run_explain(
+    host: str, path: str | None, headers: Sequence[str], *, file: Path | None, address: str | None, tls: Tls
+) -> int:
+    """Print the steps and the result; gives the exit code. Without an address, one of a `weir up` that runs is asked."""
     try:
+        host, path = _asked(host, path)
         pairs = [_header(header) for header in headers]
-        table = _from_file(file) if file else asyncio.run(_from_interceptor(address, dial(tls)))
+        table = _from_file(file) if file else asyncio.run(_from_interceptor(address or rpc_addresses()[0], dial(tls)))
     except (_NoTableError, TlsError) as error:
         for line in error.lines if isinstance(error, _NoTableError) else [str(error)]:
             complain(line)
@@ -56,6 +61,21 @@ def run_explain(host: str, path: str, headers: Sequence[str], *, file: Path | No
         say(step)
     say(f"-> {route.app}" if route else "-> no route (404)")
     return 0 if route else EXIT_NO_ROUTE
+
+
+def _asked(host: str, path: str | None) -> tuple[str, str]:
+    """Host and path, of which a pasted URL has both."""
+    if "://" not in host:
+        return host, path or "/"
+    if path is not None:
+        raise _NoTableError("a URL has its path already: leave out the second one")
+    try:
+        url = urlsplit(host)
+    except ValueError as error:
+        raise _NoTableError(f"{host!r} is not a URL: {error}") from error
+    if url.scheme not in ("http", "https", "ws", "wss") or not url.netloc:
+        raise _NoTableError(f"{host!r} is not a URL of an app, like http://web.localhost:8080/path")
+    return url.netloc.rpartition("@")[2], url.path or "/"
 
 
 def _header(text: str) -> tuple[bytes, bytes]:

@@ -24,7 +24,7 @@ from starlette.routing import Route
 from fleet.runtime.listen import bound
 from fleet.runtime.terminal import escaped
 
-__all__ = ["Diagnostics"]
+__all__ = ["Diagnostics", "QuietServer", "quiet_configuration"]
 
 MAX_CONNECTIONS = 100
 """Probes, a few scrapers, a few people; more are answered with 503."""
@@ -50,7 +50,7 @@ class Diagnostics:
         self._host = host
         self._port = port
         self._app = _application(not_ready, registry, pages)
-        self._server: _Server | None = None
+        self._server: QuietServer | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -63,7 +63,7 @@ class Diagnostics:
         listener = bound(self._host, self._port, "diagnostics")
         listener.listen(BACKLOG)
         self._port = listener.getsockname()[1]
-        self._server = _Server(_configuration(self._app))
+        self._server = QuietServer(quiet_configuration(self._app))
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]), name=f"diagnostics:{self._port}")
         return self._port
 
@@ -76,7 +76,7 @@ class Diagnostics:
             await task
 
 
-class _Server(uvicorn.Server):
+class QuietServer(uvicorn.Server):
     """Leaves the signals to the process, sleeps when nobody asks, and ends as soon as it is told."""
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -96,7 +96,7 @@ class _Server(uvicorn.Server):
         self._told.set()
 
 
-def _configuration(app: Starlette) -> uvicorn.Config:
+def quiet_configuration(app: Starlette) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         log_config=None,

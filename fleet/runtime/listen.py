@@ -8,7 +8,15 @@ import socket
 from fleet.runtime.address import join_address
 from fleet.runtime.process import StartError
 
-__all__ = ["bound", "in_use"]
+__all__ = ["PortInUseError", "bound", "in_use"]
+
+
+class PortInUseError(StartError):
+    """Somebody else listens there."""
+
+    def __init__(self, port: int, message: str) -> None:
+        super().__init__(message)
+        self.port = port
 
 
 def bound(host: str, port: int, purpose: str) -> socket.socket:
@@ -25,7 +33,10 @@ def bound(host: str, port: int, purpose: str) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         listener.close()
-        raise StartError(f"cannot listen for {purpose} on {join_address(host, port)}: {error.strerror}") from error
+        address_text = join_address(host, port)
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUseError(port, f"port {port} is in use: cannot listen for {purpose} on {address_text}") from error
+        raise StartError(f"cannot listen for {purpose} on {address_text}: {error.strerror}") from error
     return listener
 
 
@@ -33,6 +44,8 @@ def in_use(host: str, port: int) -> bool:
     """Whether a server could not listen there because another one does. False where the host is none of this machine's."""
     try:
         bound(host, port, "a look").close()
-    except StartError as error:
-        return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
+    except PortInUseError:
+        return True
+    except StartError:
+        return False
     return False

@@ -18,17 +18,17 @@ import msgspec
 from fleet.runtime.settings import SettingsError
 from fleet.runtime.terminal import escaped, one_line, shown
 
-__all__ = ["LineFormatter", "configure_logging"]
+__all__ = ["LEVELS", "LineFormatter", "configure_logging"]
 
-_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 def configure_logging(level: str = "INFO", json: bool = False) -> None:
     """Send the log of the whole process to standard error. Raises SettingsError for an unknown level."""
     name = level.upper()
-    if name not in _LEVELS:
-        raise SettingsError(f"log level {level!r} is none of {', '.join(_LEVELS)}")
+    if name not in LEVELS:
+        raise SettingsError(f"log level {level!r} is none of {', '.join(LEVELS)}")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter() if json else _text_formatter())
     root = logging.getLogger()

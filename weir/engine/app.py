@@ -63,6 +63,7 @@ class App:
         self._thinning: asyncio.Task[None] | None = None
         self._closing = False
         self._drain = True
+        self._generation = 0
         self._client = KedaClient(
             stub,
             pb.ScaledObjectRef(
@@ -100,6 +101,24 @@ class App:
         """Take what the file says now. Replicas that would be the same live on, others are replaced one for one."""
         self.spec = spec
         self._autoscaler.configure(_policy(spec))
+        self._reconcile()
+
+    def wake(self) -> None:
+        """At least one replica, as if a request had come."""
+        self._ordered(self._autoscaler.pushed(self._clock()) if not self.desired else self.desired, "woken by hand")
+
+    def sleep(self) -> None:
+        """To the minimum, until a request comes. What replicas have in hand they finish within their drain."""
+        self._ordered(self._autoscaler.sleep(), "put to sleep by hand")
+
+    def restart(self) -> None:
+        """New processes in the place of those that there are, one for one, as after an edit of the command."""
+        self._generation += 1
+        _log.info("%s: restarted by hand", self.spec.key)
+        self._reconcile()
+
+    def _ordered(self, desired: int, why: str) -> None:
+        _log.info("%s: %d replicas: %s", self.spec.key, desired, why)
         self._reconcile()
 
     def end_is_near(self) -> None:
@@ -156,13 +175,18 @@ class App:
             self._reconcile()  # for what has changed meanwhile
 
     def _standings(self, work: Mapping[Backend, int]) -> list[Standing]:
-        return [_standing(replica, self.spec, work) for replica in self._replicas if replica.state is not State.DRAINING]
+        live = [replica for replica in self._replicas if replica.state is not State.DRAINING]
+        return [_standing(replica, work, current=self._is_current(replica)) for replica in live]
+
+    def _is_current(self, replica: Replica) -> bool:
+        return replica.spec.same_process(self.spec) and replica.generation == self._generation
 
     def _start_replica(self) -> None:
         used = {replica.number for replica in self._replicas}
         number = next(number for number in range(1, len(used) + 2) if number not in used)
         directory = self.spec.directory(self._base)
         replica = Replica(self.spec, number, directory, yard=self._yard, on_change=self._changed)
+        replica.generation = self._generation
         self._replicas.append(replica)
         replica.start()
 
@@ -213,12 +237,12 @@ class App:
         return Trouble(worst.reason, hopeless=all(replica.failures >= HOPELESS_AFTER for replica in live))
 
 
-def _standing(replica: Replica, spec: AppSpec, work: Mapping[Backend, int]) -> Standing:
+def _standing(replica: Replica, work: Mapping[Backend, int], *, current: bool) -> Standing:
     backend = replica.backend
     return Standing(
         number=replica.number,
         ready=replica.state is State.READY,
-        current=replica.spec.same_process(spec),
+        current=current,
         in_flight=0 if backend is None else work.get(backend, 0),
     )
 

@@ -53,6 +53,8 @@ class Autoscaler:
         self._policy = policy
         self._last_active = now
         self._wishes: deque[tuple[float, int]] = deque()
+        self._put_to_sleep = False
+        """Whether somebody wanted it to be asleep. Requests of before are no reason to wake; new ones are pushed."""
         self.desired = policy.minimum
 
     def configure(self, policy: Policy) -> int:
@@ -64,16 +66,25 @@ class Autoscaler:
     def pushed(self, now: float) -> int:
         """The scaler said that the app is active: it leaves zero at once."""
         self._last_active = now
+        self._put_to_sleep = False
         if self.desired == 0:
             self._activate()
+        return self.desired
+
+    def sleep(self) -> int:
+        """To the minimum at once."""
+        self.desired = self._policy.minimum
+        self._put_to_sleep = self.desired == 0
+        self._wishes.clear()
         return self.desired
 
     def polled(self, reading: Reading, now: float) -> int:
         """A reading of the metrics: to zero and back is KEDA's part, between one and many the HPA's."""
         if reading.active:
             self._last_active = now
+        self._put_to_sleep &= reading.active
         if self.desired == 0:
-            if reading.active or self._policy.minimum > 0:
+            if (reading.active and not self._put_to_sleep) or self._policy.minimum > 0:
                 self._activate()
         elif self._asleep(reading, now):
             self.desired = 0

@@ -28,7 +28,7 @@ from weir.engine.keda import scaler_channel
 from weir.engine.layout import Layout, Planes
 from weir.engine.ports import Ports
 from weir.engine.spec import AppSpec, FleetSpec
-from weir.engine.specfile import SpecError, SpecFile, load_spec
+from weir.engine.specfile import STDIN, SpecError, SpecFile, load_spec
 from weir.engine.specwatch import SpecWatch
 from weir.engine.state import StateDirectory
 from weir.engine.supervisor import Tell, Yard
@@ -126,6 +126,13 @@ class Engine:
 
     async def _live(self, yard: Yard) -> None:
         """Start everything, then follow the file for as long as the engine is to run."""
+        if self._options.file == STDIN:  # read, and gone
+            await self._start(yard)
+            self._on_ready(self)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._options.duration):
+                    await asyncio.Event().wait()
+            return
         # Watched before it is started from: an edit during the start is seen after it.
         watch = SpecWatch(self._options.file)
         watch.start()

@@ -19,7 +19,9 @@ from fleet.routing.quantity import QUANTITY_PATTERN, octets
 from fleet.routing.route import HeaderMatch, Rule
 
 __all__ = [
+    "DURATION_SCHEMA",
     "EXTENSION",
+    "OCTETS_SCHEMA",
     "Amount",
     "AnswerHeaders",
     "Command",
@@ -139,9 +141,8 @@ def _schema(*kinds: dict[str, Any]) -> WithJsonSchema:
 _TEXT = {"type": "string"}
 _DURATION = {"type": "string", "pattern": DURATION_PATTERN}
 
-Seconds = Annotated[
-    float, BeforeValidator(seconds), Field(ge=0, allow_inf_nan=False), _schema({"type": "number", "minimum": 0}, _DURATION)
-]
+DURATION_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "number", "minimum": 0}, _DURATION]}
+Seconds = Annotated[float, BeforeValidator(seconds), Field(ge=0, allow_inf_nan=False), WithJsonSchema(DURATION_SCHEMA)]
 PositiveSeconds = Annotated[
     float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False), _schema({"type": "number", "exclusiveMinimum": 0}, _DURATION)
 ]
@@ -155,12 +156,8 @@ Files = Annotated[tuple[str, ...], BeforeValidator(_files), _schema({"type": "st
 Port = Annotated[int, Field(ge=0, le=65535)]
 Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
-Octets = Annotated[
-    int,
-    BeforeValidator(as_octets),
-    Field(ge=0),
-    _schema({"type": "integer", "minimum": 0}, {"type": "string", "pattern": QUANTITY_PATTERN}),
-]
+OCTETS_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": QUANTITY_PATTERN}]}
+Octets = Annotated[int, BeforeValidator(as_octets), Field(ge=0), WithJsonSchema(OCTETS_SCHEMA)]
 Host = Annotated[Text, _fit(check_host)]
 PathPrefix = Annotated[Text, _fit(check_path)]
 RawPath = Annotated[Text, _fit(check_readiness_path)]

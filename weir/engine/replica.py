@@ -28,6 +28,8 @@ class Replica:
 
     def __init__(self, spec: AppSpec, number: int, directory: Path, *, yard: Yard, on_change: Callable[[], None]) -> None:
         self.spec, self.number = spec, number
+        self.generation = 0
+        """How often the app had been restarted by hand when it was made."""
         self._directory, self._yard = directory, yard
         self._port: int | None = None
         job = Job(

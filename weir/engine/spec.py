@@ -125,7 +125,7 @@ class AppSpec(Model):
     rules: list[RuleSpec] = []
 
     command: Command
-    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    port: int | None = None
     """Where the app listens always, instead of on a free port for each replica. Then it has one replica at most."""
     env: Annotated[dict[Variable, Text], AfterValidator(_without_port)] = {}
     """`$PORT` and `${PORT}` in a value stand for the replica's port."""

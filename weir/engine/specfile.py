@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic.fields import FieldInfo
 
 from fleet.routing.check import check_route
@@ -20,13 +20,14 @@ from fleet.routing.check_answers import MAX_ANSWER_BYTES
 from fleet.routing.duration import seconds
 from fleet.routing.route import Route
 from fleet.routing.table import RouteError, RoutingTable
+from fleet.runtime.logs import LEVELS
 from fleet.runtime.settings import ComponentSettings
 from fleet.runtime.tlsparts import tls_groups
 from interceptor.settings import InterceptorSettings
 from scaler.settings import ScalerSettings
 from weir.engine.document import DocumentError, Fault, Path, parse_document
 from weir.engine.envfile import EnvFileError, parse_env
-from weir.engine.fields import EXTENSION, as_octets
+from weir.engine.fields import DURATION_SCHEMA, EXTENSION, OCTETS_SCHEMA, as_octets
 from weir.engine.findings import Findings
 from weir.engine.portmap import collisions, owners
 from weir.engine.spec import AppSpec, FleetSpec
@@ -129,10 +130,18 @@ def _setting(name: str, field: FieldInfo) -> TypeAdapter[Any]:
     """The type of a setting, for which a file may write what it may write anywhere: 10s, 16Mi."""
     written: Any = field.annotation
     if field.annotation is float:  # seconds, all of them
-        written = Annotated[float, BeforeValidator(seconds)]
+        written = Annotated[float, BeforeValidator(seconds), WithJsonSchema(DURATION_SCHEMA)]
     elif name.endswith("_bytes"):
-        written = Annotated[int, BeforeValidator(as_octets)]
+        written = Annotated[int, BeforeValidator(as_octets), WithJsonSchema(OCTETS_SCHEMA)]
+    elif name == "log_level":
+        written = Annotated[str, AfterValidator(_level), WithJsonSchema({"enum": [level.lower() for level in LEVELS]})]
     return TypeAdapter(Annotated[written, *field.metadata] if field.metadata else written)
+
+
+def _level(name: str) -> str:
+    if name.upper() not in LEVELS:
+        raise ValueError(f"should be one of {', '.join(level.lower() for level in LEVELS)}")
+    return name
 
 
 class _Checked:

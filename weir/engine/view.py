@@ -10,8 +10,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Protocol
 
+import msgspec
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.segment import Segment, SegmentLines
@@ -20,7 +22,7 @@ from rich.text import Text
 
 from fleet.runtime.address import join_address
 from fleet.runtime.logs import LineFormatter
-from fleet.runtime.terminal import one_line, say, shown
+from fleet.runtime.terminal import escaped, one_line, say, shown
 from weir.engine.app import App
 from weir.engine.engine import Engine
 from weir.engine.excerpt import Excerpt
@@ -65,21 +67,22 @@ class View(Protocol):
 class PlainView:
     """Lines: the log and the apps' output on standard error, `ready` on standard output."""
 
-    def __init__(self, errors: Outlet) -> None:
-        self._errors = errors
+    def __init__(self, errors: Outlet, *, json: bool = False) -> None:
+        self._errors, self._json = errors, json
         for handler in logging.getLogger().handlers:
             if isinstance(handler, logging.StreamHandler):
                 handler.setStream(errors)
 
     def tell(self, speaker: str, lines: Sequence[str]) -> None:
-        self._errors.write("".join([f"{speaker} | {line}\n" for line in lines]))
+        told = [_as_json(speaker, line) for line in lines] if self._json else [f"{speaker} | {line}\n" for line in lines]
+        self._errors.write("".join(told))
 
     def has_room(self) -> bool:
         return self._errors.has_room()
 
     def ready(self, engine: Engine) -> None:
         for line in curl_lines(engine):
-            self._errors.write(f"try: {one_line(line)}\n")
+            self._errors.write(_as_json("weir", f"try: {line}") if self._json else f"try: {one_line(line)}\n")
         say("ready")
 
     async def run(self, engine: Engine) -> None:
@@ -87,6 +90,12 @@ class PlainView:
 
     def leave(self) -> None:
         """Lines leave nothing behind."""
+
+
+def _as_json(speaker: str, line: str) -> str:
+    """As the log writes its lines."""
+    record = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": "INFO", "logger": speaker, "message": shown(line)}
+    return escaped(msgspec.json.encode(record)).decode() + "\n"
 
 
 class LiveView:

@@ -45,6 +45,13 @@ def test_the_environment_and_then_the_flags(monkeypatch: pytest.MonkeyPatch) -> 
     assert not Example.load(["--no-json-logs"]).json_logs
 
 
+def test_times_may_be_written_as_durations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIR_DRAIN_DELAY", "1m30s")
+    assert Example.load().drain_delay == 90.0
+    assert Example.load(["--drain-delay=500ms"]).drain_delay == 0.5
+    assert Example(drain_delay=2).drain_delay == 2.0
+
+
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Example.load().proxy_port = 1
@@ -58,7 +65,7 @@ def test_settings_do_not_change() -> None:
         (["--proxy-port"], "argument --proxy-port: expected one argument"),
         (["--proxy", "1"], "unrecognized arguments: --proxy 1"),
         (["extra"], "unrecognized arguments: extra"),
-        (["--proxy-port", "x", "--drain-delay", "y"], "--drain-delay: Input should be a valid number"),
+        (["--proxy-port", "x", "--drain-delay", "y"], "--drain-delay: should be seconds, or a duration like"),
     ],
 )
 def test_a_wrong_flag_is_one_clear_line(argv: list[str], message: str) -> None:

@@ -1,0 +1,102 @@
+"""The schema for editors takes what is good, and refuses what can be seen to be wrong in one place."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.broken import BROKEN
+from tests.support.jsonschema import accepts
+from weir.engine.document import DocumentError, parse_document
+from weir.engine.schema import file_schema
+from weir.engine.specfile import parse_spec
+from weir.files import STARTER
+
+ROOT = Path(__file__).parents[4]
+SCHEMA = file_schema()
+_BLOCK = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
+DOCS = [
+    block
+    for name in ("docs/local.md", "README.md")
+    for block in _BLOCK.findall((ROOT / name).read_text())
+    if "apiVersion" not in block
+]
+
+BEYOND = (
+    "is less than min", "is already apps", "asks for the same requests", "is not a host", "does not start with", "say either",
+    "No such file", "is not a directory", "there is no app", "replicas cannot all have", "port 8080 is for", "port 8082 is for",
+    "port 9000 is for", "port 3000 is for", "ports end at", "say tcp or path", "say body or file", "is written twice",
+    "not a plain word", "is not the name of a", "can carry it", "belongs to the connection", "either by a cookie",
+    "is the app itself", "is not a path that", "is more than the window", "and so are hosts", "is empty",
+)  # fmt: skip
+"""What a schema does not tell: values beside each other, files, the text itself, and the grammar of hosts and headers."""
+
+
+def _value(text: str) -> Any:
+    return parse_document(text).value
+
+
+def _whole(block: str) -> str:
+    """Examples that show a part of an app are of one that is good otherwise."""
+    if block.lstrip().startswith(("apps:", "defaults:", "interceptors:", "ports:", "x-")):
+        return block
+    return "apps:\n  - name: a\n    hosts: [a]\n    command: x\n" + block
+
+
+@pytest.mark.parametrize("block", DOCS)
+def test_the_examples_of_the_documents_are_good(block: str, tmp_path: Path) -> None:
+    for name in ("soon.html", ".env"):
+        (tmp_path / name).write_text("")
+    text = _whole(block)
+    parse_spec(text, tmp_path / "apps.yaml")
+    assert accepts(SCHEMA, _value(text))
+
+
+def test_the_demo_and_the_starter_are_good() -> None:
+    demo = (ROOT / "deploy/examples/local/demo.yaml").read_text()
+    for text in (demo, STARTER):
+        assert accepts(SCHEMA, _value(text))
+    assert parse_spec(STARTER, ROOT / "weir.yaml").spec.apps[0].hosts == ["hello.localhost"]
+
+
+@pytest.mark.parametrize(("text", "faults"), BROKEN)
+def test_broken_files_are_refused_where_a_schema_can_tell(text: str, faults: list[str]) -> None:
+    try:
+        value = _value(text)
+    except DocumentError:
+        return
+    telling = [fault for fault in faults if not any(words in fault for words in BEYOND)]
+    assert accepts(SCHEMA, value) == (not telling), telling
+
+
+GOOD = [
+    "{}",
+    "x-a: 1\nports: {x-b: 2}\n",
+    "apps: [{name: a, hosts: [a], command: [a, b], cooldown: 1m30s, drain: 0, max_held_bytes: 16Mi, rate: 5, placeholder: true}]",
+    "defaults: {command: x, env: {A: b}, env_file: [a, b]}\napps: [{name: a, paths: [/], rate: {target: 1, window: 10s}, x-c: []}]",
+    "interceptor: {readiness_timeout: 90s, log_level: debug, max_held: 1}\nscaler: {resync: 5}\n",
+]
+BAD = [
+    "apps: [{name: a, hosts: [a]}]",
+    "apps: [{name: a, command: x}]",
+    "apps: [{name: a, hosts: [a], command: x, cooldown: 1h30}]",
+    "defaults: {env: {PORT: '1'}}",
+    "defaults: {hosts: [a]}",
+    "interceptor: {log_json: true}",
+    "interceptor: {log_level: loud}",
+]
+
+
+@pytest.mark.parametrize("text", GOOD)
+def test_what_the_schema_takes(text: str) -> None:
+    assert accepts(SCHEMA, yaml.safe_load(text))
+    parse_spec(text.replace(", env_file: [a, b]", ""), Path("apps.yaml"))
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_what_the_schema_refuses(text: str) -> None:
+    assert not accepts(SCHEMA, yaml.safe_load(text))

@@ -1,0 +1,171 @@
+"""The engine's page: what `weir ps`, `logs`, `wake`, `sleep` and `restart` ask a running `weir up`.
+
+Commands over HTTP on the loopback address. A page of any site may have a browser send requests here, so everything is a POST
+that names this very host, comes from no other origin, and carries the secret that only this user can read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Protocol
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from fleet.runtime.diagnostics import QuietServer, quiet_configuration
+from fleet.runtime.listen import bound
+from fleet.runtime.tasks import cancel_and_wait
+from weir.engine.logbook import LogBook
+
+__all__ = ["LOOPBACK", "Page", "Refused", "Subject"]
+
+LOOPBACK = "127.0.0.1"
+BACKLOG = 16
+MAX_BODY_BYTES = 64 * 1024
+LINES = 100
+"""Of an app's output, when nothing else is asked for."""
+
+
+class Refused(Exception):
+    """What was asked for is not done; the text says why."""
+
+
+class Subject(Protocol):
+    """What a page tells of and acts on: an engine."""
+
+    async def overview(self) -> list[dict[str, Any]]:
+        """Every app, as `weir ps -o json` prints it."""
+
+    def find(self, name: str) -> str:
+        """ "namespace/name" of an app given as NAME or NAMESPACE/NAME. Raises Refused."""
+
+    async def act(self, verb: str, key: str) -> str:
+        """Wake, sleep or restart an app; tells what was done. Raises Refused."""
+
+
+class Page:
+    """Listens from `start` to `stop`."""
+
+    def __init__(self, subject: Subject, book: LogBook, token: str) -> None:
+        self._subject, self._book, self._token = subject, book, token
+        self._port = 0
+        self._ending = asyncio.Event()
+        self._server: QuietServer | None = None
+        self._task: asyncio.Task[None] | None = None
+        acting = [Route(f"/{verb}", self._guarded(self._acting(verb)), methods=["POST"]) for verb in ("wake", "sleep", "restart")]
+        asking = [
+            Route("/ps", self._guarded(self._ps), methods=["POST"]),
+            Route("/logs", self._guarded(self._logs), methods=["POST"]),
+        ]
+        self._app = Starlette(routes=[*asking, *acting])
+
+    async def start(self, port: int) -> str:
+        """Listen there (0: anywhere), and give the URL. Raises StartError."""
+        listener: socket.socket = bound(LOOPBACK, port, "weir ps and its like")
+        listener.listen(BACKLOG)
+        self._port = listener.getsockname()[1]
+        self._server = server = QuietServer(quiet_configuration(self._app))
+        self._task = asyncio.create_task(server.serve(sockets=[listener]), name=f"page:{self._port}")
+        return f"http://{LOOPBACK}:{self._port}"
+
+    async def stop(self) -> None:
+        self._ending.set()
+        server, self._server = self._server, None
+        if server is not None and self._task is not None:
+            server.end()
+            await self._task
+
+    def _guarded(self, answer: Callable[[dict[str, Any]], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        async def guarded(request: Request) -> Response:
+            fault = self._fault(request)
+            if fault is not None:
+                return _no(403, fault)
+            try:
+                return await answer(await _body(request))
+            except Refused as error:
+                return _no(409, str(error))
+
+        return guarded
+
+    def _fault(self, request: Request) -> str | None:
+        """Why whoever asks must not be answered."""
+        hosts = {f"{name}:{self._port}" for name in (LOOPBACK, "localhost")}
+        if request.headers.get("host") not in hosts:
+            return "the host is not this one"  # a name of somebody's own that leads here
+        origin = request.headers.get("origin")
+        if origin is not None and origin not in {f"http://{host}" for host in hosts}:
+            return "the origin is another one"
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(given.encode(errors="replace"), self._token.encode()):
+            return "the secret is missing, or another one"
+        return None
+
+    async def _ps(self, _: dict[str, Any]) -> Response:
+        return JSONResponse({"apps": await self._subject.overview()})
+
+    def _acting(self, verb: str) -> Callable[[dict[str, Any]], Awaitable[Response]]:
+        async def act(body: dict[str, Any]) -> Response:
+            return JSONResponse({"told": await self._subject.act(verb, self._subject.find(_name(body)))})
+
+        return act
+
+    async def _logs(self, body: dict[str, Any]) -> Response:
+        name = self._subject.find(_name(body)).partition("/")[2]
+        count = body.get("lines", LINES)
+        if not isinstance(count, int) or count < 0:
+            raise Refused("lines should be a number from 0 up")
+        return StreamingResponse(self._lines(name, count, follow=bool(body.get("follow"))), media_type="application/x-ndjson")
+
+    async def _lines(self, name: str, count: int, *, follow: bool) -> AsyncIterator[str]:
+        with self._book.listening(name) as queue:
+            for line in self._book.last(name, count):
+                yield _encoded(line)
+            ending = asyncio.create_task(self._ending.wait(), name="end of the page")
+            try:
+                while follow and not ending.done():
+                    taking = asyncio.create_task(queue.get(), name=f"lines of {name}")
+                    try:
+                        await asyncio.wait([taking, ending], return_when=asyncio.FIRST_COMPLETED)
+                        if taking.done():
+                            yield _encoded(taking.result())
+                    finally:
+                        await cancel_and_wait(taking)
+            finally:
+                await cancel_and_wait(ending)
+
+
+
+def _encoded(line: tuple[str, str]) -> str:
+    return json.dumps({"speaker": line[0], "line": line[1]}) + "\n"
+
+
+def _no(status: int, why: str) -> Response:
+    return JSONResponse({"error": why}, status)
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    data = b""
+    async for piece in request.stream():
+        data += piece
+        if len(data) > MAX_BODY_BYTES:
+            raise Refused("the request is too large")
+    try:
+        body = json.loads(data or b"{}")
+    except ValueError as error:
+        raise Refused("the request is not JSON") from error
+    if not isinstance(body, dict):
+        raise Refused("the request is not an object")
+    return body
+
+
+def _name(body: dict[str, Any]) -> str:
+    name = body.get("name")
+    if not isinstance(name, str):
+        raise Refused("no app is named")
+    return name

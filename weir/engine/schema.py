@@ -1,0 +1,53 @@
+"""The JSON schema of the file of apps, for editors: made of the same declarations that read the file.
+
+Says what can be said of one value, or of values side by side; that a file exists or a port is free is said by `weir check`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weir.engine.defaults import DefaultsSpec
+from weir.engine.fields import EXTENSION
+from weir.engine.spec import FleetSpec
+from weir.engine.specfile import setting_types
+
+__all__ = ["file_schema"]
+
+_SHORT = {
+    "placeholder": {"type": "boolean"},
+    "maintenance": {"type": "boolean"},
+    "rate": {"type": "number", "exclusiveMinimum": 0},
+}
+"""What may be written in the place of fields."""
+_REFERENCES = "#/$defs/{model}"
+
+
+def file_schema() -> dict[str, Any]:
+    """Draft 2020-12."""
+    schema = FleetSpec.model_json_schema(ref_template=_REFERENCES)
+    defaults = DefaultsSpec.model_json_schema(ref_template=_REFERENCES)
+    models: dict[str, Any] = schema["$defs"] | defaults.pop("$defs") | {"DefaultsSpec": defaults}
+    fields = schema["properties"]
+    fields["defaults"] = {"$ref": "#/$defs/DefaultsSpec", "description": defaults.pop("description", "")}
+    for kind in ("interceptor", "scaler"):
+        fields[kind] = _settings(kind)
+    app = models["AppSpec"]
+    app["properties"]["port"] = {"type": "integer", "minimum": 1, "maximum": 65535}
+    for holder in (app, defaults):
+        for name, short in _SHORT.items():
+            holder["properties"][name]["anyOf"].append(short)
+        holder["properties"]["env"] |= {"propertyNames": {"not": {"const": "PORT"}}, "additionalProperties": False}
+    app["anyOf"] = [{"required": [way]} for way in ("hosts", "paths", "headers", "rules")]
+    app["required"].remove("command")  # defaults may have it
+    commanded = {"properties": {"apps": {"items": {"required": ["command"]}}}}
+    schema |= {"if": {"properties": {"defaults": {"required": ["command"]}}, "required": ["defaults"]}, "else": commanded}
+    for model in (schema, fields["interceptor"], fields["scaler"], *models.values()):
+        model["patternProperties"] = {f"^{EXTENSION}": {}}
+    schema["$defs"] = models
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "File of apps for weir up"}
+
+
+def _settings(kind: str) -> dict[str, Any]:
+    properties = {name: setting.json_schema() for name, setting in setting_types(kind).items()}
+    return {"type": "object", "properties": properties, "additionalProperties": False, "default": {}}

@@ -1,0 +1,98 @@
+"""What the engine's page tells and does: apps in an overview, and orders for one of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weir.engine.app import App
+from weir.engine.engine import Engine
+from weir.engine.page import Refused
+from weir.engine.supervisor import State
+from weir.engine.view import app_state
+from weir.engine.words import suggestion
+from weir.queue_reader import AppDemand, QueueReader, Queues
+
+__all__ = ["EngineSubject"]
+
+
+class EngineSubject:
+    """An engine as its page sees it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._reader = QueueReader()
+
+    async def close(self) -> None:
+        await self._reader.close()
+
+    async def overview(self) -> list[dict[str, Any]]:
+        queues = await self._queues()
+        return [_row(app, queues.apps.get(app.spec.key, AppDemand(app.spec.key))) for app in self._engine.apps]
+
+    def find(self, name: str) -> str:
+        keys = [app.spec.key for app in self._engine.apps]
+        fits = [key for key in keys if name in (key, key.partition("/")[2])]
+        if len(fits) > 1:
+            raise Refused(f"{name} may be {' or '.join(fits)}")
+        if not fits:
+            names = [key.removeprefix("default/") for key in keys]
+            raise Refused(f"there is no app {name}{suggestion(name, names)}")
+        return fits[0]
+
+    async def act(self, verb: str, key: str) -> str:
+        app = next(app for app in self._engine.apps if app.spec.key == key)
+        if verb == "wake":
+            return _wake(app)
+        if verb == "sleep":
+            return await self._sleep(app)
+        return _restart(app)
+
+    async def _sleep(self, app: App) -> str:
+        key = app.spec.key
+        if app.spec.min:
+            raise Refused(f"{key} never sleeps: its min is {app.spec.min}")
+        queues = await self._queues()
+        if queues.problems:
+            raise Refused(f"{key} may be busy: {', '.join(f'{who}: {why}' for who, why in queues.problems.items())}")
+        demand = queues.apps.get(key, AppDemand(key))
+        if busy := demand.held + demand.in_flight + demand.connections:
+            raise Refused(f"{key} is busy: {busy} requests or connections")
+        if not app.desired:
+            return f"{key} is asleep already"
+        app.sleep()
+        return f"{key} goes to sleep"
+
+    async def _queues(self) -> Queues:
+        return await self._reader.read(self._engine.rpc_addresses)
+
+
+def _wake(app: App) -> str:
+    key = app.spec.key
+    if app.desired:
+        return f"{key} is awake already: {app_state(app)}"
+    app.wake()
+    return f"{key} wakes up; without a request it sleeps again after {app.spec.cooldown:g} s"
+
+
+def _restart(app: App) -> str:
+    key = app.spec.key
+    if not app.desired:
+        return f"{key} is asleep: its next request starts a new process anyway"
+    app.restart()
+    return f"{key}: {app.desired} new replicas take the place of the old ones"
+
+
+def _row(app: App, demand: AppDemand) -> dict[str, Any]:
+    return {
+        "app": app.spec.key,
+        "state": app_state(app),
+        "ready": sum(replica.state is State.READY for replica in app.replicas),
+        "desired": app.desired,
+        "min": app.spec.min,
+        "max": app.spec.max,
+        "held": demand.held,
+        "in_flight": demand.in_flight,
+        "connections": demand.connections,
+        "requests_total": demand.requests_total,
+        "pids": [replica.pid for replica in app.replicas if replica.pid is not None],
+    }

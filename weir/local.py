@@ -1,0 +1,134 @@
+"""`weir ps`, `logs`, `wake`, `sleep` and `restart`: asks the page of a `weir up` that runs on this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from fleet.runtime.terminal import complain, one_line, say
+from weir.running import Running, running
+
+__all__ = ["run_logs", "run_order", "run_ps"]
+
+EXIT_NOT_DONE = 1
+TIMEOUT = 30.0
+"""Seconds for an answer; what takes longest is asking every interceptor."""
+_COLUMNS = ("app", "state", "replicas", "held", "in flight", "pids")
+
+
+class _NotDoneError(Exception):
+    """One line for whoever typed the command."""
+
+
+def run_ps(of: Path | None, *, as_json: bool) -> int:
+    """Print the apps of every engine, or of the one that runs a file; gives the exit code."""
+    engines = _engines(of)
+    if not engines:
+        return _none(of)
+    try:
+        found = [{**app, "file": engine.file, "pid": engine.pid} for engine in engines for app in _ask(engine, "ps")["apps"]]
+    except _NotDoneError as error:
+        complain(str(error))
+        return EXIT_NOT_DONE
+    if as_json:
+        say(json.dumps(found))
+        return 0
+    rows = [_COLUMNS, *(_row(app) for app in found)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    for row in rows:
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+def run_order(verb: str, name: str, of: Path | None) -> int:
+    """Have an app woken, put to sleep or restarted, and print what was done; gives the exit code."""
+    try:
+        say(_ask(_one(name, of), verb, {"name": name})["told"])
+    except _NotDoneError as error:
+        complain(str(error))
+        return EXIT_NOT_DONE
+    return 0
+
+
+def run_logs(name: str, of: Path | None, *, follow: bool, lines: int) -> int:
+    """Print the last lines of an app, and go on if asked to, until interrupted or the engine ends."""
+    try:
+        engine = _one(name, of)
+        body = {"name": name, "lines": lines, "follow": follow}
+        with _client(engine, read=None) as client, client.stream("POST", "/logs", json=body) as answer:
+            if answer.status_code != httpx.codes.OK:
+                answer.read()
+                raise _NotDoneError(_why(answer))
+            for line in answer.iter_lines():
+                told = json.loads(line)
+                say(f"{told['speaker']} | {told['line']}")
+    except _NotDoneError as error:
+        complain(str(error))
+        return EXIT_NOT_DONE
+    except (httpx.HTTPError, KeyboardInterrupt):
+        return 0  # the engine has ended, or nobody wants more
+    return 0
+
+
+def _engines(of: Path | None) -> Sequence[Running]:
+    wanted = None if of is None else "-" if str(of) == "-" else str(of.resolve())
+    return [engine for engine in running() if wanted in (None, engine.file)]
+
+
+def _none(of: Path | None) -> int:
+    complain("no weir up runs here" if of is None else f"no weir up runs {of}")
+    return EXIT_NOT_DONE
+
+
+def _one(name: str, of: Path | None) -> Running:
+    """The engine that is meant: the only one, or the only one that has the app."""
+    engines = _engines(of)
+    if not engines:
+        raise _NotDoneError("no weir up runs here" if of is None else f"no weir up runs {of}")
+    if len(engines) == 1:
+        return engines[0]
+    having = [engine for engine in engines if any(name in _names(app) for app in _ask(engine, "ps")["apps"])]
+    if not having:
+        raise _NotDoneError(f"none of the {len(engines)} weir up that run here has an app {name}")
+    if len(having) > 1:
+        raise _NotDoneError(f"several weir up have an app {name}: --of FILE says which, {', '.join(one.file for one in having)}")
+    return having[0]
+
+
+def _names(app: Mapping[str, Any]) -> tuple[str, str]:
+    return str(app["app"]), str(app["app"]).partition("/")[2]
+
+
+def _client(engine: Running, *, read: float | None = TIMEOUT) -> httpx.Client:
+    # Proxies of the environment are for other machines.
+    timeout = httpx.Timeout(TIMEOUT, read=read)
+    return httpx.Client(base_url=engine.url, trust_env=False, timeout=timeout, headers={"Authorization": f"Bearer {engine.token}"})
+
+
+def _ask(engine: Running, what: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    try:
+        with _client(engine) as client:
+            answer = client.post(f"/{what}", json=body or {})
+    except httpx.HTTPError as error:
+        raise _NotDoneError(f"weir up {engine.pid} ({engine.file}) does not answer: {error}") from error
+    if answer.status_code != httpx.codes.OK:
+        raise _NotDoneError(_why(answer))
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+def _why(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"the engine answered {answer.status_code}"
+
+
+def _row(app: Mapping[str, Any]) -> tuple[str, ...]:
+    replicas = f"{app['ready']}/{app['desired']}"
+    pids = ",".join(str(pid) for pid in app["pids"]) or "-"
+    return (one_line(app["app"]), one_line(app["state"]), replicas, str(app["held"]), str(app["in_flight"]), pids)

@@ -1,0 +1,102 @@
+"""Which `weir up` run on this machine, for commands that ask one. A file for each, locked for as long as it lives.
+
+The files are in a directory that only this user may enter, because each holds the secret of its engine's page.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fleet.discovery.documents import decode_members
+from fleet.discovery.sources import SourceError
+
+__all__ = ["Running", "directory", "registered", "rpc_addresses", "running"]
+
+DEFAULT_RPC_ADDRESS = "127.0.0.1:9090"
+"""Where an interceptor listens that was told nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A `weir up` that runs."""
+
+    pid: int
+    file: str
+    state_directory: str
+    url: str
+    """Of its page: "http://127.0.0.1:PORT"."""
+    token: str
+    """What its page asks for."""
+
+
+def directory() -> Path:
+    """Where they register: WEIR_RUNTIME_DIR, or the user's runtime directory, or one of the user's own among temporary files."""
+    if named := os.environ.get("WEIR_RUNTIME_DIR"):
+        return Path(named)
+    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        return Path(runtime) / "weir"
+    return Path(tempfile.gettempdir()) / f"weir-{os.getuid()}.run"
+
+
+@contextmanager
+def registered(entry: Running) -> Iterator[None]:
+    """Let others find it until the block ends. Raises OSError."""
+    place = directory()
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not _is_ours(place):
+        raise PermissionError(f"{place} belongs to somebody else, or others may write to it")
+    path = place / f"{entry.pid}.json"
+    fresh = path.with_suffix(".fresh")
+    fresh.unlink(missing_ok=True)
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # before others can see it, so that it never looks left over
+        json.dump(asdict(entry), file)
+        file.flush()
+        fresh.replace(path)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def running() -> Sequence[Running]:
+    """Those that run now, oldest first. What an engine that was killed left behind is removed."""
+    place = directory()
+    if not place.is_dir() or not _is_ours(place):
+        return []
+    entries = sorted(place.glob("*.json"), key=lambda path: path.name)
+    return [entry for path in entries if (entry := _read(path)) is not None]
+
+
+def rpc_addresses() -> Sequence[str]:
+    """ "host:port" of the RPC of every interceptor of every `weir up` that runs; without any, where one would listen."""
+    found: list[str] = []
+    for entry in running():
+        with suppress(OSError, SourceError):
+            members = decode_members((Path(entry.state_directory) / "members.json").read_bytes())
+            found += [member.address for member in members]
+    return found or [DEFAULT_RPC_ADDRESS]
+
+
+def _read(path: Path) -> Running | None:
+    try:
+        with path.open("r+", encoding="utf-8") as file:
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink(missing_ok=True)
+                return None
+            return Running(**json.load(file))
+    except (OSError, ValueError, TypeError):
+        return None  # it has just ended
+
+
+def _is_ours(place: Path) -> bool:
+    status = place.lstat()
+    return status.st_uid == os.getuid() and not status.st_mode & 0o022 and not place.is_symlink()
