@@ -87,7 +87,8 @@ def up(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the first interceptor; 0 takes a free one.")] = None,
     host: Annotated[str, typer.Option(help="Address that interceptors and scaler listen on.")] = "127.0.0.1",
     duration: Annotated[
-        float | None, typer.Option(parser=_seconds, metavar="TIME", help="End by itself so long after it serves, like 90s or 1m30s.")
+        float | None,
+        typer.Option(parser=_seconds, metavar="TIME", help="End by itself so long after it serves, like 90s or 1m30s."),
     ] = None,
     ui: Annotated[bool | None, typer.Option("--ui/--no-ui", help="Live table; default on a terminal.")] = None,
     processes: Annotated[bool, typer.Option(help="Run every component as a process of its own.")] = False,
@@ -142,7 +143,7 @@ def schema() -> None:
 @app.command()
 def completion(shell: Annotated[str, typer.Argument(help="bash, zsh or fish.")]) -> None:
     """Print what a shell needs to complete what is typed: source <(weir completion bash)."""
-    from typer.completion import get_completion_script
+    from typer._completion_shared import get_completion_script
 
     if shell not in ("bash", "zsh", "fish"):
         raise typer.BadParameter("should be bash, zsh or fish", param_hint="SHELL")
@@ -150,16 +151,12 @@ def completion(shell: Annotated[str, typer.Argument(help="bash, zsh or fish.")])
         say(line)
 
 
-_Of = Annotated[
-    Path | None, typer.Option("--of", metavar="FILE", help="Of the weir up that runs this file.", show_default=False)
-]
+_Of = Annotated[Path | None, typer.Option("--of", metavar="FILE", help="Of the weir up that runs this file.", show_default=False)]
 _App = Annotated[str, typer.Argument(metavar="NAME", help="An app: NAME or NAMESPACE/NAME.")]
 
 
 @app.command()
-def ps(
-    *, of: _Of = None, output: Annotated[str, typer.Option("--output", "-o", help="text or json.")] = "text"
-) -> None:
+def ps(*, of: _Of = None, output: Annotated[str, typer.Option("--output", "-o", help="text or json.")] = "text") -> None:
     """Print the apps of every weir up that runs."""
     from weir.local import run_ps
 
@@ -233,7 +230,8 @@ def controller(context: typer.Context) -> None:
 @app.command()
 def queue(
     addresses: Annotated[
-        list[str] | None, typer.Argument(metavar="[ADDRESS]...", help="host:port of interceptors' RPC; default: those of weir up.")
+        list[str] | None,
+        typer.Argument(metavar="[ADDRESS]...", help="host:port of interceptors' RPC; default: those of weir up."),
     ] = None,
     *,
     json: Annotated[bool, typer.Option("--json", help="One JSON object for each reading.")] = False,
@@ -255,7 +253,9 @@ def queue(
 @app.command()
 def explain(
     host: Annotated[str, typer.Argument(metavar="HOST|URL", help="Host of the request, or its URL.")],
-    path: Annotated[str | None, typer.Argument(help="Path of the request; / if it is not in the URL.", show_default=False)] = None,
+    path: Annotated[
+        str | None, typer.Argument(help="Path of the request; / if it is not in the URL.", show_default=False)
+    ] = None,
     *,
     header: Annotated[list[str] | None, typer.Option("--header", "-H", help="name:value; may be repeated.")] = None,
     file: Annotated[Path | None, typer.Option(help="A routing table, or a file of apps.", show_default=False)] = None,
@@ -284,7 +284,7 @@ def _quiet() -> None:
 def main() -> None:
     """The entry point."""
     if COMPLETION_VARIABLE in os.environ:
-        from typer.completion import completion_init
+        from typer._completion_classes import completion_init
 
         completion_init()
     app()

@@ -42,9 +42,7 @@ class _NoTableError(Exception):
         self.lines = lines
 
 
-def run_explain(
-    host: str, path: str | None, headers: Sequence[str], *, file: Path | None, address: str | None, tls: Tls
-) -> int:
+def run_explain(host: str, path: str | None, headers: Sequence[str], *, file: Path | None, address: str | None, tls: Tls) -> int:
     """Print the steps and the result; gives the exit code. Without an address, one of a `weir up` that runs is asked."""
     try:
         host, path = _asked(host, path)

@@ -106,7 +106,9 @@ def _names(app: Mapping[str, Any]) -> tuple[str, str]:
 def _client(engine: Running, *, read: float | None = TIMEOUT) -> httpx.Client:
     # Proxies of the environment are for other machines.
     timeout = httpx.Timeout(TIMEOUT, read=read)
-    return httpx.Client(base_url=engine.url, trust_env=False, timeout=timeout, headers={"Authorization": f"Bearer {engine.token}"})
+    return httpx.Client(
+        base_url=engine.url, trust_env=False, timeout=timeout, headers={"Authorization": f"Bearer {engine.token}"}
+    )
 
 
 def _ask(engine: Running, what: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -32,9 +32,11 @@ from weir.engine.subject import EngineSubject
 from weir.engine.view import LiveView, PlainView, View
 from weir.running import Running, registered
 
-__all__ = ["Request", "run_up"]
+__all__ = ["DEFAULT_FILE", "Request", "run_up"]
 
 
+DEFAULT_FILE = Path("weir.yaml")
+"""What is run when no file is named."""
 _log = logging.getLogger(__name__)
 
 LAST_WORDS_TIMEOUT = 0.2
@@ -58,6 +60,9 @@ class Request:
 
 def run_up(request: Request) -> int:
     """Run the file; gives the exit code."""
+    if request.file == DEFAULT_FILE and not request.file.exists():
+        complain(f"{request.file}: No such file or directory; weir init writes one")
+        return EXIT_CANNOT_START
     try:
         file = load_spec(request.file)
         _check_ports(file.spec, request)

@@ -18,7 +18,17 @@ from fleet.routing.faults import (
 )
 from fleet.routing.route import Affinity, Protection, RateTarget, Route
 
-__all__ = ["MAX_BUCKETS", "MAX_CLAIMS", "MAX_HEADERS", "MAX_PATH", "MIN_GRANULARITY", "RouteError", "check_rate", "check_readiness_path", "check_route"]
+__all__ = [
+    "MAX_BUCKETS",
+    "MAX_CLAIMS",
+    "MAX_HEADERS",
+    "MAX_PATH",
+    "MIN_GRANULARITY",
+    "RouteError",
+    "check_rate",
+    "check_readiness_path",
+    "check_route",
+]
 
 MAX_BUCKETS = 100_000
 """Window divided by granularity: what a scaler keeps in memory for one application. A day in seconds fits."""

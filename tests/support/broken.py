@@ -76,9 +76,9 @@ BROKEN: list[tuple[str, list[str]]] = [
         "apps:\n- name: My_App\n  hosts: ['a b', 5, 'http://x']\n  paths: [api, /ok]\n  command: []\n",
         [
             "2: apps[0].name: should be lower-case letters, digits and hyphens, at most 63",
-            "3: apps[0].hosts[0]: 'a b' is not a host, a wildcard such as \"*.example.com\", or \"*\"",
-            "3: apps[0].hosts[1]: should be text; write it in quotes, like \"1\"",
-            "3: apps[0].hosts[2]: 'http://x' is not a host, a wildcard such as \"*.example.com\", or \"*\"",
+            '3: apps[0].hosts[0]: \'a b\' is not a host, a wildcard such as "*.example.com", or "*"',
+            '3: apps[0].hosts[1]: should be text; write it in quotes, like "1"',
+            '3: apps[0].hosts[2]: \'http://x\' is not a host, a wildcard such as "*.example.com", or "*"',
             "4: apps[0].paths[0]: 'api' does not start with \"/\"",
             "5: apps[0].command: should be a command line, or a list of words",
         ],
@@ -87,9 +87,9 @@ BROKEN: list[tuple[str, list[str]]] = [
         "apps:\n- command: x\n- name: b\n- hosts: [c]\n  command: x\n  name: c\n  max: 1.5\n",
         [
             "2: apps[0].name: is missing",
-            "2: apps[0].hosts: is missing, and so are paths, headers and rules; \"*\" is any host",
+            '2: apps[0].hosts: is missing, and so are paths, headers and rules; "*" is any host',
             "3: apps[1].command: is missing",
-            "3: apps[1].hosts: is missing, and so are paths, headers and rules; \"*\" is any host",
+            '3: apps[1].hosts: is missing, and so are paths, headers and rules; "*" is any host',
             "7: apps[2].max: should be a whole number",
         ],
     ),
@@ -110,7 +110,7 @@ BROKEN: list[tuple[str, list[str]]] = [
     (
         A + "  env:\n    A: 1\n    B-C: x\n    PORT: '3000'\n",
         [
-            "6: apps[0].env.A: should be text; write it in quotes, like \"1\"",
+            '6: apps[0].env.A: should be text; write it in quotes, like "1"',
             "7: apps[0].env.B-C: should be the name of an environment variable",
             "8: apps[0].env.PORT: is set for every replica, to the port that it is to listen on; `port: 3000` in the app makes that a fixed one",
         ],
@@ -232,7 +232,7 @@ BROKEN: list[tuple[str, list[str]]] = [
     (
         A + "  readiness: {tcp: true, path: healthz, timeout: 0}\n",
         [
-            "5: apps[0].readiness.path: should be a path that starts with \"/\", as requests carry it: without spaces, the rest of ASCII only",
+            '5: apps[0].readiness.path: should be a path that starts with "/", as requests carry it: without spaces, the rest of ASCII only',
             "5: apps[0].readiness.timeout: should be more than 0",
         ],
     ),
@@ -268,7 +268,7 @@ BROKEN: list[tuple[str, list[str]]] = [
             "6: apps[0].static[0].paths: is missing, and so are hosts, headers and user_agents",
             "7: apps[0].static[1].status: 1 is not the status of an answer, from 200 to 599",
             "7: apps[0].static[1].paths[0]: 'x' does not start with \"/\"",
-            "7: apps[0].static[1].user_agents[0]: is empty; \"*\" is any user agent",
+            '7: apps[0].static[1].user_agents[0]: is empty; "*" is any user agent',
         ],
     ),
     (
@@ -291,7 +291,7 @@ BROKEN: list[tuple[str, list[str]]] = [
     (
         "apps:\n- name: no\n  hosts: a\n  command: 5\n  server_timing: 'yes'\n",
         [
-            "2: apps[0].name: should be text; write it in quotes, like \"1\"",
+            '2: apps[0].name: should be text; write it in quotes, like "1"',
             "3: apps[0].hosts: should be a list, like [a, b]",
             "4: apps[0].command: should be a command line, or a list of words",
             "5: apps[0].server_timing: should be true or false",
@@ -342,13 +342,13 @@ BROKEN: list[tuple[str, list[str]]] = [
             "5: apps[0].headers[0].nam: is not a field; did you mean name?",
             "5: apps[0].headers[1].name: 'a b' is not the name of a header",
             "5: apps[0].headers[1].value: no request can carry it: spaces at an end, or control characters",
-            "5: apps[0].headers[2].value: should be text; write it in quotes, like \"1\"",
+            '5: apps[0].headers[2].value: should be text; write it in quotes, like "1"',
         ],
     ),
     (
         A + "  rules:\n  - {}\n  - {host: b}\n",
         [
-            "6: apps[0].rules[0].hosts: is missing, and so are paths and headers; \"*\" is any host",
+            '6: apps[0].rules[0].hosts: is missing, and so are paths and headers; "*" is any host',
             "7: apps[0].rules[1].host: is not a field; did you mean hosts?",
         ],
     ),

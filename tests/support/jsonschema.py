@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ["accepts"]
@@ -20,7 +21,7 @@ def accepts(schema: dict[str, Any], value: Any, root: dict[str, Any] | None = No
 
 
 def _keyword(word: str, rule: Any, schema: dict[str, Any], value: Any, root: dict[str, Any]) -> bool:
-    applicators = {
+    applicators: dict[str, Callable[[], bool]] = {
         "$ref": lambda: accepts(_found(rule, root), value, root),
         "anyOf": lambda: any(accepts(one, value, root) for one in rule),
         "allOf": lambda: all(accepts(one, value, root) for one in rule),
@@ -33,13 +34,13 @@ def _keyword(word: str, rule: Any, schema: dict[str, Any], value: Any, root: dic
         "type": lambda: isinstance(value, _TYPES[rule]) and (rule == "boolean" or not isinstance(value, bool)),
     }
     if word in applicators:
-        return bool(applicators[word]())
+        return applicators[word]()
     if isinstance(value, dict):
         return _of_object(word, rule, schema, value, root)
     if isinstance(value, list):
-        return {"items": lambda: all(accepts(rule, one, root) for one in value), "minItems": lambda: len(value) >= rule}.get(
-            word, lambda: _known(word)
-        )()
+        if word == "items":
+            return all(accepts(rule, one, root) for one in value)
+        return len(value) >= int(rule) if word == "minItems" else _known(word)
     return _of_scalar(word, rule, value)
 
 
@@ -61,6 +62,7 @@ def _of_object(word: str, rule: Any, schema: dict[str, Any], value: dict[str, An
 
 
 def _of_scalar(word: str, rule: Any, value: Any) -> bool:
+    checks: dict[str, Callable[[], bool]] = {}
     if isinstance(value, str):
         checks = {"pattern": lambda: re.search(rule, value) is not None, "minLength": lambda: len(value) >= rule}
     elif isinstance(value, int | float):
@@ -69,9 +71,7 @@ def _of_scalar(word: str, rule: Any, value: Any) -> bool:
             "maximum": lambda: value <= rule,
             "exclusiveMinimum": lambda: value > rule,
         }
-    else:
-        checks = {}
-    return bool(checks[word]()) if word in checks else _known(word)
+    return checks[word]() if word in checks else _known(word)
 
 
 def _known(word: str) -> bool:

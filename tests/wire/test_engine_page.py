@@ -13,7 +13,7 @@ import pytest
 from weir.engine.logbook import LogBook
 from weir.engine.page import Page, Refused
 
-TOKEN = "secret"
+TOKEN = "secret"  # noqa: S105  of a test
 OURS = {"Authorization": f"Bearer {TOKEN}"}
 
 

@@ -144,7 +144,10 @@ _DURATION = {"type": "string", "pattern": DURATION_PATTERN}
 DURATION_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "number", "minimum": 0}, _DURATION]}
 Seconds = Annotated[float, BeforeValidator(seconds), Field(ge=0, allow_inf_nan=False), WithJsonSchema(DURATION_SCHEMA)]
 PositiveSeconds = Annotated[
-    float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False), _schema({"type": "number", "exclusiveMinimum": 0}, _DURATION)
+    float,
+    BeforeValidator(seconds),
+    Field(gt=0, allow_inf_nan=False),
+    _schema({"type": "number", "exclusiveMinimum": 0}, _DURATION),
 ]
 Name = Annotated[str, AfterValidator(_name), _schema({"type": "string", "pattern": f"^{_NAME.pattern}$"})]
 Variable = Annotated[str, AfterValidator(_variable), _schema({"type": "string", "pattern": f"^{_VARIABLE.pattern}$"})]
@@ -152,7 +155,9 @@ Text = Annotated[str, BeforeValidator(_text), _schema(_TEXT)]
 RequestPath = Annotated[str, AfterValidator(_request_path), _schema({"type": "string", "pattern": f"^{_REQUEST_PATH.pattern}$"})]
 _WORDS = {"type": "array", "items": _TEXT, "minItems": 1}
 Command = Annotated[tuple[str, ...], BeforeValidator(_command), _schema({"type": "string", "pattern": r"\S"}, _WORDS)]
-Files = Annotated[tuple[str, ...], BeforeValidator(_files), _schema({"type": "string", "minLength": 1}, {**_WORDS, "minItems": 0})]
+Files = Annotated[
+    tuple[str, ...], BeforeValidator(_files), _schema({"type": "string", "minLength": 1}, {**_WORDS, "minItems": 0})
+]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]

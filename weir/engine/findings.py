@@ -41,7 +41,9 @@ class Findings:
 
     def doubts(self, *paths: Path) -> bool:
         """Whether one of these values, a part of it or what it is a part of, was found wrong."""
-        return any(path in self._around or any(path[:length] in self._doubted for length in range(len(path) + 1)) for path in paths)
+        return any(
+            path in self._around or any(path[:length] in self._doubted for length in range(len(path) + 1)) for path in paths
+        )
 
     def _note(self, fault: Fault) -> None:
         # By its text: what an alias repeats is told where it was written, once.

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-__all__ = ["LogBook"]
+__all__ = ["Line", "LogBook"]
 
 MAX_CHARACTERS = 256 * 1024
 """Kept of one app: some thousands of lines."""

@@ -20,8 +20,7 @@ from starlette.routing import Route
 
 from fleet.runtime.diagnostics import QuietServer, quiet_configuration
 from fleet.runtime.listen import bound
-from fleet.runtime.tasks import cancel_and_wait
-from weir.engine.logbook import LogBook
+from weir.engine.logbook import Line, LogBook
 
 __all__ = ["LOOPBACK", "Page", "Refused", "Subject"]
 
@@ -126,19 +125,20 @@ class Page:
         with self._book.listening(name) as queue:
             for line in self._book.last(name, count):
                 yield _encoded(line)
-            ending = asyncio.create_task(self._ending.wait(), name="end of the page")
-            try:
-                while follow and not ending.done():
-                    taking = asyncio.create_task(queue.get(), name=f"lines of {name}")
-                    try:
-                        await asyncio.wait([taking, ending], return_when=asyncio.FIRST_COMPLETED)
-                        if taking.done():
-                            yield _encoded(taking.result())
-                    finally:
-                        await cancel_and_wait(taking)
-            finally:
-                await cancel_and_wait(ending)
+            while follow and (fresh := await self._next(queue)) is not None:
+                yield _encoded(fresh)
 
+    async def _next(self, queue: asyncio.Queue[Line]) -> Line | None:
+        """The next line, or None once the page ends."""
+        taking = asyncio.create_task(queue.get(), name="next line")
+        ending = asyncio.create_task(self._ending.wait(), name="end of the page")
+        try:
+            await asyncio.wait([taking, ending], return_when=asyncio.FIRST_COMPLETED)
+            return taking.result() if taking.done() else None
+        finally:
+            taking.cancel()
+            ending.cancel()
+            await asyncio.wait([taking, ending])
 
 
 def _encoded(line: tuple[str, str]) -> str:

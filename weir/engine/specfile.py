@@ -220,7 +220,11 @@ class _Checked:
         path = (*at, "fallback")
         if app.fallback_key is None or app.fallback_key in known or self._findings.doubts(path, (*at, "namespace")):
             return
-        if any(self._findings.doubts(("apps", index, part)) for index in range(len(self._spec.apps)) for part in ("name", "namespace")):
+        if any(
+            self._findings.doubts(("apps", index, part))
+            for index in range(len(self._spec.apps))
+            for part in ("name", "namespace")
+        ):
             return  # it may be one of those
         self._findings.add(path, f"there is no app {app.fallback_key}{suggestion(app.fallback_key, sorted(known))}")
 

@@ -18,7 +18,7 @@ from weir.engine.document import Path
 from weir.engine.fields import HeaderSpec, Model, RuleSpec
 from weir.engine.findings import Findings
 from weir.engine.spec import AppSpec, FleetSpec, PortsSpec, RateSpec, ReadinessSpec, TimeoutsSpec
-from weir.engine.words import MISSING, meant, reason_of, unknown_field
+from weir.engine.words import meant, reason_of, unknown_field
 
 __all__ = ["validated"]
 
@@ -43,7 +43,10 @@ _MODELS: Mapping[str, type[Model]] = {
 """By the field that holds one, or a list of them."""
 _CALLED = {"": "the file's top level", "apps": "an app"}
 _ELSEWHERE = {
-    name: _CALLED.get(holder, holder) for holder, model in reversed(_MODELS.items()) for name in model.model_fields if holder != "defaults"
+    name: _CALLED.get(holder, holder)
+    for holder, model in reversed([*_MODELS.items()])
+    for name in model.model_fields
+    if holder != "defaults"
 }
 """Where a field belongs; one of several, the outermost."""
 
@@ -111,7 +114,7 @@ class _Rounds:
         return any(meant(name, fields) == path[-1] for name in holder if name not in fields)
 
     def _take_out(self, path: Path) -> None:
-        """Remove a value; where it has to be, what it is a part of. Apps stay, with stand-ins, so that the rest of one is seen."""
+        """Remove a value; where it has to be, what it is a part of. Apps stay, with stand-ins: the rest of one is looked at."""
         while path:
             holder = _at(self._value, path[:-1])
             if path[:-1] == ("apps",) and isinstance(holder, list):

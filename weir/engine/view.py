@@ -94,7 +94,12 @@ class PlainView:
 
 def _as_json(speaker: str, line: str) -> str:
     """As the log writes its lines."""
-    record = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": "INFO", "logger": speaker, "message": shown(line)}
+    record = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "level": "INFO",
+        "logger": speaker,
+        "message": shown(line),
+    }
     return escaped(msgspec.json.encode(record)).decode() + "\n"
 
 

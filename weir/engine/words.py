@@ -53,7 +53,10 @@ _MEANT: Mapping[str, tuple[tuple[str, ...], str]] = {
     "requestRate": (("rate",), "did you mean rate?"),
     "cooldownPeriod": (("cooldown",), "did you mean cooldown?"),
     "idle": (("cooldown",), "cooldown says after how long the app goes to sleep"),
-    "idle_timeout": (("cooldown",), "cooldown says after how long the app goes to sleep, timeouts.idle when a silent answer ends"),
+    "idle_timeout": (
+        ("cooldown",),
+        "cooldown says after how long the app goes to sleep, timeouts.idle when a silent answer ends",
+    ),
     "timeout": (("timeouts",), "timeouts has one for each part of a request, like timeouts: {request: 30s}"),
     "url": (("hosts",), "hosts and paths say which requests are for the app"),
     "domain": (("hosts",), "did you mean hosts?"),

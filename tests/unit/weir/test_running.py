@@ -49,7 +49,9 @@ def test_a_directory_that_others_may_write_to_is_not_believed(tmp_path: Path, pl
 def test_where_interceptors_are_asked(tmp_path: Path) -> None:
     assert rpc_addresses() == [DEFAULT_RPC_ADDRESS]
     (tmp_path / "state").mkdir()
-    write_members(tmp_path / "state" / "members.json", [Member(name="i", address="127.0.0.1:5"), Member(name="j", address="[::1]:6")])
+    write_members(
+        tmp_path / "state" / "members.json", [Member(name="i", address="127.0.0.1:5"), Member(name="j", address="[::1]:6")]
+    )
     with registered(_entry(tmp_path)):
         assert rpc_addresses() == ["127.0.0.1:5", "[::1]:6"]
 

@@ -49,7 +49,7 @@ def test_times_may_be_written_as_durations(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("WEIR_DRAIN_DELAY", "1m30s")
     assert Example.load().drain_delay == 90.0
     assert Example.load(["--drain-delay=500ms"]).drain_delay == 0.5
-    assert Example(drain_delay=2).drain_delay == 2.0
+    assert Example.model_validate({"drain_delay": 2}).drain_delay == 2.0
 
 
 def test_settings_do_not_change() -> None:

@@ -201,3 +201,21 @@ def test_from_zero_with_a_minimum(desired: int) -> None:
     scaler = Autoscaler(_policy(), 0.0)
     scaler.configure(_policy(minimum=desired))
     assert scaler.polled(IDLE, 1.0) == desired
+
+
+def test_put_to_sleep_it_stays_so_though_the_scaler_still_calls_it_active() -> None:
+    scaler = Autoscaler(_policy(), 0.0)
+    scaler.pushed(0.0)
+    assert scaler.sleep() == 0
+    assert scaler.polled(_busy(0.0), 1.0) == 0  # its last request is not long ago
+    assert scaler.pushed(2.0) == 1  # a new one
+    assert scaler.sleep() == 0
+    assert scaler.polled(IDLE, 3.0) == 0
+    assert scaler.polled(_busy(1.0), 4.0) == 1  # active anew, and the push was lost
+
+
+def test_what_never_sleeps_goes_to_its_minimum() -> None:
+    scaler = Autoscaler(_policy(minimum=2), 0.0)
+    scaler.polled(_busy(40), 1.0)
+    assert scaler.sleep() == 2
+    assert scaler.polled(_busy(40), 2.0) == 4

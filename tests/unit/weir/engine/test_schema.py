@@ -77,7 +77,7 @@ GOOD = [
     "{}",
     "x-a: 1\nports: {x-b: 2}\n",
     "apps: [{name: a, hosts: [a], command: [a, b], cooldown: 1m30s, drain: 0, max_held_bytes: 16Mi, rate: 5, placeholder: true}]",
-    "defaults: {command: x, env: {A: b}, env_file: [a, b]}\napps: [{name: a, paths: [/], rate: {target: 1, window: 10s}, x-c: []}]",
+    "defaults: {command: x, env: {A: b}, env_file: [a, b]}\napps: [{name: a, paths: [/], rate: {target: 1, window: 9}, x-c: []}]",
     "interceptor: {readiness_timeout: 90s, log_level: debug, max_held: 1}\nscaler: {resync: 5}\n",
 ]
 BAD = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import re
@@ -190,3 +191,20 @@ def _root() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.mark.usefixtures("_root")
+async def test_lines_of_apps_are_json_where_the_log_is(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info", json=True)
+    reader, writer = os.pipe()
+    outlet = Outlet(writer)
+    view = PlainView(outlet, json=True)
+    view.tell("a/1", [f"one {HOSTILE}"])
+    view.ready(cast("Any", _Engine()))
+    outlet.close()
+    os.close(writer)
+    first, second = [json.loads(line) for line in _written(reader).split("\n")[:-1]]
+    assert (first["logger"], first["level"], first["message"][:3]) == ("a/1", "INFO", "one")
+    assert not acting(first["message"])
+    assert second["message"].startswith("try: curl")
+    assert capsys.readouterr().out == "ready\n"

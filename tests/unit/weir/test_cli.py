@@ -1,0 +1,143 @@
+"""What is typed, and what is answered without running anything."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.support.broken import BROKEN
+from weir.cli import app
+from weir.engine.specfile import parse_spec
+from weir.explain import _asked, _NoTableError
+from weir.files import STARTER
+from weir.queue import _picture
+from weir.queue_reader import AppDemand, Queues
+from weir.up import Request, _way_out
+
+GOOD = "apps: [{name: a, hosts: [a.localhost], paths: [/x], command: x}]\n"
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIR_RUNTIME_DIR", str(tmp_path / "run"))
+    monkeypatch.chdir(tmp_path)
+
+
+def _weir(*arguments: str, text: str = "") -> tuple[int, str, str]:
+    ended = CliRunner().invoke(app, list(arguments), input=text)
+    return ended.exit_code, ended.stdout, ended.stderr
+
+
+def test_check_tells_everything_and_runs_nothing(tmp_path: Path) -> None:
+    text, faults = BROKEN[0]
+    (tmp_path / "weir.yaml").write_text(text)
+    code, out, err = _weir("check")
+    assert (code, out) == (3, "")
+    assert err.splitlines() == [f"weir.yaml:{fault}" for fault in faults]
+    assert _weir("check", "-", text=text) == (3, "", err.replace("weir.yaml", "-"))
+    (tmp_path / "other.yaml").write_text(GOOD)
+    assert _weir("check", "other.yaml") == (0, "other.yaml: good, 1 app\n", "")
+    assert _weir("check", "none.yaml") == (3, "", "none.yaml: No such file or directory\n")
+
+
+def test_init_writes_a_good_file_and_never_over_another(tmp_path: Path) -> None:
+    assert _weir("init") == (0, "weir.yaml: written; weir up runs it\n", "")
+    assert (tmp_path / "weir.yaml").read_text() == STARTER
+    (tmp_path / "weir.yaml").write_text("mine")
+    assert _weir("init") == (3, "", "weir.yaml: is there already, and is left as it is\n")
+    assert (tmp_path / "weir.yaml").read_text() == "mine"
+    assert _weir("init", "other.yaml") == (0, "other.yaml: written; weir up other.yaml runs it\n", "")
+
+
+def test_up_without_a_file_says_which_one_it_would_take() -> None:
+    assert _weir("up") == (3, "", "weir.yaml: No such file or directory; weir init writes one\n")
+
+
+def test_up_tells_that_a_typed_port_is_taken_by_the_file(tmp_path: Path) -> None:
+    (tmp_path / "weir.yaml").write_text("interceptors: 2\nports: {rpc: 7001}\n" + GOOD)
+    code, _, err = _weir("up", "--port", "7000")
+    assert code == 3
+    assert err == "--port 7000: port 7001 is for the RPC server of interceptor-1, and for the proxy of interceptor-2\n"
+
+
+def test_the_way_out_of_a_port_in_use(tmp_path: Path) -> None:
+    spec = parse_spec("interceptors: 2\nports: {rpc: 7001}\n", tmp_path / "a.yaml").spec
+    request = Request(
+        file=tmp_path, port=None, host="", duration=None, ui=False, processes=False, state_dir=None, log_level="info"
+    )
+    assert _way_out(8081, spec, request) == "--port 0 takes a free one"
+    assert _way_out(7001, spec, request) == "0 in the ports of the file takes a free one"
+
+
+def test_times_are_durations_in_flags() -> None:
+    code, _, err = _weir("up", "--duration", "1h30")
+    assert code == 2
+    assert "should be seconds, or a duration like 500ms, 10s, 1m30s" in " ".join(err.replace("│", "").split())
+
+
+def test_the_version() -> None:
+    code, out, _ = _weir("--version")
+    assert code == 0
+    assert out.startswith("weir ")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_of_commands(shell: str) -> None:
+    code, script, _ = _weir("completion", shell)
+    assert code == 0
+    assert "_WEIR_COMPLETE" in script
+    environment = {**os.environ, "_WEIR_COMPLETE": f"complete_{shell}", "COMP_WORDS": "weir re", "COMP_CWORD": "1"}
+    environment |= {"_TYPER_COMPLETE_ARGS": "weir re", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    command = [sys.executable, "-c", "import sys; sys.argv = ['weir']; from weir.cli import main; main()"]
+    asked = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert "restart" in asked.stdout
+    assert "explain" not in asked.stdout
+
+
+def test_no_completion_of_other_shells() -> None:
+    assert _weir("completion", "tcsh")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "asked"),
+    [
+        (("http://web.localhost:8080/path?query", None), ("web.localhost:8080", "/path")),
+        (("https://web.localhost", None), ("web.localhost", "/")),
+        (("http://user:pass@[::1]:8080/a%20b#x", None), ("[::1]:8080", "/a%20b")),
+        (("web.localhost", "/x?y"), ("web.localhost", "/x?y")),
+        (("web.localhost", None), ("web.localhost", "/")),
+    ],
+)
+def test_what_is_explained(typed: tuple[str, str | None], asked: tuple[str, str]) -> None:
+    assert _asked(*typed) == asked
+
+
+@pytest.mark.parametrize("typed", [("http://a/x", "/y"), ("ftp://a/", None), ("http://", None), ("http://[::1/", None)])
+def test_urls_that_are_none(typed: tuple[str, str | None]) -> None:
+    with pytest.raises(_NoTableError):
+        _asked(*typed)
+
+
+def test_a_pasted_url_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "weir.yaml").write_text(GOOD)
+    code, out, _ = _weir("explain", "http://a.localhost:8080/x?y", "--file", "weir.yaml")
+    assert (code, out.splitlines()[-1]) == (0, "-> default/a")
+    code, _, err = _weir("explain", "http://a.localhost/x", "/x", "--file", "weir.yaml")
+    assert (code, err) == (3, "a URL has its path already: leave out the second one\n")
+
+
+@pytest.mark.parametrize("command", [("ps",), ("logs", "a"), ("wake", "a"), ("sleep", "a"), ("restart", "a")])
+def test_when_none_runs(command: tuple[str, ...]) -> None:
+    assert _weir(*command) == (1, "", "no weir up runs here\n")
+    assert _weir(*command, "--of", "x.yaml") == (1, "", "no weir up runs x.yaml\n")
+
+
+def test_the_picture_of_watch_has_who_did_not_answer() -> None:
+    queues = Queues({"a": AppDemand("a", held=1)}, ["i"], {"127.0.0.1:1": "UNAVAILABLE"})
+    _, problem = _picture(queues).renderables
+    assert str(problem) == "127.0.0.1:1: UNAVAILABLE"
