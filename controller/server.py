@@ -14,7 +14,7 @@ from controller.leader import Leader
 from controller.scaledobject import Scaler
 from controller.settings import ControllerSettings
 from controller.store import ConfigMapStore, FileStore, TableStore
-from controller.telemetry import pages, registry
+from controller.telemetry import metrics, pages
 from controller.term import Means, Term
 from controller.world import World
 from fleet.discovery.kubernetes.client import Api, check_credentials, open_api
@@ -62,7 +62,7 @@ class Controller:
             settings.host,
             settings.diagnostics_port,
             not_ready=self._not_ready,
-            registry=registry(lambda: self._term),
+            metrics=metrics(lambda: self._term),
             pages=pages(lambda: self._term),
         )
         self._task: asyncio.Task[None] | None = None

@@ -3,156 +3,210 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from time import monotonic
+from collections.abc import Callable, Collection, Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
-
-from fleet.demand.ledger import Ledger
+from fleet.runtime.exposition import Family, Kind, Row, Value, document
+from interceptor.apps import App
 from interceptor.proxy import Proxy
-from interceptor.stats import Histogram
+from interceptor.stats import BUCKETS, LAG_BUCKETS
 
-__all__ = ["create_registry"]
+__all__ = ["FAMILIES", "Metrics"]
 
+_PREFIX = "weir_interceptor_"
 _APP = ("namespace", "app")
 
-
-def create_registry(proxy: Proxy, ledger: Ledger) -> CollectorRegistry:
-    """A registry with the proxy's metrics and those of the process."""
-    registry = CollectorRegistry()
-    for collector in (ProcessCollector, PlatformCollector, GCCollector):
-        collector(registry=registry)
-    registry.register(_ProxyCollector(proxy, ledger))
-    return registry
+_Told = Collection[tuple[tuple[str, ...], Value]]
+"""Of one application, in one family: the values of its labels behind those of `_APP`, and of the series."""
+_Read = Callable[[App], _Told]
 
 
-class _ProxyCollector(Collector):
-    def __init__(self, proxy: Proxy, ledger: Ledger) -> None:
-        self._proxy = proxy
-        self._ledger = ledger
+def _per_app(name: str, kind: Kind, help_text: str, weight: int, *labels: str) -> Family:
+    """With a series, or several, for each application."""
+    bounds = BUCKETS if kind is Kind.HISTOGRAM else ()
+    return Family(_PREFIX + name, kind, help_text, (*_APP, *labels), bounds, weight)
 
-    def describe(self) -> list[Metric]:
-        return []  # what there is depends on the applications
 
-    def collect(self) -> Iterator[Metric]:
-        yield from self._requests()
-        yield from self._demand()
-        yield from self._connections()
-        yield from self._pressure()
+# -- of each application --------------------------------------------------------------------------------------------
 
-    def _requests(self) -> Iterator[Metric]:
-        apps = list(self._proxy.apps.values())
-        answers = CounterMetricFamily(
-            "weir_interceptor_requests", "Requests answered; code 499 is a client that left", labels=(*_APP, "method", "code")
-        )
-        for app in apps:
-            for key, count in app.stats.answers().items():
-                answers.add_metric([*_split(app.name), *key], count)
-        yield answers
-        own = CounterMetricFamily(
-            "weir_interceptor_own_answers",
+
+def _answers(app: App) -> _Told:
+    return app.stats.answers().items()
+
+
+def _own(app: App) -> _Told:
+    return [((reason, str(status)), count) for (reason, status), count in app.stats.own.items()]
+
+
+def _cut(app: App) -> _Told:
+    return [((reason,), count) for reason, count in app.stats.cut.items()]
+
+
+_APPS: tuple[tuple[Family, _Read], ...] = (
+    (
+        _per_app("requests", Kind.COUNTER, "Requests answered; code 499 is a client that left", 40, "method", "code"),
+        _answers,
+    ),
+    (
+        _per_app(
+            "own_answers",
+            Kind.COUNTER,
             "Requests answered in the backends' place, and why; among weir_interceptor_requests",
-            labels=(*_APP, "reason", "code"),
-        )
-        for app in apps:
-            for (reason, status), count in list(app.stats.own.items()):
-                own.add_metric([*_split(app.name), reason, str(status)], count)
-        yield own
-        cut = CounterMetricFamily(
-            "weir_interceptor_cut_answers", "Answers that had begun and were ended with a reset", labels=(*_APP, "reason")
-        )
-        for app in apps:
-            for reason, count in list(app.stats.cut.items()):
-                cut.add_metric([*_split(app.name), reason], count)
-        yield cut
-        seconds = HistogramMetricFamily("weir_interceptor_request_duration_seconds", "Whole exchanges", labels=_APP)
-        held = HistogramMetricFamily(
-            "weir_interceptor_held_duration_seconds", "Time that requests waited for a backend", labels=_APP
-        )
-        cold = HistogramMetricFamily(
-            "weir_interceptor_cold_start_duration_seconds",
+            7,
+            "reason",
+            "code",
+        ),
+        _own,
+    ),
+    (_per_app("cut_answers", Kind.COUNTER, "Answers that had begun and were ended with a reset", 3, "reason"), _cut),
+    (
+        _per_app("request_duration_seconds", Kind.HISTOGRAM, "Whole exchanges", 27),
+        lambda app: (((), app.stats.duration.observed()),),
+    ),
+    (
+        _per_app("held_duration_seconds", Kind.HISTOGRAM, "Time that requests waited for a backend", 6),
+        lambda app: (((), app.stats.held.observed()),),
+    ),
+    (
+        _per_app(
+            "cold_start_duration_seconds",
+            Kind.HISTOGRAM,
             "Time to a connected backend of requests that found none ready; its count is that of cold starts",
-            labels=_APP,
-        )
-        fallbacks = CounterMetricFamily("weir_interceptor_fallbacks", "Requests that went to the fallback", labels=_APP)
-        for app in apps:
-            _add(seconds, app.name, app.stats.duration)
-            _add(cold, app.name, app.stats.cold)
-            fallbacks.add_metric(_split(app.name), app.stats.fallbacks)
-            _add(held, app.name, app.stats.held)
-        yield seconds
-        yield held
-        yield cold
-        yield fallbacks
-        refused = CounterMetricFamily(
-            "weir_interceptor_refused", "Requests of no application, answered here", labels=("reason", "code")
-        )
-        for (reason, status), count in list(self._proxy.refusals.items()):
-            refused.add_metric([reason, str(status)], count)
-        yield refused
+            7,
+        ),
+        lambda app: (((), app.stats.cold.observed()),),
+    ),
+    (
+        _per_app("fallbacks", Kind.COUNTER, "Requests that went to the fallback", 2),
+        lambda app: (((), app.stats.fallbacks),),
+    ),
+    (
+        _per_app("held_requests", Kind.GAUGE, "Requests that wait for a backend", 2),
+        lambda app: (((), app.entry.held),),
+    ),
+    (
+        _per_app("in_flight_requests", Kind.GAUGE, "Requests a backend works on", 2),
+        lambda app: (((), app.entry.in_flight),),
+    ),
+    (_per_app("tunnels", Kind.GAUGE, "Upgraded connections", 2), lambda app: (((), app.entry.connections),)),
+    (
+        _per_app("held_bytes", Kind.GAUGE, "Kept in memory for requests that wait", 2),
+        lambda app: (((), app.room.held_bytes),),
+    ),
+)
+"""What is told of each application. The weights are parts of the document's size: a new family needs one, whatever they add
+up to."""
 
-    def _demand(self) -> Iterator[Metric]:
-        held = GaugeMetricFamily("weir_interceptor_held_requests", "Requests that wait for a backend", labels=_APP)
-        in_flight = GaugeMetricFamily("weir_interceptor_in_flight_requests", "Requests a backend works on", labels=_APP)
-        tunnels = GaugeMetricFamily("weir_interceptor_tunnels", "Upgraded connections", labels=_APP)
-        for size in self._ledger.sizes(monotonic()):
-            labels = _split(size.app)
-            held.add_metric(labels, size.held)
-            in_flight.add_metric(labels, size.in_flight)
-            tunnels.add_metric(labels, size.connections)
-        held_bytes = GaugeMetricFamily("weir_interceptor_held_bytes", "Kept in memory for requests that wait", labels=_APP)
-        for app in list(self._proxy.apps.values()):
-            held_bytes.add_metric(_split(app.name), app.room.held_bytes)
-        yield from (held, in_flight, tunnels, held_bytes)
 
-    def _connections(self) -> Iterator[Metric]:
-        proxy = self._proxy
-        yield GaugeMetricFamily("weir_interceptor_client_connections", "Open client connections", len(proxy.clients))
-        idle = sum(len(endpoint.idle) for endpoints in proxy.endpoint_sets for endpoint in endpoints.endpoints)
-        yield GaugeMetricFamily("weir_interceptor_idle_backend_connections", "Connections kept for the next request", idle)
-        aside = sum(len(endpoints) - len(endpoints.ready) for endpoints in proxy.endpoint_sets)
-        yield GaugeMetricFamily("weir_interceptor_backends_set_aside", "Backends that have to pass a probe first", aside)
-        probes = CounterMetricFamily("weir_interceptor_backend_probes", "Probes of backends", labels=("result",))
-        probes.add_metric(["passed"], proxy.probes.passes)
-        probes.add_metric(["failed"], proxy.probes.failures)
-        yield probes
-        yield GaugeMetricFamily("weir_interceptor_routes", "Routes in the table", len(proxy.apps))
+def _rows(apps: Iterable[tuple[tuple[str, str], App]], read: _Read) -> Iterator[Row]:
+    for name, app in apps:
+        told = read(app)
+        if not told:
+            yield None  # which is work as well
+        for labels, value in told:
+            yield (*name, *labels), value
 
-    def _pressure(self) -> Iterator[Metric]:
-        """How near the interceptor is to what it can take."""
-        proxy, early = self._proxy, self._proxy.early
-        yield GaugeMetricFamily("weir_interceptor_client_connections_limit", "Client connections at most", proxy.most_clients)
-        yield GaugeMetricFamily("weir_interceptor_accepting", "1 while connections are accepted", int(not proxy.crowded))
-        yield CounterMetricFamily(
-            "weir_interceptor_accept_pauses", "Times that the limit of client connections was reached", proxy.crowdings
-        )
-        yield GaugeMetricFamily("weir_interceptor_early_bytes", "Bytes of requests that have not begun", early.total)
-        yield CounterMetricFamily(
-            "weir_interceptor_crowded_out", "Connections that had to give up bytes of requests not begun", early.crowded_out
-        )
-        lag = HistogramMetricFamily(
-            "weir_interceptor_event_loop_lag_seconds",
-            "How late the event loop came back, ten times a second",
-        )
-        lag.add_metric([], list(proxy.lag.cumulative()), proxy.lag.sum)
-        yield lag
-        yield GaugeMetricFamily("weir_interceptor_tasks", "Tasks of the event loop: they must not grow with time", _tasks())
+
+def _split(app: str) -> tuple[str, str]:
+    namespace, _, name = app.partition("/")
+    return namespace, name
+
+
+# -- of the interceptor ---------------------------------------------------------------------------------------------
+
+
+def _refused(proxy: Proxy) -> Iterator[Row]:
+    for (reason, status), count in list(proxy.refusals.items()):
+        yield (reason, str(status)), count
+
+
+def _idle(proxy: Proxy) -> Iterator[Row]:
+    idle = 0
+    for endpoints in proxy.endpoint_sets:
+        idle += sum(len(endpoint.idle) for endpoint in endpoints.endpoints)
+        yield None
+    yield (), idle
+
+
+def _aside(proxy: Proxy) -> Iterator[Row]:
+    aside = 0
+    for endpoints in proxy.endpoint_sets:
+        aside += len(endpoints) - len(endpoints.ready)
+        yield None
+    yield (), aside
+
+
+def _probes(proxy: Proxy) -> Iterator[Row]:
+    yield ("passed",), proxy.probes.passes
+    yield ("failed",), proxy.probes.failures
+
+
+def _one(read: Callable[[Proxy], Value]) -> Callable[[Proxy], Iterable[Row]]:
+    return lambda proxy: [((), read(proxy))]
+
+
+_OWN: tuple[tuple[Family, Callable[[Proxy], Iterable[Row]]], ...] = tuple(
+    (family._replace(name=_PREFIX + family.name), read)
+    for family, read in (
+        (Family("refused", Kind.COUNTER, "Requests of no application, answered here", ("reason", "code")), _refused),
+        (Family("client_connections", Kind.GAUGE, "Open client connections"), _one(lambda proxy: len(proxy.clients))),
+        (Family("idle_backend_connections", Kind.GAUGE, "Connections kept for the next request"), _idle),
+        (Family("backends_set_aside", Kind.GAUGE, "Backends that have to pass a probe first"), _aside),
+        (Family("backend_probes", Kind.COUNTER, "Probes of backends", ("result",)), _probes),
+        (Family("routes", Kind.GAUGE, "Routes in the table"), _one(lambda proxy: len(proxy.apps))),
+        # How near it is to what it can take.
+        (Family("client_connections_limit", Kind.GAUGE, "Client connections at most"), _one(lambda proxy: proxy.most_clients)),
+        (Family("accepting", Kind.GAUGE, "1 while connections are accepted"), _one(lambda proxy: int(not proxy.crowded))),
+        (
+            Family("accept_pauses", Kind.COUNTER, "Times that the limit of client connections was reached"),
+            _one(lambda proxy: proxy.crowdings),
+        ),
+        (Family("early_bytes", Kind.GAUGE, "Bytes of requests that have not begun"), _one(lambda proxy: proxy.early.total)),
+        (
+            Family("crowded_out", Kind.COUNTER, "Connections that had to give up bytes of requests not begun"),
+            _one(lambda proxy: proxy.early.crowded_out),
+        ),
+        (
+            Family(
+                "event_loop_lag_seconds",
+                Kind.HISTOGRAM,
+                "How late the event loop came back, ten times a second",
+                bounds=LAG_BUCKETS,
+            ),
+            _one(lambda proxy: proxy.lag.observed()),
+        ),
+        (Family("tasks", Kind.GAUGE, "Tasks of the event loop: they must not grow with time"), _one(lambda _: _tasks())),
+    )
+)
 
 
 def _tasks() -> int:
     try:
         return len(asyncio.all_tasks())
-    except RuntimeError:  # only the names are asked for, and no event loop runs
+    except RuntimeError:  # no event loop runs
         return 0
 
 
-def _split(app: str) -> list[str]:
-    namespace, _, name = app.partition("/")
-    return [namespace, name]
+FAMILIES = tuple(family for family, _ in (*_APPS, *_OWN))
+"""All there are."""
 
 
-def _add(family: HistogramMetricFamily, app: str, histogram: Histogram) -> None:
-    family.add_metric(_split(app), list(histogram.cumulative()), histogram.sum)
+class Metrics:
+    """The metrics of one proxy, in documents of `most_bytes` at most. One document is written at a time."""
+
+    def __init__(self, proxy: Proxy, most_bytes: int) -> None:
+        self._proxy = proxy
+        self._series = document(FAMILIES, most_bytes)
+
+    def parts(self) -> Iterator[str]:
+        """A document in Prometheus' text format, in parts of one series each."""
+        proxy = self._proxy
+        apps = []
+        for app in list(proxy.apps.values()):
+            yield ""
+            if app.entry.requests_total or app.stats.touched:
+                apps.append((_split(app.name), app))
+        for family, read in _APPS:
+            # What is of one series is read at once; requests come and go between two.
+            yield from self._series[family.name].parts(_rows(apps, read))
+        for family, rows in _OWN:
+            yield from self._series[family.name].parts(rows(proxy))

@@ -25,7 +25,7 @@ from interceptor.http1.request import RequestHead
 from interceptor.leavers import Leavers
 from interceptor.probes import Probes, probe_rules
 from interceptor.settings import InterceptorSettings
-from interceptor.stats import Histogram
+from interceptor.stats import LAG_BUCKETS, Histogram
 from interceptor.trust import TrustedProxies
 
 __all__ = ["Proxy"]
@@ -58,7 +58,7 @@ class Proxy:
         """Whether connections are closed after their answer."""
         self.early = EarlyBytes(settings.max_early_bytes)
         self.proxies = TrustedProxies.parse(settings.trusted_proxies)
-        self.lag = Histogram()
+        self.lag = Histogram(LAG_BUCKETS)
         """How much later than asked for the event loop came back."""
         self._most_clients = settings.max_connections
         self.crowded = False

@@ -16,13 +16,14 @@ from fleet.discovery.sources import BackendSource, RouteSource, SourceError
 from fleet.discovery.uri import open_backends, open_routes
 from fleet.discovery.work import shown_work
 from fleet.runtime.diagnostics import Diagnostics
+from fleet.runtime.documents import Pairs, Rows
 from fleet.runtime.process import Shutdown
 from fleet.runtime.rpc import RpcServer
 from fleet.runtime.settings import SettingsError
 from interceptor.drain import finish
 from interceptor.http1.client import ClientConnection
 from interceptor.listener import Listener, room_for_clients
-from interceptor.metrics import create_registry
+from interceptor.metrics import Metrics
 from interceptor.proxy import TICK_SECONDS, Proxy
 from interceptor.rpc import QueueServicer, RoutingServicer
 from interceptor.settings import InterceptorSettings
@@ -75,7 +76,7 @@ class Interceptor:
             settings.host,
             settings.diagnostics_port,
             not_ready=self._not_ready,
-            registry=create_registry(self.proxy, self.ledger),
+            metrics=Metrics(self.proxy, settings.metrics_max_bytes).parts,
             pages={"/routes": self._show_routes, "/queue": self._show_queue, "/backends": self._show_backends},
         )
         self._sweeper: asyncio.Task[None] | None = None
@@ -173,13 +174,13 @@ class Interceptor:
         table = self.proxy.table
         if table is None:
             return {"version": None, "routes": []}
-        return {"version": table.version, "routes": table.routes, "conflicts": table.conflicts}
+        return {"version": table.version, "routes": Rows(table.routes), "conflicts": Rows(table.conflicts)}
 
     def _show_backends(self) -> Any:
         return shown_work(self.proxy.at_work())
 
     def _show_queue(self) -> Any:
-        return {size.app: size for size in self.ledger.sizes(monotonic())}
+        return Pairs((app.name, app.entry.size(monotonic())) for app in list(self.proxy.apps.values()))
 
 
 async def run(settings: InterceptorSettings) -> None:

@@ -106,6 +106,12 @@ class InterceptorSettings(ComponentSettings):
         " more than half of the connections that there may be, whatever its route says: the others need the rest.",
     )
     max_idle_per_backend: int = Field(200, ge=0, description="Idle connections kept per backend.")
+    metrics_max_bytes: int = Field(
+        3_000_000,
+        ge=200_000,
+        description="Bytes of /metrics at most: enough for 10,000 applications, of which some hundreds have histograms of their "
+        "own. What has no room is counted together, as application _others.",
+    )
 
     tls_cert: str = Field("", description="Certificate file of the RPC server; without it the server speaks plaintext.")
     tls_key: str = Field("", description="Key file of the RPC server.")

@@ -6,10 +6,15 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 
-__all__ = ["BUCKETS", "AppStats", "Histogram"]
+from fleet.runtime.exposition import Observed
 
-BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""Upper bounds in seconds: a warm hop is below the first, a cold start within the last ones."""
+__all__ = ["BUCKETS", "LAG_BUCKETS", "AppStats", "Histogram"]
+
+BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0)
+"""Upper bounds in seconds: a warm hop is below the first, a cold start within the last ones. Few, as each application has
+each of them; but for the last they are among those of KEDA's HTTP add-on."""
+LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Of the event loop's lag, which there is once."""
 
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE"})
 
@@ -20,20 +25,25 @@ OTHER = b"_OTHER"
 class Histogram:
     """Observed seconds by bucket."""
 
-    __slots__ = ("counts", "sum")
+    __slots__ = ("bounds", "counts", "sum")
 
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BUCKETS) + 1)
+    def __init__(self, bounds: tuple[float, ...] = BUCKETS) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
         self.sum = 0.0
 
     def observe(self, seconds: float) -> None:
-        self.counts[bisect_left(BUCKETS, seconds)] += 1
+        self.counts[bisect_left(self.bounds, seconds)] += 1
         self.sum += seconds
+
+    def observed(self) -> Observed:
+        """The state of now; the counts go on counting."""
+        return Observed(self.counts, self.sum)
 
     def cumulative(self) -> Iterator[tuple[str, float]]:
         """(upper bound, observations up to it), as Prometheus wants them."""
         total = 0
-        for bound, count in zip((*map(str, BUCKETS), "+Inf"), self.counts, strict=True):
+        for bound, count in zip((*map(str, self.bounds), "+Inf"), self.counts, strict=True):
             total += count
             yield bound, total
 
@@ -57,6 +67,11 @@ class AppStats:
         """Answers that had begun and were ended with a reset, by reason."""
         self.held = Histogram()
         """Time that held requests waited for a backend."""
+
+    @property
+    def touched(self) -> bool:
+        """Whether anything was answered. What was counted without an answer shows with the first one."""
+        return bool(self._answers)
 
     def answered(self, method: bytes, status: int, seconds: float) -> None:
         """An exchange ended. 499 stands for a client that left before its answer."""

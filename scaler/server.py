@@ -23,7 +23,7 @@ from protos.externalscaler.externalscaler_pb2_grpc import add_ExternalScalerServ
 from scaler.members import MemberStreams, Watch
 from scaler.service import SERVICE_NAME, ExternalScalerServicer
 from scaler.settings import ScalerSettings
-from scaler.telemetry import pages, registry
+from scaler.telemetry import Metrics, pages
 
 __all__ = ["Scaler", "run"]
 
@@ -68,7 +68,7 @@ class Scaler:
             settings.host,
             settings.diagnostics_port,
             not_ready=self._not_ready,
-            registry=registry(self._demand, self._service, clock),
+            metrics=Metrics(self._demand, self._service, clock, most_bytes=settings.metrics_max_bytes).parts,
             pages=pages(self._demand, clock),
         )
         self._unsubscribe: Callable[[], None] | None = None

@@ -51,6 +51,11 @@ class ScalerSettings(ComponentSettings):
     concurrency_window: float = Field(
         15.0, gt=0, description="Seconds over which concurrency is averaged; as long as an HPA waits between two readings."
     )
+    metrics_max_bytes: int = Field(
+        3_000_000,
+        ge=200_000,
+        description="Bytes of /metrics at most. Applications that have no room are added up, as application _others.",
+    )
 
     tls_cert: str = Field("", description="Certificate file of the ExternalScaler; without it the server speaks plaintext.")
     tls_key: str = Field("", description="Key file of the ExternalScaler.")

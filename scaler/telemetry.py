@@ -2,60 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-
-from fleet.demand.merge import FleetDemand
+from fleet.demand.merge import AppDemand, FleetDemand
+from fleet.runtime.documents import Rows
+from fleet.runtime.exposition import Family, Kind, Row, document
 from scaler.service import ExternalScalerServicer
 
-__all__ = ["pages", "registry"]
+__all__ = ["FAMILIES", "Metrics", "pages"]
 
-_APP_GAUGES = (
-    ("active", "Whether KEDA is told that the application is active."),
-    ("held", "Requests that wait for a backend, over all interceptors."),
-    ("in_flight", "Requests that backends work on, over all interceptors."),
-    ("concurrency", "Requests at once: the larger of now and the mean over the window."),
-    ("rate", "Requests per second: the mean over the window."),
+_APP_GAUGES = tuple(
+    Family(f"weir_scaler_app_{name}", Kind.GAUGE, meaning, ("app",), weight=2)
+    for name, meaning in (
+        ("active", "Whether KEDA is told that the application is active."),
+        ("held", "Requests that wait for a backend, over all interceptors."),
+        ("in_flight", "Requests that backends work on, over all interceptors."),
+        ("concurrency", "Requests at once: the larger of now and the mean over the window."),
+        ("rate", "Requests per second: the mean over the window."),
+    )
 )
+_CONNECTED = Family("weir_scaler_member_connected", Kind.GAUGE, "Whether the member's stream is open.", ("member",))
+_STREAMS = Family("weir_scaler_activity_streams", Kind.GAUGE, "Open StreamIsActive calls.")
+_PUSHES = Family("weir_scaler_pushes", Kind.COUNTER, "Activations pushed to KEDA.")
+
+FAMILIES = (*_APP_GAUGES, _CONNECTED, _STREAMS, _PUSHES)
+"""All there are."""
 
 
-class _Demand(Collector):
-    def __init__(self, demand: FleetDemand, service: ExternalScalerServicer, clock: Callable[[], float]) -> None:
+class Metrics:
+    """The metrics of one scaler, in documents of `most_bytes` at most. One document is written at a time."""
+
+    def __init__(
+        self, demand: FleetDemand, service: ExternalScalerServicer, clock: Callable[[], float], *, most_bytes: int
+    ) -> None:
         self._demand = demand
         self._service = service
         self._clock = clock
+        self._series = document(FAMILIES, most_bytes)
 
-    def describe(self) -> Iterable[Metric]:
-        """Nothing: what there is shows at each collection."""
-        return ()
-
-    def collect(self) -> Iterable[Metric]:
-        now = self._clock()
-        apps = [*self._demand.apps(now)]
-        for name, meaning in _APP_GAUGES:
-            family = GaugeMetricFamily(f"weir_scaler_app_{name}", meaning, labels=["app"])
-            for app in apps:
-                family.add_metric([app.app], float(getattr(app, name)))
-            yield family
-        connected = GaugeMetricFamily("weir_scaler_member_connected", "Whether the member's stream is open.", labels=["member"])
-        for member in self._demand.members(now):
-            connected.add_metric([member.member], float(member.connected))
-        yield connected
-        yield GaugeMetricFamily("weir_scaler_activity_streams", "Open StreamIsActive calls.", float(self._service.streams))
-        yield CounterMetricFamily("weir_scaler_pushes", "Activations pushed to KEDA.", float(self._service.pushes))
+    def parts(self) -> Iterator[str]:
+        """A document in Prometheus' text format, in parts of one series each."""
+        apps = []
+        for app in _apps(self._demand, self._clock):
+            apps.append(app)
+            yield ""
+        for family in _APP_GAUGES:
+            yield from self._series[family.name].parts(_gauges(apps, family.name.removeprefix("weir_scaler_app_")))
+        members = [*self._demand.members(self._clock())]
+        yield from self._series[_CONNECTED.name].parts(((one.member,), float(one.connected)) for one in members)
+        yield from self._series[_STREAMS.name].parts([((), self._service.streams)])
+        yield from self._series[_PUSHES.name].parts([((), self._service.pushes)])
 
 
-def registry(demand: FleetDemand, service: ExternalScalerServicer, clock: Callable[[], float]) -> CollectorRegistry:
-    """For /metrics."""
-    made = CollectorRegistry()
-    made.register(_Demand(demand, service, clock))
-    return made
+def _apps(demand: FleetDemand, clock: Callable[[], float]) -> Iterator[AppDemand]:
+    """One at a time, each as of now."""
+    for name in demand.names():
+        if (app := demand.app(name, clock())) is not None:
+            yield app
+
+
+def _gauges(apps: Iterable[AppDemand], name: str) -> Iterator[Row]:
+    for app in apps:
+        yield (app.app,), float(getattr(app, name))
 
 
 def pages(demand: FleetDemand, clock: Callable[[], float]) -> Mapping[str, Callable[[], Any]]:
     """/demand: every application; /members: every interceptor."""
-    return {"/demand": lambda: [*demand.apps(clock())], "/members": lambda: [*demand.members(clock())]}
+    return {"/demand": lambda: Rows(_apps(demand, clock)), "/members": lambda: [*demand.members(clock())]}

@@ -281,10 +281,22 @@ class FleetDemand:
     def any_held(self) -> bool:
         return any(state.held for state in self._apps.values())
 
+    def names(self) -> list[str]:
+        """The applications that have had any demand."""
+        return [*self._apps]
+
+    def app(self, app: str, now: float) -> AppDemand | None:
+        """None of an application that has never had any demand."""
+        state = self._apps.get(app)
+        if state is None:
+            return None
+        concurrency, rate = self.value(app, Metric.CONCURRENCY, now), self.value(app, Metric.RATE, now)
+        return AppDemand(app, state.active(now), state.held, state.in_flight, state.connections, concurrency, rate)
+
     def apps(self, now: float) -> Iterator[AppDemand]:
-        for app, state in self._apps.items():
-            concurrency, rate = self.value(app, Metric.CONCURRENCY, now), self.value(app, Metric.RATE, now)
-            yield AppDemand(app, state.active(now), state.held, state.in_flight, state.connections, concurrency, rate)
+        for name in self.names():
+            if (app := self.app(name, now)) is not None:
+                yield app
 
     def members(self, now: float) -> Iterator[MemberNews]:
         for name, state in self._members.items():

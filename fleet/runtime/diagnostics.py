@@ -8,21 +8,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
-import msgspec
 import uvicorn
-from prometheus_client import CollectorRegistry, Metric
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from fleet.runtime.documents import joined, json_parts
 from fleet.runtime.listen import bound
-from fleet.runtime.terminal import escaped
 
 __all__ = ["Diagnostics", "QuietServer", "quiet_configuration"]
 
@@ -36,7 +34,11 @@ _log = logging.getLogger(__name__)
 
 
 class Diagnostics:
-    """/livez, /readyz (503 with the reason), /metrics, and each of `pages` as JSON under its path ("/queue")."""
+    """/livez, /readyz (503 with the reason), /metrics, and each of `pages` as JSON under its path ("/queue").
+
+    `metrics` gives a document in Prometheus' text format, in small parts; those of the process come before it. A page with
+    many rows gives `Rows` or `Pairs`. Both are made in small steps, one document at a time.
+    """
 
     def __init__(
         self,
@@ -44,12 +46,12 @@ class Diagnostics:
         port: int,
         *,
         not_ready: Callable[[], str | None],
-        registry: CollectorRegistry,
+        metrics: Callable[[], Iterator[str]],
         pages: Mapping[str, Callable[[], Any]],
     ) -> None:
         self._host = host
         self._port = port
-        self._app = _application(not_ready, registry, pages)
+        self._app = _application(not_ready, metrics, pages)
         self._server: QuietServer | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -115,8 +117,12 @@ def quiet_configuration(app: Starlette) -> uvicorn.Config:
 
 
 def _application(
-    not_ready: Callable[[], str | None], registry: CollectorRegistry, pages: Mapping[str, Callable[[], Any]]
+    not_ready: Callable[[], str | None], metrics: Callable[[], Iterator[str]], pages: Mapping[str, Callable[[], Any]]
 ) -> Starlette:
+    process = _process()
+    # However many ask, a turn of the event loop has one step of one document; and a document is of one reading.
+    one_at_a_time = asyncio.Lock()
+
     async def livez(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
@@ -124,26 +130,27 @@ def _application(
         reason = not_ready()
         return PlainTextResponse("ok\n") if reason is None else PlainTextResponse(f"{reason}\n", 503)
 
-    async def metrics(_: Request) -> Response:
-        # Read here, where nothing changes meanwhile; written elsewhere, as ten thousand applications take a while.
-        taken = CollectorRegistry()
-        taken.register(_Taken([*registry.collect()]))
-        return Response(await asyncio.to_thread(generate_latest, taken), headers={"content-type": CONTENT_TYPE_LATEST})
+    async def show_metrics(_: Request) -> Response:
+        async with one_at_a_time:
+            # Counts the open files, of which there may be a hundred thousand.
+            begin = await asyncio.to_thread(generate_latest, process)
+            body = begin + await joined(part.encode() for part in metrics())
+        return Response(body, headers={"content-type": CONTENT_TYPE_LATEST})
 
-    routes = [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)]
-    return Starlette(routes=[*routes, *(Route(path, _page(show)) for path, show in pages.items())])
+    def page(show: Callable[[], Any]) -> Callable[[Request], Any]:
+        async def answer(_: Request) -> Response:
+            async with one_at_a_time:
+                body = await joined(json_parts(show()))
+            return Response(body, media_type="application/json")
+
+        return answer
+
+    routes = [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", show_metrics)]
+    return Starlette(routes=[*routes, *(Route(path, page(show)) for path, show in pages.items())])
 
 
-class _Taken(Collector):
-    def __init__(self, metrics: Sequence[Metric]) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> Iterable[Metric]:
-        return self._metrics
-
-
-def _page(show: Callable[[], Any]) -> Callable[[Request], Any]:
-    async def page(_: Request) -> Response:
-        return Response(escaped(msgspec.json.encode(show())), media_type="application/json")
-
-    return page
+def _process() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
+    return registry

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import signal
-import threading
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
-from prometheus_client import CollectorRegistry, Counter, Metric
-from prometheus_client.registry import Collector
-from prometheus_client.samples import Sample
+from prometheus_client.parser import text_string_to_metric_families
 
 from fleet.runtime.diagnostics import Diagnostics
+from fleet.runtime.documents import BYTES_AT_ONCE, PARTS_AT_ONCE, Rows
 from fleet.runtime.process import StartError
 from tests.support.acting import HOSTILE, acting
 
@@ -33,18 +32,27 @@ class State:
 
     def __init__(self) -> None:
         self.reason: str | None = "no routing table yet"
-        self.registry = CollectorRegistry()
+        self.text = ["# TYPE weir_example_total counter\n", "", 'weir_example_total{app="default/web"} 3.0\n']
+        self.parts_read = 0
         self.sizes = [Size("default/web", 1)]
         self.diagnostics = Diagnostics(
             "127.0.0.1",
             0,
             not_ready=lambda: self.reason,
-            registry=self.registry,
-            pages={"/queue": self.queue, "/broken": self.broken},
+            metrics=self.metrics,
+            pages={"/queue": self.queue, "/broken": self.broken, "/rows": self.rows},
         )
 
     def queue(self) -> dict[str, Any]:
         return {"apps": self.sizes}
+
+    def metrics(self) -> Iterator[str]:
+        for part in self.text:
+            self.parts_read += 1
+            yield part
+
+    def rows(self) -> Rows:
+        return Rows(json.loads(part) for part in self.metrics())
 
     def broken(self) -> None:
         raise RuntimeError("a fault of ours")
@@ -74,12 +82,12 @@ async def test_live_and_ready() -> None:
 
 
 async def test_metrics_in_the_text_format() -> None:
-    state = State()
-    Counter("weir_example", "An example.", ["app"], registry=state.registry).labels("default/web").inc(3)
-    async with serving(state) as client:
+    async with serving(State()) as client:
         answer = await client.get("/metrics")
         assert answer.headers["content-type"].startswith("text/plain; version=")
-        assert 'weir_example_total{app="default/web"} 3.0' in answer.text
+        families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+        assert [(sample.labels, sample.value) for sample in families["weir_example"].samples] == [({"app": "default/web"}, 3.0)]
+        assert families["process_resident_memory_bytes"].samples[0].value > 1e6
 
 
 async def test_pages_are_json_of_what_is_known_now() -> None:
@@ -122,50 +130,56 @@ async def test_signals_and_logging_stay_the_process_s_own() -> None:
         assert logging.getLogger("uvicorn").handlers == []
 
 
-class Traced(Metric):
-    """Knows the threads in which it was read and written."""
-
-    def __init__(self, threads: list[int]) -> None:
-        super().__init__("weir_traced", "For a test.", "gauge")
-        self.threads = threads
-
-    @property
-    def samples(self) -> list[Sample]:
-        self.threads.append(threading.get_ident())
-        return [Sample("weir_traced", {}, 7.0)]
-
-    @samples.setter
-    def samples(self, _: list[Sample]) -> None:
-        pass
-
-
-class Tracing(Collector):
-    def __init__(self) -> None:
-        self.read: list[int] = []
-        self.written: list[int] = []
-
-    def collect(self) -> Iterable[Metric]:
-        self.read.append(threading.get_ident())
-        yield Traced(self.written)
-
-
-async def test_metrics_are_read_by_the_event_loop_and_written_elsewhere() -> None:
-    """What they are read from changes in the loop; and ten thousand lines would keep it from its work."""
-    state, tracing = State(), Tracing()
-    state.registry.register(tracing)
+@pytest.mark.parametrize("path", ["/metrics", "/rows"])
+async def test_a_large_document_is_made_in_small_steps(path: str) -> None:
+    """Beside three who ask for it at once, others have as many turns of the loop as with one."""
+    state = State()
+    state.text = [f"{number}\n" for number in range(20 * PARTS_AT_ONCE)]
     async with serving(state) as client:
-        tracing.read.clear()
-        assert "weir_traced 7.0" in (await client.get("/metrics")).text
-    assert set(tracing.read) == {threading.get_ident()}
-    assert tracing.written
-    assert threading.get_ident() not in tracing.written
+        asking = [asyncio.create_task(client.get(path)) for _ in range(3)]
+        longest = 0
+        while not all(task.done() for task in asking):
+            before = state.parts_read
+            await asyncio.sleep(0)
+            longest = max(longest, state.parts_read - before)
+        for task in asking:
+            answer = await task
+            assert (answer.status_code, answer.text.count("77")) == (200, "".join(state.text).count("77"))
+    assert state.parts_read == 3 * len(state.text)
+    assert 0 < longest <= PARTS_AT_ONCE
+
+
+async def test_a_document_of_long_parts_is_made_in_small_steps() -> None:
+    state = State()
+    state.text = [f"# {'x' * (BYTES_AT_ONCE // 4)}\n"] * 40
+    async with serving(state) as client:
+        asking = asyncio.create_task(client.get("/metrics"))
+        longest = 0
+        while not asking.done():
+            before = state.parts_read
+            await asyncio.sleep(0)
+            longest = max(longest, state.parts_read - before)
+        assert (await asking).text.endswith("".join(state.text))
+    assert 0 < longest <= 4
+
+
+async def test_a_client_that_leaves_in_the_middle_keeps_nobody_waiting() -> None:
+    state = State()
+    state.text = [f"{number}\n" for number in range(20 * PARTS_AT_ONCE)]
+    async with serving(state) as client:
+        _, writer = await asyncio.open_connection("127.0.0.1", state.diagnostics.port)
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+        while not state.parts_read:  # noqa: ASYNC110 -- a count has no event
+            await asyncio.sleep(0)
+        writer.transport.abort()
+        assert (await client.get("/metrics")).status_code == 200
 
 
 async def test_a_port_in_use_is_an_error_of_one_line() -> None:
     state = State()
     async with serving(state):
         port = state.diagnostics.port
-        second = Diagnostics("127.0.0.1", port, not_ready=lambda: None, registry=CollectorRegistry(), pages={})
+        second = Diagnostics("127.0.0.1", port, not_ready=lambda: None, metrics=lambda: iter(()), pages={})
         with pytest.raises(StartError, match=rf"^port {port} is in use: cannot listen for diagnostics on 127\.0\.0\.1:{port}$"):
             await second.start()
         await second.stop()

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 import yaml
-from prometheus_client.registry import Collector
 
+import interceptor.metrics
+import scaler.telemetry
 from controller.resources import ObjectMeta
 from controller.schema.http_scaled_object import HTTPScaledObjectSpec
 from controller.settings import ControllerSettings
 from controller.translate import of_http_scaled_object
-from fleet.demand.ledger import Ledger
-from fleet.demand.merge import FleetDemand
-from fleet.discovery.fixed import FixedBackends, FixedRoutes
-from fleet.routing.table import RoutingTable
-from interceptor.metrics import create_registry
-from interceptor.proxy import Proxy
 from interceptor.settings import InterceptorSettings
-from scaler.service import ExternalScalerServicer
 from scaler.settings import ScalerSettings
-from scaler.telemetry import registry
 from tests.cluster.outside import SKIP
 from tests.support.manifests import DEPLOY, ROOT
 
@@ -72,24 +63,9 @@ def test_the_custom_resource_shown_is_accepted(page: str) -> None:
 def test_metrics_that_are_named_exist() -> None:
     named = {name.removesuffix("_total") for page in PAGES for name in METRIC.findall(page.read_text())}
     assert len(named) > 5
-    assert named - {*_interceptor_metrics(), *_scaler_metrics()} == set()
+    assert named - {family.name for family in (*interceptor.metrics.FAMILIES, *scaler.telemetry.FAMILIES)} == set()
 
 
 @pytest.mark.parametrize("example", sorted((DEPLOY / "examples" / "kubernetes").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_example_is_told_of(example: Path) -> None:
     assert f"examples/kubernetes/{example.name}" in (ROOT / "docs" / "kubernetes.md").read_text()
-
-
-def _interceptor_metrics() -> Iterator[str]:
-    ledger = Ledger()
-    yield from _names(create_registry(Proxy(InterceptorSettings.load(), ledger, FixedBackends({})), ledger))
-
-
-def _scaler_metrics() -> Iterator[str]:
-    demand = FleetDemand()
-    service = ExternalScalerServicer(demand, FixedRoutes(RoutingTable([])), clock=time.monotonic, reassert_interval=2.0)
-    yield from _names(registry(demand, service, time.monotonic))
-
-
-def _names(metrics: Collector) -> Iterator[str]:
-    return (family.name for family in metrics.collect())
