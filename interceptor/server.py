@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import uuid
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from fleet.discovery.uri import open_backends, open_routes
 from fleet.discovery.work import shown_work
 from fleet.runtime.diagnostics import Diagnostics
 from fleet.runtime.documents import Pairs, Rows
+from fleet.runtime.garbage import collect_in_a_calm, collect_rarely
 from fleet.runtime.process import Shutdown
 from fleet.runtime.rpc import RpcServer
 from fleet.runtime.settings import SettingsError
@@ -35,11 +35,6 @@ __all__ = ["Interceptor", "run"]
 RPC_GRACE_SECONDS = 1.0
 LIMITS_AT_ONCE = 64
 """Time limits applied in one turn of the event loop: about a millisecond's work."""
-CALM_COLLECTIONS = 10
-"""Collections of the middle generation after which a moment without requests is used for a whole one."""
-COLLECTIONS = (700, 10, 20 * CALM_COLLECTIONS)
-"""As by default, but for whole collections. They take 2 ms for every 1,000 connections, next to nothing is found by them, and a
-flood of connections would have one done every few seconds."""
 
 logger = logging.getLogger(__name__)
 
@@ -110,9 +105,7 @@ class Interceptor:
         self.proxy.most_clients = room_for_clients(self._settings.max_connections)
         await self._listener.start()
         self._sweeper = asyncio.create_task(self._sweep(), name="time limits")
-        gc.collect()
-        gc.freeze()  # what is here now stays: to look through it again and again would only lengthen the slowest requests
-        gc.set_threshold(*COLLECTIONS)
+        collect_rarely()  # 2 ms for every 1,000 connections, and a flood of them would have one done every few seconds
         await self._rpc.set_serving(True)
         logger.info("interceptor %s serves on port %d", self._settings.member_name, self.proxy_port)
 
@@ -150,8 +143,8 @@ class Interceptor:
             self.proxy.lag.observe(max(0.0, monotonic() - due))
             while not self._apply_limits():  # noqa: ASYNC110 -- nothing to wait for: others' requests have their turn between
                 await asyncio.sleep(0)
-            if gc.get_count()[2] >= CALM_COLLECTIONS and not self.ledger.outstanding:
-                gc.collect()
+            if not self.ledger.outstanding:
+                collect_in_a_calm()
 
     def _apply_limits(self) -> bool:
         """Whether all that were due have been asked."""

@@ -16,6 +16,7 @@ from fleet.routing.route import Scaling
 from fleet.routing.table import RoutingTable
 from fleet.runtime.channels import ChannelFactory
 from fleet.runtime.diagnostics import Diagnostics
+from fleet.runtime.garbage import collect_rarely
 from fleet.runtime.logs import configure_logging
 from fleet.runtime.process import Shutdown, StartError
 from fleet.runtime.rpc import RpcServer
@@ -117,6 +118,7 @@ class Scaler:
         await self._diagnostics.start()
         await self._rpc.start()
         self._serving = True
+        collect_rarely()  # 20,000 streams take a second of one, for which pushes would wait
         await self._rpc.set_serving(True)
         _log.info("ExternalScaler on port %d, diagnostics on port %d", self.port, self.diagnostics_port)
 

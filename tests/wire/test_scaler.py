@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import statistics
 import time
 from math import ceil
@@ -283,6 +284,19 @@ async def test_diagnostics_tell_what_is_known() -> None:
             metrics = (await client.get("/metrics")).text
             assert 'weir_scaler_app_held{app="shop/web"} 2.0' in metrics
             assert 'weir_scaler_member_connected{member="m1"} 1.0' in metrics
+
+
+async def test_whole_collections_are_rare_once_it_serves() -> None:
+    """With 20,000 streams open each stops everything for a second."""
+    before = gc.get_threshold()
+    gc.set_threshold(700, 10, 10)
+    try:
+        async with a_scaler(heard=False):
+            assert gc.get_threshold()[2] >= 200
+            assert gc.get_freeze_count() > 10_000
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 async def test_not_ready_before_the_table() -> None:
