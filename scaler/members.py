@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable
+from math import ceil
 
 import grpc
 import msgspec
@@ -27,8 +28,13 @@ MAX_MEMBERS = 1000
 """Streams open at once: ten times the largest fleet that is planned for."""
 FIRST_PAUSE_SECONDS = 0.05
 """After a member was lost. An interceptor that restarts on one machine is back within a few of these."""
-SWEEP_SECONDS = 0.5
-"""How often time-to-lives are looked at."""
+ROUND_SECONDS = 0.5
+"""Between two rounds of the sweeper, which looks at time-to-lives and at who is silent."""
+FEWEST_ROUNDS = 4
+"""In the time that a member may be silent."""
+
+LOOKS = 3
+"""Passes of the event loop in which news that has come is taken: it is noticed, its call is woken, its stream is."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +63,10 @@ class MemberStreams:
         self._streams: dict[str, _Stream] = {}
         self._unsubscribe: list[Callable[[], None]] = []
         self._sweeper: asyncio.Task[None] | None = None
+        self._round_seconds = min(ROUND_SECONDS, watch.news_timeout / FEWEST_ROUNDS)
+        # Silence is counted in rounds and not in seconds: however busy this process was, what had come meanwhile was taken
+        # between two of them. One more than fit, as the first of them may come at once.
+        self._most_rounds = ceil(watch.news_timeout / self._round_seconds) + 1
 
     def start(self) -> None:
         """Open the streams. The source and the channels were started before."""
@@ -106,7 +116,12 @@ class MemberStreams:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(self._round_seconds)
+            # Timers come before what the network has brought: this lets the loop look for that, and the streams take it.
+            for _ in range(LOOKS):
+                await asyncio.sleep(0)
+            for stream in list(self._streams.values()):
+                stream.count_round(self._most_rounds)
             for name in self._watch.demand.expire(self._watch.clock(), self._watch.ttl):
                 _log.warning("member %s was not heard for %g s: its counts are dropped", name, self._watch.ttl)
 
@@ -126,6 +141,9 @@ class _Stream:
         self._again = False
         self._pause = FIRST_PAUSE_SECONDS
         self._told = ""
+        self._rounds = 0
+        """Rounds since something was heard, or since the connection was dialled."""
+        self._silent = False
         self.name = member.name
         self.listed = True
         self.connected = False
@@ -143,9 +161,17 @@ class _Stream:
         if self._attempt is not None:
             self._attempt.cancel()
 
+    def count_round(self, most: int) -> None:
+        """Another round of the sweeper without news; after so many the member is silent, and the connection given up."""
+        self._rounds += 1
+        if self._rounds >= most and self._attempt is not None:
+            self._silent = True
+            self._attempt.cancel()
+
     async def run(self) -> None:
         while True:
-            self._again = False
+            self._again = self._silent = False
+            self._rounds = 0
             self._lost(await self._attempt_once())
             if not self.listed:
                 self._on_gone(self)
@@ -164,7 +190,7 @@ class _Stream:
             attempt.cancel()
             await asyncio.wait((attempt,))
         if attempt.cancelled():
-            return "dialing again"
+            return f"silent for {self._watch.news_timeout:g} s" if self._silent else "dialing again"
         if (error := attempt.exception()) is not None:
             # A fault of ours, met on the news of one member: the others and the next attempt go on.
             _log.error("member %s: its news could not be taken", self.name, exc_info=error)
@@ -177,21 +203,19 @@ class _Stream:
             return await self._listen(queue_pb2_grpc.QueueServiceStub(channel))
         except grpc.aio.AioRpcError as error:
             return f"{error.code().name}: {error.details()}"
-        except TimeoutError:
-            return f"silent for {self._watch.news_timeout:g} s"
         finally:
             await channel.close()
 
     async def _listen(self, stub: queue_pb2_grpc.QueueServiceAsyncStub) -> str:
         call = stub.WatchQueueSizes(queue_pb2.WatchQueueSizesRequest(watcher=self._watch.watcher))
         while (message := await self._next(call)) is not None:
+            self._rounds = 0
             if not self._note(message):
                 return f"the same process as another member ({message.member})"
         return "the member ended the stream"
 
     async def _next(self, call: _Call) -> queue_pb2.WatchQueueSizesResponse | None:
-        async with asyncio.timeout(self._watch.news_timeout):
-            message = await call.read()
+        message = await call.read()
         return message if isinstance(message, queue_pb2.WatchQueueSizesResponse) else None
 
     def _note(self, message: queue_pb2.WatchQueueSizesResponse) -> bool:

@@ -142,6 +142,7 @@ class FleetDemand:
         self._apps: dict[str, _App] = {}
         self._policies: dict[str, AppPolicy] = {}
         self._watching_since: float | None = None
+        self._progress = NEVER
         self._settled = False
 
     # What is known of routes and members.
@@ -241,7 +242,8 @@ class FleetDemand:
         if not self._settled and self._members:
             first = min(state.joined_at for state in self._members.values())
             pending = any(not state.tried for state in self._members.values())
-            self._settled = not pending or now - first >= self._grace
+            # Of a large fleet the first news takes a while to work through: the grace is for those that are silent.
+            self._settled = not pending or now - max(first, self._progress) >= self._grace
         return self._settled
 
     def value(self, app: str, metric: Metric, now: float) -> float:
@@ -287,16 +289,13 @@ class FleetDemand:
 
     def app(self, app: str, now: float) -> AppDemand | None:
         """None of an application that has never had any demand."""
-        state = self._apps.get(app)
-        if state is None:
+        if (state := self._apps.get(app)) is None:
             return None
         concurrency, rate = self.value(app, Metric.CONCURRENCY, now), self.value(app, Metric.RATE, now)
         return AppDemand(app, state.active(now), state.held, state.in_flight, state.connections, concurrency, rate)
 
     def apps(self, now: float) -> Iterator[AppDemand]:
-        for name in self.names():
-            if (app := self.app(name, now)) is not None:
-                yield app
+        return (app for name in self.names() if (app := self.app(name, now)) is not None)
 
     def members(self, now: float) -> Iterator[MemberNews]:
         for name, state in self._members.items():
@@ -328,6 +327,8 @@ class FleetDemand:
             self._drop(state, now)
             state.incarnation = incarnation
             state.timeline.restart()
+        if not state.tried:
+            self._progress = now
         state.heard_at, state.connected, state.tried = now, True, True
         return state.timeline.place(now, age, partial=partial)
 

@@ -144,7 +144,8 @@ async def test_a_large_document_is_made_in_small_steps(path: str) -> None:
             longest = max(longest, state.parts_read - before)
         for task in asking:
             answer = await task
-            assert (answer.status_code, answer.text.count("77")) == (200, "".join(state.text).count("77"))
+            assert answer.status_code == 200
+            assert answer.text.replace(",", "\n").strip("[]").rstrip().endswith("".join(state.text).rstrip())
     assert state.parts_read == 3 * len(state.text)
     assert 0 < longest <= PARTS_AT_ONCE
 

@@ -223,6 +223,18 @@ def test_settled_after_the_grace(demand: FleetDemand) -> None:
     assert demand.settled(3.0)
 
 
+def test_settled_after_the_grace_of_those_that_are_silent(demand: FleetDemand) -> None:
+    """A scaler that takes ten seconds to take in the first news of all has not heard the rest too late."""
+    for number in range(5):
+        demand.member_joined(f"m{number}", 0.0)
+    for number in range(4):
+        demand.snapshot(f"m{number}", f"i{number}", [], 2.5 * (number + 1))
+        assert not demand.settled(2.5 * (number + 2) - 0.1)
+    demand.update("m0", "i0", [], 12.0)
+    assert not demand.settled(12.9)
+    assert demand.settled(13.0)
+
+
 def test_a_changed_window_keeps_the_history(demand: FleetDemand) -> None:
     demand.snapshot("m1", "i1", [], 0.0)
     for second in range(1, 31):
