@@ -68,7 +68,7 @@ def definitions() -> Mapping[str, Json]:
     """Each definition by the name of its file."""
     return {
         f"{GROUP}_{HTTP_SCALED_OBJECTS.plural}.yaml": _definition(
-            HTTP_SCALED_OBJECTS, HTTPScaledObjectSpec, HTTPScaledObjectStatus, _HTTP_COLUMNS
+            HTTP_SCALED_OBJECTS, HTTPScaledObjectSpec, HTTPScaledObjectStatus, _HTTP_COLUMNS, required=()
         ),
         f"{GROUP}_{INTERCEPTOR_ROUTES.plural}.yaml": _definition(
             INTERCEPTOR_ROUTES, InterceptorRouteSpec, InterceptorRouteStatus, _ROUTE_COLUMNS
@@ -76,7 +76,10 @@ def definitions() -> Mapping[str, Json]:
     }
 
 
-def _definition(kind: Kind, spec: type, status: type, columns: tuple[Json, ...]) -> Json:
+def _definition(
+    kind: Kind, spec: type, status: type, columns: tuple[Json, ...], *, required: tuple[str, ...] = ("spec",)
+) -> Json:
+    """`required` is what an object has to have. An HTTPScaledObject without a spec says nothing, but the add-on takes it."""
     names: Json = {
         "kind": kind.kind,
         "listKind": f"{kind.kind}List",
@@ -92,7 +95,7 @@ def _definition(kind: Kind, spec: type, status: type, columns: tuple[Json, ...])
         "storage": True,
         "subresources": {"status": {}},
         "additionalPrinterColumns": [dict(column) for column in columns],
-        "schema": {"openAPIV3Schema": _object(spec, status)},
+        "schema": {"openAPIV3Schema": _object(spec, status, required)},
     }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -102,11 +105,11 @@ def _definition(kind: Kind, spec: type, status: type, columns: tuple[Json, ...])
     }
 
 
-def _object(spec: type, status: type) -> Json:
+def _object(spec: type, status: type, required: tuple[str, ...]) -> Json:
     return {
         "type": "object",
         "description": _doc(spec),
-        "required": ["spec"],
+        **({"required": list(required)} if required else {}),
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
@@ -125,7 +128,8 @@ def _doc(cls: type) -> str:
 def _schema(info: inspect.Type) -> Json:
     match info:
         case inspect.Metadata():
-            return _schema(info.type) | (info.extra_json_schema or {})
+            # None takes a key away.
+            return {key: said for key, said in (_schema(info.type) | (info.extra_json_schema or {})).items() if said is not None}
         case inspect.UnionType():
             return _union([option for option in info.types if not isinstance(option, inspect.NoneType)])
         case inspect.IntType() | inspect.StrType() | inspect.LiteralType() | inspect.BoolType():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from controller.schema.common import DURATION_PATTERN
+from controller.schema.common import DURATION_PATTERN, MAX_DURATION
 
 __all__ = ["seconds"]
 
@@ -15,7 +15,7 @@ _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0
 
 def seconds(text: str) -> float:
     """Raises ValueError for what is no duration."""
-    if not _WHOLE.fullmatch(text):
+    if len(text) > MAX_DURATION or not _WHOLE.fullmatch(text):
         raise ValueError(f'{text!r} is not a duration such as "500ms", "30s" or "1m30s"')
     # Nanoseconds are what Go keeps; adding parts must not leave traces of binary fractions.
     *parts, _ = _UNIT.split(text)

@@ -12,6 +12,7 @@ import msgspec
 
 from controller.crds import HTTP_SCALED_OBJECTS
 from controller.events import EventRecorder, news_of
+from controller.problem import Problem
 from controller.propagation import Propagation
 from controller.resources import Asked, Key, Resource
 from controller.scaledobject import Create, Delete, Foreign, Leave, Patch, ScaledObject, Scaler, next_step
@@ -19,7 +20,6 @@ from controller.schema.http_scaled_object import HTTPScaledObjectStatus
 from controller.status import Facts, next_status
 from controller.store import FIELD_MANAGER
 from controller.table import Assembly
-from controller.translate import Problem
 from controller.world import SCALED_OBJECTS, World, path_of
 from fleet.discovery.kubernetes.client import Api, ApiError
 

@@ -14,10 +14,11 @@ import msgspec
 
 from controller.answers import Reference
 from controller.crds import HTTP_SCALED_OBJECTS, INTERCEPTOR_ROUTES, Kind
+from controller.problem import Problem
 from controller.schema.common import Condition
 from controller.schema.http_scaled_object import HTTPScaledObjectSpec, HTTPScaledObjectStatus
 from controller.schema.interceptor_route import InterceptorRouteSpec
-from controller.translate import Problem, Translation, of_http_scaled_object, of_interceptor_route
+from controller.translate import Translation, of_http_scaled_object, of_interceptor_route
 from fleet.routing.route import Route
 
 __all__ = ["Asked", "Key", "ObjectMeta", "OwnerReference", "Resource", "parse_http_scaled_object", "parse_interceptor_route"]
@@ -94,6 +95,8 @@ class Resource(msgspec.Struct, frozen=True):
     references: tuple[Reference, ...]
     """Bodies that the route still needs."""
     status: HTTPScaledObjectStatus
+    ignored: tuple[Problem, ...] = ()
+    """Fields that mean nothing, and what holds instead: the route is served without them."""
 
     @property
     def key(self) -> Key:
@@ -133,7 +136,7 @@ def _parse(
         translation = translate(meta, spec)
     except Problem as problem:
         return Resource(kind, meta, spec, None, problem, (), status)
-    return Resource(kind, meta, spec, translation.route, None, translation.references, status)
+    return Resource(kind, meta, spec, translation.route, None, translation.references, status, translation.ignored)
 
 
 def _status(raw: object) -> HTTPScaledObjectStatus:

@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
+from controller.problem import Problem
 from controller.resources import ObjectMeta, OwnerReference, Resource
 from controller.schema.http_scaled_object import DEFAULT_POLLING_SECONDS, HTTPScaledObjectSpec
-from controller.translate import Problem
 
 __all__ = [
     "ORPHAN",

@@ -24,6 +24,7 @@ __all__ = [
     "BACKEND_FOUND",
     "BODIES_FOUND",
     "CONFLICT",
+    "FIELDS_IGNORED",
     "READY",
     "ROUTES_PROPAGATED",
     "SCALED_OBJECT_READY",
@@ -38,6 +39,8 @@ BACKEND_FOUND = "BackendFound"
 BODIES_FOUND = "BodiesFound"
 """Only of objects whose answers take bodies from ConfigMaps."""
 SCALED_OBJECT_READY = "ScaledObjectReady"
+FIELDS_IGNORED = "FieldsIgnored"
+"""Only of objects with fields that mean nothing. Their requests are routed without them."""
 
 MAX_NAMED = 5
 """Names in one message; a fleet may have hundreds."""
@@ -89,6 +92,8 @@ def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectS
     }
     if resource.references or facts.missing_bodies:
         findings[BODIES_FOUND] = _bodies(facts)
+    if resource.ignored:
+        findings[FIELDS_IGNORED] = _Finding("True", "NoMeaning", _some([str(problem) for problem in resource.ignored]))
     findings = {READY: _ready(resource, facts, findings)} | findings
     before, generation = resource.conditions, resource.meta.generation
     spec = resource.spec

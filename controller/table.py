@@ -14,8 +14,8 @@ import msgspec
 
 from controller.bodies import SMALL_ANSWER_BYTES, Bodies, are_known, filled, without_bodies
 from controller.crds import HTTP_SCALED_OBJECTS, INTERCEPTOR_ROUTES
+from controller.problem import Problem
 from controller.resources import Asked, Key, Resource
-from controller.translate import Problem
 from fleet.routing.check_answers import answer_bytes
 from fleet.routing.codec import MAX_ROUTES
 from fleet.routing.route import Route

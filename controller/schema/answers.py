@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from controller.schema.common import (
+    BY_NAME,
     ONE_PORT,
     Duration,
     Header,
@@ -44,7 +45,6 @@ Agents = Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=256)], ...
 RequestTarget = Annotated[str, Meta(pattern='^/[!"$-~]*$', max_length=1024)]
 
 ATOMIC: Final[dict[str, Any]] = {"x-kubernetes-list-type": "atomic"}
-_BY_NAME = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
 
 
 class PathMatch(msgspec.Struct, frozen=True, rename="camel"):
@@ -67,7 +67,7 @@ class RoutingRule(msgspec.Struct, frozen=True, rename="camel"):
         tuple[PathMatch, ...] | None, Meta(description="Prefixes. Without any, every path.", extra_json_schema=ATOMIC)
     ] = None
     headers: Annotated[
-        tuple[Header, ...] | None, Meta(description="Headers that a request must carry, all of them.", extra_json_schema=_BY_NAME)
+        tuple[Header, ...] | None, Meta(description="Headers that a request must carry, all of them.", extra_json_schema=BY_NAME)
     ] = None
 
 
@@ -223,8 +223,6 @@ class StaticRoute(msgspec.Struct, frozen=True, rename="camel"):
             raise ValueError(_SELECTS.message)
 
 
-StaticRoutes = Annotated[tuple[StaticRoute, ...], Meta(max_length=100)]
-
 _COOKIE_OR_HEADER = Rule("has(self.cookie) != has(self.header)", "exactly one of 'cookie' or 'header' must be set")
 _AGE_OF_A_COOKIE = Rule("!has(self.maxAge) || has(self.cookie)", "'maxAge' is of a cookie")
 
@@ -252,7 +250,7 @@ class Treatment(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
     cold_start: Annotated[ColdStart | None, Meta(description="For requests that come while no backend is ready.")] = None
     static_routes: Annotated[
-        StaticRoutes | None, Meta(description="Fixed answers; the first fit is taken.", extra_json_schema=ATOMIC)
+        tuple[StaticRoute, ...] | None, Meta(description="Fixed answers; the first fit is taken.", extra_json_schema=ATOMIC)
     ] = None
     affinity: Annotated[
         Affinity | None, Meta(description="Keeps a session at one replica while it is ready. (Not in the add-on.)")

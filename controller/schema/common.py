@@ -14,9 +14,13 @@ from msgspec import Meta
 from fleet.routing.quantity import QUANTITY_PATTERN
 
 __all__ = [
+    "ANY_SIZE",
+    "BY_NAME",
     "DURATION_PATTERN",
     "LIST_OF_CONDITIONS",
+    "MAX_DURATION",
     "ONE_PORT",
+    "AnyText",
     "Concurrency",
     "Condition",
     "Duration",
@@ -32,10 +36,15 @@ __all__ = [
     "check_port",
 ]
 
-# Go's time.ParseDuration, without signs: what the add-on takes, but for negative times, which mean nothing here.
+# Go's time.ParseDuration, without signs. Of fields that the add-on has not: its schemas take any text for a duration.
 DURATION_PATTERN: Final = r"^(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$"
 
-Duration = Annotated[str, Meta(pattern=DURATION_PATTERN, max_length=64)]
+MAX_DURATION: Final = 64
+"""Characters. More than any duration needs, few enough to be read whole."""
+
+Duration = Annotated[str, Meta(pattern=DURATION_PATTERN, max_length=MAX_DURATION)]
+AnyText = str
+"""A duration, in fields of the add-on. Its schemas do not look into them, so that a wrong one is for the status to tell."""
 Name = Annotated[str, Meta(min_length=1)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Natural = Annotated[int, Meta(ge=0)]
@@ -83,8 +92,8 @@ class Rate(msgspec.Struct, frozen=True, rename="camel"):
     """Scale by requests per second."""
 
     target_value: Annotated[int, Meta(ge=1, description="Requests per second that one replica should carry.")] = 100
-    window: Annotated[Duration, Meta(description="Time over which the rate is averaged.")] = "1m"
-    granularity: Annotated[Duration, Meta(description="Size of the window's parts; from 1ms up to the window.")] = "1s"
+    window: Annotated[AnyText, Meta(description="Time over which the rate is averaged.")] = "1m"
+    granularity: Annotated[AnyText, Meta(description="Size of the window's parts; from 1ms up to the window.")] = "1s"
 
 
 class ScalingMetric(msgspec.Struct, frozen=True, rename="camel"):
@@ -109,4 +118,7 @@ class Condition(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True)
     ] = ""
 
 
+ANY_SIZE: Final[dict[str, Any]] = {"format": None}
+"""Of integers of which the add-on does not say how large they may be."""
+BY_NAME: Final[dict[str, Any]] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
 LIST_OF_CONDITIONS: Final[dict[str, Any]] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}

@@ -1,4 +1,8 @@
-"""HTTPScaledObject, http.keda.sh/v1alpha1: a workload that sleeps at zero, and the requests that wake it."""
+"""HTTPScaledObject, http.keda.sh/v1alpha1: a workload that sleeps at zero, and the requests that wake it.
+
+The add-on's schema says little of what its numbers and texts may be, and objects that it took have to be taken here: fields
+of the add-on are as open as there. Whether a value can be honoured is found when the object is translated.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +13,28 @@ from msgspec import Meta
 
 from controller.schema.answers import Treatment
 from controller.schema.common import (
+    ANY_SIZE,
+    BY_NAME,
     LIST_OF_CONDITIONS,
     ONE_PORT,
+    AnyText,
     Condition,
     Duration,
     Header,
-    Name,
-    Natural,
-    Port,
     Positive,
     Rule,
-    ScalingMetric,
     check_port,
 )
 
-__all__ = ["Failover", "HTTPScaledObjectSpec", "HTTPScaledObjectStatus", "Replicas", "ScaleTarget", "Timeouts"]
+__all__ = [
+    "Failover",
+    "HTTPScaledObjectSpec",
+    "HTTPScaledObjectStatus",
+    "Replicas",
+    "ScaleTarget",
+    "ScalingMetric",
+    "Timeouts",
+]
 
 DEFAULT_FAILOVER_SECONDS = 30
 DEFAULT_POLLING_SECONDS = 15
@@ -34,12 +45,12 @@ class ScaleTarget(msgspec.Struct, frozen=True, rename="camel"):
 
     cel: ClassVar[tuple[Rule, ...]] = (ONE_PORT,)
 
-    service: Annotated[Name, Meta(description="Service, in the namespace of this object.")]
+    service: Annotated[str, Meta(description="Service, in the namespace of this object.")]
     name: Annotated[str | None, Meta(description="Name of the workload to scale.")] = None
     api_version: Annotated[str | None, Meta(description="API version of the workload; KEDA takes apps/v1 without it.")] = None
     kind: Annotated[str | None, Meta(description="Kind of the workload; KEDA takes Deployment without it.")] = None
-    port: Annotated[Port | None, Meta(description="Number of the Service's port.")] = None
-    port_name: Annotated[Name | None, Meta(description="Name of the Service's port.")] = None
+    port: Annotated[int | None, Meta(description="Number of the Service's port.")] = None
+    port_name: Annotated[str | None, Meta(description="Name of the Service's port.")] = None
 
     def __post_init__(self) -> None:
         check_port(self.port, self.port_name)
@@ -50,10 +61,10 @@ class Failover(msgspec.Struct, frozen=True, rename="camel"):
 
     cel: ClassVar[tuple[Rule, ...]] = (ONE_PORT,)
 
-    service: Annotated[Name, Meta(description="Service, in the namespace of this object.")]
-    port: Annotated[Port | None, Meta(description="Number of the Service's port.")] = None
-    port_name: Annotated[Name | None, Meta(description="Name of the Service's port.")] = None
-    timeout_seconds: Annotated[int, Meta(ge=0, description="Seconds for which a request waits for the workload.")] = (
+    service: Annotated[str, Meta(description="Service, in the namespace of this object.")]
+    port: Annotated[int | None, Meta(description="Number of the Service's port.")] = None
+    port_name: Annotated[str | None, Meta(description="Name of the Service's port.")] = None
+    timeout_seconds: Annotated[int, Meta(description="Seconds for which a request waits for the workload.")] = (
         DEFAULT_FAILOVER_SECONDS
     )
 
@@ -64,16 +75,41 @@ class Failover(msgspec.Struct, frozen=True, rename="camel"):
 class Replicas(msgspec.Struct, frozen=True, rename="camel"):
     """Bounds of the number of replicas."""
 
-    min: Annotated[Natural | None, Meta(description="Fewest replicas; KEDA takes 0 without it.")] = None
-    max: Annotated[Natural | None, Meta(description="Most replicas; KEDA takes 100 without it.")] = None
+    min: Annotated[int | None, Meta(description="Fewest replicas; KEDA takes 0 without it.")] = None
+    max: Annotated[int | None, Meta(description="Most replicas; KEDA takes 100 without it.")] = None
+
+
+class Concurrency(msgspec.Struct, frozen=True, rename="camel"):
+    """Scale by requests at once."""
+
+    target_value: Annotated[
+        int, Meta(description="Requests at once that one replica should carry.", extra_json_schema=ANY_SIZE)
+    ] = 100
+
+
+class Rate(msgspec.Struct, frozen=True, rename="camel"):
+    """Scale by requests per second."""
+
+    target_value: Annotated[
+        int, Meta(description="Requests per second that one replica should carry.", extra_json_schema=ANY_SIZE)
+    ] = 100
+    window: Annotated[AnyText, Meta(description="Time over which the rate is averaged.")] = "1m"
+    granularity: Annotated[AnyText, Meta(description="Size of the window's parts; from 1ms up to the window.")] = "1s"
+
+
+class ScalingMetric(msgspec.Struct, frozen=True, rename="camel"):
+    """What replicas are counted by. With both, the larger number of replicas is taken."""
+
+    concurrency: Annotated[Concurrency | None, Meta(description="Scale by requests at once.")] = None
+    request_rate: Annotated[Rate | None, Meta(description="Scale by requests per second.")] = None
 
 
 class Timeouts(msgspec.Struct, frozen=True, rename="camel"):
     """Limits of this application's requests; "0s" switches one off. Without one, the interceptors' setting holds."""
 
-    condition_wait: Annotated[Duration | None, Meta(description="How long a request waits for the workload.")] = None
+    condition_wait: Annotated[AnyText | None, Meta(description="How long a request waits for the workload.")] = None
     response_header: Annotated[
-        Duration | None, Meta(description="How long the head of the answer may take after the request was sent.")
+        AnyText | None, Meta(description="How long the head of the answer may take after the request was sent.")
     ] = None
     request: Annotated[Duration | None, Meta(description="Time of the whole exchange. (Not in the add-on.)")] = None
     connect: Annotated[Duration | None, Meta(description="Time of one attempt to connect. (Not in the add-on.)")] = None
@@ -99,19 +135,21 @@ class HTTPScaledObjectSpec(Treatment, frozen=True, rename="camel", kw_only=True)
     path_prefixes: Annotated[
         tuple[str, ...] | None, Meta(description="Prefixes of the requests' paths, by whole segments. Without any, every path.")
     ] = None
-    headers: Annotated[tuple[Header, ...] | None, Meta(description="Headers that a request must carry, all of them.")] = None
+    headers: Annotated[
+        tuple[Header, ...] | None, Meta(description="Headers that a request must carry, all of them.", extra_json_schema=BY_NAME)
+    ] = None
     cold_start_timeout_failover_ref: Annotated[
         Failover | None, Meta(description="Where requests go that waited too long for the workload.")
     ] = None
     replicas: Annotated[Replicas | None, Meta(description="Bounds of the number of replicas.")] = None
     target_pending_requests: Annotated[
-        Positive | None, Meta(description="Deprecated: scalingMetric.concurrency.targetValue says the same.")
+        int | None, Meta(description="Deprecated: scalingMetric.concurrency.targetValue says the same.")
     ] = None
     scaledown_period: Annotated[
-        Natural | None, Meta(description="Seconds without requests after which the workload sleeps; KEDA takes 300 without it.")
+        int | None, Meta(description="Seconds without requests after which the workload sleeps; KEDA takes 300 without it.")
     ] = None
     initial_cooldown_period: Annotated[
-        Natural | None, Meta(description="Seconds after the creation before the workload may sleep; 0 without it.")
+        int | None, Meta(description="Seconds after the creation before the workload may sleep; 0 without it.")
     ] = None
     scaling_metric: Annotated[
         ScalingMetric | None, Meta(description="What replicas are counted by; 100 requests at once without it.")

@@ -11,6 +11,7 @@ from controller.schema.answers import ATOMIC, RoutingRule, Treatment
 from controller.schema.common import (
     LIST_OF_CONDITIONS,
     ONE_PORT,
+    AnyText,
     Condition,
     Duration,
     Name,
@@ -53,11 +54,11 @@ class Timeouts(msgspec.Struct, frozen=True, rename="camel"):
     """Limits of this application's requests; "0s" switches one off. Without one, the interceptors' setting holds."""
 
     readiness: Annotated[
-        Duration | None, Meta(description='How long a request waits for a backend; "0s" with a fallback is 30s.')
+        AnyText | None, Meta(description='How long a request waits for a backend; "0s" with a fallback is 30s.')
     ] = None
-    request: Annotated[Duration | None, Meta(description="Time of the whole exchange.")] = None
+    request: Annotated[AnyText | None, Meta(description="Time of the whole exchange.")] = None
     response_header: Annotated[
-        Duration | None, Meta(description="How long the head of the answer may take after the request was sent.")
+        AnyText | None, Meta(description="How long the head of the answer may take after the request was sent.")
     ] = None
     connect: Annotated[Duration | None, Meta(description="Time of one attempt to connect. (Not in the add-on.)")] = None
     idle: Annotated[Duration | None, Meta(description="Silence of a body or of a tunnel. (Not in the add-on.)")] = None

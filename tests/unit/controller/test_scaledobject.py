@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.problem import Problem
 from controller.resources import Resource
 from controller.scaledobject import (
     ORPHAN,
@@ -21,7 +22,6 @@ from controller.scaledobject import (
     next_step,
     parse_scaled_object,
 )
-from controller.translate import Problem
 from tests.support.memory_api import merged
 from tests.unit.controller.objects import http, scaled
 

@@ -57,6 +57,15 @@ def test_all_is_well() -> None:
     assert (status.target_workload, status.target_service) == ("apps/v1/Deployment/web", "web:80")
 
 
+def test_fields_that_mean_nothing_are_told_and_requests_are_served() -> None:
+    found = told(http(timeouts={"conditionWait": "soon"}, targetPendingRequests=0), facts())
+    assert found["Ready"].status == "True"
+    ignored = found["FieldsIgnored"]
+    assert (ignored.status, ignored.reason) == ("True", "NoMeaning")
+    assert "spec.targetPendingRequests: 0 is less than 1; the target is 100" in ignored.message
+    assert "spec.timeouts.conditionWait: 'soon' is not a duration" in ignored.message
+
+
 MISSING = (Missing("weir-interceptor-2", "no answer in 2 s"),)
 
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from controller.translate import Problem
+from controller.problem import Problem
 from fleet.routing.route import ColdStart, HeaderMatch, RateTarget, Route, Rule, Scaling, Target, Timeouts
 from tests.unit.controller.objects import http, route
 
@@ -95,11 +95,9 @@ def test_a_failover_says_how_long_a_request_waits(seconds: dict[str, int], readi
         ({"scaleTargetRef": {"service": "svc"}}, "spec.scaleTargetRef"),
         ({"scaleTargetRef": {"service": "svc", "port": 0}}, "spec.scaleTargetRef.port"),
         ({"scaleTargetRef": None}, "spec.scaleTargetRef"),
-        ({"scalingMetric": {"requestRate": {"window": "1s", "granularity": "2s"}}}, "spec.scalingMetric.requestRate.granularity"),
-        ({"scalingMetric": {"requestRate": {"window": "0s"}}}, "spec.scalingMetric.requestRate.window"),
-        ({"scalingMetric": {"concurrency": {"targetValue": 0}}}, "spec.scalingMetric.concurrency.targetValue"),
-        ({"timeouts": {"conditionWait": "soon"}}, "spec.timeouts.conditionWait"),
         ({"hosts": "web.example.com"}, "spec.hosts"),
+        ({"activityPeriod": "soon"}, "spec.activityPeriod"),
+        ({"timeouts": {"idle": "-1s"}}, "spec.timeouts.idle"),
     ],
 )
 def test_what_is_wrong_is_named_as_its_author_wrote_it(spec: dict[str, Any], field: str) -> None:
@@ -117,7 +115,6 @@ def test_what_is_wrong_is_named_as_its_author_wrote_it(spec: dict[str, Any], fie
         ({"scalingMetric": {}}, "spec.scalingMetric"),
         ({"coldStart": {}}, "spec.coldStart"),
         ({"staticRoutes": [{"rules": [], "response": {}}]}, "spec.staticRoutes[0]"),
-        ({"timeouts": {"responseHeader": "1"}}, "spec.timeouts.responseHeader"),
     ],
 )
 def test_what_is_wrong_with_a_route(spec: dict[str, Any], field: str) -> None:
@@ -125,3 +122,75 @@ def test_what_is_wrong_with_a_route(spec: dict[str, Any], field: str) -> None:
     assert resource.problem is not None
     assert resource.problem.field == field
     assert resource.route is None
+
+
+def rate(**given: Any) -> dict[str, Any]:
+    return {"scalingMetric": {"requestRate": given}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "scaling", "field"),
+    [
+        ({"targetPendingRequests": -1}, Scaling(100.0), "targetPendingRequests"),
+        ({"targetPendingRequests": 0}, Scaling(100.0), "targetPendingRequests"),
+        (
+            {"scalingMetric": {"concurrency": {"targetValue": -7}}},
+            Scaling(100.0),
+            "scalingMetric.concurrency.targetValue",
+        ),
+        (rate(targetValue=0), Scaling(None, RateTarget(100.0)), "scalingMetric.requestRate.targetValue"),
+        (rate(targetValue=9, window="soon"), Scaling(None, RateTarget(9.0)), "scalingMetric.requestRate.window"),
+        (rate(window="0s"), Scaling(None, RateTarget(100.0)), "scalingMetric.requestRate.window"),
+        (rate(window="-1m"), Scaling(None, RateTarget(100.0)), "scalingMetric.requestRate.window"),
+        (
+            rate(window="1s", granularity="2s"),
+            Scaling(None, RateTarget(100.0, 1.0, 1.0)),
+            "scalingMetric.requestRate.granularity",
+        ),
+        (rate(granularity="-1s"), Scaling(None, RateTarget(100.0, 60.0, 0.001)), "scalingMetric.requestRate.granularity"),
+        (rate(granularity=""), Scaling(None, RateTarget(100.0)), "scalingMetric.requestRate.granularity"),
+    ],
+)
+def test_targets_that_mean_nothing_are_left_out_and_noted(spec: dict[str, Any], scaling: Scaling, field: str) -> None:
+    resource = http(**spec)
+    assert resource.route is not None
+    assert resource.route.scaling == scaling
+    assert [problem.field for problem in resource.ignored] == [f"spec.{field}"]
+
+
+def test_a_default_granularity_follows_a_short_window() -> None:
+    resource = http(**rate(window="100ms"))
+    assert resource.route is not None
+    assert resource.route.scaling.rate == RateTarget(100.0, 0.1, 0.1)
+
+
+def test_a_window_of_more_parts_than_are_kept() -> None:
+    resource = http(**rate(window="9999999h"))
+    assert resource.route is not None
+    assert resource.route.scaling.rate is not None
+    assert [problem.field for problem in resource.ignored] == ["spec.scalingMetric.requestRate.granularity"]
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "noted"),
+    [("soon", None, True), ("", None, True), ("1", None, True), ("--1s", None, True), ("-3s", 0.0, True), ("+3s", 3.0, False),
+     ("-0s", 0.0, False), ("9" * 65 + "s", None, True), ("1h" * 33, None, True)],
+)  # fmt: skip
+def test_time_limits_that_mean_nothing_are_left_out_and_noted(text: str, limit: float | None, noted: bool) -> None:
+    """Below 0 there is none, as in the add-on."""
+    resource = route(timeouts={"readiness": text, "request": text, "responseHeader": text})
+    old = http(timeouts={"conditionWait": text, "responseHeader": text})
+    assert resource.route is not None
+    assert old.route is not None
+    assert resource.route.timeouts == Timeouts(readiness=limit, request=limit, response_header=limit)
+    assert old.route.timeouts == Timeouts(readiness=limit, response_header=limit)
+    fields = ["readiness", "responseHeader", "request"]
+    assert [problem.field for problem in resource.ignored] == ([f"spec.timeouts.{name}" for name in fields] if noted else [])
+    assert all(len(str(problem)) < 200 for problem in resource.ignored)
+
+
+def test_a_negative_patience_with_a_failover() -> None:
+    resource = http(coldStartTimeoutFailoverRef={"service": "sorry", "port": 80, "timeoutSeconds": -1})
+    assert resource.route is not None
+    assert resource.route.timeouts.readiness == 30.0
+    assert [problem.field for problem in resource.ignored] == ["spec.coldStartTimeoutFailoverRef.timeoutSeconds"]

@@ -1,0 +1,166 @@
+"""From the targets and durations of a custom resource to those of its route. Pure.
+
+The add-on's schemas hardly look into these fields. What means nothing is as good as not given, and is noted, so that the
+status can tell: requests are routed all the same.
+"""
+
+from __future__ import annotations
+
+from controller.durations import seconds
+from controller.problem import Problem
+from controller.schema.answers import Treatment
+from controller.schema.common import Rate, ScalingMetric
+from controller.schema.http_scaled_object import DEFAULT_FAILOVER_SECONDS, HTTPScaledObjectSpec
+from controller.schema.http_scaled_object import Rate as HttpRate
+from controller.schema.http_scaled_object import ScalingMetric as HttpScalingMetric
+from controller.schema.interceptor_route import InterceptorRouteSpec
+from fleet.routing.check import MAX_BUCKETS, MIN_GRANULARITY
+from fleet.routing.route import RateTarget, Scaling, Timeouts
+
+__all__ = ["DEFAULT_TARGET", "FALLBACK_READINESS_SECONDS", "Notes", "duration", "http_timeouts", "route_timeouts", "scaling_of"]
+
+DEFAULT_TARGET = 100
+"""Requests at once, or per second, per replica, where nothing is said."""
+FALLBACK_READINESS_SECONDS = float(DEFAULT_FAILOVER_SECONDS)
+"""How long a request waits before it goes to a fallback, where nothing or 0 is said."""
+
+_USUAL = "the interceptors' setting holds"
+_MAX_SHOWN = 40
+"""Characters of a value in a note."""
+_DEFAULT_RATE = RateTarget(float(DEFAULT_TARGET))
+
+
+class Notes:
+    """Fields of one object that mean nothing, each with the reason and what holds instead."""
+
+    def __init__(self) -> None:
+        self.ignored: list[Problem] = []
+
+    def ignore(self, field: str, why: str) -> None:
+        self.ignored.append(Problem(f"spec.{field}", why))
+
+
+def duration(field: str, text: str | None) -> float | None:
+    """A duration of ours, in seconds: the schema has looked at it. Raises Problem for what came in past the schema."""
+    if text is None:
+        return None
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise Problem(f"spec.{field}", str(error)) from error
+
+
+def scaling_of(
+    notes: Notes, metric: ScalingMetric | HttpScalingMetric | None, activity_period: str | None, pending: int | None
+) -> Scaling:
+    """`pending` is the older way to say a concurrency. Raises Problem."""
+    concurrency = None
+    rate = None
+    if metric is not None and metric.concurrency is not None:
+        concurrency = _target(notes, "scalingMetric.concurrency.targetValue", metric.concurrency.target_value)
+    if metric is not None and metric.request_rate is not None:
+        rate = _rate(notes, metric.request_rate)
+    if concurrency is None and rate is None:
+        concurrency = _target(notes, "targetPendingRequests", DEFAULT_TARGET if pending is None else pending)
+    active = duration("activityPeriod", activity_period)
+    return Scaling(concurrency, rate) if active is None else Scaling(concurrency, rate, active)
+
+
+def _target(notes: Notes, field: str, value: int) -> float:
+    if value >= 1:
+        return float(value)
+    notes.ignore(field, f"{value} is less than 1; the target is {DEFAULT_TARGET}")
+    return float(DEFAULT_TARGET)
+
+
+def _rate(notes: Notes, given: Rate | HttpRate) -> RateTarget:
+    field = "scalingMetric.requestRate"
+    target = _target(notes, f"{field}.targetValue", given.target_value)
+    usual = _DEFAULT_RATE.window
+    window = _any_duration(notes, f"{field}.window", given.window, f"the window is {usual:g} s")
+    if window is not None and window < MIN_GRANULARITY:
+        notes.ignore(f"{field}.window", f"{given.window!r} is less than {MIN_GRANULARITY:g} s; the window is {usual:g} s")
+        window = None
+    window = usual if window is None else window
+    return RateTarget(target, window, _granularity(notes, f"{field}.granularity", given.granularity, window))
+
+
+def _granularity(notes: Notes, field: str, text: str, window: float) -> float:
+    """The nearest size of parts that a window can have."""
+    usual = _DEFAULT_RATE.granularity
+    size = _any_duration(notes, field, text, f"the window's parts are {usual:g} s, if it is that long")
+    wanted = usual if size is None else size
+    # One part fewer than may be, for quotients are rounded.
+    possible = min(max(wanted, MIN_GRANULARITY, window / (MAX_BUCKETS - 1)), window)
+    if size is not None and possible != wanted:
+        notes.ignore(field, f"{text!r} does not split a window of {window:g} s; its parts are {possible:g} s")
+    return possible
+
+
+def http_timeouts(notes: Notes, spec: HTTPScaledObjectSpec) -> Timeouts:
+    """Raises Problem."""
+    given, failover = spec.timeouts, spec.cold_start_timeout_failover_ref
+    readiness = _limit(notes, "timeouts.conditionWait", given.condition_wait if given else None)
+    if failover is not None:
+        readiness = _failover(notes, failover.timeout_seconds)
+    readiness = _with_fallback(readiness, spec)
+    if given is None:
+        return Timeouts(readiness=readiness)
+    return Timeouts(
+        readiness=readiness,
+        connect=duration("timeouts.connect", given.connect),
+        response_header=_limit(notes, "timeouts.responseHeader", given.response_header),
+        request=duration("timeouts.request", given.request),
+        idle=duration("timeouts.idle", given.idle),
+    )
+
+
+def route_timeouts(notes: Notes, spec: InterceptorRouteSpec) -> Timeouts:
+    """Raises Problem."""
+    given = spec.timeouts
+    readiness = _limit(notes, "timeouts.readiness", given.readiness if given else None)
+    readiness = _with_fallback(readiness, spec)
+    if given is None:
+        return Timeouts(readiness=readiness)
+    return Timeouts(
+        readiness=readiness,
+        connect=duration("timeouts.connect", given.connect),
+        response_header=_limit(notes, "timeouts.responseHeader", given.response_header),
+        request=_limit(notes, "timeouts.request", given.request),
+        idle=duration("timeouts.idle", given.idle),
+    )
+
+
+def _failover(notes: Notes, given: int) -> float:
+    if given < 0:
+        notes.ignore(
+            "coldStartTimeoutFailoverRef.timeoutSeconds",
+            f"{given} is less than 0; requests wait {FALLBACK_READINESS_SECONDS:g} s",
+        )
+    return float(given) if given > 0 else FALLBACK_READINESS_SECONDS
+
+
+def _with_fallback(readiness: float | None, spec: Treatment) -> float | None:
+    """Without a limit, a fallback would never get anything."""
+    has_fallback = spec.cold_start is not None and spec.cold_start.fallback is not None
+    return FALLBACK_READINESS_SECONDS if readiness == 0 and has_fallback else readiness
+
+
+def _limit(notes: Notes, field: str, text: str | None) -> float | None:
+    """A time limit of the add-on's. One below 0 is none, as there."""
+    limit = None if text is None else _any_duration(notes, field, text, _USUAL)
+    if limit is not None and limit < 0:
+        notes.ignore(field, f"{text!r} is less than 0; there is no limit")
+        return 0.0
+    return limit
+
+
+def _any_duration(notes: Notes, field: str, text: str, instead: str) -> float | None:
+    """A duration in seconds, with a sign perhaps; None when it is no duration."""
+    try:
+        size = seconds(text[1:] if text[:1] in ("-", "+") else text)
+    except ValueError:
+        shown = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
+        notes.ignore(field, f'{shown!r} is not a duration such as "500ms", "30s" or "1m30s"; {instead}')
+        return None
+    return -size if text.startswith("-") else size

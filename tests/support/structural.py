@@ -1,0 +1,105 @@
+"""What an API server says of a custom resource, by its structural schema: as much of it as the schemas of this project use."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+__all__ = ["faults"]
+
+_RANGES = {"int32": 2**31, "int64": 2**63}
+_HAS = re.compile(r"has\(self\.([\w.]+)\)")
+_SIZE = re.compile(r"size\(self\.(\w+)\)")
+_VALUE = re.compile(r"self\.(\w+)")
+
+
+def faults(schema: Mapping[str, Any], value: Any, path: str = "") -> Iterator[str]:
+    """What is wrong, with strict field validation. The metadata of an object is nobody's concern here."""
+    if schema.get("x-kubernetes-int-or-string"):
+        schema = {**schema, "type": "integer" if isinstance(value, int) else "string"}
+    match schema["type"]:
+        case "object" if isinstance(value, dict):
+            yield from _object(schema, value, path)
+        case "array" if isinstance(value, list):
+            yield from _array(schema, value, path)
+        case "string" if isinstance(value, str):
+            yield from _string(schema, value, path)
+        case "integer" if isinstance(value, int) and not isinstance(value, bool):
+            yield from _integer(schema, value, path)
+        case "boolean" if isinstance(value, bool):
+            pass
+        case wanted:
+            yield f"{path}: {value!r} is not of type {wanted}"
+
+
+def _object(schema: Mapping[str, Any], value: dict[str, Any], path: str) -> Iterator[str]:
+    # Null stands for absent where there is a default.
+    properties = schema.get("properties", {})
+    value = {name: inner for name, inner in value.items() if inner is not None or "default" not in properties.get(name, {})}
+    for name in schema.get("required", ()):
+        if name not in value:
+            yield f"{path}.{name}: is required"
+    for name, inner in value.items():
+        known = properties.get(name) or schema.get("additionalProperties")
+        if known is None:
+            yield f"{path}.{name}: is unknown"
+        else:
+            yield from faults(known, inner, f"{path}.{name}")
+    for rule in schema.get("x-kubernetes-validations", ()):
+        if not _holds(rule["rule"], value):
+            yield f"{path}: {rule['rule']}"
+
+
+def _holds(rule: str, value: Mapping[str, Any]) -> bool:
+    """CEL, as far as the rules go."""
+
+    def has(path: str) -> bool:
+        found: Any = value
+        for name in path.split("."):
+            if not isinstance(found, dict) or name not in found:
+                return False
+            found = found[name]
+        return True
+
+    python = _HAS.sub(r"has('\1')", rule)
+    python = _SIZE.sub(r"len(value['\1'])", python)
+    python = _VALUE.sub(r"value['\1']", python)
+    python = re.sub(r"!(?!=)", " not ", python).replace("&&", " and ").replace("||", " or ")
+    # "a != b" binds closer than "not a" in both languages, but for a negated call.
+    return bool(eval(python.strip(), {"__builtins__": {}}, {"has": has, "len": len, "value": value}))  # noqa: S307
+
+
+def _array(schema: Mapping[str, Any], value: list[Any], path: str) -> Iterator[str]:
+    yield from _within(len(value), schema.get("minItems"), schema.get("maxItems"), path)
+    for position, item in enumerate(value):
+        yield from faults(schema["items"], item, f"{path}[{position}]")
+    keys: list[str] = []
+    if schema.get("x-kubernetes-list-type") == "set":
+        keys = [json.dumps(item) for item in value]
+    elif schema.get("x-kubernetes-list-type") == "map":
+        names = schema["x-kubernetes-list-map-keys"]
+        keys = [json.dumps([item.get(name) for name in names]) for item in value if isinstance(item, dict)]
+    if len(set(keys)) < len(keys):
+        yield f"{path}: has duplicates"
+
+
+def _string(schema: Mapping[str, Any], value: str, path: str) -> Iterator[str]:
+    yield from _within(len(value), schema.get("minLength"), schema.get("maxLength"), path)
+    if "enum" in schema and value not in schema["enum"]:
+        yield f"{path}: {value!r} is not one of {schema['enum']}"
+    if "pattern" in schema and not re.search(schema["pattern"], value):
+        yield f"{path}: {value!r} does not match {schema['pattern']}"
+
+
+def _integer(schema: Mapping[str, Any], value: int, path: str) -> Iterator[str]:
+    yield from _within(value, schema.get("minimum"), schema.get("maximum"), path)
+    edge = _RANGES.get(schema.get("format", ""))
+    if edge is not None and not -edge <= value < edge:
+        yield f"{path}: {value} is not of format {schema['format']}"
+
+
+def _within(size: int, least: int | None, most: int | None, path: str) -> Iterator[str]:
+    if (least is not None and size < least) or (most is not None and size > most):
+        yield f"{path}: {size} is not between {least} and {most}"
