@@ -20,6 +20,7 @@ from interceptor.http1.fields import CHUNKED, tokens
 from interceptor.http1.response import UNTIL_CLOSE, ResponseHead
 from interceptor.marks import COLD, FALLBACK, STICKY, marked_fields
 from interceptor.replies import Reply, no_route, text_reply
+from interceptor.stats import CANCELLED, READY, TIMED_OUT
 from interceptor.tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -230,11 +231,18 @@ class Exchange:
             self._fail(app.removal())
             return
         if not app.enter(self, now=now, size=self._head.size + self._body_bytes, again=again):
+            self._no_room(again=again)
             self._overflow(Unavailable(f"too many requests wait for application {app.name}", reason="overflow", retry_after=1))
             return
         if not self._body_done:
             client.pause_reading()
         self._limit_wait(now)
+
+    def _no_room(self, *, again: bool) -> None:
+        """It does not wait, so that its time is not that of a cold start."""
+        if self._marks & COLD and not again:
+            self._marks &= ~COLD
+            self.app.stats.rejections += 1
 
     def _limit_wait(self, now: float) -> None:
         """Who waits is held to the limits of its route as it is now."""
@@ -396,7 +404,7 @@ class Exchange:
             self._dialed = now
         self._sent = now
         if self._marks & COLD and not self._marks & FALLBACK and not self._attempts:
-            self.app.stats.cold.observe(now - self._started)
+            self.app.stats.cold[READY].observe(now - self._started)
 
     def _marked_fields(self) -> bytes:
         """Lines that the answer gets besides its own."""
@@ -476,7 +484,7 @@ class Exchange:
         self._connection = None
         self._lease.release(now)
         endpoint.load -= 1
-        app.stats.answered(self.method, self._status, now - self._started)
+        app.stats.answered(self.method, self._status, now - self._started, self._marks & COLD)
         if reusable and self._body_done and not connection.choked:
             connection.rest()
             if connection.personal:
@@ -602,6 +610,7 @@ class Exchange:
             return True
         app.leave(self)
         app.stats.fallbacks += 1
+        self._waited_in_vain(TIMED_OUT, now)
         self._marks |= FALLBACK
         self._lease.admit(now)
         self._go(endpoint or fallback.ready[0], now)
@@ -721,10 +730,17 @@ class Exchange:
             self.app.leave(self)
         self._lease.release(now)
         self._body = None
-        self.app.stats.answered(self.method, status, now - self._started)
+        self.app.stats.answered(self.method, status, now - self._started, self._marks & COLD)
+        if phase in (_HELD, _DIALING):
+            self._waited_in_vain(CANCELLED if status == CLIENT_LEFT else TIMED_OUT, now)
         connection, self._connection = self._connection, None
         if phase == _DIALING or connection is not None:
             self._give_up_place(connection, now)
+
+    def _waited_in_vain(self, outcome: str, now: float) -> None:
+        """No backend became ready for it. What was sent once, or goes to the fallback, was counted before."""
+        if self._marks & (COLD | FALLBACK) == COLD and not self._attempts:
+            self.app.stats.cold[outcome].observe(now - self._started)
 
     def _give_up_place(self, connection: BackendConnection | None, now: float) -> None:
         """At the backend: whoever waits may have it."""

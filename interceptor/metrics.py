@@ -14,6 +14,7 @@ __all__ = ["FAMILIES", "Metrics"]
 
 _PREFIX = "weir_interceptor_"
 _APP = ("namespace", "app")
+_KIND = ("method", "code", "cold_start")
 
 _Told = Collection[tuple[tuple[str, ...], Value]]
 """Of one application, in one family: the values of its labels behind those of `_APP`, and of the series."""
@@ -30,7 +31,16 @@ def _per_app(name: str, kind: Kind, help_text: str, weight: int, *labels: str) -
 
 
 def _answers(app: App) -> _Told:
-    return app.stats.answers().items()
+    return [(kind, found.count) for kind, found in app.stats.answers().items()]
+
+
+def _durations(app: App) -> _Told:
+    """Not of tunnels, nor of answers in the backends' place."""
+    return [(kind, found.observed()) for kind, found in app.stats.answers().items()]
+
+
+def _cold(app: App) -> _Told:
+    return [((outcome,), found.observed()) for outcome, found in app.stats.cold.items()]
 
 
 def _own(app: App) -> _Told:
@@ -43,7 +53,7 @@ def _cut(app: App) -> _Told:
 
 _APPS: tuple[tuple[Family, _Read], ...] = (
     (
-        _per_app("requests", Kind.COUNTER, "Requests answered; code 499 is a client that left", 40, "method", "code"),
+        _per_app("requests", Kind.COUNTER, "Requests answered; code 499 is a client that left", 40, *_KIND),
         _answers,
     ),
     (
@@ -59,8 +69,8 @@ _APPS: tuple[tuple[Family, _Read], ...] = (
     ),
     (_per_app("cut_answers", Kind.COUNTER, "Answers that had begun and were ended with a reset", 3, "reason"), _cut),
     (
-        _per_app("request_duration_seconds", Kind.HISTOGRAM, "Whole exchanges", 27),
-        lambda app: (((), app.stats.duration.observed()),),
+        _per_app("request_duration_seconds", Kind.HISTOGRAM, "Whole exchanges", 27, *_KIND),
+        _durations,
     ),
     (
         _per_app("held_duration_seconds", Kind.HISTOGRAM, "Time that requests waited for a backend", 6),
@@ -70,10 +80,15 @@ _APPS: tuple[tuple[Family, _Read], ...] = (
         _per_app(
             "cold_start_duration_seconds",
             Kind.HISTOGRAM,
-            "Time to a connected backend of requests that found none ready; its count is that of cold starts",
+            "Wait for a connected backend of requests that found none ready; outcome is ready, timeout or cancelled",
             7,
+            "outcome",
         ),
-        lambda app: (((), app.stats.cold.observed()),),
+        _cold,
+    ),
+    (
+        _per_app("cold_start_rejections", Kind.COUNTER, "Requests that found no backend ready and no room to wait", 2),
+        lambda app: (((), app.stats.rejections),),
     ),
     (
         _per_app("fallbacks", Kind.COUNTER, "Requests that went to the fallback", 2),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from fleet.runtime.exposition import Observed
 
-__all__ = ["BUCKETS", "LAG_BUCKETS", "AppStats", "Histogram"]
+__all__ = ["BUCKETS", "CANCELLED", "LAG_BUCKETS", "MAX_KINDS", "READY", "TIMED_OUT", "Answers", "AppStats", "Histogram"]
 
 BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0)
 """Upper bounds in seconds: a warm hop is below the first, a cold start within the last ones. Few, as each application has
@@ -16,10 +16,19 @@ each of them; but for the last they are among those of KEDA's HTTP add-on."""
 LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Of the event loop's lag, which there is once."""
 
-_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE"})
+_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT"})
 
 OTHER = b"_OTHER"
 """In place of any other method."""
+
+MAX_KINDS = 200
+"""Kinds of exchanges of one application that are told apart: a dozen is usual, and a backend may send any code it likes."""
+
+READY, TIMED_OUT, CANCELLED = "ready", "timeout", "cancelled"
+"""How the wait of a cold start ended: with a connection to a backend, with an error, or with a client that left."""
+
+Kind = tuple[bytes, int, int]
+"""Method, status, and whether no backend was ready: not 0."""
 
 
 class Histogram:
@@ -48,21 +57,35 @@ class Histogram:
             yield bound, total
 
 
+class Answers(Histogram):
+    """Exchanges of one kind: how long they took, and how many there were whose time says nothing."""
+
+    __slots__ = ("timeless",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.timeless = 0
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts) + self.timeless
+
+
 class AppStats:
     """Of one application, since the process started."""
 
-    __slots__ = ("_answers", "cold", "cut", "duration", "fallbacks", "held", "own")
+    __slots__ = ("_kinds", "cold", "cut", "fallbacks", "held", "own", "rejections")
 
     def __init__(self) -> None:
-        self._answers: dict[tuple[bytes, int], int] = {}
-        self.duration = Histogram()
-        """Whole exchanges, tunnels left out."""
+        self._kinds: dict[Kind, Answers] = {}
         self.own: Counter[tuple[str, int]] = Counter()
         """What was answered in the backends' place, by (reason, status)."""
         self.fallbacks = 0
         """Exchanges that went to the fallback."""
-        self.cold = Histogram()
-        """Time that those that found no backend ready took to a connection to one."""
+        self.rejections = 0
+        """Requests that found no backend ready, and no room to wait for one."""
+        self.cold = {outcome: Histogram() for outcome in (READY, TIMED_OUT, CANCELLED)}
+        """Time for which those that found no backend ready waited for a connection to one, by how that ended."""
         self.cut: Counter[str] = Counter()
         """Answers that had begun and were ended with a reset, by reason."""
         self.held = Histogram()
@@ -71,31 +94,33 @@ class AppStats:
     @property
     def touched(self) -> bool:
         """Whether anything was answered. What was counted without an answer shows with the first one."""
-        return bool(self._answers)
+        return bool(self._kinds)
 
-    def answered(self, method: bytes, status: int, seconds: float) -> None:
-        """An exchange ended. 499 stands for a client that left before its answer."""
-        key = (method, status)
-        answers = self._answers
-        answers[key if key in answers else self._new(method, status)] += 1
-        duration = self.duration
-        duration.counts[bisect_left(BUCKETS, seconds)] += 1
-        duration.sum += seconds
+    def answered(self, method: bytes, status: int, seconds: float, cold: int = 0) -> None:
+        """An exchange ended. 499 stands for a client that left before its answer; `cold` is not 0 when no backend was ready."""
+        try:
+            kind = self._kinds[method, status, cold]
+        except KeyError:
+            kind = self._of(method, status, cold)
+        kind.counts[bisect_left(BUCKETS, seconds)] += 1
+        kind.sum += seconds
 
     def timeless(self, method: bytes, status: int) -> None:
         """An answer whose duration says nothing of the application: one from the front, or a tunnel."""
-        self._answers[self._new(method, status)] += 1
+        self._of(method, status, 0).timeless += 1
 
-    def _new(self, method: bytes, status: int) -> tuple[bytes, int]:
-        """Where these are counted. Clients may make up as many methods as they like."""
-        key = (method if method in _METHODS else OTHER, status)
-        self._answers.setdefault(key, 0)
-        return key
+    def _of(self, method: bytes, status: int, cold: int) -> Answers:
+        """Where these are counted. Clients may make up as many methods as they like, and backends codes."""
+        kind = (method if method in _METHODS else OTHER, status, cold)
+        if kind not in self._kinds and len(self._kinds) >= MAX_KINDS:
+            kind = (OTHER, status // 100 * 100, cold)  # RFC 9110 section 15: a code that is not known is as good as its class's
+        return self._kinds.get(kind) or self._kinds.setdefault(kind, Answers())
 
     def tunnelled(self, method: bytes) -> None:
         """A tunnel ended."""
         self.timeless(method, 101)
 
-    def answers(self) -> dict[tuple[str, str], int]:
-        """Exchanges by (method, status code); methods nobody knows are one."""
-        return {(method.decode(), str(status)): count for (method, status), count in list(self._answers.items())}
+    def answers(self) -> dict[tuple[str, str, str], Answers]:
+        """Exchanges by method, status code and whether no backend was ready ("true" or "false")."""
+        kinds = list(self._kinds.items())
+        return {(method.decode(), str(status), "true" if cold else "false"): found for (method, status, cold), found in kinds}

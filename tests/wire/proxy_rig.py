@@ -21,7 +21,7 @@ from tests.support.faultproxy import FaultProxy
 from tests.wire.proxy_backend import RawBackend, Script
 from tests.wire.proxy_client import RawClient
 
-__all__ = ["APP", "Rig", "eventually", "loopback_settings", "proxy_rig", "route"]
+__all__ = ["APP", "Rig", "cold_starts", "eventually", "loopback_settings", "proxy_rig", "route"]
 
 APP = "default/a"
 
@@ -45,6 +45,11 @@ async def eventually(holds: Callable[[], object], *, within: float = 20.0) -> No
         if monotonic() > until:
             raise AssertionError(f"never came to be within {within:g} s")
         await asyncio.sleep(0.002)
+
+
+def cold_starts(app: App) -> dict[str, int]:
+    """How many waits for a backend have ended so, by outcome."""
+    return {outcome: count for outcome, found in app.stats.cold.items() if (count := sum(found.counts))}
 
 
 class _NoPages:

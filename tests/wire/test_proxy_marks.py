@@ -11,7 +11,7 @@ import pytest
 from fleet.routing.route import Route
 from tests.wire.proxy_backend import BackendPeer, answer, ok
 from tests.wire.proxy_client import get
-from tests.wire.proxy_rig import eventually, proxy_rig, route
+from tests.wire.proxy_rig import cold_starts, eventually, proxy_rig, route
 
 COLD = b"x-keda-http-cold-start"
 CHUNKS = b"HTTP/1.1 200 OK\r\nX-Mine: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
@@ -37,7 +37,39 @@ async def test_the_answer_to_who_woke_the_application_says_so_and_the_next_does_
         await rig.backend()
         assert (await client.response()).get(COLD) == b"true"
         assert (await client.ask(get())).get(COLD) == b"false"
-        assert sum(rig.app.stats.cold.counts) == 1
+        assert cold_starts(rig.app) == {"ready": 1}
+        answers = {kind: found.count for kind, found in rig.app.stats.answers().items()}
+        assert answers == {("GET", "200", "true"): 1, ("GET", "200", "false"): 1}
+
+
+async def test_a_client_that_leaves_a_cold_start() -> None:
+    async with proxy_rig(backends=0) as rig:
+        client = await rig.client()
+        client.send(get())
+        await eventually(lambda: rig.app.room)
+        client.close()
+        await eventually(lambda: cold_starts(rig.app) == {"cancelled": 1})
+        assert {kind: found.count for kind, found in rig.app.stats.answers().items()} == {("GET", "499", "true"): 1}
+
+
+async def test_a_request_that_waits_in_vain_for_a_backend() -> None:
+    async with proxy_rig(backends=0, routes=[route(readiness=0.1)]) as rig:
+        assert (await (await rig.client()).ask(get())).status == 504
+        assert cold_starts(rig.app) == {"timeout": 1}
+
+
+async def test_who_finds_no_room_to_wait_is_rejected_and_has_no_cold_start() -> None:
+    async with proxy_rig(backends=0, max_held=1) as rig:
+        first, second = await rig.client(), await rig.client()
+        first.send(get())
+        await eventually(lambda: rig.app.room)
+        assert (await second.ask(get())).status == 503
+        assert rig.app.stats.rejections == 1
+        assert cold_starts(rig.app) == {}
+        await rig.backend()
+        assert (await first.response()).status == 200
+        answers = {kind: found.count for kind, found in rig.app.stats.answers().items()}
+        assert answers == {("GET", "503", "false"): 1, ("GET", "200", "true"): 1}
 
 
 async def test_nobody_else_has_a_say() -> None:

@@ -176,9 +176,13 @@ async def test_metrics_have_all_of_it() -> None:
         own = labels.format('code="504",', "readiness_timeout")
         assert f"weir_interceptor_own_answers_total{{{own}}} 1.0" in text
         assert f"weir_interceptor_cut_answers_total{{{labels.format('', 'idle_timeout')}}} 1.0" in text
-        assert 'weir_interceptor_request_duration_seconds_count{app="a",namespace="default"}' in text
+        assert 'weir_interceptor_cold_start_duration_seconds_count{app="a",namespace="default",outcome="timeout"} 1.0' in text
         assert "weir_interceptor_fallbacks_total{" not in text, "what never happened is left out"
-        assert "weir_interceptor_cold_start_duration_seconds_count{" not in text
+        assert "weir_interceptor_cold_start_rejections_total{" not in text
+        for code, cold in (("200", "false"), ("504", "true")):
+            kind = f'app="a",code="{code}",cold_start="{cold}",method="GET",namespace="default"'
+            assert f"weir_interceptor_requests_total{{{kind}}} 1.0" in text
+            assert f"weir_interceptor_request_duration_seconds_count{{{kind}}} 1.0" in text
 
 
 # -- slow is not silent -------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from fleet.routing.table import RoutingTable
 from fleet.runtime.exposition import FIXED_BYTES, OTHERS
 from interceptor.metrics import Metrics
 from interceptor.proxy import Proxy
+from interceptor.stats import READY
 from interceptor.settings import InterceptorSettings
 from tests.support.full import FULL
 
@@ -37,7 +38,7 @@ def touch(proxy: Proxy, app: str, *, times: int = 1) -> None:
     for _ in range(times):
         stats.answered(b"GET", 200, 0.01)
         stats.held.observe(0.3)
-        stats.cold.observe(0.3)
+        stats.cold[READY].observe(0.3)
         stats.own["readiness_timeout", 504] += 1
         stats.cut["backend"] += 1
         stats.fallbacks += 1
