@@ -155,7 +155,8 @@ def maintenance_of(meta: Annotated) -> tuple[StaticResponse | None, tuple[Refere
 
 
 def rule_of(rule: RoutingRule) -> Rule:
-    return Rule(rule.hosts or (), paths_of(path.value for path in rule.paths or ()), header_matches(rule.headers))
+    paths = paths_of(path.value for path in rule.paths or ())
+    return Rule(rule.hosts or (), paths, header_matches(rule.headers), rule.methods or ())
 
 
 def paths_of(prefixes: Iterable[str]) -> tuple[str, ...]:

@@ -93,7 +93,7 @@ def of_http_scaled_object(meta: Named, spec: HTTPScaledObjectSpec) -> Translatio
     route = Route(
         app=f"{meta.namespace}/{meta.name}",
         target=Target(f"{meta.namespace}/{target.service}", port_of(target.port, target.port_name)),
-        rules=(Rule(spec.hosts or (), paths_of(spec.path_prefixes or ()), header_matches(spec.headers)),),
+        rules=(Rule(spec.hosts or (), paths_of(spec.path_prefixes or ()), header_matches(spec.headers), spec.methods or ()),),
         scaling=scaling_of(notes, spec.scaling_metric, spec.activity_period, spec.target_pending_requests),
         timeouts=http_timeouts(notes, spec),
         cold_start=cold,

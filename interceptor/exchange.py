@@ -106,7 +106,8 @@ class Exchange:
         if table is None:
             self._refuse_unrouted(Unavailable("the routing table has not been read yet", reason="no_table", retry_after=1))
             return
-        route = table.match(head.host, head.path, head.match_fields() if table.reads_headers else ())
+        fields = head.routing_fields(headers=table.reads_headers, method=table.reads_methods) if table.reads_fields else ()
+        route = table.match(head.host, head.path, fields)
         if route is None:
             self._refuse_unrouted(no_route(head.host, head.path))
             return
@@ -216,7 +217,11 @@ class Exchange:
     def _enter_room(self, now: float) -> None:
         """Wait for a backend, counted as held. What is still to come of the body is not read meanwhile."""
         app, client, again = self.app, self._client, self._phase != _NEW
-        if app.stand_in is not None and not app.endpoints.ready and self._answer(app.stand_in.while_asleep(self._head, app.endpoints.why), now):
+        if (
+            app.stand_in is not None
+            and not app.endpoints.ready
+            and self._answer(app.stand_in.while_asleep(self._head, app.endpoints.why), now)
+        ):
             return
         if again:
             self._lease.hold(now)

@@ -90,9 +90,11 @@ class Front:
 
     def _static(self, head: RequestHead) -> StaticRoute | None:
         statics = self._statics
-        return (
-            None if statics is None else statics.find(head.host, head.path, head.match_fields() if statics.reads_headers else ())
-        )
+        if statics is None:
+            return None
+        reads = statics.reads_fields
+        fields = head.routing_fields(headers=statics.reads_headers, method=statics.reads_methods) if reads else ()
+        return statics.find(head.host, head.path, fields)
 
     def _answered(self, static: StaticRoute, head: RequestHead) -> FrontAnswer:
         return FrontAnswer(self._answers[id(static)].reply(head), "static")

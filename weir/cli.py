@@ -258,6 +258,7 @@ def explain(
     ] = None,
     *,
     header: Annotated[list[str] | None, typer.Option("--header", "-H", help="name:value; may be repeated.")] = None,
+    method: Annotated[str, typer.Option("--method", "-X", help="Method of the request.")] = "GET",
     file: Annotated[Path | None, typer.Option(help="A routing table, or a file of apps.", show_default=False)] = None,
     address: Annotated[
         str | None, typer.Option(help="host:port of an interceptor's RPC; default: one of weir up.", show_default=False)
@@ -273,7 +274,7 @@ def explain(
     from weir.explain import run_explain
 
     tls = Tls(tls_ca, tls_cert, tls_key, tls_name)
-    raise typer.Exit(run_explain(host, path, header or [], file=file, address=address, tls=tls))
+    raise typer.Exit(run_explain(host, path, header or [], method=method, file=file, address=address, tls=tls))
 
 
 def _quiet() -> None:

@@ -13,7 +13,7 @@ from grpc import aio
 
 from fleet.routing.codec import CodecError, decode_json, decode_yaml
 from fleet.routing.instead import instead
-from fleet.routing.match import explain
+from fleet.routing.match import METHOD, explain
 from fleet.routing.table import RouteError, RoutingTable
 from fleet.runtime.address import AddressError
 from fleet.runtime.terminal import complain, say
@@ -42,7 +42,9 @@ class _NoTableError(Exception):
         self.lines = lines
 
 
-def run_explain(host: str, path: str | None, headers: Sequence[str], *, file: Path | None, address: str | None, tls: Tls) -> int:
+def run_explain(
+    host: str, path: str | None, headers: Sequence[str], *, method: str, file: Path | None, address: str | None, tls: Tls
+) -> int:
     """Print the steps and the result; gives the exit code. Without an address, one of a `weir up` that runs is asked."""
     try:
         host, path = _asked(host, path)
@@ -52,7 +54,7 @@ def run_explain(host: str, path: str | None, headers: Sequence[str], *, file: Pa
         for line in error.lines if isinstance(error, _NoTableError) else [str(error)]:
             complain(line)
         return EXIT_NO_TABLE
-    request = (os.fsencode(host), os.fsencode(path.partition("?")[0]), pairs)
+    request = (os.fsencode(host), os.fsencode(path.partition("?")[0]), [*pairs, (METHOD, os.fsencode(method))])
     explanation = explain(table, *request)
     route = explanation.route
     for step in (*explanation.steps, *(instead(route, *request) if route else ())):

@@ -31,6 +31,7 @@ __all__ = [
     "ColdStart",
     "Fallback",
     "FallbackService",
+    "Methods",
     "PathMatch",
     "Placeholder",
     "RoutingRule",
@@ -53,8 +54,18 @@ class PathMatch(msgspec.Struct, frozen=True, rename="camel"):
     value: Annotated[Name, Meta(description="Prefix of the path, by whole segments; the longest wins.")]
 
 
+Methods = Annotated[
+    tuple[Name, ...],
+    Meta(
+        description="Methods, in capitals; GET does not take HEAD. Without any, every method. (Not in the add-on.)",
+        extra_json_schema={"x-kubernetes-list-type": "set"},
+        max_length=32,
+    ),
+]
+
+
 class RoutingRule(msgspec.Struct, frozen=True, rename="camel"):
-    """One way to the target: any of the hosts and any of the paths and all of the headers."""
+    """One way to the target: any of the hosts, any of the paths, any of the methods, and all of the headers."""
 
     hosts: Annotated[
         tuple[str, ...] | None,
@@ -69,6 +80,7 @@ class RoutingRule(msgspec.Struct, frozen=True, rename="camel"):
     headers: Annotated[
         tuple[Header, ...] | None, Meta(description="Headers that a request must carry, all of them.", extra_json_schema=BY_NAME)
     ] = None
+    methods: Methods | None = None
 
 
 class BodyFromConfigMap(msgspec.Struct, frozen=True, rename="camel"):

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
-from controller.schema.answers import Treatment
+from controller.schema.answers import Methods, Treatment
 from controller.schema.common import (
     ANY_SIZE,
     BY_NAME,
@@ -138,6 +138,7 @@ class HTTPScaledObjectSpec(Treatment, frozen=True, rename="camel", kw_only=True)
     headers: Annotated[
         tuple[Header, ...] | None, Meta(description="Headers that a request must carry, all of them.", extra_json_schema=BY_NAME)
     ] = None
+    methods: Methods | None = None
     cold_start_timeout_failover_ref: Annotated[
         Failover | None, Meta(description="Where requests go that waited too long for the workload.")
     ] = None

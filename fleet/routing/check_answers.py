@@ -63,7 +63,7 @@ def _check_statics(route: Route, fail: Fail) -> None:
     for position, static in enumerate(route.static_routes):
         _check_static(static, f"static_routes[{position}]", fail)
     if sum(claims(static.rules) for static in route.static_routes) > MAX_CLAIMS:
-        raise fail("static_routes", f"more than {MAX_CLAIMS} combinations of host and path")
+        raise fail("static_routes", f"more than {MAX_CLAIMS} combinations of host, path and method")
 
 
 def answer_bytes(route: Route) -> int:

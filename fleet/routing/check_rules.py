@@ -10,10 +10,10 @@ from fleet.routing.claims import normal_host
 from fleet.routing.faults import Fail, check_name, check_path, check_sendable, check_token, is_name
 from fleet.routing.route import HeaderMatch, Rule, Target
 
-__all__ = ["MAX_CLAIMS", "MAX_HEADERS", "check_host", "check_rules", "check_target", "claims"]
+__all__ = ["MAX_CLAIMS", "MAX_HEADERS", "check_host", "check_method", "check_rules", "check_target", "claims"]
 
 MAX_CLAIMS = 10_000
-"""Hosts times paths, summed over the rules of one route: a small object must not become a table of millions."""
+"""Hosts times paths times methods, summed over the rules of one route: a small object must not become a table of millions."""
 MAX_HEADERS = 100
 """Headers in one rule. Interceptors take about as many in a whole request, so more could never match."""
 
@@ -21,6 +21,7 @@ _HOST_BYTES = 253  # RFC 1035 section 2.3.4, in text form
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"  # RFC 1123 section 2.1, and the underscore that is in use
 _HOST = re.compile(rf"(?:\*|(?:\*\.)?{_LABEL}(?:\.{_LABEL})*\.?)(?::\d{{1,5}})?", re.ASCII | re.IGNORECASE)
 _IPV6 = re.compile(r"\[([0-9a-f:.]+)\](?::\d{1,5})?|([0-9a-f:.]+)", re.ASCII | re.IGNORECASE)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 
 
 def check_target(target: Target, field: str, fail: Fail) -> None:
@@ -37,12 +38,12 @@ def check_rules(rules: Sequence[Rule], field: str, fail: Fail) -> None:
         _check_rule(rule, f"{field}[{position}]", fail)
     number = claims(rules)
     if number > MAX_CLAIMS:
-        raise fail(field, f"{number} combinations of host and path, at most {MAX_CLAIMS} are possible")
+        raise fail(field, f"{number} combinations of host, path and method, at most {MAX_CLAIMS} are possible")
 
 
 def claims(rules: Sequence[Rule]) -> int:
-    """Combinations of host and path."""
-    return sum(max(1, len(rule.hosts)) * max(1, len(rule.paths)) for rule in rules)
+    """Combinations of host, path and method."""
+    return sum(max(1, len(rule.hosts)) * max(1, len(rule.paths)) * max(1, len(rule.methods)) for rule in rules)
 
 
 def _check_rule(rule: Rule, field: str, fail: Fail) -> None:
@@ -52,6 +53,8 @@ def _check_rule(rule: Rule, field: str, fail: Fail) -> None:
         check_path(path, f"{field}.paths[{position}]", fail)
     if len(rule.headers) > MAX_HEADERS:
         raise fail(f"{field}.headers", f"{len(rule.headers)} headers, at most {MAX_HEADERS} are possible")
+    for position, method in enumerate(rule.methods):
+        check_method(method, f"{field}.methods[{position}]", fail)
     for position, header in enumerate(rule.headers):
         _check_header(header, f"{field}.headers[{position}]", fail)
 
@@ -70,6 +73,13 @@ def _is_ipv6(host: str) -> bool:
         return literal is not None and bool(ipaddress.IPv6Address(literal[1] or literal[2]))
     except ValueError:
         return False
+
+
+def check_method(method: str, field: str, fail: Fail) -> None:
+    check_token(method, field, fail, what="a method")
+    if method != method.upper() and method.upper() in _METHODS:
+        # RFC 9110 section 9.1: the case of methods counts.
+        raise fail(field, f"{method!r} is another method than {method.upper()!r}")
 
 
 def _check_header(header: HeaderMatch, field: str, fail: Fail) -> None:

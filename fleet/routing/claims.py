@@ -17,7 +17,7 @@ _IPV6_MAX = 64  # longer than any textual IPv6 address with its zone: not worth 
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """One host, one path prefix and the headers that a request must have, normalised: equal claims are the same claim."""
+    """One host, path prefix and method, and the headers that a request must have, normalised: equal claims are the same claim."""
 
     host: str
     """Lower case, without port and trailing dot; "*.suffix" or "*"; IPv6 compressed and without brackets."""
@@ -25,10 +25,12 @@ class Claim(msgspec.Struct, frozen=True):
     """Starts with "/", and does not end with one unless it is the root."""
     headers: tuple[HeaderMatch, ...] = ()
     """Names in lower case, without duplicates, sorted."""
+    method: str = ""
+    """"" is any."""
 
     def __str__(self) -> str:
         wanted = "".join(f" [{h.name}]" if h.value is None else f" [{h.name}: {h.value}]" for h in self.headers)
-        return f"{self.host}{self.path}{wanted}"
+        return f"{self.method} {self.host}{self.path}{wanted}".lstrip(" ")
 
 
 def normal_host(host: bytes) -> bytes:
@@ -77,9 +79,11 @@ def _claims_of_rule(rule: Rule) -> Iterator[Claim]:
     hosts = [normal_host(host.encode()).decode() for host in rule.hosts] or [ANY_HOST]
     paths = [normal_path(path) for path in rule.paths] or ["/"]
     headers = _normal_headers(rule.headers)
+    methods = rule.methods or ("",)
     for host in hosts:
         for path in paths:
-            yield Claim(host, path, headers)
+            for method in methods:
+                yield Claim(host, path, headers, method)
 
 
 def _normal_headers(headers: tuple[HeaderMatch, ...]) -> tuple[HeaderMatch, ...]:

@@ -2,10 +2,10 @@
 
 Owners are routes, or the static routes of one.
 
-The order of preference: exact host, longest wildcard, "*"; then the longest path prefix on segment boundaries; then most
-headers, most header values; then age and name of the route. Whatever fails further down is given up for the next candidate
-further up. Cost: one look-up per label of the host, per segment of the path and per header of the request, however many
-routes there are.
+The order of preference: exact host, longest wildcard, "*"; then the longest path prefix on segment boundaries; then one with a
+method; then most headers, most header values; then age and name of the route. Whatever fails further down is given up for the
+next candidate further up. Cost: one look-up per label of the host, per segment of the path and per header of the request,
+however many routes there are.
 """
 
 from __future__ import annotations
@@ -18,15 +18,19 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from fleet.routing.claims import ANY_HOST, Claim, normal_host, path_segments
-from fleet.routing.route import HeaderMatch, Route
+from fleet.routing.route import Route
 
 if TYPE_CHECKING:
     from fleet.routing.table import RoutingTable
 
-__all__ = ["Candidate", "Explanation", "Headers", "Index", "Owner", "explain"]
+__all__ = ["METHOD", "Candidate", "Explanation", "Headers", "Index", "Owner", "explain"]
 
 Headers = Sequence[tuple[bytes, bytes]]
-"""Names in lower case, values without surrounding space, in the order of the request."""
+"""Names in lower case, values without surrounding space, in the order of the request; and METHOD with the request's method."""
+
+METHOD = b":method"
+"""Stands among the headers of a request (as in RFC 9113 section 8.3.1), so that a method is looked up as a header is. No header
+can have this name."""
 
 
 class Owner(Protocol):
@@ -50,12 +54,14 @@ class Candidate(Generic[T]):
         self.claim = claim
         self.owner = owner
         self.rank = 0
-        self.wanted = tuple((h.name.encode(), None if h.value is None else h.value.encode()) for h in claim.headers)
+        method = ((METHOD, claim.method.encode()),) if claim.method else ()
+        headers = tuple((h.name.encode(), None if h.value is None else h.value.encode()) for h in claim.headers)
+        self.wanted: tuple[tuple[bytes, bytes | None], ...] = (*method, *headers)
         self.others = self.wanted
         """Wanted besides the header under which the candidate is filed."""
 
     def is_met(self, headers: Headers) -> bool:
-        """Whether a request has every header that is wanted."""
+        """Whether a request has the method and every header that is wanted."""
         return not self.wanted or all(_carries(headers, name, value) for name, value in self.wanted)
 
 
@@ -65,10 +71,10 @@ def _carries(headers: Headers, name: bytes, value: bytes | None) -> bool:
     return any(pair[0] == name for pair in headers)
 
 
-def _preference(candidate: Candidate[T]) -> tuple[int, int, float, str]:
+def _preference(candidate: Candidate[T]) -> tuple[bool, int, int, float, str]:
     headers, owner = candidate.claim.headers, candidate.owner
     values = sum(1 for header in headers if header.value is not None)
-    return (-len(headers), -values, owner.created, owner.app)
+    return (not candidate.claim.method, -len(headers), -values, owner.created, owner.app)
 
 
 class _Node(Generic[T]):
@@ -281,14 +287,16 @@ def _explain_host(host: _Host[Route], path: bytes, headers: Headers, steps: list
 
 
 def _missing(candidate: Candidate[Route], headers: Headers) -> str | None:
-    for wanted, (name, value) in zip(candidate.claim.headers, candidate.wanted, strict=True):
+    for name, value in candidate.wanted:
         if not _carries(headers, name, value):
-            return _reason(wanted, present=_carries(headers, name, None))
+            return _reason(name, present=_carries(headers, name, None))
     return None
 
 
-def _reason(wanted: HeaderMatch, *, present: bool) -> str:
-    return f"header {wanted.name} has another value" if present else f"header {wanted.name} is missing"
+def _reason(name: bytes, *, present: bool) -> str:
+    if name == METHOD:
+        return "the method is another"
+    return f"header {name.decode()} has another value" if present else f"header {name.decode()} is missing"
 
 
 def _text(raw: bytes) -> str:

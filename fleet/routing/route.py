@@ -30,15 +30,17 @@ class HeaderMatch(msgspec.Struct, frozen=True):
 
 
 class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One way to a route: any of the hosts and any of the paths and all of the headers.
+    """One way to a route: any of the hosts, any of the paths, any of the methods, and all of the headers.
 
-    A host is exact, a wildcard ("*.example.com", any depth) or "*". No hosts means any host, no paths any path.
-    A path is a prefix on segment boundaries: "/api" takes "/api" and "/api/v1", not "/apis".
+    A host is exact, a wildcard ("*.example.com", any depth) or "*". No hosts means any host, no paths any path, no methods any
+    method. A path is a prefix on segment boundaries: "/api" takes "/api" and "/api/v1", not "/apis". Methods are exact: "GET"
+    does not take HEAD.
     """
 
     hosts: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     headers: tuple[HeaderMatch, ...] = ()
+    methods: tuple[str, ...] = ()
 
 
 class Target(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -81,7 +81,7 @@ class _Entry:
 class StaticRoutes:
     """The static routes of one valid route. Never changed once it is built."""
 
-    __slots__ = ("_index", "always", "reads_headers")
+    __slots__ = ("_index", "always", "reads_fields", "reads_headers", "reads_methods")
 
     def __init__(self, routes: Sequence[StaticRoute]) -> None:
         entries = [_Entry(position, route) for position, route in enumerate(routes)]
@@ -90,6 +90,10 @@ class StaticRoutes:
         """Whether any answers while a backend is ready, too; without one, nobody needs to ask then."""
         self.reads_headers = any(route.user_agents or any(rule.headers for rule in route.rules) for route in routes)
         """Whether any asks for a header; without one, `find` may be given none."""
+
+        self.reads_methods = any(rule.methods for route in routes for rule in route.rules)
+        """Whether any asks for a method."""
+        self.reads_fields = self.reads_headers or self.reads_methods
 
     def find(self, host: bytes, path: bytes, headers: Headers) -> StaticRoute | None:
         """The first that fits a request, or None. The arguments are those of `RoutingTable.match`.

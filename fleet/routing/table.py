@@ -33,7 +33,7 @@ class RoutingTable:
     Raises RouteError for a route that is not valid, and for an application that has two.
     """
 
-    __slots__ = ("_whole", "apps", "conflicts", "index", "reads_headers", "routes", "version")
+    __slots__ = ("_whole", "apps", "conflicts", "index", "reads_fields", "reads_headers", "reads_methods", "routes", "version")
 
     def __init__(self, routes: Iterable[Route] = ()) -> None:
         ordered = sorted(_checked(routes), key=lambda route: (route.created, route.app))
@@ -48,6 +48,9 @@ class RoutingTable:
         """What younger routes do not get; oldest route first."""
         self.reads_headers: bool = any(rule.headers for route in self.routes for rule in route.rules)
         """Whether any route asks for a header; without one, `match` may be given none."""
+        self.reads_methods: bool = any(rule.methods for route in self.routes for rule in route.rules)
+        """Whether any route asks for a method."""
+        self.reads_fields: bool = self.reads_headers or self.reads_methods
         self.index = Index(owners.items())
         self._whole = self.index.whole
 
@@ -55,7 +58,7 @@ class RoutingTable:
         """The route of a request, or None.
 
         host is the value of Host as it came; path is that of the request target, without query, "*" for a whole server;
-        headers are (lower-case name, value) pairs, looked at only where a route asks for one.
+        headers are (lower-case name, value) pairs, and METHOD with the method, looked at only where a route asks for one.
         """
         route = self._whole.get(host)
         return route if route is not None else self.index.search(host, path, headers)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import httptools
 import msgspec
 
+from fleet.routing.match import METHOD
 from interceptor.errors import BadRequest
 from interceptor.http1.fields import (
     CHUNKED,
@@ -114,6 +115,13 @@ class RequestHead(msgspec.Struct, gc=False, eq=False):
     def size(self) -> int:
         """Bytes of the head."""
         return len(self._data)
+
+    def routing_fields(self, *, headers: bool, method: bool) -> list[tuple[bytes, bytes]]:
+        """What a routing table looks at beside host and path."""
+        fields = self.match_fields() if headers else []
+        if method:
+            fields.append((METHOD, self.method))
+        return fields
 
     def match_fields(self) -> list[tuple[bytes, bytes]]:
         """All fields with lower-case names, for routing by header."""

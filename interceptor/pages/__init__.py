@@ -69,7 +69,9 @@ class Page:
 
 
 def _failing(why: str) -> Words:
-    return Words(_DOES_NOT_START, f"The reason is: {why}. It is tried again, and this page opens by itself as soon as it is ready.")
+    return Words(
+        _DOES_NOT_START, f"The reason is: {why}. It is tried again, and this page opens by itself as soon as it is ready."
+    )
 
 
 def _state(why: str) -> str:
@@ -104,9 +106,7 @@ def _policy(source: str) -> bytes:
 PLACEHOLDER = Page(
     "placeholder",
     "is waking up: try again in a few seconds",
-    words=Words(
-        "is waking up", "It was asleep, and your visit wakes it. This page opens by itself as soon as it is ready."
-    ),
+    words=Words("is waking up", "It was asleep, and your visit wakes it. This page opens by itself as soon as it is ready."),
     marker=b"X-Weir-Placeholder",
 )
 """Asks again by itself until the application answers, which is when this field is missing."""

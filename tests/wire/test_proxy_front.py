@@ -104,6 +104,34 @@ async def test_a_static_route_answers_always_and_wakes_nobody(backends: int) -> 
         assert rig.app.stats.own["static", 200] == 1
 
 
+@pytest.mark.parametrize("method", [b"HEAD", b"OPTIONS"])
+async def test_a_static_route_by_method_wakes_nobody(method: bytes) -> None:
+    preflight = StaticRoute(response=StaticResponse(status=204), rules=(Rule(methods=("HEAD", "OPTIONS")),))
+    async with proxy_rig(backends=0, routes=[with_(static_routes=(preflight,))]) as rig:
+        client = await rig.client()
+        assert (await client.ask(get(b"/", method=method))).status == 204
+        assert requests_total(rig) == 0
+        client.send(get(b"/"))
+        await eventually(lambda: rig.app.room)
+        await rig.backend()
+        assert (await client.response()).status == 200
+
+
+async def test_routes_of_one_host_by_method() -> None:
+    reads = msgspec.structs.replace(route("default/b"), rules=(Rule(("a.test",), methods=("GET", "HEAD")),))
+    async with proxy_rig(routes=[route(), reads]) as rig:
+        reader = await rig.backend(answer(ok(b"reads")), listed=False)
+        rig.sources.set("default/b", [reader.backend])
+        client = await rig.client()
+        assert (await client.ask(get())).body == b"reads"
+        assert (await client.ask(post(b""))).body == b"ok"
+
+
+async def test_a_method_that_no_rule_takes() -> None:
+    async with proxy_rig(routes=[with_(rules=(Rule(("a.test",), methods=("PUT",)),))]) as rig:
+        assert (await (await rig.client()).ask(get())).status == 404
+
+
 async def test_other_requests_pass_a_static_route() -> None:
     async with proxy_rig(routes=[with_(static_routes=(HEALTH, ROBOTS))]) as rig:
         client = await rig.client()

@@ -18,6 +18,7 @@ from weir.engine.fields import (
     HeaderName,
     HeaderSpec,
     Host,
+    Method,
     Model,
     PathPrefix,
     Seconds,
@@ -104,6 +105,7 @@ class StaticSpec(_Body):
     paths: list[PathPrefix] = []
     headers: list[HeaderSpec] = []
     """That a request must carry."""
+    methods: list[Method] = []
     user_agents: list[UserAgent] = []
     response_headers: AnswerHeaders = {}
     always: bool = False
@@ -111,13 +113,14 @@ class StaticSpec(_Body):
 
     @model_validator(mode="after")
     def _not_empty(self) -> StaticSpec:
-        if not (self.hosts or self.paths or self.headers or self.user_agents):
-            raise fault("paths", "is missing, and so are hosts, headers and user_agents", "hosts", "headers", "user_agents")
+        ways = ("hosts", "paths", "headers", "methods", "user_agents")
+        if not any(getattr(self, way) for way in ways):
+            raise fault("paths", "is missing, and so are hosts, headers, methods and user_agents", *ways)
         return self
 
     def route(self, contents: Contents) -> StaticRoute:
         headers = tuple(HeaderMatch(name=header.name, value=header.value) for header in self.headers)
-        rule = Rule(tuple(self.hosts), tuple(self.paths), headers)
+        rule = Rule(tuple(self.hosts), tuple(self.paths), headers, tuple(self.methods))
         return StaticRoute(
             self._made(self.response_headers, contents),
             () if rule == Rule() else (rule,),

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from fleet.routing.check import check_readiness_path
 from fleet.routing.check_answers import check_agent, check_header_name, check_status
-from fleet.routing.check_rules import check_host
+from fleet.routing.check_rules import check_host, check_method
 from fleet.routing.duration import DURATION_PATTERN, seconds
 from fleet.routing.faults import Fail, RouteError, check_path, check_sendable, check_token
 from fleet.routing.quantity import QUANTITY_PATTERN, octets
@@ -31,6 +31,7 @@ __all__ = [
     "HeaderName",
     "HeaderSpec",
     "Host",
+    "Method",
     "Model",
     "Name",
     "Octets",
@@ -167,6 +168,7 @@ Host = Annotated[Text, _fit(check_host)]
 PathPrefix = Annotated[Text, _fit(check_path)]
 RawPath = Annotated[Text, _fit(check_readiness_path)]
 HeaderName = Annotated[Text, Field(min_length=1), _fit(check_token)]
+Method = Annotated[Text, _fit(check_method)]
 UserAgent = Annotated[Text, _fit(check_agent)]
 Cookie = Annotated[Text, _fit(_cookie)]
 Status = Annotated[int, _fit(check_status), _schema({"type": "integer", "minimum": 200, "maximum": 599})]
@@ -194,18 +196,20 @@ class HeaderSpec(Model):
 
 
 class RuleSpec(Model):
-    """One way to the app: any of the hosts and any of the paths and all of the headers."""
+    """One way to the app: any of the hosts, any of the paths, any of the methods, and all of the headers."""
 
     hosts: list[Host] = []
     paths: list[PathPrefix] = []
     headers: list[HeaderSpec] = []
+    methods: list[Method] = []
 
     @model_validator(mode="after")
     def _not_empty(self) -> RuleSpec:
-        if not (self.hosts or self.paths or self.headers):
-            raise fault("hosts", 'is missing, and so are paths and headers; "*" is any host', "paths", "headers")
+        ways = ("hosts", "paths", "headers", "methods")
+        if not any(getattr(self, way) for way in ways):
+            raise fault("hosts", 'is missing, and so are paths, headers and methods; "*" is any host', *ways)
         return self
 
     def rule(self) -> Rule:
         headers = tuple(HeaderMatch(name=header.name, value=header.value) for header in self.headers)
-        return Rule(hosts=tuple(self.hosts), paths=tuple(self.paths), headers=headers)
+        return Rule(hosts=tuple(self.hosts), paths=tuple(self.paths), headers=headers, methods=tuple(self.methods))

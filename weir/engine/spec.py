@@ -24,6 +24,7 @@ from weir.engine.fields import (
     Files,
     HeaderSpec,
     Host,
+    Method,
     Model,
     Name,
     Octets,
@@ -122,6 +123,7 @@ class AppSpec(Model):
     hosts: list[Host] = []
     paths: list[PathPrefix] = []
     headers: list[HeaderSpec] = []
+    methods: list[Method] = []
     rules: list[RuleSpec] = []
 
     command: Command
@@ -189,11 +191,12 @@ class AppSpec(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> AppSpec:
-        ways = ("hosts", "paths", "headers", "rules")
+        alone = ("hosts", "paths", "headers", "methods")
+        ways = (*alone, "rules")
         if not any(getattr(self, way) for way in ways):
-            raise fault("hosts", 'is missing, and so are paths, headers and rules; "*" is any host', *ways)
-        if self.rules and (self.hosts or self.paths or self.headers):
-            raise fault("rules", "say either rules, or hosts, paths and headers", *ways)
+            raise fault("hosts", 'is missing, and so are paths, headers, methods and rules; "*" is any host', *ways)
+        if self.rules and any(getattr(self, way) for way in alone):
+            raise fault("rules", "say either rules, or hosts, paths, headers and methods", *ways)
         if self.port is not None and self.max > 1:
             raise fault("max", f"{self.max} replicas cannot all have port {self.port}; say max: 1, or leave port out", "port")
         if self.max < self.min:
@@ -228,7 +231,7 @@ class AppSpec(Model):
     def route(self, contents: Mapping[str, bytes] = MappingProxyType({})) -> Route:
         """The app as interceptors and scalers know it, given the content of its files."""
         rate = RateTarget(**self.rate.model_dump()) if self.rate else None
-        rules = self.rules or [RuleSpec(hosts=self.hosts, paths=self.paths, headers=self.headers)]
+        rules = self.rules or [RuleSpec(hosts=self.hosts, paths=self.paths, headers=self.headers, methods=self.methods)]
         return Route(
             app=self.key,
             target=Target(service=self.key),

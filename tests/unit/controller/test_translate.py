@@ -14,6 +14,7 @@ def test_every_field_of_an_http_scaled_object() -> None:
         hosts=["a.example.com", "*.b.example.com"],
         pathPrefixes=["/api", "v2", ""],
         headers=[{"name": "X-A", "value": "1"}, {"name": "X-B"}],
+        methods=["GET", "POST"],
         scaleTargetRef={"service": "svc", "portName": "http", "name": "web"},
         scalingMetric={"requestRate": {"targetValue": 7, "window": "90s", "granularity": "500ms"}},
         timeouts={"conditionWait": "20s", "responseHeader": "0s", "request": "1m", "connect": "1s", "idle": "2m"},
@@ -23,7 +24,7 @@ def test_every_field_of_an_http_scaled_object() -> None:
     assert resource.route == Route(
         app="shop/web",
         target=Target("shop/svc", "http"),
-        rules=(Rule(("a.example.com", "*.b.example.com"), ("/api", "/v2", "/"), headers),),
+        rules=(Rule(("a.example.com", "*.b.example.com"), ("/api", "/v2", "/"), headers, ("GET", "POST")),),
         scaling=Scaling(None, RateTarget(7.0, 90.0, 0.5), 5.0),
         timeouts=Timeouts(20.0, 1.0, 0.0, 60.0, 120.0),
         created=CREATED,
@@ -34,14 +35,14 @@ def test_every_field_of_an_http_scaled_object() -> None:
 def test_every_field_of_an_interceptor_route() -> None:
     resource = route(
         target={"service": "svc", "port": 8080},
-        rules=[{"hosts": ["a"], "paths": [{"value": "/x"}], "headers": [{"name": "k", "value": "v"}]}, {}],
+        rules=[{"hosts": ["a"], "paths": [{"value": "/x"}], "headers": [{"name": "k", "value": "v"}], "methods": ["PUT"]}, {}],
         scalingMetric={"concurrency": {"targetValue": 3}, "requestRate": {"targetValue": 4}},
         timeouts={"readiness": "1s", "request": "2s", "responseHeader": "3s", "connect": "4s", "idle": "5s"},
     )
     assert resource.route == Route(
         app="shop/web",
         target=Target("shop/svc", 8080),
-        rules=(Rule(("a",), ("/x",), (HeaderMatch("k", "v"),)), Rule()),
+        rules=(Rule(("a",), ("/x",), (HeaderMatch("k", "v"),), ("PUT",)), Rule()),
         scaling=Scaling(3.0, RateTarget(4.0, 60.0, 1.0)),
         timeouts=Timeouts(1.0, 4.0, 3.0, 2.0, 5.0),
         created=CREATED,
@@ -96,6 +97,7 @@ def test_a_failover_says_how_long_a_request_waits(seconds: dict[str, int], readi
         ({"scaleTargetRef": {"service": "svc", "port": 0}}, "spec.scaleTargetRef.port"),
         ({"scaleTargetRef": None}, "spec.scaleTargetRef"),
         ({"hosts": "web.example.com"}, "spec.hosts"),
+        ({"methods": ["GET", "head"]}, "spec.methods[1]"),
         ({"activityPeriod": "soon"}, "spec.activityPeriod"),
         ({"timeouts": {"idle": "-1s"}}, "spec.timeouts.idle"),
     ],
@@ -113,6 +115,7 @@ def test_what_is_wrong_is_named_as_its_author_wrote_it(spec: dict[str, Any], fie
         ({"rules": [{"hosts": ["a"]}, {"paths": [{"value": "/"}, {"value": "\x01"}]}]}, "spec.rules[1].paths[1].value"),
         ({"target": {"service": "a", "port": 1, "portName": "b"}}, "spec.target"),
         ({"scalingMetric": {}}, "spec.scalingMetric"),
+        ({"rules": [{"methods": ["head"]}]}, "spec.rules[0].methods[0]"),
         ({"coldStart": {}}, "spec.coldStart"),
         ({"staticRoutes": [{"rules": [], "response": {}}]}, "spec.staticRoutes[0]"),
     ],

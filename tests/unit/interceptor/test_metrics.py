@@ -13,8 +13,8 @@ from fleet.routing.table import RoutingTable
 from fleet.runtime.exposition import FIXED_BYTES, OTHERS
 from interceptor.metrics import Metrics
 from interceptor.proxy import Proxy
-from interceptor.stats import READY
 from interceptor.settings import InterceptorSettings
+from interceptor.stats import READY
 from tests.support.full import FULL
 
 APPS = 10_000 if FULL else 1_000

@@ -105,3 +105,16 @@ def test_nobody_else_writes_to_the_outputs_of_a_process() -> None:
         ("weir/styled.py", "Text"),
         ("weir/engine/view.py", "Text"),  # of a record that its formatter has made
     }
+
+
+def test_explain_asks_for_a_method(tmp_path: Path) -> None:
+    table = tmp_path / "table.yaml"
+    table.write_text(
+        "routes:\n- {app: a/reads, target: {service: a/a}, rules: [{hosts: [a.test], methods: [GET]}]}\n"
+        "- {app: a/all, target: {service: a/a}, rules: [{hosts: [a.test]}]}\n"
+    )
+    reads = CliRunner().invoke(app, ["explain", "a.test", "--file", str(table)])
+    assert reads.stdout.endswith("-> a/reads\n")
+    writes = CliRunner().invoke(app, ["explain", "a.test", "-X", "POST", "--file", str(table)])
+    assert "GET a.test/: not a/reads, the method is another" in writes.stdout
+    assert writes.stdout.endswith("-> a/all\n")

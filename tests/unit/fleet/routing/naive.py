@@ -8,19 +8,23 @@ from fleet.routing.route import HeaderMatch, Route
 
 __all__ = ["conflict_key", "naive_match"]
 
-_Rank = tuple[tuple[int, int], int, int, int, float, str]
+_Rank = tuple[tuple[int, int], int, bool, int, int, float, str]
 
 
-def naive_match(routes: Iterable[Route], host: str, path: str, headers: Sequence[tuple[str, str]]) -> str | None:
+def naive_match(
+    routes: Iterable[Route], host: str, path: str, headers: Sequence[tuple[str, str]], method: str = "GET"
+) -> str | None:
     """The application that gets a request. host has no port and no trailing dot; path is decoded."""
-    ranks = [rank for route in routes for rank in _ranks(route, host.lower(), path, headers)]
+    ranks = [rank for route in routes for rank in _ranks(route, host.lower(), path, headers, method)]
     return min(ranks)[-1] if ranks else None
 
 
-def _ranks(route: Route, host: str, path: str, headers: Sequence[tuple[str, str]]) -> Iterator[_Rank]:
+def _ranks(route: Route, host: str, path: str, headers: Sequence[tuple[str, str]], method: str) -> Iterator[_Rank]:
     """How well each way into a route fits: the smallest rank wins."""
     for rule in route.rules:
         wanted = {(header.name.lower(), header.value) for header in rule.headers}
+        if rule.methods and method not in rule.methods:
+            continue
         if not all(_has(headers, name, value) for name, value in wanted):
             continue
         values = sum(value is not None for _, value in wanted)
@@ -28,7 +32,7 @@ def _ranks(route: Route, host: str, path: str, headers: Sequence[tuple[str, str]
             for prefix in rule.paths or ("/",):
                 host_rank, length = _host_rank(pattern, host), _path_length(prefix, path)
                 if host_rank is not None and length is not None:
-                    yield (host_rank, -length, -len(wanted), -values, route.created, route.app)
+                    yield (host_rank, -length, not rule.methods, -len(wanted), -values, route.created, route.app)
 
 
 def _host_rank(pattern: str, host: str) -> tuple[int, int] | None:
@@ -52,7 +56,10 @@ def _has(headers: Sequence[tuple[str, str]], name: str, value: str | None) -> bo
     return any(has == name and value in (None, sent) for has, sent in headers)
 
 
-def conflict_key(host: str, path: str, headers: tuple[HeaderMatch, ...]) -> tuple[str, str, frozenset[tuple[str, str | None]]]:
+Key = tuple[str, str, frozenset[tuple[str, str | None]], str]
+
+
+def conflict_key(host: str, path: str, headers: tuple[HeaderMatch, ...], method: str) -> Key:
     """What makes two claims the same one."""
     wanted = frozenset((header.name.lower(), header.value) for header in headers)
-    return (host.lower().split(":")[0].removesuffix("."), path.strip("/"), wanted)
+    return (host.lower().split(":")[0].removesuffix("."), path.strip("/"), wanted, method)

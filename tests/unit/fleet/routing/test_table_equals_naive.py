@@ -8,7 +8,7 @@ from typing import NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleet.routing.match import explain
+from fleet.routing.match import METHOD, explain
 from fleet.routing.route import HeaderMatch, Route, Rule, Target
 from fleet.routing.table import RoutingTable
 from tests.unit.fleet.routing.naive import conflict_key, naive_match
@@ -21,6 +21,7 @@ SEGMENTS = st.sampled_from(["a", "b", "ab", "", "a b", "é", "*"])
 PATHS = st.lists(SEGMENTS, max_size=4).map(lambda segments: "/" + "/".join(segments))
 NAMES = st.sampled_from(["x", "X", "y", "z"])
 VALUES = st.sampled_from(["", "1", "2"])
+METHODS = st.sampled_from(["GET", "HEAD", "X"])
 
 
 def _few(values: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[str, ...]]:
@@ -34,7 +35,7 @@ def _patterns(draw: st.DrawFn) -> str:
 
 
 HEADERS = st.builds(HeaderMatch, NAMES, st.none() | VALUES)
-RULES = st.builds(Rule, _few(_patterns()), _few(PATHS), st.lists(HEADERS, max_size=3).map(tuple))
+RULES = st.builds(Rule, _few(_patterns()), _few(PATHS), st.lists(HEADERS, max_size=3).map(tuple), _few(METHODS))
 APPS = st.sampled_from(["a/x", "a/y", "a-b/x", "b/x", "b/y", "c/x", "c/y", "d/x"])
 
 
@@ -54,10 +55,11 @@ class Request(NamedTuple):
     headers: list[tuple[str, str]]
     raw_host: bytes
     raw_path: bytes
+    method: str
 
     @property
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
-        return [(name.encode(), value.encode()) for name, value in self.headers]
+        return [*((name.encode(), value.encode()) for name, value in self.headers), (METHOD, self.method.encode())]
 
 
 @st.composite
@@ -69,7 +71,7 @@ def _requests(draw: st.DrawFn) -> Request:
         b"%%%02x" % byte if position in escape or byte == ord("%") else bytes([byte])
         for position, byte in enumerate(path.encode())
     )
-    return Request(host, path, headers, draw(SPELLINGS).format(host).encode(), raw_path)
+    return Request(host, path, headers, draw(SPELLINGS).format(host).encode(), raw_path, draw(METHODS))
 
 
 @settings(max_examples=150, deadline=None)
@@ -77,7 +79,7 @@ def _requests(draw: st.DrawFn) -> Request:
 def test_match_equals_naive(routes: list[Route], requests: list[Request]) -> None:
     table = RoutingTable(routes)
     for request in requests:
-        expected = naive_match(routes, request.host, request.path, request.headers)
+        expected = naive_match(routes, request.host, request.path, request.headers, request.method)
         found = table.match(request.raw_host, request.raw_path, request.raw_headers)
         assert (found.app if found else None) == expected
 
@@ -114,11 +116,12 @@ def test_conflicts_are_the_claims_that_older_routes_hold(routes: list[Route]) ->
         for rule in route.rules:
             for host in rule.hosts or ("*",):
                 for path in rule.paths or ("/",):
-                    key = conflict_key(host, path, rule.headers)
-                    owner = owners.setdefault(key, route.app)
-                    if owner != route.app:
-                        expected.add((route.app, key, owner))
+                    for method in rule.methods or ("",):
+                        key = conflict_key(host, path, rule.headers, method)
+                        owner = owners.setdefault(key, route.app)
+                        if owner != route.app:
+                            expected.add((route.app, key, owner))
     conflicts = RoutingTable(routes).conflicts
-    found = {(c.app, conflict_key(c.claim.host, c.claim.path, c.claim.headers), c.winner) for c in conflicts}
+    found = {(c.app, conflict_key(c.claim.host, c.claim.path, c.claim.headers, c.claim.method), c.winner) for c in conflicts}
     assert found == expected
     assert len(conflicts) == len(found)
