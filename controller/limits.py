@@ -17,7 +17,17 @@ from controller.schema.interceptor_route import InterceptorRouteSpec
 from fleet.routing.check import MAX_BUCKETS, MIN_GRANULARITY
 from fleet.routing.route import RateTarget, Scaling, Timeouts
 
-__all__ = ["DEFAULT_TARGET", "FALLBACK_READINESS_SECONDS", "Notes", "duration", "http_timeouts", "route_timeouts", "scaling_of"]
+__all__ = [
+    "DEFAULT_TARGET",
+    "FALLBACK_READINESS_SECONDS",
+    "Notes",
+    "duration",
+    "for_keda",
+    "http_timeouts",
+    "note_for_keda",
+    "route_timeouts",
+    "scaling_of",
+]
 
 DEFAULT_TARGET = 100
 """Requests at once, or per second, per replica, where nothing is said."""
@@ -30,6 +40,10 @@ _MAX_SHOWN = 40
 _DEFAULT_RATE = RateTarget(float(DEFAULT_TARGET))
 
 
+_INT32 = range(-(1 << 31), 1 << 31)
+"""What KEDA can read. An API server takes larger numbers, and then KEDA reads no ScaledObject any more, whosever it is."""
+
+
 class Notes:
     """Fields of one object that mean nothing, each with the reason and what holds instead."""
 
@@ -38,6 +52,26 @@ class Notes:
 
     def ignore(self, field: str, why: str) -> None:
         self.ignored.append(Problem(f"spec.{field}", why))
+
+
+def for_keda(number: int | None) -> int | None:
+    """A number for a ScaledObject; None when KEDA could not read it."""
+    return number if number is None or number in _INT32 else None
+
+
+def note_for_keda(notes: Notes, spec: HTTPScaledObjectSpec) -> None:
+    """Numbers that only a ScaledObject has, and that are left out of it."""
+    replicas = spec.replicas
+    numbers = {
+        "replicas.min": replicas.min if replicas else None,
+        "replicas.max": replicas.max if replicas else None,
+        "scaledownPeriod": spec.scaledown_period,
+        "initialCooldownPeriod": spec.initial_cooldown_period,
+        "pollingInterval": spec.polling_interval,
+    }
+    for field, number in numbers.items():
+        if number != for_keda(number):
+            notes.ignore(field, f"{number} is more than 32 bits; KEDA's default holds")
 
 
 def duration(field: str, text: str | None) -> float | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from controller.limits import for_keda
 from controller.problem import Problem
 from controller.resources import ObjectMeta, OwnerReference, Resource
 from controller.schema.http_scaled_object import DEFAULT_POLLING_SECONDS, HTTPScaledObjectSpec
@@ -246,11 +247,11 @@ def _owned(spec: HTTPScaledObjectSpec, meta: ObjectMeta, scaler: Scaler) -> Json
         raise Problem("spec.scaleTargetRef.name", "is needed for a ScaledObject: it says what to scale")
     return {
         "scaleTargetRef": {"name": target.name, "apiVersion": target.api_version, "kind": target.kind},
-        "pollingInterval": spec.polling_interval or DEFAULT_POLLING_SECONDS,
-        "cooldownPeriod": spec.scaledown_period,
-        "initialCooldownPeriod": spec.initial_cooldown_period,
-        "minReplicaCount": replicas.min if replicas else None,
-        "maxReplicaCount": replicas.max if replicas else None,
+        "pollingInterval": for_keda(spec.polling_interval) or DEFAULT_POLLING_SECONDS,
+        "cooldownPeriod": for_keda(spec.scaledown_period),
+        "initialCooldownPeriod": for_keda(spec.initial_cooldown_period),
+        "minReplicaCount": for_keda(replicas.min) if replicas else None,
+        "maxReplicaCount": for_keda(replicas.max) if replicas else None,
         "advanced": {"restoreToOriginalReplicaCount": True},
         "triggers": [_trigger(meta, scaler)],
     }

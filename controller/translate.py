@@ -23,7 +23,7 @@ from controller.answers import (
     rule_of,
     static_routes_of,
 )
-from controller.limits import Notes, duration, http_timeouts, route_timeouts, scaling_of
+from controller.limits import Notes, duration, http_timeouts, note_for_keda, route_timeouts, scaling_of
 from controller.problem import Problem
 from controller.schema.answers import Affinity as AffinitySpec
 from controller.schema.answers import Treatment
@@ -85,6 +85,7 @@ class Translation(msgspec.Struct, frozen=True):
 def of_http_scaled_object(meta: Named, spec: HTTPScaledObjectSpec) -> Translation:
     """Raises Problem."""
     notes = Notes()
+    note_for_keda(notes, spec)
     target, failover = spec.scale_target_ref, spec.cold_start_timeout_failover_ref
     cold = cold_start_of(meta.namespace, spec.cold_start)
     if failover is not None:

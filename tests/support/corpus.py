@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 __all__ = ["corpus"]
@@ -22,10 +22,10 @@ _STRANGERS: tuple[Json, ...] = (None, True, 7, "7", 1.5, [], {})
 """For fields of whatever type."""
 
 
-def corpus(schema: Mapping[str, Any]) -> Iterator[tuple[str, Json]]:
+def corpus(schema: Mapping[str, Any], bases: Sequence[str] = ("full", "minimal")) -> Iterator[tuple[str, Json]]:
     """(what is tried, object): one departure at a time from an object with all fields, and from one with as few as can be."""
-    bases = {"full": _sample(schema, full=True), "minimal": _sample(schema, full=False)}
-    for name, base in bases.items():
+    for name in bases:
+        base = _sample(schema, full=name == "full")
         yield name, base
         for path, node in _nodes(schema, ()):
             for label, value in _values(node):

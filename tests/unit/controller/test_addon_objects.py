@@ -45,7 +45,7 @@ def test_what_the_addon_accepts_is_accepted_and_told_of(theirs: Any, ours: Any, 
 
 
 def _stored(schema: Any, value: Any) -> Any:
-    """As the API server gives it back: with defaults in the place of what is absent, or null."""
+    """As the API server gives it back: without nulls, and with defaults in the place of what is absent."""
     if isinstance(value, list):
         return [_stored(schema["items"], item) for item in value]
     if not isinstance(value, dict):
@@ -54,6 +54,7 @@ def _stored(schema: Any, value: Any) -> Any:
     for name, inner in properties.items():
         if "default" in inner and value.get(name) is None:
             value[name] = inner["default"]
+    value = {name: inner for name, inner in value.items() if inner is not None}
     known = {name: properties.get(name) or schema["additionalProperties"] for name in value}
     return {name: _stored(known[name], inner) for name, inner in value.items()}
 

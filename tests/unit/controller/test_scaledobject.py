@@ -204,3 +204,25 @@ def test_which_applications_a_scaled_object_names() -> None:
     assert parse_scaled_object(json.dumps(made).encode()).apps == {"shop/a", "shop/b"}
     broken = made | {"spec": {"triggers": "none"}}
     assert parse_scaled_object(json.dumps(broken).encode()).apps == frozenset()
+
+
+@pytest.mark.parametrize("number", [1 << 31, -(1 << 31) - 1, (1 << 63) - 1])
+def test_numbers_that_keda_cannot_read_stay_out_of_its_object(number: int) -> None:
+    """The API server would take them, and KEDA would read no ScaledObject of the cluster any more."""
+    numbers = {"scaledownPeriod": number, "initialCooldownPeriod": number, "replicas": {"min": number, "max": number}}
+    resource = http(**numbers, pollingInterval=abs(number))
+    made = desired(resource, Scaler("a:1"))["spec"]
+    assert {"cooldownPeriod", "initialCooldownPeriod", "minReplicaCount", "maxReplicaCount"}.isdisjoint(made)
+    assert made["pollingInterval"] == 15
+    assert [problem.field for problem in resource.ignored] == [
+        "spec.replicas.min",
+        "spec.replicas.max",
+        "spec.scaledownPeriod",
+        "spec.initialCooldownPeriod",
+        "spec.pollingInterval",
+    ]
+
+
+def test_negative_numbers_are_kedas_affair_as_in_the_addon() -> None:
+    made = desired(http(scaledownPeriod=-1, replicas={"min": -1}), Scaler("a:1"))["spec"]
+    assert (made["cooldownPeriod"], made["minReplicaCount"]) == (-1, -1)
