@@ -17,7 +17,8 @@ from typing import Self
 import psutil
 import pytest
 
-from fleet.runtime.address import LOOPBACK
+from fleet.runtime.address import LOOPBACK, LOOPBACKS, join_address
+from tests.support.ports import KeptPort
 from weir.engine.child import Child, Launch, SpawnError, describe_exit
 from weir.engine.guard import Guard
 from weir.engine.ports import Ports
@@ -29,7 +30,8 @@ from weir.engine.supervisor import State, Yard
 PATIENCE = 60.0
 SERVE = """
 import os, socket
-s = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+host = os.environ.get("LISTEN", "127.0.0.1")
+s = socket.create_server((host, int(os.environ["PORT"])), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 print("serving", flush=True)
 while True:
     s.accept()[0].close()
@@ -206,7 +208,7 @@ class _Answering:
 @pytest.mark.parametrize(("status", "ready"), [(b"200 OK", True), (b"302 Found", True), (b"404 No", False), (b"503 X", False)])
 async def test_a_path_is_ready_with_200_to_399(status: bytes, ready: bool) -> None:
     async with _Answering(status) as server:
-        waiting = asyncio.create_task(wait_until_ready(Probe(LOOPBACK, server.port, "/healthz")))
+        waiting = asyncio.create_task(wait_until_ready(Probe((LOOPBACK,), server.port, "/healthz")))
         async with asyncio.timeout(PATIENCE):
             while not (waiting.done() if ready else server.answers > 2):  # noqa: ASYNC110  # neither tells anybody
                 await asyncio.sleep(0.005)
@@ -215,14 +217,40 @@ async def test_a_path_is_ready_with_200_to_399(status: bytes, ready: bool) -> No
         await asyncio.wait([waiting])
 
 
-async def test_a_port_is_found_soon_after_it_listens() -> None:
+@pytest.mark.parametrize("host", LOOPBACKS)
+async def test_a_port_is_found_soon_after_it_listens(host: str) -> None:
     port = Ports().take()
-    waiting = asyncio.create_task(wait_until_ready(Probe(LOOPBACK, port)))
+    waiting = asyncio.create_task(wait_until_ready(Probe(LOOPBACKS, port)))
     await asyncio.sleep(0.05)
     assert not waiting.done()
-    server = await asyncio.start_server(lambda reader, writer: writer.close(), LOOPBACK, port)
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), host, port)
     async with asyncio.timeout(20):
-        await waiting
+        assert await waiting == host
+    server.close()
+
+
+async def test_who_is_late_is_looked_at_once() -> None:
+    looks = list[int]()
+
+    async def late() -> None:
+        looks.append(1)
+
+    waiting = asyncio.create_task(wait_until_ready(Probe(LOOPBACKS, Ports().take(), interval=0.001), late=late, patience=0.0))
+    await _until(lambda: bool(looks))
+    await asyncio.sleep(0.02)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert looks == [1]
+
+
+@pytest.mark.parametrize("host", LOOPBACKS)
+async def test_a_port_that_somebody_has_on_either_address_is_not_taken(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), host, 0)
+    taken: int = server.sockets[0].getsockname()[1]
+    free = Ports().take()
+    tried = iter([taken, taken, free])
+    monkeypatch.setattr("weir.engine.ports.random.randint", lambda first, last: next(tried))
+    assert Ports().take() == free
     server.close()
 
 
@@ -253,13 +281,18 @@ def _python(script: str) -> list[str]:
     return [sys.executable, "-S", "-c", script]
 
 
-async def test_a_replica_is_started_in_the_call_and_has_an_address_once_ready(stage: Stage) -> None:
-    replica = stage.replica(command=_python(SERVE))
+HOSTS = pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+
+
+@HOSTS
+async def test_a_replica_is_started_in_the_call_and_has_an_address_once_ready(stage: Stage, host: str) -> None:
+    replica = stage.replica(command=_python(SERVE), env={"LISTEN": host})
     replica.start()
     assert replica.pid is not None
     assert replica.backend is None
     await _until(lambda: replica.state is State.READY)
     assert replica.backend is not None
+    assert replica.backend.host == host
     await _until(lambda: ("web/1", "serving") in stage.lines)
     replica.withdraw()
     assert replica.backend is None
@@ -268,8 +301,9 @@ async def test_a_replica_is_started_in_the_call_and_has_an_address_once_ready(st
     assert not psutil.pid_exists(pid)
 
 
-async def test_a_replica_that_crashes_is_started_again_on_another_port(stage: Stage) -> None:
-    replica = stage.replica(command=_python(SERVE))
+@HOSTS
+async def test_a_replica_that_crashes_is_started_again_on_another_port(stage: Stage, host: str) -> None:
+    replica = stage.replica(command=_python(SERVE), env={"LISTEN": host})
     replica.start()
     await _until(lambda: replica.state is State.READY)
     first_pid, first = replica.pid, replica.backend
@@ -296,8 +330,8 @@ async def test_a_replica_that_cannot_be_started_is_tried_again(stage: Stage) -> 
 @pytest.mark.parametrize(
     ("path", "why"),
     [
-        (None, r"nothing took a connection on port \d+, which the command has in \$PORT;"),
-        ("/up", r"GET /up on port \d+ had no answer from 200 to 399;"),
+        (None, r"nothing takes connections at 127\.0\.0\.1:(\d+) or \[::1\]:\1, the port that the command has in \$PORT;"),
+        ("/up", r"GET /up at 127\.0\.0\.1:(\d+) or \[::1\]:\1 has no answer from 200 to 399;"),
     ],
 )
 async def test_a_replica_that_is_never_ready_is_started_again(
@@ -312,6 +346,56 @@ async def test_a_replica_that_is_never_ready_is_started_again(
     assert re.search(rf"was not ready after 0\.1 s: {why}", caplog.text)
     replica.withdraw()
     await replica.end()
+
+
+@HOSTS
+async def test_where_it_listens_instead_is_told(stage: Stage, host: str) -> None:
+    """A dev server with a port of its own. What listens is a process that has left the group, as behind a shell."""
+    with KeptPort() as port:
+        script = f"PORT={port.number} exec setsid {sys.executable} -S -c '{SERVE}' & wait"
+        replica = stage.replica(command=script, env={"LISTEN": host}, readiness={"timeout": 5})
+        replica.start()
+        await _until(lambda: bool(replica.reason))
+        assert replica.state is State.STARTING
+        assert replica.reason.endswith(f"; it listens on {join_address(host, port.number)}")
+        assert replica.reason.startswith("is not ready yet: nothing takes connections at ")
+        replica.withdraw()
+        await replica.end()
+
+
+async def test_a_process_that_ends_tells_why(stage: Stage) -> None:
+    replica = stage.replica(command="echo starting; echo error: no database >&2; echo bye; exit 3")
+    replica.start()
+    await _until(lambda: replica.failures == 1)
+    assert replica.reason == "ended with exit code 3: error: no database"
+    replica.withdraw()
+    await replica.end()
+
+
+DAEMON = "setsid sh -c 'echo $$; exec sleep 1000' </dev/null & sleep 0.3"
+
+
+async def test_a_daemon_ends_with_its_replica_before_the_next_start(stage: Stage) -> None:
+    replica = stage.replica(command=DAEMON)
+    replica.start()
+    await _until(lambda: replica.failures == 2)
+    pids = [int(line) for _, line in stage.lines]
+    assert len(pids) >= 2
+    assert _gone(pids[0])
+    assert "left processes behind; they were ended, because a command has to stay in the foreground" in replica.reason
+    replica.withdraw()
+    await replica.end()
+    assert all(_gone(int(line)) for _, line in stage.lines)
+
+
+async def test_what_has_left_the_group_has_the_grace_too(stage: Stage, tmp_path: Path) -> None:
+    script = f"setsid {sys.executable} -c '{_GRACEFUL}' & wait"
+    replica = stage.replica(command=script)
+    replica.start()
+    await _until(lambda: ("web/1", "ready") in stage.lines)
+    replica.withdraw()
+    await replica.end()
+    assert (tmp_path / "done").exists()
 
 
 async def test_a_replica_finishes_what_it_has_before_it_is_told_to_end(stage: Stage) -> None:
@@ -359,7 +443,7 @@ async def test_the_port_is_put_into_a_list_of_words(stage: Stage) -> None:
 
 ENGINE = """
 import asyncio, os, pathlib, signal, sys
-from fleet.runtime.address import LOOPBACK
+from fleet.runtime.address import LOOPBACK, LOOPBACKS, join_address
 from weir.engine.child import Child, Launch
 from weir.engine.guard import Guard
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -21,11 +22,16 @@ from fleet.runtime.backlog import Backlog
 from weir.engine.guard import Guard
 from weir.engine.keeper import HAS_PROC, group_members
 from weir.engine.lines import Lines, always, backlog
+from weir.engine.listening import listening
 
 __all__ = ["Child", "Launch", "SpawnError", "describe_exit"]
 
+MARK = "WEIR_PROCESS"
+"""Environment variable that a process and all that it starts carry; its value is the process's own."""
 GROUP_PAUSE = 0.02
 """Seconds between two looks whether the rest of a process group has ended."""
+LOOKS = 50
+"""Looks for what is left; what is killed and does not end in a second is not the engine's to end."""
 OUTPUT_TIMEOUT = 0.2
 """Seconds for the last lines of a process that has ended, or for some of them if they are many."""
 
@@ -62,8 +68,11 @@ class Child:
         self._guard = guard
         self._loop = asyncio.get_running_loop()
         self._exit: asyncio.Future[int] = self._loop.create_future()
-        self._process = _spawn(launch, guard)
+        self._mark = f"{MARK}={secrets.token_hex(16)}"
+        self._process = _spawn(launch, guard, self._mark)
         self.pid = self._process.pid
+        self.left_behind = False
+        """Whether something outlived its group, and was killed."""
         guard.keep(self.pid)
         self._lines = Lines(on_lines, behind or backlog(), has_room)
         self._output = self._loop.create_task(self._tell_lines(), name=f"output of process {self.pid}")
@@ -79,20 +88,31 @@ class Child:
         """The exit code, once the process has ended."""
         return await asyncio.shield(self._exit)
 
+    async def listening(self) -> Sequence[tuple[str, int]]:
+        """Addresses and ports that it or what it started listens on. Empty where the system does not tell."""
+        return await asyncio.to_thread(lambda: listening(self._members()))
+
     async def stop(self, grace: float) -> None:
-        """SIGTERM to the whole group, SIGKILL after `grace` seconds. Returns when nothing of it is left."""
+        """SIGTERM to all of it, SIGKILL after `grace` seconds. Returns when nothing of it is left."""
         self._signal(signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
+                _signal_each(await asyncio.to_thread(self._strays), signal.SIGTERM)
                 await self.wait()
-                while self._has_members():  # noqa: ASYNC110  a group of processes tells nobody of its end
+                while await asyncio.to_thread(self._has_members):  # noqa: ASYNC110  processes tell nobody of their end
                     await asyncio.sleep(GROUP_PAUSE)
         await self.kill()
 
     async def kill(self) -> None:
-        """SIGKILL to whatever is left of the group. Call it also when the process ended by itself."""
+        """SIGKILL to whatever is left of it. Call it also when the process ended by itself."""
         self._signal(signal.SIGKILL)
         await self.wait()
+        for _ in range(LOOKS):
+            if not (strays := await asyncio.to_thread(self._strays)):
+                break
+            self.left_behind = True
+            _signal_each(strays, signal.SIGKILL)
+            await asyncio.sleep(GROUP_PAUSE)
         self._guard.release(self.pid)
         await self._last_lines()
         self._output.cancel()
@@ -121,8 +141,16 @@ class Child:
             return False
         return True
 
+    def _members(self) -> set[int]:
+        """All that runs of it: its group, and what left that, as daemons do, and has its environment still."""
+        return group_members({self.pid}, self._mark.encode()) if HAS_PROC else set()
+
+    def _strays(self) -> set[int]:
+        """Those that have left its group, and do not hear what the group is told."""
+        return {pid for pid in self._members() if _group_of(pid) not in (None, self.pid)}
+
     def _has_members(self) -> bool:
-        return self._signal(0) and (not HAS_PROC or bool(group_members({self.pid})))
+        return bool(self._members()) if HAS_PROC else self._signal(0)
 
     def _wait(self) -> None:
         code = self._process.wait()
@@ -142,13 +170,26 @@ class Child:
             self._lines.abandon()
 
 
-def _spawn(launch: Launch, guard: Guard) -> subprocess.Popen[bytes]:
+def _group_of(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return None  # it has ended
+
+
+def _signal_each(pids: set[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            os.kill(pid, number)
+
+
+def _spawn(launch: Launch, guard: Guard, mark: str) -> subprocess.Popen[bytes]:
     try:
         # Not through asyncio: its fork copies the engine's page tables, which grow with the engine, while this one's
         # vfork takes a tenth of a millisecond. No preexec_fn for the same reason, and for the threads of gRPC.
         return subprocess.Popen(  # noqa: S603  running the user's commands is what this is for
             launch.command,
-            env={**os.environ, **launch.env, **guard.environment},
+            env={**os.environ, **launch.env, **guard.environment, **dict([mark.split("=", 1)])},
             cwd=launch.cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

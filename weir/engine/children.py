@@ -158,7 +158,7 @@ class ChildPlanes:
     def _place(self, component: Component, flags: list[str]) -> _Placed:
         self._check_ports(component)
         launch = Launch([sys.executable, "-m", "weir", component.kind, *flags], env={}, cwd=Path.cwd())
-        probe = Probe(self._layout.near_host, component.diagnostics_port, "/readyz")
+        probe = Probe((self._layout.near_host,), component.diagnostics_port, "/readyz")
         job = Job(
             name=component.name,
             speaker=component.name,

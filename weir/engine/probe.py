@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from fleet.runtime.address import join_address
@@ -15,6 +16,8 @@ PAUSE_FACTOR = 1.2
 """From 5 to 100 ms in 17 probes, one second after the start."""
 ATTEMPT_TIMEOUT = 1.0
 """Seconds for one probe: what takes longer is not ready, and the next one may find it so."""
+LATE_AFTER = 3.0
+"""Seconds after which it is worth a look where something listens instead."""
 MAX_STATUS_LINE = 8 * 1024
 
 
@@ -22,7 +25,8 @@ MAX_STATUS_LINE = 8 * 1024
 class Probe:
     """Where and how to ask. Without a path, a port that accepts is enough."""
 
-    host: str
+    hosts: tuple[str, ...]
+    """Addresses, of which one is enough: what listens on "localhost" may do so on one of them alone."""
     port: int
     path: str | None = None
     interval: float = 0.1
@@ -31,25 +35,33 @@ class Probe:
     @property
     def failure(self) -> str:
         """What is wrong while it does not succeed."""
+        where = " or ".join(join_address(host, self.port) for host in self.hosts)
         if self.path is None:
-            return f"nothing took a connection on port {self.port}, which the command has in $PORT"
-        return f"GET {self.path} on port {self.port} had no answer from 200 to 399"
+            return f"nothing takes connections at {where}, the port that the command has in $PORT"
+        return f"GET {self.path} at {where} has no answer from 200 to 399"
 
 
-async def wait_until_ready(probe: Probe) -> None:
-    """Return once the probe succeeds; wrap it in a timeout."""
+async def wait_until_ready(probe: Probe, *, late: Callable[[], Awaitable[None]] | None = None, patience: float = LATE_AFTER) -> str:
+    """The address that the probe succeeded at, once it does; wrap it in a timeout. `late` is awaited once, after `patience`."""
+    began = asyncio.get_running_loop().time()
     pause = min(FIRST_PAUSE, probe.interval)
-    while not await _succeeds(probe):
+    while True:
+        for host in probe.hosts:
+            if await _succeeds(host, probe):
+                return host
+        if late is not None and asyncio.get_running_loop().time() - began >= patience:
+            await late()
+            late = None
         await asyncio.sleep(pause)
         pause = min(pause * PAUSE_FACTOR, probe.interval)
 
 
-async def _succeeds(probe: Probe) -> bool:
+async def _succeeds(host: str, probe: Probe) -> bool:
     try:
         async with asyncio.timeout(ATTEMPT_TIMEOUT):
-            reader, writer = await asyncio.open_connection(probe.host, probe.port, limit=MAX_STATUS_LINE)
+            reader, writer = await asyncio.open_connection(host, probe.port, limit=MAX_STATUS_LINE)
             try:
-                return probe.path is None or await _answers(reader, writer, probe)
+                return probe.path is None or await _answers(reader, writer, join_address(host, probe.port), probe.path)
             finally:
                 # Not a polite end: an answer that nobody reads should not keep a connection for long.
                 writer.transport.abort()
@@ -57,9 +69,8 @@ async def _succeeds(probe: Probe) -> bool:
         return False
 
 
-async def _answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, probe: Probe) -> bool:
-    host = join_address(probe.host, probe.port)
-    head = f"GET {probe.path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: weir\r\nConnection: close\r\n\r\n"
+async def _answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: str, path: str) -> bool:
+    head = f"GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: weir\r\nConnection: close\r\n\r\n"
     writer.write(head.encode())
     version, status, *_ = (await reader.readline()).split(None, 2)
     return version.startswith(b"HTTP/") and 200 <= int(status) < 400

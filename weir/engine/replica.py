@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from fleet.discovery.sources import Backend
-from fleet.runtime.address import LOOPBACK
+from fleet.runtime.address import LOOPBACKS
 from weir.engine.child import Launch, SpawnError
 from weir.engine.ports import NoPortError
 from weir.engine.probe import Probe
@@ -21,6 +21,8 @@ __all__ = ["Replica"]
 RESTART_FIRST, RESTART_LIMIT = 0.25, 30.0
 """Seconds before a failed process is started again: soon at first, because a request may be waiting for it; later
 seldom, because a process that fails at once would do nothing but start."""
+
+_PORT = re.compile(r"\$(?:PORT\b|\{PORT\})", re.ASCII)
 
 
 class Replica:
@@ -62,8 +64,8 @@ class Replica:
     @property
     def backend(self) -> Backend | None:
         """The address for requests, while it may have any."""
-        port = self._supervisor.port
-        return None if port is None else Backend(host=LOOPBACK, port=port)
+        address = self._supervisor.address
+        return None if address is None else Backend(*address)
 
     def start(self) -> None:
         """Start the process within this very call."""
@@ -87,7 +89,7 @@ class Replica:
             raise SpawnError(str(error)) from error
         env = {name: _with_port(value, port) for name, value in self.spec.env.items()} | {"PORT": str(port)}
         readiness = self.spec.readiness
-        probe = Probe(LOOPBACK, port, readiness.path, readiness.interval)
+        probe = Probe(LOOPBACKS, port, readiness.path, readiness.interval)
         # A list of words has no shell that would put in the port.
         command = [_with_port(word, port) for word in self.spec.command]
         return Launch(command, env=env, cwd=self._directory), probe
@@ -99,4 +101,4 @@ class Replica:
 
 
 def _with_port(text: str, port: int) -> str:
-    return text.replace("${PORT}", str(port)).replace("$PORT", str(port))
+    return _PORT.sub(str(port), text)

@@ -11,7 +11,9 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
+from fleet.runtime.address import join_address
 from fleet.runtime.backlog import Backlog
 from fleet.runtime.tasks import cancel_and_wait
 from weir.engine.backoff import Backoff
@@ -26,6 +28,9 @@ __all__ = ["Job", "State", "Supervisor", "Tell", "Yard"]
 
 STABLE_AFTER = 10.0
 """Seconds of being ready after which a failure counts as the first again."""
+FOREGROUND = "they were ended, because a command has to stay in the foreground"
+MAX_ADDRESSES = 5
+"""Told of what listens elsewhere."""
 
 Tell = Callable[[str, Sequence[str]], None]
 """Takes who speaks ("hello/1") and some lines of its output."""
@@ -86,6 +91,7 @@ class Supervisor:
         """How it failed last."""
         self.last_lines: deque[str] = deque(maxlen=KEPT_LINES)
         """Of its output."""
+        self._host = ""
         self._hint = ""
         self._words = ""
         self._job, self._yard, self._on_change = job, yard, on_change
@@ -107,9 +113,9 @@ class Supervisor:
         return self._child.pid if self._child is not None else None
 
     @property
-    def port(self) -> int | None:
+    def address(self) -> tuple[str, int] | None:
         """Where it can be reached, once it is ready and while it is."""
-        return self._probe.port if self._probe is not None and self.state is State.READY else None
+        return (self._host, self._probe.port) if self._probe is not None and self.state is State.READY else None
 
     def start(self) -> None:
         """Start the process now, within this very call: a request may be waiting for it."""
@@ -176,19 +182,23 @@ class Supervisor:
             await cancel_and_wait(watching)
         await child.kill()
         self._words = "" if unready else last_words(self.last_lines)
-        return unready[0] if unready else f"ended with {describe_exit(code)}"
+        if unready:
+            return unready[0]
+        how = f"ended with {describe_exit(code)}"
+        return how if code or not child.left_behind else f"{how}, and left processes behind; {FOREGROUND}"
 
     async def _watch(self, child: Child, probe: Probe | None, unready: list[str]) -> None:
         began = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._job.readiness_timeout):
                 if probe is not None:
-                    await wait_until_ready(probe)
+                    self._host = await wait_until_ready(probe, late=partial(self._late, child, probe))
         except TimeoutError:
-            why = "" if probe is None else f": {probe.failure}"
+            why = "" if probe is None else f": {await _elsewhere(child, probe)}"
             unready.append(f"was not ready after {self._job.readiness_timeout:g} s{why}")
             await child.kill()
             return
+        self._hint = ""
         took = asyncio.get_running_loop().time() - began
         _log.info("%s: ready after %.0f ms", self._job.name, took * 1000)
         self._set(State.READY)
@@ -196,10 +206,25 @@ class Supervisor:
         self.failures = 0
         self._backoff.reset()
 
+    async def _late(self, child: Child, probe: Probe) -> None:
+        """It takes longer than most: tell what can be seen of it."""
+        self._hint = f"is not ready yet: {await _elsewhere(child, probe)}"
+        _log.warning("%s: %s", self._job.name, self._hint)
+        if self.state is not State.DRAINING:
+            self._on_change()
+
     def _set(self, state: State) -> None:
         if self.state is not State.DRAINING:
             self.state = state
             self._on_change()
+
+
+async def _elsewhere(child: Child, probe: Probe) -> str:
+    """What the probe wants, and where something of the process listens instead."""
+    found = [address for address in await child.listening() if address[1] != probe.port]
+    if not found:
+        return probe.failure
+    return f"{probe.failure}; it listens on {', '.join(join_address(*address) for address in found[:MAX_ADDRESSES])}"
 
 
 async def _ended_before(child: Child, drained: Awaitable[None]) -> None:

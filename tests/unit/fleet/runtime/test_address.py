@@ -57,6 +57,7 @@ NOT_AN_ADDRESS = {
     "fleet/discovery/kubernetes/backends.py": "a target's key, namespace/service:PORT",
     "fleet/routing/route.py": "a target's key, namespace/service:PORT",
     "scaler/members.py": "a reason in gRPC's words",
+    "weir/engine/listening.py": "hexadecimal, in a table of the kernel",
     "weir/explain.py": "a header, name:value",
 }
 """Where something else than an address is put together, or taken apart, at a colon."""

@@ -1,0 +1,41 @@
+"""The kernel's tables of sockets."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+import pytest
+
+from weir.engine.listening import listening, parse_table
+
+pytestmark = pytest.mark.skipif(sys.byteorder != "little", reason="the tables are in the order of the machine")
+
+HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+TCP = f"""{HEAD}   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4711 1 0 100 0 0 10 0
+   1: 0100007F:1F91 0100007F:1F90 01 00000000:00000000 00:00000000 00000000  1000        0 4712 1 0 20 4 0 10 -1
+"""
+TCP6 = f"""{HEAD}   0: 00000000000000000000000001000000:0BB8 {"0" * 32}:0000 0A 0:0 00:0 0  0 0 4713 1 0 100 0 0 10 0
+   1: {"0" * 32}:0BB9 {"0" * 32}:0000 0A 0:0 00:0 0  0 0 4714 1 0 100 0 0 10 0
+"""
+
+
+def test_only_what_listens() -> None:
+    assert list(parse_table(TCP)) == [("127.0.0.1", 8080, "4711")]
+    assert list(parse_table(TCP6)) == [("::1", 3000, "4713"), ("::", 3001, "4714")]
+    assert list(parse_table(HEAD)) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+def test_of_a_process() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as four,
+        socket.create_server(("::1", 0), family=socket.AF_INET6) as six,
+        socket.socket() as idle,
+    ):
+        idle.bind(("127.0.0.1", 0))
+        found = listening([os.getpid(), 2**22 + 1])
+        assert {four.getsockname()[:2], six.getsockname()[:2]} <= set(found)
+        assert idle.getsockname() not in found
+    assert listening([]) == []

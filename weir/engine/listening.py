@@ -1,0 +1,51 @@
+"""Where processes listen, as Linux tells it in /proc. Reads and changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+__all__ = ["listening", "parse_table"]
+
+_LISTEN = "0A"
+"""TCP_LISTEN of include/net/tcp_states.h."""
+_TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+
+
+def listening(pids: Iterable[int]) -> Sequence[tuple[str, int]]:
+    """Addresses and ports that any of the processes listens on, sorted. Processes that have ended, or are others', have none."""
+    inodes = {inode for pid in pids for inode in _sockets(pid)}
+    found = [entry for table in _TABLES if table.exists() for entry in parse_table(table.read_text())]
+    return sorted({(host, port) for host, port, inode in found if inode in inodes})
+
+
+def parse_table(table: str) -> Iterator[tuple[str, int, str]]:
+    """Host, port and inode of every socket that listens, of the text of /proc/net/tcp or tcp6."""
+    for line in table.splitlines()[1:]:
+        _, local, _, state, *rest = line.split()
+        if state == _LISTEN:
+            host, _, port = local.partition(":")
+            yield _address(host), int(port, 16), rest[5]
+
+
+def _sockets(pid: int) -> Iterator[str]:
+    for link in _links(f"/proc/{pid}/fd"):
+        if link.startswith("socket:["):
+            yield link[len("socket:[") : -1]
+
+
+def _links(folder: str) -> Iterator[str]:
+    with contextlib.suppress(OSError):  # the process has ended, or is another user's
+        for name in os.listdir(folder):
+            with contextlib.suppress(OSError):  # it was closed
+                yield os.readlink(f"{folder}/{name}")
+
+
+def _address(text: str) -> str:
+    """Words of 32 bits in the order of the machine."""
+    words = [int(text[at : at + 8], 16) for at in range(0, len(text), 8)]
+    return str(ipaddress.ip_address(struct.pack(f"={len(words)}I", *words)))
