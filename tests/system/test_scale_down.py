@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.ports import KeptPort
 from tests.system.harness import Answer, Gate, Up, app, fetch, fleet, running_up, until
 
 FLAGS = pytest.mark.parametrize("flags", [(), ("--processes",)], ids=["inline", "processes"])
@@ -100,3 +101,22 @@ async def test_an_end_is_not_longer_than_the_drain(tmp_path: Path, flags: tuple[
         up.write(fleet(app("other")))
         assert (await answer).status == 502
         assert "ends with 1 requests in hand after 0.2 s" in up.log
+
+
+async def test_an_app_with_a_port_of_its_own_has_one_replica_and_changes_by_turns(tmp_path: Path) -> None:
+    (gate,) = _gates(tmp_path, 1)
+    with KeptPort() as kept:
+        port = kept.number
+    one, other = (app("web", port=port, target=1, min=2, max=3, env={"VERSION": version}) for version in "12")
+    async with running_up(tmp_path, fleet(one)) as up, _under_way(up, gate) as answer:
+        await _busy(up, 1)
+        assert up.backends("web") == [port]
+        held = asyncio.create_task(fetch(up.port, "web.localhost"))
+        up.write(fleet(other))
+        await until(lambda: not up.backends("web"), what="nothing new goes to the old one")
+        gate.open()
+        assert (await answer).body.endswith("1")
+        await until(lambda: up.backends("web") == [port], what="the new one has the port")
+        assert (await held).status == 200
+        assert (await fetch(up.port, "web.localhost")).body.endswith("2")
+        assert up.log.count("starts again") == 0

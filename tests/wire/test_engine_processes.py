@@ -372,6 +372,39 @@ async def test_a_process_that_ends_tells_why(stage: Stage) -> None:
     await replica.end()
 
 
+async def test_a_replica_with_a_port_of_its_own_listens_there_at_every_start(stage: Stage) -> None:
+    with KeptPort() as kept:
+        port = kept.number
+    replica = stage.replica(command=_python(SERVE), port=port)
+    replica.start()
+    first = replica.pid
+    assert first is not None
+    await _until(lambda: replica.state is State.READY)
+    assert replica.backend is not None
+    assert replica.backend.port == port
+    os.kill(first, signal.SIGKILL)
+    await _until(lambda: replica.state is State.READY and replica.pid != first)
+    assert replica.backend is not None
+    assert replica.backend.port == port
+    replica.withdraw()
+    await replica.end()
+
+
+async def test_a_port_of_somebody_else_is_told_and_waited_for(stage: Stage) -> None:
+    other = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+    port: int = other.sockets[0].getsockname()[1]
+    replica = stage.replica(command=_python(SERVE), port=port)
+    replica.start()
+    await _until(lambda: replica.failures >= 1)
+    assert replica.reason == f"port {port} is in use already"
+    assert replica.backend is None
+    other.close()
+    await other.wait_closed()
+    await _until(lambda: replica.state is State.READY)
+    replica.withdraw()
+    await replica.end()
+
+
 DAEMON = "setsid sh -c 'echo $$; exec sleep 1000' </dev/null & sleep 0.3"
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from fleet.discovery.sources import Trouble
 from fleet.routing.route import ColdStart, Placeholder, Route
-from tests.wire.proxy_backend import answer, ok
+from tests.wire.proxy_backend import BackendPeer, answer, ok
 from tests.wire.proxy_client import get, post
 from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig, route
 
@@ -23,6 +23,11 @@ def _route(*, placeholder: bool = False, fallback: bool = False, readiness: floa
     cold = msgspec.convert({"fallback": {"service": SPARE}} if fallback else {}, ColdStart)
     shown = Placeholder(browsers_only=True) if placeholder else None
     return msgspec.structs.replace(route(readiness=readiness), cold_start=msgspec.structs.replace(cold, placeholder=shown))
+
+
+async def _silent(peer: BackendPeer) -> None:
+    await peer.request()
+    await peer.read_to_end()
 
 
 async def test_the_504_names_the_reason() -> None:
@@ -93,8 +98,8 @@ async def test_the_fallback_answers_at_once() -> None:
 
 
 async def test_what_is_at_each_backend_is_told_until_the_last_exchange_is_over() -> None:
-    async with proxy_rig() as rig:
-        (backend,) = rig.backends
+    async with proxy_rig(backends=0) as rig:
+        backend = await rig.backend(_silent)
         client = await rig.client()
         client.send(get())
         await eventually(lambda: backend.peers)

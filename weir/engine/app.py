@@ -16,7 +16,7 @@ from weir.engine.autoscaler import Autoscaler, Policy, Reading
 from weir.engine.backoff import Backoff
 from weir.engine.keda import KedaClient
 from weir.engine.replica import Replica
-from weir.engine.rollout import Standing, plan
+from weir.engine.rollout import Rollout, Standing, plan, plan_alone
 from weir.engine.spec import AppSpec
 from weir.engine.supervisor import State, Yard
 
@@ -152,7 +152,7 @@ class App:
         _log.info("%s: %d -> %d replicas: %s", self.spec.key, before, self.desired, why)
 
     def _reconcile(self) -> None:
-        rollout = plan(self._standings({}), self.desired)
+        rollout = self._plan({})
         for _ in range(rollout.start):
             self._start_replica()
         if rollout.retire and self._thinning is None:
@@ -163,7 +163,7 @@ class App:
     async def _thin_out(self) -> None:
         """Retire what is too much: what has nothing to do before what has."""
         work = await self._at_work(self.spec.key)
-        retire = plan(self._standings(work or {}), self.desired).retire
+        retire = self._plan(work or {}).retire
         for replica in [replica for replica in self._replicas if replica.number in retire]:
             self._retire(replica, self._yard.tasks.create_task)
         if retire:
@@ -174,12 +174,15 @@ class App:
         if not self._closing and not task.cancelled() and task.exception() is None:
             self._reconcile()  # for what has changed meanwhile
 
-    def _standings(self, work: Mapping[Backend, int]) -> list[Standing]:
-        live = [replica for replica in self._replicas if replica.state is not State.DRAINING]
-        return [_standing(replica, work, current=self._is_current(replica)) for replica in live]
-
     def _is_current(self, replica: Replica) -> bool:
         return replica.spec.same_process(self.spec) and replica.generation == self._generation
+
+    def _plan(self, work: Mapping[Backend, int]) -> Rollout:
+        live = [replica for replica in self._replicas if replica.state is not State.DRAINING]
+        standings = [_standing(replica, work, current=self._is_current(replica)) for replica in live]
+        if self.spec.port is None:
+            return plan(standings, self.desired)
+        return plan_alone(standings, self.desired, ending=len(live) < len(self._replicas))
 
     def _start_replica(self) -> None:
         used = {replica.number for replica in self._replicas}
@@ -205,6 +208,8 @@ class App:
         else:
             await replica.end()
         self._replicas.remove(replica)
+        if self.spec.port is not None and not self._closing:
+            self._reconcile()  # the next one has waited for the port
 
     async def _drained(self, number: int, backend: Backend) -> None:
         """Until no interceptor gives it anything new, nor waits for anything of it; or the time is over."""
@@ -248,7 +253,8 @@ def _standing(replica: Replica, work: Mapping[Backend, int], *, current: bool) -
 
 
 def _policy(spec: AppSpec) -> Policy:
-    return Policy(minimum=spec.min, maximum=spec.max, cooldown=spec.cooldown, scale_down_window=spec.scale_down_window)
+    most = spec.max if spec.port is None else 1  # a port has one listener
+    return Policy(minimum=min(spec.min, most), maximum=min(spec.max, most), cooldown=spec.cooldown, scale_down_window=spec.scale_down_window)
 
 
 def _because(reading: Reading) -> str:

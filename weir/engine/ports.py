@@ -35,5 +35,12 @@ class Ports:
                 return port
         raise NoPortError(f"no free port between {FIRST} and {LAST}")
 
+    def claim(self, port: int) -> int:
+        """This very port. Raises NoPortError when somebody has it: a probe would find him, and requests would go there."""
+        if port in self._given or any(in_use(host, port) for host in LOOPBACKS):
+            raise NoPortError(f"port {port} is in use already")
+        self._given.add(port)
+        return port
+
     def give_back(self, port: int) -> None:
         self._given.discard(port)

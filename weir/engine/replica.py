@@ -5,6 +5,7 @@ Does not decide how many there are (autoscaler.py), nor who may be told of its a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -81,10 +82,11 @@ class Replica:
         self._free_port()
 
     def _launch(self) -> tuple[Launch, Probe]:
-        """A new port for every start: somebody may have taken the last one, or still be connected to it."""
+        """A new port for every start, if it can be told one: somebody may have taken the last one, or still be connected to it."""
         self._free_port()
+        ports, fixed = self._yard.ports, self.spec.port
         try:
-            self._port = port = self._yard.ports.take()
+            self._port = port = ports.take() if fixed is None else ports.claim(fixed)
         except NoPortError as error:
             raise SpawnError(str(error)) from error
         env = {name: _with_port(value, port) for name, value in self.spec.env.items()} | {"PORT": str(port)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Rollout", "Standing", "plan"]
+__all__ = ["Rollout", "Standing", "plan", "plan_alone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,13 @@ class Rollout:
 
     start: int
     retire: tuple[int, ...]
+
+
+def plan_alone(standings: Sequence[Standing], desired: int, *, ending: bool) -> Rollout:
+    """Of an app that has one place only: what is there goes first, and a new one starts when nothing is left, or `ending`."""
+    current = [standing for standing in standings if standing.current][: min(desired, 1)]
+    retire = tuple(sorted(standing.number for standing in standings if standing not in current))
+    return Rollout(start=int(desired > 0 and not standings and not ending), retire=retire)
 
 
 def plan(standings: Sequence[Standing], desired: int) -> Rollout:

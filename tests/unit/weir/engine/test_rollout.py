@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weir.engine.rollout import Rollout, Standing, plan
+from weir.engine.rollout import Rollout, Standing, plan, plan_alone
 
 
 def _now(number: int, *, ready: bool = True) -> Standing:
@@ -65,3 +65,20 @@ def test_never_fewer_ready_than_there_were_unless_there_are_too_many(flags: list
     assert sum(standing.ready for standing in left) >= min(desired, ready_before)
     assert sum(standing.current for standing in left) + rollout.start == desired
     assert sum(standing.ready for standing in left) <= max(desired, 0)
+
+
+def test_one_that_has_one_place_starts_when_it_is_free() -> None:
+    assert plan_alone([], 3, ending=False) == Rollout(start=1, retire=())
+    assert plan_alone([], 1, ending=True) == Rollout(start=0, retire=())
+    assert plan_alone([_now(1)], 1, ending=False) == Rollout(start=0, retire=())
+    assert plan_alone([_old(1)], 1, ending=False) == Rollout(start=0, retire=(1,))
+    assert plan_alone([_now(1)], 0, ending=False) == Rollout(start=0, retire=(1,))
+    assert plan_alone([], 0, ending=False) == Rollout(start=0, retire=())
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=6), st.integers(0, 4), st.booleans())
+def test_of_one_that_has_one_place_there_are_never_two(flags: list[tuple[bool, bool]], desired: int, ending: bool) -> None:
+    standings = [Standing(number=at, ready=ready, current=current) for at, (ready, current) in enumerate(flags, 1)]
+    rollout = plan_alone(standings, desired, ending=ending)
+    assert len(standings) - len(rollout.retire) + rollout.start <= 1
+    assert not rollout.start or not (standings or ending)
