@@ -35,3 +35,10 @@ def test_an_address_without_brackets_is_told(command: tuple[str, ...]) -> None:
     assert asked.returncode != 0
     assert "is not \"host:port\"; write '[::1]:9090' for an IPv6 address" in asked.stderr
     assert len(asked.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("readiness", [{}, {"path": "/"}], ids=["port", "path"])
+async def test_an_app_on_the_other_loopback_address_is_found_there(tmp_path: Path, readiness: dict[str, str]) -> None:
+    async with running_up(tmp_path, fleet(app("web", env={"LISTEN": "::1"}, readiness=readiness, readiness_path="/"))) as up:
+        assert (await fetch(up.port, "web.localhost")).status == 200
+        assert [host for host, _ in up.addresses("web")] == ["::1"]

@@ -254,7 +254,9 @@ def _standing(replica: Replica, work: Mapping[Backend, int], *, current: bool) -
 
 def _policy(spec: AppSpec) -> Policy:
     most = spec.max if spec.port is None else 1  # a port has one listener
-    return Policy(minimum=min(spec.min, most), maximum=min(spec.max, most), cooldown=spec.cooldown, scale_down_window=spec.scale_down_window)
+    return Policy(
+        minimum=min(spec.min, most), maximum=min(spec.max, most), cooldown=spec.cooldown, scale_down_window=spec.scale_down_window
+    )
 
 
 def _because(reading: Reading) -> str:

@@ -41,7 +41,9 @@ class Probe:
         return f"GET {self.path} at {where} has no answer from 200 to 399"
 
 
-async def wait_until_ready(probe: Probe, *, late: Callable[[], Awaitable[None]] | None = None, patience: float = LATE_AFTER) -> str:
+async def wait_until_ready(
+    probe: Probe, *, late: Callable[[], Awaitable[None]] | None = None, patience: float = LATE_AFTER
+) -> str:
     """The address that the probe succeeded at, once it does; wrap it in a timeout. `late` is awaited once, after `patience`."""
     began = asyncio.get_running_loop().time()
     pause = min(FIRST_PAUSE, probe.interval)

@@ -82,7 +82,7 @@ class Replica:
         self._free_port()
 
     def _launch(self) -> tuple[Launch, Probe]:
-        """A new port for every start, if it can be told one: somebody may have taken the last one, or still be connected to it."""
+        """A new port for every start, unless it has its own: somebody may have taken the last one, or be connected to it."""
         self._free_port()
         ports, fixed = self._yard.ports, self.spec.port
         try:

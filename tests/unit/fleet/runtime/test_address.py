@@ -68,9 +68,9 @@ def _by_hand(tree: ast.AST) -> Iterator[ast.AST]:
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             yield from _joined_port(node)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and ("%s:%d" in node.value or "{}:{}" in node.value):
-            yield node
-        elif isinstance(node, ast.Call) and _cuts_at_colon(node):
+        elif (
+            isinstance(node, ast.Constant) and isinstance(node.value, str) and ("%s:%d" in node.value or "{}:{}" in node.value)
+        ) or (isinstance(node, ast.Call) and _cuts_at_colon(node)):
             yield node
 
 
