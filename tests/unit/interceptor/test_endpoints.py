@@ -56,6 +56,9 @@ class Nobody:
     def let_in(self, now: float) -> bool:
         return False
 
+    def ask_again(self, now: float) -> None:
+        """Nobody is to be asked."""
+
 
 class Fixture:
     def __init__(self, *backends: Backend, max_idle: int = 2, path: str | None = None) -> None:
