@@ -25,7 +25,7 @@ from weir.engine.ports import Ports
 from weir.engine.probe import Probe, wait_until_ready
 from weir.engine.replica import Replica
 from weir.engine.spec import AppSpec
-from weir.engine.supervisor import State, Yard
+from weir.engine.supervisor import State, Supervisor, Yard
 
 PATIENCE = 60.0
 SERVE = """
@@ -229,18 +229,34 @@ async def test_a_port_is_found_soon_after_it_listens(host: str) -> None:
     server.close()
 
 
-async def test_who_is_late_is_looked_at_once() -> None:
+async def test_who_is_late_is_looked_at_again_and_again() -> None:
     looks = list[int]()
 
     async def late() -> None:
         looks.append(1)
 
     waiting = asyncio.create_task(wait_until_ready(Probe(LOOPBACKS, Ports().take(), interval=0.001), late=late, patience=0.0))
-    await _until(lambda: bool(looks))
-    await asyncio.sleep(0.02)
+    await _until(lambda: len(looks) >= 3)
     waiting.cancel()
     await asyncio.wait([waiting])
-    assert looks == [1]
+
+
+async def test_who_is_only_slow_has_no_trouble(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = list[str]()
+    elsewhere = Supervisor._elsewhere
+
+    async def looked(self: Supervisor, child: Child, probe: Probe) -> str:
+        looks.append(await elsewhere(self, child, probe))
+        return looks[-1]
+
+    monkeypatch.setattr(Supervisor, "_elsewhere", looked)
+    replica = stage.replica(command="exec sleep 1000")
+    replica.start()
+    await _until(lambda: bool(looks))
+    await asyncio.sleep(0)
+    assert (replica.reason, stage.states) == ("", [])
+    replica.withdraw()
+    await replica.end()
 
 
 @pytest.mark.parametrize("host", LOOPBACKS)

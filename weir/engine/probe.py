@@ -17,7 +17,7 @@ PAUSE_FACTOR = 1.2
 ATTEMPT_TIMEOUT = 1.0
 """Seconds for one probe: what takes longer is not ready, and the next one may find it so."""
 LATE_AFTER = 3.0
-"""Seconds after which it is worth a look where something listens instead."""
+"""Seconds after which, and then again, it is worth a look where something listens instead."""
 MAX_STATUS_LINE = 8 * 1024
 
 
@@ -44,7 +44,7 @@ class Probe:
 async def wait_until_ready(
     probe: Probe, *, late: Callable[[], Awaitable[None]] | None = None, patience: float = LATE_AFTER
 ) -> str:
-    """The address that the probe succeeded at, once it does; wrap it in a timeout. `late` is awaited once, after `patience`."""
+    """The address that the probe succeeded at, once it does; wrap it in a timeout. `late` is awaited every `patience` seconds."""
     began = asyncio.get_running_loop().time()
     pause = min(FIRST_PAUSE, probe.interval)
     while True:
@@ -53,7 +53,7 @@ async def wait_until_ready(
                 return host
         if late is not None and asyncio.get_running_loop().time() - began >= patience:
             await late()
-            late = None
+            began = asyncio.get_running_loop().time()
         await asyncio.sleep(pause)
         pause = min(pause * PAUSE_FACTOR, probe.interval)
 

@@ -42,6 +42,7 @@ class Replica:
             readiness_timeout=spec.readiness.timeout,
             restart_first=RESTART_FIRST,
             restart_limit=RESTART_LIMIT,
+            told_its_port=True,
         )
         self._supervisor = Supervisor(job, yard, on_change=on_change)
 

@@ -67,6 +67,8 @@ class Job:
     restart_first: float
     restart_limit: float
     """Seconds before a failed process is started again: the first pause, and the longest."""
+    told_its_port: bool = False
+    """Whether it may listen elsewhere than it was told, which is then told of."""
 
 
 class State(enum.Enum):
@@ -192,9 +194,10 @@ class Supervisor:
         try:
             async with asyncio.timeout(self._job.readiness_timeout):
                 if probe is not None:
-                    self._host = await wait_until_ready(probe, late=partial(self._late, child, probe))
+                    late = partial(self._late, child, probe) if self._job.told_its_port else None
+                    self._host = await wait_until_ready(probe, late=late)
         except TimeoutError:
-            why = "" if probe is None else f": {await _elsewhere(child, probe)}"
+            why = "" if probe is None else f": {probe.failure}{await self._elsewhere(child, probe)}"
             unready.append(f"was not ready after {self._job.readiness_timeout:g} s{why}")
             await child.kill()
             return
@@ -207,11 +210,20 @@ class Supervisor:
         self._backoff.reset()
 
     async def _late(self, child: Child, probe: Probe) -> None:
-        """It takes longer than most: tell what can be seen of it."""
-        self._hint = f"is not ready yet: {await _elsewhere(child, probe)}"
-        _log.warning("%s: %s", self._job.name, self._hint)
-        if self.state is not State.DRAINING:
-            self._on_change()
+        """It takes longer than most, which is nothing to tell of unless it listens elsewhere."""
+        elsewhere = await self._elsewhere(child, probe)
+        hint = elsewhere and f"is not ready yet: {probe.failure}{elsewhere}"
+        if hint in (self._hint, "") or self.state is State.DRAINING:
+            return
+        self._hint = hint
+        _log.warning("%s: %s", self._job.name, hint)
+        self._on_change()
+
+    async def _elsewhere(self, child: Child, probe: Probe) -> str:
+        """Where something of the process listens, if not where it was told to."""
+        found = await child.listening() if self._job.told_its_port else ()
+        others = [join_address(host, port) for host, port in found if port != probe.port]
+        return f"; it listens on {', '.join(others[:MAX_ADDRESSES])}" if others else ""
 
     def _set(self, state: State) -> None:
         if self.state is not State.DRAINING:
@@ -219,19 +231,13 @@ class Supervisor:
             self._on_change()
 
 
-async def _elsewhere(child: Child, probe: Probe) -> str:
-    """What the probe wants, and where something of the process listens instead."""
-    found = [address for address in await child.listening() if address[1] != probe.port]
-    if not found:
-        return probe.failure
-    return f"{probe.failure}; it listens on {', '.join(join_address(*address) for address in found[:MAX_ADDRESSES])}"
-
-
 async def _ended_before(child: Child, drained: Awaitable[None]) -> None:
     """Return when it has nothing in hand, or has ended with it."""
     waits = [asyncio.ensure_future(drained), asyncio.ensure_future(child.wait())]
     try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in done:
+            wait.result()
     finally:
         for wait in waits:
             wait.cancel()
