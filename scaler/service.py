@@ -225,11 +225,14 @@ async def _refuse(context: _Context, refusal: Refusal) -> NoReturn:
 
 async def _set_within(listener: asyncio.Event, seconds: float | None) -> bool:
     """Wait until the listener is set, for so long at most, and clear it; whether it was set."""
-    try:
-        async with asyncio.timeout(seconds):
-            await listener.wait()
-    except TimeoutError:
-        return False
+    if seconds is None:  # of most streams, of which there may be 20,000
+        await listener.wait()
+    else:
+        try:
+            async with asyncio.timeout(seconds):
+                await listener.wait()
+        except TimeoutError:
+            return False
     listener.clear()
     return True
 
