@@ -28,10 +28,11 @@ class Kind(msgspec.Struct, frozen=True):
     version: str
     plural: str
     short: tuple[str, ...] = ()
+    group: str = GROUP
 
     @property
     def api_version(self) -> str:
-        return f"{GROUP}/{self.version}"
+        return f"{self.group}/{self.version}"
 
 
 HTTP_SCALED_OBJECTS = Kind("HTTPScaledObject", "v1alpha1", "httpscaledobjects", ("httpso",))

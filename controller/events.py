@@ -9,11 +9,12 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
-from controller.resources import Resource
+from controller.crds import Kind
+from controller.resources import ObjectMeta, Resource
 from controller.schema.common import Condition
 from controller.schema.http_scaled_object import HTTPScaledObjectStatus
 from controller.status import BACKEND_FOUND, BODIES_FOUND, CONFLICT, READY, SCALED_OBJECT_READY
@@ -66,13 +67,22 @@ def _told(kind: str, before: Mapping[str, Condition], after: Condition) -> Itera
         yield News(after.reason, after.message, warning=True)
 
 
+class Told(Protocol):
+    """An object that events are about."""
+
+    @property
+    def kind(self) -> Kind: ...
+    @property
+    def meta(self) -> ObjectMeta: ...
+
+
 class EventRecorder:
     """Writes events one after the other, behind the work that they are about."""
 
     def __init__(self, api: Api, instance: str) -> None:
         self._api = api
         self._instance = instance
-        self._waiting: asyncio.Queue[tuple[Resource, News]] = asyncio.Queue(MAX_WAITING)
+        self._waiting: asyncio.Queue[tuple[Told, News]] = asyncio.Queue(MAX_WAITING)
         self._task: asyncio.Task[None] | None = None
         self.dropped = 0
 
@@ -83,7 +93,7 @@ class EventRecorder:
         task, self._task = self._task, None
         await cancel_and_wait(task)
 
-    def tell(self, resource: Resource, news: News) -> None:
+    def tell(self, resource: Told, news: News) -> None:
         try:
             self._waiting.put_nowait((resource, news))
         except asyncio.QueueFull:
@@ -100,7 +110,7 @@ class EventRecorder:
                 _log.debug("event not written: %s", error)
 
 
-def event(resource: Resource, news: News, *, instance: str, now: str) -> dict[str, Any]:
+def event(resource: Told, news: News, *, instance: str, now: str) -> dict[str, Any]:
     """The Event to create."""
     meta = resource.meta
     return {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from controller.bodies import Bodies
 from controller.propagation import Propagation
@@ -22,7 +22,10 @@ from fleet.routing.table import RoutingTable
 __all__ = ["Publisher", "affected"]
 
 SPACING_SECONDS = 0.05
-"""Between two tables at least: a thousand objects that are applied at once shall not make a thousand tables."""
+"""Between two tables at least, whether or not they are written."""
+WRITING_SPACING_SECONDS = 1.0
+"""Between two writes at least: each is of the whole table, and every interceptor and scaler reads it. The first change after a
+pause is written at once, and what comes within this time after it is written together."""
 SPACING_PER_BUILD = 1.0
 """A table that takes long to make and to write is made less often: half of the time goes into it at most."""
 
@@ -42,6 +45,7 @@ class Publisher:
         *,
         on_objects: Callable[[Iterable[Key]], None],
         on_published: Callable[[], None],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._objects = objects
         self._bodies = bodies
@@ -49,6 +53,7 @@ class Publisher:
         self._propagation = propagation
         self._on_objects = on_objects
         self._on_published = on_published
+        self._sleep = sleep
         self._stale = asyncio.Event()
         self._pauses = Pauses(0.2, 10.0)
         self._recalled: RoutingTable | None = None
@@ -70,15 +75,16 @@ class Publisher:
             self._stale.clear()
             began = time.monotonic()
             try:
-                await self._publish()
+                wrote = await self._publish()
             except (SourceError, OSError, ValueError) as error:
                 self._complain(str(error))
                 self._stale.set()
-                await asyncio.sleep(self._pauses.next())
+                await self._sleep(self._pauses.next())
                 continue
             self._pauses.reset()
             self.failure = ""
-            await asyncio.sleep(max(SPACING_SECONDS, SPACING_PER_BUILD * (time.monotonic() - began)))
+            spacing = WRITING_SPACING_SECONDS if wrote else SPACING_SECONDS
+            await self._sleep(max(spacing, SPACING_PER_BUILD * (time.monotonic() - began)))
 
     async def _recall(self) -> None:
         """Begin with what another controller has written: what has not changed since is served by those that serve that."""
@@ -91,7 +97,8 @@ class Publisher:
         if table is not None and self._propagation.publish(table):
             self._on_published()
 
-    async def _publish(self) -> None:
+    async def _publish(self) -> bool:
+        """Make the table, and have it kept; whether it had to be written."""
         before = self.assembly
         resources = [*self._objects()]
         served = self._recalled if before is None else before.table
@@ -99,11 +106,13 @@ class Publisher:
         self.assembly = assembly
         self._on_objects(affected(before, assembly))
         self._propagation.expect(assembly.table)
-        if await self._store.write(assembly.table):
+        wrote = await self._store.write(assembly.table)
+        if wrote:
             self.writes += 1
             _log.info("routing table %s: %d routes", assembly.table.version, len(assembly.table.routes))
         if self._propagation.publish(assembly.table):
             self._on_published()
+        return wrote
 
     def _complain(self, why: str) -> None:
         if why != self.failure:
@@ -122,7 +131,9 @@ def _told(assembly: Assembly) -> dict[Key, object]:
     told: dict[Key, object] = {
         key: route if key in assembly.asked else ("not read yet", route) for key, route in assembly.routes.items()
     }
-    for part in (assembly.missing, assembly.problems, assembly.lost, assembly.shadowed):
+    for part in (assembly.missing, assembly.problems, assembly.lost, assembly.shadowed, assembly.outdone):
         for key, value in part.items():
             told[key] = (told.get(key), value)
+    for key in assembly.unserved:
+        told[key] = (told.get(key), "unserved")
     return told

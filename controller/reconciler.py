@@ -10,16 +10,19 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from controller.autoscalers import SCALED_OBJECT, ScaledObject, workload_of
 from controller.crds import HTTP_SCALED_OBJECTS
 from controller.events import EventRecorder, news_of
 from controller.problem import Problem
 from controller.propagation import Propagation
 from controller.resources import Asked, Key, Resource
-from controller.scaledobject import Create, Delete, Foreign, Leave, Patch, ScaledObject, Scaler, next_step
+from controller.scaledobject import SKIP, Create, Delete, Foreign, Leave, Patch, next_step
+from controller.scaling import Contention, ScalingFacts, contention, too_long
 from controller.schema.http_scaled_object import HTTPScaledObjectStatus
-from controller.status import Facts, next_status
+from controller.status import Facts, is_pending, next_status
 from controller.store import FIELD_MANAGER
 from controller.table import Assembly
+from controller.wiring import Scaler, Trouble, wired
 from controller.world import SCALED_OBJECTS, World, path_of
 from fleet.discovery.kubernetes.client import Api, ApiError
 
@@ -27,8 +30,10 @@ __all__ = ["Reconciler"]
 
 ADDON_FINALIZER = "httpscaledobject.http.keda.sh"
 """Of the KEDA HTTP add-on. Where it is gone, nobody else would ever remove it, and the object could not go."""
-GREETING_SECONDS = 0.4
-"""How long a new object waits for its first status: by then most of it is known, and one write is enough."""
+GREETING_SECONDS = 2.0
+"""How long a status waits while it is not known yet whether the object is ready: mostly one write is enough then."""
+TRANSFER = "scaledobject.keda.sh/transfer-hpa-ownership"
+"""Says that a HorizontalPodAutoscaler which is there already is to become KEDA's."""
 ECHO_SECONDS = 5.0
 """For a write to come back by the watch. After that it is made once more, if it still seems to be needed."""
 _MERGE = "application/merge-patch+json"
@@ -39,7 +44,8 @@ class _Scaling(msgspec.Struct, frozen=True):
     """What came of the ScaledObject."""
 
     managed: bool = True
-    trouble: str = ""
+    trouble: Trouble | None = None
+    contention: Contention | None = None
     error: ApiError | None = None
 
 
@@ -89,7 +95,7 @@ class Reconciler:
         self._assembly = assembly
         self._later = later
         self._clock = asyncio.get_running_loop().time
-        self._greeted: dict[Key, float] = {}
+        self._patient_until: dict[Key, float] = {}
         self._steps = _Sent(later)
         self._statuses = _Sent(later)
         self.writes = 0
@@ -107,26 +113,26 @@ class Reconciler:
 
     async def _keep(self, resource: Resource) -> None:
         scaling = await self._scale(resource)
-        if not self._is_new(resource) and (facts := self._facts(resource, scaling)) is not None:
+        if (facts := self._facts(resource, scaling)) is not None:
             await self._tell(resource, facts)
         if scaling.error is not None:
             raise scaling.error
 
-    def _is_new(self, resource: Resource) -> bool:
-        """Whether its first status can still wait; then it is asked for again."""
+    def _can_wait(self, resource: Resource, status: HTTPScaledObjectStatus) -> bool:
+        """Whether it says too little to be written yet; then the object is asked for again."""
         key = resource.key
-        if resource.conditions or resource.problem is not None:
-            self._greeted.pop(key, None)
+        if not is_pending(status):
+            self._patient_until.pop(key, None)
             return False
-        if key not in self._greeted:
-            self._greeted[key] = self._clock() + GREETING_SECONDS
-        left = self._greeted[key] - self._clock()
+        if key not in self._patient_until:
+            self._patient_until[key] = self._clock() + GREETING_SECONDS
+        left = self._patient_until[key] - self._clock()
         if left > 0:
             self._later(key, left)
         return left > 0
 
     def _forget(self, key: Key) -> None:
-        self._greeted.pop(key, None)
+        self._patient_until.pop(key, None)
         self._steps.settled(key)
         self._statuses.settled(key)
 
@@ -135,17 +141,45 @@ class Reconciler:
     async def _scale(self, resource: Resource) -> _Scaling:
         if resource.kind != HTTP_SCALED_OBJECTS or resource.spec is None or not self._world.scaled_objects.synced.is_set():
             return _Scaling()
-        actual = self._world.scaled_object(resource.key.app)
+        actual, contention = self._world.scaled_object(resource.key.app), self._contention(resource)
+        withheld = self._is_unserved(resource) or (contention is not None and contention.yields)
         try:
-            step = next_step(resource, actual, self._scaler)
+            step = next_step(resource, actual, self._scaler, withheld=withheld, served=self._is_served(resource))
         except Problem as problem:
-            return _Scaling(trouble=str(problem))
+            return _Scaling(trouble=Trouble("NoWorkload", str(problem)))
         if isinstance(step, Foreign):
-            return _Scaling(trouble=step.why)
+            return _Scaling(trouble=Trouble("NameTaken", step.why), contention=contention)
         if isinstance(step, Leave):
             self._steps.settled(resource.key)
-            return _Scaling(managed=step.managed)
-        return await self._take(resource, step, actual)
+            trouble = too_long(resource) if step.managed and not withheld else None
+            return _Scaling(step.managed, trouble, contention)
+        if isinstance(step, Create) and (trouble := too_long(resource)) is not None:
+            return _Scaling(trouble=trouble)
+        return msgspec.structs.replace(await self._take(resource, step, actual), contention=contention)
+
+    def _contention(self, resource: Resource) -> Contention | None:
+        """With another HTTPScaledObject, as the table in hand has it, or with what users have made themselves."""
+        assembly, workload = self._assembly(), workload_of(resource)
+        if workload is None or resource.meta.annotated(SKIP):
+            return None
+        if assembly is not None and _is_current(resource, assembly) and resource.key in assembly.outdone:
+            return Contention(workload, assembly.outdone[resource.key], yields=True)
+        rivals = self._world.rivals(workload, resource.key.app)
+        if resource.meta.annotated(TRANSFER):
+            rivals = [rival for rival in rivals if rival.key.kind == SCALED_OBJECT.kind]
+        return contention(resource, workload, rivals)
+
+    def _is_unserved(self, resource: Resource) -> bool:
+        assembly = self._assembly()
+        return assembly is not None and _is_current(resource, assembly) and resource.key in assembly.unserved
+
+    def _is_served(self, resource: Resource) -> bool:
+        """Whether the store has the route of an object as it is now, so that the scaler has it or is about to."""
+        assembly = self._assembly()
+        if assembly is None or not _is_current(resource, assembly):
+            return False
+        route = assembly.table.apps.get(resource.key.app)
+        return route is not None and self._propagation.verdict(route) is not None
 
     async def _take(self, resource: Resource, step: Create | Patch | Delete, actual: ScaledObject | None) -> _Scaling:
         if self._steps.is_under_way(resource.key, (step, actual)):
@@ -153,7 +187,7 @@ class Reconciler:
         try:
             await self._write(resource, step, actual)
         except ApiError as error:
-            return _Scaling(trouble=str(error), error=error)
+            return _Scaling(trouble=Trouble("Refused", str(error)), error=error)
         self._steps.sent(resource.key, (step, actual))
         return _Scaling()
 
@@ -185,14 +219,12 @@ class Reconciler:
     def _facts(self, resource: Resource, scaling: _Scaling) -> Facts | None:
         """None while the table in hand is older than the object: the next one asks for the object again."""
         assembly, key = self._assembly(), resource.key
-        if assembly is None or (key not in assembly.shadowed and assembly.asked.get(key) != _asked_in(resource, assembly)):
+        if assembly is None or not _is_current(resource, assembly):
             return None
         problem = assembly.problems.get(key) or resource.problem
         # With its bodies, as interceptors get it; an object whose place another takes has only its own.
         route = assembly.routes.get(key) or resource.route
         fallback = route.cold_start.fallback if route is not None else None
-        named = scaling.managed and resource.kind == HTTP_SCALED_OBJECTS
-        find = self._world.scaled_object if named else self._world.scaled_object_for
         return Facts(
             problem=str(problem) if problem is not None else "",
             lost=assembly.lost.get(key, ()),
@@ -202,10 +234,25 @@ class Reconciler:
             ports=None if route is None else self._world.ports(route.target.service),
             fallback_ports=None if fallback is None else self._world.ports(fallback.service),
             missing_bodies=assembly.missing.get(key, ()),
+            scaling=self._scaling_facts(resource, scaling, unserved=key in assembly.unserved),
+        )
+
+    def _scaling_facts(self, resource: Resource, scaling: _Scaling, *, unserved: bool) -> ScalingFacts:
+        app, world = resource.key.app, self._world
+        found, miswired = world.scaled_object(app), None
+        if not (scaling.managed and resource.kind == HTTP_SCALED_OBJECTS):
+            judged = [(wired(one, self._scaler, app), one) for one in world.scaled_objects_for(app)]
+            # One that scales by it is enough, whatever others are wrong.
+            miswired, found = min(judged, key=lambda one: one[0] is not None, default=(None, None))
+        return ScalingFacts(
             managed=scaling.managed,
-            scaled_objects_known=self._world.scaled_objects.synced.is_set(),
-            scaled_object=find(key.app),
-            scaling_trouble=scaling.trouble,
+            known=world.scaled_objects.synced.is_set(),
+            missing=world.scaled_objects.absent,
+            found=found,
+            trouble=scaling.trouble,
+            miswired=miswired,
+            contention=scaling.contention,
+            unserved=unserved,
         )
 
     async def _tell(self, resource: Resource, facts: Facts) -> None:
@@ -213,6 +260,9 @@ class Reconciler:
         status = next_status(resource, facts, _now())
         if status == before:
             self._statuses.settled(key)
+            self._patient_until.pop(key, None)
+            return
+        if self._can_wait(resource, status):
             return
         if self._statuses.is_under_way(key, (status, before)):
             return
@@ -231,6 +281,14 @@ class Reconciler:
         except ApiError as error:
             if error.status not in (404, 409):  # gone, or another of the same name: the watch will tell
                 raise
+
+
+def _is_current(resource: Resource, assembly: Assembly) -> bool:
+    """Whether the table in hand was made of the object as it is now."""
+    key = resource.key
+    if assembly.workloads.get(key) != workload_of(resource):
+        return False
+    return key in assembly.shadowed or assembly.asked.get(key) == _asked_in(resource, assembly)
 
 
 def _asked_in(resource: Resource, assembly: Assembly) -> Asked | None:

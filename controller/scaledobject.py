@@ -11,10 +11,12 @@ from typing import Any
 
 import msgspec
 
+from controller.autoscalers import ScaledObject
 from controller.limits import for_keda
 from controller.problem import Problem
 from controller.resources import ObjectMeta, OwnerReference, Resource
 from controller.schema.http_scaled_object import DEFAULT_POLLING_SECONDS, HTTPScaledObjectSpec
+from controller.wiring import Scaler
 
 __all__ = [
     "ORPHAN",
@@ -24,12 +26,9 @@ __all__ = [
     "Foreign",
     "Leave",
     "Patch",
-    "ScaledObject",
-    "Scaler",
     "Step",
     "desired",
     "next_step",
-    "parse_scaled_object",
 ]
 
 SKIP = "httpscaledobject.keda.sh/skip-scaledobject-creation"
@@ -40,31 +39,8 @@ API_VERSION = "keda.sh/v1alpha1"
 
 _NOT_COPIED = ("httpscaledobject.keda.sh/", "http.keda.sh/", "kubectl.kubernetes.io/", "argocd.argoproj.io/", "meta.helm.sh/")
 """Prefixes of annotations that are about their own object only."""
-_APP_KEYS = ("app", "httpScaledObject", "interceptorRoute")
 
 Json = dict[str, Any]
-
-
-class Scaler(msgspec.Struct, frozen=True):
-    """How KEDA reaches the scaler. With the name of a ClusterTriggerAuthentication it speaks TLS."""
-
-    address: str
-    trigger_authentication: str = ""
-
-
-class ScaledObject(msgspec.Struct, frozen=True):
-    """A ScaledObject as it is, without what KEDA changes all the time."""
-
-    meta: ObjectMeta
-    spec: Json
-    ready: str
-    """Status of KEDA's condition Ready; "" before there is one."""
-    message: str
-    apps: frozenset[str]
-    """"namespace/name" of every application that a trigger names."""
-
-    def owned_by(self, resource: Resource) -> bool:
-        return any(owner.uid == resource.meta.uid for owner in self.meta.owner_references or ())
 
 
 class Leave(msgspec.Struct, frozen=True):
@@ -97,32 +73,6 @@ class Foreign(msgspec.Struct, frozen=True):
 Step = Leave | Create | Patch | Delete | Foreign
 
 
-class _Trigger(msgspec.Struct):
-    metadata: dict[str, str] | None = None
-
-
-class _Condition(msgspec.Struct):
-    type: str = ""
-    status: str = ""
-    message: str = ""
-
-
-class _Status(msgspec.Struct):
-    conditions: list[_Condition] | None = None
-
-
-def parse_scaled_object(data: bytes | msgspec.Raw) -> ScaledObject:
-    """A ScaledObject as the API server gave it. Raises ValueError."""
-    raw: Json = msgspec.json.decode(data)
-    meta = msgspec.convert(raw.get("metadata"), ObjectMeta)
-    spec: Json = raw.get("spec") or {}
-    status = msgspec.convert(raw.get("status") or {}, _Status)
-    ready = next((condition for condition in status.conditions or () if condition.type == "Ready"), _Condition())
-    # The generation is not kept: a spec that says the same is the same.
-    meta = msgspec.structs.replace(meta, generation=0)
-    return ScaledObject(meta, spec, ready.status, ready.message, frozenset(_apps(meta.namespace, spec)))
-
-
 def desired(resource: Resource, scaler: Scaler) -> Json:
     """The ScaledObject of a valid HTTPScaledObject, as it is created. Raises Problem."""
     spec, meta = _spec_of(resource), resource.meta
@@ -138,15 +88,22 @@ def desired(resource: Resource, scaler: Scaler) -> Json:
     return {"apiVersion": API_VERSION, "kind": "ScaledObject", "metadata": made, "spec": wanted}
 
 
-def next_step(resource: Resource, actual: ScaledObject | None, scaler: Scaler) -> Step:
-    """What to do for an HTTPScaledObject. Raises Problem."""
+def next_step(
+    resource: Resource, actual: ScaledObject | None, scaler: Scaler, *, withheld: bool = False, served: bool = True
+) -> Step:
+    """What to do for an HTTPScaledObject. Raises Problem.
+
+    `withheld` is whether it has to do without, for another one scales its workload; `served` whether the scaler can know its
+    route: KEDA asks at once, and after an answer that is an error it waits for longer and longer.
+    """
     meta = resource.meta
     if meta.deleting:
         return Leave(managed=False)
-    if meta.annotated(SKIP):
-        return _without(resource, actual)
+    if meta.annotated(SKIP) or withheld:
+        return _without(resource, actual, managed=withheld)
     if actual is None:
-        return Create(desired(resource, scaler))
+        wanted = desired(resource, scaler)
+        return Create(wanted) if served else Leave()
     if actual.meta.deleting:
         return Leave()  # its deletion is news, and then it is made anew
     if meta.annotated(ORPHAN):
@@ -155,10 +112,10 @@ def next_step(resource: Resource, actual: ScaledObject | None, scaler: Scaler) -
     return Foreign(stranger) if stranger else _repair(resource, actual, scaler)
 
 
-def _without(resource: Resource, actual: ScaledObject | None) -> Step:
-    """Its user writes the ScaledObject: the one made before is in the way."""
+def _without(resource: Resource, actual: ScaledObject | None, *, managed: bool) -> Step:
+    """Its user writes the ScaledObject, or another one scales the workload: the one made before is in the way."""
     if actual is None or not actual.owned_by(resource) or actual.meta.deleting:
-        return Leave(managed=False)
+        return Leave(managed=managed)
     if resource.meta.annotated(ORPHAN):
         return _release(resource, actual)
     return Delete(actual.meta.uid)
@@ -303,12 +260,3 @@ def _spec_of(resource: Resource) -> HTTPScaledObjectSpec:
     if not isinstance(resource.spec, HTTPScaledObjectSpec):
         raise Problem("spec", f"{resource.key} has none that makes a ScaledObject")
     return resource.spec
-
-
-def _apps(namespace: str, spec: Json) -> list[str]:
-    try:
-        triggers = msgspec.convert(spec.get("triggers") or [], list[_Trigger])
-    except msgspec.ValidationError:
-        return []
-    named = [(trigger.metadata or {}).get(key, "") for trigger in triggers for key in _APP_KEYS]
-    return [name if "/" in name else f"{namespace}/{name}" for name in named if name]

@@ -11,11 +11,11 @@ import logging
 
 from controller.interceptors import InterceptorSource, ListedInterceptors, ServiceInterceptors
 from controller.leader import Leader
-from controller.scaledobject import Scaler
 from controller.settings import ControllerSettings
 from controller.store import ConfigMapStore, FileStore, TableStore
 from controller.telemetry import metrics, pages
 from controller.term import Means, Term
+from controller.wiring import Scaler
 from controller.world import World
 from fleet.discovery.kubernetes.client import Api, check_credentials, open_api
 from fleet.discovery.kubernetes.listwatch import Timing

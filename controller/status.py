@@ -13,7 +13,8 @@ import msgspec
 from controller.crds import HTTP_SCALED_OBJECTS
 from controller.propagation import Verdict
 from controller.resources import Key, Resource
-from controller.scaledobject import SKIP, ScaledObject
+from controller.scaledobject import SKIP
+from controller.scaling import PENDING, Finding, ScalingFacts, judged
 from controller.schema.common import Condition
 from controller.schema.http_scaled_object import HTTPScaledObjectSpec, HTTPScaledObjectStatus
 from controller.table import Lost
@@ -29,6 +30,7 @@ __all__ = [
     "ROUTES_PROPAGATED",
     "SCALED_OBJECT_READY",
     "Facts",
+    "is_pending",
     "next_status",
 ]
 
@@ -65,18 +67,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Ports of the Service that it falls back to; None when there is none."""
     missing_bodies: tuple[str, ...] = ()
     """Answers whose bodies cannot be had, and why."""
-    managed: bool = True
-    """Whether its ScaledObject is ours to look after."""
-    scaled_objects_known: bool = False
-    scaled_object: ScaledObject | None = None
-    scaling_trouble: str = ""
-    """Why its ScaledObject cannot be as it should, or ""."""
-
-
-class _Finding(msgspec.Struct, frozen=True):
-    status: str
-    reason: str
-    message: str
+    scaling: ScalingFacts = ScalingFacts()
 
 
 def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectStatus:
@@ -84,7 +75,7 @@ def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectS
 
     `now` is the time in RFC 3339, for conditions whose status becomes another.
     """
-    findings: dict[str, _Finding] = {
+    findings: dict[str, Finding] = {
         BACKEND_FOUND: _backend(resource, facts),
         CONFLICT: _conflict(facts),
         ROUTES_PROPAGATED: _propagated(resource, facts),
@@ -106,48 +97,68 @@ def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectS
     )
 
 
-def _settled(kind: str, found: _Finding, before: Condition | None, generation: int, now: str) -> Condition:
+def is_pending(status: HTTPScaledObjectStatus) -> bool:
+    """Whether it is only not known yet whether the object is ready."""
+    return any((condition.type, condition.reason) == (READY, PENDING) for condition in status.conditions)
+
+
+def _settled(kind: str, found: Finding, before: Condition | None, generation: int, now: str) -> Condition:
     if before is not None and _says_the_same(kind, found, before, generation):
         return before
     since = before.last_transition_time if before is not None and before.status == found.status else ""
     return Condition(kind, found.status, found.reason, _cut(found.message), generation, since or now)
 
 
-def _says_the_same(kind: str, found: _Finding, before: Condition, generation: int) -> bool:
+def _says_the_same(kind: str, found: Finding, before: Condition, generation: int) -> bool:
     if (before.status, before.reason, before.observed_generation) != (found.status, found.reason, generation):
         return False
     # Once everywhere, a route stays told as it was then: how many there are, and the table's version, change all the time.
     return before.message == _cut(found.message) or (kind == ROUTES_PROPAGATED and found.status == "True")
 
 
-def _ready(resource: Resource, facts: Facts, findings: Mapping[str, _Finding]) -> _Finding:
+def _ready(resource: Resource, facts: Facts, findings: Mapping[str, Finding]) -> Finding:
     if facts.problem:
-        return _Finding("False", "Invalid", facts.problem)
+        return Finding("False", "Invalid", facts.problem)
     conflict = findings[CONFLICT]
     if conflict.status == "True":
-        return _Finding("False", conflict.reason, conflict.message)
+        return Finding("False", conflict.reason, conflict.message)
     needed = [BACKEND_FOUND, ROUTES_PROPAGATED, *([BODIES_FOUND] if BODIES_FOUND in findings else [])]
     if _is_http(resource):
         needed.append(SCALED_OBJECT_READY)
     for kind in needed:
         if findings[kind].status != "True":
             return findings[kind]
-    return _Finding("True", "Serving", "; ".join(_serving(resource)))
+    return Finding("True", _manner(resource, findings), "; ".join(_serving(resource, findings)))
 
 
-def _serving(resource: Resource) -> Iterable[str]:
-    route = resource.route
+def _manner(resource: Resource, findings: Mapping[str, Finding]) -> str:
+    """In one word, what becomes of requests to an object with which nothing is wrong."""
+    if resource.route is not None and resource.route.maintenance is not None:
+        return "Maintenance"
+    scaled = findings[SCALED_OBJECT_READY]
+    if scaled.reason == "Paused":
+        return "Paused"
+    return "NotScaled" if scaled.status == "False" else "Serving"
+
+
+def _serving(resource: Resource, findings: Mapping[str, Finding]) -> Iterable[str]:
+    route, scaled = resource.route, findings[SCALED_OBJECT_READY]
+    is_scaled = scaled.status == "True" and scaled.reason != "Paused"
     if route is not None and not route.rules:
         yield "there are no rules, so no request is selected"
     else:
-        yield "requests are routed, and the workload is scaled by them" if _is_http(resource) else "requests are routed"
+        yield "requests are routed" + (", and the workload is scaled by them" if is_scaled else "")
     if route is not None and route.maintenance is not None:
         yield "in maintenance: every request gets its page, and the workload may sleep"
+    if scaled.reason == "Paused":
+        yield scaled.message
+    elif scaled.status == "False":
+        yield f"nothing scales it: {scaled.message}"
 
 
-def _backend(resource: Resource, facts: Facts) -> _Finding:
+def _backend(resource: Resource, facts: Facts) -> Finding:
     if resource.route is None:
-        return _Finding("Unknown", "Invalid", facts.problem)
+        return Finding("Unknown", "Invalid", facts.problem)
     if not facts.services_known:
         return _still(resource, BACKEND_FOUND, "the Services were not read yet")
     target, fallback = resource.route.target, resource.route.cold_start.fallback
@@ -157,94 +168,85 @@ def _backend(resource: Resource, facts: Facts) -> _Finding:
     if trouble is not None:
         return trouble
     beside = f", and the fallback {fallback.service} has port {fallback.port}" if fallback is not None else ""
-    return _Finding("True", "Found", f"Service {target.service} has port {target.port}{beside}")
+    return Finding("True", "Found", f"Service {target.service} has port {target.port}{beside}")
 
 
-def _unfound(target: Target, ports: Ports | None, role: str) -> _Finding | None:
+def _unfound(target: Target, ports: Ports | None, role: str) -> Finding | None:
     """What is wrong with a Service that requests go to. `role` is "" for the application's own."""
     name = f"Service {target.service}" + (f" ({role.lower()})" if role else "")
     if ports is None:
-        return _Finding("False", f"{role}ServiceNotFound", f"there is no {name}")
+        return Finding("False", f"{role}ServiceNotFound", f"there is no {name}")
     if _has_port(target, ports):
         return None
     there = ", ".join(f"{number} ({name})" if name else str(number) for name, number in ports) or "none"
-    return _Finding("False", f"{role}PortNotFound", f"{name} has no TCP port {target.port}; it has {_cut(there)}")
+    return Finding("False", f"{role}PortNotFound", f"{name} has no TCP port {target.port}; it has {_cut(there)}")
 
 
-def _bodies(facts: Facts) -> _Finding:
+def _bodies(facts: Facts) -> Finding:
     if facts.problem:
-        return _Finding("Unknown", "Invalid", facts.problem)
+        return Finding("Unknown", "Invalid", facts.problem)
     if facts.missing_bodies:
-        return _Finding("False", "BodyNotFound", f"answered with 500: {_some(facts.missing_bodies)}")
-    return _Finding("True", "Found", "the bodies of all answers are there")
+        return Finding("False", "BodyNotFound", f"answered with 500: {_some(facts.missing_bodies)}")
+    return Finding("True", "Found", "the bodies of all answers are there")
 
 
 def _has_port(target: Target, ports: Ports) -> bool:
     return any(target.port in (name, number) for name, number in ports)
 
 
-def _conflict(facts: Facts) -> _Finding:
+def _conflict(facts: Facts) -> Finding:
     if facts.shadowed_by is not None:
-        return _Finding("True", "InterceptorRouteExists", f"{facts.shadowed_by} has the same name and takes its place")
+        return Finding("True", "InterceptorRouteExists", f"{facts.shadowed_by} has the same name and takes its place")
+    contention = facts.scaling.contention
     if not facts.lost:
-        return _Finding("False", "NoConflict", "no older object claims the same")
+        if contention is not None:
+            return Finding("True", "WorkloadTaken" if contention.yields else "WorkloadScaledTwice", contention.message)
+        return Finding("False", "NoConflict", "no other object claims the same")
     held = _some([f"{lost.claim} is held by {lost.winner}" for lost in facts.lost])
-    return _Finding("True", "ClaimedByOlder", held)
+    return Finding("True", "ClaimedByOlder", held)
 
 
-def _propagated(resource: Resource, facts: Facts) -> _Finding:
+def _propagated(resource: Resource, facts: Facts) -> Finding:
     if facts.problem:
-        return _Finding("False", "Invalid", facts.problem)
+        return Finding("False", "Invalid", facts.problem)
     if facts.shadowed_by is not None:
-        return _Finding("False", "InterceptorRouteExists", f"{facts.shadowed_by} is served instead")
+        return Finding("False", "InterceptorRouteExists", f"{facts.shadowed_by} is served instead")
     if facts.verdict is None:
         return _still_propagated(resource, facts, "the routing table with this route was not written yet")
     return _judged(resource, facts, facts.verdict)
 
 
-def _judged(resource: Resource, facts: Facts, verdict: Verdict) -> _Finding:
+def _judged(resource: Resource, facts: Facts, verdict: Verdict) -> Finding:
     version, told = verdict.version, f"{verdict.serving}/{verdict.total} interceptors serve version {verdict.version}"
     if verdict.pending:
         return _still_propagated(resource, facts, f"interceptors were not heard yet about version {version}")
     if verdict.missing:
         names = _some([f"{missing.name} ({missing.why})" for missing in verdict.missing])
-        return _Finding("False", "Propagating", f"{told}; not: {names}")
+        return Finding("False", "Propagating", f"{told}; not: {names}")
     if not verdict.total:
-        return _Finding("False", "NoInterceptors", "no interceptor is ready")
-    return _Finding("True", "Propagated", told)
+        return Finding("False", "NoInterceptors", "no interceptor is ready")
+    return Finding("True", "Propagated", told)
 
 
-def _still_propagated(resource: Resource, facts: Facts, why: str) -> _Finding:
+def _still_propagated(resource: Resource, facts: Facts, why: str) -> Finding:
     """What was found while others held its claims says nothing about requests that it gets only now."""
     conflict, before = _conflict(facts), resource.conditions.get(CONFLICT)
     if before is None or (before.status, before.message) != (conflict.status, _cut(conflict.message)):
-        return _Finding("Unknown", "Pending", why)
+        return Finding("Unknown", PENDING, why)
     return _still(resource, ROUTES_PROPAGATED, why)
 
 
-def _still(resource: Resource, kind: str, why: str) -> _Finding:
+def _still(resource: Resource, kind: str, why: str) -> Finding:
     """Not known now: what was found about this generation before, if by another controller, holds until it is."""
     before = resource.conditions.get(kind)
     if before is not None and before.observed_generation == resource.meta.generation:
-        return _Finding(before.status, before.reason, before.message)
-    return _Finding("Unknown", "Pending", why)
+        return Finding(before.status, before.reason, before.message)
+    return Finding("Unknown", PENDING, why)
 
 
-def _scaled_object(resource: Resource, facts: Facts) -> _Finding:
-    found = facts.scaled_object
-    if facts.scaling_trouble:
-        return _Finding("False", "NotAsItShould", facts.scaling_trouble)
-    if not facts.scaled_objects_known:
-        return _still(resource, SCALED_OBJECT_READY, "the ScaledObjects were not read; is KEDA installed?")
-    if found is None and not (_is_http(resource) and facts.managed):
-        why = f"no ScaledObject in namespace {resource.meta.namespace} names this application"
-        return _Finding("False", "NoScaledObject", why)
-    if found is None or (found.ready in ("", "Unknown") and not found.message):
-        return _Finding("Unknown", "Pending", "KEDA has not said yet whether the ScaledObject is ready")
-    name = f"ScaledObject {found.meta.name}"
-    if found.ready == "True":
-        return _Finding("True", "Ready", f"{name} is ready")
-    return _Finding(found.ready, "NotReady", f"{name}: {found.message or 'KEDA gives no reason'}")
+def _scaled_object(resource: Resource, facts: Facts) -> Finding:
+    found = judged(resource, facts.scaling)
+    return found or _still(resource, SCALED_OBJECT_READY, "the ScaledObjects were not read; is KEDA installed?")
 
 
 def _workload(spec: HTTPScaledObjectSpec) -> str:

@@ -6,17 +6,20 @@ ConfigMaps hold are put in here; an object whose ConfigMaps were not read yet st
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from types import MappingProxyType
 
 import msgspec
 
+from controller.autoscalers import Workload, workload_of
 from controller.bodies import SMALL_ANSWER_BYTES, Bodies, are_known, filled, without_bodies
 from controller.crds import HTTP_SCALED_OBJECTS, INTERCEPTOR_ROUTES
 from controller.problem import Problem
 from controller.resources import Asked, Key, Resource
+from controller.scaledobject import SKIP
 from fleet.routing.check_answers import answer_bytes
+from fleet.routing.claims import claims_of
 from fleet.routing.codec import MAX_ROUTES
 from fleet.routing.route import Route
 from fleet.routing.table import Conflict, RoutingTable
@@ -49,9 +52,16 @@ class Assembly(msgspec.Struct, frozen=True):
     shadowed: Mapping[Key, Key]
     """HTTPScaledObjects beside which an InterceptorRoute of the same name stands in the table, and those."""
 
+    unserved: frozenset[Key]
+    """Objects that get none of their claims."""
+    outdone: Mapping[Key, Key]
+    """HTTPScaledObjects whose workload an older one scales, and that one."""
+    workloads: Mapping[Key, Workload]
+    """What each HTTPScaledObject wants to have scaled."""
+
     @property
     def conflicted(self) -> frozenset[Key]:
-        return frozenset(self.lost) | frozenset(self.shadowed)
+        return frozenset(self.lost) | frozenset(self.shadowed) | frozenset(self.outdone)
 
 
 def assemble(
@@ -71,7 +81,11 @@ def assemble(
     table = RoutingTable(routes.values())
     owners = {route.app: key for key, route in routes.items()}
     settled = {key: wanted for key, wanted in asked.items() if key not in filling.pending}
-    return Assembly(table, routes, settled, filling.missing, problems, _lost(table.conflicts, owners), shadowed)
+    lost = _lost(table.conflicts, owners)
+    unserved = frozenset(_unserved(table, owners))
+    outdone = _outdone(resource for resource in ordered if resource.key in valid and resource.key not in unserved)
+    workloads = {resource.key: workload for resource in ordered if (workload := workload_of(resource)) is not None}
+    return Assembly(table, routes, settled, filling.missing, problems, lost, shadowed, unserved, outdone, workloads)
 
 
 class _Filling:
@@ -103,6 +117,26 @@ class _Filling:
 
 def _sibling(key: Key) -> Key:
     return Key(INTERCEPTOR_ROUTES.kind, key.namespace, key.name)
+
+
+def _unserved(table: RoutingTable, owners: Mapping[str, Key]) -> Iterator[Key]:
+    for app, conflicts in groupby(table.conflicts, key=lambda conflict: conflict.app):
+        if {conflict.claim for conflict in conflicts} == set(claims_of(table.apps[app].rules)):
+            yield owners[app]
+
+
+def _outdone(ordered: Iterable[Resource]) -> dict[Key, Key]:
+    """Who asks for a workload that an older one has; `ordered` is the oldest first."""
+    holders: dict[Workload, Key] = {}
+    outdone: dict[Key, Key] = {}
+    for resource in ordered:
+        workload = workload_of(resource)
+        if workload is None or resource.meta.deleting or resource.meta.annotated(SKIP):
+            continue
+        holder = holders.setdefault(workload, resource.key)
+        if holder != resource.key:
+            outdone[resource.key] = holder
+    return outdone
 
 
 def _lost(conflicts: Iterable[Conflict], owners: Mapping[str, Key]) -> dict[Key, tuple[Lost, ...]]:

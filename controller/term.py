@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from controller.advice import Adviser
+from controller.autoscalers import SCALED_OBJECT
 from controller.events import EventRecorder
 from controller.interceptors import InterceptorSource
 from controller.propagation import Propagation
@@ -14,9 +16,9 @@ from controller.publisher import Publisher
 from controller.queue import WorkQueue
 from controller.reconciler import Reconciler
 from controller.resources import Key
-from controller.scaledobject import Scaler
 from controller.store import TableStore
 from controller.verify import Verifier
+from controller.wiring import Scaler
 from controller.world import World
 from fleet.discovery.kubernetes.client import Api
 from fleet.runtime.channels import ChannelFactory
@@ -68,7 +70,10 @@ class Term:
             assembly=lambda: self.publisher.assembly,
             later=lambda key, seconds: self.queue.add(key, after=seconds),
         )
-        self.queue: WorkQueue[Key] = WorkQueue(self.reconciler.reconcile, workers=means.workers, name="reconcile")
+        self._adviser = Adviser(
+            means.world, means.scaler, self.recorder, later=lambda key, seconds: self.queue.add(key, after=seconds)
+        )
+        self.queue: WorkQueue[Key] = WorkQueue(self._work, workers=means.workers, name="reconcile")
         self._verifier = Verifier(
             self.propagation,
             means.channels,
@@ -87,6 +92,7 @@ class Term:
             self.queue.start()
             self.on_interceptors()
             self.on_routes()
+            self._on_objects(self._world.scaled_object_keys())
             tasks = [
                 asyncio.create_task(self.publisher.run(), name="publish"),
                 asyncio.create_task(self._heed_news(), name="propagation"),
@@ -101,6 +107,12 @@ class Term:
             await self._verifier.close()
             await self.queue.close()
             await self.recorder.close()
+
+    async def _work(self, key: Key) -> None:
+        if key.kind == SCALED_OBJECT.kind:
+            self._adviser.look(key)
+        else:
+            await self.reconciler.reconcile(key)
 
     # What the world tells.
 
@@ -142,6 +154,9 @@ class Term:
         """What was not known at the beginning of the term is looked at once it is."""
         await self._means.interceptors.known()
         self.on_interceptors()
+        await self._world.scaled_objects.tried()
+        if self._world.scaled_objects.absent:
+            self._on_objects([resource.key for resource in self._world.objects()])
         waiting = [self._world.services.synced, self._world.scaled_objects.synced]
         for event in waiting:
             if not event.is_set():

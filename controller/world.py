@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection, Hashable, Iterator
+from typing import Generic, TypeVar
 
+from controller.autoscalers import (
+    SCALED_OBJECT,
+    Autoscaler,
+    ScaledObject,
+    Workload,
+    parse_autoscaler,
+    parse_scaled_object,
+    workload_of,
+)
 from controller.bodies import Bodies
 from controller.bodysource import BodySource
 from controller.crds import GROUP, HTTP_SCALED_OBJECTS, INTERCEPTOR_ROUTES, Kind
 from controller.resources import Key, Resource, parse_http_scaled_object, parse_interceptor_route
-from controller.scaledobject import ScaledObject, parse_scaled_object
+from controller.scaledobject import SKIP
+from controller.scaling import Rival
 from controller.status import Ports
 from fleet.discovery.kubernetes.client import Api
 from fleet.discovery.kubernetes.listwatch import Change, ListWatch, Timing
 from fleet.discovery.kubernetes.objects import SERVICES, Service, parse_service
 from fleet.discovery.kubernetes.objects import Resource as Path
 
-__all__ = ["SCALED_OBJECTS", "World", "path_of"]
+__all__ = ["AUTOSCALERS", "SCALED_OBJECTS", "World", "path_of"]
 
 BODIES_SECONDS = 5.0
 """How long a table waits for the ConfigMaps of answers; then it is made with what is there."""
+AUTOSCALERS_SECONDS = 5.0
+"""How long a term waits to know the HorizontalPodAutoscalers; it may have no right to."""
 
 SCALED_OBJECTS = Path("/apis/keda.sh/v1alpha1", "scaledobjects")
+AUTOSCALERS = Path("/apis/autoscaling/v2", "horizontalpodautoscalers")
+
+T = TypeVar("T", bound=Hashable)
 
 
 def path_of(kind: Kind) -> Path:
@@ -43,8 +61,11 @@ class World:
     ) -> None:
         self._on_object = on_object
         self._on_routes = on_routes
-        self._by_service = _Users()
-        self._by_config_map = _Users()
+        self._by_service = _Users[str]()
+        self._by_config_map = _Users[str]()
+        self._by_workload = _Users[Workload]()
+        self._rivals: dict[Workload, dict[Key, Rival]] = {}
+        """What scales a workload, and is not of the controller's making."""
         self._bodies = BodySource(api, namespaces, timing=timing, on_change=on_routes)
         self._scaled_by_app: dict[str, set[str]] = {}
         self._resources = {
@@ -59,22 +80,28 @@ class World:
         self.scaled_objects: ListWatch[ScaledObject] = ListWatch(
             api, SCALED_OBJECTS, parse_scaled_object, namespaces=namespaces, timing=timing
         )
+        self.autoscalers: ListWatch[Autoscaler] = ListWatch(
+            api, AUTOSCALERS, parse_autoscaler, namespaces=namespaces, timing=timing
+        )
         for watch in self._resources.values():
             watch.subscribe(self._on_resource)
         self.services.subscribe(self._on_service)
         self.scaled_objects.subscribe(self._on_scaled_object)
+        self.autoscalers.subscribe(self._on_autoscaler)
 
     def start(self) -> None:
         for watch in self._resources.values():
             watch.start()
         self.services.start()
         self.scaled_objects.start()
+        self.autoscalers.start()
 
     async def close(self) -> None:
         for watch in self._resources.values():
             await watch.close()
         await self.services.close()
         await self.scaled_objects.close()
+        await self.autoscalers.close()
         await self._bodies.close()
 
     async def known(self) -> None:
@@ -82,6 +109,9 @@ class World:
         for watch in self._resources.values():
             await watch.synced.wait()
         await self._bodies.known(BODIES_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(AUTOSCALERS_SECONDS):
+                await self.autoscalers.tried()
 
     def bodies(self) -> Bodies:
         """The ConfigMaps that answers take their bodies from."""
@@ -116,10 +146,26 @@ class World:
         """The ScaledObject of this name."""
         return self.scaled_objects.get(app)
 
-    def scaled_object_for(self, app: str) -> ScaledObject | None:
-        """A ScaledObject that names the application, the first by name."""
-        names = sorted(self._scaled_by_app.get(app, ()))
-        return self.scaled_objects.get(names[0]) if names else None
+    def scaled_objects_for(self, app: str) -> Iterator[ScaledObject]:
+        """The ScaledObjects that name the application, by name."""
+        for name in sorted(self._scaled_by_app.get(app, ())):
+            if (found := self.scaled_objects.get(name)) is not None:
+                yield found
+
+    def scaled_object_keys(self) -> Iterator[Key]:
+        """Of all ScaledObjects."""
+        return (found.key for _, found in self.scaled_objects.items())
+
+    def rivals(self, workload: Workload, app: str) -> list[Rival]:
+        """ScaledObjects and HorizontalPodAutoscalers of users that scale a workload, but for the ScaledObject of this name."""
+        own = Key(SCALED_OBJECT.kind, *app.split("/", 1))
+        return [rival for key, rival in self._rivals.get(workload, {}).items() if key != own]
+
+    def trouble_of(self, app: str) -> str | None:
+        """What is wrong with the objects of an application's name: "" for nothing, None when there are none."""
+        found = [resource for key in self.objects_of(app) if (resource := self.get(key)) is not None]
+        wrong = [str(resource.problem) for resource in found if resource.problem is not None]
+        return (wrong[0] if len(wrong) == len(found) else "") if found else None
 
     # -- changes --------------------------------------------------------------------------------------------------
 
@@ -132,6 +178,10 @@ class World:
         if self._by_config_map.move(resource.key, _config_maps(before), _config_maps(after)):
             self._bodies.want(self._by_config_map.used)
         self._on_object(resource.key)
+        self._by_workload.move(resource.key, _workloads(before), _workloads(after))
+        if (before and before.problem) != (after and after.problem) or None in (before, after):
+            for name in self._scaled_by_app.get(resource.key.app, ()):
+                self._on_object(Key(SCALED_OBJECT.kind, *name.split("/", 1)))
         if _asks(before) != _asks(after):
             self._on_routes()
 
@@ -152,22 +202,42 @@ class World:
         for app in apps:
             for key in self.objects_of(app):
                 self._on_object(key)
+        self._on_object(Key(SCALED_OBJECT.kind, *change.key.split("/", 1)))
+        self._on_rival(change, SCALED_OBJECT.kind)
+
+    def _on_autoscaler(self, change: Change[Autoscaler]) -> None:
+        self._on_rival(change, "HorizontalPodAutoscaler")
+
+    def _on_rival(self, change: Change[ScaledObject] | Change[Autoscaler], kind: str) -> None:
+        key = Key(kind, *change.key.split("/", 1))
+        for one in (change.before, change.after):
+            if one is None:
+                continue
+            there = self._rivals.setdefault(one.workload, {})
+            before = there.pop(key, None)
+            if one is change.after and one.is_users and not one.meta.deleting:
+                there[key] = Rival(key, one.meta.created)
+            if not there:
+                del self._rivals[one.workload]
+            if before != there.get(key):
+                for user in tuple(self._by_workload.of(one.workload)):
+                    self._on_object(user)
 
 
-class _Users:
+class _Users(Generic[T]):
     """Which objects use a thing, by the thing's name."""
 
     def __init__(self) -> None:
-        self._keys: dict[str, set[Key]] = {}
+        self._keys: dict[T, set[Key]] = {}
 
     @property
-    def used(self) -> Collection[str]:
+    def used(self) -> Collection[T]:
         return self._keys.keys()
 
-    def of(self, name: str) -> Collection[Key]:
+    def of(self, name: T) -> Collection[Key]:
         return self._keys.get(name, ())
 
-    def move(self, key: Key, before: Collection[str], after: Collection[str]) -> bool:
+    def move(self, key: Key, before: Collection[T], after: Collection[T]) -> bool:
         """An object used these and uses those; whether that are others."""
         for name in before:
             self._keys[name].discard(key)
@@ -191,6 +261,14 @@ def _config_maps(resource: Resource | None) -> frozenset[str]:
     return frozenset() if resource is None else frozenset(reference.config_map for reference in resource.references)
 
 
+def _workloads(resource: Resource | None) -> frozenset[Workload]:
+    found = None if resource is None else workload_of(resource)
+    return frozenset() if found is None else frozenset((found,))
+
+
 def _asks(resource: Resource | None) -> object:
     """What a table is made of."""
-    return None if resource is None else (resource.key, resource.asked, resource.problem)
+    if resource is None:
+        return None
+    scaled = (workload_of(resource), resource.meta.annotated(SKIP), resource.meta.deleting)
+    return (resource.key, resource.asked, resource.problem, scaled)

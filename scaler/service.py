@@ -17,8 +17,10 @@ import grpc
 
 from fleet.demand.merge import FleetDemand
 from fleet.discovery.sources import RouteSource
+from fleet.runtime.terminal import one_line
 from protos.externalscaler import externalscaler_pb2 as pb
 from protos.externalscaler import externalscaler_pb2_grpc
+from scaler.complaints import Complaints
 from scaler.pushes import Push
 from scaler.triggers import ALL_APPS, Refusal, RefusalKind, Spec, Subject, find_spec, subject_of, whole
 
@@ -31,6 +33,9 @@ _CODES = {
     RefusalKind.UNKNOWN: grpc.StatusCode.NOT_FOUND,
     RefusalKind.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
 }
+
+MAX_REFERENCE = 520
+"""Characters of a ScaledObject's namespace and name: no API server has longer ones."""
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +63,7 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
         self._clock = clock
         self._reassert_interval = reassert_interval
         self._fleet_namespace = fleet_namespace
+        self._complaints = Complaints()
         self._listeners: dict[str, set[asyncio.Event]] = {}
         self._spec_listeners: set[asyncio.Event] = set()
         self._closing = False
@@ -93,7 +99,7 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
         try:
             return pb.IsActiveResponse(result=self._is_active(self._subject(request)))
         except Refusal as refusal:
-            await _refuse(context, refusal)
+            await self._refuse(request, context, refusal)
 
     async def GetMetricSpec(  # noqa: N802
         self, request: pb.ScaledObjectRef, context: _Context
@@ -101,7 +107,7 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
         try:
             return _spec_message(self._subject(request).specs)
         except Refusal as refusal:
-            await _refuse(context, refusal)
+            await self._refuse(request, context, refusal)
 
     async def GetMetrics(  # noqa: N802
         self, request: pb.GetMetricsRequest, context: _Context
@@ -111,7 +117,7 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
             spec = find_spec(subject, request.metricName)
             self._check_whole()
         except Refusal as refusal:
-            await _refuse(context, refusal)
+            await self._refuse(request.scaledObjectRef, context, refusal)
         value = round(self._value(subject, spec), 3)
         # One value: an HPA adds up whatever it gets.
         return pb.GetMetricsResponse(
@@ -123,7 +129,7 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
         try:
             app = self._subject(request).app
         except Refusal as refusal:
-            await _refuse(context, refusal)
+            await self._refuse(request, context, refusal)
         with self._listening(app) as listener:
             # Headers at once: a client may want to know that it is heard long before there is something to push.
             await context.send_initial_metadata(())
@@ -133,7 +139,7 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
         try:
             self._subject(request)
         except Refusal as refusal:
-            await _refuse(context, refusal)
+            await self._refuse(request, context, refusal)
         with self._listening_for_specs() as listener:
             await self._tell_specs(request, listener, context)
 
@@ -168,6 +174,17 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
         if self._closing:
             raise Refusal(RefusalKind.UNAVAILABLE, "the scaler is shutting down")
         return subject_of(self._routes.current, ref.namespace, ref.scalerMetadata, fleet_namespace=self._fleet_namespace)
+
+    async def _refuse(self, ref: pb.ScaledObjectRef, context: _Context, refusal: Refusal) -> NoReturn:
+        why = str(refusal)
+        # What cannot be told now passes by itself; the rest only its author can mend, who is told nothing of it by KEDA.
+        lasting = refusal.kind is not RefusalKind.UNAVAILABLE
+        if lasting and self._complaints.is_due((ref.namespace, ref.name, why), self._clock()):
+            _log.warning("ScaledObject %s is refused: %s", one_line(f"{ref.namespace}/{ref.name}"[:MAX_REFERENCE]), one_line(why))
+        else:
+            _log.debug("refused: %s", refusal)
+        await context.abort(_CODES[refusal.kind], why)
+        raise refusal  # abort has raised; the types do not say so
 
     def _value(self, subject: Subject, spec: Spec) -> float:
         now = self._clock()
@@ -215,12 +232,6 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
             yield listener
         finally:
             self._spec_listeners.discard(listener)
-
-
-async def _refuse(context: _Context, refusal: Refusal) -> NoReturn:
-    _log.debug("refused: %s", refusal)
-    await context.abort(_CODES[refusal.kind], str(refusal))
-    raise refusal  # abort has raised; the types do not say so
 
 
 async def _set_within(listener: asyncio.Event, seconds: float | None) -> bool:

@@ -60,6 +60,11 @@ class ListWatch(Generic[T]):
         }
         self._syncing: asyncio.Task[None] | None = None
 
+    @property
+    def absent(self) -> bool:
+        """Whether the server knows no such objects: their definition is not installed."""
+        return any(part.absent for part in self._parts.values())
+
     def __len__(self) -> int:
         return sum(len(part.store) for part in self._parts.values())
 

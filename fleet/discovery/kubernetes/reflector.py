@@ -32,6 +32,7 @@ PAGE_OBJECTS = 500
 """Objects asked for at once: the API server's own clients take as many."""
 SLICE = 64
 """Objects taken before the event loop has a turn: about a millisecond."""
+NOT_FOUND = 404
 HEALTHY_SECONDS = 5.0
 """A watch that lived this long was a good one, whatever its end."""
 
@@ -92,6 +93,8 @@ class Reflector(Generic[T]):
         """A list was asked for, with or without success."""
         self.synced = asyncio.Event()
         """A list was put in whole."""
+        self.absent = False
+        """The server knows no such objects: what it answered to the last list."""
         self._api = api
         self._scope = scope
         self._parse = parse
@@ -149,6 +152,7 @@ class Reflector(Generic[T]):
                 await self._list()
             except ApiError as error:
                 pause = self._list_pauses.next(error.retry_after)
+                self.absent = error.status == NOT_FOUND
                 self._list_trouble.tell(str(error))
                 _settle(asked, error)
             except Exception as error:  # noqa: BLE001  # a fault of ours; the next list may not meet it
@@ -159,6 +163,7 @@ class Reflector(Generic[T]):
                 pause = self._timing.resync * random.uniform(0.8, 1.0)  # noqa: S311 -- spreads load, hides nothing
                 self._list_pauses.reset()
                 self._list_trouble.over()
+                self.absent = False
                 _settle(asked, None)
             self.tried.set()
             await _set_within(self._list_now, pause)

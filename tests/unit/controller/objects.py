@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
+from controller.autoscalers import ScaledObject, parse_scaled_object
 from controller.resources import Resource, parse_http_scaled_object, parse_interceptor_route
-from controller.scaledobject import ScaledObject, parse_scaled_object
 
 __all__ = ["CREATED", "http", "raw", "route", "scaled"]
 

@@ -2,7 +2,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from controller.propagation import Interceptor, Propagation
-from controller.publisher import Publisher, affected
+from controller.publisher import WRITING_SPACING_SECONDS, Publisher, affected
 from controller.resources import Key, Resource
 from controller.table import assemble
 from fleet.discovery.sources import SourceError
@@ -43,6 +43,20 @@ class Kept:
         return True
 
 
+class Naps:
+    """Sleeps that end when the test says so, or at once."""
+
+    def __init__(self) -> None:
+        self.taken: list[float] = []
+        self.over = asyncio.Event()
+        self.over.set()
+
+    async def __call__(self, seconds: float) -> None:
+        self.taken.append(seconds)
+        await asyncio.sleep(0)
+        await self.over.wait()
+
+
 class Rig:
     def __init__(self) -> None:
         self.objects: dict[str, Resource] = {}
@@ -50,8 +64,15 @@ class Rig:
         self.propagation = Propagation()
         self.concerned: list[set[Key]] = []
         self.published = 0
+        self.naps = Naps()
         self.publisher = Publisher(
-            self.objects.values, dict, self.store, self.propagation, on_objects=self._concern, on_published=self._publish
+            self.objects.values,
+            dict,
+            self.store,
+            self.propagation,
+            on_objects=self._concern,
+            on_published=self._publish,
+            sleep=self.naps,
         )
 
     def _concern(self, keys: Iterable[Key]) -> None:
@@ -68,16 +89,32 @@ async def running(rig: Rig) -> asyncio.Task[None]:
     return task
 
 
-async def test_a_burst_of_changes_makes_few_tables() -> None:
+async def test_the_first_change_is_written_at_once_and_what_follows_together_a_second_later() -> None:
     rig = Rig()
+    rig.naps.over.clear()
+    rig.objects["first"] = http("first")
     task = await running(rig)
+    await until(lambda: rig.naps.taken)
+    assert rig.naps.taken[0] >= WRITING_SPACING_SECONDS, "each write is of the whole table"
     for number in range(200):
         rig.objects[f"app{number}"] = http(f"app{number}")
         rig.publisher.changed()
         await asyncio.sleep(0)
-    await until(lambda: rig.store.table is not None and len(rig.store.table.routes) == 200)
-    assert rig.store.writes <= 4
+    assert rig.store.writes == 1
+    rig.naps.over.set()
+    await until(lambda: rig.store.table is not None and len(rig.store.table.routes) == 201)
+    assert rig.store.writes == 2
     assert rig.propagation.version == rig.store.table.version if rig.store.table else False
+    task.cancel()
+
+
+async def test_who_writes_nothing_waits_for_less() -> None:
+    rig = Rig()
+    task = await running(rig)
+    rig.publisher.changed()
+    await until(lambda: len(rig.naps.taken) == 2)
+    assert rig.naps.taken[0] >= WRITING_SPACING_SECONDS
+    assert rig.naps.taken[1] < WRITING_SPACING_SECONDS
     task.cancel()
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.autoscalers import parse_scaled_object
 from controller.resources import parse_http_scaled_object, parse_interceptor_route
-from controller.scaledobject import parse_scaled_object
 from fleet.routing.check import check_route
 from tests.unit.controller.objects import http, raw, route, scaled
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.autoscalers import ScaledObject, parse_scaled_object
 from controller.problem import Problem
 from controller.resources import Resource
 from controller.scaledobject import (
@@ -16,12 +17,10 @@ from controller.scaledobject import (
     Foreign,
     Leave,
     Patch,
-    ScaledObject,
-    Scaler,
     desired,
     next_step,
-    parse_scaled_object,
 )
+from controller.wiring import Scaler
 from tests.support.memory_api import merged
 from tests.unit.controller.objects import http, scaled
 

@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 from controller.events import news_of
 from controller.propagation import Missing, Verdict
 from controller.resources import Key, Resource
-from controller.scaledobject import SKIP, Scaler, desired
+from controller.scaledobject import SKIP, desired
+from controller.scaling import ScalingFacts
 from controller.schema.common import Condition
 from controller.schema.http_scaled_object import HTTPScaledObjectStatus
 from controller.status import MAX_MESSAGE, Facts, next_status
 from controller.table import Lost
+from controller.wiring import Scaler, Trouble
 from tests.support.acting import HOSTILE, acting
 from tests.unit.controller.objects import http, route, scaled
 
@@ -23,13 +25,10 @@ PORTS = (("http", 80),)
 
 
 def facts(**known: Any) -> Facts:
-    good: dict[str, Any] = {
-        "verdict": EVERYWHERE,
-        "services_known": True,
-        "ports": PORTS,
-        "scaled_objects_known": True,
-        "scaled_object": scaled(desired(http(), Scaler("a:1"))),
-    }
+    """All is well, but for what is said; what is about the scaling may stand beside the rest."""
+    scaling: dict[str, Any] = {"known": True, "found": scaled(desired(http(), Scaler("a:1")))}
+    scaling |= {name: known.pop(name) for name in ScalingFacts.__struct_fields__ if name in known}
+    good: dict[str, Any] = {"verdict": EVERYWHERE, "services_known": True, "ports": PORTS, "scaling": ScalingFacts(**scaling)}
     return Facts(**(good | known))
 
 
@@ -74,7 +73,7 @@ def test_what_others_say_acts_on_no_terminal() -> None:
     known = facts(
         verdict=Verdict("v1", 2, 3, (Missing("weir-interceptor-2", HOSTILE),), pending=False),
         lost=(Lost(HOSTILE, Key("InterceptorRoute", "x", "y")),),
-        scaling_trouble=HOSTILE,
+        trouble=Trouble("NameTaken", HOSTILE),
         missing_bodies=(HOSTILE,),
     )
     status = next_status(http(), known, NOW)
@@ -114,11 +113,11 @@ def test_what_others_say_acts_on_no_terminal() -> None:
             "Propagating",
             "2/3 interceptors serve version v1; not: weir-interceptor-2 (no answer in 2 s)",
         ),
-        ({"scaled_object": None}, "ScaledObjectReady", "Unknown", "Pending", "KEDA has not said"),
-        ({"scaled_objects_known": False, "scaled_object": None}, "ScaledObjectReady", "Unknown", "Pending", "is KEDA installed"),
-        ({"scaling_trouble": "taken"}, "ScaledObjectReady", "False", "NotAsItShould", "taken"),
+        ({"found": None}, "ScaledObjectReady", "Unknown", "Pending", "KEDA has not said"),
+        ({"known": False, "found": None}, "ScaledObjectReady", "Unknown", "Pending", "is KEDA installed"),
+        ({"trouble": Trouble("NameTaken", "taken")}, "ScaledObjectReady", "False", "NameTaken", "taken"),
         (
-            {"scaled_object": scaled(desired(http(), Scaler("a:1")), ready="False")},
+            {"found": scaled(desired(http(), Scaler("a:1")), ready="False")},
             "ScaledObjectReady",
             "False",
             "NotReady",
@@ -147,7 +146,7 @@ def test_an_invalid_object() -> None:
 
 def test_a_scaled_object_of_its_user_does_not_make_it_ready_or_not() -> None:
     for resource in (route(), http(metadata={"annotations": {SKIP: "true"}})):
-        found = told(resource, facts(managed=False, scaled_object=None))
+        found = told(resource, facts(managed=False, found=None))
         assert found["ScaledObjectReady"].reason == "NoScaledObject"
         assert found["Ready"].status == "True"
 
@@ -217,7 +216,7 @@ def test_nothing_is_written_while_nothing_changes_its_meaning() -> None:
 
 def test_what_another_controller_found_holds_until_it_is_known_again() -> None:
     status = next_status(http(), facts(), NOW)
-    unread = facts(verdict=None, services_known=False, ports=None, scaled_objects_known=False, scaled_object=None)
+    unread = facts(verdict=None, services_known=False, ports=None, known=False, found=None)
     heard_of_one = facts(verdict=Verdict("v2", 1, 3, MISSING, pending=True))
     for known in (unread, heard_of_one):
         assert next_status(again(http(), status), known, LATER) == status
@@ -268,9 +267,9 @@ def test_messages_are_bounded() -> None:
 
 def test_keda_that_has_only_begun_has_said_nothing() -> None:
     silent = scaled(desired(http(), Scaler("a:1")), ready="Unknown", message="")
-    assert told(http(), facts(scaled_object=silent)) == told(http(), facts(scaled_object=None))
+    assert told(http(), facts(found=silent)) == told(http(), facts(found=None))
     speaking = scaled(desired(http(), Scaler("a:1")), ready="Unknown")
-    assert told(http(), facts(scaled_object=speaking))["ScaledObjectReady"].message == "ScaledObject web: told by KEDA"
+    assert told(http(), facts(found=speaking))["ScaledObjectReady"].message == "ScaledObject web: told by KEDA"
 
 
 def test_a_status_of_another_controller_is_replaced() -> None:
@@ -299,14 +298,14 @@ _facts = st.builds(
         verdict=verdict,
         ports=ports,
         services_known=known,
-        scaled_objects_known=known,
-        scaling_trouble=trouble,
-        scaled_object=scaled(desired(http(), Scaler("a:1")), ready=ready),
+        known=known,
+        trouble=trouble,
+        found=scaled(desired(http(), Scaler("a:1")), ready=ready),
     ),
     _verdicts,
     st.sampled_from([None, PORTS, (("", 81),)]),
     st.booleans(),
-    st.sampled_from(["", "taken"]),
+    st.sampled_from([None, Trouble("NameTaken", "taken")]),
     st.sampled_from(["", "True", "False", "Unknown"]),
 )
 
