@@ -32,6 +32,8 @@ class MemoryApi(Api):
         """Asked before every write and every read of one object."""
         self.slow: dict[str, asyncio.Event] = {}
         """Lists of these paths give no answer before their event is set."""
+        self.absent: set[str] = set()
+        """Plurals of kinds that are not installed."""
         self._version = 1
         self._streams: set[_Stream] = set()
 
@@ -58,6 +60,7 @@ class MemoryApi(Api):
     async def get(self, path: str, query: Query = ()) -> bytes:
         if path in self.objects:
             return json.dumps(self.objects[path]).encode()
+        self._check_installed(path)
         if path in self.slow:
             await self.slow[path].wait()
         wanted = _selector(dict(query))
@@ -86,6 +89,7 @@ class MemoryApi(Api):
 
     @asynccontextmanager
     async def stream(self, path: str, query: Query, *, silence: float) -> AsyncIterator[Any]:
+        self._check_installed(path)
         stream = _Stream(path, _selector(dict(query)))
         self._streams.add(stream)
         try:
@@ -94,6 +98,10 @@ class MemoryApi(Api):
             self._streams.discard(stream)
 
     # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _check_installed(self, path: str) -> None:
+        if path.rpartition("/")[2] in self.absent:
+            raise ApiError("the server could not find the requested resource", status=404)
 
     def _post(self, path: str, body: Json, _: str) -> Json:
         name = body["metadata"].get("name") or body["metadata"]["generateName"] + str(self._version)
