@@ -154,12 +154,15 @@ class Term:
         """What was not known at the beginning of the term is looked at once it is."""
         await self._means.interceptors.known()
         self.on_interceptors()
+        synced = (self._world.services.synced, self._world.scaled_objects.synced)
+        unread = [event for event in synced if not event.is_set()]
         await self._world.scaled_objects.tried()
         if self._world.scaled_objects.absent:
-            self._on_objects([resource.key for resource in self._world.objects()])
-        waiting = [self._world.services.synced, self._world.scaled_objects.synced]
-        for event in waiting:
-            if not event.is_set():
-                await event.wait()
-                self._on_objects([resource.key for resource in self._world.objects()])
+            self._on_all_objects()
+        for event in unread:
+            await event.wait()
+            self._on_all_objects()
         await asyncio.Event().wait()
+
+    def _on_all_objects(self) -> None:
+        self._on_objects([resource.key for resource in self._world.objects()])
