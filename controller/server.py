@@ -114,7 +114,7 @@ class Controller:
                 self._store,
                 self._interceptors,
                 self._channels,
-                Scaler(settings.scaler_address, settings.trigger_authentication),
+                Scaler(settings.scaler_address, settings.trigger_authentication, settings.aliases),
                 settings.controller_name,
                 settings.workers,
                 settings.verify_timeout,

@@ -39,6 +39,10 @@ class ControllerSettings(ComponentSettings):
         "",
         description="ClusterTriggerAuthentication with KEDA's certificate for the scaler; with it KEDA is told to speak TLS.",
     )
+    scaler_aliases: str = Field(
+        "",
+        description="Other addresses of the scaler that triggers may have, separated by commas: of a Service with another name.",
+    )
     resync: float = Field(60.0, gt=0, description="Seconds between full lists of everything, in case that a watch is broken.")
     lease: str = Field(
         "", description="NAMESPACE/NAME of the lease that says who leads; weir-controller beside the table if empty."
@@ -74,6 +78,11 @@ class ControllerSettings(ComponentSettings):
     @property
     def member_tls(self) -> TlsFiles | None:
         return TlsFiles.of(self.member_tls_cert, self.member_tls_key, self.member_tls_ca)
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Other addresses of the scaler."""
+        return _listed(self.scaler_aliases)
 
     @property
     def watched(self) -> tuple[str, ...]:

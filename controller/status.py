@@ -84,7 +84,7 @@ def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectS
     if resource.references or facts.missing_bodies:
         findings[BODIES_FOUND] = _bodies(facts)
     if resource.ignored:
-        findings[FIELDS_IGNORED] = _Finding("True", "NoMeaning", _some([str(problem) for problem in resource.ignored]))
+        findings[FIELDS_IGNORED] = Finding("True", "NoMeaning", _some([str(problem) for problem in resource.ignored]))
     findings = {READY: _ready(resource, facts, findings)} | findings
     before, generation = resource.conditions, resource.meta.generation
     spec = resource.spec

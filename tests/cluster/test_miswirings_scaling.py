@@ -16,7 +16,7 @@ NAMED_SECONDS = 10.0
 THEIRS = "keda-add-ons-http-external-scaler.keda:9090"
 
 
-def http(name: str = "web", *, annotations: dict[str, str] | None = None, host: str = "", **target: Any) -> tuple[str, Object]:
+def http(name: str = "web", /, *, annotations: dict[str, str] | None = None, host: str = "", **target: Any) -> tuple[str, Object]:
     made = http_scaled_object("apps", name)
     made["metadata"]["annotations"] = annotations or {}
     made["spec"]["hosts"] = [f"{host or name}.example.com"]

@@ -1,23 +1,22 @@
 """The scaler on real sockets, with played interceptors on one side and KEDA's calls on the other."""
 
 from __future__ import annotations
-
 import asyncio
 import gc
+import logging
 import statistics
 import time
 from math import ceil
 from typing import Any
-
 import grpc
 import httpx
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-
 from fleet.discovery.fixed import FixedMembers, FixedRoutes
 from fleet.routing.table import RoutingTable
 from fleet.runtime.process import StartError
 from protos.externalscaler import externalscaler_pb2 as pb
+from scaler import complaints
 from scaler.server import Scaler
 from tests.support.health import check
 from tests.support.members import PlayedMember, playing
@@ -185,6 +184,20 @@ async def test_what_was_asked_for_in_vain_is_named() -> None:
             assert details.startswith("scalerMetadata")
         code, details = await refused(stub.GetMetrics(pb.GetMetricsRequest(scaledObjectRef=ref(), metricName="cpu")))
         assert (code, details) == ("NOT_FOUND", "application shop/web has no metric 'cpu'; it has weir-shop-web-concurrency")
+
+
+async def test_a_trigger_that_stays_wrong_is_told_in_one_warning(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(complaints, "PATIENCE_SECONDS", 0.0)
+    async with a_scaler() as running:
+        unknown = pb.ScaledObjectRef(name="x", namespace="shop", scalerMetadata={"interceptorRoute": "nobody"})
+        with caplog.at_level(logging.WARNING, logger="scaler.service"):
+            for _ in range(5):
+                await refused(running.keda.stub.GetMetricSpec(unknown))
+                await refused(running.keda.stub.IsActive(ref()))  # which only has to wait
+    told = [record.getMessage() for record in caplog.records if record.name == "scaler.service"]
+    assert told == ["ScaledObject shop/x is refused: no route for application 'shop/nobody'"]
 
 
 async def test_the_fleet_itself_is_scaled_by_all_applications_together() -> None:

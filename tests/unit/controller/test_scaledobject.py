@@ -1,11 +1,9 @@
 import copy
 import json
 from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from controller.autoscalers import ScaledObject, parse_scaled_object
 from controller.problem import Problem
 from controller.resources import Resource
@@ -225,3 +223,18 @@ def test_numbers_that_keda_cannot_read_stay_out_of_its_object(number: int) -> No
 def test_negative_numbers_are_kedas_affair_as_in_the_addon() -> None:
     made = desired(http(scaledownPeriod=-1, replicas={"min": -1}), Scaler("a:1"))["spec"]
     assert (made["cooldownPeriod"], made["minReplicaCount"]) == (-1, -1)
+
+
+def test_who_must_do_without_loses_the_one_that_was_made() -> None:
+    actual = scaled(desired(http(), SCALER))
+    assert next_step(http(), None, SCALER, withheld=True) == Leave()
+    assert next_step(http(), actual, SCALER, withheld=True) == Delete("uid-scaled")
+    by_hand = desired(http(), SCALER)
+    del by_hand["metadata"]["ownerReferences"]
+    assert next_step(http(), scaled(by_hand), SCALER, withheld=True) == Leave(), "what a user has made is never removed"
+
+
+def test_it_is_made_when_the_scaler_can_know_the_route_and_repaired_always() -> None:
+    assert next_step(http(), None, SCALER, served=False) == Leave()
+    actual = scaled(desired(http(), SCALER))
+    assert isinstance(next_step(http(replicas={"max": 3}), actual, SCALER, served=False), Patch)

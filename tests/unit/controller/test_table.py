@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from controller.bodies import SMALL_ANSWER_BYTES, UNAVAILABLE, Absent
 from controller.resources import Key, Resource
+from controller.scaledobject import SKIP
 from controller.table import MAX_TABLE_ANSWER_BYTES, Assembly, Lost, assemble
 from fleet.discovery.kubernetes.objects import ConfigMap
 from fleet.routing.route import StaticResponse
@@ -136,3 +137,40 @@ def test_order_does_not_matter_and_everybody_is_somewhere(rows: list[tuple[objec
     for key, lost in made.lost.items():
         for claim in lost:
             assert (made.routes[claim.winner].created, claim.winner.app) < (made.routes[key].created, key.app)
+
+
+def on(name: str, second: int, workload: str = "web", **spec: object) -> Resource:
+    """An HTTPScaledObject that wants this workload."""
+    return http(name, metadata=at(second), scaleTargetRef={"name": workload, "service": name, "port": 80}, **spec)
+
+
+def test_of_those_that_want_one_workload_the_oldest_has_it() -> None:
+    first, second, third, other = on("z", 1), on("a", 2), on("b", 2), on("c", 3, "other")
+    made = assemble([other, third, second, first])
+    assert made.outdone == {second.key: first.key, third.key: first.key}
+    assert assemble([other, third, second]).outdone == {third.key: second.key}, "then by name"
+    assert made.conflicted == {second.key, third.key}
+    assert set(made.routes) == {one.key for one in (first, second, third, other)}, "all are served"
+
+
+def test_who_gets_no_requests_has_no_workload_either() -> None:
+    winner, unserved, next_one = on("a", 1, "other"), on("b", 2, hosts=["a.example.com"]), on("c", 3)
+    made = assemble([winner, unserved, next_one])
+    assert made.unserved == {unserved.key}
+    assert not made.outdone, "the one that is served has it, although it is younger"
+    half = assemble([winner, on("b", 2, hosts=["a.example.com", "b.example.com"]), next_one])
+    assert not half.unserved
+    assert half.outdone == {next_one.key: unserved.key}
+
+
+def test_who_has_a_scaled_object_of_his_own_or_goes_does_not_count() -> None:
+    skipped = http(
+        "a", metadata=at(1) | {"annotations": {SKIP: "true"}}, scaleTargetRef={"name": "web", "service": "a", "port": 80}
+    )
+    going = http(
+        "b",
+        metadata=at(1) | {"deletionTimestamp": "2026-01-01T00:00:00Z"},
+        scaleTargetRef={"name": "web", "service": "b", "port": 80},
+    )
+    invalid = on("c", 1, hosts=["no host"])
+    assert not assemble([skipped, going, invalid, on("d", 2)]).outdone
