@@ -12,7 +12,9 @@ from controller.schema.http_scaled_object import HTTPScaledObjectSpec
 
 __all__ = [
     "APP_KEYS",
+    "LETTING_GO",
     "MAX_NAME",
+    "PAUSED_REPLICAS",
     "SCALED_OBJECT",
     "Autoscaler",
     "ScaledObject",
@@ -29,7 +31,10 @@ APP_KEYS = ("app", "httpScaledObject", "interceptorRoute")
 MAX_NAME = 63
 """Characters. KEDA labels each ScaledObject with its own name, and no value of a label may be longer."""
 
-_PAUSED, _PAUSED_REPLICAS = "autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas"
+LETTING_GO = "httpscaledobject.keda.sh/letting-go"
+"""On a ScaledObject: the controller has paused it, so that KEDA scales down what it is to scale no longer."""
+PAUSED_REPLICAS = "autoscaling.keda.sh/paused-replicas"
+_PAUSED = "autoscaling.keda.sh/paused"
 _PAUSED_BOTH_WAYS = ("autoscaling.keda.sh/paused-scale-in", "autoscaling.keda.sh/paused-scale-out")
 _FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
 """As Go's strconv.ParseBool: KEDA takes everything else for true."""
@@ -79,6 +84,8 @@ class ScaledObject(msgspec.Struct, frozen=True):
     ready: str
     """Status of KEDA's condition Ready; "" before there is one."""
     message: str
+    paused_count: int | None = None
+    """How many replicas KEDA has scaled the workload to because of a pause."""
     inactive: str = ""
     """What KEDA's condition HPAActive says while it is False: why the HPA counts nothing."""
 
@@ -94,10 +101,15 @@ class ScaledObject(msgspec.Struct, frozen=True):
     def pause(self) -> str:
         """The annotation that keeps KEDA from scaling, as "name=value", or ""."""
         annotations = self.meta.annotations or {}
-        if _PAUSED_REPLICAS in annotations:
-            return f"{_PAUSED_REPLICAS}={annotations[_PAUSED_REPLICAS]}"
+        if PAUSED_REPLICAS in annotations:
+            return f"{PAUSED_REPLICAS}={annotations[PAUSED_REPLICAS]}"
         found = [name for name in (_PAUSED, *_PAUSED_BOTH_WAYS) if annotations.get(name, "false") not in _FALSE]
         return f"{found[0]}={annotations[found[0]]}" if found else ""
+
+    @property
+    def letting_go(self) -> bool:
+        """Whether its pause is the controller's own, before its workload becomes another."""
+        return LETTING_GO in (self.meta.annotations or {})
 
     def owned_by(self, resource: Resource) -> bool:
         return any(owner.uid == resource.meta.uid for owner in self.meta.owner_references or ())
@@ -126,8 +138,9 @@ class _Condition(msgspec.Struct):
     message: str = ""
 
 
-class _Status(msgspec.Struct):
+class _Status(msgspec.Struct, rename="camel"):
     conditions: list[_Condition] | None = None
+    paused_replica_count: int | None = None
 
 
 class _Head(msgspec.Struct, rename="camel"):
@@ -153,6 +166,7 @@ def parse_scaled_object(data: bytes | msgspec.Raw) -> ScaledObject:
         frozenset(_apps(meta.namespace, triggers)),
         ready.status,
         ready.message,
+        status.paused_replica_count,
         (active.message or "KEDA gives no reason") if active.status == "False" else "",
     )
 

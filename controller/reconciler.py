@@ -144,7 +144,14 @@ class Reconciler:
         actual, contention = self._world.scaled_object(resource.key.app), self._contention(resource)
         withheld = self._is_unserved(resource) or (contention is not None and contention.yields)
         try:
-            step = next_step(resource, actual, self._scaler, withheld=withheld, served=self._is_served(resource))
+            step = next_step(
+                resource,
+                actual,
+                self._scaler,
+                withheld=withheld,
+                served=self._is_served(resource),
+                shared=self._is_shared(actual),
+            )
         except Problem as problem:
             return _Scaling(trouble=Trouble("NoWorkload", str(problem)))
         if isinstance(step, Foreign):
@@ -168,6 +175,10 @@ class Reconciler:
         if resource.meta.annotated(TRANSFER):
             rivals = [rival for rival in rivals if rival.key.kind == SCALED_OBJECT.kind]
         return contention(resource, workload, rivals)
+
+    def _is_shared(self, actual: ScaledObject | None) -> bool:
+        """Whether somebody else scales, or wants to, what a ScaledObject scales now."""
+        return actual is not None and self._world.is_wanted(actual.workload, actual.key.app)
 
     def _is_unserved(self, resource: Resource) -> bool:
         assembly = self._assembly()

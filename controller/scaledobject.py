@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from controller.autoscalers import ScaledObject
+from controller.autoscalers import LETTING_GO, PAUSED_REPLICAS, ScaledObject, workload_of
 from controller.limits import for_keda
 from controller.problem import Problem
 from controller.resources import ObjectMeta, OwnerReference, Resource
@@ -89,12 +89,19 @@ def desired(resource: Resource, scaler: Scaler) -> Json:
 
 
 def next_step(
-    resource: Resource, actual: ScaledObject | None, scaler: Scaler, *, withheld: bool = False, served: bool = True
+    resource: Resource,
+    actual: ScaledObject | None,
+    scaler: Scaler,
+    *,
+    withheld: bool = False,
+    served: bool = True,
+    shared: bool = True,
 ) -> Step:
     """What to do for an HTTPScaledObject. Raises Problem.
 
     `withheld` is whether it has to do without, for another one scales its workload; `served` whether the scaler can know its
-    route: KEDA asks at once, and after an answer that is an error it waits for longer and longer.
+    route: KEDA asks at once, and after an answer that is an error it waits for longer and longer. `shared` is whether somebody
+    else scales, or wants to, what the ScaledObject scales now.
     """
     meta = resource.meta
     if meta.deleting:
@@ -109,7 +116,7 @@ def next_step(
     if meta.annotated(ORPHAN):
         return _release(resource, actual)
     stranger = _stranger(resource, actual)
-    return Foreign(stranger) if stranger else _repair(resource, actual, scaler)
+    return Foreign(stranger) if stranger else _repair(resource, actual, scaler, shared=shared)
 
 
 def _without(resource: Resource, actual: ScaledObject | None, *, managed: bool) -> Step:
@@ -142,13 +149,34 @@ def _stranger(resource: Resource, actual: ScaledObject) -> str:
     return ""
 
 
-def _repair(resource: Resource, actual: ScaledObject, scaler: Scaler) -> Step:
-    spec = _difference(_owned(_spec_of(resource), resource.meta, scaler), actual.spec)
+def _repair(resource: Resource, actual: ScaledObject, scaler: Scaler, *, shared: bool) -> Step:
+    wanted = _owned(_spec_of(resource), resource.meta, scaler)
     metadata = _metadata_difference(resource, actual)
+    minimum = wanted["minReplicaCount"] or 0
+    if _must_let_go(resource, actual, minimum, shared=shared):
+        if actual.letting_go:
+            return Leave()  # KEDA scales it down, and says so
+        metadata["annotations"] = metadata.get("annotations", {}) | {LETTING_GO: "true", PAUSED_REPLICAS: str(minimum)}
+        return Patch({"metadata": metadata}, f"{actual.workload} is let go")
+    spec = _difference(wanted, actual.spec)
+    if actual.letting_go:
+        pause = (resource.meta.annotations or {}).get(PAUSED_REPLICAS)
+        metadata["annotations"] = metadata.get("annotations", {}) | {LETTING_GO: None, PAUSED_REPLICAS: pause}
     if not spec and not metadata:
         return Leave()
     patch = {name: part for name, part in (("metadata", metadata), ("spec", spec)) if part}
     return Patch(patch, ", ".join(sorted([f"spec.{name}" for name in spec] + [f"metadata.{name}" for name in metadata])))
+
+
+def _must_let_go(resource: Resource, actual: ScaledObject, minimum: int, *, shared: bool) -> bool:
+    """Whether KEDA has still to scale down what this ScaledObject scales and is to scale no longer: nobody would later.
+
+    KEDA does it for a pause with a number of replicas, so that the controller needs no right to scale. Where KEDA does not
+    scale now, because it has a complaint or its user has paused it, it is left as it is.
+    """
+    if shared or actual.workload == workload_of(resource) or actual.ready != "True" or not actual.workload.name:
+        return False
+    return actual.paused_count != minimum if actual.letting_go else not actual.pause
 
 
 def _metadata_difference(resource: Resource, actual: ScaledObject) -> Json:

@@ -118,10 +118,16 @@ def _of_keda(found: ScaledObject | None, miswired: Trouble | None) -> Finding:
     if miswired is not None:
         return Finding("False", miswired.reason, f"{name} names this application, but {miswired.message}")
     if found.pause and found.ready != "False":
-        return Finding("True", "Paused", f"{name} is paused by its annotation {found.pause}: KEDA does not scale")
+        return _paused(found, name)
     if found.ready != "True":
         silent = found.ready in ("", "Unknown") and not found.message
         return _PENDING if silent else Finding(found.ready, "NotReady", f"{name}: {found.message or 'KEDA gives no reason'}")
     if found.inactive:
         return Finding("False", "HPANotActive", f"{name}: {found.inactive}")
     return Finding("True", "Ready", f"{name} is ready")
+
+
+def _paused(found: ScaledObject, name: str) -> Finding:
+    if found.letting_go:
+        return Finding("Unknown", PENDING, f"{name} lets {found.workload} go before it scales another workload")
+    return Finding("True", "Paused", f"{name} is paused by its annotation {found.pause}: KEDA does not scale")

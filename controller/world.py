@@ -161,6 +161,11 @@ class World:
         own = Key(SCALED_OBJECT.kind, *app.split("/", 1))
         return [rival for key, rival in self._rivals.get(workload, {}).items() if key != own]
 
+    def is_wanted(self, workload: Workload, app: str) -> bool:
+        """Whether something but this application scales a workload, or wants to."""
+        others = [key for key in self._by_workload.of(workload) if key.app != app]
+        return bool(others or self.rivals(workload, app))
+
     def trouble_of(self, app: str) -> str | None:
         """What is wrong with the objects of an application's name: "" for nothing, None when there are none."""
         found = [resource for key in self.objects_of(app) if (resource := self.get(key)) is not None]

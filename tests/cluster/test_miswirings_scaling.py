@@ -8,7 +8,7 @@ import pytest
 from tests.cluster.api import Api, Object, namespaced
 from tests.cluster.cluster import Cluster
 from tests.cluster.controlplane import until
-from tests.cluster.objects import create_app
+from tests.cluster.objects import create_app, until_ready
 from tests.cluster.weir import SCALER_ADDRESS, Weir, http_scaled_object, interceptor_route, scaled_object
 
 NAMED_SECONDS = 10.0
@@ -289,3 +289,21 @@ async def _events(api: Api, namespace: str, _: str, name: str) -> list[tuple[str
 
 def _time(text: str) -> datetime:
     return datetime.fromisoformat(text)
+
+
+async def test_a_workload_that_is_scaled_no_longer_sleeps(weir: Weir, api: Api, namespace: str) -> None:
+    for name in ("web", "new"):
+        await create_app(api, namespace, name, replicas=1 if name == "web" else 0)
+    await api.create(namespaced("httpscaledobjects", namespace), http()[1])
+    path = namespaced("httpscaledobjects", namespace, "web")
+    await until(lambda: _serves(api, namespace), "it is scaled")
+    await api.merge(path, {"spec": {"scaledownPeriod": 3600}})
+    assert (await weir.get("web.example.com")).text.startswith("web-")
+    await api.merge(path, {"spec": {"scaleTargetRef": {"name": "new", "service": "new"}}})
+    await until_ready(api, namespace, "web", 0)
+    assert (await weir.get("web.example.com")).text.startswith("new-")
+    await until(lambda: _serves(api, namespace), "the other one is scaled")
+
+
+async def _serves(api: Api, namespace: str) -> bool:
+    return [reason for reason, _, _ in await _conditions(api, namespace, "httpscaledobjects", "web")] == ["Serving"]

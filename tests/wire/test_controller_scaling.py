@@ -257,3 +257,17 @@ async def test_how_much_is_written_for_a_hundred_objects(api: MemoryApi, tmp_pat
         assert (written[SCALED], written[EVENTS]) == (OBJECTS, OBJECTS)
         assert written["/status"] <= 2 * OBJECTS
         assert len({path for _, path, _ in api.written("/status")}) == OBJECTS + 1
+
+
+async def test_a_workload_that_is_scaled_no_longer_is_let_go(api: MemoryApi, tmp_path: Path) -> None:
+    async with rig(api, tmp_path / "routes.json") as held:
+        web = await held.until_ready()
+        target = {"name": "new", "service": "web", "port": 80}
+        api.put(web, spec=api.objects[web]["spec"] | {"scaleTargetRef": target, "replicas": {"min": 0}})
+        await held.until(lambda: PAUSED in api.objects[f"{SCALED}/web"]["metadata"].get("annotations", {}))
+        assert api.objects[f"{SCALED}/web"]["spec"]["scaleTargetRef"]["name"] == "web"
+        assert api.objects[f"{SCALED}/web"]["metadata"]["annotations"][PAUSED] == "0"
+        api.put(f"{SCALED}/web", status=api.objects[f"{SCALED}/web"]["status"] | {"pausedReplicaCount": 0})
+        await held.until(lambda: api.objects[f"{SCALED}/web"]["spec"]["scaleTargetRef"]["name"] == "new")
+        assert not api.objects[f"{SCALED}/web"]["metadata"].get("annotations")
+        assert held.conditions(web)["Ready"]["reason"] != "Paused"

@@ -1,6 +1,7 @@
 """The scaler on real sockets, with played interceptors on one side and KEDA's calls on the other."""
 
 from __future__ import annotations
+
 import asyncio
 import gc
 import logging
@@ -8,10 +9,12 @@ import statistics
 import time
 from math import ceil
 from typing import Any
+
 import grpc
 import httpx
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
 from fleet.discovery.fixed import FixedMembers, FixedRoutes
 from fleet.routing.table import RoutingTable
 from fleet.runtime.process import StartError

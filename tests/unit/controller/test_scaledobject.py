@@ -1,10 +1,13 @@
 import copy
 import json
 from typing import Any
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from controller.autoscalers import ScaledObject, parse_scaled_object
+
+from controller.autoscalers import PAUSED_REPLICAS, ScaledObject, parse_scaled_object
 from controller.problem import Problem
 from controller.resources import Resource
 from controller.scaledobject import (
@@ -238,3 +241,57 @@ def test_it_is_made_when_the_scaler_can_know_the_route_and_repaired_always() -> 
     assert next_step(http(), None, SCALER, served=False) == Leave()
     actual = scaled(desired(http(), SCALER))
     assert isinstance(next_step(http(replicas={"max": 3}), actual, SCALER, served=False), Patch)
+
+
+RENAMED = http(scaleTargetRef={"name": "new", "service": "web", "port": 80}, replicas={"min": 0, "max": 3})
+
+
+def moved(actual: ScaledObject, **other: Any) -> ScaledObject:
+    """After one step towards another workload."""
+    step = next_step(RENAMED, actual, SCALER, shared=False)
+    assert isinstance(step, Patch)
+    metadata = as_sent(actual)["metadata"]
+    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    whole = merged(as_sent(actual), step.patch) | {"status": ready | other}
+    assert parse_scaled_object(json.dumps(whole).encode()).meta.uid == metadata["uid"]
+    return parse_scaled_object(json.dumps(whole).encode())
+
+
+def test_the_old_workload_is_let_go_before_another_is_scaled() -> None:
+    before = scaled(desired(http(), SCALER))
+    paused = moved(before)
+    assert (paused.workload.name, paused.letting_go, paused.pause) == ("web", True, f"{PAUSED_REPLICAS}=0")
+    assert next_step(RENAMED, paused, SCALER, shared=False) == Leave(), "until KEDA has scaled it"
+    after = moved(msgspec.structs.replace(paused, paused_count=0))
+    assert (after.workload.name, after.letting_go, after.pause) == ("new", False, "")
+    assert next_step(RENAMED, after, SCALER, shared=False) == Leave()
+
+
+def test_who_takes_the_change_back_has_no_pause_left() -> None:
+    paused = moved(scaled(desired(http(), SCALER)))
+    step = next_step(http(), paused, SCALER, shared=False)
+    assert isinstance(step, Patch)
+    assert patched(paused, step.patch).pause == ""
+
+
+def test_a_pause_of_the_owner_is_there_afterwards() -> None:
+    owner = msgspec.structs.replace(
+        RENAMED, meta=msgspec.structs.replace(RENAMED.meta, annotations={PAUSED_REPLICAS: "2"}, generation=2)
+    )
+    paused = msgspec.structs.replace(moved(scaled(desired(http(), SCALER))), paused_count=0)
+    step = next_step(owner, paused, SCALER, shared=False)
+    assert isinstance(step, Patch)
+    assert patched(paused, step.patch).pause == f"{PAUSED_REPLICAS}=2"
+
+
+@pytest.mark.parametrize("why", ["shared", "complaint", "paused", "complaint while it is let go"])
+def test_what_is_not_safe_to_scale_down_is_left_as_it_is(why: str) -> None:
+    made = desired(http(), SCALER)
+    if why == "paused":
+        made["metadata"]["annotations"] = {"autoscaling.keda.sh/paused": "true"}
+    actual = scaled(made, ready="False" if why == "complaint" else "True")
+    if why == "complaint while it is let go":
+        actual = msgspec.structs.replace(moved(actual), ready="False")
+    step = next_step(RENAMED, actual, SCALER, shared=why == "shared")
+    assert isinstance(step, Patch)
+    assert patched(actual, step.patch).workload.name == "new"
