@@ -219,8 +219,8 @@ MISTAKES = [
         "min-above-max",
         [http(replicas={"min": 6, "max": 5})],
         ("httpscaledobjects", "web"),
-        "NotReady",
-        "Idle/Min/Max Replica Counts",
+        "Refused",
+        "minReplicaCount must be less than or equal to maxReplicaCount",
     ),
 ]
 
@@ -283,7 +283,8 @@ async def _events(api: Api, namespace: str, _: str, name: str) -> list[tuple[str
     return [
         (one["reason"], one["message"], one["firstTimestamp"])
         for one in found
-        if one["involvedObject"]["name"] == name and one["source"].get("component") == "weir-controller"
+        if (one["involvedObject"]["kind"], one["involvedObject"]["name"]) == ("ScaledObject", name)
+        and one["source"].get("component") == "weir-controller"
     ]
 
 
