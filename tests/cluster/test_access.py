@@ -37,6 +37,7 @@ DATA_PLANES: tuple[Words, ...] = (
     ("patch", "", "configmaps", NAMESPACE),
     ("update", "coordination.k8s.io", "leases", NAMESPACE),
     ("create", "", "events", "default"),
+    ("list", "autoscaling", "horizontalpodautoscalers", "default"),
 )
 REFUSED: dict[str, tuple[Words, ...]] = {
     "weir-interceptor": (*EVERYONE, *DATA_PLANES),
@@ -50,6 +51,8 @@ REFUSED: dict[str, tuple[Words, ...]] = {
         *EVERYONE,
         ("list", "discovery.k8s.io", "endpointslices", "default"),
         ("update", "keda.sh", "scaledobjects/status", ""),
+        ("patch", "autoscaling", "horizontalpodautoscalers", "default"),
+        ("delete", "autoscaling", "horizontalpodautoscalers", "default"),
     ),
 }
 NEEDED: dict[str, Words] = {

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -247,7 +248,7 @@ async def test_how_much_is_written_for_a_hundred_objects(api: MemoryApi, tmp_pat
             held.app(name)
             await asyncio.sleep(0)
         for name in names:
-            await held.until(lambda name=name: f"{SCALED}/{name}" in api.objects)
+            await held.until(partial(api.objects.__contains__, f"{SCALED}/{name}"))
             held.keda_is_ready(name)
         for name in names:
             await held.until_is(f"{HTTP}/{name}", "Ready", "True")

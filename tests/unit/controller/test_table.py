@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -139,7 +141,7 @@ def test_order_does_not_matter_and_everybody_is_somewhere(rows: list[tuple[objec
             assert (made.routes[claim.winner].created, claim.winner.app) < (made.routes[key].created, key.app)
 
 
-def on(name: str, second: int, workload: str = "web", **spec: object) -> Resource:
+def on(name: str, second: int, workload: str = "web", **spec: Any) -> Resource:
     """An HTTPScaledObject that wants this workload."""
     return http(name, metadata=at(second), scaleTargetRef={"name": workload, "service": name, "port": 80}, **spec)
 
