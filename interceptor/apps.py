@@ -18,6 +18,7 @@ from interceptor.marks import STICKY, TIMED, unmarked_fields
 from interceptor.settings import InterceptorSettings
 from interceptor.stats import AppStats
 from interceptor.waiting import WaitingRoom
+from interceptor.waits import Waits
 
 __all__ = ["App", "Guest", "Limits"]
 
@@ -68,7 +69,7 @@ class App:
     __slots__ = (
         "_admission", "_lonely", "answers_half_closed", "bucket", "ceiling", "deadline", "endpoints", "entry", "fallback",
         "fields", "front", "limits", "marks", "max_requests", "name", "removed", "room", "route", "sessions", "share",
-        "stand_in", "stats", "unseen",
+        "stand_in", "stats", "unseen", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +81,7 @@ class App:
         *,
         fallback: EndpointSet | None = None,
         share: int = UNBOUNDED,
+        waits: Waits | None = None,
     ) -> None:
         self.name = route.app
         self.share = share
@@ -88,6 +90,8 @@ class App:
         self.removed = False
         self.room: WaitingRoom[Guest] = WaitingRoom(settings.max_held, settings.max_held_bytes)
         self.stats = AppStats()
+        self.waits = Waits() if waits is None else waits
+        """Told when requests wait, and when they have waited in vain."""
         self.unseen: Entry | None = None
         """Where requests are kept that static routes select and backends answer: no scaler hears of them."""
         self.endpoints = endpoints
@@ -125,8 +129,8 @@ class App:
         front = Front(route)
         self.front = front if front.first else None
         """Asked before anything else."""
-        if route.static_routes and self.unseen is None:
-            self.unseen = Ledger().entry(route.app)
+        if route.static_routes:
+            self.count_unseen()
         self.stand_in = front if front.asleep else None
         """Asked while no backend is ready."""
         self._bound(route, settings)
@@ -152,6 +156,12 @@ class App:
         self.room.limit = _or(route.cold_start.max_held, settings.max_held)
         self.room.limit_bytes = _or(route.cold_start.max_held_bytes, settings.max_held_bytes)
 
+    def count_unseen(self) -> Entry:
+        """Where requests are counted that no scaler hears of."""
+        if self.unseen is None:
+            self.unseen = Ledger().entry(self.name)
+        return self.unseen
+
     def take_share(self, share: int, settings: InterceptorSettings) -> None:
         """Have another share of the connections. Requests that are here stay."""
         self.share = share
@@ -167,6 +177,7 @@ class App:
         if len(room) == 1:
             self.endpoints.crowd[self] = None
             self._lonely = now
+            self.waits.began(self)
             self.endpoints.hurry(now)
             self._look_again(now)
         return True
@@ -214,6 +225,7 @@ class App:
     def close(self) -> None:
         """The route is gone, and nobody will make a backend for it."""
         self.removed = True
+        self.waits.forget(self)
         while (guest := self.room.first()) is not None:
             self.leave(guest)
             guest.turn_away(self.removal())

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Protocol
 from fleet.demand.ledger import Lease
 from fleet.routing.table import RoutingTable
 from interceptor.admission import UNBOUNDED
-from interceptor.endpoints import MAX_DIALS, Endpoint
+from interceptor.endpoints import MAX_DIALS, Endpoint, EndpointSet
 from interceptor.errors import BackendError, BadResponse, ExchangeError, Unavailable
 from interceptor.failures import never_ready, no_response, request_took_too_long, silent_client, stuck_body
-from interceptor.front import UNCOUNTED
+from interceptor.front import UNCOUNTED, FrontAnswer
 from interceptor.http1.fields import CHUNKED, tokens
 from interceptor.http1.response import UNTIL_CLOSE, ResponseHead
 from interceptor.marks import COLD, FALLBACK, STICKY, marked_fields
@@ -25,7 +25,7 @@ from interceptor.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from interceptor.apps import App, Limits
-    from interceptor.front import Front, FrontAnswer
+    from interceptor.front import Front
     from interceptor.http1.backend import BackendConnection
     from interceptor.http1.client import ClientConnection
     from interceptor.http1.request import RequestHead
@@ -52,6 +52,9 @@ class ExchangeHost(Protocol):
     table: RoutingTable | None
     apps: dict[str, App]
     sheds: bool
+
+    def missing(self, app: App) -> tuple[str, str] | None:
+        """Why the application can have no backend, as a reason and in words."""
 
     def refused(self, error: ExchangeError) -> None:
         """A request that no application can be charged with was answered."""
@@ -217,11 +220,7 @@ class Exchange:
     def _enter_room(self, now: float) -> None:
         """Wait for a backend, counted as held. What is still to come of the body is not read meanwhile."""
         app, client, again = self.app, self._client, self._phase != _NEW
-        if (
-            app.stand_in is not None
-            and not app.endpoints.ready
-            and self._answer(app.stand_in.while_asleep(self._head, app.endpoints.why), now)
-        ):
+        if not app.endpoints.ready and self._begin_without_backends(now):
             return
         if again:
             self._lease.hold(now)
@@ -242,6 +241,31 @@ class Exchange:
         if not self._body_done:
             client.pause_reading()
         self._limit_wait(now)
+
+    def _begin_without_backends(self, now: float) -> bool:
+        """Whether a request is answered although, or because, there is nothing to go to. One that no backend can ever come for
+        wakes nothing."""
+        app = self.app
+        answer = None if app.stand_in is None else app.stand_in.while_asleep(self._head, app.endpoints.why)
+        missing = self._host.missing(app)
+        if missing is None or (answer is not None and not answer.wakes):
+            return self._answer(answer, now)
+        if app.fallback is not None and app.fallback.ready:
+            return self._go_to_fallback(app.fallback, now)
+        reason, why = missing
+        error = BackendError(f"application {app.name}: {why}", reason=reason)
+        return self._answer(FrontAnswer(text_reply(error), reason), now)
+
+    def _go_to_fallback(self, fallback: EndpointSet, now: float) -> bool:
+        """Uncounted: what is counted would wake the application."""
+        app = self.app
+        if self._phase != _NEW:
+            return False
+        self._marks |= FALLBACK
+        app.stats.fallbacks += 1
+        self._lease = app.count_unseen().acquire(now)
+        self._go(fallback.find(UNBOUNDED) or fallback.ready[0], now)
+        return True
 
     def _no_room(self, *, again: bool) -> None:
         """It does not wait, so that its time is not that of a cold start."""
@@ -625,7 +649,7 @@ class Exchange:
         fallback = self.app.fallback
         endpoint = None if fallback is None else fallback.find(UNBOUNDED) or fallback.choose()
         if endpoint is None:
-            self._fail(never_ready(self.app))
+            self._fail_in_vain(now)
         else:
             self._go(endpoint, now)
 
@@ -633,7 +657,7 @@ class Exchange:
         if now >= self._waits_since + self._patience:
             if self._fall_back(now):
                 return
-            self._fail(never_ready(self.app))
+            self._fail_in_vain(now)
         elif now >= self._started + self._limits.request:
             self._on_answer_deadline(now)
 
@@ -705,6 +729,13 @@ class Exchange:
         now = monotonic()
         self._end(now, error.status)
         self._reply(text_reply(error), now, reason=error.reason)
+
+    def _fail_in_vain(self, now: float) -> None:
+        """It has waited for the readiness timeout."""
+        app, error = self.app, never_ready(self.app)
+        if not app.endpoints.ready:
+            app.waits.in_vain(app, now - self._waits_since, str(error), now)
+        self._fail(error)
 
     def _cut(self, now: float, reason: str) -> None:
         """End an answer that has begun."""

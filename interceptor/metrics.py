@@ -102,6 +102,10 @@ _APPS: tuple[tuple[Family, _Read], ...] = (
         _per_app("in_flight_requests", Kind.GAUGE, "Requests a backend works on", 2),
         lambda app: (((), app.entry.in_flight),),
     ),
+    (
+        _per_app("ready_backends", Kind.GAUGE, "Backends that may be chosen", 2)._replace(zero=True),
+        lambda app: (((), len(app.endpoints.ready)),),
+    ),
     (_per_app("tunnels", Kind.GAUGE, "Upgraded connections", 2), lambda app: (((), app.entry.connections),)),
     (
         _per_app("held_bytes", Kind.GAUGE, "Kept in memory for requests that wait", 2),

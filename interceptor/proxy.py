@@ -27,6 +27,7 @@ from interceptor.probes import Probes, probe_rules
 from interceptor.settings import InterceptorSettings
 from interceptor.stats import LAG_BUCKETS, Histogram
 from interceptor.trust import TrustedProxies
+from interceptor.waits import Waits
 
 __all__ = ["Proxy"]
 
@@ -51,6 +52,7 @@ class Proxy:
         self.deadlines = Deadlines(TICK_SECONDS, now=monotonic())
         self.leavers = Leavers()
         self.probes = Probes()
+        self.waits = Waits()
         self.outbox = Outbox()
         self.head_timeout = settings.head_timeout
         self.keep_alive_timeout = settings.keep_alive_timeout
@@ -192,7 +194,8 @@ class Proxy:
         target = route.cold_start.fallback
         fallback = None if target is None else self._endpoint_set(target.key)
         if app is None:
-            return App(route, self._ledger.entry(name), endpoints, self._settings, fallback=fallback, share=self._share)
+            entry = self._ledger.entry(name)
+            return App(route, entry, endpoints, self._settings, fallback=fallback, share=self._share, waits=self.waits)
         app.update(route, endpoints, self._settings, fallback=fallback)
         return app
 
@@ -267,6 +270,10 @@ class Proxy:
     def _idle(self, now: float) -> list[ClientConnection]:
         fresh = now + self.head_timeout
         return [one for one in self.clients if one.idle and not fresh - NEWCOMER_SECONDS <= one.deadline <= fresh]
+
+    def missing(self, app: App) -> tuple[str, str] | None:
+        """Why there can be no backend, as a reason and in words. None when there may be one, today or later."""
+        return self._backends.missing(app.route.target.key)
 
     def watch(self, client: ClientConnection) -> None:
         self.deadlines.watch(client)

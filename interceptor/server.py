@@ -27,8 +27,10 @@ from interceptor.metrics import Metrics
 from interceptor.proxy import TICK_SECONDS, Proxy
 from interceptor.rpc import QueueServicer, RoutingServicer
 from interceptor.settings import InterceptorSettings
+from interceptor.waits_rpc import WaitingServicer
 from protos.weir.interceptor.v1.queue_pb2_grpc import add_QueueServiceServicer_to_server
 from protos.weir.interceptor.v1.routing_pb2_grpc import add_RoutingServiceServicer_to_server
+from protos.weir.interceptor.v1.waiting_pb2_grpc import add_WaitingServiceServicer_to_server
 
 __all__ = ["Interceptor", "run"]
 
@@ -60,8 +62,10 @@ class Interceptor:
             draining=lambda: self.proxy.draining,
         )
         self.ledger.on_edge = self._queue.wake
+        self._waiting = WaitingServicer(lambda: self.proxy.waits.report(monotonic()), member=settings.member_name)
         self._rpc = RpcServer(settings.host, settings.rpc_port, tls=settings.server_tls)
         self._rpc.add(add_QueueServiceServicer_to_server, self._queue, "weir.interceptor.v1.QueueService")
+        self._rpc.add(add_WaitingServiceServicer_to_server, self._waiting, "weir.interceptor.v1.WaitingService")
         self._rpc.add(
             add_RoutingServiceServicer_to_server,
             RoutingServicer(self._routes, member=settings.member_name),
@@ -128,6 +132,7 @@ class Interceptor:
         await self.proxy.close()
         await asyncio.sleep(0)  # cut connections give their leases back
         self._queue.close()
+        self._waiting.close()
         await self._rpc.stop(RPC_GRACE_SECONDS)
         await self._diagnostics.stop()
         if self._sweeper is not None:

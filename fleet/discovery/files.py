@@ -151,6 +151,9 @@ class FileBackends(_FileSource):
     def trouble(self, key: str) -> Trouble | None:
         return self._targets.troubles.get(key)
 
+    def missing(self, key: str) -> None:
+        """The file may name it later."""
+
     @property
     def synced(self) -> bool:
         return True  # a file that is not there yet is one without backends

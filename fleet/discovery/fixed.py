@@ -61,6 +61,9 @@ class FixedBackends(_Idle):
     def trouble(self, key: str) -> Trouble | None:
         return self._troubles.get(key)
 
+    def missing(self, key: str) -> None:
+        """Others may be set later."""
+
     @property
     def synced(self) -> bool:
         return True

@@ -75,6 +75,10 @@ class BackendSource(Protocol):
     def trouble(self, key: str) -> Trouble | None:
         """Why there is no ready backend, if somebody has told."""
 
+    def missing(self, key: str) -> tuple[str, str] | None:
+        """Why a target that is wanted can have no backends as things are: a reason as for metrics, and words for people.
+        None when there may be some, now or later, and as long as that is not known."""
+
     @property
     def synced(self) -> bool:
         """Whether what was wanted at first has been looked for: before, "none" may mean "not known yet"."""

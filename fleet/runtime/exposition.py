@@ -46,6 +46,8 @@ class Family(NamedTuple):
     """Of a histogram's buckets, without the last."""
     weight: int = 0
     """How much of a document's size it may have, beside the other families; 0 for one of few series, all of which are told."""
+    zero: bool = False
+    """Whether a series at zero is told too, although there may be many."""
 
 
 class Observed(NamedTuple):
@@ -66,7 +68,7 @@ Row = tuple[_Key, Value] | None
 class Series:
     """The series of one family, from one document to the next.
 
-    In a family with a weight, one that is at zero is left out. Who comes first gets a place in the document as long as there
+    In a family with a weight, one at zero is left out, unless zero is news. Who comes first gets a place as long as there
     is room, and keeps it; all others are counted in one, whose labels say `_others`. A place is free again when its series is
     no longer read. So a document is bounded, sums over a family are right, and no counter goes back while its series is there.
     """
@@ -101,7 +103,7 @@ class Series:
         if row is None:
             return ""
         key, value = row
-        if not (sum(value.counts) if isinstance(value, Observed) else value) and self.family.weight:
+        if self.family.weight and not self.family.zero and not (sum(value.counts) if isinstance(value, Observed) else value):
             return ""
         place = before.pop(key, None)
         if place is None and (key in others or (place := self._take(key)) is None):

@@ -33,6 +33,9 @@ __all__ = ["KubernetesBackends"]
 FETCHED_ALONE = 16
 """New targets that are asked for one by one; for more, one list of everything costs the server less."""
 
+MAX_PORTS_NAMED = 10
+"""In an error; a Service may have hundreds."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -73,6 +76,8 @@ class KubernetesBackends:
         self._slices.subscribe(self._on_slice)
         self._pauses = Pauses(timing.first_pause, timing.longest_pause)
         self._new: set[str] = set()
+        self._unasked: set[str] = set()
+        """Services that are wanted since the first list, and were not asked for by themselves yet."""
         self._some_new = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._is_started = False
@@ -87,6 +92,17 @@ class KubernetesBackends:
 
     def trouble(self, key: str) -> Trouble | None:
         return None  # the state of pods is not followed
+
+    def missing(self, key: str) -> tuple[str, str] | None:
+        """Whether the Service or its port is not there. Not known of what was not asked for yet or is not followed."""
+        service, _, port = key.partition(":")
+        known = self._services.get(service)
+        if known is not None:
+            return _missing_port(service, known, port)
+        followed = self._services.covers(service.partition("/")[0])
+        if not followed or not self._services.synced.is_set() or service in self._unasked or service not in self._wanted:
+            return None
+        return "service_not_found", f"there is no Service {service}"
 
     def subscribe(self, on_change: Callable[[str], None]) -> Unsubscribe:
         return self._subscribers.add(on_change)
@@ -103,6 +119,7 @@ class KubernetesBackends:
             self._begin()  # the first list is of everything, so nothing has to be fetched beside it
         elif new:
             self._new |= new
+            self._unasked |= new
             self._some_new.set()
 
     async def start(self) -> None:
@@ -166,6 +183,7 @@ class KubernetesBackends:
                 self._new |= new
                 self._some_new.set()
             else:
+                self._unasked -= new - self._new
                 self._pauses.reset()
 
     async def _fetch(self, services: Collection[str]) -> None:
@@ -208,9 +226,20 @@ class KubernetesBackends:
         if wanted.ports:
             return
         del self._wanted[service]
+        self._unasked.discard(service)
         self._services.discard(service)
         for name in wanted.slices:
             self._slices.discard(name)
+
+
+def _missing_port(service: str, known: Service, port: str) -> tuple[str, str] | None:
+    """What a route asks of a Service and it has not."""
+    ports = known.ports
+    if any(port in (str(number), name) for name, number in ports) if port else len(ports) == 1:
+        return None
+    there = ", ".join(f"{number} ({name})" if name else str(number) for name, number in ports[:MAX_PORTS_NAMED]) or "none"
+    wanted = f"TCP port {port}" if port else "only TCP port"
+    return "port_not_found", f"Service {service} has no {wanted}; it has {there}"
 
 
 def _service_of(head: Head) -> str:

@@ -209,7 +209,11 @@ def test_which_applications_a_scaled_object_names() -> None:
 @pytest.mark.parametrize("number", [1 << 31, -(1 << 31) - 1, (1 << 63) - 1])
 def test_numbers_that_keda_cannot_read_stay_out_of_its_object(number: int) -> None:
     """The API server would take them, and KEDA would read no ScaledObject of the cluster any more."""
-    numbers = {"scaledownPeriod": number, "initialCooldownPeriod": number, "replicas": {"min": number, "max": number}}
+    numbers: dict[str, Any] = {
+        "scaledownPeriod": number,
+        "initialCooldownPeriod": number,
+        "replicas": {"min": number, "max": number},
+    }
     resource = http(**numbers, pollingInterval=abs(number))
     made = desired(resource, Scaler("a:1"))["spec"]
     assert {"cooldownPeriod", "initialCooldownPeriod", "minReplicaCount", "maxReplicaCount"}.isdisjoint(made)

@@ -196,3 +196,29 @@ async def test_a_server_that_is_away_takes_no_backend_away(server: ApiServer, ap
         put_slice(server, "web", "10.0.0.2")
         await server.up()
         await until(lambda: backends.get("default/web:80") == (B,))
+
+
+async def test_a_service_or_a_port_that_is_missing_is_known_once_it_was_looked_for(server: ApiServer, api: Api) -> None:
+    put_service(server, "web", ("http", 80), ("", 81))
+    keys = ("default/web:80", "default/web:http", "default/web:82", "default/web:grpc", "default/web", "default/none:80")
+    async with following(server, api, *keys) as backends:
+        assert [backends.missing(key) for key in keys[:2]] == [None, None]
+        there = "it has 80 (http), 81"
+        assert backends.missing(keys[2]) == ("port_not_found", f"Service default/web has no TCP port 82; {there}")
+        assert backends.missing(keys[3]) == ("port_not_found", f"Service default/web has no TCP port grpc; {there}")
+        assert backends.missing(keys[4]) == ("port_not_found", f"Service default/web has no only TCP port; {there}")
+        assert backends.missing(keys[5]) == ("service_not_found", "there is no Service default/none")
+        assert backends.missing("default/unasked:80") is None
+        backends.want((*keys, "default/new:80"))
+        assert backends.missing("default/new:80") is None  # on its way
+        await until(lambda: backends.missing("default/new:80") is not None)
+        put_service(server, "new", ("http", 80))
+        await until(lambda: backends.missing("default/new:80") is None)
+        server.delete("/api/v1/namespaces/default/services/web")
+        await until(lambda: backends.missing("default/web:80") == ("service_not_found", "there is no Service default/web"))
+
+
+async def test_nothing_is_missing_where_nobody_looks(server: ApiServer, api: Api) -> None:
+    async with following(server, api, "a/web:80", "b/web:80", namespaces=("a",)) as backends:
+        assert backends.missing("a/web:80") is not None
+        assert backends.missing("b/web:80") is None

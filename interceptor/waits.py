@@ -1,0 +1,163 @@
+"""Applications whose requests wait for a backend, or waited in vain: for the controller, and for the log. No I/O but the log.
+
+Heard of only when a request finds no backend, so it costs a warm request nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from interceptor.waiting import WaitingRoom
+
+__all__ = ["LOG_SECONDS", "MAX_REPORTED", "REPORT_AFTER_SECONDS", "WaitReport", "Waits"]
+
+REPORT_AFTER_SECONDS = 2.0
+"""A shorter wait is an ordinary cold start, and nothing to look into."""
+KEEP_SECONDS = 600.0
+"""How long requests that waited in vain are reported after the last of them."""
+MAX_REPORTED = 1000
+"""Applications in one report, those with the longest waits: some 60 KB."""
+FAREWELL_SECONDS = 5.0
+"""How long an application whose trouble is over is still reported: some reports, so that one is heard."""
+LOG_SECONDS = 60.0
+"""Between two warnings about one application."""
+
+_log = logging.getLogger(__name__)
+
+
+class _Endpoints(Protocol):
+    last_error: str
+
+    def __len__(self) -> int: ...
+    @property
+    def ready(self) -> Sequence[object]: ...
+
+
+class _App(Protocol):
+    """What is read of an application."""
+
+    name: str
+    removed: bool
+
+    @property
+    def room(self) -> WaitingRoom[Any]: ...
+    @property
+    def endpoints(self) -> _Endpoints: ...
+
+
+class WaitReport(msgspec.Struct, frozen=True, gc=False):
+    """One application: WaitingApp of the contract, in seconds."""
+
+    app: str
+    held: int
+    held_seconds: float
+    timed_out: int
+    timed_out_seconds: float
+    listed: int
+    ready: int
+    last_error: str
+
+
+class _Record:
+    """What is remembered of one application until it has a backend again."""
+
+    __slots__ = ("last_at", "last_seconds", "over_at", "reported", "timed_out")
+
+    def __init__(self) -> None:
+        self.timed_out = 0
+        self.last_at = 0.0
+        self.last_seconds = 0.0
+        self.reported = False
+        self.over_at = math.inf
+
+
+class Waits:
+    """Of one interceptor. At most as many records as there are applications."""
+
+    def __init__(self) -> None:
+        self._records: dict[_App, _Record] = {}
+        self._logs: dict[str, tuple[float, int]] = {}
+        """When an application was last warned of, and how many requests waited in vain since."""
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def began(self, app: _App) -> None:
+        """Its first request waits."""
+        if app not in self._records:
+            self._records[app] = _Record()
+
+    def in_vain(self, app: _App, seconds: float, why: str, now: float) -> None:
+        """One of its requests has waited so long and found no backend."""
+        record = self._records.setdefault(app, _Record())
+        record.timed_out += 1
+        record.last_at, record.last_seconds = now, seconds
+        self._warn(app, seconds, why, now)
+
+    def forget(self, app: _App) -> None:
+        """It is in trouble no more, or gone."""
+        self._records.pop(app, None)
+
+    def report(self, now: float) -> tuple[WaitReport, ...]:
+        """Those in trouble now, the longest waits first; one whose trouble is over for a few seconds more, to tell so."""
+        told = (self._report_of(app, record, now) for app, record in list(self._records.items()))
+        found = [one for one in told if one is not None]
+        self._forget_logs(now)
+        found.sort(key=_longest, reverse=True)
+        return tuple(found[:MAX_REPORTED])
+
+    def _report_of(self, app: _App, record: _Record, now: float) -> WaitReport | None:
+        held_seconds = max(0.0, now - app.room.since) if app.room else 0.0
+        in_vain = record.timed_out > 0 and not app.endpoints.ready and now < record.last_at + KEEP_SECONDS
+        if held_seconds >= REPORT_AFTER_SECONDS or in_vain:
+            record.reported, record.over_at = True, math.inf
+        elif not record.reported:
+            if not app.room:
+                self.forget(app)
+            return None
+        else:
+            record.over_at = min(record.over_at, now)
+            if now >= record.over_at + FAREWELL_SECONDS:
+                self.forget(app)
+                return None
+        return _report(app, record, held_seconds)
+
+    def _warn(self, app: _App, seconds: float, why: str, now: float) -> None:
+        last, since = self._logs.get(app.name, (-LOG_SECONDS, 0))
+        since += 1
+        if now < last + LOG_SECONDS:
+            self._logs[app.name] = (last, since)
+            return
+        self._logs[app.name] = (now, 0)
+        counted = "a request" if since == 1 else f"{since} requests"
+        listed, ready = len(app.endpoints), len(app.endpoints.ready)
+        _log.warning(
+            "application %s: %s waited %.3g s in vain: %s (%d listed, %d ready)", app.name, counted, seconds, why, listed, ready
+        )
+
+    def _forget_logs(self, now: float) -> None:
+        if len(self._logs) > len(self._records):
+            self._logs = {name: told for name, told in self._logs.items() if now < told[0] + LOG_SECONDS}
+
+
+def _report(app: _App, record: _Record, held_seconds: float) -> WaitReport:
+    endpoints = app.endpoints
+    return WaitReport(
+        app=app.name,
+        held=len(app.room),
+        held_seconds=held_seconds,
+        timed_out=record.timed_out,
+        timed_out_seconds=record.last_seconds,
+        listed=len(endpoints),
+        ready=len(endpoints.ready),
+        last_error=endpoints.last_error if len(endpoints) else "",
+    )
+
+
+def _longest(one: WaitReport) -> tuple[float, int]:
+    return max(one.held_seconds, one.timed_out_seconds), one.timed_out

@@ -1,0 +1,87 @@
+"""weir.interceptor.v1.WaitingService: who waits for a backend, told to controllers about once a second while somebody does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+
+import grpc
+import msgspec
+
+from interceptor.waits import WaitReport
+from protos.weir.interceptor.v1 import waiting_pb2, waiting_pb2_grpc
+
+__all__ = ["HEARTBEAT_SECONDS", "MAX_WATCHERS", "WaitingServicer"]
+
+MAX_WATCHERS = 16
+"""Two controllers, twice that in a rollout, and people who look."""
+INTERVAL_SECONDS = 1.0
+"""Between two looks at who waits."""
+HEARTBEAT_SECONDS = 10.0
+"""Between two messages when nothing has changed."""
+
+_log = logging.getLogger(__name__)
+
+_Context = grpc.aio.ServicerContext[waiting_pb2.WatchWaitingRequest, waiting_pb2.WatchWaitingResponse]
+
+
+class WaitingServicer(waiting_pb2_grpc.WaitingServiceServicer):
+    """Over `waiting`, which gives everybody in trouble now. `interval` is in seconds."""
+
+    def __init__(
+        self,
+        waiting: Callable[[], tuple[WaitReport, ...]],
+        *,
+        member: str,
+        interval: float = INTERVAL_SECONDS,
+        max_watchers: int = MAX_WATCHERS,
+    ) -> None:
+        self._waiting = waiting
+        self._member = member
+        self._interval = interval
+        self._max_watchers = max_watchers
+        self._watchers: set[asyncio.Event] = set()
+        """Each is set when its stream has to end."""
+        self._closing = False
+
+    @property
+    def watchers(self) -> int:
+        """Streams open now."""
+        return len(self._watchers)
+
+    def close(self) -> None:
+        """End every stream with OK, and refuse new ones. They have ended when the server's stop returns."""
+        self._closing = True
+        for ended in self._watchers:
+            ended.set()
+
+    # A coroutine that writes, not a generator: a generator cut off at its yield is cleaned up only by the collector.
+    async def WatchWaiting(  # type: ignore[override]  # noqa: N802  # the contract's name
+        self, request: waiting_pb2.WatchWaitingRequest, context: _Context
+    ) -> None:
+        if self._closing:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, f"{self._member} is shutting down")
+        if len(self._watchers) >= self._max_watchers:
+            _log.warning("watcher %.100r refused: %d are watching", request.watcher, self._max_watchers)
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{self._max_watchers} are watching already")
+        ended = asyncio.Event()
+        self._watchers.add(ended)
+        try:
+            await self._tell(ended, context)
+        finally:
+            self._watchers.discard(ended)
+
+    async def _tell(self, ended: asyncio.Event, context: _Context) -> None:
+        told: tuple[WaitReport, ...] | None = None
+        due, now = 0.0, asyncio.get_running_loop().time
+        while not self._closing:
+            waiting = self._waiting()
+            if waiting != told or now() >= due:
+                told, due = waiting, now() + HEARTBEAT_SECONDS
+                apps = [waiting_pb2.WaitingApp(**msgspec.structs.asdict(one)) for one in waiting]
+                await context.write(waiting_pb2.WatchWaitingResponse(member=self._member, apps=apps))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._interval):
+                    await ended.wait()

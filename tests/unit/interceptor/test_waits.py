@@ -1,0 +1,110 @@
+"""Who waits for a backend, as it is reported and logged: with a clock that is handed in."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from interceptor.waiting import WaitingRoom
+from interceptor.waits import FAREWELL_SECONDS, KEEP_SECONDS, LOG_SECONDS, MAX_REPORTED, REPORT_AFTER_SECONDS, WaitReport, Waits
+
+
+class Endpoints(list[str]):
+    """All that are listed, and those of them that are ready."""
+
+    last_error = "Connection refused"
+    ready: list[str]
+
+    def __init__(self, *listed: str, ready: int = 0) -> None:
+        super().__init__(listed)
+        self.ready = list(listed)[:ready]
+
+
+class App:
+    def __init__(self, name: str = "shop/web") -> None:
+        self.name = name
+        self.removed = False
+        self.room: WaitingRoom[str] = WaitingRoom(100, 1 << 20)
+        self.endpoints = Endpoints()
+
+    def waits(self, waits: Waits, guest: str, now: float) -> None:
+        self.room.enter(guest, now=now, size=0)
+        waits.began(self)
+
+
+def only(waits: Waits, now: float) -> WaitReport | None:
+    found = waits.report(now)
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+def test_a_short_wait_is_nobodys_business() -> None:
+    waits, app = Waits(), App()
+    app.waits(waits, "one", 10.0)
+    assert only(waits, 10.0 + REPORT_AFTER_SECONDS - 0.1) is None
+    app.room.leave("one")
+    assert only(waits, 11.0) is None
+    assert len(waits) == 0
+
+
+def test_who_waits_longer_is_told_with_what_there_is() -> None:
+    waits, app = Waits(), App()
+    app.endpoints = Endpoints("10.0.0.1:80", "10.0.0.2:80")
+    app.waits(waits, "one", 10.0)
+    app.waits(waits, "two", 12.0)
+    assert only(waits, 13.0) == WaitReport("shop/web", 2, 3.0, 0, 0.0, 2, 0, "Connection refused")
+
+
+def test_requests_that_waited_in_vain_are_counted_until_there_is_a_backend() -> None:
+    waits, app = Waits(), App()
+    for seconds in (60.0, 61.0):
+        waits.in_vain(app, seconds, "no backend was ready", 100.0)
+    told = only(waits, 105.0)
+    assert told is not None
+    assert (told.held, told.timed_out, told.timed_out_seconds, told.listed, told.last_error) == (0, 2, 61.0, 0, "")
+    app.endpoints = Endpoints("10.0.0.1:80", ready=1)
+    told = only(waits, 106.0)
+    assert told is not None
+    assert told.ready == 1
+    assert only(waits, 106.0 + FAREWELL_SECONDS - 0.1) == told  # each of several watchers hears of it
+    assert only(waits, 106.0 + FAREWELL_SECONDS) is None
+    waits.in_vain(app, 1.0, "again", 200.0)
+    app.endpoints = Endpoints()
+    again = only(waits, 200.0)
+    assert again is not None
+    assert again.timed_out == 1
+
+
+def test_what_is_long_ago_and_what_is_removed_is_forgotten() -> None:
+    waits, app, gone = Waits(), App(), App("shop/gone")
+    for each in (app, gone):
+        waits.in_vain(each, 60.0, "no backend was ready", 100.0)
+    assert len(waits.report(101.0)) == 2
+    waits.forget(gone)
+    assert [one.app for one in waits.report(102.0)] == ["shop/web"]
+    assert only(waits, 100.0 + KEEP_SECONDS) is not None  # its farewell
+    assert only(waits, 100.0 + KEEP_SECONDS + FAREWELL_SECONDS) is None
+    assert len(waits) == 0
+
+
+def test_a_report_is_bounded_and_has_the_longest_waits() -> None:
+    waits = Waits()
+    for number in range(MAX_REPORTED + 10):
+        App(f"shop/{number}").waits(waits, "one", float(number))
+    told = waits.report(10_000.0)
+    assert [one.app for one in told] == [f"shop/{number}" for number in range(MAX_REPORTED)]
+
+
+def test_the_log_names_an_application_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    waits, app, other = Waits(), App(), App("shop/other")
+    with caplog.at_level(logging.WARNING, "interceptor.waits"):
+        for number in range(5):
+            waits.in_vain(app, 60.0, "no backend was ready", 100.0 + number)
+        waits.in_vain(other, 60.0, "no backend was ready", 101.0)
+        waits.in_vain(app, 60.0, "no backend was ready", 100.0 + LOG_SECONDS)
+    assert [record.getMessage() for record in caplog.records] == [
+        "application shop/web: a request waited 60 s in vain: no backend was ready (0 listed, 0 ready)",
+        "application shop/other: a request waited 60 s in vain: no backend was ready (0 listed, 0 ready)",
+        "application shop/web: 5 requests waited 60 s in vain: no backend was ready (0 listed, 0 ready)",
+    ]
