@@ -23,7 +23,7 @@ from fleet.runtime.channels import ChannelFactory
 from fleet.runtime.tasks import cancel_and_wait
 from protos.weir.interceptor.v1 import queue_pb2, queue_pb2_grpc
 
-__all__ = ["MAX_MEMBERS", "MemberStreams", "Watch"]
+__all__ = ["MAX_MEMBERS", "MemberStreams", "Watch", "size_of"]
 
 MAX_MEMBERS = 1000
 """Streams open at once: ten times the largest fleet that is planned for."""
@@ -220,7 +220,7 @@ class _Stream:
         return message if isinstance(message, queue_pb2.WatchQueueSizesResponse) else None
 
     def _note(self, message: queue_pb2.WatchQueueSizesResponse) -> bool:
-        demand, now, sizes = self._watch.demand, self._watch.clock(), map(_size, message.apps)
+        demand, now, sizes = self._watch.demand, self._watch.clock(), map(size_of, message.apps)
         if not message.snapshot:
             demand.update(self.name, message.incarnation, sizes, now, age=message.age, partial=message.partial)
         elif demand.snapshot(self.name, message.incarnation, sizes, now, age=message.age):
@@ -246,7 +246,8 @@ class _Stream:
         self._told = trouble
 
 
-def _size(size: queue_pb2.QueueSize) -> QueueSize:
+def size_of(size: queue_pb2.QueueSize) -> QueueSize:
+    """The same in the terms of the demand."""
     return QueueSize(
         sys.intern(size.app),  # one text for all members, of which each tells of ten thousand applications
         size.held,

@@ -28,6 +28,7 @@ from tests.support.neighbour import felt_p99, work_of
 from tests.support.scalers import Keda, Pushes, eventually, route
 from tests.system.alone import Alone, alone
 from tests.system.harness import fetch
+from tests.unit.scaler.test_members import NEWS_BYTES
 from tests.wire.proxy_backend import RawBackend
 from tests.wire.proxy_client import get
 from tests.wire.test_scaler_process import port_of, spawn
@@ -41,8 +42,8 @@ MOST_WORK_SECONDS = 0.030
 """Of a wait while documents are read all the time. A step of one takes a millisecond or two, a request some turns, and
 others work on while a busy machine lets a request wait for its processor; a document made in one piece takes hundreds."""
 QUESTIONS, WAKES = 200, 30
-BARE_BYTES = 64 << 20
-"""Of a scaler that has nothing to do."""
+BARE_BYTES, APP_BYTES = 80 << 20, 2_000
+"""Of a scaler that has nothing to do, and for each application that it knows."""
 
 pytestmark = pytest.mark.timeout(900 if FULL else 120)
 
@@ -103,6 +104,7 @@ async def test_answers_and_pushes_of_a_scaler_of_a_large_fleet(tmp_path: Path) -
         kedas = [Keda(_channel(port)) for _ in range(CHANNELS)]
         try:
             await eventually(lambda: all(member.streams for member in members), 300)
+            before = seen.memory_info().rss
             pushes = await _open_streams(kedas)
             async with _reading(diagnostics, "/metrics", "/demand") as texts:
                 asked = [await _worked(work, kedas[0].value(app)) for app in names()[:QUESTIONS]]
@@ -115,9 +117,9 @@ async def test_answers_and_pushes_of_a_scaler_of_a_large_fleet(tmp_path: Path) -
             assert len(texts["/metrics"].encode()) <= MOST_BYTES
             assert "silent" not in "".join(log), "each of them has told all the time"
             rss = seen.memory_info().rss
-            whole = BARE_BYTES + max(0, rss - BARE_BYTES) * PART
+            whole = rss if FULL else _whole((rss - before) / STREAMS)
             print(  # noqa: T201
-                f"scaler: {rss >> 20} MiB; ms of work: GetMetrics {_ms(asked)}, pushes {_ms(woken)}; "
+                f"scaler: {rss >> 20} MiB, {(rss - before) / STREAMS / 1024:.0f} KiB a stream; ms of work: GetMetrics {_ms(asked)}, pushes {_ms(woken)}; "
                 f"/metrics {len(texts['/metrics'])} bytes"
             )
             assert whole < 0.8 * _memory_limit()
@@ -184,6 +186,11 @@ async def _worked(clock: Callable[[], float], act: Awaitable[object]) -> float:
 
 def _channel(port: int) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=(("grpc.use_local_subchannel_pool", 1),))
+
+
+def _whole(stream_bytes: float) -> float:
+    """Memory of a scaler at full size, in bytes: what the interceptors tell grows with their number and that of applications."""
+    return BARE_BYTES + 20_000 * stream_bytes + 10_000 * APP_BYTES + 100 * 10_000 * NEWS_BYTES
 
 
 def _memory_limit() -> int:

@@ -17,9 +17,9 @@ import msgspec
 import pytest
 
 from fleet.routing.route import Protection
+from fleet.runtime.garbage import CALM_COLLECTIONS, THRESHOLDS
 from interceptor.listener import DESCRIPTORS_PER_CLIENT, SPARE_DESCRIPTORS, room_for_clients
 from interceptor.proxy import TICK_SECONDS
-from interceptor.server import CALM_COLLECTIONS, COLLECTIONS
 from tests.wire.proxy_backend import BackendPeer, answer, ok
 from tests.wire.proxy_client import RawClient, get
 from tests.wire.proxy_rig import Rig, eventually, proxy_rig, route
@@ -291,7 +291,7 @@ async def test_all_objects_are_looked_through_in_calm_moments_only(monkeypatch: 
     """A whole collection takes as long as there are connections: nobody is to wait for it."""
     looks: list[int] = []
     async with proxy_rig(backends=0) as rig:
-        assert gc.get_threshold() == COLLECTIONS
+        assert gc.get_threshold() == THRESHOLDS
         monkeypatch.setattr(gc, "get_count", lambda: (0, 0, CALM_COLLECTIONS))
         monkeypatch.setattr(gc, "collect", lambda: looks.append(rig.ledger.outstanding))
         client = await rig.client()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -15,10 +17,12 @@ from fleet.discovery.fixed import FixedMembers
 from fleet.discovery.sources import Member
 from fleet.runtime.channels import ChannelFactory
 from protos.weir.interceptor.v1 import queue_pb2
-from scaler.members import MemberStreams, Watch
+from scaler.members import MemberStreams, Watch, size_of
 from tests.support.loops import LOOPS
 
 NEWS_TIMEOUT = 3.0
+NEWS_BYTES = 260
+"""At most, for what one member has told of one application."""
 
 
 class PlayedCall:
@@ -136,3 +140,34 @@ def test_news_that_waits_is_taken_before_anybody_is_called_silent(
     with asyncio.Runner(loop_factory=make) as runner:
         runner.run(main())
     assert not caplog.records
+
+
+def test_what_a_member_tells_of_an_application_takes_few_bytes() -> None:
+    """A hundred interceptors tell of ten thousand applications each."""
+    apps, heard = 500, 8
+    demand = FleetDemand()
+
+    def hear(member: str) -> None:
+        sizes = [
+            queue_pb2.QueueSize(
+                app=f"load/app-{number:05d}",
+                requests_total=1000 + number,
+                concurrency_seconds_total=1.5 + number,
+                generation=1 + number,
+            )
+            for number in range(apps)
+        ]
+        told = queue_pb2.WatchQueueSizesResponse(apps=sizes).SerializeToString()
+        news = queue_pb2.WatchQueueSizesResponse.FromString(told)
+        demand.snapshot(member, member, map(size_of, news.apps), 1.0, age=1.0)
+
+    hear("m")
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for number in range(heard):
+            hear(f"m{number}")
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] / (heard * apps) < NEWS_BYTES
+    finally:
+        tracemalloc.stop()
