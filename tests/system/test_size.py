@@ -119,7 +119,8 @@ async def test_answers_and_pushes_of_a_scaler_of_a_large_fleet(tmp_path: Path) -
             rss = seen.memory_info().rss
             whole = rss if FULL else _whole((rss - before) / STREAMS)
             print(  # noqa: T201
-                f"scaler: {rss >> 20} MiB, {(rss - before) / STREAMS / 1024:.0f} KiB a stream; ms of work: GetMetrics {_ms(asked)}, pushes {_ms(woken)}; "
+                f"scaler: {rss >> 20} MiB, {(rss - before) / STREAMS / 1024:.0f} KiB a stream; ms of work: "
+                f"GetMetrics {_ms(asked)}, pushes {_ms(woken)}; "
                 f"/metrics {len(texts['/metrics'])} bytes"
             )
             assert whole < 0.8 * _memory_limit()
@@ -145,7 +146,7 @@ async def _a_scaler(directory: Path, members: list[PlayedMember]) -> AsyncIterat
             log.append(line)
 
     try:
-        port, diagnostics = await port_of(process), 0
+        port, diagnostics = await port_of(process, within=300), 0
         seen = psutil.Process(process.pid)
         (diagnostics,) = {
             connection.laddr.port for connection in seen.net_connections("tcp") if connection.status == psutil.CONN_LISTEN

@@ -34,9 +34,9 @@ async def spawn(*flags: str) -> asyncio.subprocess.Process:
     )  # fmt: skip
 
 
-async def port_of(process: asyncio.subprocess.Process) -> int:
+async def port_of(process: asyncio.subprocess.Process, *, within: float = 20) -> int:
     assert process.stderr is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(within):
         while line := (await process.stderr.readline()).decode():
             if "ExternalScaler on port " in line:
                 return int(line.partition("ExternalScaler on port ")[2].partition(",")[0])
