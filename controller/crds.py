@@ -46,10 +46,13 @@ def _condition(kind: str, field: str = "status") -> str:
 _STORY: tuple[Json, ...] = (
     {"name": "Ready", "type": "string", "jsonPath": _condition("Ready")},
     {"name": "Reason", "type": "string", "jsonPath": _condition("Ready", "reason")},
+    {"name": "Reachable", "type": "string", "jsonPath": _condition("Reachable")},
     {"name": "Propagated", "type": "string", "jsonPath": _condition("RoutesPropagated")},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     {"name": "Conflict", "type": "string", "jsonPath": _condition("Conflict"), "priority": 1},
+    {"name": "ScaledBy", "type": "string", "jsonPath": ".status.scaledBy", "priority": 1},
     {"name": "Message", "type": "string", "jsonPath": _condition("Ready", "message"), "priority": 1},
+    {"name": "Reachability", "type": "string", "jsonPath": _condition("Reachable", "message"), "priority": 1},
 )
 _HTTP_COLUMNS: tuple[Json, ...] = (
     {"name": "TargetWorkload", "type": "string", "jsonPath": ".status.targetWorkload"},
@@ -57,11 +60,13 @@ _HTTP_COLUMNS: tuple[Json, ...] = (
     {"name": "MinReplicas", "type": "integer", "jsonPath": ".spec.replicas.min"},
     {"name": "MaxReplicas", "type": "integer", "jsonPath": ".spec.replicas.max"},
     *_STORY,
-    {"name": "Hosts", "type": "string", "jsonPath": ".spec.hosts", "priority": 1},
+    {"name": "Hosts", "type": "string", "jsonPath": ".status.hosts", "priority": 1},
 )
 _ROUTE_COLUMNS: tuple[Json, ...] = (
-    {"name": "TargetService", "type": "string", "jsonPath": ".spec.target.service"},
-    *_STORY,
+    {"name": "Hosts", "type": "string", "jsonPath": ".status.hosts"},
+    {"name": "TargetService", "type": "string", "jsonPath": ".status.targetService"},
+    {"name": "ScaledBy", "type": "string", "jsonPath": ".status.scaledBy"},
+    *(column for column in _STORY if column["name"] != "ScaledBy"),
 )
 
 

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any, Protocol
 
 import msgspec
 
 from controller.crds import Kind
-from controller.resources import ObjectMeta, Resource
+from controller.resources import Key, ObjectMeta, Resource
 from controller.schema.common import Condition
 from controller.schema.http_scaled_object import HTTPScaledObjectStatus
-from controller.status import BACKEND_FOUND, BODIES_FOUND, CONFLICT, READY, SCALED_OBJECT_READY
+from controller.status import BACKEND_FOUND, BODIES_FOUND, CONFLICT, PROTOCOL_SPOKEN, REACHABLE, READY, SCALED_OBJECT_READY
 from fleet.discovery.kubernetes.client import Api, ApiError
 from fleet.discovery.kubernetes.objects import Resource as Path
 from fleet.runtime.tasks import cancel_and_wait
@@ -28,10 +29,14 @@ EVENTS = Path("/api/v1", "events")
 COMPONENT = "weir-controller"
 MAX_WAITING = 1000
 """Events not written yet; more are dropped. An API server that is slow must not be made slower."""
+REPEAT_SECONDS = 60.0
+"""A warning of the same reason about the same object is told no more often, here and in the log."""
+MAX_REPEATS = 10_000
+"""Warnings remembered for that."""
 MAX_MESSAGE = 1024
 """Characters; the API server refuses longer ones."""
 
-_WORTH = (CONFLICT, BACKEND_FOUND, BODIES_FOUND, SCALED_OBJECT_READY, READY)
+_WORTH = (CONFLICT, BACKEND_FOUND, BODIES_FOUND, SCALED_OBJECT_READY, REACHABLE, PROTOCOL_SPOKEN, READY)
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +54,8 @@ def news_of(resource: Resource, status: HTTPScaledObjectStatus) -> Iterator[News
     before = resource.conditions
     after = {condition.type: condition for condition in status.conditions}
     for kind in _WORTH:
+        if kind == REACHABLE and after[BACKEND_FOUND].status == "False" and after[kind].reason == after[BACKEND_FOUND].reason:
+            continue  # told already
         if kind in after and _is_other(before.get(kind), after[kind]):
             yield from _told(kind, before, after[kind])
 
@@ -73,17 +80,22 @@ class Told(Protocol):
     @property
     def kind(self) -> Kind: ...
     @property
+    def key(self) -> Key: ...
+    @property
     def meta(self) -> ObjectMeta: ...
 
 
 class EventRecorder:
     """Writes events one after the other, behind the work that they are about."""
 
-    def __init__(self, api: Api, instance: str) -> None:
+    def __init__(self, api: Api, instance: str, *, clock: Callable[[], float] = monotonic) -> None:
         self._api = api
         self._instance = instance
         self._waiting: asyncio.Queue[tuple[Told, News]] = asyncio.Queue(MAX_WAITING)
         self._task: asyncio.Task[None] | None = None
+        self._clock = clock
+        self._warned: dict[tuple[str, str], float] = {}
+        """When a warning was last told, by the object's uid and the reason."""
         self.dropped = 0
 
     def start(self) -> None:
@@ -94,10 +106,25 @@ class EventRecorder:
         await cancel_and_wait(task)
 
     def tell(self, resource: Told, news: News) -> None:
+        """A warning is a line of the log, too."""
+        if news.warning:
+            if self._is_repeated((resource.meta.uid, news.reason)):
+                return
+            _log.warning("%s: %s: %s", resource.key, news.reason, news.message[:MAX_MESSAGE])
         try:
             self._waiting.put_nowait((resource, news))
         except asyncio.QueueFull:
             self.dropped += 1
+
+    def _is_repeated(self, warning: tuple[str, str]) -> bool:
+        now = self._clock()
+        if now < self._warned.get(warning, -REPEAT_SECONDS) + REPEAT_SECONDS:
+            return True
+        self._warned.pop(warning, None)  # to the end: the oldest is forgotten first
+        self._warned[warning] = now
+        if len(self._warned) > MAX_REPEATS:
+            del self._warned[next(iter(self._warned))]
+        return False
 
     async def _write(self) -> None:
         while True:

@@ -13,6 +13,7 @@ import msgspec
 from controller.autoscalers import SCALED_OBJECT, ScaledObject, workload_of
 from controller.crds import HTTP_SCALED_OBJECTS
 from controller.events import EventRecorder, news_of
+from controller.finding import Finding
 from controller.problem import Problem
 from controller.propagation import Propagation
 from controller.resources import Asked, Key, Resource
@@ -86,6 +87,7 @@ class Reconciler:
         *,
         assembly: Callable[[], Assembly | None],
         later: Callable[[Key, float], None],
+        reachable: Callable[[Resource], Finding | None] = lambda resource: None,
     ) -> None:
         self._api = api
         self._world = world
@@ -94,6 +96,7 @@ class Reconciler:
         self._recorder = recorder
         self._assembly = assembly
         self._later = later
+        self._reachable = reachable
         self._clock = asyncio.get_running_loop().time
         self._patient_until: dict[Key, float] = {}
         self._steps = _Sent(later)
@@ -243,6 +246,9 @@ class Reconciler:
             verdict=None if route is None else self._propagation.verdict(route),
             services_known=self._world.services.synced.is_set(),
             ports=None if route is None else self._world.ports(route.target.service),
+            external_name="" if route is None else self._world.external_name(route.target.service),
+            app_protocol="" if route is None else self._world.app_protocol(route.target),
+            reachable=self._reachable(resource),
             fallback_ports=None if fallback is None else self._world.ports(fallback.service),
             missing_bodies=assembly.missing.get(key, ()),
             scaling=self._scaling_facts(resource, scaling, unserved=key in assembly.unserved),

@@ -6,18 +6,11 @@ import msgspec
 
 from controller.autoscalers import MAX_NAME, ScaledObject, Workload
 from controller.crds import HTTP_SCALED_OBJECTS
+from controller.finding import Finding
 from controller.resources import Key, Resource
 from controller.wiring import Trouble
 
-__all__ = ["PENDING", "Contention", "Finding", "Rival", "ScalingFacts", "by_age", "contention", "judged", "too_long"]
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """What a condition should say."""
-
-    status: str
-    reason: str
-    message: str
+__all__ = ["PENDING", "Contention", "Rival", "ScalingFacts", "by_age", "contention", "judged", "too_long"]
 
 
 PENDING = "Pending"

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from controller.crds import HTTP_SCALED_OBJECTS
+from controller.finding import Finding
 from controller.propagation import Verdict
 from controller.resources import Key, Resource
 from controller.scaledobject import SKIP
-from controller.scaling import PENDING, Finding, ScalingFacts, judged
+from controller.scaling import PENDING, ScalingFacts, judged
 from controller.schema.common import Condition
 from controller.schema.http_scaled_object import HTTPScaledObjectSpec, HTTPScaledObjectStatus
 from controller.table import Lost
@@ -26,6 +27,9 @@ __all__ = [
     "BODIES_FOUND",
     "CONFLICT",
     "FIELDS_IGNORED",
+    "NOT_OBSERVED",
+    "PROTOCOL_SPOKEN",
+    "REACHABLE",
     "READY",
     "ROUTES_PROPAGATED",
     "SCALED_OBJECT_READY",
@@ -43,7 +47,13 @@ BODIES_FOUND = "BodiesFound"
 SCALED_OBJECT_READY = "ScaledObjectReady"
 FIELDS_IGNORED = "FieldsIgnored"
 """Only of objects with fields that mean nothing. Their requests are routed without them."""
+REACHABLE = "Reachable"
+"""Whether requests find a backend. Ready is about what is configured; this is about what happens."""
+PROTOCOL_SPOKEN = "ProtocolSpoken"
+"""Only of objects whose Service says that something else than HTTP/1.1 is spoken there."""
 
+SPOKEN = frozenset({"http", "http1", "http/1.1", "kubernetes.io/ws", "ws", "grpc-web"})
+"""Values of appProtocol, in lower case, that are HTTP/1.1."""
 MAX_NAMED = 5
 """Names in one message; a fleet may have hundreds."""
 MAX_MESSAGE = 1024
@@ -63,6 +73,12 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     services_known: bool = False
     ports: Ports | None = None
     """Ports of its Service; None when there is none."""
+    external_name: str = ""
+    """Of its Service, which then has no pods."""
+    app_protocol: str = ""
+    """What its Service says is spoken at the port, "" where it says nothing."""
+    reachable: Finding | None = None
+    """What is known of requests that waited for a backend."""
     fallback_ports: Ports | None = None
     """Ports of the Service that it falls back to; None when there is none."""
     missing_bodies: tuple[str, ...] = ()
@@ -81,6 +97,9 @@ def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectS
         ROUTES_PROPAGATED: _propagated(resource, facts),
         SCALED_OBJECT_READY: _scaled_object(resource, facts),
     }
+    findings[REACHABLE] = _reachable(resource, facts, findings[BACKEND_FOUND])
+    if facts.app_protocol and facts.app_protocol.lower() not in SPOKEN:
+        findings[PROTOCOL_SPOKEN] = _not_spoken(resource, facts.app_protocol)
     if resource.references or facts.missing_bodies:
         findings[BODIES_FOUND] = _bodies(facts)
     if resource.ignored:
@@ -90,8 +109,10 @@ def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectS
     spec = resource.spec
     http = spec if isinstance(spec, HTTPScaledObjectSpec) else None
     return HTTPScaledObjectStatus(
+        hosts=_hosts(resource),
+        scaled_by=_scaled_by(resource, facts),
         target_workload=_workload(http) if http else "",
-        target_service=_service(http) if http else "",
+        target_service=_service(resource),
         observed_generation=generation,
         conditions=tuple(_settled(kind, found, before.get(kind), generation, now) for kind, found in findings.items()),
     )
@@ -182,6 +203,32 @@ def _unfound(target: Target, ports: Ports | None, role: str) -> Finding | None:
     return Finding("False", f"{role}PortNotFound", f"{name} has no TCP port {target.port}; it has {_cut(there)}")
 
 
+NOT_OBSERVED = frozenset({"ServiceNotFound", "PortNotFound", "ExternalName", "Invalid", "Pending"})
+"""Reasons that follow from what is configured, and not from requests: they hold no longer than that."""
+
+
+def _reachable(resource: Resource, facts: Facts, backend: Finding) -> Finding:
+    if backend.status != "True" and not backend.reason.startswith("Fallback"):
+        return backend
+    if facts.external_name:
+        service = resource.route.target.service if resource.route is not None else ""
+        why = f"Service {service} is of type ExternalName ({facts.external_name}) and has no pods; requests are sent to pods"
+        return Finding("False", "ExternalName", why)
+    if facts.reachable is not None:
+        return facts.reachable
+    before = resource.conditions.get(REACHABLE)
+    if before is not None and before.observed_generation == resource.meta.generation and before.reason not in NOT_OBSERVED:
+        return Finding(before.status, before.reason, before.message)
+    return Finding("True", "NoFailure", "no request has waited in vain for a backend")
+
+
+def _not_spoken(resource: Resource, protocol: str) -> Finding:
+    target = resource.route.target if resource.route is not None else None
+    where = f"port {target.port} of Service {target.service}" if target is not None else "its Service"
+    why = f"{where} says appProtocol {protocol}, which is not spoken yet: requests are sent as plain HTTP/1.1"
+    return Finding("False", "ProtocolNotSpoken", why)
+
+
 def _bodies(facts: Facts) -> Finding:
     if facts.problem:
         return Finding("Unknown", "Invalid", facts.problem)
@@ -254,9 +301,25 @@ def _workload(spec: HTTPScaledObjectSpec) -> str:
     return f"{target.api_version or 'apps/v1'}/{target.kind or 'Deployment'}/{target.name}" if target.name else ""
 
 
-def _service(spec: HTTPScaledObjectSpec) -> str:
-    target = spec.scale_target_ref
-    return f"{target.service}:{target.port if target.port is not None else target.port_name}"
+def _service(resource: Resource) -> str:
+    spec = resource.spec
+    if isinstance(spec, HTTPScaledObjectSpec):
+        target = spec.scale_target_ref
+        return f"{target.service}:{target.port if target.port is not None else target.port_name}"
+    return "" if spec is None else f"{spec.target.service}:{spec.target.port or spec.target.port_name}"
+
+
+def _hosts(resource: Resource) -> str:
+    """Of all rules, each once; "*" where any will do."""
+    rules = resource.route.rules if resource.route is not None else ()
+    hosts = dict.fromkeys(host for rule in rules for host in (rule.hosts or ("*",)))
+    return _cut(_some(list(hosts)))
+
+
+def _scaled_by(resource: Resource, facts: Facts) -> str:
+    if not facts.scaling.known:
+        return resource.status.scaled_by
+    return "" if facts.scaling.found is None else f"ScaledObject/{facts.scaling.found.meta.name}"
 
 
 def _is_http(resource: Resource) -> bool:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 
 import msgspec
 
 from controller.advice import Adviser
 from controller.autoscalers import SCALED_OBJECT
 from controller.events import EventRecorder
+from controller.finding import Finding
 from controller.interceptors import InterceptorSource
 from controller.propagation import Propagation
 from controller.publisher import Publisher
 from controller.queue import WorkQueue
+from controller.reachability_evidence import Looker, subject_of
+from controller.reachability_reports import Reports
+from controller.reachability_tracker import Tracker
 from controller.reconciler import Reconciler
-from controller.resources import Key
+from controller.resources import Key, Resource
+from controller.status import NOT_OBSERVED, REACHABLE
 from controller.store import TableStore
 from controller.verify import Verifier
 from controller.wiring import Scaler
@@ -69,10 +75,17 @@ class Term:
             self.recorder,
             assembly=lambda: self.publisher.assembly,
             later=lambda key, seconds: self.queue.add(key, after=seconds),
+            reachable=self._reachable,
         )
         self._adviser = Adviser(
             means.world, means.scaler, self.recorder, later=lambda key, seconds: self.queue.add(key, after=seconds)
         )
+        self.tracker = Tracker(
+            subject=partial(subject_of, means.world),
+            look=Looker(means.api).look,
+            on_finding=lambda app: self._on_objects(self._world.objects_of(app)),
+        )
+        self._reports = Reports(means.channels, watcher=means.instance, on_news=lambda: self.tracker.heed(self._reports.demands))
         self.queue: WorkQueue[Key] = WorkQueue(self._work, workers=means.workers, name="reconcile")
         self._verifier = Verifier(
             self.propagation,
@@ -90,6 +103,7 @@ class Term:
             await self._world.known()
             self.recorder.start()
             self.queue.start()
+            self.tracker.start()
             self.on_interceptors()
             self.on_routes()
             self._on_objects(self._world.scaled_object_keys())
@@ -105,6 +119,8 @@ class Term:
         finally:
             await cancel_and_wait(*tasks)
             await self._verifier.close()
+            await self._reports.close()
+            await self.tracker.close()
             await self.queue.close()
             await self.recorder.close()
 
@@ -127,7 +143,17 @@ class Term:
         if interceptors is not None:
             self.propagation.members(interceptors)
             self._verifier.members(interceptors)
+            self._reports.members(interceptors)
             self._on_news()
+
+    def _reachable(self, resource: Resource) -> Finding | None:
+        """What is known of requests to it. What another controller found before is looked at again."""
+        app = resource.key.app
+        found = self.tracker.finding(app)
+        before = resource.conditions.get(REACHABLE)
+        if found is None and before is not None and before.status != "True" and before.reason not in NOT_OBSERVED:
+            self.tracker.adopt(app, Finding(before.status, before.reason, before.message))
+        return found
 
     # What the parts tell each other.
 

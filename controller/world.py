@@ -27,6 +27,7 @@ from fleet.discovery.kubernetes.client import Api
 from fleet.discovery.kubernetes.listwatch import Change, ListWatch, Timing
 from fleet.discovery.kubernetes.objects import SERVICES, Service, parse_service
 from fleet.discovery.kubernetes.objects import Resource as Path
+from fleet.routing.route import Target
 
 __all__ = ["AUTOSCALERS", "SCALED_OBJECTS", "World", "path_of"]
 
@@ -141,6 +142,17 @@ class World:
         """The ports of a Service; None when there is none."""
         found = self.services.get(service)
         return None if found is None else found.ports
+
+    def external_name(self, service: str) -> str:
+        """Of a Service of type ExternalName; "" of any other."""
+        found = self.services.get(service)
+        return "" if found is None else found.external_name
+
+    def app_protocol(self, target: Target) -> str:
+        """What the Service of a target says is spoken at its port; "" where it says nothing."""
+        found = self.services.get(target.service)
+        numbers = {number for name, number in found.ports if target.port in (None, name, number)} if found is not None else set()
+        return next((protocol for number, protocol in (found.protocols if found is not None else ()) if number in numbers), "")
 
     def scaled_object(self, app: str) -> ScaledObject | None:
         """The ScaledObject of this name."""

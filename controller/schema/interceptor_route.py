@@ -83,6 +83,9 @@ class InterceptorRouteSpec(Treatment, frozen=True, rename="camel", kw_only=True)
 class InterceptorRouteStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """What the controller found."""
 
+    target_service: Annotated[str, Meta(description="The Service and its port.")] = ""
+    hosts: Annotated[str, Meta(description="The hosts whose requests it gets, for people.")] = ""
+    scaled_by: Annotated[str, Meta(description="What scales the workload, as kind/name; empty when nothing does.")] = ""
     observed_generation: Annotated[
         int, Meta(extra_json_schema={"format": "int64"}, description="Generation of the spec that this is about.")
     ] = 0

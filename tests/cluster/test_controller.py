@@ -98,6 +98,7 @@ async def test_an_object_is_all_that_an_app_needs(weir: Weir, api: Api, cluster:
         "Conflict": "False",
         "RoutesPropagated": "True",
         "ScaledObjectReady": "True",
+        "Reachable": "True",
     }
     interceptors = len(await api.list(namespaced("pods", NAMESPACE), labelSelector="app.kubernetes.io/component=interceptor"))
     assert told["RoutesPropagated"]["message"].startswith(f"{interceptors}/{interceptors} interceptors serve version ")
@@ -108,7 +109,7 @@ async def test_an_object_is_all_that_an_app_needs(weir: Weir, api: Api, cluster:
     await until_ready(api, namespace, "web", 0)
 
     line = (await cluster.kubectl("get", "httpso", "web", "-n", namespace)).splitlines()[1].split()
-    assert line[:7] == ["web", "apps/v1/Deployment/web", "web:80", "0", "5", "True", "Serving"]
+    assert line[:8] == ["web", "apps/v1/Deployment/web", "web:80", "0", "5", "True", "Serving", "True"]
 
 
 async def test_an_interceptor_route_with_a_scaled_object_of_its_user(weir: Weir, api: Api, namespace: str) -> None:

@@ -68,6 +68,10 @@ class Service(msgspec.Struct, frozen=True, gc=False):
     """The TCP ports, as (name, number)."""
 
     ports: tuple[tuple[str, int], ...]
+    external_name: str = ""
+    """Of a Service of type ExternalName, which has no pods."""
+    protocols: tuple[tuple[int, str], ...] = ()
+    """The appProtocol of each port, by number, that has one."""
 
 
 class SlicePort(msgspec.Struct, frozen=True, gc=False):
@@ -96,14 +100,17 @@ class EndpointSlice(msgspec.Struct, frozen=True, gc=False):
     endpoints: tuple[Endpoint, ...]
 
 
-class _ServicePort(msgspec.Struct, gc=False):
+class _ServicePort(msgspec.Struct, rename="camel", gc=False):
     port: int
     name: str = ""
     protocol: str = "TCP"
+    app_protocol: str | None = None
 
 
-class _ServiceSpec(msgspec.Struct):
+class _ServiceSpec(msgspec.Struct, rename="camel"):
     ports: list[_ServicePort] = []
+    type: str = ""
+    external_name: str = ""
 
 
 class _Service(msgspec.Struct):
@@ -153,8 +160,13 @@ def parse_config_map(data: bytes | msgspec.Raw) -> ConfigMap:
 
 def parse_service(data: bytes | msgspec.Raw) -> Service:
     """Raises ValueError."""
-    ports = _service.decode(data).spec.ports
-    return Service(tuple((sys.intern(port.name), port.port) for port in ports if port.protocol == "TCP"))
+    spec = _service.decode(data).spec
+    ports = [port for port in spec.ports if port.protocol == "TCP"]
+    return Service(
+        tuple((sys.intern(port.name), port.port) for port in ports),
+        spec.external_name if spec.type == "ExternalName" else "",
+        tuple((port.port, sys.intern(port.app_protocol)) for port in ports if port.app_protocol),
+    )
 
 
 def parse_endpoint_slice(data: bytes | msgspec.Raw) -> EndpointSlice:

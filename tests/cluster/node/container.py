@@ -52,8 +52,10 @@ class Container:
     def name(self) -> str:
         return str(self.spec["name"])
 
-    def refuse(self, message: str) -> None:
-        self._set({"waiting": {"reason": "CreateContainerError", "message": message}})
+    def refuse(self, reason: str, message: str) -> None:
+        state = {"waiting": {"reason": reason, "message": message}}
+        if state != self.state:
+            self._set(state)
 
     async def run(self, start: Start, policy: str) -> None:
         """Until it is ended, or has ended by itself and is not to be restarted."""

@@ -107,7 +107,7 @@ class RunningPod:
                 return await self._prepare()
             except (SpecError, ApiError, httpx.HTTPError) as error:
                 for container in self._containers:
-                    container.refuse(str(error))
+                    container.refuse(getattr(error, "reason", "CreateContainerError"), str(error))
             await asyncio.sleep(RETRY)
         return []
 

@@ -10,6 +10,7 @@ from tests.cluster.network import API_ADDRESS, NODE_ADDRESS
 
 __all__ = [
     "NODE",
+    "ImageError",
     "Key",
     "Lookup",
     "SpecError",
@@ -28,7 +29,15 @@ _FIELD = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 
 
 class SpecError(ValueError):
-    """A container that cannot be started; the message becomes its waiting reason."""
+    """A container that cannot be started; reason and message are what it waits for."""
+
+    reason = "CreateContainerConfigError"
+
+
+class ImageError(SpecError):
+    """Its image is not to be had."""
+
+    reason = "ErrImagePull"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,7 @@ def command_line(container: Object, images: Mapping[str, Sequence[str]], values:
     image = str(container["image"]).rpartition("/")[2].partition("@")[0].partition(":")[0]
     given = container.get("command")
     if image not in images:
-        raise SpecError(f"no local command stands for image {container['image']!r}")
+        raise ImageError(f"no local command stands for image {container['image']!r}")
     entry = list(images[image]) if given is None else [expand(word, values) for word in given]
     return entry + [expand(word, values) for word in container.get("args", ())]
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.events import news_of
+from controller.finding import Finding
 from controller.propagation import Missing, Verdict
 from controller.resources import Key, Resource
 from controller.scaledobject import SKIP, desired
@@ -49,6 +50,7 @@ def test_all_is_well() -> None:
         "Conflict": ("False", "NoConflict"),
         "RoutesPropagated": ("True", "Propagated"),
         "ScaledObjectReady": ("True", "Ready"),
+        "Reachable": ("True", "NoFailure"),
     }
     assert found["RoutesPropagated"].message == "3/3 interceptors serve version v1"
     assert {c.observed_generation for c in found.values()} == {1}
@@ -225,6 +227,7 @@ def test_what_another_controller_found_holds_until_it_is_known_again() -> None:
         "BackendFound": "Unknown",
         "RoutesPropagated": "Unknown",
         "ScaledObjectReady": "Unknown",
+        "Reachable": "Unknown",
     }
 
 
@@ -281,6 +284,7 @@ def test_a_status_of_another_controller_is_replaced() -> None:
             "Conflict",
             "RoutesPropagated",
             "ScaledObjectReady",
+            "Reachable",
         }
 
 
@@ -333,3 +337,64 @@ def test_events_tell_of_changes_once() -> None:
     wrong = http(hosts=["no host"])
     invalid = next_status(wrong, facts(problem=str(wrong.problem)), NOW)
     assert [(news.reason, news.warning) for news in news_of(wrong, invalid)] == [("Invalid", True)]
+
+
+REFUSED = Finding("False", "SelectsNothing", "2 pods are ready, but Service web selects none of them")
+
+
+def test_what_was_found_of_requests_is_told_and_does_not_make_it_unready() -> None:
+    found = told(http(), facts(reachable=REFUSED))
+    assert (found["Reachable"].status, found["Reachable"].reason, found["Reachable"].message) == (
+        REFUSED.status,
+        REFUSED.reason,
+        REFUSED.message,
+    )
+    assert found["Ready"].status == "True"
+
+
+@pytest.mark.parametrize(
+    ("known", "status", "reason"),
+    [
+        ({"ports": None}, "False", "ServiceNotFound"),
+        ({"ports": (("grpc", 81),)}, "False", "PortNotFound"),
+        ({"external_name": "a.example"}, "False", "ExternalName"),
+        ({"services_known": False}, "Unknown", "Pending"),
+    ],
+)
+def test_what_cannot_be_reached_by_its_configuration(known: dict[str, Any], status: str, reason: str) -> None:
+    for resource in (http(), route()):
+        found = told(resource, facts(**known))["Reachable"]
+        assert (found.status, found.reason) == (status, reason)
+
+
+def test_what_was_observed_holds_for_its_generation_and_what_was_configured_does_not() -> None:
+    observed = next_status(http(), facts(reachable=REFUSED), NOW)
+    assert told(again(http(), observed), facts(), LATER)["Reachable"].reason == "SelectsNothing"
+    newer = again(http(metadata={"generation": 2}), observed)
+    assert told(newer, facts(), LATER)["Reachable"].status == "True"
+    missing = next_status(http(), facts(ports=None), NOW)
+    assert told(again(http(), missing), facts(), LATER)["Reachable"].status == "True"
+
+
+@pytest.mark.parametrize("protocol", ["kubernetes.io/h2c", "https", "grpc", "kubernetes.io/wss"])
+def test_a_protocol_that_is_not_spoken_is_told(protocol: str) -> None:
+    for resource in (http(), route()):
+        found = told(resource, facts(app_protocol=protocol))
+        assert (found["ProtocolSpoken"].status, found["ProtocolSpoken"].reason) == ("False", "ProtocolNotSpoken")
+        assert f"port 80 of Service shop/web says appProtocol {protocol}" in found["ProtocolSpoken"].message
+        assert found["Ready"].status == "True"
+    assert "ProtocolSpoken" not in told(http(), facts(app_protocol="HTTP"))
+
+
+def test_events_of_what_is_not_reached_are_told_once() -> None:
+    (news,) = [one for one in news_of(http(), next_status(http(), facts(reachable=REFUSED), NOW)) if one.warning]
+    assert (news.reason, news.message) == ("SelectsNothing", REFUSED.message)
+    missing = [one.reason for one in news_of(http(), next_status(http(), facts(ports=None), NOW))]
+    assert missing.count("ServiceNotFound") == 1
+
+
+def test_what_kubectl_lists() -> None:
+    status = next_status(route(rules=[{"hosts": ["a.example", "b.example"]}, {"hosts": ["a.example"]}]), facts(), NOW)
+    assert (status.hosts, status.target_service, status.scaled_by) == ("a.example, b.example", "web:80", "ScaledObject/web")
+    assert next_status(http(hosts=None), facts(scaled_object=None), NOW).hosts == "*"
+    assert next_status(http(), facts(scaled_object=None), NOW).scaled_by == ""

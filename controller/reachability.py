@@ -1,0 +1,232 @@
+"""Why requests find no backend: from facts to one cause, in words that help. Pure.
+
+The facts are what interceptors tell of waiting requests and what the API server tells of the Service, its endpoints, the
+workload and its pods. Of several causes the one is told that has to be mended first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from controller.finding import Finding
+
+__all__ = ["Demand", "Evidence", "PodFacts", "ServiceFacts", "Workload", "judge"]
+
+MAX_NAMED = 3
+"""Pods or ports in one message."""
+
+_IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"})
+_CREATION = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreCreateHookError"})
+
+
+class Demand(msgspec.Struct, frozen=True):
+    """What the interceptors tell of one application, all together; times in seconds."""
+
+    held: int = 0
+    held_seconds: float = 0.0
+    timed_out: int = 0
+    """Requests that waited in vain since the application last had a backend."""
+    timed_out_seconds: float = 0.0
+    listed: int = 0
+    """Backends that an interceptor knows of, at most; and of them those that it may choose."""
+    ready: int = 0
+    last_error: str = ""
+
+
+class ServiceFacts(msgspec.Struct, frozen=True):
+    """The Service that a route names, at the port that it names."""
+
+    name: str
+    selector: Mapping[str, str] = {}
+    external_name: str = ""
+    target_port: str = ""
+    endpoints: int | None = 0
+    """Addresses in its EndpointSlices, at whatever port; those at the port, and of these the ready ones. None where the slices
+    could not be read."""
+    at_port: int = 0
+    ready: int = 0
+
+
+class Workload(msgspec.Struct, frozen=True):
+    """What is scaled."""
+
+    kind: str
+    name: str
+    found: bool | None = True
+    """None when it could not be read."""
+    replicas: int = 0
+    """As many are asked for."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+class PodFacts(msgspec.Struct, frozen=True):
+    """One pod that is not about to end."""
+
+    name: str
+    ready: bool = False
+    labels: Mapping[str, str] = {}
+    waiting: str = ""
+    """Reason for which a container is not started, as "ImagePullBackOff"; and what is said with it."""
+    detail: str = ""
+    image: str = ""
+    restarts: int = 0
+    exit_code: int | None = None
+    """Of the container's last end."""
+    unschedulable: str = ""
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What was found when somebody looked. None stands for what could not be read."""
+
+    service: ServiceFacts | None = None
+    workload: Workload | None = None
+    pods: tuple[PodFacts, ...] | None = None
+    """Of the workload; where that is not known, those that the Service selects."""
+    selected: tuple[PodFacts, ...] | None = None
+    """Pods that the Service selects."""
+
+
+def judge(demand: Demand, evidence: Evidence) -> Finding | None:
+    """What is told of an application whose requests wait. None when there is nothing to say."""
+    if demand.ready:
+        return Finding("True", "BackendsReady", "interceptors have ready backends")
+    cause = next(_causes(evidence, demand), None)
+    if cause is None:
+        return None
+    reason, why, certain = cause
+    status = "False" if certain or demand.timed_out else "Unknown"
+    waited = _waited(demand)
+    return Finding(status, reason, f"{waited}: {why}" if waited else why)
+
+
+def _waited(demand: Demand) -> str:
+    if demand.timed_out:
+        return f"{_count(demand.timed_out, 'request')} waited {demand.timed_out_seconds:.0f} s"
+    return f"{_count(demand.held, 'request')} waiting" if demand.held else ""
+
+
+_Cause = tuple[str, str, bool]
+"""Reason, words, and whether waiting cannot help: else it may only take longer than usual."""
+
+
+def _causes(evidence: Evidence, demand: Demand) -> Iterator[_Cause]:
+    """The first is the one to mend first."""
+    service, workload, pods = evidence.service, evidence.workload, evidence.pods
+    if service is not None and service.external_name:
+        yield _external(service)
+    if workload is not None and workload.found is False:
+        yield "WorkloadNotFound", f"there is no {workload}", True
+    if service is not None:
+        yield from _service_causes(service, evidence)
+    if workload is not None and workload.found and not workload.replicas:
+        why = f"{workload} is asked to have 0 pods: nothing has scaled it, see ScaledObjectReady"
+        yield "NotScaled", why, False
+    if pods is not None:
+        yield from _pod_causes(pods, workload)
+    if service is not None and service.endpoints is not None:
+        yield from _endpoint_causes(service, demand)
+
+
+def _external(service: ServiceFacts) -> _Cause:
+    why = f"Service {service.name} is of type ExternalName ({service.external_name}) and has no pods; requests are sent to pods"
+    return "ExternalName", why, True
+
+
+def _service_causes(service: ServiceFacts, evidence: Evidence) -> Iterator[_Cause]:
+    """What is wrong with the Service, as far as its workload's pods do not have to be ready to know it."""
+    if not service.selector:
+        if service.endpoints == 0:
+            yield "NoSelector", f"Service {service.name} has no selector, and nobody has made EndpointSlices for it", True
+        return
+    pods, selected = evidence.pods, evidence.selected
+    if evidence.workload is None and selected == ():
+        yield (
+            "SelectsNothing",
+            f"Service {service.name} selects no pod ({_selector(service)}), and nothing is known that scales it",
+            False,
+        )
+    if not pods or selected is None or evidence.workload is None:
+        return
+    ours = {pod.name for pod in pods}
+    if any(pod.name in ours for pod in selected):
+        return
+    said = f"{_ready_of(pods)}, but Service {service.name}"
+    if selected:
+        named = ", ".join(pod.name for pod in selected[:MAX_NAMED])
+        why = f"{said} selects pods of something else ({_selector(service)}): {named}"
+        yield "SelectsOtherPods", why, True
+    else:
+        yield "SelectsNothing", f"{said} selects none of them ({_selector(service)})", True
+
+
+def _pod_causes(pods: tuple[PodFacts, ...], workload: Workload | None) -> Iterator[_Cause]:
+    if any(pod.ready for pod in pods):
+        return
+    has = f"{'the workload' if workload is None else workload} has {_count(len(pods), 'pod')}, 0 ready"
+    causes = [cause for pod in pods if (cause := _pod_cause(pod, has)) is not None]
+    yield from sorted(causes, key=lambda cause: not cause[2])  # what does not mend itself before what may
+    if pods:
+        yield "PodsNotReady", has, False
+    elif workload is not None and workload.replicas:
+        asked = _count(workload.replicas, "pod")
+        yield "PodsNotCreated", f"{workload} is asked to have {asked} and has none: see the events of its namespace", False
+
+
+def _pod_cause(pod: PodFacts, has: str) -> _Cause | None:
+    if pod.waiting in _IMAGE:
+        return "ImageNotPulled", f"{has}: the image {pod.image} cannot be pulled ({_said(pod)})", True
+    if pod.waiting in _CREATION:
+        return "ContainerNotStarted", f"{has}: a container of {pod.name} cannot be started ({_said(pod)})", True
+    if pod.waiting == "CrashLoopBackOff" or (pod.restarts and pod.exit_code is not None):
+        code = "" if pod.exit_code is None else f", the last time with exit code {pod.exit_code}"
+        why = f"{has}: a container of {pod.name} has ended {_times(pod.restarts)}{code}"
+        return "CrashLoop", why, pod.restarts > 1 or pod.waiting == "CrashLoopBackOff"
+    if pod.unschedulable:
+        return "PodsNotScheduled", f"{has}: {pod.name} has no node ({pod.unschedulable})", False
+    return None
+
+
+def _endpoint_causes(service: ServiceFacts, demand: Demand) -> Iterator[_Cause]:
+    """Pods are ready, and the way to them is not."""
+    if service.endpoints and not service.at_port:
+        why = f"Service {service.name} leads to port {service.target_port} of its pods, and none of them has a port of that name"
+        yield "TargetPortNotFound", why, True
+    elif service.ready and demand.last_error and demand.listed:
+        told = f"{_count(service.ready, 'pod')} ready" if service.ready != 1 else "1 pod ready"
+        why = f"{told}, but none takes a connection at port {service.target_port} of Service {service.name} ({demand.last_error})"
+        yield "ConnectionRefused", why, False
+    elif service.ready and demand.listed:
+        why = f"{_count(service.ready, 'endpoint')} of Service {service.name} ready, but none has passed the interceptors' probe"
+        yield "ProbeFails", why, False
+    elif service.ready:
+        why = f"{_count(service.ready, 'endpoint')} of Service {service.name} ready, but the interceptors see none: see their log"
+        yield "NotSeen", why, False
+    else:
+        yield "NoEndpoints", f"no endpoint of Service {service.name} is ready", False
+
+
+def _ready_of(pods: tuple[PodFacts, ...]) -> str:
+    ready = sum(pod.ready for pod in pods)
+    if not ready:
+        return f"the workload has {_count(len(pods), 'pod')}"
+    return f"{ready} pod is ready" if ready == 1 else f"{ready} pods are ready"
+
+
+def _selector(service: ServiceFacts) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted(service.selector.items()))
+
+
+def _said(pod: PodFacts) -> str:
+    return f"{pod.waiting}: {pod.detail}" if pod.detail else pod.waiting
+
+
+def _times(count: int) -> str:
+    return "once" if count <= 1 else f"{count} times"
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -1,0 +1,119 @@
+"""What every interceptor tells of applications whose requests wait, all together. One stream from each, by a task of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+
+import grpc
+
+from controller.propagation import Interceptor
+from controller.reachability import Demand
+from controller.verify import MAX_INTERCEPTORS
+from fleet.discovery.kubernetes.pauses import Pauses
+from fleet.runtime.channels import ChannelFactory
+from fleet.runtime.tasks import cancel_and_wait
+from protos.weir.interceptor.v1 import waiting_pb2, waiting_pb2_grpc
+
+__all__ = ["Reports", "merged"]
+
+SILENCE_SECONDS = 30.0
+"""Three heartbeats: a stream that is silent for as long is opened anew."""
+FIRST_PAUSE_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 5.0
+OLDER_PAUSE_SECONDS = 60.0
+"""Before one that does not know the service, for it is of an older version, is asked again."""
+
+
+class Reports:
+    """`on_news` is called after every message."""
+
+    def __init__(self, channels: ChannelFactory, *, watcher: str, on_news: Callable[[], None]) -> None:
+        self._channels = channels
+        self._watcher = watcher
+        self._on_news = on_news
+        self._told: dict[str, tuple[waiting_pb2.WaitingApp, ...]] = {}
+        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        """By name and address."""
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._unsubscribe = channels.subscribe(self._on_certificates)
+
+    @property
+    def demands(self) -> Mapping[str, Demand]:
+        """By application."""
+        return merged(self._told.values())
+
+    def members(self, interceptors: Iterable[Interceptor]) -> None:
+        """These are to be heard."""
+        wanted = {(one.name, one.address) for one in itertools.islice(interceptors, MAX_INTERCEPTORS) if one.address}
+        for gone in self._tasks.keys() - wanted:
+            self._leave(self._tasks.pop(gone))
+            self._told.pop(gone[0], None)
+        for name, address in wanted - self._tasks.keys():
+            self._tasks[name, address] = asyncio.create_task(self._follow(name, address), name=f"waits:{name}")
+
+    async def close(self) -> None:
+        self._unsubscribe()
+        tasks = [*self._tasks.values(), *self._leaving]
+        self._tasks.clear()
+        await cancel_and_wait(*tasks)
+
+    async def _follow(self, name: str, address: str) -> None:
+        pauses = Pauses(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        channel = self._channels.open(address)
+        try:
+            while True:
+                pause = None
+                try:
+                    await self._hear(name, channel, pauses)
+                except grpc.aio.AioRpcError as error:
+                    pause = OLDER_PAUSE_SECONDS if error.code() == grpc.StatusCode.UNIMPLEMENTED else None
+                except TimeoutError:
+                    """Silent: it is asked anew."""
+                self._told.pop(name, None)
+                await asyncio.sleep(pauses.next() if pause is None else pause)
+        finally:
+            await channel.close()
+
+    async def _hear(self, name: str, channel: grpc.aio.Channel, pauses: Pauses) -> None:
+        stream = waiting_pb2_grpc.WaitingServiceStub(channel).WatchWaiting(waiting_pb2.WatchWaitingRequest(watcher=self._watcher))
+        try:
+            while True:
+                async with asyncio.timeout(SILENCE_SECONDS):
+                    message = await stream.read()
+                if not isinstance(message, waiting_pb2.WatchWaitingResponse):
+                    return
+                pauses.reset()
+                self._told[name] = tuple(message.apps)
+                self._on_news()
+        finally:
+            stream.cancel()
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        task.cancel()
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    def _on_certificates(self) -> None:
+        """Channels keep the certificates that they were opened with."""
+        interceptors = [Interceptor(name, address, ready=True) for name, address in self._tasks]
+        self.members(())
+        self.members(interceptors)
+
+
+def merged(told: Iterable[Iterable[waiting_pb2.WaitingApp]]) -> dict[str, Demand]:
+    """Sums of requests, the longest waits; an application has a backend when all that tell of it have one."""
+    found: dict[str, Demand] = {}
+    for one in itertools.chain.from_iterable(told):
+        so_far = found.get(one.app)
+        found[one.app] = Demand(
+            held=one.held + (so_far.held if so_far else 0),
+            held_seconds=max(one.held_seconds, so_far.held_seconds if so_far else 0.0),
+            timed_out=one.timed_out + (so_far.timed_out if so_far else 0),
+            timed_out_seconds=max(one.timed_out_seconds, so_far.timed_out_seconds if so_far else 0.0),
+            listed=max(one.listed, so_far.listed if so_far else 0),
+            ready=min(one.ready, so_far.ready) if so_far else one.ready,
+            last_error=one.last_error or (so_far.last_error if so_far else ""),
+        )
+    return found

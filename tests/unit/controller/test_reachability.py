@@ -1,0 +1,132 @@
+"""From facts to the condition: one row for each way in which an application is not reached."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from controller.finding import Finding
+from controller.reachability import Demand, Evidence, PodFacts, ServiceFacts, Workload, judge
+
+WAITING = Demand(held=1, held_seconds=5.0)
+TIMED_OUT = Demand(timed_out=3, timed_out_seconds=60.2)
+GOOD = ServiceFacts("web", selector={"app": "web"}, target_port="8080", endpoints=1, at_port=1, ready=1)
+EMPTY = ServiceFacts("web", selector={"app": "web"}, target_port="8080")
+WEB = Workload("Deployment", "web", replicas=1)
+READY = PodFacts("web-1", ready=True)
+UNREADY = PodFacts("web-1")
+
+
+def evidence(service: ServiceFacts | None = EMPTY, workload: Workload | None = WEB, *pods: PodFacts, **facts: Any) -> Evidence:
+    return Evidence(service, workload, pods, **{"selected": pods, **facts})
+
+
+def pod(**facts: Any) -> PodFacts:
+    return msgspec.structs.replace(UNREADY, **facts)
+
+
+ROWS: tuple[tuple[str, Evidence, str, str], ...] = (
+    ("ExternalName", evidence(ServiceFacts("web", external_name="a.example")), "False", "is of type ExternalName (a.example)"),
+    ("WorkloadNotFound", evidence(EMPTY, Workload("Deployment", "web", found=False)), "False", "there is no Deployment web"),
+    ("NoSelector", evidence(ServiceFacts("web"), WEB, READY), "False", "Service web has no selector, and nobody has made"),
+    (
+        "SelectsNothing",
+        evidence(EMPTY, WEB, READY, selected=()),
+        "False",
+        "1 pod is ready, but Service web selects none of them (app=",
+    ),
+    (
+        "SelectsNothing",
+        evidence(EMPTY, WEB, UNREADY, selected=()),
+        "False",
+        "the workload has 1 pod, but Service web selects none",
+    ),
+    (
+        "SelectsNothing",
+        evidence(EMPTY, None, selected=()),
+        "Unknown",
+        "Service web selects no pod (app=web), and nothing is known",
+    ),
+    (
+        "SelectsOtherPods",
+        evidence(EMPTY, WEB, READY, selected=(PodFacts("other-1"),)),
+        "False",
+        "1 pod is ready, but Service web selects pods of something else (app=web): other-1",
+    ),
+    ("NotScaled", evidence(EMPTY, Workload("Deployment", "web")), "Unknown", "asked to have 0 pods: nothing has scaled it"),
+    ("PodsNotCreated", evidence(), "Unknown", "Deployment web is asked to have 1 pod and has none"),
+    (
+        "ImageNotPulled",
+        evidence(EMPTY, WEB, pod(waiting="ImagePullBackOff", detail="not found", image="a/b:1")),
+        "False",
+        "Deployment web has 1 pod, 0 ready: the image a/b:1 cannot be pulled (ImagePullBackOff: not found)",
+    ),
+    (
+        "ContainerNotStarted",
+        evidence(EMPTY, WEB, pod(waiting="CreateContainerConfigError", detail='secret "x" not found')),
+        "False",
+        'a container of web-1 cannot be started (CreateContainerConfigError: secret "x" not found)',
+    ),
+    (
+        "CrashLoop",
+        evidence(EMPTY, WEB, pod(waiting="CrashLoopBackOff", restarts=3, exit_code=1)),
+        "False",
+        "a container of web-1 has ended 3 times, the last time with exit code 1",
+    ),
+    (
+        "CrashLoop",
+        evidence(EMPTY, WEB, pod(restarts=1, exit_code=137)),
+        "Unknown",
+        "has ended once, the last time with exit code 137",
+    ),
+    ("PodsNotScheduled", evidence(EMPTY, WEB, pod(unschedulable="0/3 nodes")), "Unknown", "web-1 has no node (0/3 nodes)"),
+    ("PodsNotReady", evidence(EMPTY, WEB, UNREADY), "Unknown", "Deployment web has 1 pod, 0 ready"),
+    (
+        "TargetPortNotFound",
+        evidence(ServiceFacts("web", selector={"app": "web"}, target_port="htp", endpoints=1), WEB, READY),
+        "False",
+        "Service web leads to port htp of its pods, and none of them has a port of that name",
+    ),
+    ("NotSeen", evidence(GOOD, WEB, READY), "Unknown", "1 endpoint of Service web ready, but the interceptors see none"),
+    ("NoEndpoints", evidence(EMPTY, WEB, READY), "Unknown", "no endpoint of Service web is ready"),
+)
+
+
+@pytest.mark.parametrize(("reason", "found", "status", "message"), ROWS, ids=[f"{row[0]}-{row[2]}" for row in ROWS])
+def test_each_cause_is_named(reason: str, found: Evidence, status: str, message: str) -> None:
+    told = judge(WAITING, found)
+    assert told is not None
+    assert (told.status, told.reason) == (status, reason)
+    assert told.message.startswith("1 request waiting: ")
+    assert message in told.message
+    late = judge(TIMED_OUT, found)
+    assert late is not None
+    assert (late.status, late.reason) == ("False", reason)
+    assert late.message.startswith("3 requests waited 60 s: ")
+
+
+@pytest.mark.parametrize(("last_error", "reason"), [("Connection refused", "ConnectionRefused"), ("", "ProbeFails")])
+def test_backends_that_interceptors_list_and_cannot_use(last_error: str, reason: str) -> None:
+    told = judge(Demand(timed_out=1, timed_out_seconds=5, listed=2, last_error=last_error), evidence(GOOD, WEB, READY))
+    assert told is not None
+    assert (told.status, told.reason) == ("False", reason)
+    assert last_error in told.message
+
+
+def test_a_backend_is_all_that_is_needed() -> None:
+    assert judge(Demand(timed_out=3, ready=1), evidence()) == Finding("True", "BackendsReady", "interceptors have ready backends")
+
+
+def test_what_does_not_mend_itself_is_told_before_what_may() -> None:
+    starting, broken = PodFacts("web-1", restarts=1, exit_code=1), PodFacts("web-2", waiting="ErrImagePull")
+    told = judge(WAITING, evidence(EMPTY, WEB, starting, broken))
+    assert told is not None
+    assert (told.status, told.reason) == ("False", "ImageNotPulled")
+
+
+def test_what_may_not_be_read_is_not_guessed() -> None:
+    unread = ServiceFacts("web", selector={"app": "web"}, endpoints=None)
+    assert judge(WAITING, Evidence(unread, Workload("Rollout", "web", found=None), None, None)) is None
+    assert judge(WAITING, Evidence()) is None
