@@ -179,7 +179,7 @@ async def test_it_is_named(cluster: Cluster, weir: Weir, api: Api, namespace: st
     try:
         told = await until_named(api, namespace, row)
         assert time.monotonic() - began < NAMED_WITHIN * slower
-        assert told["status"] == row.status or (row.status == "Unknown" and request.done())
+        assert told["status"] in (row.status, "False")  # what may mend itself is certain once a request has waited in vain
         assert row.says in told["message"]
         await shown(cluster, api, namespace, row, told)
         await answered(api, namespace, row, await request)

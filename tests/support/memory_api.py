@@ -28,6 +28,8 @@ class MemoryApi(Api):
         super().__init__(_no_credentials)
         self.objects: dict[str, Json] = {}
         self.writes: list[Write] = []
+        self.reads: list[str] = []
+        """Paths of objects and of lists."""
         self.refuse: Callable[[str, str], ApiError | None] = lambda method, path: None
         """Asked before every write and every read of one object."""
         self.slow: dict[str, asyncio.Event] = {}
@@ -58,6 +60,9 @@ class MemoryApi(Api):
     # -- what the client has --------------------------------------------------------------------------------------
 
     async def get(self, path: str, query: Query = ()) -> bytes:
+        self.reads.append(path)
+        if path.endswith("/scale") and path not in self.objects:
+            raise ApiError(f"{path}: not found", status=404)
         if path in self.objects:
             return json.dumps(self.objects[path]).encode()
         self._check_installed(path)

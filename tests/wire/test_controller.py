@@ -279,7 +279,7 @@ async def test_a_controller_that_has_just_begun_takes_nothing_back(api: MemoryAp
         new = held.app("new")  # the table becomes another at once
         told = await held.until_is(new, "Ready", "Unknown")
         unknown = {kind for kind, condition in told.items() if condition["status"] == "Unknown"}
-        assert unknown == {"Ready", "BackendFound", "RoutesPropagated", "ScaledObjectReady"}
+        assert unknown == {"Ready", "BackendFound", "RoutesPropagated", "ScaledObjectReady", "Reachable"}
         held.interceptors[0].answering.set()
         await held.until_is(new, "RoutesPropagated", "True")
         for read in api.slow.values():

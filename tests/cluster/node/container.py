@@ -44,6 +44,7 @@ class Container:
     def __init__(self, spec: Object, address: str, *, changed: Callable[[], None], told: Callable[[str, int], None]) -> None:
         self.spec, self.ready, self.started, self.restarts = spec, False, False, 0
         self.state: Object = {"waiting": {"reason": "ContainerCreating"}}
+        self.last_state: Object = {}
         self._address, self._changed, self._told = address, changed, told
         self._process: asyncio.subprocess.Process | None = None
         self._ending = False
@@ -177,6 +178,8 @@ class Container:
             self._changed()
 
     def _set(self, state: Object) -> None:
+        if "terminated" in self.state:
+            self.last_state = self.state
         self.state = state
         self._changed()
 

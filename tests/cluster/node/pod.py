@@ -225,4 +225,5 @@ def _container_status(container: Container) -> Object:
         "started": container.started,
         "restartCount": container.restarts,
         "state": container.state,
+        "lastState": container.last_state,
     }

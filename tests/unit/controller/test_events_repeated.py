@@ -1,0 +1,40 @@
+"""A warning is told once a minute: as an Event, and as a line of the log."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from controller.events import REPEAT_SECONDS, EventRecorder, News
+from tests.support.memory_api import MemoryApi
+from tests.support.waiting import until
+from tests.unit.controller.objects import http
+
+WARNING = News("CrashLoop", "a container of web-1 has ended 3 times", warning=True)
+
+
+async def test_a_warning_is_not_repeated_and_others_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    api, now = MemoryApi(), [0.0]
+    recorder = EventRecorder(api, "x", clock=lambda: now[0])
+    recorder.start()
+    try:
+        with caplog.at_level(logging.WARNING, "controller.events"):
+            for _ in range(10):
+                recorder.tell(http(), WARNING)
+                recorder.tell(http(), News("Serving", "fine"))
+            recorder.tell(http("other"), WARNING)
+            recorder.tell(http(), News("ImageNotPulled", "no such image", warning=True))
+            now[0] = REPEAT_SECONDS
+            recorder.tell(http(), WARNING)
+        await until(lambda: len(api.written("/events")) == 14)
+    finally:
+        await recorder.close()
+    told = [body["reason"] for _, _, body in api.written("/events") if body["type"] == "Warning"]
+    assert told == ["CrashLoop", "CrashLoop", "ImageNotPulled", "CrashLoop"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "HTTPScaledObject shop/web: CrashLoop: a container of web-1 has ended 3 times",
+        "HTTPScaledObject shop/other: CrashLoop: a container of web-1 has ended 3 times",
+        "HTTPScaledObject shop/web: ImageNotPulled: no such image",
+        "HTTPScaledObject shop/web: CrashLoop: a container of web-1 has ended 3 times",
+    ]

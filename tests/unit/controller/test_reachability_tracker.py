@@ -1,0 +1,161 @@
+"""Who is looked at, and when; what is remembered. The looks are played, the pauses are those of a moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from controller import reachability_tracker
+from controller.reachability import Demand, Evidence, Finding, PodFacts, ServiceFacts, Workload
+from controller.reachability_evidence import Subject
+from controller.reachability_reports import merged
+from controller.reachability_tracker import LOOK_AFTER_SECONDS, Tracker
+from fleet.routing.route import Target
+from protos.weir.interceptor.v1.waiting_pb2 import WaitingApp
+from tests.support.waiting import until
+
+APP = "shop/web"
+WAITS = Demand(held=1, held_seconds=LOOK_AFTER_SECONDS)
+UNREADY = Evidence(
+    ServiceFacts("web", selector={"app": "web"}),
+    Workload("Deployment", "web", replicas=1),
+    (PodFacts("web-1"),),
+    (PodFacts("web-1"),),
+)
+READY = Evidence(ServiceFacts("web", endpoints=1, at_port=1, ready=1))
+
+
+class World:
+    """What is there, and how often somebody looked."""
+
+    def __init__(self) -> None:
+        self.evidence = UNREADY
+        self.target: Target | None = Target("shop/web", 80)
+        self.looks: list[str] = []
+        self.news: list[str] = []
+
+    def subject(self, app: str) -> Subject | None:
+        return None if self.target is None else Subject("shop", self.target)
+
+    async def look(self, subject: Subject) -> Evidence:
+        self.looks.append(subject.target.service)
+        return self.evidence
+
+
+@asynccontextmanager
+async def tracking(world: World) -> AsyncIterator[Tracker]:
+    tracker = Tracker(subject=world.subject, look=world.look, on_finding=world.news.append)
+    tracker.start()
+    try:
+        yield tracker
+    finally:
+        await tracker.close()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reachability_tracker, "FIRST_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(reachability_tracker, "LONGEST_AGAIN_SECONDS", 0.01)
+
+
+async def test_a_wait_that_is_usual_is_not_looked_into() -> None:
+    world = World()
+    async with tracking(world) as tracker:
+        tracker.heed({APP: Demand(held=1, held_seconds=LOOK_AFTER_SECONDS - 0.1)})
+        assert len(tracker) == 0
+        tracker.heed({APP: WAITS})
+        await until(lambda: world.news)
+        assert world.looks == ["shop/web"]
+        found = tracker.finding(APP)
+        assert found is not None
+        assert (found.status, found.reason) == ("Unknown", "PodsNotReady")
+
+
+async def test_one_look_for_many_reports_and_another_when_requests_waited_in_vain() -> None:
+    world = World()
+    async with tracking(world) as tracker:
+        for _ in range(50):
+            tracker.heed({APP: WAITS})
+        await until(lambda: world.news)
+        for _ in range(50):
+            tracker.heed({APP: WAITS})
+        tracker.heed({APP: Demand(timed_out=1, timed_out_seconds=60)})
+        await until(lambda: len(world.news) == 2)
+        assert len(world.looks) == 2
+        found = tracker.finding(APP)
+        assert found is not None
+        assert (found.status, found.message) == ("False", "1 request waited 60 s: Deployment web has 1 pod, 0 ready")
+
+
+async def test_what_interceptors_say_is_ready_is_believed_at_once_and_forgotten_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reachability_tracker, "REFRESH_SECONDS", 0.01)
+    world = World()
+    async with tracking(world) as tracker:
+        tracker.heed({APP: WAITS})
+        await until(lambda: world.news)
+        tracker.heed({APP: Demand(held=1, held_seconds=9, ready=1)})
+        found = tracker.finding(APP)
+        assert found is not None
+        assert found.status == "True"
+        assert world.news == [APP, APP]
+        await until(lambda: len(tracker) == 0)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_what_is_mended_while_nobody_asks_is_found_out() -> None:
+    world = World()
+    async with tracking(world) as tracker:
+        tracker.heed({APP: WAITS})
+        await until(lambda: world.news)
+        tracker.heed({})
+        world.evidence = READY
+        await until(lambda: (found := tracker.finding(APP)) is not None and found.status == "True")
+
+
+@pytest.mark.usefixtures("quick")
+async def test_of_who_sleeps_nothing_new_is_said_and_the_looks_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reachability_tracker, "MAX_LOOKS_AFTERWARDS", 3)
+    world = World()
+    async with tracking(world) as tracker:
+        before = Finding("False", "CrashLoop", "as another controller found it")
+        tracker.adopt(APP, before)
+        await until(lambda: len(world.looks) == 3 and not len(tracker._queue))
+        assert tracker.finding(APP) == before
+        assert world.news == []
+
+
+async def test_a_finding_about_another_target_does_not_hold() -> None:
+    world = World()
+    async with tracking(world) as tracker:
+        tracker.heed({APP: WAITS})
+        await until(lambda: world.news)
+        world.target = Target("shop/other", 80)
+        assert tracker.finding(APP) is None
+        await until(lambda: len(world.news) == 2)
+        assert world.looks == ["shop/web", "shop/other"]
+        world.target = None
+        assert tracker.finding(APP) is None
+        await until(lambda: len(tracker) == 0)
+
+
+async def test_what_is_tracked_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reachability_tracker, "MAX_TRACKED", 3)
+    world = World()
+    async with tracking(world) as tracker:
+        tracker.heed({f"shop/{number}": WAITS for number in range(10)})
+        tracker.adopt("shop/more", Finding("False", "CrashLoop", ""))
+        assert len(tracker) == 3
+        await asyncio.sleep(0)
+
+
+def test_what_several_interceptors_tell() -> None:
+    one = WaitingApp(app=APP, held=2, held_seconds=3, timed_out=1, timed_out_seconds=60, listed=2, ready=1)
+    two = WaitingApp(app=APP, held=1, held_seconds=5, listed=1, ready=0, last_error="Connection refused")
+    other = WaitingApp(app="shop/other", held=1)
+    assert merged([[one, other], [two]]) == {
+        APP: Demand(3, 5.0, 1, 60.0, 2, 0, "Connection refused"),
+        "shop/other": Demand(held=1),
+    }
