@@ -396,5 +396,5 @@ def test_events_of_what_is_not_reached_are_told_once() -> None:
 def test_what_kubectl_lists() -> None:
     status = next_status(route(rules=[{"hosts": ["a.example", "b.example"]}, {"hosts": ["a.example"]}]), facts(), NOW)
     assert (status.hosts, status.target_service, status.scaled_by) == ("a.example, b.example", "web:80", "ScaledObject/web")
-    assert next_status(http(hosts=None), facts(scaled_object=None), NOW).hosts == "*"
-    assert next_status(http(), facts(scaled_object=None), NOW).scaled_by == ""
+    assert next_status(http(hosts=None), facts(found=None), NOW).hosts == "*"
+    assert next_status(http(), facts(found=None), NOW).scaled_by == ""
