@@ -104,7 +104,8 @@ ROWS: Mapping[str, Row] = {
     "no-image": Row(
         HTTP, "ImageNotPulled", "the image nobody/nothing:1 cannot be pulled", container={"image": "nobody/nothing:1"}
     ),
-    "no-secret": Row(ROUTE, "ContainerNotStarted", "'gone' not found", container=NO_SECRET),
+    # KEDA reads a workload's variables before it scales it, and says which Secret is missing.
+    "no-secret": Row(ROUTE, "NotScaled", "nothing has scaled it, see ScaledObjectReady", "Unknown", container=NO_SECRET),
     "no-pods-allowed": Row(HTTP, "PodsNotCreated", "is asked to have 1 pod and has none", "Unknown", beside=no_pods_allowed),
     "nothing-scales-it": Row(ROUTE, "SelectsNothing", "nothing is known that scales it", "Unknown", scaled=False),
     "probe-fails": Row(
