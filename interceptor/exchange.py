@@ -24,6 +24,7 @@ from interceptor.stats import CANCELLED, READY, TIMED_OUT
 from interceptor.tunnel import Tunnel
 
 if TYPE_CHECKING:
+    from interceptor.applist import AppList
     from interceptor.apps import App, Limits
     from interceptor.front import Front
     from interceptor.http1.backend import BackendConnection
@@ -52,6 +53,8 @@ class ExchangeHost(Protocol):
     table: RoutingTable | None
     apps: dict[str, App]
     sheds: bool
+    applist: AppList | None
+    """What answers people whose request no route takes, on a machine of their own."""
 
     def missing(self, app: App) -> tuple[str, str] | None:
         """Why the application can have no backend, as a reason and in words."""
@@ -112,7 +115,7 @@ class Exchange:
         fields = head.routing_fields(headers=table.reads_headers, method=table.reads_methods) if table.reads_fields else ()
         route = table.match(head.host, head.path, fields)
         if route is None:
-            self._refuse_unrouted(no_route(head.host, head.path))
+            self._refuse_unrouted(no_route(head.host, head.path), None if host.applist is None else host.applist.reply(head))
             return
         app = self.app = host.apps[route.app]
         self._marks = app.marks
@@ -705,10 +708,10 @@ class Exchange:
             self._end(monotonic(), self._status if begun else error.status)
         return not begun
 
-    def _refuse_unrouted(self, error: ExchangeError) -> None:
+    def _refuse_unrouted(self, error: ExchangeError, listed: Reply | None = None) -> None:
         self._phase = _DONE
-        self._host.refused(error)
-        self._client.reply(text_reply(error), method=self.method, keep=self._may_keep, now=self._started)
+        self._host.refused(error if listed is None else ExchangeError(str(error), status=listed.status, reason="app_list"))
+        self._client.reply(listed or text_reply(error), method=self.method, keep=self._may_keep, now=self._started)
 
     def _answer(self, answer: FrontAnswer | None, now: float) -> bool:
         """Answer from the front, if there is an answer. Such a request is not counted unless it is to wake the application."""

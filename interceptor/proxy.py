@@ -13,6 +13,7 @@ from fleet.discovery.sources import Backend, BackendSource
 from fleet.discovery.work import sum_of_work
 from fleet.routing.table import RoutingTable
 from interceptor.admission import UNBOUNDED
+from interceptor.applist import AppList
 from interceptor.apps import App
 from interceptor.deadlines import NEVER, Deadlines
 from interceptor.endpoints import EndpointSet, PoolLimits, ProbeRule
@@ -76,6 +77,7 @@ class Proxy:
         self._draining = False
         self.table: RoutingTable | None = None
         self.apps: dict[str, App] = {}
+        self.applist = AppList(lambda: self.apps.values()) if settings.list_apps else None
         self.clients: set[ClientConnection] = set()
         self.refusals: Counter[tuple[str, int]] = Counter()
         """Requests that no application can be charged with, by (reason, status)."""

@@ -60,6 +60,12 @@ class InterceptorSettings(ComponentSettings):
         True, description="Whether answers of backends carry X-KEDA-HTTP-Cold-Start, true for requests that woke the application."
     )
 
+    list_apps: bool = Field(
+        False,
+        description="Whether http://localhost:PORT/, where no route takes it, lists the applications with their hosts and states, to"
+        " everybody who can connect. `weir up` switches it on; never for routes of several tenants.",
+    )
+
     answer_half_closed: bool = Field(
         False,
         description="Whether a client that shuts its side of the connection down after its request (half-closes) still gets its"

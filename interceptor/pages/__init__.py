@@ -1,4 +1,5 @@
-"""The pages that come with Weir: for an application that wakes, and for one in maintenance. Pure but for reading them once.
+"""The pages that come with Weir: for an application that wakes, for one in maintenance, and the list of all of one machine. Pure
+but for reading them once.
 
 Each is one file without anything from elsewhere. Its style and script are allowed by their hashes alone, so that nothing
 else could run in it. It says what was asked for, and nothing that the client does not know.
@@ -10,6 +11,7 @@ import base64
 import hashlib
 import html
 import re
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes
@@ -17,10 +19,10 @@ from zlib import crc32
 
 from interceptor.replies import Field
 
-__all__ = ["MAINTENANCE", "PLACEHOLDER", "Page"]
+__all__ = ["APPS", "MAINTENANCE", "PLACEHOLDER", "Page"]
 
 _INLINE = re.compile(r"<(style|script)>")
-_BLANK = re.compile(r"{{(host|here|state|does|told)}}")
+_BLANK = re.compile(r"{{(\w+)}}")
 _AS_THEY_ARE = "!$%&'()*+,/:;=?@[]~"
 """In an address; the rest of what a client may send is escaped."""
 _NAMELESS = "This application"
@@ -58,8 +60,12 @@ class Page:
         """Fields and body for a browser. `why` the application does not start, if that is known."""
         state, words = (_state(why), _failing(why)) if why and self._marker else (_USUAL, self._words)
         blanks = {"host": _name(host), "here": _here(target), "state": state, "does": words.does, "told": words.told}
-        page = _BLANK.sub(lambda blank: html.escape(blanks[blank[1]]), self._source).encode()
-        return (*self._fields, (self._marker, state.encode())) if self._marker else self._fields, page
+        fields, page = self.filled({name: html.escape(text) for name, text in blanks.items()})
+        return (*fields, (self._marker, state.encode())) if self._marker else fields, page
+
+    def filled(self, blanks: Mapping[str, str]) -> tuple[tuple[Field, ...], bytes]:
+        """Fields and body for a browser, given HTML for each of its blanks."""
+        return self._fields, _BLANK.sub(lambda blank: blanks[blank[1]], self._source).encode(errors="replace")
 
     def text(self, host: bytes, why: str = "") -> tuple[tuple[Field, ...], bytes]:
         """Fields and body for who does not read HTML."""
@@ -111,3 +117,5 @@ PLACEHOLDER = Page(
 )
 """Asks again by itself until the application answers, which is when this field is missing."""
 MAINTENANCE = Page("maintenance", "is in maintenance: try again later")
+APPS = Page("apps", "")
+"""Its blanks are filled by the list of applications."""

@@ -17,8 +17,8 @@ __all__ = ["SCALER_NAME", "Layout", "Planes", "interceptor_name"]
 
 SCALER_NAME = "scaler"
 
-_LOCAL_DEFAULTS = {"drain_timeout": 5.0}
-"""People who press Ctrl-C do not want to wait for half a minute for a stream that never ends."""
+_LOCAL_DEFAULTS = {"drain_timeout": 5.0, "list_apps": True}
+"""People who press Ctrl-C do not want to wait for half a minute for a stream that never ends; and all apps are theirs."""
 
 
 def interceptor_name(index: int) -> str:

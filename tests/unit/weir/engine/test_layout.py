@@ -44,3 +44,13 @@ def test_settings_of_the_file_reach_the_components(state: StateDirectory) -> Non
 
 def test_what_listens_everywhere_is_reached_here(state: StateDirectory) -> None:
     assert Layout(FleetSpec(), state, host="0.0.0.0").near_host == "127.0.0.1"
+
+
+def test_apps_are_listed_by_an_engine_unless_its_file_says_otherwise_and_by_nobody_else(state: StateDirectory) -> None:
+    def lists(given: dict[str, object]) -> bool:
+        layout = Layout(FleetSpec.model_validate(given), state)
+        return InterceptorSettings.load(layout.interceptor(0, proxy=1, rpc=2, diagnostics=3)).list_apps
+
+    assert lists({})
+    assert not lists({"interceptor": {"list_apps": False}})
+    assert not InterceptorSettings().list_apps

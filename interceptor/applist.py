@@ -1,0 +1,145 @@
+"""The list of applications that a person finds at http://localhost:PORT/ of an engine for one machine. Pure.
+
+Only for requests that no route takes, and only for names that mean the machine itself: a page from elsewhere whose name was
+made to resolve to this machine (DNS rebinding) learns nothing by it. Never on Kubernetes, where routes belong to tenants.
+"""
+
+from __future__ import annotations
+
+import html
+import ipaddress
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from fleet.routing.claims import claims_of, normal_host
+from fleet.routing.route import Rule
+from fleet.routing.tryout import address_of, command_for, is_local_name
+from fleet.runtime.terminal import one_line
+from interceptor.answers import accepts_html
+from interceptor.http1.request import RequestHead
+from interceptor.pages import APPS
+from interceptor.replies import Field, Reply, no_route
+
+if TYPE_CHECKING:
+    from interceptor.apps import App
+
+__all__ = ["AppList"]
+
+MAX_APPS = 500
+"""Applications on one page; a person finds no more in it, and each costs some microseconds."""
+MAX_WAYS = 3
+"""Addresses of one application."""
+
+_READERS = frozenset({b"GET", b"HEAD"})
+_NO_STORE: Field = (b"Cache-Control", b"no-store")
+_TEXT: tuple[Field, ...] = ((b"Content-Type", b"text/plain; charset=utf-8"), (b"X-Content-Type-Options", b"nosniff"), _NO_STORE)
+
+
+class _Row(NamedTuple):
+    name: str
+    kind: str
+    """Of its state, for colours."""
+    state: str
+    ways: list[_Way]
+
+
+class _Way(NamedTuple):
+    url: str | None
+    """None when opening a URL is not enough."""
+    command: str
+
+
+class AppList:
+    """Answers with what there is and in which state it is."""
+
+    def __init__(self, apps: Callable[[], Iterable[App]]) -> None:
+        self._apps = apps
+
+    def reply(self, head: RequestHead) -> Reply | None:
+        """The answer to a request that no route takes, or None when it is not for a person at this machine."""
+        host = normal_host(head.host).decode("ascii", "replace")
+        here = host == "localhost" or _is_address(host)
+        if head.method not in _READERS or not (head.path == b"/" if here else is_local_name(host)):
+            return None
+        apps = sorted(self._apps(), key=_name)
+        at = head.host.decode("ascii", "replace")
+        rows = [_row(app, at) for app in apps[:MAX_APPS]]
+        status, problem = (200, "") if here else (404, str(no_route(head.host, head.path)))
+        if accepts_html(head):
+            fields, body = APPS.filled(_blanks(rows, len(apps), at, problem))
+            return Reply(status, (*fields, _NO_STORE), body)
+        return Reply(status, _TEXT, _text(rows, len(apps), problem))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False
+
+
+def _name(app: App) -> str:
+    return app.name
+
+
+def _row(app: App, at: str) -> _Row:
+    kind, state = _state(app)
+    return _Row(app.name.removeprefix("default/"), kind, state, list(_ways(app.route.rules, at)))
+
+
+def _state(app: App) -> tuple[str, str]:
+    ready, held = len(app.endpoints.ready), app.entry.held
+    if app.route.maintenance is not None:
+        return "closed", "in maintenance"
+    if ready:
+        return "ready", "ready" if ready == 1 else f"{ready} replicas ready"
+    return ("waking", f"waking up, {_count(held, 'request waits', 'requests wait')}") if held else ("asleep", "asleep")
+
+
+def _ways(rules: Iterable[Rule], at: str) -> Iterator[_Way]:
+    for claim in islice(claims_of(rules), MAX_WAYS):
+        yield _Way(address_of(claim, at), command_for(claim, at))
+
+
+def _text(rows: list[_Row], count: int, problem: str) -> bytes:
+    width = max((len(row.name) for row in rows), default=0)
+    wide = max((len(row.state) for row in rows), default=0)
+    lines = [f"weir: {problem}"] if problem else []
+    lines.append(f"weir: {_count(count, 'app', 'apps')}")
+    for row in rows:
+        for position, way in enumerate(row.ways):
+            name, state = (row.name, row.state) if position == 0 else ("", "")
+            lines.append(f"{name:{width}}  {state:{wide}}  {way.url or way.command}")
+    if count > len(rows):
+        lines.append(f"and {count - len(rows)} more")
+    return "".join(f"{one_line(line)}\n" for line in lines).encode(errors="replace")
+
+
+def _blanks(rows: list[_Row], count: int, at: str, problem: str) -> dict[str, str]:
+    return {
+        "host": html.escape(at),
+        "problem": f'<p class="problem">{html.escape(problem)}</p>' if problem else "",
+        "count": _count(count, "app", "apps"),
+        "rows": "".join(map(_item, rows)),
+        "more": f"<p>And {count - len(rows)} more.</p>" if count > len(rows) else "",
+    }
+
+
+def _item(row: _Row) -> str:
+    first = next((way.url for way in row.ways if way.url), None)
+    name = html.escape(one_line(row.name))
+    title = f'<a href="{html.escape(first)}">{name}</a>' if first else name
+    ways = "".join(map(_way, row.ways))
+    return f'<li class="{row.kind}"><h2>{title}</h2><span>{html.escape(row.state)}</span>{ways}</li>\n'
+
+
+def _way(way: _Way) -> str:
+    if way.url is None:
+        return f"<p><code>{html.escape(one_line(way.command))}</code></p>"
+    shown = html.escape(way.url)
+    return f'<p><a href="{shown}">{shown.removeprefix("http://")}</a></p>'
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
