@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import ipaddress
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -53,7 +53,7 @@ class _Way(NamedTuple):
 class AppList:
     """Answers with what there is and in which state it is."""
 
-    def __init__(self, apps: Callable[[], Iterable[App]]) -> None:
+    def __init__(self, apps: Callable[[], Mapping[str, App]]) -> None:
         self._apps = apps
 
     def reply(self, head: RequestHead) -> Reply | None:
@@ -62,7 +62,7 @@ class AppList:
         here = host == "localhost" or _is_address(host)
         if head.method not in _READERS or not (head.path == b"/" if here else is_local_name(host)):
             return None
-        apps = sorted(self._apps(), key=_name)
+        apps = sorted(self._apps().values(), key=_name)
         at = head.host.decode("ascii", "replace")
         rows = [_row(app, at) for app in apps[:MAX_APPS]]
         status, problem = (200, "") if here else (404, str(no_route(head.host, head.path)))

@@ -12,6 +12,7 @@ from fleet.demand.ledger import Ledger
 from fleet.discovery.sources import Backend, BackendSource
 from fleet.discovery.work import sum_of_work
 from fleet.routing.table import RoutingTable
+from fleet.runtime.strangers import Strangers
 from interceptor.admission import UNBOUNDED
 from interceptor.applist import AppList
 from interceptor.apps import App
@@ -55,6 +56,7 @@ class Proxy:
         self.probes = Probes()
         self.waits = Waits()
         self.outbox = Outbox()
+        self.strangers = Strangers("requests")
         self.head_timeout = settings.head_timeout
         self.keep_alive_timeout = settings.keep_alive_timeout
         self.sheds = False
@@ -77,7 +79,7 @@ class Proxy:
         self._draining = False
         self.table: RoutingTable | None = None
         self.apps: dict[str, App] = {}
-        self.applist = AppList(lambda: self.apps.values()) if settings.list_apps else None
+        self.applist = AppList(lambda: self.apps) if settings.list_apps else None
         self.clients: set[ClientConnection] = set()
         self.refusals: Counter[tuple[str, int]] = Counter()
         """Requests that no application can be charged with, by (reason, status)."""

@@ -62,8 +62,8 @@ class InterceptorSettings(ComponentSettings):
 
     list_apps: bool = Field(
         False,
-        description="Whether http://localhost:PORT/, where no route takes it, lists the applications with their hosts and states, to"
-        " everybody who can connect. `weir up` switches it on; never for routes of several tenants.",
+        description="Whether http://localhost:PORT/, where no route takes it, lists the applications with their hosts and states"
+        " to everybody who can connect. `weir up` switches it on; never for routes of several tenants.",
     )
 
     answer_half_closed: bool = Field(

@@ -1,4 +1,4 @@
-"""The diagnostics pages of a component over HTTP: liveness, readiness, metrics, and what it knows as JSON.
+"""The diagnostics pages of a component over HTTP: liveness, readiness, metrics, what it knows as JSON, and at / a list of them.
 
 Reads what the component hands in and changes nothing. Never on the port of the proxy.
 """
@@ -16,11 +16,14 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fleet.runtime.documents import joined, json_parts
+from fleet.runtime.indexpage import POLICY, index_page, index_text
 from fleet.runtime.listen import bound
+from fleet.runtime.strangers import Strangers
 
 __all__ = ["Diagnostics", "QuietServer", "quiet_configuration"]
 
@@ -30,11 +33,17 @@ BACKLOG = 128
 STOP_GRACE_SECONDS = 1
 """Answers come from memory: what takes longer is a client that does not read."""
 
+_FIXED_PAGES = {
+    "/livez": "ok while the process answers",
+    "/readyz": "ok when it serves; 503 and the reason when it does not",
+    "/metrics": "for Prometheus",
+}
+
 _log = logging.getLogger(__name__)
 
 
 class Diagnostics:
-    """/livez, /readyz (503 with the reason), /metrics, and each of `pages` as JSON under its path ("/queue").
+    """/livez, /readyz (503 with the reason), /metrics, and each of `pages` as JSON under its path ("/queue"), and at / links to all.
 
     `metrics` gives a document in Prometheus' text format, in small parts; those of the process come before it. A page with
     many rows gives `Rows` or `Pairs`. Both are made in small steps, one document at a time.
@@ -98,6 +107,31 @@ class QuietServer(uvicorn.Server):
         self._told.set()
 
 
+def _protocol() -> type[HttpToolsProtocol]:
+    """uvicorn's, but for the line that it logs of every client that it does not understand: it says neither who nor what."""
+    strangers = Strangers("diagnostics")
+    logging.getLogger("uvicorn.error").addFilter(_says_something)
+
+    class Protocol(HttpToolsProtocol):
+        _begin = b""
+        """What came last, when it was the first."""
+        _asked = False
+
+        def data_received(self, data: bytes) -> None:
+            self._begin, self._asked = b"" if self._asked else data, True
+            super().data_received(data)
+
+        def send_400_response(self, msg: str) -> None:
+            strangers.note(self._begin, self.transport)
+            super().send_400_response(msg)
+
+    return Protocol
+
+
+def _says_something(record: logging.LogRecord) -> bool:
+    return record.msg != "Invalid HTTP request received."
+
+
 def quiet_configuration(app: Starlette) -> uvicorn.Config:
     return uvicorn.Config(
         app,
@@ -105,7 +139,7 @@ def quiet_configuration(app: Starlette) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         lifespan="off",
-        http="httptools",
+        http=_protocol(),
         ws="none",
         backlog=BACKLOG,
         limit_concurrency=MAX_CONNECTIONS,
@@ -145,7 +179,14 @@ def _application(
 
         return answer
 
-    routes = [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", show_metrics)]
+    listed = {**_FIXED_PAGES, **dict.fromkeys(pages, "what it knows, as JSON")}
+
+    async def index(request: Request) -> Response:
+        if "text/html" in request.headers.get("accept", ""):
+            return HTMLResponse(index_page(listed), headers={"content-security-policy": POLICY})
+        return PlainTextResponse(index_text(listed))
+
+    routes = [Route("/", index), Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", show_metrics)]
     return Starlette(routes=[*routes, *(Route(path, page(show)) for path, show in pages.items())])
 
 

@@ -11,6 +11,7 @@ import struct
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
+from fleet.runtime.strangers import Strangers
 from interceptor.deadlines import HORIZON, Deadlines
 from interceptor.errors import BadRequest, ExchangeError
 from interceptor.http1.chunked import ChunkedReader, ChunkError
@@ -111,6 +112,10 @@ class ClientHost(Protocol):
     def open_exchange(self, client: ClientConnection, head: RequestHead) -> RequestSink: ...
     def client_opened(self, client: ClientConnection) -> None: ...
     def client_closed(self, client: ClientConnection) -> None: ...
+
+    strangers: Strangers
+    """Told how those began whose head was malformed."""
+
     def refused(self, error: ExchangeError) -> None:
         """A request was refused before it became an exchange."""
 
@@ -388,6 +393,7 @@ class ClientConnection(Connection):
         try:
             head = parse_request(data if end == len(data) else data[:end])  # the whole of it, most often
         except BadRequest as error:
+            self._host.strangers.note(data, self._transport)
             self._refuse(error)
             return
         if head.hops == 0:
@@ -411,12 +417,15 @@ class ClientConnection(Connection):
         self._on_more_of_head(self._partial, data)
 
     def _on_more_of_head(self, partial: PartialHead, data: bytes) -> None:
+        began = len(partial)
         try:
             end = partial.add(data)
         except TooManyFields as error:
             self._refuse(BadRequest(str(error), status=431, reason="too_large"))
             return
         except GrammarError as error:
+            if not began:
+                self._host.strangers.note(data, self._transport)
             self._refuse(malformed(error))
             return
         if 0 < end <= MAX_HEAD_BYTES:

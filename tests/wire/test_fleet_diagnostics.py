@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -210,3 +211,18 @@ async def test_stop_right_after_start() -> None:
     await state.diagnostics.start()
     await state.diagnostics.stop()
     await state.diagnostics.stop()
+
+
+async def test_the_root_says_what_there_is_to_people_and_to_programs() -> None:
+    async with serving(State()) as client:
+        text = await client.get("/")
+        assert text.headers["content-type"].startswith("text/plain")
+        paths = [line.split()[0] for line in text.text.splitlines()]
+        assert paths == ["/livez", "/readyz", "/metrics", "/queue", "/broken"]
+        page = await client.get("/", headers={"accept": "text/html,*/*;q=0.8"})
+        assert page.headers["content-type"].startswith("text/html")
+        assert "unsafe" not in page.headers["content-security-policy"]
+        links = re.findall(r'href="([^"]+)"', page.text)
+        assert links == [path.removeprefix("/") for path in paths]
+        for link in links:
+            assert (await client.get(f"/{link}")).status_code in (200, 500, 503)

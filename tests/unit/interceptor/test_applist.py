@@ -20,9 +20,7 @@ BROWSER = "Accept: text/html,*/*;q=0.8\r\n"
 
 def _app(name: str, *rules: Rule, ready: int = 0, held: int = 0, maintenance: bool = False) -> Any:
     rules = rules or (Rule(hosts=(f"{name}.localhost",)),)
-    route = Route(
-        app=f"default/{name}", target=Target("n/s"), rules=rules, maintenance=StaticResponse() if maintenance else None
-    )
+    route = Route(app=f"default/{name}", target=Target("n/s"), rules=rules, maintenance=StaticResponse() if maintenance else None)
     endpoints = SimpleNamespace(ready=[None] * ready)
     return SimpleNamespace(name=route.app, route=route, endpoints=endpoints, entry=SimpleNamespace(held=held))
 
@@ -32,7 +30,7 @@ def _head(host: str = "localhost:8080", path: str = "/", *, method: str = "GET",
 
 
 def _reply(head: RequestHead, *apps: Any) -> Reply:
-    reply = AppList(lambda: apps).reply(head)
+    reply = AppList(lambda: {app.name: app for app in apps}).reply(head)
     assert reply is not None
     return reply
 
@@ -53,7 +51,7 @@ class _Links(HTMLParser):
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_this_machine_by_name_or_address_is_told_at_the_root(host: str, method: str) -> None:
     assert _reply(_head(host, method=method), _app("a")).status == 200
-    assert AppList(lambda: []).reply(_head(host, "/favicon.ico", method=method)) is None
+    assert AppList(dict).reply(_head(host, "/favicon.ico", method=method)) is None
 
 
 @pytest.mark.parametrize(
@@ -67,7 +65,7 @@ def test_this_machine_by_name_or_address_is_told_at_the_root(host: str, method: 
     ],
 )
 def test_nobody_else_is_told_anything(head: RequestHead) -> None:
-    assert AppList(lambda: [_app("a")]).reply(head) is None
+    assert AppList(lambda: {"default/a": _app("a")}).reply(head) is None
 
 
 def test_a_mistyped_name_of_this_machine_is_not_found_and_told_what_there_is() -> None:

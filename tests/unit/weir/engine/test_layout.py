@@ -53,4 +53,4 @@ def test_apps_are_listed_by_an_engine_unless_its_file_says_otherwise_and_by_nobo
 
     assert lists({})
     assert not lists({"interceptor": {"list_apps": False}})
-    assert not InterceptorSettings().list_apps
+    assert not InterceptorSettings.load([]).list_apps
