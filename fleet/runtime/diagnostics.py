@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 
 class Diagnostics:
-    """/livez, /readyz (503 with the reason), /metrics, and each of `pages` as JSON under its path ("/queue"), and at / links to all.
+    """/livez, /readyz (503 with the reason), /metrics, and each of `pages` as JSON under its path ("/queue"), and at / a list.
 
     `metrics` gives a document in Prometheus' text format, in small parts; those of the process come before it. A page with
     many rows gives `Rows` or `Pairs`. Both are made in small steps, one document at a time.

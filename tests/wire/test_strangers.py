@@ -8,7 +8,6 @@ import logging
 import ssl
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from fleet.runtime.diagnostics import Diagnostics
 from tests.wire.proxy_client import get
@@ -53,7 +52,7 @@ async def test_the_proxy_tells_once_of_each(caplog: pytest.LogCaptureFixture) ->
 
 
 async def test_diagnostics_tell_once_of_each_and_nothing_of_who_speaks_nonsense(caplog: pytest.LogCaptureFixture) -> None:
-    diagnostics = Diagnostics("127.0.0.1", 0, not_ready=lambda: None, registry=CollectorRegistry(), pages={})
+    diagnostics = Diagnostics("127.0.0.1", 0, not_ready=lambda: None, metrics=lambda: iter(()), pages={})
     port = await diagnostics.start()
     with caplog.at_level(logging.INFO):
         for _ in range(3):

@@ -54,6 +54,8 @@ class App:
         at_work: AtWork,
     ) -> None:
         self.spec = spec
+        self.trouble = ""
+        """Why a replica failed last, until one is ready or the file says something else."""
         self._base = directory
         self._yard, self._publish, self._at_work = yard, publish, at_work
         self._clock = asyncio.get_running_loop().time
@@ -99,6 +101,8 @@ class App:
 
     def update(self, spec: AppSpec) -> None:
         """Take what the file says now. Replicas that would be the same live on, others are replaced one for one."""
+        if not spec.same_process(self.spec):
+            self.trouble = ""
         self.spec = spec
         self._autoscaler.configure(_policy(spec))
         self._reconcile()
@@ -225,6 +229,11 @@ class App:
             _log.warning("%s: ends with %s requests in hand after %g s", name, count, self.spec.drain)
 
     def _changed(self) -> None:
+        problems = [replica.reason for replica in self._replicas if replica.state is State.FAILED]
+        if any(replica.state is State.READY for replica in self._replicas):
+            self.trouble = ""
+        elif problems:
+            self.trouble = problems[-1]
         self._publish_ready()
         if not self._closing:
             self._reconcile()

@@ -8,7 +8,7 @@ from weir.engine.app import App
 from weir.engine.engine import Engine
 from weir.engine.page import Refused
 from weir.engine.supervisor import State
-from weir.engine.view import app_state
+from weir.engine.view import state_of
 from weir.engine.words import suggestion
 from weir.queue_reader import AppDemand, QueueReader, Queues
 
@@ -69,7 +69,7 @@ class EngineSubject:
 def _wake(app: App) -> str:
     key = app.spec.key
     if app.desired:
-        return f"{key} is awake already: {app_state(app)}"
+        return f"{key} is awake already: {state_of(app)[1]}"
     app.wake()
     return f"{key} wakes up; without a request it sleeps again after {app.spec.cooldown:g} s"
 
@@ -85,7 +85,7 @@ def _restart(app: App) -> str:
 def _row(app: App, demand: AppDemand) -> dict[str, Any]:
     return {
         "app": app.spec.key,
-        "state": app_state(app),
+        "state": state_of(app)[1],
         "ready": sum(replica.state is State.READY for replica in app.replicas),
         "desired": app.desired,
         "min": app.spec.min,

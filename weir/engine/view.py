@@ -9,7 +9,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -17,25 +17,30 @@ import msgspec
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.segment import Segment, SegmentLines
-from rich.table import Table
 from rich.text import Text
 
+from fleet.routing.claims import ANY_HOST, Claim, claims_of
+from fleet.routing.tryout import address_of, command_for
 from fleet.runtime.address import join_address
 from fleet.runtime.logs import LineFormatter
 from fleet.runtime.terminal import escaped, one_line, say, shown
 from weir.engine.app import App
+from weir.engine.board import Mood, Sight, board
 from weir.engine.engine import Engine
 from weir.engine.excerpt import Excerpt
+from weir.engine.fields import RuleSpec
 from weir.engine.outlet import Outlet
 from weir.engine.spec import AppSpec
 from weir.engine.supervisor import State
 from weir.queue_reader import AppDemand, QueueReader, Queues, rates
 from weir.styled import text
 
-__all__ = ["LiveView", "PlainView", "View", "app_state", "curl_lines"]
+__all__ = ["LiveView", "PlainView", "View", "curl_lines", "sight_of", "state_of", "way_to"]
 
 REFRESH = 0.5
-"""Seconds between two pictures of the table."""
+"""Seconds between two looks, and two pictures of the table where something has changed."""
+APPS_AT_ONCE = 50
+"""Apps looked at in one turn of the loop that carries requests: about half a millisecond's work."""
 MAX_CURL_LINES = 5
 FLUSH = 0.05
 """Seconds that lines may wait for others above the live table, which is written anew below them each time."""
@@ -43,6 +48,10 @@ PERIOD = 1.0
 """Seconds in which a bounded number of lines is shown above it; what was left out is told at the end of each."""
 BEHIND = 64 * 1024
 """Characters not yet taken by a terminal that is too slow for more lines."""
+
+
+Way = tuple[str, str | None]
+"""How an app is reached, in short, and the URL where that is enough."""
 
 
 class View(Protocol):
@@ -114,6 +123,9 @@ class LiveView:
         self._console, self._outlet = console, outlet
         self._colours = console.color_system is not None and not console.no_color
         self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._drawn: object = None
+        self._ways: dict[str, tuple[AppSpec, Way]] = {}
+        """How apps are reached, and the spec that says so."""
         self._excerpt = Excerpt()
         self._written: list[str] = []
         self._lock = threading.Lock()
@@ -143,14 +155,33 @@ class LiveView:
         try:
             while True:
                 queues, now = await reader.read(engine.rpc_addresses), time.monotonic()
-                table = _table(engine, queues, rates(before.apps, queues.apps, now - then), self._console.height)
-                # Rendered once: it is written again below every line that comes until the next one.
-                self._live.update(SegmentLines(self._console.render_lines(table, pad=False), new_lines=True), refresh=True)
+                await self.draw(engine, queues, rates(before.apps, queues.apps, now - then))
                 before, then = queues, now
                 await asyncio.sleep(REFRESH)
         finally:
             self.leave()
             await reader.close()
+
+    async def draw(self, engine: Engine, queues: Queues, rps: Mapping[str, float]) -> None:
+        """Show how things are now, if that is other than what is shown."""
+        at, size, sights = at_of(engine), self._console.size, list[Sight]()
+        for app in engine.apps:
+            key = app.spec.key
+            sights.append(sight_of(app, queues.apps.get(key) or AppDemand(key), rps.get(key, 0.0), self._way_to(app.spec, at)))
+            if not len(sights) % APPS_AT_ONCE:
+                await asyncio.sleep(0)
+        picture = (title_of(engine), size, sights)
+        if picture != self._drawn:
+            self._drawn = picture
+            lines = board(sights, picture[0], width=size.width, height=size.height)
+            # Made once: it is written again below every line that comes until the next one.
+            self._live.update(SegmentLines(lines, new_lines=True), refresh=True)
+
+    def _way_to(self, spec: AppSpec, at: str) -> Way:
+        known = self._ways.get(spec.key)
+        if known is None or known[0] is not spec:
+            known = self._ways[spec.key] = spec, way_to(spec, at)
+        return known[1]
 
     def leave(self) -> None:
         self._end_period()
@@ -213,55 +244,66 @@ class _ConsoleHandler(logging.Handler):
         self._console.print(Text(f"{moment} {self.format(record)}", style=style))
 
 
-def _table(engine: Engine, queues: Queues, rps: dict[str, float], height: int) -> Table:
-    """No more rows than the terminal has, because each costs half a millisecond."""
-    ports = ", ".join(str(port) for port in engine.proxy_ports)
-    table = Table(title=f"weir on port {ports}", title_justify="left", expand=False)
-    table.add_column("app")
-    for name in ("replicas", "held", "in flight", "rps"):
-        table.add_column(name, justify="right")
-    table.add_column("state")
-    for app in engine.apps[:height]:
-        demand = queues.apps.get(app.spec.key, AppDemand(app.spec.key))
-        numbers = (str(demand.held), str(demand.in_flight), f"{rps.get(app.spec.key, 0.0):.1f}")
-        table.add_row(text(app.spec.key), _replicas(app), *numbers, app_state(app))
-    return table
-
-
-def _replicas(app: App) -> str:
+def sight_of(app: App, demand: AppDemand, rps: float, way: Way) -> Sight:
+    """What the table shows of an app."""
+    mood, state = state_of(app)
     ready = sum(replica.state is State.READY for replica in app.replicas)
-    return f"{ready}/{app.desired}"
+    return Sight(
+        name=app.spec.key.removeprefix("default/"),
+        mood=mood,
+        state=state if app.spec.maintenance is None else f"in maintenance, {state}",
+        replicas=f"{ready}/{app.desired}",
+        held=demand.held,
+        in_flight=demand.in_flight,
+        rps=rps,
+        way=way[0],
+        url=way[1],
+    )
 
 
-def app_state(app: App) -> str:
-    """The app in a few words."""
-    state = _state(app)
-    return state if app.spec.maintenance is None else f"in maintenance, {state}"
-
-
-def _state(app: App) -> str:
-    states = [replica.state for replica in app.replicas]
-    failing = [replica.failures for replica in app.replicas if replica.failures and replica.state is not State.DRAINING]
+def state_of(app: App) -> tuple[Mood, str]:
+    living = [replica for replica in app.replicas if replica.state is not State.DRAINING]
+    states = {replica.state for replica in living}
+    failing = [replica for replica in living if replica.failures and replica.state is not State.READY]
     if failing:
-        return f"failing ({max(failing)} times), is started again"
+        worst = max(failing, key=lambda replica: replica.failures)
+        count = "" if worst.failures == 1 else f" ({worst.failures} times)"
+        return Mood.TROUBLED, f"failing{count}: {worst.reason}"
     if State.STARTING in states:
-        return "starting" if State.READY not in states else "growing"
+        return Mood.STARTING, "starting" if State.READY not in states else "growing"
     if State.READY in states:
-        return "ready"
-    return "going to sleep" if states else "asleep"
+        return Mood.AWAKE, "ready"
+    if app.trouble:
+        return Mood.TROUBLED, f"failed: {app.trouble}"
+    return (Mood.LEAVING, "going to sleep") if app.replicas else (Mood.ASLEEP, "asleep")
+
+
+def way_to(spec: AppSpec, at: str) -> Way:
+    """How an app is reached. `at` is "host:port" of the first interceptor."""
+    claim = _first_claim(spec)
+    url = address_of(claim, at)
+    if url is not None:
+        return url.removeprefix("http://").removesuffix("/"), url
+    return ("" if claim.host == ANY_HOST else claim.host) + ("" if claim.path == "/" else claim.path) or "by its headers", None
+
+
+def _first_claim(spec: AppSpec) -> Claim:
+    rules = spec.rules or [RuleSpec(hosts=spec.hosts, paths=spec.paths, headers=spec.headers)]
+    return next(claims_of(rule.rule() for rule in rules))
 
 
 def curl_lines(engine: Engine) -> Sequence[str]:
     """How to try the first apps."""
-    ports = engine.proxy_ports
-    return [_curl(spec, engine.near_host, ports[0]) for spec in engine.spec.apps[:MAX_CURL_LINES] if ports]
+    return [command_for(_first_claim(spec), at_of(engine)) for spec in engine.spec.apps[:MAX_CURL_LINES] if engine.proxy_ports]
 
 
-def _curl(spec: AppSpec, near: str, port: int) -> str:
-    rule = spec.rules[0] if spec.rules else spec
-    path = rule.paths[0] if rule.paths else "/"
-    headers = "".join(f" -H '{header.name}: {header.value or 'x'}'" for header in rule.headers)
-    host = rule.hosts[0].replace("*", "any") if rule.hosts and rule.hosts[0] != "*" else "localhost"
-    if host == "localhost" or host.endswith(".localhost"):
-        return f"curl{headers} http://{join_address(host, port)}{path}"
-    return f"curl -H 'Host: {host}'{headers} http://{join_address(near, port)}{path}"
+def at_of(engine: Engine) -> str:
+    """ "host:port" of the first interceptor."""
+    return join_address(engine.near_host, engine.proxy_ports[0] if engine.proxy_ports else 0)
+
+
+def title_of(engine: Engine) -> str:
+    """The line above the table."""
+    first, *others = engine.proxy_ports or (0,)
+    also = f", and on {', '.join(map(str, others))}" if others else ""
+    return f"weir: http://localhost:{first}/ lists the apps{also}"

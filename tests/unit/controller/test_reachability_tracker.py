@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from controller import reachability_tracker
-from controller.reachability import Demand, Evidence, Finding, PodFacts, ServiceFacts, Workload
+from controller.finding import Finding
+from controller.reachability import Demand, Evidence, PodFacts, ServiceFacts, Workload
 from controller.reachability_evidence import Subject
 from controller.reachability_reports import merged
 from controller.reachability_tracker import LOOK_AFTER_SECONDS, Tracker

@@ -19,33 +19,113 @@ from rich.console import Console
 from fleet.runtime.logs import configure_logging
 from tests.support.acting import HOSTILE, acting
 from tests.support.atonce import AtOnce
+from weir.engine.board import Mood
 from weir.engine.excerpt import LAST, ROWS
 from weir.engine.lines import Lines
 from weir.engine.outlet import Outlet
 from weir.engine.specfile import parse_spec
 from weir.engine.supervisor import State
-from weir.engine.view import BEHIND, FLUSH, PERIOD, LiveView, PlainView, View, app_state
+from weir.engine.view import APPS_AT_ONCE, BEHIND, FLUSH, PERIOD, LiveView, PlainView, View, sight_of, way_to
+from weir.queue_reader import AppDemand, Queues
 
 
-def _app(*replicas: tuple[State, int], fields: str = "") -> Any:
-    spec = parse_spec(f"apps: [{{name: a, hosts: [a], command: x{fields}}}]", Path("apps.yaml")).spec.apps[0]
-    return SimpleNamespace(spec=spec, replicas=[SimpleNamespace(state=state, failures=failures) for state, failures in replicas])
+def _app(*replicas: tuple[State, int], name: str = "a", fields: str = "", desired: int = 1, trouble: str = "") -> Any:
+    text = f"apps: [{{name: {name}, hosts: [{name}.localhost], command: x{fields}}}]"
+    spec = parse_spec(text, Path("apps.yaml")).spec.apps[0]
+    living = [SimpleNamespace(state=state, failures=failures, problem="ended with exit code 7") for state, failures in replicas]
+    return SimpleNamespace(spec=spec, replicas=living, desired=desired, trouble=trouble)
 
 
 @pytest.mark.parametrize(
-    ("replicas", "said"),
+    ("replicas", "trouble", "mood", "said"),
     [
-        ([], "asleep"),
-        ([(State.STARTING, 0)], "starting"),
-        ([(State.READY, 0), (State.STARTING, 0)], "growing"),
-        ([(State.READY, 0)], "ready"),
-        ([(State.DRAINING, 0)], "going to sleep"),
-        ([(State.STARTING, 3)], "failing (3 times), is started again"),
+        ([], "", Mood.ASLEEP, "asleep"),
+        ([], "ended with exit code 7", Mood.TROUBLED, "failed: ended with exit code 7"),
+        ([(State.DRAINING, 2)], "ended with exit code 7", Mood.TROUBLED, "failed: ended with exit code 7"),
+        ([(State.STARTING, 0)], "", Mood.STARTING, "starting"),
+        ([(State.READY, 0), (State.STARTING, 0)], "", Mood.STARTING, "growing"),
+        ([(State.READY, 0)], "", Mood.AWAKE, "ready"),
+        ([(State.READY, 1)], "", Mood.AWAKE, "ready"),
+        ([(State.DRAINING, 0)], "", Mood.LEAVING, "going to sleep"),
+        ([(State.FAILED, 1)], "", Mood.TROUBLED, "failing: ended with exit code 7"),
+        ([(State.READY, 0), (State.STARTING, 3)], "", Mood.TROUBLED, "failing (3 times): ended with exit code 7"),
     ],
 )
-def test_states(replicas: list[tuple[State, int]], said: str) -> None:
-    assert app_state(_app(*replicas)) == said
-    assert app_state(_app(*replicas, fields=", maintenance: true")) == f"in maintenance, {said}"
+def test_states(replicas: list[tuple[State, int]], trouble: str, mood: Mood, said: str) -> None:
+    sight = sight_of(_app(*replicas, trouble=trouble), AppDemand("default/a"), 0.0, ("a.localhost", None))
+    assert (sight.mood, sight.state) == (mood, said)
+    closed = sight_of(_app(*replicas, trouble=trouble, fields=", maintenance: true"), AppDemand("default/a"), 0.0, ("", None))
+    assert closed.state == f"in maintenance, {said}"
+
+
+@pytest.mark.parametrize(
+    ("rules", "way", "url"),
+    [
+        ("hosts: [a.localhost]", "a.localhost:8080", "http://a.localhost:8080/"),
+        ("hosts: ['*']", "127.0.0.1:8080", "http://127.0.0.1:8080/"),
+        ("paths: [/api]", "127.0.0.1:8080/api", "http://127.0.0.1:8080/api"),
+        ("hosts: [shop.example.com], paths: [/x]", "shop.example.com/x", None),
+        ("headers: [{name: x-team}]", "by its headers", None),
+        ("rules: [{hosts: [b.localhost]}, {hosts: [c.localhost]}]", "b.localhost:8080", "http://b.localhost:8080/"),
+    ],
+)
+def test_ways(rules: str, way: str, url: str | None) -> None:
+    spec = parse_spec(f"apps: [{{name: a, command: x, {rules}}}]", Path("apps.yaml")).spec.apps[0]
+    assert way_to(spec, "127.0.0.1:8080") == (way, url)
+
+
+def _drawn_by(view: LiveView, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    drawn: list[object] = []
+
+    def update(picture: object, *, refresh: bool) -> None:
+        drawn.append(picture)
+
+    monkeypatch.setattr(view._live, "update", update)
+    return drawn
+
+
+@pytest.mark.usefixtures("_root")
+async def test_many_apps_are_looked_at_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    outlet = Outlet(writer)
+    view = _live(outlet)
+    drawn = _drawn_by(view, monkeypatch)
+    engine: Any = _Engine()
+    engine.apps = [_app(name="a")] * (4 * APPS_AT_ONCE)
+    drawing = asyncio.create_task(view.draw(engine, Queues(), {}))
+    turns = 0
+    while not drawing.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns >= 4
+    assert len(drawn) == 1
+    view.leave()
+    outlet.close()
+    os.close(writer)
+    os.close(reader)
+
+
+@pytest.mark.usefixtures("_root")
+async def test_the_table_is_drawn_only_when_something_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    outlet = Outlet(writer)
+    view = _live(outlet)
+    drawn = _drawn_by(view, monkeypatch)
+    engine: Any = _Engine()
+    engine.apps = [_app((State.READY, 0)), _app(name="b")]
+    for _ in range(5):
+        await view.draw(engine, Queues(), {})
+    assert len(drawn) == 1
+    await view.draw(engine, Queues({"default/a": AppDemand("default/a", in_flight=1)}), {})
+    await view.draw(engine, Queues(), {})
+    engine.apps[1].desired = 2
+    await view.draw(engine, Queues(), {})
+    await view.draw(engine, Queues(), {})
+    assert len(drawn) == 4
+    view.leave()
+    outlet.close()
+    os.close(writer)
+    os.close(reader)
 
 
 HOSTILE_SPEC = """apps:
