@@ -61,7 +61,8 @@ class RateSpec(Model):
     """Requests per second per replica, averaged over a window."""
 
     target: Amount
-    window: PositiveSeconds = 60.0
+    window: PositiveSeconds = 10.0
+    """Short enough to follow a burst that one person makes. Objects for Kubernetes have the add-on's minute."""
     granularity: PositiveSeconds = 1.0
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -27,10 +28,14 @@ class Page(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """A burst of connections may wait; a thread left over does not keep the process."""
+    """A burst of connections may wait; a thread left over does not keep the process; a client that leaves is no fault."""
 
     request_queue_size = 512
     daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]  # as the base class calls it
 
 
 if __name__ == "__main__":

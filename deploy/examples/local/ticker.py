@@ -19,13 +19,10 @@ class Ticker(Page):
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
-        try:
-            for number in range(1, EVENTS + 1):
-                self.wfile.write(f"data: {number} from process {os.getpid()}\n\n".encode())
-                self.wfile.flush()
-                time.sleep(PAUSE)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # the client has left
+        for number in range(1, EVENTS + 1):
+            self.wfile.write(f"data: {number} from process {os.getpid()}\n\n".encode())
+            self.wfile.flush()  # ends it when the client has left
+            time.sleep(PAUSE)
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def test_everything_that_can_be_said() -> None:
 def test_a_number_is_a_rate() -> None:
     (app,) = _parse("apps: [{name: a, hosts: [a], command: x, rate: 50}]").spec.apps
     assert app.rate is not None
-    assert (app.rate.target, app.rate.window) == (50, 60.0)
+    assert (app.rate.target, app.rate.window) == (50, 10.0)
 
 
 def test_settings_take_what_every_field_takes() -> None:
