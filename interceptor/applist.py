@@ -67,9 +67,14 @@ class AppList:
         rows = [_row(app, at) for app in apps[:MAX_APPS]]
         status, problem = (200, "") if here else (404, str(no_route(head.host, head.path)))
         if accepts_html(head):
-            fields, body = APPS.filled(_blanks(rows, len(apps), at, problem))
+            fields, body = APPS.filled(_blanks(rows, len(apps), at if here else _home(at), problem))
             return Reply(status, (*fields, _NO_STORE), body)
         return Reply(status, _TEXT, _text(rows, len(apps), problem))
+
+
+def _home(at: str) -> str:
+    """Where the list itself is, for who has mistyped a name."""
+    return "localhost" + at[len(at.partition(":")[0]) :]
 
 
 def _is_address(host: str) -> bool:

@@ -304,6 +304,8 @@ def at_of(engine: Engine) -> str:
 
 def title_of(engine: Engine) -> str:
     """The line above the table."""
-    first, *others = engine.proxy_ports or (0,)
+    if not engine.proxy_ports:
+        return "weir starts"
+    first, *others = engine.proxy_ports
     also = f", and on {', '.join(map(str, others))}" if others else ""
     return f"weir: http://localhost:{first}/ lists the apps{also}"

@@ -75,6 +75,7 @@ def test_a_mistyped_name_of_this_machine_is_not_found_and_told_what_there_is() -
     assert b"http://hello.localhost:8080/\n" in reply.body
     page = _reply(_head("helo.localhost:8080", "/any", fields=BROWSER), _app("hello"))
     assert (page.status, b"no route for host &quot;helo.localhost:8080&quot;" in page.body) == (404, True)
+    assert b"1 app at localhost:8080<" in page.body
 
 
 def test_a_browser_gets_links_and_states() -> None:
