@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
-from functools import lru_cache
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -53,7 +52,7 @@ class Sight(NamedTuple):
     way: str
     """How it is reached, in short."""
     url: str | None
-    """What opens when the way is clicked, where the terminal can."""
+    """The same in full, shown where there is room: terminals make links of what begins with http://."""
 
 
 _STYLES = {
@@ -104,7 +103,9 @@ def _row(sight: Sight, names: int, states: int, width: int) -> Line:
     styles = [quiet, *[quiet] * 4, style]
     if sight.mood is Mood.TROUBLED:
         return _line(texts, styles, names, states, width)  # why is worth more than where
-    return _line([*texts, sight.way], [*styles, _link(sight.url) if sight.url else _DIM], names, states, width)
+    left = width - names - sum(_RIGHT) - states - 6 * len(GAP)
+    way = sight.url if sight.url is not None and cell_len(sight.url) <= left else sight.way
+    return _line([*texts, way], [*styles, quiet], names, states, width)
 
 
 def _line(texts: Sequence[str], styles: Sequence[Style], names: int, states: int, width: int) -> Line:
@@ -112,11 +113,6 @@ def _line(texts: Sequence[str], styles: Sequence[Style], names: int, states: int
     cells += [text.rjust(wide) for text, wide in zip(texts[1:5], _RIGHT, strict=True)]
     cells += [one_line(texts[5])] if len(texts) == 6 else [_fitted(one_line(texts[5]), states), one_line(texts[6])]
     return _cut(list(zip(cells, styles, strict=True)), width)
-
-
-@lru_cache(maxsize=1024)
-def _link(url: str) -> Style:
-    return Style(link=url)
 
 
 def _fitted(text: str, width: int) -> str:
