@@ -136,7 +136,7 @@ async def test_an_app_that_prints_without_end_slows_nobodys_requests(tmp_path: P
     apps = fleet(app("web", min=1), *(app(name, command=YES) for name in names))
     async with on_terminal(tmp_path, apps) as terminal:
         port = int((await terminal.until(r"curl http://web\.localhost:(\d+)"))[1])
-        await terminal.until(r"default/web .* 1/1 ")
+        await terminal.until(r"web +1/1 ")
         quiet = await _seconds(port)
         assert {(await fetch(port, f"{name}.localhost")).status for name in names} == {200}
         await terminal.until(r"loud0/1 \| … [\d,]+ lines left out")
@@ -200,10 +200,10 @@ async def test_a_second_signal_leaves_no_process(tmp_path: Path, flags: tuple[st
 async def test_nor_a_terminal_without_its_cursor_nor_a_directory(tmp_path: Path) -> None:
     async with on_terminal(tmp_path, fleet(app("web", min=1))) as terminal:
         port = int((await terminal.until(r"curl http://web\.localhost:(\d+)"))[1])
-        await terminal.until(r"default/web .* 1/1 ")
+        await terminal.until(r"web +1/1 ")
         (directory,) = (tmp_path / "tmp").iterdir()
         asking = asyncio.create_task(fetch(port, "web.localhost", Gate(tmp_path).path))
-        await terminal.until(r"default/web .* 1/1 +│ +0 +│ +1 ")
+        await terminal.until(r"web +1/1 +0 +1 ")
         processes = [process.pid for process in psutil.Process(terminal.process.pid).children(recursive=True)]
         terminal.process.send_signal(signal.SIGINT)
         await terminal.until("SIGINT: shutting down")
