@@ -52,6 +52,7 @@ async def test_nothing_is_listed_unless_it_is_switched_on() -> None:
 async def test_a_browser_sees_states_change_without_being_told_to_look_again(tmp_path: Path) -> None:
     async with proxy_rig(routes=[LOCAL], backends=0, list_apps=True) as rig, open_page(tmp_path) as page:
         await page.go(f"http://localhost:{rig.interceptor.proxy_port}/")
+        await page.is_titled(f"Apps at localhost:{rig.interceptor.proxy_port}")
         await until_it_says(page, "asleep")
         await rig.backend()
         await until_it_says(page, "ready")
