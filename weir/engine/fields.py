@@ -53,9 +53,13 @@ __all__ = [
 EXTENSION = "x-"
 """Fields that begin so are the user's own, for notes and anchors, as in a file of compose. They are not looked at."""
 
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_REQUEST_PATH = re.compile(r"/[!-~]*")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+_PATH_PATTERN = r"^/[!-~]*$"
+_VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+"""Of the schema as well; asked for the whole of a text."""
+_NAME = re.compile(_NAME_PATTERN)
+_REQUEST_PATH = re.compile(_PATH_PATTERN)
+_VARIABLE = re.compile(_VARIABLE_PATTERN)
 
 
 def as_octets(value: object) -> object:
@@ -150,10 +154,10 @@ PositiveSeconds = Annotated[
     Field(gt=0, allow_inf_nan=False),
     _schema({"type": "number", "exclusiveMinimum": 0}, _DURATION),
 ]
-Name = Annotated[str, AfterValidator(_name), _schema({"type": "string", "pattern": f"^{_NAME.pattern}$"})]
-Variable = Annotated[str, AfterValidator(_variable), _schema({"type": "string", "pattern": f"^{_VARIABLE.pattern}$"})]
+Name = Annotated[str, AfterValidator(_name), _schema({"type": "string", "pattern": _NAME_PATTERN})]
+Variable = Annotated[str, AfterValidator(_variable), _schema({"type": "string", "pattern": _VARIABLE_PATTERN})]
 Text = Annotated[str, BeforeValidator(_text), _schema(_TEXT)]
-RequestPath = Annotated[str, AfterValidator(_request_path), _schema({"type": "string", "pattern": f"^{_REQUEST_PATH.pattern}$"})]
+RequestPath = Annotated[str, AfterValidator(_request_path), _schema({"type": "string", "pattern": _PATH_PATTERN})]
 _WORDS = {"type": "array", "items": _TEXT, "minItems": 1}
 Command = Annotated[tuple[str, ...], BeforeValidator(_command), _schema({"type": "string", "pattern": r"\S"}, _WORDS)]
 Files = Annotated[

@@ -107,7 +107,7 @@ def _as_json(speaker: str, line: str) -> str:
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "level": "INFO",
         "logger": speaker,
-        "message": shown(line),
+        "message": one_line(line),
     }
     return escaped(msgspec.json.encode(record)).decode() + "\n"
 
