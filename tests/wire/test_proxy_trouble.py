@@ -111,3 +111,22 @@ async def test_what_is_at_each_backend_is_told_until_the_last_exchange_is_over()
         assert proxy.at_work() == {APP: {backend.backend: 1}}, "nor is the application"
         client.close()
         await eventually(lambda: proxy.at_work() == {})
+
+
+async def _switches(peer: BackendPeer) -> None:
+    await peer.request()
+    peer.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+    await peer.read_to_end()
+
+
+async def test_a_tunnel_is_at_its_backend_until_it_ends() -> None:
+    async with proxy_rig(backends=0) as rig:
+        backend = await rig.backend(_switches)
+        client = await rig.client()
+        client.send(get(b"/", b"Connection: upgrade", b"Upgrade: x"))
+        proxy = rig.interceptor.proxy
+        await eventually(lambda: sum(size.connections for size in rig.ledger.sizes(0.0)) == 1)
+        rig.sources.set(APP, [])
+        assert proxy.at_work() == {APP: {backend.backend: 1}}
+        client.close()
+        await eventually(lambda: proxy.at_work() == {})
