@@ -121,9 +121,14 @@ def of_interceptor_route(meta: Named, spec: InterceptorRouteSpec) -> Translation
 def _whole(meta: Named, spec: Treatment, route: Route, notes: Notes, names: _Names) -> Translation:
     """With the fields that both kinds of objects have."""
     maintenance, page = maintenance_of(meta)
+    fallback = route.cold_start.fallback
+    if fallback is not None:
+        fallback = msgspec.structs.replace(fallback, direct=spec.direct_pod_routing)
+        route = msgspec.structs.replace(route, cold_start=msgspec.structs.replace(route.cold_start, fallback=fallback))
     route = msgspec.structs.replace(
         route,
         static_routes=static_routes_of(spec.static_routes),
+        target=msgspec.structs.replace(route.target, direct=spec.direct_pod_routing),
         maintenance=maintenance,
         affinity=None if spec.affinity is None else _affinity(spec.affinity),
         protection=Protection(spec.backend_concurrency, spec.max_requests, spec.readiness_path),

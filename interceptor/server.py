@@ -49,7 +49,8 @@ class Interceptor:
     ) -> None:
         self._settings = settings
         self._routes = routes or _open("routes", settings.routes, partial(open_routes, resync=settings.resync))
-        self._backends = backends or _open("backends", settings.backends, partial(open_backends, resync=settings.resync))
+        reading = partial(open_backends, resync=settings.resync, direct=settings.direct_pod_routing)
+        self._backends = backends or _open("backends", settings.backends, reading)
         self.ledger = Ledger()
         self.proxy = Proxy(settings, self.ledger, self._backends)
         self._listener = Listener(lambda: ClientConnection(self.proxy), settings.host, settings.proxy_port)

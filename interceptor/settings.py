@@ -31,6 +31,11 @@ class InterceptorSettings(ComponentSettings):
     backends: str = Field(
         "", description="Where the ready backends are: file:PATH, kubernetes: (all namespaces) or kubernetes:NAMESPACE,NAMESPACE."
     )
+    direct_pod_routing: bool = Field(
+        True,
+        description="Whether requests go to pods themselves; false: to their Service's address, where a route does not say. Only "
+        "with backends of Kubernetes.",
+    )
     resync: float = Field(
         60.0,
         gt=0,

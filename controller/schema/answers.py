@@ -287,6 +287,13 @@ class Treatment(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     server_timing: Annotated[
         bool, Meta(description="Whether answers tell in Server-Timing how long a request waited. (Not in the add-on.)")
     ] = False
+    direct_pod_routing: Annotated[
+        bool | None,
+        Meta(
+            description="Whether requests go to pods themselves; false: to their Service's address. Without it, the setting of "
+            "the interceptors counts. (Not in the add-on.)"
+        ),
+    ] = None
     answer_half_closed: Annotated[
         bool | None,
         Meta(

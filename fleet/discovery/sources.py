@@ -23,13 +23,16 @@ class SourceError(Exception):
 
 
 class Backend(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One ready address of an application."""
+    """One ready address of an application; or the address of its Service, once for each ready pod behind it."""
 
     host: str
     """An IP address."""
     port: int
     app_protocol: str | None = None
     """What is spoken there, where it is said (`appProtocol` of a Service's port, as "kubernetes.io/h2c")."""
+    behind: str = ""
+    """At the address of a Service: one of its ready pods. Which of them has a connection is for the Service to choose, but so
+    many are there: what one may be given is right in sum."""
 
 
 class Trouble(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -36,8 +36,11 @@ def open_routes(uri: str, *, resync: float = RESYNC_SECONDS) -> RouteSource:
     return routes.KubernetesRoutes(client.open_api(), namespace, name, timing=listwatch.Timing(resync=resync))
 
 
-def open_backends(uri: str, *, resync: float = RESYNC_SECONDS) -> BackendSource:
-    """The source for "file:PATH", "kubernetes:" or "kubernetes:NAMESPACE,NAMESPACE". Raises SourceError for another form."""
+def open_backends(uri: str, *, resync: float = RESYNC_SECONDS, direct: bool = True) -> BackendSource:
+    """The source for "file:PATH", "kubernetes:" or "kubernetes:NAMESPACE,NAMESPACE". Raises SourceError for another form.
+
+    `direct` is whether backends are pods, for targets that do not say; otherwise they are at their Services' addresses.
+    """
     if not uri.startswith("kubernetes:"):
         return FileBackends(_path(uri, "backends", '"kubernetes:" or "kubernetes:NAMESPACE,NAMESPACE"'), resync)
     (namespaces,) = _parts(_NAMESPACES, uri, "backends", "kubernetes:NAMESPACE,NAMESPACE")
@@ -45,7 +48,7 @@ def open_backends(uri: str, *, resync: float = RESYNC_SECONDS) -> BackendSource:
 
     client.check_credentials()
     listed = namespaces.split(",") if namespaces else []
-    return backends.KubernetesBackends(client.open_api(), listed, timing=listwatch.Timing(resync=resync))
+    return backends.KubernetesBackends(client.open_api(), listed, timing=listwatch.Timing(resync=resync), direct=direct)
 
 
 def open_members(uri: str, *, resync: float = RESYNC_SECONDS) -> MemberSource:

@@ -49,11 +49,16 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
     service: str
     """"namespace/name"."""
     port: int | str | None = None
+    direct: bool | None = None
+    """Whether requests go to the pods themselves, and not to the Service's address. None takes the interceptor's setting."""
 
     @property
     def key(self) -> str:
-        """Name under which discovery lists the backends: "namespace/name" or "namespace/name:port"."""
-        return self.service if self.port is None else f"{self.service}:{self.port}"
+        """Name under which discovery lists the backends: "namespace/name" or "namespace/name:port", and "@pods" or "@service"
+        behind it where `direct` is said.
+        """
+        place = self.service if self.port is None else f"{self.service}:{self.port}"
+        return place if self.direct is None else f"{place}@{'pods' if self.direct else 'service'}"
 
 
 class RateTarget(msgspec.Struct, frozen=True, omit_defaults=True):

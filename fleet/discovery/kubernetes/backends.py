@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
+from typing import NamedTuple
 
 from fleet.discovery.kubernetes.client import Api, ApiError
 from fleet.discovery.kubernetes.listwatch import Change, ListWatch, Timing
@@ -23,7 +24,7 @@ from fleet.discovery.kubernetes.objects import (
     parse_service,
 )
 from fleet.discovery.kubernetes.pauses import Pauses
-from fleet.discovery.kubernetes.ports import backends_at, port_name
+from fleet.discovery.kubernetes.ports import backends_at, port_name, through_service
 from fleet.discovery.sources import Backend, Trouble, Unsubscribe
 from fleet.discovery.subscribers import Subscribers
 from fleet.runtime.tasks import cancel_and_wait
@@ -39,22 +40,39 @@ MAX_PORTS_NAMED = 10
 _log = logging.getLogger(__name__)
 
 
+class _Asked(NamedTuple):
+    """What a key says (`Target.key`)."""
+
+    service: str
+    port: int | str | None
+    direct: bool | None
+
+
+def _asked(key: str) -> _Asked:
+    place, _, how = key.partition("@")
+    service, _, port = place.partition(":")
+    return _Asked(service, int(port) if port.isdigit() else port or None, how == "pods" if how else None)
+
+
 class _Wanted:
     """The targets of one Service that are asked for, and the slices it has."""
 
     __slots__ = ("ports", "slices")
 
     def __init__(self) -> None:
-        self.ports: dict[str, int | str | None] = {}
+        self.ports: dict[str, _Asked] = {}
         """By key of the target."""
         self.slices: dict[str, EndpointSlice] = {}
 
 
 class KubernetesBackends:
-    """A BackendSource: keys are "namespace/service", with ":PORT" for a number or a name of the Service's port."""
+    """A BackendSource: keys are "namespace/service", with ":PORT" for a number or a name of the Service's port, and "@pods" or
+    "@service" for whose addresses are wanted; `direct` is for keys that do not say.
+    """
 
-    def __init__(self, api: Api, namespaces: Collection[str] = (), *, timing: Timing | None = None) -> None:
+    def __init__(self, api: Api, namespaces: Collection[str] = (), *, timing: Timing | None = None, direct: bool = True) -> None:
         timing = timing or Timing()
+        self._direct = direct
         self._api = api
         self._keys: frozenset[str] = frozenset()
         self._wanted: dict[str, _Wanted] = {}
@@ -159,9 +177,16 @@ class KubernetesBackends:
         if wanted is None:
             return
         known = self._services.get(service)
-        for key, port in wanted.ports.items():
-            name = port_name(known, port)
-            self._set(key, () if name is None else backends_at(wanted.slices.values(), name))
+        for key, asked in wanted.ports.items():
+            self._set(key, self._found(known, asked, wanted.slices.values()))
+
+    def _found(self, known: Service | None, asked: _Asked, slices: Collection[EndpointSlice]) -> tuple[Backend, ...]:
+        name = port_name(known, asked.port)
+        if name is None:
+            return ()
+        pods = backends_at(slices, name)
+        direct = self._direct if asked.direct is None else asked.direct
+        return pods if direct else through_service(known, name, pods)
 
     def _set(self, key: str, backends: tuple[Backend, ...]) -> None:
         if backends != self._backends.get(key, ()):
@@ -199,10 +224,11 @@ class KubernetesBackends:
 
     def _add(self, key: str) -> str:
         """Want one more target; gives its Service if that was not followed yet."""
-        service, _, port = key.partition(":")
+        asked = _asked(key)
+        service = asked.service
         known = self._wanted.get(service)
         wanted = self._wanted.setdefault(service, _Wanted())
-        wanted.ports[key] = int(port) if port.isdigit() else port or None
+        wanted.ports[key] = asked
         if known is None:
             return service
         self._refresh(service)
@@ -220,7 +246,7 @@ class KubernetesBackends:
 
     def _forget(self, key: str) -> None:
         self._backends.pop(key, None)
-        service = key.partition(":")[0]
+        service = _asked(key).service
         wanted = self._wanted[service]
         del wanted.ports[key]
         if wanted.ports:

@@ -65,9 +65,11 @@ class ConfigMap(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Service(msgspec.Struct, frozen=True, gc=False):
-    """The TCP ports, as (name, number)."""
+    """The TCP ports, as (name, number), and the address."""
 
     ports: tuple[tuple[str, int], ...]
+    address: str = ""
+    """"" for one that has none of its own."""
     external_name: str = ""
     """Of a Service of type ExternalName, which has no pods."""
     protocols: tuple[tuple[int, str], ...] = ()
@@ -111,6 +113,7 @@ class _ServiceSpec(msgspec.Struct, rename="camel"):
     ports: list[_ServicePort] = []
     type: str = ""
     external_name: str = ""
+    cluster_ip: str = msgspec.field(name="clusterIP", default="")
 
 
 class _Service(msgspec.Struct):
@@ -164,8 +167,9 @@ def parse_service(data: bytes | msgspec.Raw) -> Service:
     ports = [port for port in spec.ports if port.protocol == "TCP"]
     return Service(
         tuple((sys.intern(port.name), port.port) for port in ports),
-        spec.external_name if spec.type == "ExternalName" else "",
-        tuple((port.port, sys.intern(port.app_protocol)) for port in ports if port.app_protocol),
+        "" if spec.cluster_ip == "None" else spec.cluster_ip,
+        external_name=spec.external_name if spec.type == "ExternalName" else "",
+        protocols=tuple((port.port, sys.intern(port.app_protocol)) for port in ports if port.app_protocol),
     )
 
 

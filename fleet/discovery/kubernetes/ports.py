@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from fleet.discovery.kubernetes.objects import EndpointSlice, Service, SlicePort
 from fleet.discovery.sources import Backend
 
-__all__ = ["backends_at", "port_name"]
+__all__ = ["backends_at", "port_name", "through_service"]
 
 
 def port_name(service: Service | None, port: int | str | None) -> str | None:
@@ -42,3 +42,16 @@ def _add_ready(found: dict[str, Backend], one: EndpointSlice, port: SlicePort) -
     for endpoint in one.endpoints:
         if endpoint.ready:
             found.setdefault(endpoint.pod or endpoint.address, Backend(endpoint.address, port.port, port.app_protocol))
+
+
+def through_service(service: Service | None, name: str, pods: tuple[Backend, ...]) -> tuple[Backend, ...]:
+    """The Service's address in the place of each of its ready pods; none while the Service is not known.
+
+    `name` is that of the Service's port. A Service without an address of its own has those of its pods.
+    """
+    if service is None:
+        return ()
+    number = next((number for called, number in service.ports if called == name), None)
+    if not service.address or number is None:
+        return pods
+    return tuple(Backend(service.address, number, pod.app_protocol, f"{pod.host} {pod.port}") for pod in pods)

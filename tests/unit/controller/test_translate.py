@@ -197,3 +197,16 @@ def test_a_negative_patience_with_a_failover() -> None:
     assert resource.route is not None
     assert resource.route.timeouts.readiness == 30.0
     assert [problem.field for problem in resource.ignored] == ["spec.coldStartTimeoutFailoverRef.timeoutSeconds"]
+
+
+@pytest.mark.parametrize(
+    ("said", "mark"), [({}, ""), ({"directPodRouting": True}, "@pods"), ({"directPodRouting": False}, "@service")]
+)
+def test_pods_or_their_service(said: dict[str, bool], mark: str) -> None:
+    """Of the fallback as well."""
+    cold = {"fallback": {"service": {"name": "sorry", "port": 81}}}
+    for resource in (http(coldStart=cold, **said), route(coldStart=cold, **said)):
+        assert resource.route is not None
+        assert resource.route.target.key == f"shop/web:80{mark}"
+        assert resource.route.cold_start.fallback is not None
+        assert resource.route.cold_start.fallback.key == f"shop/sorry:81{mark}"

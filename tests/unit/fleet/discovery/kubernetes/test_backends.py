@@ -24,9 +24,10 @@ def slice_path(name: str, namespace: str = "default") -> str:
     return f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices/{name}"
 
 
-def put_service(server: ApiServer, name: str, *ports: tuple[str, int], namespace: str = "default") -> None:
+def put_service(server: ApiServer, name: str, *ports: tuple[str, int], namespace: str = "default", address: str = "") -> None:
     listed = [{"name": name, "port": port, "targetPort": "any"} for name, port in ports]
-    server.put(f"/api/v1/namespaces/{namespace}/services/{name}", spec={"ports": listed})
+    spec: dict[str, Any] = {"ports": listed} | ({"clusterIP": address} if address else {})
+    server.put(f"/api/v1/namespaces/{namespace}/services/{name}", spec=spec)
 
 
 def put_slice(
@@ -49,9 +50,9 @@ def put_app(server: ApiServer, name: str, *addresses: str, namespace: str = "def
 
 @asynccontextmanager
 async def following(
-    server: ApiServer, api: Api, *keys: str, namespaces: tuple[str, ...] = ()
+    server: ApiServer, api: Api, *keys: str, namespaces: tuple[str, ...] = (), direct: bool = True
 ) -> AsyncIterator[KubernetesBackends]:
-    backends = KubernetesBackends(api, namespaces, timing=QUICK)
+    backends = KubernetesBackends(api, namespaces, timing=QUICK, direct=direct)
     await backends.start()
     try:
         assert not backends.synced
@@ -78,6 +79,49 @@ async def test_they_are_known_when_synced_and_followed(server: ApiServer, api: A
         assert backends.get("default/web:80") == (A, B)
         server.delete(slice_path("web-1"))
         await until(lambda: backends.get("default/web:80") == ())
+
+
+def through(*pods: str) -> tuple[Backend, ...]:
+    return tuple(Backend("10.96.0.1", 80, behind=f"{pod} 8080") for pod in pods)
+
+
+@pytest.mark.parametrize("direct", [True, False])
+async def test_a_service_instead_of_its_pods(server: ApiServer, api: Api, direct: bool) -> None:
+    """Its address, as often as pods are ready: none is ready, none is listed."""
+    put_service(server, "web", ("http", 80), address="10.96.0.1")
+    put_slice(server, "web", "10.0.0.1")
+    keys = ["default/web:80", "default/web:80@service", "default/web:http@service", "default/web@service", "default/web:80@pods"]
+    async with following(server, api, *keys, direct=direct) as backends:
+        usual, *by_service, by_pods = keys
+        assert {key: backends.get(key) for key in by_service} == dict.fromkeys(by_service, through("10.0.0.1"))
+        assert backends.get(by_pods) == (A,)
+        assert backends.get(usual) == ((A,) if direct else through("10.0.0.1"))
+        put_slice(server, "web", "10.0.0.1", "10.0.0.2")
+        await until(lambda: backends.get(by_pods) == (A, B))
+        assert {key: backends.get(key) for key in by_service} == dict.fromkeys(by_service, through("10.0.0.1", "10.0.0.2"))
+        server.delete(slice_path("web-1"))
+        await until(lambda: not any(backends.get(key) for key in keys))
+        backends.want([by_pods])
+        assert len(backends._services) == 1
+        backends.want([])
+        assert len(backends._services) == 0
+
+
+async def test_a_service_without_an_address_has_those_of_its_pods(server: ApiServer, api: Api) -> None:
+    put_service(server, "web", ("http", 80), address="None")
+    put_slice(server, "web", "10.0.0.1")
+    async with following(server, api, "default/web:80@service") as backends:
+        assert backends.get("default/web:80@service") == (A,)
+
+
+async def test_a_service_that_is_not_known_yet_is_not_gone_around(server: ApiServer, api: Api) -> None:
+    """The pods may not be reached but through it."""
+    put_slice(server, "web", "10.0.0.1")
+    async with following(server, api, "default/web:http@service", "default/web:http") as backends:
+        assert backends.get("default/web:http") == (A,)
+        assert backends.get("default/web:http@service") == ()
+        put_service(server, "web", ("http", 80), address="10.96.0.1")
+        await until(lambda: backends.get("default/web:http@service") == through("10.0.0.1"))
 
 
 async def test_no_more_is_kept_than_is_wanted(server: ApiServer, api: Api) -> None:

@@ -42,6 +42,8 @@ def test_a_service_is_its_tcp_ports() -> None:
     ports = [{"port": 80, "targetPort": "web"}, {"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "m", "port": 90}]
     assert parse_service(json.dumps({"spec": {"ports": ports, "type": "ClusterIP"}}).encode()) == Service((("", 80), ("m", 90)))
     assert parse_service(b'{"spec":{"externalName":"elsewhere.test"}}') == Service(())
+    assert parse_service(b'{"spec":{"clusterIP":"fd00::1","ports":[{"port":80}]}}') == Service((("", 80),), "fd00::1")
+    assert parse_service(b'{"spec":{"clusterIP":"None"}}') == Service(())
 
 
 def test_a_slice_is_its_ports_and_endpoints() -> None:
