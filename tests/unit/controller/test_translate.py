@@ -202,7 +202,7 @@ def test_a_negative_patience_with_a_failover() -> None:
 @pytest.mark.parametrize(
     ("said", "mark"), [({}, ""), ({"directPodRouting": True}, "@pods"), ({"directPodRouting": False}, "@service")]
 )
-def test_pods_or_their_service(said: dict[str, bool], mark: str) -> None:
+def test_pods_or_their_service(said: dict[str, Any], mark: str) -> None:
     """Of the fallback as well."""
     cold = {"fallback": {"service": {"name": "sorry", "port": 81}}}
     for resource in (http(coldStart=cold, **said), route(coldStart=cold, **said)):
