@@ -99,6 +99,8 @@ def _state(app: App) -> tuple[str, str]:
         return "closed", "in maintenance"
     if ready:
         return "ready", "ready" if ready == 1 else f"{ready} replicas ready"
+    if app.endpoints.trouble is not None:
+        return "failing", f"failing: {app.endpoints.trouble.reason}"
     return ("waking", f"waking up, {_count(held, 'request waits', 'requests wait')}") if held else ("asleep", "asleep")
 
 
@@ -136,7 +138,7 @@ def _item(row: _Row) -> str:
     name = html.escape(one_line(row.name))
     title = f'<a href="{html.escape(first)}">{name}</a>' if first else name
     ways = "".join(map(_way, row.ways))
-    return f'<li class="{row.kind}"><h2>{title}</h2><span>{html.escape(row.state)}</span>{ways}</li>\n'
+    return f'<li class="{row.kind}"><h2>{title}</h2><span>{html.escape(one_line(row.state))}</span>{ways}</li>\n'
 
 
 def _way(way: _Way) -> str:

@@ -21,6 +21,9 @@ _BREAKS = re.compile(r"\r\n|[\n\x0b\x0c\r\x1c-\x1e\x85\u2028\u2029]")  # where s
 _HALVES = re.compile(r"[\ud800-\udfff]")  # of pairs, and bytes that were no text: nothing can be written for them
 _ESCAPED = re.compile(rf"[\x7f-\x9f{_DIRECTIONS}]")
 _RESET = "\x1b[0m"
+_FONTS = frozenset(map(str, range(10, 21)))
+"""SGR's fonts, which the reset of colours leaves in force on some terminals."""
+_FIRST_FONT = "\x1b[0;10m"
 
 
 def shown(text: str, *, colours: bool = False) -> str:
@@ -62,5 +65,7 @@ def _ended(text: str) -> str:
     last = text.rfind("\x1b")
     if last < 0:
         return text
+    if any(not _FONTS.isdisjoint(colour[2:-1].split(";")) for colour in _COLOURS.findall(text)):
+        return text + _FIRST_FONT
     parameters = text[last + 2 : text.index("m", last)]
     return text if not parameters.strip("0;") else text + _RESET

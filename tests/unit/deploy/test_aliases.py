@@ -78,3 +78,22 @@ def test_in_the_namespace_of_the_addon_they_are_names_of_those(
     assert {name: each["spec"] for name, each in found.items()} == {
         name: {"type": "ExternalName", "externalName": f"{PREFIX}{name}.{namespace}.svc.cluster.local"} for name in ALIASES
     }
+
+
+@pytest.mark.parametrize(
+    ("component", "known"),
+    [
+        (HERE, ["keda-add-ons-http-external-scaler.$(POD_NAMESPACE):9090"]),
+        (IN_KEDA, ["keda-add-ons-http-external-scaler.$(POD_NAMESPACE):9090", "keda-add-ons-http-external-scaler.keda:9090"]),
+    ],
+)
+def test_the_controller_knows_the_scaler_by_these_names(
+    built: Callable[..., Manifests], component: str, known: list[str]
+) -> None:
+    """Else a trigger that was left as it was is told that its scaler is another one."""
+    manifests = built(component)
+    (controller,) = [each for each in manifests.of("Deployment") if each["metadata"]["name"] == "weir-controller"]
+    variables = {each["name"]: each.get("value") for each in container(controller)["env"]}
+    assert variables["WEIR_SCALER_ALIASES"] == ",".join(known)
+    names = list(variables)
+    assert names.index("POD_NAMESPACE") < names.index("WEIR_SCALER_ALIASES"), "what a value names has to stand before it"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fleet.discovery.sources import Trouble
 from fleet.routing.route import HeaderMatch, Route, Rule, StaticResponse, Target
 from interceptor.applist import MAX_APPS, MAX_WAYS, AppList
 from interceptor.http1.request import RequestHead, parse_request
@@ -18,10 +19,10 @@ from tests.support.acting import HOSTILE, acting
 BROWSER = "Accept: text/html,*/*;q=0.8\r\n"
 
 
-def _app(name: str, *rules: Rule, ready: int = 0, held: int = 0, maintenance: bool = False) -> Any:
+def _app(name: str, *rules: Rule, ready: int = 0, held: int = 0, maintenance: bool = False, why: str = "") -> Any:
     rules = rules or (Rule(hosts=(f"{name}.localhost",)),)
     route = Route(app=f"default/{name}", target=Target("n/s"), rules=rules, maintenance=StaticResponse() if maintenance else None)
-    endpoints = SimpleNamespace(ready=[None] * ready)
+    endpoints = SimpleNamespace(ready=[None] * ready, trouble=Trouble(why) if why else None)
     return SimpleNamespace(name=route.app, route=route, endpoints=endpoints, entry=SimpleNamespace(held=held))
 
 
@@ -145,3 +146,11 @@ def test_the_list_is_bounded(fields: str) -> None:
 @pytest.mark.parametrize("fields", ["", BROWSER], ids=["text", "html"])
 def test_a_file_without_apps_says_so(fields: str) -> None:
     assert b"0 apps" in _reply(_head(fields=fields)).body
+
+
+def test_why_an_app_does_not_start_is_told_and_acts_on_nothing() -> None:
+    failing = _app("a", held=1, why="ended with exit code 1: no such table <b>\x1b[2J")
+    assert b"failing: ended with exit code 1: no such table <b>[2J" in _reply(_head(), failing).body
+    page = _reply(_head(fields=BROWSER), failing).body.decode()
+    assert "failing: ended with exit code 1: no such table &lt;b&gt;" in page
+    assert acting(page) == {"\n"}

@@ -43,6 +43,8 @@ def test_the_smallest_input() -> None:
     [
         ("\x1b[31mred\x1b[0m", "red", "\x1b[31mred\x1b[0m"),
         ("\x1b[1;38;2;255;255;255;48;2;0;0;0mx\x1b[m", "x", "\x1b[1;38;2;255;255;255;48;2;0;0;0mx\x1b[m"),
+        ("\x1b[38;5;1mx\x1b[0m", "x", "\x1b[38;5;1mx\x1b[0m"),
+        ("\x1b[11mx\x1b[0m", "x", "\x1b[11mx\x1b[0m\x1b[0;10m"),  # a font, which a reset of colours may leave
         ("\x1b[2Jx", "[2Jx", "[2Jx"),
         (f"{OSC}x", "]0;titlex", "]0;titlex"),
         ("\x1b\x1b[31m[31mx", "[31mx", "\x1b[31m[31mx\x1b[0m"),
