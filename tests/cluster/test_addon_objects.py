@@ -14,11 +14,14 @@ from tests.cluster.api import Api, ApiError, namespaced
 from tests.cluster.controlplane import until
 from tests.support.addon import HTTP_SCALED_OBJECT, INTERCEPTOR_ROUTE, Schema, definition
 from tests.support.corpus import corpus
+from tests.support.full import FULL
 from tests.support.structural import faults
 
 GROUP = "addon.example.com"
 DEFINITIONS = namespaced("customresourcedefinitions")
 AT_ONCE = 16
+STEP = 1 if FULL else 4
+"""Every day, of so many objects one."""
 
 pytestmark = [pytest.mark.usefixtures("installed"), pytest.mark.timeout(900)]
 
@@ -51,7 +54,7 @@ async def test_what_the_addon_accepts_is_accepted(api: Api, namespace: str, kind
         except ApiError:
             return None
 
-    objects = list(corpus(schema, ("full",)))
+    objects = list(corpus(schema, ("full",)))[::STEP]
     try:
         await until(served, f"{kind} of {GROUP} is served")
         places = asyncio.Semaphore(AT_ONCE)
