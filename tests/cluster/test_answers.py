@@ -230,7 +230,6 @@ ANSWER = {"body": "x"}
         {"coldStart": {"placeholder": {"response": ANSWER | HOLDS_PAGE}}},
         {"staticRoutes": [{"response": ANSWER}]},
         {"staticRoutes": [{"rules": [], "userAgents": [], "response": ANSWER}]},
-        {"staticRoutes": [{"rules": [{}], "response": ANSWER}] * 101},
         {"affinity": {}},
         {"affinity": {"cookie": "a", "header": "b"}},
         {"affinity": {"header": "a", "maxAge": "1h"}},

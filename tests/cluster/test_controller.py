@@ -195,7 +195,6 @@ async def test_bad_objects_mark_their_own_status_only(api: Api, namespace: str) 
     [
         ("httpscaledobjects", {"scaleTargetRef": {"name": "a", "service": "a"}}),
         ("httpscaledobjects", {"scaleTargetRef": {"name": "a", "service": "a", "port": 1, "portName": "b"}}),
-        ("httpscaledobjects", {"timeouts": {"conditionWait": "soon"}}),
         ("interceptorroutes", {"scalingMetric": {}}),
         ("interceptorroutes", {"target": {"service": "a", "port": 1, "portName": "b"}}),
         ("interceptorroutes", {"coldStart": {"placeholder": {"response": {"body": "a", "bodyFromConfigMap": {"name": "b"}}}}}),
