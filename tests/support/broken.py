@@ -68,7 +68,7 @@ BROKEN: list[tuple[str, list[str]]] = [
     (
         A + "  rules: [{hosts: [b]}]\n  drain: -1\n",
         [
-            "5: apps[0].rules: say either rules, or hosts, paths and headers",
+            "5: apps[0].rules: say either rules, or hosts, paths, headers and methods",
             "6: apps[0].drain: should be at least 0",
         ],
     ),
@@ -87,9 +87,9 @@ BROKEN: list[tuple[str, list[str]]] = [
         "apps:\n- command: x\n- name: b\n- hosts: [c]\n  command: x\n  name: c\n  max: 1.5\n",
         [
             "2: apps[0].name: is missing",
-            '2: apps[0].hosts: is missing, and so are paths, headers and rules; "*" is any host',
+            '2: apps[0].hosts: is missing, and so are paths, headers, methods and rules; "*" is any host',
             "3: apps[1].command: is missing",
-            '3: apps[1].hosts: is missing, and so are paths, headers and rules; "*" is any host',
+            '3: apps[1].hosts: is missing, and so are paths, headers, methods and rules; "*" is any host',
             "7: apps[2].max: should be a whole number",
         ],
     ),
@@ -265,7 +265,7 @@ BROKEN: list[tuple[str, list[str]]] = [
     (
         A + "  static:\n  - body: ok\n  - {paths: [x], status: 1, user_agents: ['']}\n",
         [
-            "6: apps[0].static[0].paths: is missing, and so are hosts, headers and user_agents",
+            "6: apps[0].static[0].paths: is missing, and so are hosts, headers, methods and user_agents",
             "7: apps[0].static[1].status: 1 is not the status of an answer, from 200 to 599",
             "7: apps[0].static[1].paths[0]: 'x' does not start with \"/\"",
             '7: apps[0].static[1].user_agents[0]: is empty; "*" is any user agent',
@@ -348,7 +348,7 @@ BROKEN: list[tuple[str, list[str]]] = [
     (
         A + "  rules:\n  - {}\n  - {host: b}\n",
         [
-            '6: apps[0].rules[0].hosts: is missing, and so are paths and headers; "*" is any host',
+            '6: apps[0].rules[0].hosts: is missing, and so are paths, headers and methods; "*" is any host',
             "7: apps[0].rules[1].host: is not a field; did you mean hosts?",
         ],
     ),

@@ -44,7 +44,8 @@ def _whole(block: str) -> str:
     """Examples that show a part of an app are of one that is good otherwise."""
     if block.lstrip().startswith(("apps:", "defaults:", "interceptors:", "ports:", "x-")):
         return block
-    return "apps:\n  - name: a\n    hosts: [a]\n    command: x\n" + block
+    hosts = "" if "hosts:" in block else "    hosts: [a]\n"
+    return f"apps:\n  - name: a\n    command: x\n{hosts}{block}"
 
 
 @pytest.mark.parametrize("block", DOCS)

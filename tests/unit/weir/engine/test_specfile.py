@@ -469,7 +469,7 @@ WRONG_ANSWERS = [
     ('  maintenance:\n    file: "a\\0b"\n', "6: apps[0].maintenance.file: "),
     ("  maintenance:\n    file: /dev/zero\n", "6: apps[0].maintenance.file: /dev/zero is not a file"),
     ("  maintenance:\n    status: 99\n", "6: apps[0].maintenance.status: 99 is not"),
-    ("  static:\n  - body: ok\n", "6: apps[0].static[0].paths: is missing, and so are hosts, headers and user_agents"),
+    ("  static:\n  - body: ok\n", "6: apps[0].static[0].paths: is missing, and so are hosts, headers, methods and user_agents"),
     ("  static:\n  - paths: [/]\n    status: 1\n", "7: apps[0].static[0].status: 1 is not"),
     ("  static:\n  - paths: [/]\n  - paths:\n    - a\n", "8: apps[0].static[1].paths[0]: 'a' does not start"),
     ("  static:\n  - hosts: [a b]\n", "6: apps[0].static[0].hosts[0]: 'a b' is not a host"),

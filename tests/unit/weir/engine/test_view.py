@@ -32,7 +32,7 @@ from weir.queue_reader import AppDemand, Queues
 def _app(*replicas: tuple[State, int], name: str = "a", fields: str = "", desired: int = 1, trouble: str = "") -> Any:
     text = f"apps: [{{name: {name}, hosts: [{name}.localhost], command: x{fields}}}]"
     spec = parse_spec(text, Path("apps.yaml")).spec.apps[0]
-    living = [SimpleNamespace(state=state, failures=failures, problem="ended with exit code 7") for state, failures in replicas]
+    living = [SimpleNamespace(state=state, failures=failures, reason="ended with exit code 7") for state, failures in replicas]
     return SimpleNamespace(spec=spec, replicas=living, desired=desired, trouble=trouble)
 
 
