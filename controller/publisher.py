@@ -34,7 +34,9 @@ _log = logging.getLogger(__name__)
 
 class Publisher:
     """`objects` and `bodies` give all there are; `on_objects` is told which of them another table says other things about, and
-    `on_published` that the store has a table which interceptors should take."""
+    `on_published` that the store has a table which interceptors should take. Nothing is written unless `leads` says so by then:
+    a process that was stopped goes on where it was, with the objects of that time.
+    """
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class Publisher:
         *,
         on_objects: Callable[[Iterable[Key]], None],
         on_published: Callable[[], None],
+        leads: Callable[[], bool] = lambda: True,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._objects = objects
@@ -53,6 +56,7 @@ class Publisher:
         self._propagation = propagation
         self._on_objects = on_objects
         self._on_published = on_published
+        self._leads = leads
         self._sleep = sleep
         self._stale = asyncio.Event()
         self._pauses = Pauses(0.2, 10.0)
@@ -106,6 +110,8 @@ class Publisher:
         self.assembly = assembly
         self._on_objects(affected(before, assembly))
         self._propagation.expect(assembly.table)
+        if not self._leads():  # it stood still meanwhile, and another controller may have written what has come since
+            raise SourceError("the lease has run out")
         wrote = await self._store.write(assembly.table)
         if wrote:
             self.writes += 1

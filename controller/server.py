@@ -119,6 +119,7 @@ class Controller:
                 settings.workers,
                 settings.verify_timeout,
                 settings.resync,
+                leads=lambda: self._leader is None or self._leader.leads,
             )
         )
         self._term = term

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import msgspec
@@ -49,6 +49,8 @@ class Means(msgspec.Struct, frozen=True):
     workers: int
     verify_timeout: float
     resync: float
+    leads: Callable[[], bool]
+    """Whether nobody else may lead by now."""
 
 
 class Term:
@@ -66,6 +68,7 @@ class Term:
             self.propagation,
             on_objects=self._on_objects,
             on_published=self._on_published,
+            leads=means.leads,
         )
         self.reconciler = Reconciler(
             means.api,

@@ -65,6 +65,7 @@ class Rig:
         self.concerned: list[set[Key]] = []
         self.published = 0
         self.naps = Naps()
+        self.leads = True
         self.publisher = Publisher(
             self.objects.values,
             dict,
@@ -72,6 +73,7 @@ class Rig:
             self.propagation,
             on_objects=self._concern,
             on_published=self._publish,
+            leads=lambda: self.leads,
             sleep=self.naps,
         )
 
@@ -222,3 +224,17 @@ def test_who_is_concerned_by_another_table() -> None:
     assert affected(before, before) == set()
     assert affected(before, assemble([b, c, bad])) == {a.key, b.key}
     assert affected(before, assemble([a, b, c, http("bad")])) == {bad.key}
+
+
+async def test_who_was_stopped_until_another_may_lead_writes_nothing_of_that_time() -> None:
+    rig = Rig()
+    rig.objects["a"] = http("a")
+    task = await running(rig)
+    rig.leads = False
+    rig.objects.clear()
+    rig.publisher.changed()
+    await until(lambda: rig.publisher.failure)
+    assert "lease" in rig.publisher.failure
+    assert rig.store.table is not None
+    assert (rig.store.writes, len(rig.store.table.routes)) == (1, 1)
+    task.cancel()
