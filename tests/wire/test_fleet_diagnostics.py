@@ -218,7 +218,7 @@ async def test_the_root_says_what_there_is_to_people_and_to_programs() -> None:
         text = await client.get("/")
         assert text.headers["content-type"].startswith("text/plain")
         paths = [line.split()[0] for line in text.text.splitlines()]
-        assert paths == ["/livez", "/readyz", "/metrics", "/queue", "/broken"]
+        assert paths == ["/livez", "/readyz", "/metrics", "/queue", "/broken", "/rows"]
         page = await client.get("/", headers={"accept": "text/html,*/*;q=0.8"})
         assert page.headers["content-type"].startswith("text/html")
         assert "unsafe" not in page.headers["content-security-policy"]

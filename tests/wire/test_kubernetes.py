@@ -182,6 +182,7 @@ async def test_a_sync_reads_the_table_whatever_the_watch_told(world: World) -> N
 @pytest.mark.parametrize("key", ["httpScaledObject", "interceptorRoute"])
 async def test_a_held_request_is_told_to_keda(world: World, key: str) -> None:
     world.put_table("web")
+    world.put_service("web")
     async with an_interceptor() as interceptor:
         world.put_slice("weir-system", "weir-interceptor-rpc", ("rpc", interceptor.rpc_port))
         async with a_scaler() as scaler, grpc.aio.insecure_channel(f"{HOST}:{scaler.port}") as channel:

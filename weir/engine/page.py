@@ -18,13 +18,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from fleet.runtime.address import LOOPBACK, join_address
 from fleet.runtime.diagnostics import QuietServer, quiet_configuration
 from fleet.runtime.listen import bound
 from weir.engine.logbook import Line, LogBook
 
-__all__ = ["LOOPBACK", "Page", "Refused", "Subject"]
+__all__ = ["Page", "Refused", "Subject"]
 
-LOOPBACK = "127.0.0.1"
 BACKLOG = 16
 MAX_BODY_BYTES = 64 * 1024
 LINES = 100
@@ -71,7 +71,7 @@ class Page:
         self._port = listener.getsockname()[1]
         self._server = server = QuietServer(quiet_configuration(self._app))
         self._task = asyncio.create_task(server.serve(sockets=[listener]), name=f"page:{self._port}")
-        return f"http://{LOOPBACK}:{self._port}"
+        return f"http://{join_address(LOOPBACK, self._port)}"
 
     async def stop(self) -> None:
         self._ending.set()
@@ -94,7 +94,7 @@ class Page:
 
     def _fault(self, request: Request) -> str | None:
         """Why whoever asks must not be answered."""
-        hosts = {f"{name}:{self._port}" for name in (LOOPBACK, "localhost")}
+        hosts = {join_address(name, self._port) for name in (LOOPBACK, "localhost")}
         if request.headers.get("host") not in hosts:
             return "the host is not this one"  # a name of somebody's own that leads here
         origin = request.headers.get("origin")

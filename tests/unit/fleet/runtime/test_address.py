@@ -53,9 +53,12 @@ def test_what_listens_everywhere_is_near(host: str, near: str) -> None:
 
 NOT_AN_ADDRESS = {
     "controller/status.py": "a service and the name of its port",
+    "controller/wiring.py": "a trigger's scalerAddress, which may be any text",
     "controller/server.py": "service:NAMESPACE/NAME:PORTNAME, whose port is a name",
     "fleet/discovery/kubernetes/backends.py": "a target's key, namespace/service:PORT",
     "fleet/routing/route.py": "a target's key, namespace/service:PORT",
+    "fleet/routing/tryout.py": "a Host field, which may have no port",
+    "interceptor/applist.py": "a Host field, which may have no port",
     "scaler/members.py": "a reason in gRPC's words",
     "weir/engine/listening.py": "hexadecimal, in a table of the kernel",
     "weir/explain.py": "a header, name:value",
