@@ -107,7 +107,7 @@ async def test_an_app_with_a_port_of_its_own_has_one_replica_and_changes_by_turn
     (gate,) = _gates(tmp_path, 1)
     with KeptPort() as kept:
         port = kept.number
-    one, other = (app("web", port=port, target=1, min=2, max=3, env={"VERSION": version}) for version in "12")
+    one, other = (app("web", port=port, target=1, min=1, max=1, env={"VERSION": version}) for version in "12")
     async with running_up(tmp_path, fleet(one)) as up, _under_way(up, gate) as answer:
         await _busy(up, 1)
         assert up.backends("web") == [port]
