@@ -201,7 +201,7 @@ async def test_nor_a_terminal_without_its_cursor_nor_a_directory(tmp_path: Path)
     async with on_terminal(tmp_path, fleet(app("web", min=1))) as terminal:
         port = int((await terminal.until(r"curl http://web\.localhost:(\d+)"))[1])
         await terminal.until(r"web +1/1 ")
-        (directory,) = (tmp_path / "tmp").iterdir()
+        (directory,) = (each for each in (tmp_path / "tmp").iterdir() if each.suffix != ".run")
         asking = asyncio.create_task(fetch(port, "web.localhost", Gate(tmp_path).path))
         await terminal.until(r"web +1/1 +0 +1 ")
         processes = [process.pid for process in psutil.Process(terminal.process.pid).children(recursive=True)]
