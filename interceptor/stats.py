@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
 
 from fleet.runtime.exposition import Observed
 
@@ -48,13 +47,6 @@ class Histogram:
     def observed(self) -> Observed:
         """The state of now; the counts go on counting."""
         return Observed(self.counts, self.sum)
-
-    def cumulative(self) -> Iterator[tuple[str, float]]:
-        """(upper bound, observations up to it), as Prometheus wants them."""
-        total = 0
-        for bound, count in zip((*map(str, self.bounds), "+Inf"), self.counts, strict=True):
-            total += count
-            yield bound, total
 
 
 class Answers(Histogram):
