@@ -229,13 +229,13 @@ def test_a_terminal_gets_a_table(tmp_path: Path) -> None:
         os.close(theirs)
         shown, asked = "", False
         for shown in _screens(ours):
-            if not asked and re.search(r"default/web .* 1/1 .* ready", shown):
+            if not asked and re.search(r"\bweb .* 1/1 .* ready", shown):
                 process.send_signal(signal.SIGTERM)
                 asked = True
         assert process.wait(PATIENCE) == 0
     assert "curl http://web.localhost:" in shown
-    assert re.search(r"default/web .* 1/1 .* ready", shown)
-    assert re.search(r"default/other .* 0/0 .* asleep", shown)
+    assert re.search(r"\bweb .* 1/1 .* ready", shown)
+    assert re.search(r"\bother .* 0/0 .* asleep", shown)
 
 
 def _screens(terminal: int) -> Iterator[str]:

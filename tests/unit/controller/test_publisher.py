@@ -181,11 +181,14 @@ async def test_a_change_that_was_taken_back_before_it_could_be_written() -> None
     rig.propagation.members([Interceptor("x", "10.0.0.1:9090", ready=True)])
     task = await running(rig)
     rig.store.failing = True
+    rig.store.on_write = lambda table: rig.naps.over.clear()  # the next attempt waits, and so begins with what is put back
     del rig.objects["web"]
     rig.publisher.changed()
     await until(lambda: rig.publisher.failure)
     rig.objects["web"] = web
     rig.store.failing = False
+    rig.store.on_write = lambda table: None
+    rig.naps.over.set()
     await until(lambda: rig.published == 2)
     assert web.route is not None
     assert rig.propagation.verdict(web.route) is not None
