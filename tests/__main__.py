@@ -3,6 +3,8 @@
 Arguments that begin with "tests" choose; without any, all tests run. Where the cluster tests are wanted and cannot run, the
 others do, and one test in their place says why: it fails, or is skipped when WEIR_SKIP_CLUSTER=1 asks for that, or when go,
 which builds the control plane, is not there and nobody has asked for them by name.
+
+The cluster tests mostly wait, so where all tests run, these and the others run side by side, as two workers of one pytest.
 """
 
 import os
@@ -25,6 +27,8 @@ PACKAGES = ("nftables", "iproute2")
 """Of Debian: addresses of Services are translated by nftables, pods' networks are made by iproute2."""
 WITH_A_VALUE = ("--ignore", "--ignore-glob", "--deselect", "-k", "-m")
 """Options of pytest whose next word is no choice, although it may look like one."""
+SIDE_BY_SIDE = ("--numprocesses", "2")
+"""Which has which tests is said in tests/conftest.py."""
 BUILDERS = ("tools/clients", "tools/kustomize")
 """What tests run and would fetch; inside there is no network."""
 
@@ -63,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
         return _run(command, obstacle=str(error), skip=not wanted.named)
     except ToolsMissing as error:
         return _run(command, obstacle=str(error))
-    return run_inside(command)
+    return run_inside(command if wanted.named else [*command, *SIDE_BY_SIDE])
 
 
 def _prepare() -> None:

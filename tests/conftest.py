@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 # A slow machine is no failure, so no deadlines. WEIR_HYPOTHESIS=explore looks for new examples, and more of them.
 settings.register_profile("same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -18,5 +20,16 @@ CLUSTER = Path(__file__).parent / "cluster"
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The cluster takes longer than all the rest, which so fails first if it fails."""
+    """The cluster takes longer than all the rest, which without workers so fails first if it fails."""
     items.sort(key=lambda item: item.path.is_relative_to(CLUSTER))
+
+
+class ClusterAndRest(LoadScopeScheduling):
+    """One worker has the cluster, the other all the rest."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "cluster" if nodeid.startswith("tests/cluster/") else "rest"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ClusterAndRest:
+    return ClusterAndRest(config, log)
