@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from fleet.discovery.files import write_routes
+from fleet.discovery.files import MAX_FILE_BYTES, write_routes
 from fleet.discovery.kubernetes.client import Api, ApiError
 from fleet.discovery.kubernetes.listwatch import Change, ListWatch, Timing
 from fleet.discovery.kubernetes.objects import CONFIG_MAPS, ConfigMap, Head, parse_config_map
@@ -21,6 +21,7 @@ from fleet.discovery.kubernetes.tableformat import Document, documents, index_of
 from fleet.discovery.sources import SourceError
 from fleet.routing.codec import decode_json
 from fleet.routing.table import RoutingTable
+from fleet.runtime.files import read_regular
 
 __all__ = ["FIELD_MANAGER", "ConfigMapStore", "FileStore", "TableStore"]
 
@@ -73,7 +74,7 @@ class FileStore:
 
     def _read(self) -> RoutingTable | None:
         try:
-            return decode_json(self._path.read_bytes())
+            return decode_json(read_regular(self._path, MAX_FILE_BYTES))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:

@@ -21,10 +21,20 @@ from fleet.discovery.sources import Backend, Member, SourceError, Trouble, Unsub
 from fleet.discovery.subscribers import Subscribers
 from fleet.routing import codec
 from fleet.routing.table import RoutingTable
+from fleet.runtime.files import read_regular
 from fleet.runtime.tasks import cancel_and_wait
 from fleet.runtime.watch import FileWatch
 
-__all__ = ["RESYNC_SECONDS", "FileBackends", "FileMembers", "FileRoutes", "write_backends", "write_members", "write_routes"]
+__all__ = [
+    "MAX_FILE_BYTES",
+    "RESYNC_SECONDS",
+    "FileBackends",
+    "FileMembers",
+    "FileRoutes",
+    "write_backends",
+    "write_members",
+    "write_routes",
+]
 
 RESYNC_SECONDS = 30.0
 """A watch can break without a word; the file is read again this often all the same."""
@@ -214,13 +224,9 @@ def write_members(path: str | Path, members: Iterable[Member]) -> bool:
 
 def _content(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        return read_regular(path, MAX_FILE_BYTES)
     except OSError as error:
         raise SourceError(f"{path}: {error.strerror}") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise SourceError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
-    return data
 
 
 def _replace(path: Path, data: bytes) -> bool:

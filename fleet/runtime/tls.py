@@ -12,10 +12,14 @@ from typing import Self
 import grpc
 import msgspec
 
+from fleet.runtime.files import read_regular
 from fleet.runtime.process import StartError
 from fleet.runtime.watch import Stamp, stamp
 
 __all__ = ["Material", "TlsError", "TlsFiles", "read_authority", "server_credentials"]
+
+MAX_PEM_BYTES = 16 << 20
+"""A bundle of all public authorities takes 0.3 MB."""
 
 _log = logging.getLogger(__name__)
 
@@ -84,7 +88,7 @@ def read_authority(path: Path) -> bytes:
 
 def _bytes_of(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path, MAX_PEM_BYTES)
     except OSError as error:
         raise TlsError(f"{path}: {error.strerror}") from error
 

@@ -20,6 +20,7 @@ from fleet.routing.check_answers import MAX_ANSWER_BYTES
 from fleet.routing.duration import seconds
 from fleet.routing.route import Route
 from fleet.routing.table import RouteError, RoutingTable
+from fleet.runtime.files import read_regular
 from fleet.runtime.logs import LEVELS
 from fleet.runtime.settings import ComponentSettings
 from fleet.runtime.tlsparts import tls_groups
@@ -286,15 +287,9 @@ def _is_directory(app: AppSpec, base: FilePath) -> bool:
 def _file_content(file: FilePath, most: int) -> bytes:
     """Raises ValueError."""
     try:
-        if not file.is_file():  # of a pipe or a device, whoever reads waits or never ends
-            raise ValueError(f"{file} is not a file" if file.exists() else f"{file}: No such file or directory")
-        with file.open("rb") as opened:
-            data = opened.read(most + 1)
+        return read_regular(file, most)
     except OSError as error:
         raise ValueError(f"{file}: {error.strerror or error}") from error
-    if len(data) > most:
-        raise ValueError(f"{file} is larger than {most} bytes")
-    return data
 
 
 _WRITTEN = (

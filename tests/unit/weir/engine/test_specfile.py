@@ -447,7 +447,7 @@ def test_a_body_that_is_no_file_or_too_large(tmp_path: Path) -> None:
         load_spec(path)
     (tmp_path / "soon.html").unlink()
     os.mkfifo(tmp_path / "soon.html")  # to open it would wait for a writer, for ever
-    with pytest.raises(SpecError, match="is not a file"):
+    with pytest.raises(SpecError, match="not a regular file"):
         load_spec(path)
 
 
@@ -465,9 +465,9 @@ WRONG_ANSWERS = [
     ),
     ("  placeholder:\n    boddy: x\n", "6: apps[0].placeholder.boddy: is not a field; did you mean body?"),
     ("  maintenance:\n    file: none.html\n", f"6: apps[0].maintenance.file: {FILE.parent}/none.html: No such file"),
-    ("  maintenance:\n    file: .\n", f"6: apps[0].maintenance.file: {FILE.parent} is not a file"),
+    ("  maintenance:\n    file: .\n", f"6: apps[0].maintenance.file: {FILE.parent}: Is a directory"),
     ('  maintenance:\n    file: "a\\0b"\n', "6: apps[0].maintenance.file: "),
-    ("  maintenance:\n    file: /dev/zero\n", "6: apps[0].maintenance.file: /dev/zero is not a file"),
+    ("  maintenance:\n    file: /dev/zero\n", "6: apps[0].maintenance.file: /dev/zero: not a regular file"),
     ("  maintenance:\n    status: 99\n", "6: apps[0].maintenance.status: 99 is not"),
     ("  static:\n  - body: ok\n", "6: apps[0].static[0].paths: is missing, and so are hosts, headers, methods and user_agents"),
     ("  static:\n  - paths: [/]\n    status: 1\n", "7: apps[0].static[0].status: 1 is not"),
