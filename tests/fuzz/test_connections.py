@@ -7,8 +7,8 @@ from random import Random
 from tests.fuzz.mutate import mutants, pieces
 from tests.fuzz.test_heads import BODY_SEEDS, REQUEST_SEEDS, RESPONSE_SEEDS
 from tests.support.judge import agreed_requests
+from tests.support.proxy_memory import MemoryProxy
 from tests.wire.proxy_client import get
-from tests.wire.proxy_memory import MemoryProxy
 from tests.wire.proxy_strict import read_response
 
 CLIENT_STREAMS = 4000

@@ -27,7 +27,7 @@ from interceptor.http1.request import RequestHead, parse_request
 from interceptor.http1.response import parse_response
 from tests.support.growth import STEP, count, grows
 from tests.support.heads import forwarded, passed_on
-from tests.wire.proxy_memory import MemoryProxy
+from tests.support.proxy_memory import MemoryProxy
 
 MOST_COUNTED = 10
 """Times as many instructions for 8 times the length. Counts are exact, so this may be close to 8."""

@@ -14,9 +14,9 @@ from fleet.runtime.backlog import SLICE_SECONDS, Backlog
 from interceptor.http1.chunked import LINES_AT_ONCE
 from interceptor.http1.client import MAX_PIPELINED_BYTES
 from interceptor.http1.connection import BODY_VIEW
+from tests.support.proxy_memory import MemoryProxy, MockTransport
 from tests.wire.proxy_backend import ok
 from tests.wire.proxy_client import get
-from tests.wire.proxy_memory import MemoryProxy, MockTransport
 from tests.wire.proxy_strict import read_requests
 
 CHUNK = b"1\r\na\r\n"

@@ -22,7 +22,7 @@ from interceptor.endpoints import (
 from interceptor.http1.backend import BackendConnection
 from interceptor.http1.connection import Outbox
 from interceptor.waiting import WaitingRoom
-from tests.wire.proxy_memory import MockTransport
+from tests.support.proxy_memory import MockTransport
 
 ONE, TWO, THREE = (Backend("192.0.2.1", port) for port in (1, 2, 3))
 

@@ -1,0 +1,61 @@
+"""What one warm request costs, in functions of ours that it calls: exact, where time is not. More calls need a reason."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+from tests.support.proxy_memory import MemoryProxy
+
+OURS = tuple(str(Path(__file__).parents[3] / package) for package in ("interceptor", "fleet"))
+SHORT = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
+BROWSER = (
+    b"GET /shop/items?page=2 HTTP/1.1\r\nHost: a.test\r\nConnection: keep-alive\r\nsec-ch-ua-mobile: ?0\r\n"
+    b"Upgrade-Insecure-Requests: 1\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nAccept: text/html,*/*;q=0.8\r\n"
+    b"Sec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\nAccept-Encoding: gzip, br\r\n"
+    b"Accept-Language: en\r\nCookie: session=0123456789abcdef\r\n\r\n"
+)
+POST = b'POST /items HTTP/1.1\r\nHost: a.test\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{"name": "a"}'
+SMALL = b"HTTP/1.1 200 OK\r\nDate: Thu, 26 Nov 2026 12:00:00 GMT\r\nContent-Length: 5\r\n\r\nhello"
+CHUNKED = b"HTTP/1.1 200 OK\r\nDate: Thu, 26 Nov 2026 12:00:00 GMT\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "answer", "number"),
+    [(SHORT, SMALL, 44), (BROWSER, SMALL, 54), (POST, SMALL, 58), (SHORT, CHUNKED, 67)],
+    ids=["short", "browser", "post", "chunked answer"],
+)
+async def test_calls_of_a_warm_request(request_bytes: bytes, answer: bytes, number: int) -> None:
+    memory = MemoryProxy(connections=1)
+    client, (backend,) = memory.connect(), memory.backends
+    for _ in range(3):  # what is made once and kept has been made
+        await memory.deliver(client, [request_bytes])
+        await memory.deliver(backend, [answer])
+    with calls() as made:
+        await memory.deliver(client, [request_bytes])
+        await memory.deliver(backend, [answer])
+    assert client.written.count(b"200 OK") == 4
+    assert made.total() == number, "more calls need a reason; fewer are the new number: " + ", ".join(sorted(made.elements()))
+
+
+@contextmanager
+def calls() -> Iterator[Counter[str]]:
+    """Of functions in Python, of the packages that move requests, by name. Comprehensions are none: not every Python calls them."""
+    made: Counter[str] = Counter()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(OURS) and not code.co_name.startswith("<"):
+            made[code.co_qualname] += 1
+
+    sys.setprofile(note)
+    try:
+        yield made
+    finally:
+        sys.setprofile(None)
