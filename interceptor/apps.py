@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from time import monotonic
 from typing import Protocol
 
 from fleet.demand.ledger import Entry, Ledger
@@ -138,7 +137,7 @@ class App:
         self.endpoints = endpoints
         if self.room:
             endpoints.crowd[self] = None
-            self.ask_again(monotonic())
+            self.ask_again(endpoints.clock())
 
     def ask_again(self, now: float) -> None:
         """Who waits since before may be answered at once as things are now, and has the time limits and the target of now."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from time import monotonic
 
 from interceptor.proxy import Proxy
 
@@ -30,9 +29,9 @@ LAST_WORDS_SECONDS = 0.1
 
 async def finish(proxy: Proxy, *, began: float, seconds: float) -> None:
     """Let what is open end within so many seconds. `began` is when the drain did; what is left is for the caller to cut."""
-    until = monotonic() + seconds
+    until = proxy.clock() + seconds
     winding_down = until - min(TUNNEL_GRACE_SECONDS, seconds / 2)
-    while proxy.clients and (now := monotonic()) < until:
+    while proxy.clients and (now := proxy.clock()) < until:
         if now >= began + IDLE_GRACE_SECONDS:
             proxy.close_idle(now)
         if now >= winding_down:  # those that begin later too: a request may still turn into one

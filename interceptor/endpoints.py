@@ -13,8 +13,8 @@ import logging
 import math
 import os
 import random
+from collections.abc import Callable
 from operator import attrgetter
-from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
 from fleet.discovery.sources import Backend, Trouble
@@ -232,14 +232,23 @@ class EndpointSet:
     """The backends of one target, which may be that of several applications."""
 
     __slots__ = (
-        "_all", "_dials", "_leaving", "_prober", "crowd", "deadlines", "hopeless", "key", "last_error", "limits", "outbox",
-        "probing", "ready", "rule", "trouble",
+        "_all", "_dials", "_leaving", "_prober", "clock", "crowd", "deadlines", "hopeless", "key", "last_error", "limits",
+        "outbox", "probing", "ready", "rule", "trouble",
     )  # fmt: skip
 
     def __init__(
-        self, key: str, *, limits: PoolLimits, deadlines: Deadlines, outbox: Outbox, prober: Prober, rule: ProbeRule = _TRUSTING
+        self,
+        key: str,
+        *,
+        limits: PoolLimits,
+        deadlines: Deadlines,
+        outbox: Outbox,
+        prober: Prober,
+        clock: Callable[[], float],
+        rule: ProbeRule = _TRUSTING,
     ) -> None:
         self.key = key
+        self.clock = clock
         self.rule = rule
         self.probing = 0
         """Probes asked for and not told of yet. Counted by the prober."""
@@ -295,7 +304,7 @@ class EndpointSet:
         self.trouble, before = trouble, self.hopeless
         self.hopeless = trouble is not None and trouble.hopeless and not backends
         self.trust_changed()
-        now = monotonic()
+        now = self.clock()
         for endpoint in new:
             if not endpoint.trusted:
                 endpoint.on_deadline(now)
@@ -370,7 +379,7 @@ class EndpointSet:
 
     def _pump(self) -> None:
         if self.crowd and self.ready:
-            self.pump(monotonic())
+            self.pump(self.clock())
 
     async def _dial(self, endpoint: Endpoint, request: DialRequest, seconds: float) -> None:
         backend = endpoint.backend
@@ -389,7 +398,7 @@ class EndpointSet:
         endpoint.dialing -= 1
         self.last_error = ""
         if not request.connected(endpoint, connection):
-            endpoint.give_back(connection, monotonic())
+            endpoint.give_back(connection, self.clock())
         endpoint.passed()
         self._pump()
 
@@ -399,7 +408,7 @@ class EndpointSet:
         self.last_error = reason(error)
         if endpoint.trusted:
             logger.warning("backend %s of %s set aside: %s", endpoint.address, self.key, self.last_error)
-        endpoint.set_aside(monotonic())
+        endpoint.set_aside(self.clock())
         return error
 
 

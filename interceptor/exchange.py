@@ -6,7 +6,7 @@ Every way out of an exchange goes through `_end`, which releases the lease exact
 from __future__ import annotations
 
 import math
-from time import monotonic
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from fleet.demand.ledger import Lease
@@ -50,6 +50,8 @@ _NEW, _HELD, _DIALING, _SENT, _ANSWERING, _DONE = range(6)
 class ExchangeHost(Protocol):
     """What an exchange needs of the proxy."""
 
+    clock: Callable[[], float]
+    """Seconds; it never goes back."""
     table: RoutingTable | None
     apps: dict[str, App]
     sheds: bool
@@ -106,8 +108,8 @@ class Exchange:
 
     def begin(self) -> None:
         """The head is there: find the application and, at best, a connection that rests."""
-        now = self._started = monotonic()
         host, head = self._host, self._head
+        now = self._started = host.clock()
         table = host.table
         if table is None:
             self._refuse_unrouted(Unavailable("the routing table has not been read yet", reason="no_table", retry_after=1))
@@ -171,9 +173,9 @@ class Exchange:
         connection.write_through(data)
         if self._phase == _SENT:
             self._keep_for_replay(data)
-            self._limit(monotonic(), self._limits.response_header if complete else self._limits.idle)
+            self._limit(self._host.clock(), self._limits.response_header if complete else self._limits.idle)
         else:
-            self._limit(monotonic(), self._limits.idle)
+            self._limit(self._host.clock(), self._limits.idle)
 
     def on_bulk(self, data: bytes | memoryview, source: ClientConnection, left: int) -> int:
         """More of a body too large to be kept."""
@@ -182,7 +184,7 @@ class Exchange:
             self.on_body(data, complete=False)
             return 0
         self._replayable = False
-        self._limit(monotonic(), self._limits.idle)
+        self._limit(self._host.clock(), self._limits.idle)
         return connection.splice(data, source, left)
 
     def _keep_body(self, data: bytes | memoryview) -> None:
@@ -379,7 +381,7 @@ class Exchange:
         """A dial succeeded. False when the exchange ended meanwhile."""
         if self._phase != _DIALING:
             return False
-        self._send(connection, monotonic())
+        self._send(connection, self._host.clock())
         return True
 
     def dial_failed(self, endpoint: Endpoint, error: Exception) -> None:
@@ -391,7 +393,7 @@ class Exchange:
                 why = f"{error}: application {self.app.name}"
                 self._fail(Unavailable(why, reason=error.reason, retry_after=error.retry_after))
             else:
-                self._find_again(monotonic())
+                self._find_again(self._host.clock())
 
     def _find_again(self, now: float) -> None:
         if self._marks & FALLBACK:
@@ -442,7 +444,7 @@ class Exchange:
         """Lines that the answer gets besides its own."""
         app, marks = self.app, self._marks
         held, connect = self._dialed - self._started, self._sent - self._dialed
-        lines = marked_fields(marks, app.fields, held=held, connect=connect, backend=monotonic() - self._sent)
+        lines = marked_fields(marks, app.fields, held=held, connect=connect, backend=self._host.clock() - self._sent)
         if marks & STICKY and not marks & FALLBACK and app.sessions is not None:
             lines += app.sessions.fields(self._head, self._endpoint.backend)
         return lines
@@ -456,7 +458,7 @@ class Exchange:
         if head.status == CONTINUE:
             self._head.expects_continue = False  # it was told; should the request be sent again, nobody asks twice
             if not self._body_done:
-                self._limit(monotonic(), self._limits.idle)
+                self._limit(self._host.clock(), self._limits.idle)
 
     @property
     def _waits_to_go_on(self) -> bool:
@@ -489,7 +491,7 @@ class Exchange:
         if complete:
             self._answered(reusable=reusable)
         else:
-            self._limit(monotonic(), self._limits.idle)
+            self._limit(self._host.clock(), self._limits.idle)
             if client.choked:  # by an answer before this one
                 self.pause_answer()
 
@@ -497,19 +499,19 @@ class Exchange:
         self._client.write_through(data)
         limits = self._limits
         if limits.request == math.inf:
-            self._client.deadline = monotonic() + limits.idle
+            self._client.deadline = self._host.clock() + limits.idle
         else:
-            self._limit(monotonic(), limits.idle)
+            self._limit(self._host.clock(), limits.idle)
 
     def on_answer_bulk(self, data: memoryview, source: BackendConnection, left: int) -> int:
-        self._limit(monotonic(), self._limits.idle)
+        self._limit(self._host.clock(), self._limits.idle)
         return self._client.splice(data, source, left)
 
     def on_answer_end(self, *, reusable: bool) -> None:
         self._answered(reusable=reusable)
 
     def _answered(self, *, reusable: bool) -> None:
-        now = monotonic()
+        now = self._host.clock()
         self._phase = _DONE
         app, endpoint, connection = self.app, self._endpoint, self._connection
         assert connection is not None  # noqa: S101
@@ -543,7 +545,7 @@ class Exchange:
 
     def on_lost(self, error: Exception) -> None:
         """The backend's connection is gone, and its answer not complete."""
-        now = monotonic()
+        now = self._host.clock()
         endpoint, connection = self._endpoint, self._connection
         assert connection is not None  # noqa: S101
         endpoint.load -= 1
@@ -683,7 +685,7 @@ class Exchange:
     def resume_body(self) -> None:
         self._client.resume_reading()
         if self._phase == _SENT and self._body_done:  # only now the request is sent
-            self._limit(monotonic(), self._limits.response_header)
+            self._limit(self._host.clock(), self._limits.response_header)
 
     def pause_answer(self) -> None:
         """The client takes no more of the answer for now."""
@@ -699,13 +701,13 @@ class Exchange:
     def on_client_lost(self) -> None:
         """The client left: nothing is owed to it any more."""
         if self._phase not in (_NEW, _DONE):
-            self._end(monotonic(), CLIENT_LEFT if self._phase < _ANSWERING else self._status)
+            self._end(self._host.clock(), CLIENT_LEFT if self._phase < _ANSWERING else self._status)
 
     def on_broken_body(self, error: ExchangeError) -> bool:
         """What came of the body is not to be answered by a backend; an answer that has begun is cut."""
         begun = self._phase == _ANSWERING
         if self._phase not in (_NEW, _DONE):
-            self._end(monotonic(), self._status if begun else error.status)
+            self._end(self._host.clock(), self._status if begun else error.status)
         return not begun
 
     def _refuse_unrouted(self, error: ExchangeError, listed: Reply | None = None) -> None:
@@ -729,7 +731,7 @@ class Exchange:
 
     def _fail(self, error: ExchangeError) -> None:
         """Answer that it went wrong. Only before an answer has begun."""
-        now = monotonic()
+        now = self._host.clock()
         self._end(now, error.status)
         self._reply(text_reply(error), now, reason=error.reason)
 
@@ -750,7 +752,7 @@ class Exchange:
         """Answer that there is no room."""
         stand_in = self.app.stand_in
         reply = None if stand_in is None else stand_in.on_overflow(self._head, self.app.endpoints.why)
-        now = monotonic()
+        now = self._host.clock()
         self._end(now, error.status if reply is None else reply.status)
         self._reply(reply or text_reply(error), now, reason=error.reason)
 

@@ -12,7 +12,6 @@ import logging
 import resource
 import socket
 from collections.abc import Callable, Iterator
-from time import monotonic
 
 from fleet.runtime.listen import bound
 from fleet.runtime.tasks import cancel_and_wait
@@ -58,8 +57,9 @@ def room_for_clients(wanted: int) -> int:
 class Listener:
     """A listening socket that stays, and a server on it that comes and goes."""
 
-    def __init__(self, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int) -> None:
+    def __init__(self, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int, clock: Callable[[], float]) -> None:
         self._factory = factory
+        self._clock = clock
         self._host = host
         self._wanted_port = port
         self._socket: socket.socket | None = None
@@ -90,7 +90,7 @@ class Listener:
         if server is None:
             return
         server.close()
-        now = monotonic()
+        now = self._clock()
         if now >= self._next_log:
             self._next_log = now + LOG_SECONDS
             logger.warning("no room for more client connections: those that come wait until others have left")

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import math
 from collections import deque
-from time import monotonic
+from collections.abc import Callable
 
 from fleet.routing.table import RoutingTable
 from interceptor.endpoints import Endpoint, ProbeRule, reason
@@ -47,7 +47,8 @@ def probe_rules(table: RoutingTable, usual: ProbeRule) -> dict[str, ProbeRule]:
 class Probes:
     """Of one interceptor. `passes` and `failures` count since its start."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self.passes = 0
         self.failures = 0
         self._waiting: deque[Endpoint] = deque()
@@ -87,7 +88,7 @@ class Probes:
         before = endpoint.failures
         if why:
             self.failures += 1
-            endpoint.failed(monotonic())
+            endpoint.failed(self._clock())
             if not before:
                 logger.info("backend %s of %s is not ready: %s", endpoint.address, endpoint.owner.key, why)
             return
@@ -108,7 +109,7 @@ class Probes:
             return endpoint.owner.last_error
         endpoint.owner.last_error = ""
         if rule.path is None:
-            endpoint.give_back(connection, monotonic())
+            endpoint.give_back(connection, self._clock())
             return ""
         return await _ask_path(endpoint, connection, rule.path)
 
@@ -146,7 +147,7 @@ class _Answer:
     def on_answer(self, head: ResponseHead, body: bytes | memoryview, *, complete: bool, reusable: bool) -> None:
         if complete and reusable and _is_good(head.status):
             self._connection.rest()
-            self._endpoint.give_back(self._connection, monotonic())
+            self._endpoint.give_back(self._connection, self._endpoint.owner.clock())
         else:
             self._connection.abort()
         if not self.status.done():

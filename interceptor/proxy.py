@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable
 from heapq import nsmallest
 from operator import attrgetter
-from time import monotonic
 
 from fleet.demand.ledger import Ledger
 from fleet.discovery.sources import Backend, BackendSource
@@ -50,10 +49,17 @@ NEWCOMER_SECONDS = 1.0
 class Proxy:
     """Hosts client connections and exchanges; swaps the table whole."""
 
-    def __init__(self, settings: InterceptorSettings, ledger: Ledger, backends: BackendSource) -> None:
-        self.deadlines = Deadlines(TICK_SECONDS, now=monotonic())
+    def __init__(
+        self,
+        settings: InterceptorSettings,
+        ledger: Ledger,
+        backends: BackendSource,
+        clock: Callable[[], float],
+    ) -> None:
+        self.clock = clock
+        self.deadlines = Deadlines(TICK_SECONDS, now=clock())
         self.leavers = Leavers()
-        self.probes = Probes()
+        self.probes = Probes(clock)
         self.waits = Waits()
         self.outbox = Outbox()
         self.strangers = Strangers("requests")
@@ -138,7 +144,7 @@ class Proxy:
         self._parted = [endpoints for endpoints in self._parted if any(endpoints.at_work().values())]
         for app in gone:
             app.close()
-        now = monotonic()
+        now = self.clock()
         for endpoints in self.endpoint_sets:  # a changed target may have backends already
             if endpoints.crowd:
                 endpoints.pump(now)
@@ -213,6 +219,7 @@ class Proxy:
                 outbox=self.outbox,
                 prober=self.probes,
                 rule=self._rules.get(key, self._usual),
+                clock=self.clock,
             )
             endpoints.update(self._backends.get(key), self._backends.trouble(key))
         return endpoints
@@ -225,7 +232,7 @@ class Proxy:
     def client_opened(self, client: ClientConnection) -> None:
         self.clients.add(client)
         if len(self.clients) >= self.most_clients:
-            self._fill_up(monotonic())
+            self._fill_up(self.clock())
 
     def client_closed(self, client: ClientConnection) -> None:
         self.clients.discard(client)

@@ -52,8 +52,8 @@ class Interceptor:
         reading = partial(open_backends, resync=settings.resync, direct=settings.direct_pod_routing)
         self._backends = backends or _open("backends", settings.backends, reading)
         self.ledger = Ledger()
-        self.proxy = Proxy(settings, self.ledger, self._backends)
-        self._listener = Listener(lambda: ClientConnection(self.proxy), settings.host, settings.proxy_port)
+        self.proxy = Proxy(settings, self.ledger, self._backends, monotonic)
+        self._listener = Listener(lambda: ClientConnection(self.proxy), settings.host, settings.proxy_port, monotonic)
         self.proxy.on_crowded, self.proxy.on_room = self._listener.pause, self._listener.resume
         self._queue = QueueServicer(
             self.ledger,

@@ -5,7 +5,7 @@ Knows no wire format. Every way out goes through `_end`, which releases the leas
 
 from __future__ import annotations
 
-from time import monotonic
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from fleet.demand.ledger import Lease
@@ -28,7 +28,9 @@ _CLIENT, _BACKEND = 1, 2
 _BOTH = _CLIENT | _BACKEND
 
 
-class _Watcher(Protocol):
+class _Host(Protocol):
+    clock: Callable[[], float]
+
     def watch(self, client: ClientConnection) -> None: ...
 
 
@@ -37,7 +39,7 @@ class Tunnel:
 
     __slots__ = ("_app", "_client", "_connection", "_endpoint", "_ends", "_host", "_lease", "_method", "_patience", "_wound_down")
 
-    def __init__(self, host: _Watcher, client: ClientConnection, app: App, lease: Lease, method: bytes) -> None:
+    def __init__(self, host: _Host, client: ClientConnection, app: App, lease: Lease, method: bytes) -> None:
         self._host = host
         self._client = client
         self._app = app
@@ -51,7 +53,7 @@ class Tunnel:
 
     def open(self, endpoint: Endpoint, connection: BackendConnection, answer: bytes) -> None:
         """Begin, with what the backend sent so far: its agreement, and perhaps more."""
-        now = monotonic()
+        now = self._host.clock()
         self._endpoint = endpoint
         self._connection = connection
         self._lease.upgrade(now)
@@ -79,7 +81,7 @@ class Tunnel:
         self._side_ended(_CLIENT)
 
     def on_client_lost(self) -> None:
-        self._end(monotonic())
+        self._end(self._host.clock())
 
     def on_deadline(self, now: float) -> None:
         wound_down, idle = self._wound_down, self._app.limits.idle
@@ -127,7 +129,7 @@ class Tunnel:
 
     def on_lost(self, error: Exception) -> None:
         said_all = self._ends & _BACKEND
-        self._end(monotonic())
+        self._end(self._host.clock())
         if said_all:  # it only takes no more of what the client sends
             self._client.leave_tunnel(patience=TUNNEL_GRACE_SECONDS)
         else:
@@ -143,10 +145,10 @@ class Tunnel:
 
     def _alive(self) -> None:
         if not self._ends:
-            self._client.deadline = monotonic() + self._app.limits.idle
+            self._client.deadline = self._host.clock() + self._app.limits.idle
 
     def _side_ended(self, side: int) -> None:
-        now = monotonic()
+        now = self._host.clock()
         self._ends |= side
         if self._ends == _BOTH:
             self._end(now)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from time import monotonic
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from fleet.runtime.strangers import Strangers
@@ -98,6 +98,8 @@ class ClientTunnel(Protocol):
 class ClientHost(Protocol):
     """What a client connection needs of the proxy."""
 
+    clock: Callable[[], float]
+    """Seconds; it never goes back."""
     deadlines: Deadlines
     leavers: Leavers
     outbox: Outbox
@@ -182,7 +184,7 @@ class ClientConnection(Connection):
         large = len(reply.body) > MAX_PART_BYTES and has_body(reply, method)
         self.write(encode_reply(reply, method=HEAD if large else method, close=not keep, date=http_date()))
         if large:
-            handout = self._exchange = Handout(self, reply.body, keep=keep, patience=host.keep_alive_timeout)
+            handout = self._exchange = Handout(self, reply.body, keep=keep, patience=host.keep_alive_timeout, clock=host.clock)
             handout.begin()
         else:
             self.exchange_done(now, keep=keep)
@@ -224,16 +226,16 @@ class ClientConnection(Connection):
         self._tunnel = None
         if patience:
             self._state = _DISCARD
-            self._linger(monotonic(), min(patience, LINGER_SECONDS))
+            self._linger(self._host.clock(), min(patience, LINGER_SECONDS))
         else:
-            self._part(monotonic())
+            self._part(self._host.clock())
 
     def cut_tunnel(self) -> None:
         """The backend is lost: reset, once the client has taken what came before. A reset drops what is on its way."""
         self._tunnel, self._state, self._view = None, _CUT, CHUNKS_VIEW
         self.flush()
         self.resume_reading()
-        self._wait_to_reset(monotonic())
+        self._wait_to_reset(self._host.clock())
 
     def _wait_to_reset(self, now: float) -> None:
         if self.choked:
@@ -277,7 +279,7 @@ class ClientConnection(Connection):
         address = plain_address(peer[0]) if peer else "unknown"
         self.peer = address.encode()
         self.trusted = self._host.proxies.trusts(address)
-        self.deadline = monotonic() + self._host.head_timeout
+        self.deadline = self._host.clock() + self._host.head_timeout
         self._host.deadlines.watch(self)
         self._host.client_opened(self)
 
@@ -338,13 +340,13 @@ class ClientConnection(Connection):
         if (sink := self._sink) is not None:
             sink.resume_answer()
         elif self._state == _HEAD:
-            self.deadline = monotonic() + self._host.keep_alive_timeout  # it rests from now on
+            self.deadline = self._host.clock() + self._host.keep_alive_timeout  # it rests from now on
             self._host.deadlines.watch(self)
             self._next()
         elif self._state == _DISCARD:
-            self._linger(monotonic())
+            self._linger(self._host.clock())
         elif self._state == _CUT:
-            self._wait_to_reset(monotonic())
+            self._wait_to_reset(self._host.clock())
 
     def on_deadline(self, now: float) -> None:
         if (sink := self._sink) is not None:
@@ -410,8 +412,8 @@ class ClientConnection(Connection):
 
     def _on_part_of_head(self, data: bytes) -> None:
         """The first bytes of a head."""
-        if self.deadline > monotonic() + self._host.head_timeout:
-            self.deadline = monotonic() + self._host.head_timeout
+        if self.deadline > self._host.clock() + self._host.head_timeout:
+            self.deadline = self._host.clock() + self._host.head_timeout
             self._host.deadlines.watch(self)
         self._partial = PartialHead(check_request_line, delimiter=b" ", most_fields=MAX_FIELDS)
         self._on_more_of_head(self._partial, data)
@@ -549,7 +551,7 @@ class ClientConnection(Connection):
         self._host.refused(error)
         self.write(encode_reply(reply or text_reply(error), method=b"GET", close=True, date=http_date()))
         self._state = _DISCARD
-        self._linger(monotonic())
+        self._linger(self._host.clock())
 
     def _end(self, now: float) -> None:
         if self._state == _COMPLETE and not self._stash:

@@ -6,7 +6,7 @@ would keep a copy of it.
 
 from __future__ import annotations
 
-from time import monotonic
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from interceptor.errors import ExchangeError
@@ -23,10 +23,11 @@ MAX_PART_BYTES = 64 * 1024
 class Handout:
     """Needs a client that takes what it can (`choked`), and gives the connection back when all of it is written."""
 
-    __slots__ = ("_at", "_body", "_client", "_keep", "_patience")
+    __slots__ = ("_at", "_body", "_client", "_clock", "_keep", "_patience")
 
-    def __init__(self, client: ClientConnection, body: bytes, *, keep: bool, patience: float) -> None:
+    def __init__(self, client: ClientConnection, body: bytes, *, keep: bool, patience: float, clock: Callable[[], float]) -> None:
         """`patience` is how many seconds the client may take none of it."""
+        self._clock = clock
         self._client = client
         self._body = memoryview(body)
         self._at = 0
@@ -41,7 +42,7 @@ class Handout:
             part = body[self._at : self._at + MAX_PART_BYTES]
             self._at += len(part)
             client.write_through(part)
-        now = monotonic()
+        now = self._clock()
         if self._at < len(body):
             client.wait_for(now + self._patience)
         else:

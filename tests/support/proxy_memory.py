@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from time import monotonic
 from typing import Any
 
 from fleet.demand.ledger import Ledger
@@ -114,9 +115,9 @@ class NoProbes:
 class MemoryProxy:
     """A proxy whose backend connections are open from the start: it never dials. To be made inside a running loop."""
 
-    def __init__(self, connections: int = 4) -> None:
+    def __init__(self, connections: int = 4, *, clock: Callable[[], float] = monotonic) -> None:
         self.ledger = Ledger()
-        self.proxy = Proxy(_SETTINGS, self.ledger, FixedBackends({APP: [Backend("192.0.2.2", 80)]}))
+        self.proxy = Proxy(_SETTINGS, self.ledger, FixedBackends({APP: [Backend("192.0.2.2", 80)]}), clock)
         self.proxy.set_table(RoutingTable([route()]))
         self.endpoint: Endpoint = self.proxy.apps[APP].endpoints.endpoints[0]
         self.endpoint.owner._prober = NoProbes()

@@ -12,10 +12,9 @@ from fleet.routing.route import ColdStart, Protection, Route, Scaling, Target, T
 from interceptor.admission import LONGEST_PATIENCE
 from interceptor.apps import App
 from interceptor.deadlines import Deadlines
-from interceptor.endpoints import FIRST_PAUSE, MAX_DIALS, Endpoint, EndpointSet, PoolLimits
+from interceptor.endpoints import FIRST_PAUSE, MAX_DIALS, Endpoint, EndpointSet, PoolLimits, Prober
 from interceptor.errors import Unavailable
 from interceptor.http1.connection import Outbox
-from interceptor.probes import Probes
 from tests.wire.proxy_rig import loopback_settings
 
 SETTINGS = loopback_settings(max_held=1000)
@@ -58,11 +57,14 @@ class Fixture:
     def __init__(self, *routes: Route) -> None:
         self.now = 0.0
         self.deadlines = Deadlines(0.1, now=0.0)
-        limits = PoolLimits(idle_timeout=60.0, max_idle=2)
-        self.set = EndpointSet("a", limits=limits, deadlines=self.deadlines, outbox=Outbox(), prober=Probes())
+        self.set = self.endpoint_set("a", Asks([]))
         ledger = Ledger()
         self.apps = [App(each, ledger.entry(each.app), self.set, SETTINGS) for each in routes or (route(),)]
         self.guests: list[Guest] = []
+
+    def endpoint_set(self, key: str, prober: Prober) -> EndpointSet:
+        limits = PoolLimits(idle_timeout=60.0, max_idle=2)
+        return EndpointSet(key, limits=limits, deadlines=self.deadlines, outbox=Outbox(), prober=prober, clock=lambda: self.now)
 
     def come(self, count: int = 1, *, app: int = 0) -> list[Guest]:
         new = [Guest(len(self.guests) + at) for at in range(count)]
@@ -223,8 +225,7 @@ def test_a_changed_route_takes_the_crowd_to_its_new_target() -> None:
     fixture = Fixture()
     (app,) = fixture.apps
     fixture.come(3)
-    limits = PoolLimits(idle_timeout=60.0, max_idle=2)
-    other = EndpointSet("b", limits=limits, deadlines=fixture.deadlines, outbox=Outbox(), prober=Probes())
+    other = fixture.endpoint_set("b", Asks([]))
     app.update(route(timeouts=Timeouts(readiness=5)), other, SETTINGS)
     assert (list(fixture.set.crowd), list(other.crowd)) == ([], [app])
     other.update(BACKENDS[:1])
@@ -237,9 +238,7 @@ def test_the_crowd_that_a_changed_route_brings_is_not_kept_waiting_by_a_pause() 
     (app,) = fixture.apps
     fixture.come(1)
     asked: list[Endpoint] = []
-    other = EndpointSet(
-        "b", limits=PoolLimits(idle_timeout=60.0, max_idle=2), deadlines=fixture.deadlines, outbox=Outbox(), prober=Asks(asked)
-    )
+    other = fixture.endpoint_set("b", Asks(asked))
     other.update(BACKENDS[:1])
     (endpoint,) = other.endpoints
     endpoint.set_aside(fixture.now)

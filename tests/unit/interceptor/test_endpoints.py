@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from time import monotonic
 
 import pytest
 
@@ -66,7 +67,9 @@ class Fixture:
         self.prober = Notes()
         limits = PoolLimits(idle_timeout=60.0, max_idle=max_idle)
         rule = ProbeRule(path)
-        self.set = EndpointSet("a", limits=limits, deadlines=self.deadlines, outbox=Outbox(), prober=self.prober, rule=rule)
+        self.set = EndpointSet(
+            "a", limits=limits, deadlines=self.deadlines, outbox=Outbox(), prober=self.prober, clock=monotonic, rule=rule
+        )
         self.set.update(backends)
 
     def sweep(self, start: float, end: float) -> float:

@@ -22,7 +22,7 @@ MOST_BYTES = FIXED_BYTES + 290 * APPS
 
 
 def a_proxy(apps: int = APPS) -> Proxy:
-    proxy = Proxy(InterceptorSettings.load(), Ledger(), FixedBackends({}))
+    proxy = Proxy(InterceptorSettings.load(), Ledger(), FixedBackends({}), lambda: 0.0)
     proxy.set_table(
         RoutingTable([Route(app=app, rules=(Rule(hosts=(f"{app[5:]}.test",)),), target=Target(app)) for app in names(apps)])
     )

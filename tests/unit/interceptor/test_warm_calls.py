@@ -46,7 +46,7 @@ async def test_calls_of_a_warm_request(request_bytes: bytes, answer: bytes, numb
 
 @contextmanager
 def calls() -> Iterator[Counter[str]]:
-    """Of functions in Python, of the packages that move requests, by name. Comprehensions are none: not every Python calls them."""
+    """Of our functions, by name. Comprehensions are left out: not every version of Python calls them."""
     made: Counter[str] = Counter()
 
     def note(frame: FrameType, event: str, _: object) -> None:
