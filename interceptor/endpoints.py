@@ -25,7 +25,9 @@ from interceptor.http1.backend import BackendConnection
 from interceptor.http1.connection import Outbox
 from interceptor.waiting import WaitingRoom
 
-__all__ = ["CONNECT_TIMED_OUT", "Crowd", "DialRequest", "Endpoint", "EndpointSet", "PoolLimits", "ProbeRule", "Prober", "reason"]
+__all__ = [
+    "CONNECT_TIMED_OUT", "Crowd", "DialRequest", "Endpoint", "EndpointSet", "PoolLimits", "ProbeRule", "Prober", "Slot", "reason",
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +136,7 @@ class Endpoint:
         self.own: set[BackendConnection] = set()
         """Those that rest, and are each kept for one client, which may have authenticated it."""
         self.load = 0
-        """Exchanges that this interceptor has given it and that are not over."""
+        """Slots of it that are taken: exchanges that this interceptor has given it and that are not over. Counted by them."""
         self.dialing = 0
         self.failures = 0
         self.gone = False
@@ -142,6 +144,10 @@ class Endpoint:
         """When it is probed next."""
         self.bucket = 0
         self._failed_at = -math.inf
+
+    def take(self) -> Slot:
+        """A place for one more exchange."""
+        return Slot(self)
 
     def takes(self, bound: int) -> bool:
         """Whether one more request may be given to it now, when it may have up to `bound`."""
@@ -226,6 +232,32 @@ class Endpoint:
         self.deadline = now + pause * (1 + JITTER * (_random() - 0.5))
         if not self.gone:
             self.owner.deadlines.watch(self)
+
+
+class Slot:
+    """One exchange's place at a backend, counted from when it is made until it is left. Leaving twice is harmless."""
+
+    __slots__ = ("endpoint", "taken")
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.taken = True
+        endpoint.load += 1
+
+    def leave(self, now: float) -> None:
+        """The exchange is over, or goes elsewhere: whoever waits may have the place."""
+        if self.taken:
+            self.taken = False
+            self.endpoint.load -= 1
+        owner = self.endpoint.owner
+        if owner.crowd:
+            owner.pump(now)
+
+    def vacate(self) -> None:
+        """The exchange needs another place, before those that wait: it is to find one, and then to `leave`."""
+        if self.taken:
+            self.taken = False
+            self.endpoint.load -= 1
 
 
 class EndpointSet:

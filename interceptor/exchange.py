@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from fleet.demand.ledger import Lease
 from fleet.routing.table import RoutingTable
 from interceptor.admission import UNBOUNDED
-from interceptor.endpoints import MAX_DIALS, Endpoint, EndpointSet
+from interceptor.endpoints import MAX_DIALS, Endpoint, EndpointSet, Slot
 from interceptor.errors import BackendError, BadResponse, ExchangeError, Unavailable
 from interceptor.failures import never_ready, no_response, request_took_too_long, silent_client, stuck_body
 from interceptor.front import UNCOUNTED, FrontAnswer
@@ -20,6 +20,7 @@ from interceptor.http1.fields import CHUNKED, tokens
 from interceptor.http1.response import UNTIL_CLOSE, ResponseHead
 from interceptor.marks import COLD, FALLBACK, STICKY, marked_fields
 from interceptor.replies import Reply, no_route, text_reply
+from interceptor.semantics import IDEMPOTENT
 from interceptor.stats import CANCELLED, READY, TIMED_OUT
 from interceptor.tunnel import Tunnel
 
@@ -72,14 +73,14 @@ class Exchange:
     """Between one client connection and, at a time, at most one backend connection."""
 
     __slots__ = (
-        "_attempts", "_body", "_body_bytes", "_body_done", "_client", "_connection", "_dialed", "_endpoint", "_head", "_host",
-        "_keep", "_lease", "_limits", "_marks", "_phase", "_replayable", "_sent", "_started", "_status", "_waits_since",
+        "_attempts", "_body", "_body_bytes", "_body_done", "_client", "_connection", "_dialed", "_head", "_host",
+        "_keep", "_lease", "_limits", "_marks", "_phase", "_replayable", "_sent", "_slot", "_started", "_status", "_waits_since",
         "app", "method", "plain",
     )  # fmt: skip
 
     app: App
     _lease: Lease
-    _endpoint: Endpoint
+    _slot: Slot
     _limits: Limits
     """Those of the route when it began, or when it last had to wait: what is sent is not hurried by a change of the route."""
     _marks: int
@@ -338,15 +339,14 @@ class Exchange:
     def _use(self, endpoint: Endpoint, now: float) -> None:
         """Take a connection that rests. One that may only be used once is looked at first: it may have ended unheard."""
         connection = endpoint.idle.pop()
-        if not self._head.idempotent:
+        if self.method not in IDEMPOTENT:
             while connection.has_news():
                 connection.close()
                 if not endpoint.idle:
                     self._dial(endpoint, now)
                     return
                 connection = endpoint.idle.pop()
-        endpoint.load += 1
-        self._endpoint = endpoint
+        self._slot = endpoint.take()
         self._send(connection, now)
 
     def _endpoint_of(self, own: BackendConnection) -> Endpoint | None:
@@ -360,16 +360,14 @@ class Exchange:
         if own.endpoint is not endpoint or own.has_news():
             own.close()
             return False
-        endpoint.load += 1
-        self._endpoint = endpoint
+        self._slot = endpoint.take()
         self._send(own, now)
         return True
 
     def _dial(self, endpoint: Endpoint, now: float) -> None:
         if not self._waits_since:
             self._waits_since = now
-        endpoint.load += 1
-        self._endpoint = endpoint
+        self._slot = endpoint.take()
         self._phase = _DIALING
         self._dialed = now
         self._client.deadline = self._started + self._limits.request  # the dial has its own limit
@@ -388,7 +386,7 @@ class Exchange:
         """Nothing was sent: another backend, or back to waiting."""
         if self._phase == _DIALING:
             self._phase = _HELD  # it has no place at a backend now
-            endpoint.load -= 1
+            self._slot.vacate()
             if isinstance(error, Unavailable):
                 why = f"{error}: application {self.app.name}"
                 self._fail(Unavailable(why, reason=error.reason, retry_after=error.retry_after))
@@ -400,7 +398,7 @@ class Exchange:
             self._find_fallback_again(now)
             return
         app = self.app
-        endpoint = None if app.room else app.endpoints.find(app.ceiling, but=self._endpoint)
+        endpoint = None if app.room else app.endpoints.find(app.ceiling, but=self._slot.endpoint)
         if app.sessions is not None and endpoint is not None and self._attempts <= 1:  # a connection ended, not yet a backend
             endpoint = self.settle(endpoint)
         if endpoint is None:
@@ -429,7 +427,7 @@ class Exchange:
             client.deadline = now + limits.response_header
         else:
             self._limit(now, limits.response_header if self._body_done or self._waits_to_go_on else limits.idle)
-        if client.paused and not self._body_done:
+        if not self._body_done and client.paused:
             client.resume_reading()
 
     def _note_sent(self, now: float) -> None:
@@ -446,7 +444,7 @@ class Exchange:
         held, connect = self._dialed - self._started, self._sent - self._dialed
         lines = marked_fields(marks, app.fields, held=held, connect=connect, backend=self._host.clock() - self._sent)
         if marks & STICKY and not marks & FALLBACK and app.sessions is not None:
-            lines += app.sessions.fields(self._head, self._endpoint.backend)
+            lines += app.sessions.fields(self._head, self._slot.endpoint.backend)
         return lines
 
     # -- the answer -----------------------------------------------------------------------------------------------
@@ -513,32 +511,31 @@ class Exchange:
     def _answered(self, *, reusable: bool) -> None:
         now = self._host.clock()
         self._phase = _DONE
-        app, endpoint, connection = self.app, self._endpoint, self._connection
+        app, slot, connection = self.app, self._slot, self._connection
         assert connection is not None  # noqa: S101
         self._connection = None
         self._lease.release(now)
-        endpoint.load -= 1
         app.stats.answered(self.method, self._status, now - self._started, self._marks & COLD)
         if reusable and self._body_done and not connection.choked:
             connection.rest()
             if connection.personal:
                 self._keep_own(connection, now)
             else:
-                endpoint.give_back(connection, now)
+                slot.endpoint.give_back(connection, now)
         else:
             connection.abort()  # all that matters was answered: to close politely could take for ever
+        slot.leave(now)
         self._client.exchange_done(now, keep=self._keep)
-        if endpoint.owner.crowd:
-            endpoint.owner.pump(now)
 
     def _keep_own(self, connection: BackendConnection, now: float) -> None:
         """A connection that the client may have authenticated is for its next request, and for no other client's. A proxy in
         front sends everybody's requests by one connection, so that there is none of one client's own."""
         client = self._client
-        if self._keep and not self._endpoint.gone and not (client.trusted and self._head.is_for_another):
-            self._endpoint.own.add(connection)
-            connection.deadline = now + self._endpoint.owner.limits.idle_timeout
-            self._endpoint.owner.deadlines.watch(connection)
+        if self._keep and not self._slot.endpoint.gone and not (client.trusted and self._head.is_for_another):
+            endpoint = self._slot.endpoint
+            endpoint.own.add(connection)
+            connection.deadline = now + endpoint.owner.limits.idle_timeout
+            endpoint.owner.deadlines.watch(connection)
             client.own_backend = connection
         else:
             connection.close()
@@ -546,10 +543,8 @@ class Exchange:
     def on_lost(self, error: Exception) -> None:
         """The backend's connection is gone, and its answer not complete."""
         now = self._host.clock()
-        endpoint, connection = self._endpoint, self._connection
-        assert connection is not None  # noqa: S101
-        endpoint.load -= 1
-        self._connection = None
+        slot, self._connection = self._slot, None
+        slot.vacate()
         self._attempts += 1
         if self._phase >= _ANSWERING:
             self._cut(now, "backend")
@@ -562,8 +557,7 @@ class Exchange:
                 error if isinstance(error, ExchangeError) else BackendError(f"the backend of {self.app.name} failed: {name}")
             )
             self._fail(failure)
-        if endpoint.owner.crowd:
-            endpoint.owner.pump(now)
+        slot.leave(now)
 
     def _is_told_late(self, head: ResponseHead) -> bool:
         """Some servers say 408 when they close a connection that rests. It may have crossed with this request, and then it is no
@@ -594,7 +588,7 @@ class Exchange:
         self._connection = None
         tunnel = Tunnel(self._host, self._client, self.app, self._lease, self.method)
         fields = self._marked_fields() if self._marks else self.app.fields
-        tunnel.open(self._endpoint, connection, head.encode(chunked=False, connection=b"upgrade", fields=fields) + data)
+        tunnel.open(self._slot, connection, head.encode(chunked=False, connection=b"upgrade", fields=fields) + data)
 
     def _agrees(self, head: ResponseHead) -> bool:
         """Whether the backend switches to what was asked for (RFC 9110 7.8), after all of the request."""
@@ -776,18 +770,11 @@ class Exchange:
             self._waited_in_vain(CANCELLED if status == CLIENT_LEFT else TIMED_OUT, now)
         connection, self._connection = self._connection, None
         if phase == _DIALING or connection is not None:
-            self._give_up_place(connection, now)
+            if connection is not None:
+                connection.abort()
+            self._slot.leave(now)
 
     def _waited_in_vain(self, outcome: str, now: float) -> None:
         """No backend became ready for it. What was sent once, or goes to the fallback, was counted before."""
         if self._marks & (COLD | FALLBACK) == COLD and not self._attempts:
             self.app.stats.cold[outcome].observe(now - self._started)
-
-    def _give_up_place(self, connection: BackendConnection | None, now: float) -> None:
-        """At the backend: whoever waits may have it."""
-        endpoint = self._endpoint
-        endpoint.load -= 1
-        if connection is not None:
-            connection.abort()
-        if endpoint.owner.crowd:
-            endpoint.owner.pump(now)

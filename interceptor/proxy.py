@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from heapq import nsmallest
 from operator import attrgetter
 
@@ -57,6 +58,7 @@ class Proxy:
         clock: Callable[[], float],
     ) -> None:
         self.clock = clock
+        self.open_exchange: Callable[[ClientConnection, RequestHead], RequestSink] = partial(Exchange, self)
         self.deadlines = Deadlines(TICK_SECONDS, now=clock())
         self.leavers = Leavers()
         self.probes = Probes(clock)
@@ -225,9 +227,6 @@ class Proxy:
         return endpoints
 
     # -- what connections and exchanges ask -----------------------------------------------------------------------
-
-    def open_exchange(self, client: ClientConnection, head: RequestHead) -> RequestSink:
-        return Exchange(self, client, head)
 
     def client_opened(self, client: ClientConnection) -> None:
         self.clients.add(client)

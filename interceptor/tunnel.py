@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from fleet.demand.ledger import Lease
-from interceptor.endpoints import Endpoint
+from interceptor.endpoints import Slot
 
 if TYPE_CHECKING:
     from interceptor.apps import App
@@ -37,7 +37,7 @@ class _Host(Protocol):
 class Tunnel:
     """Takes over the connections, the lease and the place at the backend of an exchange that is over with this."""
 
-    __slots__ = ("_app", "_client", "_connection", "_endpoint", "_ends", "_host", "_lease", "_method", "_patience", "_wound_down")
+    __slots__ = ("_app", "_client", "_connection", "_ends", "_host", "_lease", "_method", "_patience", "_slot", "_wound_down")
 
     def __init__(self, host: _Host, client: ClientConnection, app: App, lease: Lease, method: bytes) -> None:
         self._host = host
@@ -51,10 +51,10 @@ class Tunnel:
         self._patience = 0.0
         """Seconds for a client that was not told before to hear of the end."""
 
-    def open(self, endpoint: Endpoint, connection: BackendConnection, answer: bytes) -> None:
+    def open(self, slot: Slot, connection: BackendConnection, answer: bytes) -> None:
         """Begin, with what the backend sent so far: its agreement, and perhaps more."""
         now = self._host.clock()
-        self._endpoint = endpoint
+        self._slot = slot
         self._connection = connection
         self._lease.upgrade(now)
         early = self._client.enter_tunnel(self)
@@ -165,13 +165,10 @@ class Tunnel:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        endpoint = self._endpoint
         self._lease.release(now)
-        endpoint.load -= 1
         if self._ends:
             connection.part(now)
         else:
             connection.abort()
         self._app.stats.tunnelled(self._method)
-        if endpoint.owner.crowd:
-            endpoint.owner.pump(now)
+        self._slot.leave(now)

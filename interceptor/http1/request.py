@@ -32,6 +32,7 @@ from interceptor.http1.fields import (
     without_fields,
 )
 from interceptor.http1.grammar import GrammarError, check_head, check_request_line
+from interceptor.semantics import IDEMPOTENT
 
 __all__ = ["MAX_HEAD_BYTES", "MAX_TARGET_BYTES", "RequestHead", "malformed", "parse_request"]
 
@@ -109,7 +110,7 @@ class RequestHead(msgspec.Struct, gc=False, eq=False):
     @property
     def idempotent(self) -> bool:
         """Whether sending it twice does what sending it once does (RFC 9110 9.2.2)."""
-        return self.method in _IDEMPOTENT
+        return self.method in IDEMPOTENT
 
     @property
     def size(self) -> int:
@@ -218,7 +219,6 @@ def _first(values: Iterable[bytes], otherwise: bytes) -> bytes:
 _SECRETS = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
 _COUNTED = frozenset({b"TRACE", b"OPTIONS"})
 """Methods whose forwarding Max-Forwards counts."""
-_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"})
 
 
 class _Validator:

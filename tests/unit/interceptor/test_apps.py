@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +11,11 @@ import pytest
 from fleet.demand.ledger import Ledger
 from fleet.discovery.sources import Backend
 from fleet.routing.route import ColdStart, Protection, Route, Scaling, Target, Timeouts
+from interceptor import endpoints as endpoints_module
 from interceptor.admission import LONGEST_PATIENCE
 from interceptor.apps import App
 from interceptor.deadlines import Deadlines
-from interceptor.endpoints import FIRST_PAUSE, MAX_DIALS, Endpoint, EndpointSet, PoolLimits, Prober
+from interceptor.endpoints import FIRST_PAUSE, MAX_DIALS, Endpoint, EndpointSet, PoolLimits, Prober, Slot
 from interceptor.errors import Unavailable
 from interceptor.http1.connection import Outbox
 from tests.wire.proxy_rig import loopback_settings
@@ -24,7 +27,7 @@ BACKENDS = tuple(Backend("192.0.2.1", port) for port in range(1, 6))
 class Guest:
     def __init__(self, number: int) -> None:
         self.number = number
-        self.endpoint: Endpoint | None = None
+        self.slot: Slot | None = None
         self.error: Unavailable | None = None
 
     def settle(self, endpoint: Endpoint | None) -> Endpoint | None:
@@ -34,8 +37,7 @@ class Guest:
         """The routes of these tests answer nothing themselves."""
 
     def admit(self, endpoint: Endpoint, now: float) -> None:
-        endpoint.load += 1
-        self.endpoint = endpoint
+        self.slot = endpoint.take()
 
     def turn_away(self, error: Unavailable) -> None:
         self.error = error
@@ -78,8 +80,8 @@ class Fixture:
         self.set.pump(self.now)
 
     def answered(self, endpoint: Endpoint) -> None:
-        endpoint.load -= 1
-        self.set.pump(self.now)
+        slot = next(guest.slot for guest in self.guests if guest.slot and guest.slot.taken and guest.slot.endpoint is endpoint)
+        slot.leave(self.now)
 
     def wait(self, seconds: float) -> None:
         until = self.now + seconds
@@ -93,7 +95,7 @@ class Fixture:
 
     @property
     def let_in(self) -> list[int]:
-        return [guest.number for guest in self.guests if guest.endpoint is not None]
+        return [guest.number for guest in self.guests if guest.slot is not None]
 
 
 def route(name: str = "default/a", **fields: Any) -> Route:
@@ -278,3 +280,62 @@ def test_a_route_that_is_removed_turns_everybody_away() -> None:
     fixture.apps[0].close()
     assert all("removed" in str(guest.error) for guest in fixture.guests)
     assert not fixture.set.crowd
+
+
+# -- places at backends ---------------------------------------------------------------------------------------------
+
+
+def test_a_place_that_is_left_goes_to_who_waits() -> None:
+    fixture = Fixture(route(protection=Protection(backend_concurrency=1)))
+    fixture.come(3)
+    fixture.up(1)
+    assert fixture.let_in == [0]
+    slot = fixture.guests[0].slot
+    assert slot is not None
+    slot.leave(fixture.now)
+    assert (fixture.let_in, fixture.loads) == ([0, 1], [1])
+
+
+def test_a_place_is_left_once() -> None:
+    """Also where it was vacated before, and where others have the place by now."""
+    fixture = Fixture()
+    fixture.up(1)
+    (endpoint,) = fixture.set.endpoints
+    first, second = endpoint.take(), endpoint.take()
+    assert endpoint.load == 2
+    first.vacate()
+    first.vacate()
+    first.leave(fixture.now)
+    first.leave(fixture.now)
+    assert endpoint.load == 1
+    second.leave(fixture.now)
+    second.vacate()
+    assert endpoint.load == 0
+
+
+def test_a_place_that_is_vacated_waits_for_its_own_request_first() -> None:
+    """What lost its backend finds its next place before those that wait get the one that it had."""
+    fixture = Fixture(route(protection=Protection(backend_concurrency=1)))
+    fixture.come(2)
+    fixture.up(1)
+    slot = fixture.guests[0].slot
+    assert slot is not None
+    slot.vacate()
+    assert (fixture.let_in, fixture.loads) == ([0], [0])
+    slot.leave(fixture.now)
+    assert (fixture.let_in, fixture.loads) == ([0, 1], [1])
+
+
+def test_only_slots_count_places() -> None:
+    changes = [
+        (file.name, line.strip())
+        for file in sorted(Path(endpoints_module.__file__).parent.rglob("*.py"))
+        for line in file.read_text().splitlines()
+        if re.search(r"\.load\s*[-+]?=[^=]", line)
+    ]
+    assert {name for name, _ in changes} == {"endpoints.py"}
+    assert sorted(set(changes)) == [
+        ("endpoints.py", "endpoint.load += 1"),
+        ("endpoints.py", "self.endpoint.load -= 1"),
+        ("endpoints.py", "self.load = 0"),
+    ]
