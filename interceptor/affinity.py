@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 
 from fleet.discovery.sources import Backend
 from fleet.routing.route import Affinity
-from interceptor.http1.request import RequestHead
+from interceptor.core.messages import Request
 
 __all__ = ["Sessions"]
 
@@ -56,7 +56,7 @@ class Sessions(Generic[E]):
     def by_cookie(self) -> bool:
         return self._cookie is not None
 
-    def find(self, head: RequestHead, ready: list[E]) -> E | None:
+    def find(self, head: Request, ready: list[E]) -> E | None:
         """The one among the ready endpoints that the request's session belongs to; None for a new session, or a lost one."""
         if ready is not self._known:
             self._learn(ready)
@@ -65,7 +65,7 @@ class Sessions(Generic[E]):
         session = next((value for name, value in head.match_fields() if name == self._header), None)
         return self._at(session) if session and self._ring else None
 
-    def fields(self, head: RequestHead, backend: Backend) -> bytes:
+    def fields(self, head: Request, backend: Backend) -> bytes:
         """Lines for the answer: the cookie, when the client does not carry this backend's name yet."""
         if self._cookie is None:
             return b""
@@ -113,7 +113,7 @@ def _place(entry: tuple[int, object]) -> int:
     return entry[0]
 
 
-def _cookies(head: RequestHead, name: bytes) -> list[bytes]:
+def _cookies(head: Request, name: bytes) -> list[bytes]:
     """Every value of a cookie: a client may carry several of one name, for several paths.
 
     Values of ours have no blanks, so that those around pairs need not be told from others; a client's 30,000 other pairs are

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
 from fleet.routing.route import StaticFile, StaticResponse
-from interceptor.http1.request import RequestHead
+from interceptor.core.messages import Request
 from interceptor.pages import Page
 from interceptor.replies import Field, Reply
 
@@ -44,7 +44,7 @@ class Answer:
         self._files = {file.path.encode(): file for file in response.files}
         self._page = page if response.body is None and not response.files else None
 
-    def reply(self, head: RequestHead, why: str = "") -> Reply:
+    def reply(self, head: Request, why: str = "") -> Reply:
         """The answer to one request. `why` the application does not start is for a page that has a place for it."""
         if self._page is not None:
             html = accepts_html(head)
@@ -63,7 +63,7 @@ class Answer:
         return Reply(self._status, _merge(_typed(_type_of(file)), self._fields), file.body)
 
 
-def accepts_html(head: RequestHead) -> bool:
+def accepts_html(head: Request) -> bool:
     """Whether the client names HTML among what it reads, as browsers do when somebody opens a page, and programs do not."""
     accepted = b",".join(value for name, value in head.match_fields() if name == b"accept").lower()
     return any(map(_is_html, accepted.split(b",", MAX_RANGES)[:MAX_RANGES]))

@@ -17,7 +17,7 @@ from fleet.routing.route import Rule
 from fleet.routing.tryout import address_of, command_for, is_local_name
 from fleet.runtime.terminal import one_line
 from interceptor.answers import accepts_html
-from interceptor.http1.request import RequestHead
+from interceptor.core.messages import Request
 from interceptor.pages import APPS
 from interceptor.replies import Field, Reply, no_route
 
@@ -56,7 +56,7 @@ class AppList:
     def __init__(self, apps: Callable[[], Mapping[str, App]]) -> None:
         self._apps = apps
 
-    def reply(self, head: RequestHead) -> Reply | None:
+    def reply(self, head: Request) -> Reply | None:
         """The answer to a request that no route takes, or None when it is not for a person at this machine."""
         host = normal_host(head.host).decode("ascii", "replace")
         here = host == "localhost" or _is_address(host)

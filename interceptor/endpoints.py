@@ -19,10 +19,9 @@ from typing import Any, NamedTuple, Protocol
 
 from fleet.discovery.sources import Backend, Trouble
 from fleet.runtime.address import join_address
+from interceptor.core.sides import Dialer, Upstream
 from interceptor.deadlines import NEVER, Deadlines
 from interceptor.errors import Unavailable
-from interceptor.http1.backend import BackendConnection
-from interceptor.http1.connection import Outbox
 from interceptor.waiting import WaitingRoom
 
 __all__ = [
@@ -85,7 +84,7 @@ class ProbeRule(NamedTuple):
 class DialRequest(Protocol):
     """Who waits for a connection that is being opened."""
 
-    def connected(self, endpoint: Endpoint, connection: BackendConnection) -> bool:
+    def connected(self, endpoint: Endpoint, connection: Upstream) -> bool:
         """Take the connection; False when it is no longer wanted."""
 
     def dial_failed(self, endpoint: Endpoint, error: Exception) -> None:
@@ -132,8 +131,8 @@ class Endpoint:
         """For the Host field of a request that names none."""
         self.owner = owner
         self.trusted = True
-        self.idle: list[BackendConnection] = []
-        self.own: set[BackendConnection] = set()
+        self.idle: list[Upstream] = []
+        self.own: set[Upstream] = set()
         """Those that rest, and are each kept for one client, which may have authenticated it."""
         self.load = 0
         """Slots of it that are taken: exchanges that this interceptor has given it and that are not over. Counted by them."""
@@ -153,7 +152,7 @@ class Endpoint:
         """Whether one more request may be given to it now, when it may have up to `bound`."""
         return self.load < bound and (bool(self.idle) or self.dialing < MAX_DIALS)
 
-    def give_back(self, connection: BackendConnection, now: float) -> None:
+    def give_back(self, connection: Upstream, now: float) -> None:
         """Keep a connection whose exchange is over, for the next one."""
         if self.gone or len(self.idle) >= self.owner.limits.max_idle:
             connection.close()
@@ -163,7 +162,7 @@ class Endpoint:
         if not connection.bucket:
             self.owner.deadlines.watch(connection)
 
-    def drop_idle(self, connection: BackendConnection) -> None:
+    def drop_idle(self, connection: Upstream) -> None:
         """A kept connection ended."""
         self.own.discard(connection)
         if connection in self.idle:
@@ -264,8 +263,8 @@ class EndpointSet:
     """The backends of one target, which may be that of several applications."""
 
     __slots__ = (
-        "_all", "_dials", "_leaving", "_prober", "clock", "crowd", "deadlines", "hopeless", "key", "last_error", "limits",
-        "outbox", "probing", "ready", "rule", "trouble",
+        "_all", "_dialer", "_dials", "_leaving", "_prober", "clock", "crowd", "deadlines", "hopeless", "key", "last_error",
+        "limits", "probing", "ready", "rule", "trouble",
     )  # fmt: skip
 
     def __init__(
@@ -274,7 +273,7 @@ class EndpointSet:
         *,
         limits: PoolLimits,
         deadlines: Deadlines,
-        outbox: Outbox,
+        dialer: Dialer,
         prober: Prober,
         clock: Callable[[], float],
         rule: ProbeRule = _TRUSTING,
@@ -287,7 +286,7 @@ class EndpointSet:
         self._prober = prober
         self.limits = limits
         self.deadlines = deadlines
-        self.outbox = outbox
+        self._dialer = dialer
         self.ready: list[Endpoint] = []
         """Those that may be chosen now."""
         self.last_error = ""
@@ -414,11 +413,9 @@ class EndpointSet:
             self.pump(self.clock())
 
     async def _dial(self, endpoint: Endpoint, request: DialRequest, seconds: float) -> None:
-        backend = endpoint.backend
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(seconds if seconds < math.inf else None):
-                _, connection = await loop.create_connection(lambda: BackendConnection(endpoint), backend.host, backend.port)
+                connection = await self._dialer.connect(endpoint)
         except (OSError, TimeoutError) as error:
             endpoint.dialing -= 1
             request.dial_failed(endpoint, self._failed(endpoint, error))

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Protocol
 from fleet.demand.ledger import Lease
 from fleet.routing.table import RoutingTable
 from interceptor.admission import UNBOUNDED
+from interceptor.core.messages import CONTINUE, IDEMPOTENT, REQUEST_TIMEOUT, Request, Response
+from interceptor.core.sides import Downstream, Upstream
 from interceptor.endpoints import MAX_DIALS, Endpoint, EndpointSet, Slot
 from interceptor.errors import BackendError, BadResponse, ExchangeError, Unavailable
 from interceptor.failures import never_ready, no_response, request_took_too_long, silent_client, stuck_body
 from interceptor.front import UNCOUNTED, FrontAnswer
-from interceptor.http1.fields import CHUNKED, tokens
-from interceptor.http1.response import UNTIL_CLOSE, ResponseHead
 from interceptor.marks import COLD, FALLBACK, STICKY, marked_fields
 from interceptor.replies import Reply, no_route, text_reply
-from interceptor.semantics import IDEMPOTENT
 from interceptor.stats import CANCELLED, READY, TIMED_OUT
 from interceptor.tunnel import Tunnel
 
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
     from interceptor.applist import AppList
     from interceptor.apps import App, Limits
     from interceptor.front import Front
-    from interceptor.http1.backend import BackendConnection
-    from interceptor.http1.client import ClientConnection
-    from interceptor.http1.request import RequestHead
 
 __all__ = ["Exchange", "ExchangeHost"]
 
@@ -43,7 +39,6 @@ MAX_EARLY_BODY_BYTES = 16 * 1024
 FALLBACK_PATIENCE_SECONDS = 2.0
 """How long those that go to a fallback at once wait for their turn to connect; then they connect all the same."""
 CLIENT_LEFT = 499
-CONTINUE, REQUEST_TIMEOUT = 100, 408
 
 _NEW, _HELD, _DIALING, _SENT, _ANSWERING, _DONE = range(6)
 
@@ -55,7 +50,6 @@ class ExchangeHost(Protocol):
     """Seconds; it never goes back."""
     table: RoutingTable | None
     apps: dict[str, App]
-    sheds: bool
     applist: AppList | None
     """What answers people whose request no route takes, on a machine of their own."""
 
@@ -65,7 +59,7 @@ class ExchangeHost(Protocol):
     def refused(self, error: ExchangeError) -> None:
         """A request that no application can be charged with was answered."""
 
-    def watch(self, client: ClientConnection) -> None:
+    def watch(self, client: Downstream) -> None:
         """The client's deadline is nearer than before."""
 
 
@@ -74,8 +68,8 @@ class Exchange:
 
     __slots__ = (
         "_attempts", "_body", "_body_bytes", "_body_done", "_client", "_connection", "_dialed", "_head", "_host",
-        "_keep", "_lease", "_limits", "_marks", "_phase", "_replayable", "_sent", "_slot", "_started", "_status", "_waits_since",
-        "app", "method", "plain",
+        "_lease", "_limits", "_marks", "_phase", "_replayable", "_sent", "_slot", "_started", "_status", "_waits_since",
+        "app", "method", "unframed",
     )  # fmt: skip
 
     app: App
@@ -89,15 +83,15 @@ class Exchange:
     _sent: float
     """When it went out. Noted only of an exchange with marks."""
 
-    def __init__(self, host: ExchangeHost, client: ClientConnection, head: RequestHead) -> None:
+    def __init__(self, host: ExchangeHost, client: Downstream, head: Request) -> None:
         self._host = host
         self._client = client
         self._head = head
         self.method = head.method
-        self.plain = head.minor == 0
+        self.unframed = client.unframed
         self._phase = _NEW
         self._waits_since = 0.0
-        self._connection: BackendConnection | None = None
+        self._connection: Upstream | None = None
         self._body: list[bytes] | None = None
         self._body_bytes = 0
         self._body_done = head.length == 0
@@ -178,7 +172,7 @@ class Exchange:
         else:
             self._limit(self._host.clock(), self._limits.idle)
 
-    def on_bulk(self, data: bytes | memoryview, source: ClientConnection, left: int) -> int:
+    def on_bulk(self, data: bytes | memoryview, source: object, left: int) -> int:
         """More of a body too large to be kept."""
         connection = self._connection
         if connection is None or (self._replayable and self._head.idempotent and self._phase == _SENT):
@@ -349,12 +343,12 @@ class Exchange:
         self._slot = endpoint.take()
         self._send(connection, now)
 
-    def _endpoint_of(self, own: BackendConnection) -> Endpoint | None:
+    def _endpoint_of(self, own: Upstream) -> Endpoint | None:
         """The backend that the client has authenticated a connection to, as long as it may be chosen; another one otherwise."""
         endpoints = self.app.endpoints
         return own.endpoint if own.endpoint in endpoints.ready else endpoints.choose()
 
-    def _use_own(self, own: BackendConnection, endpoint: Endpoint, now: float) -> bool:
+    def _use_own(self, own: Upstream, endpoint: Endpoint, now: float) -> bool:
         """Whether the request goes out on the connection that its client authenticated. One to another backend is given up."""
         own.endpoint.own.discard(own)
         if own.endpoint is not endpoint or own.has_news():
@@ -375,7 +369,7 @@ class Exchange:
             self._host.watch(self._client)
         endpoint.owner.dial(endpoint, self, timeout=self._limits.connect)
 
-    def connected(self, endpoint: Endpoint, connection: BackendConnection) -> bool:
+    def connected(self, endpoint: Endpoint, connection: Upstream) -> bool:
         """A dial succeeded. False when the exchange ended meanwhile."""
         if self._phase != _DIALING:
             return False
@@ -406,22 +400,16 @@ class Exchange:
         else:
             self._go(endpoint, now)
 
-    def _send(self, connection: BackendConnection, now: float) -> None:
+    def _send(self, connection: Upstream, now: float) -> None:
         """The request goes out, with what is here of its body."""
         if self._marks:
             self._note_sent(now)
         self._connection = connection
         self._phase = _SENT
-        head, client = self._head, self._client
-        wire = head.encode(client.peer, b"http", trusted=client.trusted, authority=connection.endpoint.authority)
-        if head.personal:
-            connection.personal = True
-        body = self._body
-        if body is not None:
-            wire += b"".join(body)
-            if not head.idempotent:
-                self._body, self._replayable = None, False
-        connection.begin(self, wire)
+        head, client, body = self._head, self._client, self._body
+        connection.send_request(self, head, body, peer=client.peer, trusted=client.trusted)
+        if body is not None and not head.idempotent:
+            self._body, self._replayable = None, False
         limits = self._limits
         if limits.late and self._body_done and client.bucket:
             client.deadline = now + limits.response_header
@@ -449,10 +437,9 @@ class Exchange:
 
     # -- the answer -----------------------------------------------------------------------------------------------
 
-    def on_interim(self, head: ResponseHead) -> None:
-        """100 Continue and its kin go on to clients that know them."""
-        if not self.plain:
-            self._client.write(head.encode(chunked=False, connection=None))
+    def on_interim(self, head: Response) -> None:
+        """100 Continue or its kin."""
+        self._client.send_interim(head)
         if head.status == CONTINUE:
             self._head.expects_continue = False  # it was told; should the request be sent again, nobody asks twice
             if not self._body_done:
@@ -463,29 +450,14 @@ class Exchange:
         """Whether it is the backend's turn to speak, although the body is still to come."""
         return self._head.expects_continue and self._replayable and not self._body_bytes
 
-    def on_answer(self, head: ResponseHead, body: bytes | memoryview, *, complete: bool, reusable: bool) -> None:
+    def on_answer(self, head: Response, body: bytes | memoryview, *, complete: bool, reusable: bool) -> None:
         if head.status == REQUEST_TIMEOUT and self._is_told_late(head):
             return
-        request, client, length = self._head, self._client, head.length
+        client = self._client
         self._phase = _ANSWERING
         self._body = None
         self._status = head.status
-        keep = self._keep = (
-            request.keep_alive
-            and self._body_done
-            and length != UNTIL_CLOSE
-            and not (self.plain and length == CHUNKED)
-            and not self._host.sheds
-        )
-        field = (b"keep-alive" if self.plain else None) if keep else b"close"
-        fields = self._marked_fields() if self._marks else self.app.fields
-        wire = head.encode(chunked=length == CHUNKED and not self.plain, connection=field, fields=fields)
-        if length < 0 and (self.plain or length == UNTIL_CLOSE):
-            client.guard_end()
-        if isinstance(body, bytes):
-            client.write(wire + body)
-        else:
-            client.write_both(wire, body)
+        client.send_head(head, self._marked_fields() if self._marks else self.app.fields, body, end=complete)
         if complete:
             self._answered(reusable=reusable)
         else:
@@ -501,7 +473,7 @@ class Exchange:
         else:
             self._limit(self._host.clock(), limits.idle)
 
-    def on_answer_bulk(self, data: memoryview, source: BackendConnection, left: int) -> int:
+    def on_answer_bulk(self, data: memoryview, source: object, left: int) -> int:
         self._limit(self._host.clock(), self._limits.idle)
         return self._client.splice(data, source, left)
 
@@ -525,13 +497,13 @@ class Exchange:
         else:
             connection.abort()  # all that matters was answered: to close politely could take for ever
         slot.leave(now)
-        self._client.exchange_done(now, keep=self._keep)
+        self._client.exchange_done(now)
 
-    def _keep_own(self, connection: BackendConnection, now: float) -> None:
+    def _keep_own(self, connection: Upstream, now: float) -> None:
         """A connection that the client may have authenticated is for its next request, and for no other client's. A proxy in
         front sends everybody's requests by one connection, so that there is none of one client's own."""
         client = self._client
-        if self._keep and not self._slot.endpoint.gone and not (client.trusted and self._head.is_for_another):
+        if client.persists and not self._slot.endpoint.gone and not (client.trusted and self._head.is_for_another):
             endpoint = self._slot.endpoint
             endpoint.own.add(connection)
             connection.deadline = now + endpoint.owner.limits.idle_timeout
@@ -559,7 +531,7 @@ class Exchange:
             self._fail(failure)
         slot.leave(now)
 
-    def _is_told_late(self, head: ResponseHead) -> bool:
+    def _is_told_late(self, head: Response) -> bool:
         """Some servers say 408 when they close a connection that rests. It may have crossed with this request, and then it is no
         answer to it (RFC 9110 15.5.9): it is sent again, as if the connection had ended without a word."""
         connection = self._connection
@@ -576,24 +548,19 @@ class Exchange:
         unanswered = not isinstance(error, BadResponse)
         return unanswered and self._head.idempotent and self._replayable and self._attempts < MAX_ATTEMPTS
 
-    def on_switched(self, head: ResponseHead, data: bytes) -> None:
+    def on_switched(self, head: Response, data: bytes) -> None:
         """The backend speaks another protocol from here on: the rest is a tunnel's business."""
         connection = self._connection
         assert connection is not None  # noqa: S101
-        if not self._agrees(head):
+        if not self._body_done:  # what is left of the request would be taken for the other protocol
             connection.abort()
-            self.on_lost(BadResponse("the backend switched protocols unasked"))
+            self.on_lost(BadResponse("the backend switched protocols before the end of the request"))
             return
         self._phase = _DONE
         self._connection = None
         tunnel = Tunnel(self._host, self._client, self.app, self._lease, self.method)
         fields = self._marked_fields() if self._marks else self.app.fields
-        tunnel.open(self._slot, connection, head.encode(chunked=False, connection=b"upgrade", fields=fields) + data)
-
-    def _agrees(self, head: ResponseHead) -> bool:
-        """Whether the backend switches to what was asked for (RFC 9110 7.8), after all of the request."""
-        asked, told = self._head.upgrade, head.upgrade
-        return asked is not None and told is not None and self._body_done and set(tokens([told])) <= {b"", *tokens([asked])}
+        tunnel.open(self._slot, connection, head, fields, data)
 
     # -- limits and back-pressure ---------------------------------------------------------------------------------
 
@@ -707,7 +674,7 @@ class Exchange:
     def _refuse_unrouted(self, error: ExchangeError, listed: Reply | None = None) -> None:
         self._phase = _DONE
         self._host.refused(error if listed is None else ExchangeError(str(error), status=listed.status, reason="app_list"))
-        self._client.reply(listed or text_reply(error), method=self.method, keep=self._may_keep, now=self._started)
+        self._client.reply(listed or text_reply(error), method=self.method, now=self._started)
 
     def _answer(self, answer: FrontAnswer | None, now: float) -> bool:
         """Answer from the front, if there is an answer. Such a request is not counted unless it is to wake the application."""
@@ -752,11 +719,7 @@ class Exchange:
 
     def _reply(self, reply: Reply, now: float, *, reason: str) -> None:
         self.app.stats.own[reason, reply.status] += 1
-        self._client.reply(reply, method=self.method, keep=self._may_keep, now=now)
-
-    @property
-    def _may_keep(self) -> bool:
-        return self._head.keep_alive and not self.plain
+        self._client.reply(reply, method=self.method, now=now)
 
     def _end(self, now: float, status: int) -> None:
         """Give back all that the exchange holds."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from fleet.routing.route import Route, StaticResponse, StaticRoute
 from fleet.routing.static import StaticRoutes
 from interceptor.answers import Answer, accepts_html
-from interceptor.http1.request import RequestHead
+from interceptor.core.messages import Request
 from interceptor.pages import MAINTENANCE, PLACEHOLDER
 from interceptor.replies import Field, Reply
 
@@ -59,7 +59,7 @@ class Front:
         """Whether `while_asleep` and `on_overflow` have to be asked."""
         return self._statics is not None or self._placeholder is not None
 
-    def at_once(self, head: RequestHead) -> FrontAnswer | None:
+    def at_once(self, head: Request) -> FrontAnswer | None:
         """What is answered whether a backend is ready or not. UNCOUNTED of a request that a static route selects, but answers
         only while none is."""
         if self._maintenance is not None:
@@ -69,7 +69,7 @@ class Front:
             return None
         return self._answered(found, head) if found.always else UNCOUNTED
 
-    def while_asleep(self, head: RequestHead, why: str = "") -> FrontAnswer | None:
+    def while_asleep(self, head: Request, why: str = "") -> FrontAnswer | None:
         """What is answered while no backend is ready. `why` it is not, if that is known, stands on the page."""
         static = self._static(head)
         if static is not None:
@@ -79,16 +79,16 @@ class Front:
         reply = self._place(head, why)
         return None if reply is None else FrontAnswer(reply, "placeholder", wakes=True)
 
-    def on_overflow(self, head: RequestHead, why: str = "") -> Reply | None:
+    def on_overflow(self, head: Request, why: str = "") -> Reply | None:
         """What is answered to who does not fit into the waiting room."""
         return self._place(head, why) if self._overflow_only else None
 
-    def _place(self, head: RequestHead, why: str) -> Reply | None:
+    def _place(self, head: Request, why: str) -> Reply | None:
         if self._placeholder is None or (self._browsers_only and not _is_for_eyes(head)):
             return None
         return self._placeholder.reply(head, why)
 
-    def _static(self, head: RequestHead) -> StaticRoute | None:
+    def _static(self, head: Request) -> StaticRoute | None:
         statics = self._statics
         if statics is None:
             return None
@@ -96,7 +96,7 @@ class Front:
         fields = head.routing_fields(headers=statics.reads_headers, method=statics.reads_methods) if reads else ()
         return statics.find(head.host, head.path, fields)
 
-    def _answered(self, static: StaticRoute, head: RequestHead) -> FrontAnswer:
+    def _answered(self, static: StaticRoute, head: Request) -> FrontAnswer:
         return FrontAnswer(self._answers[id(static)].reply(head), "static")
 
 
@@ -108,5 +108,5 @@ def _of_placeholder(response: StaticResponse) -> Answer:
     return Answer(response, status=503, fields=(_SOON, _NO_STORE), page=PLACEHOLDER)
 
 
-def _is_for_eyes(head: RequestHead) -> bool:
+def _is_for_eyes(head: Request) -> bool:
     return head.method in _READERS and head.upgrade is None and accepts_html(head)

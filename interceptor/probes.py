@@ -13,10 +13,11 @@ from collections import deque
 from collections.abc import Callable
 
 from fleet.routing.table import RoutingTable
+from interceptor.core.messages import Response
 from interceptor.endpoints import Endpoint, ProbeRule, reason
 from interceptor.errors import BadResponse, ExchangeError
 from interceptor.http1.backend import BackendConnection
-from interceptor.http1.response import ResponseHead
+from interceptor.http1.dialer import Http1Dialer
 
 __all__ = ["Probes", "probe_rules"]
 
@@ -47,7 +48,8 @@ def probe_rules(table: RoutingTable, usual: ProbeRule) -> dict[str, ProbeRule]:
 class Probes:
     """Of one interceptor. `passes` and `failures` count since its start."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, dialer: Http1Dialer, clock: Callable[[], float]) -> None:
+        self._dialer = dialer
         self._clock = clock
         self.passes = 0
         self.failures = 0
@@ -99,11 +101,10 @@ class Probes:
 
     async def _ask(self, endpoint: Endpoint) -> str:
         """Why it cannot be trusted; empty when it can."""
-        rule, backend = endpoint.owner.rule, endpoint.backend
-        loop = asyncio.get_running_loop()
+        rule = endpoint.owner.rule
         try:
             async with asyncio.timeout(min(rule.connect, CONNECT_SECONDS)):
-                _, connection = await loop.create_connection(lambda: BackendConnection(endpoint), backend.host, backend.port)
+                connection = await self._dialer.connect(endpoint)
         except (OSError, TimeoutError) as error:
             endpoint.owner.last_error = reason(error)
             return endpoint.owner.last_error
@@ -137,14 +138,14 @@ class _Answer:
     """Where the answer to a probe goes. Its head is enough; only a connection that is through with it is kept."""
 
     method = b"GET"
-    plain = False
+    unframed = False
 
     def __init__(self, endpoint: Endpoint, connection: BackendConnection) -> None:
         self.status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._endpoint = endpoint
         self._connection = connection
 
-    def on_answer(self, head: ResponseHead, body: bytes | memoryview, *, complete: bool, reusable: bool) -> None:
+    def on_answer(self, head: Response, body: bytes | memoryview, *, complete: bool, reusable: bool) -> None:
         if complete and reusable and _is_good(head.status):
             self._connection.rest()
             self._endpoint.give_back(self._connection, self._endpoint.owner.clock())
@@ -157,17 +158,17 @@ class _Answer:
         if not self.status.done():
             self.status.set_exception(error)
 
-    def on_switched(self, head: ResponseHead, data: bytes) -> None:
+    def on_switched(self, head: Response, data: bytes) -> None:
         self._connection.abort()
         self.on_lost(BadResponse("it switched protocols unasked"))
 
-    def on_interim(self, head: ResponseHead) -> None:
+    def on_interim(self, head: Response) -> None:
         """It is only on its way."""
 
     def on_answer_data(self, data: bytes | memoryview) -> None:
         """Never: a connection with more to come was cut."""
 
-    def on_answer_bulk(self, data: memoryview, source: BackendConnection, left: int) -> int:
+    def on_answer_bulk(self, data: memoryview, source: object, left: int) -> int:
         return 0
 
     def on_answer_end(self, *, reusable: bool) -> None:

@@ -16,12 +16,14 @@ from fleet.runtime.strangers import Strangers
 from interceptor.admission import UNBOUNDED
 from interceptor.applist import AppList
 from interceptor.apps import App
+from interceptor.core.sides import Downstream, RequestEvents
 from interceptor.deadlines import NEVER, Deadlines
 from interceptor.endpoints import EndpointSet, PoolLimits, ProbeRule
 from interceptor.errors import ExchangeError
 from interceptor.exchange import Exchange
-from interceptor.http1.client import ClientConnection, RequestSink
+from interceptor.http1.client import ClientConnection
 from interceptor.http1.connection import Outbox
+from interceptor.http1.dialer import Http1Dialer
 from interceptor.http1.early import EarlyBytes
 from interceptor.http1.request import RequestHead
 from interceptor.leavers import Leavers
@@ -58,12 +60,13 @@ class Proxy:
         clock: Callable[[], float],
     ) -> None:
         self.clock = clock
-        self.open_exchange: Callable[[ClientConnection, RequestHead], RequestSink] = partial(Exchange, self)
+        self.open_exchange: Callable[[ClientConnection, RequestHead], RequestEvents] = partial(Exchange, self)
         self.deadlines = Deadlines(TICK_SECONDS, now=clock())
         self.leavers = Leavers()
-        self.probes = Probes(clock)
         self.waits = Waits()
         self.outbox = Outbox()
+        self._dialer = Http1Dialer(self.outbox)
+        self.probes = Probes(self._dialer, clock)
         self.strangers = Strangers("requests")
         self.head_timeout = settings.head_timeout
         self.keep_alive_timeout = settings.keep_alive_timeout
@@ -218,7 +221,7 @@ class Proxy:
                 key,
                 limits=self._pool,
                 deadlines=self.deadlines,
-                outbox=self.outbox,
+                dialer=self._dialer,
                 prober=self.probes,
                 rule=self._rules.get(key, self._usual),
                 clock=self.clock,
@@ -285,7 +288,7 @@ class Proxy:
         """Why there can be no backend, as a reason and in words. None when there may be one, today or later."""
         return self._backends.missing(app.route.target.key)
 
-    def watch(self, client: ClientConnection) -> None:
+    def watch(self, client: Downstream) -> None:
         self.deadlines.watch(client)
 
     def refused(self, error: ExchangeError) -> None:

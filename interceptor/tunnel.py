@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from fleet.demand.ledger import Lease
+from interceptor.core.messages import Response
+from interceptor.core.sides import Downstream, Upstream
 from interceptor.endpoints import Slot
 
 if TYPE_CHECKING:
     from interceptor.apps import App
-    from interceptor.http1.backend import BackendConnection
-    from interceptor.http1.client import ClientConnection
 
 __all__ = ["Tunnel"]
 
@@ -31,7 +31,7 @@ _BOTH = _CLIENT | _BACKEND
 class _Host(Protocol):
     clock: Callable[[], float]
 
-    def watch(self, client: ClientConnection) -> None: ...
+    def watch(self, client: Downstream) -> None: ...
 
 
 class Tunnel:
@@ -39,27 +39,26 @@ class Tunnel:
 
     __slots__ = ("_app", "_client", "_connection", "_ends", "_host", "_lease", "_method", "_patience", "_slot", "_wound_down")
 
-    def __init__(self, host: _Host, client: ClientConnection, app: App, lease: Lease, method: bytes) -> None:
+    def __init__(self, host: _Host, client: Downstream, app: App, lease: Lease, method: bytes) -> None:
         self._host = host
         self._client = client
         self._app = app
         self._lease = lease
         self._method = method
-        self._connection: BackendConnection | None = None
+        self._connection: Upstream | None = None
         self._ends = 0
         self._wound_down = False
         self._patience = 0.0
         """Seconds for a client that was not told before to hear of the end."""
 
-    def open(self, slot: Slot, connection: BackendConnection, answer: bytes) -> None:
-        """Begin, with what the backend sent so far: its agreement, and perhaps more."""
+    def open(self, slot: Slot, connection: Upstream, head: Response, fields: bytes, data: bytes) -> None:
+        """Begin, with what the backend sent so far: its agreement, to which fields are added, and perhaps more."""
         now = self._host.clock()
         self._slot = slot
         self._connection = connection
         self._lease.upgrade(now)
-        early = self._client.enter_tunnel(self)
+        early = self._client.upgrade(self, head, fields, data)
         connection.enter_tunnel(self)
-        self._client.write(answer)
         if early:
             connection.write(early)
         if self._client.choked:  # by an answer before

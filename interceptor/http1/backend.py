@@ -5,22 +5,25 @@ Between exchanges it rests in its endpoint's pool, where anything but silence en
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from interceptor.core.messages import Request
+from interceptor.core.sides import ResponseEvents, UpstreamTunnelEvents
 from interceptor.deadlines import NEVER
 from interceptor.errors import BackendError, BadResponse
 from interceptor.http1.chunked import ChunkedReader, ChunkError
-from interceptor.http1.connection import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_READ, READ_BUFFER, Connection
-from interceptor.http1.fields import CHUNKED, CRLF, HEAD_END
+from interceptor.http1.connection import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_READ, READ_BUFFER, Connection, Outbox
+from interceptor.http1.fields import CHUNKED, CRLF, HEAD_END, tokens
 from interceptor.http1.grammar import GrammarError, check_status_line
 from interceptor.http1.partial import PartialHead
+from interceptor.http1.request import RequestHead
 from interceptor.http1.response import MAX_FIELDS, MAX_HEAD_BYTES, UNTIL_CLOSE, ResponseHead, malformed, parse_response
 from interceptor.http1.splice import MIN_SPLICED
 
 if TYPE_CHECKING:
     from interceptor.endpoints import Endpoint
 
-__all__ = ["BackendConnection", "BackendTunnel", "ResponseSink"]
+__all__ = ["BackendConnection"]
 
 MAX_INTERIM = 64 * 1024
 """Of the 1xx responses before a final one, in bytes. Many tiny ones cost as much as few with many fields, so each counts for
@@ -43,53 +46,11 @@ PARTING_SECONDS = 30.0
 _REST, _HEAD, _LENGTH, _CHUNKS, _UNTIL_CLOSE, _TUNNEL, _TUNNEL_END, _CLOSED = range(8)
 
 
-class ResponseSink(Protocol):
-    """What a backend connection tells, in this order: interim heads, one head, its body, its end. Or that it was lost."""
-
-    method: bytes
-    plain: bool
-    """Whether chunks must be taken off the body: the client does not know them."""
-
-    def on_interim(self, head: ResponseHead) -> None: ...
-    def on_answer(self, head: ResponseHead, body: bytes | memoryview, *, complete: bool, reusable: bool) -> None:
-        """The final head and what came of the body with it. `complete` when that was all."""
-
-    def on_answer_data(self, data: bytes | memoryview) -> None:
-        """More of the body; a view is good for this call only."""
-
-    def on_answer_bulk(self, data: memoryview, source: BackendConnection, left: int) -> int:
-        """More of a large body, of which the source's socket has more, up to `left` bytes. Returns how many of those have
-        gone on."""
-
-    def on_answer_end(self, *, reusable: bool) -> None: ...
-    def on_switched(self, head: ResponseHead, data: bytes) -> None:
-        """The backend agreed to speak another protocol; data came with its answer."""
-
-    def on_lost(self, error: Exception) -> None:
-        """The connection failed before the response was complete."""
-
-    def pause_body(self) -> None: ...
-    def resume_body(self) -> None: ...
-
-
-class BackendTunnel(Protocol):
-    """A tunnel as its backend connection sees it: what an exchange may turn into."""
-
-    def on_tunnel_data(self, data: memoryview) -> None:
-        """Bytes from the backend; the view is good for this call only."""
-
-    def on_tunnel_end(self) -> None:
-        """The backend will send no more."""
-
-    def on_lost(self, error: Exception) -> None: ...
-    def pause_body(self) -> None: ...
-    def resume_body(self) -> None: ...
-
-
 class BackendConnection(Connection):
     """Speaks HTTP/1.1 to one backend."""
 
     __slots__ = (
+        "_asked",
         "_chunks",
         "_interim",
         "_left",
@@ -104,12 +65,14 @@ class BackendConnection(Connection):
         "personal",
     )
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        super().__init__(endpoint.owner.outbox, deadline=NEVER)  # the end of its rest in the pool
+    def __init__(self, endpoint: Endpoint, outbox: Outbox) -> None:
+        super().__init__(outbox, deadline=NEVER)  # the end of its rest in the pool
         self.endpoint = endpoint
         self._state = _REST
-        self._sink: ResponseSink | None = None
-        self._tunnel: BackendTunnel | None = None
+        self._sink: ResponseEvents | None = None
+        self._tunnel: UpstreamTunnelEvents | None = None
+        self._asked: bytes | None = None
+        """The protocols that the request would rather speak."""
         self._partial: PartialHead | None = None
         self._left = 0
         self._view = BODY_VIEW
@@ -123,15 +86,26 @@ class BackendConnection(Connection):
 
     # -- what an exchange does with it ----------------------------------------------------------------------------
 
-    def begin(self, sink: ResponseSink, head: bytes) -> None:
-        """Send a request's head; its body goes through `write`."""
+    def send_request(self, sink: ResponseEvents, head: Request, body: list[bytes] | None, *, peer: bytes, trusted: bool) -> None:
+        """Send a request that came from `peer`, with what is here of its body; the rest goes through `write_through`. What it
+        tells of others before `peer` goes on where that is `trusted`."""
+        assert isinstance(head, RequestHead)  # noqa: S101 -- no other protocol is spoken by clients yet
+        wire = head.encode(peer, b"http", trusted=trusted, authority=self.endpoint.authority)
+        if head.personal:
+            self.personal = True
+        self.begin(sink, wire if body is None else wire + b"".join(body))
+        self._asked = head.upgrade
+
+    def begin(self, sink: ResponseEvents, head: bytes) -> None:
+        """Send a request as it is."""
         self._sink = sink
         self._state = _HEAD
+        self._asked = None
         self.deadline = NEVER
         self._interim = 0
         self.write(head)
 
-    def enter_tunnel(self, tunnel: BackendTunnel) -> None:
+    def enter_tunnel(self, tunnel: UpstreamTunnelEvents) -> None:
         """From now on bytes pass as they are."""
         self._state = _TUNNEL
         self._sink, self._tunnel = None, tunnel
@@ -240,7 +214,7 @@ class BackendConnection(Connection):
             self.endpoint.drop_idle(self)
         self.close()
 
-    def _on_large(self, sink: ResponseSink, nbytes: int) -> None:
+    def _on_large(self, sink: ResponseEvents, nbytes: int) -> None:
         """A head with much of its body: only the head is taken out of the shared buffer."""
         end = READ_BUFFER.find(HEAD_END, 0, min(nbytes, MAX_HEAD_BYTES)) + 4
         if end < 4:
@@ -248,7 +222,7 @@ class BackendConnection(Connection):
         else:
             self._on_whole_head(sink, bytes(BODY_VIEW[:end]), BODY_VIEW[end:nbytes])
 
-    def _on_head(self, sink: ResponseSink, data: bytes) -> None:
+    def _on_head(self, sink: ResponseEvents, data: bytes) -> None:
         if self._partial is not None:
             self._on_part_of_head(sink, self._partial, data)
             return
@@ -259,7 +233,7 @@ class BackendConnection(Connection):
         else:
             self._on_whole_head(sink, data[:end], data[end:])
 
-    def _on_part_of_head(self, sink: ResponseSink, partial: PartialHead, data: bytes) -> None:
+    def _on_part_of_head(self, sink: ResponseEvents, partial: PartialHead, data: bytes) -> None:
         self._partial = None
         try:
             end = partial.add(data[: MAX_HEAD_BYTES + 1])
@@ -274,7 +248,7 @@ class BackendConnection(Connection):
         else:
             self._partial = partial
 
-    def _on_whole_head(self, sink: ResponseSink, data: bytes, body: bytes | memoryview) -> None:
+    def _on_whole_head(self, sink: ResponseEvents, data: bytes, body: bytes | memoryview) -> None:
         try:
             head = parse_response(data, sink.method)
         except BadResponse as error:
@@ -293,13 +267,16 @@ class BackendConnection(Connection):
         else:
             self._start_body(sink, head, body)
 
-    def _on_informational(self, sink: ResponseSink, head: ResponseHead, rest: bytes) -> None:
+    def _on_informational(self, sink: ResponseEvents, head: ResponseHead, rest: bytes) -> None:
         """One, and what came with it, of which other interim responses may be the first."""
         at = 0
         while self._sink is sink:
             self.personal |= head.personal
             if head.status == 101:
-                sink.on_switched(head, rest[at:])
+                if self._agrees(head):
+                    sink.on_switched(head, rest[at:])
+                else:
+                    self._fail(sink, BadResponse("the backend switched protocols unasked"))
                 return
             if self._interim > MAX_INTERIM:
                 break
@@ -321,10 +298,10 @@ class BackendConnection(Connection):
         elif self._sink is sink and at < len(rest):
             self._on_head(sink, rest[at:])
 
-    def _start_body(self, sink: ResponseSink, head: ResponseHead, body: bytes | memoryview) -> None:
+    def _start_body(self, sink: ResponseEvents, head: ResponseHead, body: bytes | memoryview) -> None:
         if head.length == CHUNKED:
             self._state = _CHUNKS
-            self._chunks = ChunkedReader(plain=sink.plain, lenient=True)
+            self._chunks = ChunkedReader(plain=sink.unframed, lenient=True)
             self._view = CHUNKS_VIEW
         elif head.length == UNTIL_CLOSE:
             self._state = _UNTIL_CLOSE
@@ -346,7 +323,12 @@ class BackendConnection(Connection):
                 self._state = _REST
             sink.on_answer(head, first, complete=complete, reusable=not extra and self._reusable)
 
-    def _start_chunks(self, sink: ResponseSink, head: ResponseHead, body: bytes) -> None:
+    def _agrees(self, head: ResponseHead) -> bool:
+        """Whether it switches to what was asked for (RFC 9110 7.8)."""
+        asked, told = self._asked, head.upgrade
+        return asked is not None and told is not None and set(tokens([told])) <= {b"", *tokens([asked])}
+
+    def _start_chunks(self, sink: ResponseEvents, head: ResponseHead, body: bytes) -> None:
         chunks = self._chunks
         assert chunks is not None  # noqa: S101
         try:
@@ -364,7 +346,7 @@ class BackendConnection(Connection):
         self._state, self._chunks = _REST, None
         self._view = BODY_VIEW
 
-    def _on_body(self, sink: ResponseSink, data: memoryview) -> None:
+    def _on_body(self, sink: ResponseEvents, data: memoryview) -> None:
         if self._state == _LENGTH:
             self._left -= len(data)
             if self._view is BULK_VIEW:
@@ -383,7 +365,7 @@ class BackendConnection(Connection):
         else:
             self._unasked()
 
-    def _on_bulk(self, sink: ResponseSink, data: memoryview) -> None:
+    def _on_bulk(self, sink: ResponseEvents, data: memoryview) -> None:
         """A small part of much: the rest goes past this process, until there is little left."""
         moved = sink.on_answer_bulk(data, self, self._left)
         left = self._left = self._left - moved
@@ -401,7 +383,7 @@ class BackendConnection(Connection):
             self._on_chunks(sink, b"")
         return self._state == _CHUNKS and self._chunks is not None and self._chunks.behind
 
-    def _on_chunks(self, sink: ResponseSink, data: bytes) -> None:
+    def _on_chunks(self, sink: ResponseEvents, data: bytes) -> None:
         chunks = self._chunks
         assert chunks is not None  # noqa: S101
         try:
@@ -419,14 +401,14 @@ class BackendConnection(Connection):
         self._reusable = self._reusable and not chunks.rest
         self._finish(sink, data)
 
-    def _finish(self, sink: ResponseSink, data: bytes | memoryview) -> None:
+    def _finish(self, sink: ResponseEvents, data: bytes | memoryview) -> None:
         self._state = _REST
         if data:
             sink.on_answer_data(data)
         if self._sink is sink:  # the client may have left while the last bytes were written
             sink.on_answer_end(reusable=self._reusable)
 
-    def _fail(self, sink: ResponseSink, error: Exception) -> None:
+    def _fail(self, sink: ResponseEvents, error: Exception) -> None:
         self.abort()
         sink.on_lost(error)
 

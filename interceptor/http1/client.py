@@ -9,9 +9,11 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from fleet.runtime.strangers import Strangers
+from interceptor.core.messages import Response
+from interceptor.core.sides import ClientTunnelEvents, RequestEvents, Upstream
 from interceptor.deadlines import HORIZON, Deadlines
 from interceptor.errors import BadRequest, ExchangeError
 from interceptor.http1.chunked import ChunkedReader, ChunkError
@@ -24,15 +26,13 @@ from interceptor.http1.handout import MAX_PART_BYTES, Handout
 from interceptor.http1.partial import MAX_EMPTY_LINES, PartialHead, TooManyFields
 from interceptor.http1.reply import HEAD, encode_reply, final_reply, has_body
 from interceptor.http1.request import MAX_HEAD_BYTES, RequestHead, malformed, parse_request
+from interceptor.http1.response import ResponseHead
 from interceptor.http1.splice import MIN_SPLICED
 from interceptor.leavers import Leavers
 from interceptor.replies import Reply, text_reply
 from interceptor.trust import TrustedProxies, plain_address
 
-if TYPE_CHECKING:
-    from interceptor.http1.backend import BackendConnection
-
-__all__ = ["ClientConnection", "ClientHost", "ClientTunnel", "RequestSink"]
+__all__ = ["ClientConnection", "ClientHost"]
 
 MAX_PIPELINED_BYTES = 32 * 1024
 """Bytes of later requests kept while one is answered; then the client is not read from."""
@@ -47,52 +47,6 @@ LINGER = struct.pack("ii", 0, 0)
 CARRIAGE_RETURN = 13
 
 _HEAD, _BODY, _COMPLETE, _TUNNEL, _DISCARD, _CUT, _CLOSED = range(7)
-
-
-class RequestSink(Protocol):
-    """One exchange as its client connection sees it."""
-
-    def on_body(self, data: bytes | memoryview, *, complete: bool) -> None:
-        """Bytes of the request's body, framed as they go on; also called once, before `begin`, when some came with the head.
-
-        A view is good for this call only.
-        """
-
-    def on_bulk(self, data: bytes | memoryview, source: ClientConnection, left: int) -> int:
-        """More of a large body, of which the source's socket has more, up to `left` bytes. Returns how many of those have
-        gone on."""
-
-    def begin(self) -> None: ...
-    def on_client_lost(self) -> None:
-        """The client left. The exchange ends now."""
-
-    def on_broken_body(self, error: ExchangeError) -> bool:
-        """The body breaks a rule. The exchange ends now; False when its answer has begun, so that there is no other."""
-
-    def on_deadline(self, now: float) -> None: ...
-    def pause_answer(self) -> None: ...
-    def resume_answer(self) -> None: ...
-    @property
-    def answers_half_closed(self) -> bool:
-        """Whether a client that will send no more, its request being whole, still gets its answer."""
-
-
-class ClientTunnel(Protocol):
-    """A tunnel as its client connection sees it: what an exchange may turn into."""
-
-    def on_client_data(self, data: memoryview) -> None:
-        """Bytes from the client; the view is good for this call only."""
-
-    def on_client_end(self) -> None:
-        """The client will send no more."""
-
-    def wind_down(self, now: float, seconds: float) -> None:
-        """Come to an end within so many seconds. May be said more than once."""
-
-    def on_client_lost(self) -> None: ...
-    def on_deadline(self, now: float) -> None: ...
-    def pause_answer(self) -> None: ...
-    def resume_answer(self) -> None: ...
 
 
 class ClientHost(Protocol):
@@ -112,7 +66,7 @@ class ClientHost(Protocol):
     """Clients whose word about who came to them is taken."""
 
     @property
-    def open_exchange(self) -> Callable[[ClientConnection, RequestHead], RequestSink]: ...
+    def open_exchange(self) -> Callable[[ClientConnection, RequestHead], RequestEvents]: ...
     def client_opened(self, client: ClientConnection) -> None: ...
     def client_closed(self, client: ClientConnection) -> None: ...
 
@@ -128,26 +82,30 @@ class ClientConnection(Connection):
 
     __slots__ = (
         "_chunks", "_exchange", "_guarded", "_host", "_left", "_partial", "_stash", "_state", "_tunnel", "_view", "half_closed",
-        "own_backend", "peer", "trusted",
+        "own_backend", "peer", "persists", "trusted", "unframed",
     )  # fmt: skip
 
     def __init__(self, host: ClientHost) -> None:
         super().__init__(host.outbox, deadline=0.0)
         self._host = host
         self._state = _HEAD
-        self._exchange: RequestSink | None = None
-        self._tunnel: ClientTunnel | None = None
+        self._exchange: RequestEvents | None = None
+        self._tunnel: ClientTunnelEvents | None = None
         self._stash = b""
         """Requests sent ahead of their turn."""
         self._partial: PartialHead | None = None
         """A head of which a part is here."""
+        self.unframed = False
+        """Whether the request under way is of HTTP/1.0, whose client takes no chunks."""
+        self.persists = True
+        """Whether the next request may come by this connection, as far as is known."""
         self._left = 0
         self._view = BODY_VIEW
         self._chunks: ChunkedReader | None = None
         self._guarded = False
         self.half_closed = False
         """Whether it will send no more, and gets an answer nevertheless."""
-        self.own_backend: BackendConnection | None = None
+        self.own_backend: Upstream | None = None
         """A connection to a backend that authenticates this client as a whole: it is nobody else's."""
 
     # -- what an exchange does with it ----------------------------------------------------------------------------
@@ -162,10 +120,31 @@ class ClientConnection(Connection):
         """A part of a head is here, and no more."""
         return self._state == _HEAD and self._partial is not None
 
-    def exchange_done(self, now: float, *, keep: bool) -> None:
+    def send_interim(self, head: Response) -> None:
+        """100 Continue and its kin go on to clients that know them."""
+        if not self.unframed:
+            assert isinstance(head, ResponseHead)  # noqa: S101 -- as below
+            self.write(head.encode(chunked=False, connection=None))
+
+    def send_head(self, head: Response, fields: bytes, data: bytes | memoryview, *, end: bool) -> None:
+        """The head of the answer, with lines that are added to it, and what is here of its body: all of it at the `end`."""
+        assert isinstance(head, ResponseHead)  # noqa: S101 -- no other protocol is spoken to backends yet
+        length, old = head.length, self.unframed
+        chunked = length == CHUNKED and not old
+        keep = self.persists = self.persists and self._state == _COMPLETE and (length >= 0 or chunked) and not self._host.sheds
+        connection = (b"keep-alive" if old else None) if keep else b"close"
+        wire = head.encode(chunked=chunked, connection=connection, fields=fields)
+        if length < 0 and not chunked:
+            self.guard_end()
+        if isinstance(data, bytes):
+            self.write(wire + data)
+        else:
+            self.write_both(wire, data)
+
+    def exchange_done(self, now: float) -> None:
         """The answer is written. The next request, or the end."""
         self._exchange = None
-        if not keep or self._state != _COMPLETE or (self.half_closed and not self._stash):
+        if not self.persists or self._state != _COMPLETE or (self.half_closed and not self._stash):
             self._end(now)
             return
         self._state = _HEAD
@@ -178,25 +157,25 @@ class ClientConnection(Connection):
         elif self._stash or self._paused:
             self._next()
 
-    def reply(self, reply: Reply, *, method: bytes, keep: bool, now: float) -> None:
+    def reply(self, reply: Reply, *, method: bytes, now: float) -> None:
         """Answer in the backend's place."""
         host = self._host
-        keep = keep and self._state == _COMPLETE and not host.sheds
+        keep = self.persists = self.persists and not self.unframed and self._state == _COMPLETE and not host.sheds
         large = len(reply.body) > MAX_PART_BYTES and has_body(reply, method)
         self.write(encode_reply(reply, method=HEAD if large else method, close=not keep, date=http_date()))
         if large:
-            handout = self._exchange = Handout(self, reply.body, keep=keep, patience=host.keep_alive_timeout, clock=host.clock)
+            handout = self._exchange = Handout(self, reply.body, patience=host.keep_alive_timeout, clock=host.clock)
             handout.begin()
         else:
-            self.exchange_done(now, keep=keep)
+            self.exchange_done(now)
 
     def wait_for(self, deadline: float) -> None:
         """Be asked at this time, if nothing has changed by then."""
         self.deadline = deadline
         self._host.deadlines.watch(self)
 
-    def enter_tunnel(self, tunnel: ClientTunnel) -> bytes:
-        """From now on bytes pass as they are. Returns those that came early."""
+    def upgrade(self, tunnel: ClientTunnelEvents, head: Response, fields: bytes, data: bytes) -> bytes:
+        """Answer 101, with what followed it; from then on bytes pass as they are. Returns those that came early."""
         self.guard_end()
         crowded_out, self._state = self._state == _DISCARD, _TUNNEL
         self._exchange, self._tunnel = None, tunnel
@@ -204,6 +183,8 @@ class ClientConnection(Connection):
         self.resume_reading()
         if crowded_out:
             self.abort()  # the tunnel's first bytes may be among those given up
+        assert isinstance(head, ResponseHead)  # noqa: S101 -- as above
+        self.write(head.encode(chunked=False, connection=b"upgrade", fields=fields) + data)
         return early
 
     def guard_end(self) -> None:
@@ -371,7 +352,7 @@ class ClientConnection(Connection):
             self._host.deadlines.watch(self)
 
     @property
-    def _sink(self) -> RequestSink | ClientTunnel | None:
+    def _sink(self) -> RequestEvents | ClientTunnelEvents | None:
         return self._exchange or self._tunnel
 
     # -- reading --------------------------------------------------------------------------------------------------
@@ -402,6 +383,7 @@ class ClientConnection(Connection):
         if head.hops == 0:
             self._refuse(ExchangeError("not to be forwarded any further", status=200, reason="max_forwards"), final_reply(head))
             return
+        self.unframed, self.persists = not head.minor, head.keep_alive
         exchange = self._exchange = self._host.open_exchange(self, head)
         if head.length == 0:
             self._state = _COMPLETE
@@ -441,7 +423,7 @@ class ClientConnection(Connection):
         else:
             self._host.early.keep(self, len(partial))
 
-    def _start_body(self, exchange: RequestSink, head: RequestHead, data: bytes) -> bool:
+    def _start_body(self, exchange: RequestEvents, head: RequestHead, data: bytes) -> bool:
         """Take in what came of the body with the head. False when it was refused."""
         self._state = _BODY
         self._chunks = ChunkedReader() if head.length == CHUNKED else None
@@ -475,7 +457,7 @@ class ClientConnection(Connection):
             data = data[: self._left]
         exchange.on_body(data, complete=True)
 
-    def _on_bulk(self, exchange: RequestSink, data: bytes | memoryview) -> None:
+    def _on_bulk(self, exchange: RequestEvents, data: bytes | memoryview) -> None:
         """A small part of much: the rest goes past this process, until there is little left."""
         moved = exchange.on_bulk(data, self, self._left)
         left = self._left = self._left - moved
@@ -487,7 +469,7 @@ class ClientConnection(Connection):
                 self._state = _COMPLETE
                 exchange.on_body(b"", complete=True)
 
-    def _on_chunks(self, exchange: RequestSink, chunks: ChunkedReader, data: bytes) -> None:
+    def _on_chunks(self, exchange: RequestEvents, chunks: ChunkedReader, data: bytes) -> None:
         try:
             data = chunks.feed(data)
         except ChunkError as error:

@@ -19,7 +19,6 @@ __all__ = [
     "HEAD_END",
     "MAX_FIELDS",
     "MAX_LENGTH_DIGITS",
-    "NO_BODY",
     "TOLD_BY_PROXIES",
     "collect",
     "connection_options",
@@ -36,7 +35,6 @@ CHUNKED_LINE = b"Transfer-Encoding: chunked\r\n"
 
 CHUNKED = -1
 """Body length of a message in chunks."""
-NO_BODY = 0
 
 MAX_LENGTH_DIGITS = 18
 """Of a Content-Length: below 2**63 whatever they are."""

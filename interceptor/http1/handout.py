@@ -23,15 +23,15 @@ MAX_PART_BYTES = 64 * 1024
 class Handout:
     """Needs a client that takes what it can (`choked`), and gives the connection back when all of it is written."""
 
-    __slots__ = ("_at", "_body", "_client", "_clock", "_keep", "_patience")
+    __slots__ = ("_at", "_body", "_client", "_clock", "_patience")
 
-    def __init__(self, client: ClientConnection, body: bytes, *, keep: bool, patience: float, clock: Callable[[], float]) -> None:
+    def __init__(self, client: ClientConnection, body: bytes, *, patience: float, clock: Callable[[], float]) -> None:
         """`patience` is how many seconds the client may take none of it."""
         self._clock = clock
         self._client = client
         self._body = memoryview(body)
         self._at = 0
-        self._keep, self._patience = keep, patience
+        self._patience = patience
 
     def begin(self) -> None:
         self._go_on()
@@ -46,7 +46,7 @@ class Handout:
         if self._at < len(body):
             client.wait_for(now + self._patience)
         else:
-            client.exchange_done(now, keep=self._keep)
+            client.exchange_done(now)
 
     def resume_answer(self) -> None:
         self._go_on()
@@ -62,7 +62,7 @@ class Handout:
     def on_body(self, data: bytes | memoryview, *, complete: bool) -> None:
         """The request was answered without it."""
 
-    def on_bulk(self, data: bytes | memoryview, source: ClientConnection, left: int) -> int:
+    def on_bulk(self, data: bytes | memoryview, source: object, left: int) -> int:
         return 0
 
     def on_broken_body(self, error: ExchangeError) -> bool:

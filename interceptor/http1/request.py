@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import httptools
-import msgspec
 
-from fleet.routing.match import METHOD
+from interceptor.core.messages import NO_BODY, Request
 from interceptor.errors import BadRequest
 from interceptor.http1.fields import (
     CHUNKED,
@@ -22,7 +21,6 @@ from interceptor.http1.fields import (
     HEAD_END,
     MAX_FIELDS,
     MAX_LENGTH_DIGITS,
-    NO_BODY,
     TOLD_BY_PROXIES,
     collect,
     connection_options,
@@ -32,7 +30,6 @@ from interceptor.http1.fields import (
     without_fields,
 )
 from interceptor.http1.grammar import GrammarError, check_head, check_request_line
-from interceptor.semantics import IDEMPOTENT
 
 __all__ = ["MAX_HEAD_BYTES", "MAX_TARGET_BYTES", "RequestHead", "malformed", "parse_request"]
 
@@ -77,26 +74,14 @@ _KEPT_OPTIONS = frozenset(
 )
 
 
-class RequestHead(msgspec.Struct, gc=False, eq=False):
-    """A request without its body."""
+class RequestHead(Request, gc=False, eq=False):
+    """A request of HTTP/1 without its body, whose length may be CHUNKED."""
 
-    method: bytes
-    target: bytes
-    """As it came, but for a URL: then its path and query."""
-    path: bytes
-    """The target without its query."""
-    host: bytes
-    _data: bytes
+    _data: bytes = b""
     """The accepted head."""
     minor: int = 1
     """Minor version of HTTP/1: 0 or 1."""
     keep_alive: bool = True
-    length: int = NO_BODY
-    """Of the body: bytes, NO_BODY or CHUNKED."""
-    upgrade: bytes | None = None
-    expects_continue: bool = False
-    personal: bool = False
-    """Whether it authenticates the connection that it goes on by, so that no other client may get that one."""
     takes_trailers: bool = False
     hops: int | None = None
     """How often it may be forwarded from here, where it says so (RFC 9110 7.6.2); 0 when the proxy is to answer it."""
@@ -108,21 +93,9 @@ class RequestHead(msgspec.Struct, gc=False, eq=False):
     """Fields that the client's Connection field keeps from going on."""
 
     @property
-    def idempotent(self) -> bool:
-        """Whether sending it twice does what sending it once does (RFC 9110 9.2.2)."""
-        return self.method in IDEMPOTENT
-
-    @property
     def size(self) -> int:
         """Bytes of the head."""
         return len(self._data)
-
-    def routing_fields(self, *, headers: bool, method: bool) -> list[tuple[bytes, bytes]]:
-        """What a routing table looks at beside host and path."""
-        fields = self.match_fields() if headers else []
-        if method:
-            fields.append((METHOD, self.method))
-        return fields
 
     def match_fields(self) -> list[tuple[bytes, bytes]]:
         """All fields with lower-case names, for routing by header."""
@@ -267,10 +240,10 @@ def parse_request(data: bytes) -> RequestHead:
         _check_line(words)
     target = words[1]
     if len(parts) == 4 and minor == 1 and parts[1] in _HOST_NAMES:
-        head = RequestHead(words[0], target, target, parts[2].strip(b" \t"), data)
+        head = RequestHead(words[0], target, target, parts[2].strip(b" \t"), _data=data)
     else:
         _validator.renew()
-        head = RequestHead(words[0], target, target, b"", data, 1 if minor else 0)
+        head = RequestHead(words[0], target, target, b"", _data=data, minor=1 if minor else 0)
         head._others = b"".join(parts[::3])  # noqa: SLF001 -- parsing is the other half of the class
         try:
             _apply_fields(head, collect(parts))

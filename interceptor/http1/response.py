@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 
 import httptools
-import msgspec
 
+from interceptor.core.messages import NO_BODY, Response
 from interceptor.errors import BadResponse
 from interceptor.http1.date import http_date
 from interceptor.http1.fields import (
@@ -17,7 +17,6 @@ from interceptor.http1.fields import (
     CHUNKED_LINE,
     CRLF,
     MAX_LENGTH_DIGITS,
-    NO_BODY,
     collect,
     connection_options,
     field_splitter,
@@ -55,19 +54,11 @@ _KEPT_OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade", b""})
 _LENGTH_NAMES = frozenset({b"Content-Length", b"content-length"})
 
 
-class ResponseHead(msgspec.Struct, gc=False, eq=False):
-    """A response without its body."""
+class ResponseHead(Response, gc=False, eq=False):
+    """A response of HTTP/1 without its body, whose length may be CHUNKED or UNTIL_CLOSE."""
 
-    status: int
-    _wire: bytes
+    _wire: bytes = b""
     """The head as it goes on, when nothing is to be added; without its last line end otherwise."""
-    length: int = UNTIL_CLOSE
-    """Of the body: bytes, NO_BODY, CHUNKED or UNTIL_CLOSE."""
-    keep_alive: bool = True
-    upgrade: bytes | None = None
-    """What the backend switches to (101), or asks the client to (426)."""
-    personal: bool = False
-    """Whether it authenticates the connection that it came by, so that no other client may get that one."""
     _whole: bool = True
 
     def encode(self, *, chunked: bool, connection: bytes | None, fields: bytes = b"") -> bytes:
@@ -184,7 +175,7 @@ def _from_plain(data: bytes, parts: list[bytes]) -> ResponseHead | None:
         or data[12] != BLANK
     ):
         return None
-    return ResponseHead(status, wire, int(value))
+    return ResponseHead(status, int(value), _wire=wire)
 
 
 BLANK, ZERO = b" 0"
@@ -199,7 +190,7 @@ def _from_fields(data: bytes, parts: list[bytes]) -> ResponseHead:
     http11 = data[7] != ZERO  # a higher minor version is processed as the highest that is known (RFC 9110 2.5)
     rest = b"".join(parts[::3])
     end = rest.find(CRLF)
-    head = ResponseHead(int(rest[9:12]), b"", _whole=False)
+    head = ResponseHead(int(rest[9:12]), UNTIL_CLOSE, _whole=False)
     if head.status < LOWEST_STATUS:
         raise BadResponse("malformed response: there is no such status")
     found = collect(parts)

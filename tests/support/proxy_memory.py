@@ -121,7 +121,7 @@ class MemoryProxy:
         self.proxy.set_table(RoutingTable([route()]))
         self.endpoint: Endpoint = self.proxy.apps[APP].endpoints.endpoints[0]
         self.endpoint.owner._prober = NoProbes()
-        self.backends = [MockTransport(BackendConnection(self.endpoint)) for _ in range(connections)]
+        self.backends = [MockTransport(BackendConnection(self.endpoint, self.proxy.outbox)) for _ in range(connections)]
         # The last one is picked first: in the order of their use, that is how they are listed.
         self.endpoint.idle = [transport.protocol for transport in reversed(self.backends)]  # type: ignore[misc]
 

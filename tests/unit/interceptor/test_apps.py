@@ -18,6 +18,7 @@ from interceptor.deadlines import Deadlines
 from interceptor.endpoints import FIRST_PAUSE, MAX_DIALS, Endpoint, EndpointSet, PoolLimits, Prober, Slot
 from interceptor.errors import Unavailable
 from interceptor.http1.connection import Outbox
+from interceptor.http1.dialer import Http1Dialer
 from tests.wire.proxy_rig import loopback_settings
 
 SETTINGS = loopback_settings(max_held=1000)
@@ -66,7 +67,9 @@ class Fixture:
 
     def endpoint_set(self, key: str, prober: Prober) -> EndpointSet:
         limits = PoolLimits(idle_timeout=60.0, max_idle=2)
-        return EndpointSet(key, limits=limits, deadlines=self.deadlines, outbox=Outbox(), prober=prober, clock=lambda: self.now)
+        return EndpointSet(
+            key, limits=limits, deadlines=self.deadlines, dialer=Http1Dialer(Outbox()), prober=prober, clock=lambda: self.now
+        )
 
     def come(self, count: int = 1, *, app: int = 0) -> list[Guest]:
         new = [Guest(len(self.guests) + at) for at in range(count)]

@@ -22,6 +22,7 @@ from interceptor.endpoints import (
 )
 from interceptor.http1.backend import BackendConnection
 from interceptor.http1.connection import Outbox
+from interceptor.http1.dialer import Http1Dialer
 from interceptor.waiting import WaitingRoom
 from tests.support.proxy_memory import MockTransport
 
@@ -68,7 +69,13 @@ class Fixture:
         limits = PoolLimits(idle_timeout=60.0, max_idle=max_idle)
         rule = ProbeRule(path)
         self.set = EndpointSet(
-            "a", limits=limits, deadlines=self.deadlines, outbox=Outbox(), prober=self.prober, clock=monotonic, rule=rule
+            "a",
+            limits=limits,
+            deadlines=self.deadlines,
+            dialer=Http1Dialer(Outbox()),
+            prober=self.prober,
+            clock=monotonic,
+            rule=rule,
         )
         self.set.update(backends)
 
@@ -270,7 +277,7 @@ def test_probes_of_one_target_are_bounded() -> None:
 async def test_the_pool_is_bounded_and_closed_with_its_endpoint() -> None:
     fixture = Fixture(ONE)
     endpoint = fixture.endpoint(ONE)
-    transports = [MockTransport(BackendConnection(endpoint)) for _ in range(3)]
+    transports = [MockTransport(BackendConnection(endpoint, Outbox())) for _ in range(3)]
     for transport in transports:
         assert isinstance(transport.protocol, BackendConnection)
         endpoint.give_back(transport.protocol, 0.0)
@@ -282,7 +289,7 @@ async def test_the_pool_is_bounded_and_closed_with_its_endpoint() -> None:
 async def test_a_pooled_connection_ends_after_its_rest() -> None:
     fixture = Fixture(ONE)
     endpoint = fixture.endpoint(ONE)
-    transport = MockTransport(BackendConnection(endpoint))
+    transport = MockTransport(BackendConnection(endpoint, Outbox()))
     assert isinstance(transport.protocol, BackendConnection)
     endpoint.give_back(transport.protocol, 0.0)
     for step in range(598):
