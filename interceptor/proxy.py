@@ -197,8 +197,7 @@ class Proxy:
     def close_idle(self, now: float) -> None:
         """Close every connection on which nothing is going on, nor about to. One with a request on it is only not read yet."""
         for client in self._idle(now):
-            if not client.has_news():
-                client.close()
+            client.close_at_rest()
 
     def _app(self, name: str, table: RoutingTable) -> App:
         route = table.apps[name]
@@ -271,7 +270,7 @@ class Proxy:
 
     def _close_longest_idle(self, now: float) -> None:
         for client in nsmallest(self._part, self._idle(now), key=attrgetter("deadline")):
-            client.close()
+            client.close_at_rest()
 
     def _give_up_heads(self, now: float) -> None:
         slow = now + self.head_timeout - CROWDED_HEAD_SECONDS

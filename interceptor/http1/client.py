@@ -141,6 +141,14 @@ class ClientConnection(Connection):
         else:
             self.write_both(wire, data)
 
+    def close_at_rest(self) -> bool:
+        """Close between requests. False, and nothing done, where there is something to read: a process that was not given its
+        time finds the limit passed before it finds the request that came in time."""
+        if self.has_news():
+            return False
+        self.close()
+        return True
+
     def exchange_done(self, now: float) -> None:
         """The answer is written. The next request, or the end."""
         self._exchange = None
@@ -339,8 +347,10 @@ class ClientConnection(Connection):
             self._wait_for_reader(now)
         elif self._state == _HEAD and self._partial is not None:
             self._refuse(BadRequest("the head of the request did not arrive in time", status=408, reason="slow_head"))
-        else:
+        elif self._state != _HEAD:
             self.close()
+        elif not self.close_at_rest():
+            self.wait_for(now)  # to be asked again in a moment
 
     def _wait_for_reader(self, now: float) -> None:
         """What was answered goes out slowly, or not at all: then it would wait here for as long as the client likes."""

@@ -68,7 +68,7 @@ async def test_no_request_is_lost_when_interceptors_are_rolled(
     before = set(await weir.interceptors(api))
     async with requests_under_way(weir, api, namespace, gate):
         await cluster.kubectl("-n", NAMESPACE, "rollout", "restart", "deployment/weir-interceptor")
-        await cluster.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/weir-interceptor", "--timeout=60s")
+        await cluster.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/weir-interceptor", "--timeout=600s")
     await until_deployed(api, NAMESPACE, "weir-interceptor")
 
     async def replaced() -> bool:

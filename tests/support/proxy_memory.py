@@ -23,13 +23,17 @@ __all__ = ["MemoryProxy", "MockTransport"]
 _SETTINGS = loopback_settings()
 _quiet, _other_end = socket.socketpair()
 """A socket with nothing to read, for those who look at one."""
+_loud, _speaker = socket.socketpair()
+_speaker.send(b"G")
+"""And one with something that nobody ever reads."""
 
 
 class MockTransport(asyncio.Transport):
     """Delivers at once; what is fed while reading is paused waits."""
 
-    def __init__(self, protocol: asyncio.BufferedProtocol) -> None:
-        super().__init__({"peername": ("192.0.2.1", 4711), "socket": _quiet})
+    def __init__(self, protocol: asyncio.BufferedProtocol, *, unread: bool = False) -> None:
+        """`unread`: its socket has something that was not delivered yet."""
+        super().__init__({"peername": ("192.0.2.1", 4711), "socket": _loud if unread else _quiet})
         self.protocol = protocol
         self.written = bytearray()
         self.closing = False
@@ -125,8 +129,8 @@ class MemoryProxy:
         # The last one is picked first: in the order of their use, that is how they are listed.
         self.endpoint.idle = [transport.protocol for transport in reversed(self.backends)]  # type: ignore[misc]
 
-    def connect(self) -> MockTransport:
-        return MockTransport(ClientConnection(self.proxy))
+    def connect(self, *, unread: bool = False) -> MockTransport:
+        return MockTransport(ClientConnection(self.proxy), unread=unread)
 
     @property
     def received(self) -> list[bytes]:

@@ -178,3 +178,32 @@ async def test_pausing_is_passed_on_both_ways() -> None:
     assert backend.paused
     client.protocol.resume_writing()
     assert not backend.paused
+
+
+async def test_a_request_that_came_in_time_and_is_not_read_yet_is_not_lost() -> None:
+    """A process that was not given its time finds the limits passed first, and the requests after them."""
+    now = [1000.0]
+    memory = MemoryProxy(clock=lambda: now[0])
+    late, silent = memory.connect(unread=True), memory.connect()
+    now[0] += memory.proxy.head_timeout + 1.0
+    memory.proxy.deadlines.sweep(now[0])
+    assert (late.closing, silent.closing) == (False, True)
+    now[0] += 1.0
+    memory.proxy.deadlines.sweep(now[0])
+    assert not late.closing
+    await memory.deliver(late, [get()])
+    await memory.deliver(memory.backends[0], [ok(b"here")])
+    assert late.written.endswith(b"here")
+
+
+@pytest.mark.parametrize("unread", [True, False])
+async def test_no_request_is_lost_for_want_of_room(*, unread: bool) -> None:
+    """A connection at rest is closed to make room, unless a request is there that is not read yet."""
+    now = [1000.0]
+    memory = MemoryProxy(clock=lambda: now[0])
+    longest = memory.connect(unread=unread)
+    now[0] += 2.0
+    memory.proxy.most_clients = 2
+    memory.connect()
+    assert memory.proxy.crowded
+    assert longest.closing is not unread
