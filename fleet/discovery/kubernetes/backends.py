@@ -49,6 +49,7 @@ class _Asked(NamedTuple):
 
 
 def _asked(key: str) -> _Asked:
+    """The only reading of a key there is."""
     place, _, how = key.partition("@")
     service, _, port = place.partition(":")
     return _Asked(service, int(port) if port.isdigit() else port or None, how == "pods" if how else None)
@@ -113,7 +114,7 @@ class KubernetesBackends:
 
     def missing(self, key: str) -> tuple[str, str] | None:
         """Whether the Service or its port is not there. Not known of what was not asked for yet or is not followed."""
-        service, _, port = key.partition(":")
+        service, port, _ = _asked(key)
         known = self._services.get(service)
         if known is not None:
             return _missing_port(service, known, port)
@@ -258,10 +259,10 @@ class KubernetesBackends:
             self._slices.discard(name)
 
 
-def _missing_port(service: str, known: Service, port: str) -> tuple[str, str] | None:
+def _missing_port(service: str, known: Service, port: int | str | None) -> tuple[str, str] | None:
     """What a route asks of a Service and it has not."""
     ports = known.ports
-    if any(port in (str(number), name) for name, number in ports) if port else len(ports) == 1:
+    if any(str(port) in (str(number), name) for name, number in ports) if port else len(ports) == 1:
         return None
     there = ", ".join(f"{number} ({name})" if name else str(number) for name, number in ports[:MAX_PORTS_NAMED]) or "none"
     wanted = f"TCP port {port}" if port else "only TCP port"

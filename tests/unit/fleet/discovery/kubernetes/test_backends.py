@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import chain
 from typing import Any
 
+import msgspec
 import pytest
 
 from fleet.discovery.kubernetes.backends import FETCHED_ALONE, KubernetesBackends
 from fleet.discovery.kubernetes.client import Api
 from fleet.discovery.kubernetes.listwatch import Timing
 from fleet.discovery.sources import Backend
+from fleet.routing.route import Target
 from tests.support.apiserver import ApiServer
 from tests.support.waiting import until
 
@@ -240,6 +243,26 @@ async def test_a_server_that_is_away_takes_no_backend_away(server: ApiServer, ap
         put_slice(server, "web", "10.0.0.2")
         await server.up()
         await until(lambda: backends.get("default/web:80") == (B,))
+
+
+@pytest.mark.parametrize("direct", [None, True, False])
+async def test_what_is_missing_does_not_depend_on_whose_addresses_are_wanted(
+    server: ApiServer, api: Api, *, direct: bool | None
+) -> None:
+    put_service(server, "web", ("http", 80))
+    put_service(server, "two", ("http", 80), ("", 81))
+    there = [Target("default/web"), Target("default/web", 80), Target("default/web", "http")]
+    wrong = [Target("default/web", 81), Target("default/web", "grpc"), Target("default/two")]
+    gone = Target("default/none", 80)
+    keys = [[msgspec.structs.replace(target, direct=direct).key for target in targets] for targets in (there, wrong, [gone])]
+    async with following(server, api, *chain.from_iterable(keys)) as backends:
+        assert [backends.missing(key) for key in keys[0]] == [None] * 3
+        assert [backends.missing(key) for key in keys[1]] == [
+            ("port_not_found", "Service default/web has no TCP port 81; it has 80 (http)"),
+            ("port_not_found", "Service default/web has no TCP port grpc; it has 80 (http)"),
+            ("port_not_found", "Service default/two has no only TCP port; it has 80 (http), 81"),
+        ]
+        assert backends.missing(keys[2][0]) == ("service_not_found", "there is no Service default/none")
 
 
 async def test_a_service_or_a_port_that_is_missing_is_known_once_it_was_looked_for(server: ApiServer, api: Api) -> None:
