@@ -24,6 +24,7 @@ _GROUPS = {
     "events": "api/v1",
     "namespaces": "api/v1",
     "deployments": "apis/apps/v1",
+    "statefulsets": "apis/apps/v1",
     "endpointslices": "apis/discovery.k8s.io/v1",
     "leases": "apis/coordination.k8s.io/v1",
     "horizontalpodautoscalers": "apis/autoscaling/v2",

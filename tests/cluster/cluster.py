@@ -16,9 +16,13 @@ __all__ = ["APP_IMAGE", "ROOT", "WEIR_IMAGE", "Cluster"]
 
 ROOT = Path(__file__).parents[2]
 APP_IMAGE, WEIR_IMAGE = "echo", "weir"
+_APPS = Path(__file__).parent / "apps"
 IMAGES: Mapping[str, Sequence[str]] = {
-    APP_IMAGE: [sys.executable, "-I", "-S", str(Path(__file__).parent / "apps" / "echo.py")],
+    APP_IMAGE: [sys.executable, "-I", "-S", str(_APPS / "echo.py")],
     WEIR_IMAGE: [sys.executable, "-m", "weir"],
+    # What the add-on's end-to-end cases run.
+    "whoami": [sys.executable, "-I", "-S", str(_APPS / "whoami.py")],
+    "curl": ["curl"],
 }
 """What stands for each image: its entry point as a local command."""
 

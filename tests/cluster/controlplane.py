@@ -19,7 +19,7 @@ URL = f"https://{NODE_ADDRESS}:6443"
 PATIENCE = 240.0
 """Seconds after which a start is given up; it takes four to ten here."""
 CONTROLLERS = (
-    "deployment-controller", "replicaset-controller", "endpointslice-controller",
+    "deployment-controller", "replicaset-controller", "statefulset-controller", "endpointslice-controller",
     "horizontal-pod-autoscaler-controller", "garbage-collector-controller", "namespace-controller", "serviceaccount-controller",
     "root-ca-certificate-publisher-controller", "disruption-controller",
 )  # fmt: skip

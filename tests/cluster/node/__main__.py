@@ -28,7 +28,7 @@ async def main(options: argparse.Namespace) -> None:
         group.create_task(services.run(), name="services")
         group.create_task(Policies(api).run(), name="policies")
         loop = asyncio.get_running_loop()
-        await loop.create_datagram_endpoint(lambda: DnsServer(services.addresses), local_addr=(DNS_ADDRESS, 53))
+        await loop.create_datagram_endpoint(lambda: DnsServer(services.lookup), local_addr=(DNS_ADDRESS, 53))
 
 
 def _options() -> argparse.Namespace:

@@ -18,7 +18,7 @@ Key = tuple[str, str]
 
 
 class Services:
-    """run() follows and translates; addresses(namespace, name) is what DNS answers."""
+    """run() follows and translates; lookup(namespace, name) is what DNS answers."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -32,11 +32,14 @@ class Services:
             group.create_task(self._follow("endpointslices", self._slices))
             group.create_task(self._write())
 
-    def addresses(self, namespace: str, name: str) -> list[str]:
-        """The Service's own address, or every ready endpoint's when it is headless; empty when there is no such Service."""
+    def lookup(self, namespace: str, name: str) -> list[str] | str:
+        """The Service's own address, every ready endpoint's when it is headless, or the name that it is an alias of; empty when
+        there is no such Service."""
         service = self._services.get((namespace, name))
         if service is None:
             return []
+        if service["spec"].get("type") == "ExternalName":
+            return str(service["spec"]["externalName"])
         address = service["spec"].get("clusterIP")
         if address not in {None, "", "None"}:
             return [address]

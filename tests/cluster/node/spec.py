@@ -82,7 +82,8 @@ def command_line(container: Object, images: Mapping[str, Sequence[str]], values:
 
 def environment(container: Object, terms: Terms) -> dict[str, str]:
     """envFrom, then env in order, each seeing what came before."""
-    values = {"KUBERNETES_SERVICE_HOST": API_ADDRESS, "KUBERNETES_SERVICE_PORT": "443", "HOSTNAME": terms.pod["metadata"]["name"]}
+    name = terms.pod["spec"].get("hostname") or terms.pod["metadata"]["name"]
+    values = {"KUBERNETES_SERVICE_HOST": API_ADDRESS, "KUBERNETES_SERVICE_PORT": "443", "HOSTNAME": name}
     for source in container.get("envFrom", ()):
         values |= _whole(source, terms)
     for entry in container.get("env", ()):

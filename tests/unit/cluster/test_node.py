@@ -40,6 +40,9 @@ def test_an_environment_is_made_in_order() -> None:
     assert made["URL"] == "http://10.244.0.9/b/$(LATER)"
     assert made["TIER"] == "front"
     assert "MAYBE" not in made
+    assert made["HOSTNAME"] == "web-1"
+    named = Terms(POD | {"spec": {"hostname": "web"}}, "10.244.0.9", lambda _: None)
+    assert environment({}, named)["HOSTNAME"] == "web"
 
 
 def test_what_is_not_there_is_named() -> None:
@@ -72,6 +75,14 @@ def addresses(namespace: str, name: str) -> list[str]:
     return ["10.96.0.7", "10.96.0.8"] if (namespace, name) == ("shop", "web") else []
 
 
+def aliases(namespace: str, name: str) -> list[str] | str:
+    """Far stands for near, which stands for web; two others lead nowhere."""
+    known = {"far": "near", "near": "web", "circle": "circle"}
+    if name == "abroad":
+        return "example.com"
+    return f"{known[name]}.{namespace}.svc.cluster.local." if name in known else addresses(namespace, name)
+
+
 def test_names_of_services_are_answered() -> None:
     answer = reply(query("WEB.shop.svc.cluster.local"), addresses)
     assert answer is not None
@@ -90,6 +101,26 @@ def test_a_name_without_an_address_of_that_kind_is_known_all_the_same() -> None:
     answer = reply(query("web.shop.svc.cluster.local", kind=28), addresses)
     assert answer is not None
     assert (answer[3] & 15, answer[6:8]) == (0, b"\0\0")
+
+
+def test_an_alias_is_followed_to_the_addresses_of_the_service_that_it_stands_for() -> None:
+    answer = reply(query("far.shop.svc.cluster.local"), aliases)
+    assert answer is not None
+    assert struct.unpack_from("!6H", answer) == (7, 0x8580, 1, 4, 0, 0)
+    near, web = (b"\4near\4shop\3svc\7cluster\5local\0", b"\3web\4shop\3svc\7cluster\5local\0")
+    assert (
+        struct.pack("!3HIH", 0xC00C, 5, 1, 1, len(near)) + near + near + struct.pack("!2HIH", 5, 1, 1, len(web)) + web in answer
+    )
+    assert answer.endswith(web + struct.pack("!2HIH", 1, 1, 1, 4) + bytes([10, 96, 0, 8]))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "records"), [("far", 28, 2), ("abroad", 1, 1), ("circle", 1, 8)], ids=["no-address", "outside", "circle"]
+)
+def test_an_alias_without_an_address_is_known_all_the_same(name: str, kind: int, records: int) -> None:
+    answer = reply(query(f"{name}.shop.svc.cluster.local", kind), aliases)
+    assert answer is not None
+    assert (answer[3] & 15, struct.unpack_from("!H", answer, 6)) == (0, (records,))
 
 
 @pytest.mark.parametrize("cut", range(1, 34))
