@@ -1,0 +1,95 @@
+"""Objects as those who come from the add-on have them."""
+
+from typing import Any
+
+from tests.cluster.api import Object
+
+__all__ = [
+    "PORT",
+    "PROXY",
+    "SCALER_ADDRESS",
+    "SKIP",
+    "deployment",
+    "http_scaled_object",
+    "rate",
+    "route",
+    "scaled_object",
+    "service",
+]
+
+PROXY = "keda-add-ons-http-interceptor-proxy.keda:8080"
+SCALER_ADDRESS = "keda-add-ons-http-external-scaler.keda:9090"
+SKIP = {"httpscaledobject.keda.sh/skip-scaledobject-creation": "true"}
+PORT = 8080
+COOLDOWN = 3
+"""Seconds; theirs are 10."""
+
+
+def deployment(name: str, *, replicas: int = 0, kind: str = "Deployment") -> Object:
+    """Says NAME as its host name, whatever the pod is called. A StatefulSet is the same, of the Service of its name."""
+    port = str(PORT)
+    container = {
+        "name": name,
+        "image": "ghcr.io/traefik/whoami:v1.11.0",
+        "args": ["--verbose"],
+        "env": [{"name": "PORT", "value": port}, {"name": "WHOAMI_PORT_NUMBER", "value": port}],
+        "ports": [{"containerPort": PORT}],
+        "livenessProbe": _probe(5),
+        "readinessProbe": _probe(1),
+    }
+    labels = {"app": name}
+    pod = {"hostname": name, "containers": [container]}
+    spec: Object = {
+        "replicas": replicas,
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": pod},
+    }
+    if kind == "StatefulSet":
+        spec["serviceName"] = name
+    return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+def service(name: str, *, port_name: str = "") -> Object:
+    port: Object = {"port": PORT, "targetPort": PORT} | ({"name": port_name} if port_name else {})
+    return {"metadata": {"name": name}, "spec": {"selector": {"app": name}, "ports": [port]}}
+
+
+def route(name: str, app: str, **spec: Any) -> Object:
+    """An InterceptorRoute to the Service of an app; `spec` takes the place of what it says by itself."""
+    timeouts = {"readiness": "60s", **spec.pop("timeouts", {})}
+    fields = {
+        "target": {"service": app, "port": PORT},
+        "timeouts": timeouts,
+        "scalingMetric": {"concurrency": {"targetValue": 100}},
+    }
+    return {"apiVersion": "http.keda.sh/v1beta1", "kind": "InterceptorRoute", "metadata": {"name": name}, "spec": fields | spec}
+
+
+def rate(target: int) -> Object:
+    """A scalingMetric of so many requests a second, over ten seconds."""
+    return {"requestRate": {"targetValue": target, "window": "10s"}}
+
+
+def scaled_object(name: str, app: str, **spec: Any) -> Object:
+    """At one replica, or idle at none; `spec` has the trigger's metadata, too."""
+    metadata = {"scalerAddress": SCALER_ADDRESS, **spec.pop("metadata", {})}
+    fields = {
+        "scaleTargetRef": {"name": app},
+        "minReplicaCount": 1,
+        "maxReplicaCount": 1,
+        "idleReplicaCount": 0,
+        "cooldownPeriod": COOLDOWN,
+        "pollingInterval": 5,
+        "triggers": [{"type": "external-push", "metadata": metadata}],
+    }
+    return {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": {"name": name}, "spec": fields | spec}
+
+
+def http_scaled_object(name: str, app: str, **spec: Any) -> Object:
+    target = {"name": app, "service": app, "port": PORT}
+    fields = {"scaleTargetRef": target, "scaledownPeriod": COOLDOWN, "replicas": {"min": 0, "max": 1}}
+    return {"apiVersion": "http.keda.sh/v1alpha1", "kind": "HTTPScaledObject", "metadata": {"name": name}, "spec": fields | spec}
+
+
+def _probe(period: int) -> Object:
+    return {"httpGet": {"path": "/health", "port": PORT, "scheme": "HTTP"}, "periodSeconds": period, "failureThreshold": 3}

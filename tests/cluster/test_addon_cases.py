@@ -1,0 +1,76 @@
+"""The end-to-end cases of the KEDA HTTP add-on, by its Service names: the aliases in keda, Weir in a namespace of its own.
+
+All but one run at the same time, in namespaces of their own, before the first of them is told. Not among them: those of gRPC, of
+TLS on the proxy and of OpenTelemetry, which Weir does not have, and those of an Ingress controller, a Gateway or Argo Rollouts.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.addon import http, routing, scaling
+from tests.cluster.addon.case import Run, run_cases
+from tests.cluster.cluster import ROOT, Cluster
+from tests.cluster.objects import until_deployed
+from tests.cluster.weir import COMPONENTS, NAMESPACE, Weir
+
+TOGETHER: Mapping[str, Run] = {**scaling.CASES, **http.CASES, **routing.CASES}
+ALONE: Mapping[str, Run] = {"TestGracefulShutdown": scaling.graceful_shutdown}
+"""Replaces the interceptors, which the others would notice."""
+WRITTEN = """
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources: [{deploy}/overlays/default]
+components: [{deploy}/components/http-add-on-aliases-in-keda]
+"""
+"""As docs/migration.md has it."""
+
+
+@pytest.fixture(scope="module")
+def aliased(installed: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The same fleet with the add-on's names, and without them again afterwards."""
+    directory = tmp_path_factory.mktemp("aliases")
+    deploy = os.path.relpath(ROOT / "deploy", directory)
+    (directory / "kustomization.yaml").write_text(WRITTEN.format(deploy=deploy))
+    asyncio.run(_with_aliases(installed, directory))
+    yield installed
+    asyncio.run(_without_aliases(installed))
+
+
+async def _with_aliases(cluster: Cluster, directory: Path) -> None:
+    await cluster.kubectl("apply", "--server-side", "-k", str(directory))
+    await _until_deployed(cluster)
+
+
+async def _without_aliases(cluster: Cluster) -> None:
+    await Weir.install(cluster)
+    await cluster.kubectl("delete", "services", "--all-namespaces", "--selector", "weir/alias")
+    await _until_deployed(cluster)
+
+
+async def _until_deployed(cluster: Cluster) -> None:
+    async with cluster.api() as api:
+        for component in COMPONENTS:
+            await until_deployed(api, NAMESPACE, component)
+
+
+@pytest.fixture(scope="module")
+def outcomes(aliased: Cluster, request: pytest.FixtureRequest) -> Mapping[str, Exception | None]:
+    """Of the cases that were asked for."""
+    named = {
+        item.callspec.params.get("name")
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+    }
+    together, alone = ({name: run for name, run in cases.items() if name in named} for cases in (TOGETHER, ALONE))
+    return asyncio.run(run_cases(aliased, together)) | asyncio.run(run_cases(aliased, alone))
+
+
+@pytest.mark.parametrize("name", [*TOGETHER, *ALONE])
+def test_case(outcomes: Mapping[str, Exception | None], name: str) -> None:
+    error = outcomes[name]
+    if error is not None:
+        raise error
