@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 
 from fleet.discovery.sources import Backend
 from fleet.routing.route import Affinity
-from interceptor.core.messages import Request
+from interceptor.core.messages import Fields, Request
 
 __all__ = ["Sessions"]
 
@@ -65,14 +65,14 @@ class Sessions(Generic[E]):
         session = next((value for name, value in head.match_fields() if name == self._header), None)
         return self._at(session) if session and self._ring else None
 
-    def fields(self, head: Request, backend: Backend) -> bytes:
-        """Lines for the answer: the cookie, when the client does not carry this backend's name yet."""
+    def fields(self, head: Request, backend: Backend) -> Fields:
+        """For the answer: the cookie, when the client does not carry this backend's name yet."""
         if self._cookie is None:
-            return b""
+            return ()
         name = self._name(backend)
         if name in _cookies(head, self._cookie):
-            return b""
-        return b"Set-Cookie: %b=%b; Path=/; HttpOnly; SameSite=Lax%b\r\n" % (self._cookie, name, self._age)
+            return ()
+        return ((b"Set-Cookie", b"%b=%b; Path=/; HttpOnly; SameSite=Lax%b" % (self._cookie, name, self._age)),)
 
     def _learn(self, ready: list[E]) -> None:
         self._known = ready

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
 from fleet.routing.route import StaticFile, StaticResponse
-from interceptor.core.messages import Request
+from interceptor.core.messages import Field, Request
 from interceptor.pages import Page
-from interceptor.replies import Field, Reply
+from interceptor.replies import Reply
 
 __all__ = ["Answer", "accepts_html"]
 

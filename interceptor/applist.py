@@ -17,9 +17,9 @@ from fleet.routing.route import Rule
 from fleet.routing.tryout import address_of, command_for, is_local_name
 from fleet.runtime.terminal import one_line
 from interceptor.answers import accepts_html
-from interceptor.core.messages import Request
+from interceptor.core.messages import Field, Request
 from interceptor.pages import APPS
-from interceptor.replies import Field, Reply, no_route
+from interceptor.replies import Reply, no_route
 
 if TYPE_CHECKING:
     from interceptor.apps import App

@@ -124,7 +124,7 @@ class App:
         self.answers_half_closed = settings.answer_half_closed if said is None else said
         """Whether a client that has shut its side down after its request is answered; otherwise it is taken for gone."""
         self.fields = unmarked_fields(cold_start=settings.cold_start_header)
-        """Lines that an answer gets whose exchange has no marks."""
+        """What an answer gets whose exchange has no marks."""
         front = Front(route)
         self.front = front if front.first else None
         """Asked before anything else."""

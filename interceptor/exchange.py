@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from fleet.demand.ledger import Lease
 from fleet.routing.table import RoutingTable
 from interceptor.admission import UNBOUNDED
-from interceptor.core.messages import CONTINUE, IDEMPOTENT, REQUEST_TIMEOUT, Request, Response
+from interceptor.core.messages import CONTINUE, IDEMPOTENT, REQUEST_TIMEOUT, Fields, Request, Response
 from interceptor.core.sides import Downstream, Upstream
 from interceptor.endpoints import MAX_DIALS, Endpoint, EndpointSet, Slot
 from interceptor.errors import BackendError, BadResponse, ExchangeError, Unavailable
@@ -426,14 +426,14 @@ class Exchange:
         if self._marks & COLD and not self._marks & FALLBACK and not self._attempts:
             self.app.stats.cold[READY].observe(now - self._started)
 
-    def _marked_fields(self) -> bytes:
-        """Lines that the answer gets besides its own."""
+    def _marked_fields(self) -> Fields:
+        """What the answer gets besides its own fields."""
         app, marks = self.app, self._marks
         held, connect = self._dialed - self._started, self._sent - self._dialed
-        lines = marked_fields(marks, app.fields, held=held, connect=connect, backend=self._host.clock() - self._sent)
+        fields = marked_fields(marks, app.fields, held=held, connect=connect, backend=self._host.clock() - self._sent)
         if marks & STICKY and not marks & FALLBACK and app.sessions is not None:
-            lines += app.sessions.fields(self._head, self._slot.endpoint.backend)
-        return lines
+            fields += app.sessions.fields(self._head, self._slot.endpoint.backend)
+        return fields
 
     # -- the answer -----------------------------------------------------------------------------------------------
 

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import msgspec
 
+from interceptor.core.messages import Field
 from interceptor.errors import ExchangeError
 
-__all__ = ["Field", "Reply", "no_route", "text_reply"]
-
-Field = tuple[bytes, bytes]
-"""Name and value."""
+__all__ = ["Reply", "no_route", "text_reply"]
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False, eq=False):

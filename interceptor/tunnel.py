@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from fleet.demand.ledger import Lease
-from interceptor.core.messages import Response
+from interceptor.core.messages import Fields, Response
 from interceptor.core.sides import Downstream, Upstream
 from interceptor.endpoints import Slot
 
@@ -51,7 +51,7 @@ class Tunnel:
         self._patience = 0.0
         """Seconds for a client that was not told before to hear of the end."""
 
-    def open(self, slot: Slot, connection: Upstream, head: Response, fields: bytes, data: bytes) -> None:
+    def open(self, slot: Slot, connection: Upstream, head: Response, fields: Fields, data: bytes) -> None:
         """Begin, with what the backend sent so far: its agreement, to which fields are added, and perhaps more."""
         now = self._host.clock()
         self._slot = slot

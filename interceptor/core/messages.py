@@ -10,12 +10,17 @@ import msgspec
 
 from fleet.routing.match import METHOD
 
-__all__ = ["CONTINUE", "IDEMPOTENT", "NO_BODY", "REQUEST_TIMEOUT", "Request", "Response"]
+__all__ = ["CONTINUE", "IDEMPOTENT", "NO_BODY", "REQUEST_TIMEOUT", "Field", "Fields", "Request", "Response"]
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"})
 """Methods of which sending a request twice does what sending it once does (9.2.2)."""
 CONTINUE, REQUEST_TIMEOUT = 100, 408
 NO_BODY = 0
+
+Field = tuple[bytes, bytes]
+"""Name and value."""
+Fields = tuple[Field, ...]
+"""What is added to a message. Codecs may keep what they make of one, so there should not be many different ones."""
 
 
 class Request(msgspec.Struct, gc=False, eq=False):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from interceptor.core.messages import Request, Response
+from interceptor.core.messages import Fields, Request, Response
 from interceptor.replies import Reply
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ class Downstream(_Side, Protocol):
     def send_interim(self, head: Response) -> None:
         """An interim response, where the client knows them."""
 
-    def send_head(self, head: Response, fields: bytes, data: bytes | memoryview, *, end: bool) -> None:
-        """The head of the answer, with lines that are added to it, and what is here of its body: all of it at the `end`."""
+    def send_head(self, head: Response, fields: Fields, data: bytes | memoryview, *, end: bool) -> None:
+        """The head of the answer, with fields that are added to it, and what is here of its body: all of it at the `end`."""
 
     def exchange_done(self, now: float) -> None:
         """The answer is sent."""
@@ -78,7 +78,7 @@ class Downstream(_Side, Protocol):
     def reply(self, reply: Reply, *, method: bytes, now: float) -> None:
         """Answer in the backend's place."""
 
-    def upgrade(self, tunnel: ClientTunnelEvents, head: Response, fields: bytes, data: bytes) -> bytes:
+    def upgrade(self, tunnel: ClientTunnelEvents, head: Response, fields: Fields, data: bytes) -> bytes:
         """Answer that another protocol is spoken from here on, with what followed. Returns what came early."""
 
     def leave_tunnel(self, *, patience: float) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from fleet.runtime.strangers import Strangers
-from interceptor.core.messages import Response
+from interceptor.core.messages import Fields, Response
 from interceptor.core.sides import ClientTunnelEvents, RequestEvents, Upstream
 from interceptor.deadlines import HORIZON, Deadlines
 from interceptor.errors import BadRequest, ExchangeError
@@ -20,7 +20,7 @@ from interceptor.http1.chunked import ChunkedReader, ChunkError
 from interceptor.http1.connection import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_READ, HEAD_VIEW, Connection, Outbox
 from interceptor.http1.date import http_date
 from interceptor.http1.early import EarlyBytes
-from interceptor.http1.fields import CHUNKED, CRLF, HEAD_END, MAX_FIELDS
+from interceptor.http1.fields import CHUNKED, CRLF, HEAD_END, MAX_FIELDS, encode_fields
 from interceptor.http1.grammar import GrammarError, check_request_line
 from interceptor.http1.handout import MAX_PART_BYTES, Handout
 from interceptor.http1.partial import MAX_EMPTY_LINES, PartialHead, TooManyFields
@@ -126,14 +126,14 @@ class ClientConnection(Connection):
             assert isinstance(head, ResponseHead)  # noqa: S101 -- as below
             self.write(head.encode(chunked=False, connection=None))
 
-    def send_head(self, head: Response, fields: bytes, data: bytes | memoryview, *, end: bool) -> None:
-        """The head of the answer, with lines that are added to it, and what is here of its body: all of it at the `end`."""
+    def send_head(self, head: Response, fields: Fields, data: bytes | memoryview, *, end: bool) -> None:
+        """The head of the answer, with fields that are added to it, and what is here of its body: all of it at the `end`."""
         assert isinstance(head, ResponseHead)  # noqa: S101 -- no other protocol is spoken to backends yet
         length, old = head.length, self.unframed
         chunked = length == CHUNKED and not old
         keep = self.persists = self.persists and self._state == _COMPLETE and (length >= 0 or chunked) and not self._host.sheds
         connection = (b"keep-alive" if old else None) if keep else b"close"
-        wire = head.encode(chunked=chunked, connection=connection, fields=fields)
+        wire = head.encode(chunked=chunked, connection=connection, lines=encode_fields(fields))
         if length < 0 and not chunked:
             self.guard_end()
         if isinstance(data, bytes):
@@ -182,7 +182,7 @@ class ClientConnection(Connection):
         self.deadline = deadline
         self._host.deadlines.watch(self)
 
-    def upgrade(self, tunnel: ClientTunnelEvents, head: Response, fields: bytes, data: bytes) -> bytes:
+    def upgrade(self, tunnel: ClientTunnelEvents, head: Response, fields: Fields, data: bytes) -> bytes:
         """Answer 101, with what followed it; from then on bytes pass as they are. Returns those that came early."""
         self.guard_end()
         crowded_out, self._state = self._state == _DISCARD, _TUNNEL
@@ -192,7 +192,7 @@ class ClientConnection(Connection):
         if crowded_out:
             self.abort()  # the tunnel's first bytes may be among those given up
         assert isinstance(head, ResponseHead)  # noqa: S101 -- as above
-        self.write(head.encode(chunked=False, connection=b"upgrade", fields=fields) + data)
+        self.write(head.encode(chunked=False, connection=b"upgrade", lines=encode_fields(fields)) + data)
         return early
 
     def guard_end(self) -> None:

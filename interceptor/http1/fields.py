@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
+from interceptor.core.messages import Fields
 from interceptor.http1.grammar import GrammarError
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "TOLD_BY_PROXIES",
     "collect",
     "connection_options",
+    "encode_fields",
     "field_splitter",
     "host_is_valid",
     "is_tied_to_connection",
@@ -87,6 +90,12 @@ def _letters(letters: Iterable[str]) -> str:
     """A class of some letters of either case, and of what stands for a hyphen."""
     found = {each for letter in letters for each in (letter, letter.upper())}
     return f"[{''.join(sorted(found - {'-'}))}{'_-' if '-' in found else ''}]"
+
+
+@lru_cache(maxsize=256)
+def encode_fields(fields: Fields) -> bytes:
+    """Lines of fields that are added to a head; most answers of an application have the same ones."""
+    return b"".join(b"%b: %b\r\n" % field for field in fields)
 
 
 def collect(parts: list[bytes]) -> dict[bytes, list[bytes]]:

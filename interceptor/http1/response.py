@@ -61,12 +61,13 @@ class ResponseHead(Response, gc=False, eq=False):
     """The head as it goes on, when nothing is to be added; without its last line end otherwise."""
     _whole: bool = True
 
-    def encode(self, *, chunked: bool, connection: bytes | None, fields: bytes = b"") -> bytes:
+    def encode(self, *, chunked: bool, connection: bytes | None, lines: bytes = b"") -> bytes:
         """The head for a client, with lines that are added at its end. `chunked` says how a body without a length goes on;
         `connection` is that field's value, but for what the head itself names in it."""
         if connection is None and not chunked and self.upgrade is None:
-            return b"".join((self._wire[:-2] if self._whole else self._wire, fields, CRLF))
-        lines = fields + CHUNKED_LINE if chunked else fields
+            return b"".join((self._wire[:-2] if self._whole else self._wire, lines, CRLF))
+        if chunked:
+            lines += CHUNKED_LINE
         if self.upgrade is not None and self.status == UPGRADE_REQUIRED:
             connection = b"upgrade" if connection is None else b"upgrade, " + connection
         if connection is not None:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from urllib.parse import quote_from_bytes
 from zlib import crc32
 
-from interceptor.replies import Field
+from interceptor.core.messages import Field
 
 __all__ = ["APPS", "MAINTENANCE", "PLACEHOLDER", "Page"]
 
