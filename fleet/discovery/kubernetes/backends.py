@@ -114,10 +114,10 @@ class KubernetesBackends:
 
     def missing(self, key: str) -> tuple[str, str] | None:
         """Whether the Service or its port is not there. Not known of what was not asked for yet or is not followed."""
-        service, port, _ = _asked(key)
-        known = self._services.get(service)
+        asked = _asked(key)
+        service, known = asked.service, self._services.get(asked.service)
         if known is not None:
-            return _missing_port(service, known, port)
+            return _missing_port(service, known, asked.port)
         followed = self._services.covers(service.partition("/")[0])
         if not followed or not self._services.synced.is_set() or service in self._unasked or service not in self._wanted:
             return None
@@ -262,10 +262,10 @@ class KubernetesBackends:
 def _missing_port(service: str, known: Service, port: int | str | None) -> tuple[str, str] | None:
     """What a route asks of a Service and it has not."""
     ports = known.ports
-    if any(str(port) in (str(number), name) for name, number in ports) if port else len(ports) == 1:
+    if any(port in (number, name) for name, number in ports) if port is not None else len(ports) == 1:
         return None
     there = ", ".join(f"{number} ({name})" if name else str(number) for name, number in ports[:MAX_PORTS_NAMED]) or "none"
-    wanted = f"TCP port {port}" if port else "only TCP port"
+    wanted = "only TCP port" if port is None else f"TCP port {port}"
     return "port_not_found", f"Service {service} has no {wanted}; it has {there}"
 
 

@@ -276,6 +276,10 @@ async def test_a_service_or_a_port_that_is_missing_is_known_once_it_was_looked_f
         assert backends.missing(keys[4]) == ("port_not_found", f"Service default/web has no only TCP port; {there}")
         assert backends.missing(keys[5]) == ("service_not_found", "there is no Service default/none")
         assert backends.missing("default/unasked:80") is None
+        for how in ("@pods", "@service"):
+            assert [backends.missing(f"default/web{port}{how}") for port in (":80", ":http")] == [None, None]
+            assert backends.missing(f"default/web:82{how}") == backends.missing("default/web:82")
+            assert backends.missing(f"default/none:80{how}") == backends.missing("default/none:80")
         backends.want((*keys, "default/new:80"))
         assert backends.missing("default/new:80") is None  # on its way
         await until(lambda: backends.missing("default/new:80") is not None)
