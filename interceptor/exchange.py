@@ -605,6 +605,7 @@ class Exchange:
             return True
         app.leave(self)
         app.stats.fallbacks += 1
+        app.waits.unserved(app, now)
         self._waited_in_vain(TIMED_OUT, now)
         self._marks |= FALLBACK
         self._lease.admit(now)
@@ -625,6 +626,7 @@ class Exchange:
                 return
             self._fail_in_vain(now)
         elif now >= self._started + self._limits.request:
+            self.app.waits.unserved(self.app, now)
             self._on_answer_deadline(now)
 
     def _on_answer_deadline(self, now: float) -> None:
@@ -680,6 +682,8 @@ class Exchange:
         """Answer from the front, if there is an answer. Such a request is not counted unless it is to wake the application."""
         if answer is None:
             return False
+        if answer.wakes:
+            self.app.waits.unserved(self.app, now)
         if self._phase == _NEW:
             self._phase = _DONE
             if answer.wakes:
@@ -726,6 +730,8 @@ class Exchange:
         phase, self._phase = self._phase, _DONE
         if phase == _HELD:
             self.app.leave(self)
+            if status == CLIENT_LEFT:
+                self.app.waits.unserved(self.app, now)
         self._lease.release(now)
         self._body = None
         self.app.stats.answered(self.method, status, now - self._started, self._marks & COLD)

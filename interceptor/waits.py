@@ -61,17 +61,21 @@ class WaitReport(msgspec.Struct, frozen=True, gc=False):
     listed: int
     ready: int
     last_error: str
+    unserved: int = 0
+    unserved_seconds: float = 0.0
 
 
 class _Record:
     """What is remembered of one application until it has a backend again."""
 
-    __slots__ = ("last_at", "last_seconds", "over_at", "reported", "timed_out")
+    __slots__ = ("last_at", "last_seconds", "over_at", "reported", "timed_out", "unserved", "unserved_from", "unserved_until")
 
     def __init__(self) -> None:
         self.timed_out = 0
         self.last_at = 0.0
         self.last_seconds = 0.0
+        self.unserved = 0
+        self.unserved_from = self.unserved_until = 0.0
         self.reported = False
         self.over_at = math.inf
 
@@ -99,6 +103,17 @@ class Waits:
         record.last_at, record.last_seconds = now, seconds
         self._warn(app, seconds, why, now)
 
+    def unserved(self, app: _App, now: float) -> None:
+        """One of its requests got no backend and does not wait until its time is up: something else answers it, or its client
+        has left."""
+        if app.endpoints.ready:
+            return
+        record = self._records.setdefault(app, _Record())
+        if not record.unserved:
+            record.unserved_from = now
+        record.unserved += 1
+        record.unserved_until = now + KEEP_SECONDS
+
     def forget(self, app: _App) -> None:
         """It is in trouble no more, or gone."""
         self._records.pop(app, None)
@@ -114,10 +129,13 @@ class Waits:
     def _report_of(self, app: _App, record: _Record, now: float) -> WaitReport | None:
         held_seconds = max(0.0, now - app.room.since) if app.room else 0.0
         in_vain = record.timed_out > 0 and not app.endpoints.ready and now < record.last_at + KEEP_SECONDS
-        if held_seconds >= REPORT_AFTER_SECONDS or in_vain:
+        if app.endpoints.ready or now >= record.unserved_until:
+            record.unserved = 0
+        unserved_seconds = now - record.unserved_from if record.unserved else 0.0
+        if max(held_seconds, unserved_seconds) >= REPORT_AFTER_SECONDS or in_vain:
             record.reported, record.over_at = True, math.inf
         elif not record.reported:
-            if not app.room:
+            if not app.room and not record.unserved:
                 self.forget(app)
             return None
         else:
@@ -125,7 +143,7 @@ class Waits:
             if now >= record.over_at + FAREWELL_SECONDS:
                 self.forget(app)
                 return None
-        return _report(app, record, held_seconds)
+        return _report(app, record, held_seconds, unserved_seconds)
 
     def _warn(self, app: _App, seconds: float, why: str, now: float) -> None:
         last, since = self._logs.get(app.name, (-LOG_SECONDS, 0))
@@ -145,7 +163,7 @@ class Waits:
             self._logs = {name: told for name, told in self._logs.items() if now < told[0] + LOG_SECONDS}
 
 
-def _report(app: _App, record: _Record, held_seconds: float) -> WaitReport:
+def _report(app: _App, record: _Record, held_seconds: float, unserved_seconds: float) -> WaitReport:
     endpoints = app.endpoints
     return WaitReport(
         app=app.name,
@@ -156,8 +174,10 @@ def _report(app: _App, record: _Record, held_seconds: float) -> WaitReport:
         listed=len(endpoints),
         ready=len(endpoints.ready),
         last_error=endpoints.last_error if len(endpoints) else "",
+        unserved=record.unserved,
+        unserved_seconds=unserved_seconds,
     )
 
 
 def _longest(one: WaitReport) -> tuple[float, int]:
-    return max(one.held_seconds, one.timed_out_seconds), one.timed_out
+    return max(one.held_seconds, one.timed_out_seconds, one.unserved_seconds), one.timed_out

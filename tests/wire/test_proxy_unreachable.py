@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from time import monotonic
 
 import grpc
 import msgspec
 import pytest
 
-from fleet.routing.route import ColdStart, Route, Rule, StaticResponse, StaticRoute
+from fleet.routing.route import ColdStart, Route, Rule, StaticResponse, StaticRoute, Timeouts
 from interceptor import waits
 from interceptor.metrics import Metrics
 from protos.weir.interceptor.v1 import waiting_pb2, waiting_pb2_grpc
@@ -111,6 +112,44 @@ async def test_waiting_in_vain_is_logged_and_reported(monkeypatch: pytest.Monkey
     assert line.startswith("application default/a: a request waited ")
     assert line.endswith("in vain: no backend of application default/a was ready within 0.3 s (0 listed, 0 ready)")
     assert all(record.levelno == logging.WARNING for record in caplog.records if record.name == "interceptor.waits")
+
+
+@pytest.mark.parametrize("how", ["placeholder", "leaves", "fallback", "request"])
+async def test_requests_that_do_not_wait_in_vain_themselves_are_reported(how: str) -> None:
+    """Whoever gets a page, leaves, or goes elsewhere has found no backend all the same."""
+    routes = {
+        "placeholder": cold(placeholder={"response": {"status": 503}}),
+        "leaves": route(readiness=60.0),
+        "fallback": msgspec.structs.replace(cold(fallback={"service": SPARE}), timeouts=Timeouts(readiness=0.05)),
+        "request": msgspec.structs.replace(route(), timeouts=Timeouts(readiness=60.0, request=0.05)),
+    }
+    async with proxy_rig(backends=0, routes=[routes[how]]) as rig:
+        if how == "fallback":
+            spare = await rig.backend(answer(ok(b"spare")), listed=False)
+            rig.sources.set(SPARE, [spare.backend])
+        for number in range(1, 3):
+            client = await rig.client()
+            if how == "leaves":
+                client.send(get())
+                await eventually(lambda: len(rig.app.room) == 1)
+                client.close()
+                await eventually(lambda: len(rig.app.room) == 0)
+            else:
+                assert (await client.ask(get())).status == {"placeholder": 503, "fallback": 200, "request": 504}[how]
+            (told,) = rig.interceptor.proxy.waits.report(monotonic() + waits.REPORT_AFTER_SECONDS)
+            assert (told.app, told.held, told.timed_out, told.unserved, told.ready) == (APP, 0, 0, number, 0)
+        await rig.backend()
+        (told,) = rig.interceptor.proxy.waits.report(monotonic())
+        assert (told.unserved, told.ready) == (0, 1)
+
+
+async def test_what_wakes_nothing_is_in_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    static = StaticRoute(rules=(Rule(paths=("/healthz",)),), response=StaticResponse(body=b"up"))
+    async with proxy_rig(backends=0, routes=[msgspec.structs.replace(route(), static_routes=(static,))]) as rig:
+        assert (await (await rig.client()).ask(get(b"/healthz"))).status == 200
+        lacks(rig, monkeypatch)
+        assert (await (await rig.client()).ask(get())).status == 502
+        assert rig.interceptor.proxy.waits.report(monotonic() + waits.REPORT_AFTER_SECONDS) == ()
 
 
 async def test_an_interceptor_that_ends_ends_the_streams() -> None:

@@ -76,6 +76,37 @@ def test_requests_that_waited_in_vain_are_counted_until_there_is_a_backend() -> 
     assert again.timed_out == 1
 
 
+def test_requests_that_do_not_wait_are_told_of_until_there_is_a_backend() -> None:
+    waits, app = Waits(), App()
+    waits.unserved(app, 100.0)
+    assert only(waits, 100.0 + REPORT_AFTER_SECONDS - 0.1) is None
+    waits.unserved(app, 101.0)
+    told = only(waits, 103.0)
+    assert told is not None
+    assert (told.held, told.timed_out, told.unserved, told.unserved_seconds) == (0, 0, 2, 3.0)
+    app.endpoints = Endpoints("10.0.0.1:80", ready=1)
+    told = only(waits, 104.0)
+    assert told is not None
+    assert (told.ready, told.unserved) == (1, 0)
+    assert only(waits, 104.0 + FAREWELL_SECONDS) is None
+    assert len(waits) == 0
+    waits.unserved(app, 105.0)
+    assert len(waits) == 0, "one that has a backend is nobody's business"
+
+
+def test_requests_that_do_not_wait_are_forgotten_after_a_while() -> None:
+    waits, app = Waits(), App()
+    waits.unserved(app, 100.0)
+    assert only(waits, 100.0 + KEEP_SECONDS - 0.1) is not None
+    assert only(waits, 100.0 + KEEP_SECONDS) is not None  # its farewell
+    assert only(waits, 100.0 + KEEP_SECONDS + FAREWELL_SECONDS) is None
+    waits.unserved(app, 800.0)
+    assert only(waits, 800.0) is None
+    app.endpoints = Endpoints("10.0.0.1:80", ready=1)
+    assert only(waits, 801.0) is None
+    assert len(waits) == 0, "an ordinary cold start"
+
+
 def test_what_is_long_ago_and_what_is_removed_is_forgotten() -> None:
     waits, app, gone = Waits(), App(), App("shop/gone")
     for each in (app, gone):

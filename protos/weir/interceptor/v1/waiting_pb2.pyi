@@ -80,6 +80,8 @@ class WaitingApp(_message.Message):
     LISTED_FIELD_NUMBER: _builtins.int
     READY_FIELD_NUMBER: _builtins.int
     LAST_ERROR_FIELD_NUMBER: _builtins.int
+    UNSERVED_FIELD_NUMBER: _builtins.int
+    UNSERVED_SECONDS_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     """"namespace/name"."""
     held: _builtins.int
@@ -96,6 +98,13 @@ class WaitingApp(_message.Message):
     """Those of them that may be chosen."""
     last_error: _builtins.str
     """Why the last connection to one could not be opened; empty when it could."""
+    unserved: _builtins.int
+    """Requests since the application last had a backend that neither got one nor
+    waited until their time was up: answered in its place, or given up by
+    their clients.
+    """
+    unserved_seconds: _builtins.float
+    """How long ago the first of them was, in seconds."""
     def __init__(
         self,
         *,
@@ -107,10 +116,12 @@ class WaitingApp(_message.Message):
         listed: _builtins.int = ...,
         ready: _builtins.int = ...,
         last_error: _builtins.str = ...,
+        unserved: _builtins.int = ...,
+        unserved_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "held", b"held", "held_seconds", b"held_seconds", "last_error", b"last_error", "listed", b"listed", "ready", b"ready", "timed_out", b"timed_out", "timed_out_seconds", b"timed_out_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "held", b"held", "held_seconds", b"held_seconds", "last_error", b"last_error", "listed", b"listed", "ready", b"ready", "timed_out", b"timed_out", "timed_out_seconds", b"timed_out_seconds", "unserved", b"unserved", "unserved_seconds", b"unserved_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
