@@ -16,6 +16,8 @@ __all__ = ["Demand", "Evidence", "PodFacts", "ServiceFacts", "Workload", "judge"
 
 MAX_NAMED = 3
 """Pods or ports in one message."""
+IN_VAIN_SECONDS = 60.0
+"""Without a backend for requests that do not wait themselves: what those that wait get without a setting of their own."""
 
 _IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"})
 _CREATION = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreCreateHookError"})
@@ -33,6 +35,15 @@ class Demand(msgspec.Struct, frozen=True):
     """Backends that an interceptor knows of, at most; and of them those that it may choose."""
     ready: int = 0
     last_error: str = ""
+    unserved: int = 0
+    """Requests since it last had a backend that got none and did not wait until their time was up: they were answered in its
+    place, or their clients have left. And how long ago the first of them was."""
+    unserved_seconds: float = 0.0
+
+    @property
+    def wants(self) -> bool:
+        """Whether there is any request that found no backend."""
+        return bool(self.held or self.timed_out or self.unserved)
 
 
 class ServiceFacts(msgspec.Struct, frozen=True):
@@ -42,6 +53,7 @@ class ServiceFacts(msgspec.Struct, frozen=True):
     selector: Mapping[str, str] = {}
     external_name: str = ""
     target_port: str = ""
+    port_name: str = ""
     endpoints: int | None = 0
     """Addresses in its EndpointSlices, at whatever port; those at the port, and of these the ready ones. None where the slices
     could not be read."""
@@ -70,13 +82,22 @@ class PodFacts(msgspec.Struct, frozen=True):
     ready: bool = False
     labels: Mapping[str, str] = {}
     waiting: str = ""
-    """Reason for which a container is not started, as "ImagePullBackOff"; and what is said with it."""
+    """Reason for which a container is not started, as "ImagePullBackOff"; what is said with it, its image and its name."""
     detail: str = ""
     image: str = ""
+    container: str = ""
     restarts: int = 0
     exit_code: int | None = None
-    """Of the container's last end."""
+    """Of the container with the most restarts: its last end, why it ended, and its name."""
+    exit_reason: str = ""
+    ended: str = ""
     unschedulable: str = ""
+    initializing: str = ""
+    """The init container that has not ended, or not started, and for which the others wait."""
+    unready: tuple[str, ...] = ()
+    """Containers that run and are not ready."""
+    gate: str = ""
+    """Why it is not ready although its containers are."""
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -88,6 +109,8 @@ class Evidence(msgspec.Struct, frozen=True):
     """Of the workload; where that is not known, those that the Service selects."""
     selected: tuple[PodFacts, ...] | None = None
     """Pods that the Service selects."""
+    refusal: str = ""
+    """What is told of the last pod of the workload that could not be made, where it has none."""
 
 
 def judge(demand: Demand, evidence: Evidence) -> Finding | None:
@@ -98,7 +121,8 @@ def judge(demand: Demand, evidence: Evidence) -> Finding | None:
     if cause is None:
         return None
     reason, why, certain = cause
-    status = "False" if certain or demand.timed_out else "Unknown"
+    in_vain = demand.timed_out or demand.unserved_seconds >= IN_VAIN_SECONDS
+    status = "False" if certain or in_vain else "Unknown"
     waited = _waited(demand)
     return Finding(status, reason, f"{waited}: {why}" if waited else why)
 
@@ -106,7 +130,11 @@ def judge(demand: Demand, evidence: Evidence) -> Finding | None:
 def _waited(demand: Demand) -> str:
     if demand.timed_out:
         return f"{_count(demand.timed_out, 'request')} waited {demand.timed_out_seconds:.0f} s"
-    return f"{_count(demand.held, 'request')} waiting" if demand.held else ""
+    if demand.held:
+        return f"{_count(demand.held, 'request')} waiting"
+    if demand.unserved:
+        return f"{_count(demand.unserved, 'request')} in {demand.unserved_seconds:.0f} s found no backend"
+    return ""
 
 
 _Cause = tuple[str, str, bool]
@@ -126,7 +154,7 @@ def _causes(evidence: Evidence, demand: Demand) -> Iterator[_Cause]:
         why = f"{workload} is asked to have 0 pods: nothing has scaled it, see ScaledObjectReady"
         yield "NotScaled", why, False
     if pods is not None:
-        yield from _pod_causes(pods, workload)
+        yield from _pod_causes(pods, workload, evidence.refusal)
     if service is not None and service.endpoints is not None:
         yield from _endpoint_causes(service, demand)
 
@@ -163,36 +191,53 @@ def _service_causes(service: ServiceFacts, evidence: Evidence) -> Iterator[_Caus
         yield "SelectsNothing", f"{said} selects none of them ({_selector(service)})", True
 
 
-def _pod_causes(pods: tuple[PodFacts, ...], workload: Workload | None) -> Iterator[_Cause]:
+def _pod_causes(pods: tuple[PodFacts, ...], workload: Workload | None, refusal: str) -> Iterator[_Cause]:
     if any(pod.ready for pod in pods):
         return
     has = f"{'the workload' if workload is None else workload} has {_count(len(pods), 'pod')}, 0 ready"
     causes = [cause for pod in pods if (cause := _pod_cause(pod, has)) is not None]
     yield from sorted(causes, key=lambda cause: not cause[2])  # what does not mend itself before what may
     if pods:
-        yield "PodsNotReady", has, False
+        yield "PodsNotReady", f"{has}{next((why for pod in pods if (why := _unready(pod))), '')}", False
     elif workload is not None and workload.replicas:
         asked = _count(workload.replicas, "pod")
-        yield "PodsNotCreated", f"{workload} is asked to have {asked} and has none: see the events of its namespace", False
+        why = refusal or "see the events of its namespace"
+        yield "PodsNotCreated", f"{workload} is asked to have {asked} and has none: {why}", False
+    elif workload is not None and workload.found is None:
+        why = f"there is no pod, and how many {workload} is asked to have cannot be read: see ScaledObjectReady"
+        yield "NotScaled", why, False
+
+
+def _unready(pod: PodFacts) -> str:
+    """Why a pod is not ready whose containers are well."""
+    if pod.unready:
+        return f": container {', '.join(pod.unready[:MAX_NAMED])} of {pod.name} runs and has not passed its readiness probe"
+    return f": {pod.name}: {pod.gate}" if pod.gate else ""
 
 
 def _pod_cause(pod: PodFacts, has: str) -> _Cause | None:
     if pod.waiting in _IMAGE:
         return "ImageNotPulled", f"{has}: the image {pod.image} cannot be pulled ({_said(pod)})", True
     if pod.waiting in _CREATION:
-        return "ContainerNotStarted", f"{has}: a container of {pod.name} cannot be started ({_said(pod)})", True
+        return "ContainerNotStarted", f"{has}: container {pod.container} of {pod.name} cannot be started ({_said(pod)})", True
     if pod.waiting == "CrashLoopBackOff" or (pod.restarts and pod.exit_code is not None):
-        code = "" if pod.exit_code is None else f", the last time with exit code {pod.exit_code}"
-        why = f"{has}: a container of {pod.name} has ended {_times(pod.restarts)}{code}"
+        reason = f" ({pod.exit_reason})" if pod.exit_reason not in ("", "Error", "Completed") else ""
+        code = "" if pod.exit_code is None else f", the last time with exit code {pod.exit_code}{reason}"
+        why = f"{has}: container {pod.ended} of {pod.name} has ended {_times(pod.restarts)}{code}"
         return "CrashLoop", why, pod.restarts > 1 or pod.waiting == "CrashLoopBackOff"
     if pod.unschedulable:
         return "PodsNotScheduled", f"{has}: {pod.name} has no node ({pod.unschedulable})", False
+    if pod.initializing:
+        return "PodsInitializing", f"{has}: {pod.name} waits for its init container {pod.initializing}", False
     return None
 
 
 def _endpoint_causes(service: ServiceFacts, demand: Demand) -> Iterator[_Cause]:
     """Pods are ready, and the way to them is not."""
-    if service.endpoints and not service.at_port:
+    if service.endpoints and not service.at_port and not service.selector:
+        why = f'no EndpointSlice of Service {service.name} has a port named "{service.port_name}", as its own port is'
+        yield "TargetPortNotFound", why, True
+    elif service.endpoints and not service.at_port:
         why = f"Service {service.name} leads to port {service.target_port} of its pods, and none of them has a port of that name"
         yield "TargetPortNotFound", why, True
     elif service.ready and demand.last_error and demand.listed:

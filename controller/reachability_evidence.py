@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
+from controller.autoscalers import workload_of
 from controller.crds import HTTP_SCALED_OBJECTS
 from controller.reachability import Evidence, PodFacts, ServiceFacts, Workload
 from controller.resources import Key, Resource
-from controller.schema.http_scaled_object import HTTPScaledObjectSpec
+from controller.selection import Selection
+from controller.selectors import Requirement, parse_selector, rules_out, selects
 from controller.world import World
 from fleet.discovery.kubernetes.client import Api, ApiError, Query
 from fleet.discovery.kubernetes.objects import (
@@ -31,14 +33,17 @@ from fleet.routing.route import Target
 __all__ = ["Looker", "Subject", "subject_of"]
 
 PODS = Path("/api/v1", "pods")
+EVENTS = Path("/api/v1", "events")
 _SCALABLE = {"Deployment": Path("/apis/apps/v1", "deployments"), "StatefulSet": Path("/apis/apps/v1", "statefulsets")}
 """Kinds whose scale the controller may read. Of others it knows what their Services select."""
 MAX_PODS = 100
 """Read of one workload; causes show at any of them."""
+MAX_WORKLOADS = 4
+"""Read of one application: several ScaledObjects may name it."""
+_COMBINED = "(combined from similar events): "
+"""Before the words of an event that stands for several."""
 _CACHED = ("resourceVersion", "0")
 """From the API server's memory: no look costs its store anything."""
-
-T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -48,9 +53,12 @@ class Subject(msgspec.Struct, frozen=True):
 
     namespace: str
     target: Target
-    kind: str = ""
-    workload: str = ""
-    """Kind and name of what is scaled; empty when that is not known."""
+    workloads: tuple[tuple[str, str], ...] = ()
+    """Kind and name of each that is scaled by its requests, as far as that is known."""
+    selector: tuple[tuple[str, str], ...] = ()
+    """Of the target's Service."""
+    uid: str = ""
+    """Of the object: another one of its name is another application."""
 
 
 def subject_of(world: World, app: str) -> Subject | None:
@@ -59,17 +67,14 @@ def subject_of(world: World, app: str) -> Subject | None:
     resource = world.get(keys[0]) if keys else None
     if resource is None or resource.route is None:
         return None
-    kind, name = _scaled(world, resource)
-    return Subject(resource.meta.namespace, resource.route.target, kind, name)
+    target = resource.route.target
+    return Subject(resource.meta.namespace, target, _scaled(world, resource), world.selector(target.service), resource.meta.uid)
 
 
-def _scaled(world: World, resource: Resource) -> tuple[str, str]:
-    if isinstance(resource.spec, HTTPScaledObjectSpec):
-        reference = resource.spec.scale_target_ref
-        if reference.name:
-            return reference.kind or "Deployment", reference.name
-    found = next(world.scaled_objects_for(resource.key.app), None)
-    return ("", "") if found is None else (found.workload.kind, found.workload.name)
+def _scaled(world: World, resource: Resource) -> tuple[tuple[str, str], ...]:
+    own = workload_of(resource)
+    found = [one.workload for one in world.scaled_objects_for(resource.key.app)] if own is None else [own]
+    return tuple(dict.fromkeys((one.kind, one.name) for one in found))[:MAX_WORKLOADS]
 
 
 class _Scale(msgspec.Struct):
@@ -85,8 +90,19 @@ class _Scale(msgspec.Struct):
     status: Status = msgspec.field(default_factory=Status)
 
 
+class _Scaled(msgspec.Struct, frozen=True):
+    """A workload, and what selects its pods."""
+
+    workload: Workload
+    selector: str = ""
+
+    @property
+    def requirements(self) -> tuple[Requirement, ...]:
+        return parse_selector(self.selector)
+
+
 class Looker:
-    """Four to five reads at a look."""
+    """Four to six reads at a look."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -95,13 +111,32 @@ class Looker:
 
     async def look(self, subject: Subject) -> Evidence:
         """Raises ApiError when the API server cannot be asked."""
-        service, (workload, selector) = await asyncio.gather(self._service(subject), self._workload(subject))
+        service, scaled = await asyncio.gather(self._service(subject), self._workloads(subject))
         selected = None
         if service is not None and service.selector:
-            wanted = ",".join(f"{key}={value}" for key, value in sorted(service.selector.items()))
-            selected = await self._pods(subject.namespace, wanted)
-        pods = await self._pods(subject.namespace, selector) if selector else selected
-        return Evidence(service, workload, pods, selected)
+            selected = await self._pods(subject.namespace, _written(service.selector))
+        found = _likeliest(scaled, {} if service is None else service.selector, selected or ())
+        if found is None:
+            return Evidence(service, None, selected, selected)
+        pods = await self._pods(subject.namespace, found.selector) if found.selector else selected
+        return Evidence(service, found.workload, pods, selected, await self._refusal(subject, found.workload, pods))
+
+    async def survey(self, subject: Subject) -> Selection | None:
+        """Which pods the Service selects; None when that cannot be compared with the workload. One read where both select by the
+        same labels. Raises ApiError."""
+        if not subject.selector:
+            return None
+        labels, scaled = dict(subject.selector), await self._workloads(subject)
+        name, selected = subject.target.service.partition("/")[2], None
+        if not any(one.selector == _written(labels) for one in scaled):
+            selected = await self._pods(subject.namespace, _written(labels))
+        found = _likeliest(scaled, labels, selected or ())
+        if found is None or not found.selector:
+            return None
+        pods = None
+        if selected is not None and found.workload.replicas:
+            pods = await self._pods(subject.namespace, found.selector)
+        return Selection(name, labels, str(found.workload), found.requirements, selected, pods)
 
     async def _service(self, subject: Subject) -> ServiceFacts | None:
         name = subject.target.service.partition("/")[2]
@@ -114,22 +149,33 @@ class Looker:
         parsed = None if slices is None else [parse_endpoint_slice(one) for one in slices]
         return _service_facts(subject.target, name, msgspec.json.decode(found[0]), parsed)
 
-    async def _workload(self, subject: Subject) -> tuple[Workload | None, str]:
-        """With the selector of its pods."""
-        path = _SCALABLE.get(subject.kind)
-        if not subject.workload:
-            return None, ""
+    async def _workloads(self, subject: Subject) -> list[_Scaled]:
+        return [await self._workload(subject.namespace, kind, name) for kind, name in subject.workloads]
+
+    async def _workload(self, namespace: str, kind: str, name: str) -> _Scaled:
+        path = _SCALABLE.get(kind)
         if path is None:
-            return Workload(subject.kind, subject.workload, found=None), ""
+            return _Scaled(Workload(kind, name, found=None))
         try:
-            raw = await self._api.get(f"{path.path(subject.namespace, subject.workload)}/scale")
+            raw = await self._api.get(f"{path.path(namespace, name)}/scale")
         except ApiError as error:
             if error.status not in (403, 404):
                 raise
             self._heed(error)
-            return Workload(subject.kind, subject.workload, found=None if error.status == 403 else False), ""
+            return _Scaled(Workload(kind, name, found=None if error.status == 403 else False))
         scale = msgspec.json.decode(raw, type=_Scale)
-        return Workload(subject.kind, subject.workload, replicas=scale.spec.replicas), scale.status.selector
+        return _Scaled(Workload(kind, name, replicas=scale.spec.replicas), scale.status.selector)
+
+    async def _refusal(self, subject: Subject, workload: Workload, pods: tuple[PodFacts, ...] | None) -> str:
+        """Why the last pod of a workload could not be made, where there are none; "" when nothing is told."""
+        if pods != () or not workload.replicas:
+            return ""
+        path = EVENTS.path(subject.namespace)
+        told = await self._list(path, ("fieldSelector", "reason=FailedCreate"))
+        events = (msgspec.json.decode(one, type=_Event) for one in told or ())
+        about = [one for one in events if one.is_about(workload)]
+        last = max(about, key=lambda one: one.last_timestamp or "", default=_Event())
+        return last.message.removeprefix(_COMBINED)[:300]
 
     async def _pods(self, namespace: str, selector: str) -> tuple[PodFacts, ...] | None:
         found = await self._list(PODS.path(namespace), ("labelSelector", selector))
@@ -155,6 +201,24 @@ class Looker:
             _log.warning("less can be told of applications that are not reached: %s", error)
 
 
+def _likeliest(scaled: Sequence[_Scaled], labels: Mapping[str, str], selected: Sequence[PodFacts]) -> _Scaled | None:
+    """Of the workloads that an application's requests scale, the one that its Service is for."""
+
+    def rank(one: _Scaled) -> int:
+        if one.selector and any(selects(one.requirements, pod.labels) for pod in selected):
+            return 0
+        if one.selector and not rules_out(one.requirements, labels):
+            return 1
+        return 2 if one.workload.found else 3
+
+    return min(scaled, key=rank, default=None)
+
+
+def _written(labels: Mapping[str, str]) -> str:
+    """As a selector."""
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+
+
 class _List(msgspec.Struct):
     items: list[msgspec.Raw] | None = None
 
@@ -175,6 +239,7 @@ def _service_facts(target: Target, name: str, raw: dict[str, Any], slices: list[
         selector=spec.get("selector") or {},
         external_name=str(spec.get("externalName", "")) if spec.get("type") == "ExternalName" else "",
         target_port=str(port.get("targetPort") or port.get("port") or ""),
+        port_name=str(port.get("name") or ""),
         endpoints=None if slices is None else endpoints,
         at_port=at_port,
         ready=ready,
@@ -188,21 +253,27 @@ class _State(msgspec.Struct, rename="camel"):
 
     class Terminated(msgspec.Struct, rename="camel"):
         exit_code: int | None = None
+        reason: str = ""
+
+    class Running(msgspec.Struct):
+        """Whose content does not matter."""
 
     waiting: Waiting | None = None
+    running: Running | None = None
     terminated: Terminated | None = None
 
 
 class _Container(msgspec.Struct, rename="camel"):
+    name: str = ""
     image: str = ""
+    ready: bool = False
     restart_count: int = 0
     state: _State = msgspec.field(default_factory=_State)
     last_state: _State = msgspec.field(default_factory=_State)
 
     @property
-    def exit_code(self) -> int | None:
-        ended = self.state.terminated or self.last_state.terminated
-        return None if ended is None else ended.exit_code
+    def last_end(self) -> _State.Terminated:
+        return self.state.terminated or self.last_state.terminated or _State.Terminated()
 
 
 class _Condition(msgspec.Struct):
@@ -242,15 +313,45 @@ def _pod_facts(pod: _Pod) -> PodFacts:
     waiting = waiting or next((one for one in containers if one.state.waiting is not None), None)
     worst = max(containers, key=lambda one: one.restart_count, default=_Container())
     why = waiting.state.waiting if waiting is not None else None
-    scheduled = conditions.get("PodScheduled", _Condition())
+    scheduled, ready = conditions.get("PodScheduled", _Condition()), conditions.get("Ready", _Condition())
+    ran = pod.status.container_statuses or ()
     return PodFacts(
         name=pod.metadata.name,
-        ready=conditions.get("Ready", _Condition()).status == "True",
+        ready=ready.status == "True",
         labels=pod.metadata.labels or {},
         waiting="" if why is None else why.reason,
         detail="" if why is None else why.message[:200],
         image="" if waiting is None else waiting.image,
+        container="" if waiting is None else waiting.name,
         restarts=worst.restart_count,
-        exit_code=worst.exit_code,
+        exit_code=worst.last_end.exit_code,
+        exit_reason=worst.last_end.reason,
+        ended=worst.name if worst.restart_count else "",
         unschedulable=scheduled.message[:200] if scheduled.status == "False" else "",
+        initializing=_initializing(pod) if conditions.get("Initialized", _Condition()).status == "False" else "",
+        unready=tuple(one.name for one in ran if one.state.running is not None and not one.ready),
+        gate=ready.message[:200] if ran and all(one.ready for one in ran) else "",
     )
+
+
+def _initializing(pod: _Pod) -> str:
+    """The init container that the others wait for. One that goes on beside them is ready by then."""
+    statuses = pod.status.init_container_statuses or ()
+    return next((one.name for one in statuses if one.state.running is not None and not one.ready), "")
+
+
+class _Event(msgspec.Struct, rename="camel"):
+    class About(msgspec.Struct):
+        kind: str = ""
+        name: str = ""
+
+    involved_object: About = msgspec.field(default_factory=About)
+    message: str = ""
+    last_timestamp: str | None = None
+
+    def is_about(self, workload: Workload) -> bool:
+        """Deployments have their pods made by ReplicaSets, whose names end with one part more."""
+        about = self.involved_object
+        if about.kind == "ReplicaSet" and workload.kind == "Deployment":
+            return about.name.rpartition("-")[0] == workload.name
+        return (about.kind, about.name) == (workload.kind, workload.name)

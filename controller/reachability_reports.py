@@ -115,5 +115,7 @@ def merged(told: Iterable[Iterable[waiting_pb2.WaitingApp]]) -> dict[str, Demand
             listed=max(one.listed, so_far.listed if so_far else 0),
             ready=min(one.ready, so_far.ready) if so_far else one.ready,
             last_error=one.last_error or (so_far.last_error if so_far else ""),
+            unserved=one.unserved + (so_far.unserved if so_far else 0),
+            unserved_seconds=max(one.unserved_seconds, so_far.unserved_seconds if so_far else 0.0),
         )
     return found

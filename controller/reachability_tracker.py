@@ -32,7 +32,7 @@ LOOKS_AT_ONCE = 4
 class _State:
     """Of one application."""
 
-    __slots__ = ("afterwards", "demand", "finding", "pause", "since", "subject", "timed_out")
+    __slots__ = ("afterwards", "demand", "finding", "pause", "since", "subject", "timed_out", "told")
 
     def __init__(self) -> None:
         self.demand = Demand()
@@ -43,6 +43,8 @@ class _State:
         self.pause = FIRST_AGAIN_SECONDS
         self.afterwards = 0
         self.timed_out = False
+        self.told = False
+        """Whether anything was ever found: then it is told when all is well again."""
 
     @property
     def over(self) -> bool:
@@ -80,7 +82,7 @@ class Tracker:
         state = self._states.get(app)
         if state is None or state.finding is None:
             return None
-        if state.subject is not None and state.subject != self._subject(app):
+        if not state.over and state.subject is not None and state.subject != self._subject(app):
             state.finding = state.subject = None
             self._queue.add(app)
             return None
@@ -94,14 +96,14 @@ class Tracker:
         for app, demand in demands.items():
             if demand.ready:
                 self._recovered(app, demand)
-            elif demand.timed_out or demand.held_seconds >= LOOK_AFTER_SECONDS:
+            elif demand.timed_out or max(demand.held_seconds, demand.unserved_seconds) >= LOOK_AFTER_SECONDS:
                 self._in_trouble(app, demand)
 
     def adopt(self, app: str, finding: Finding) -> None:
         """Another controller found this. Whether it is still so is looked at."""
         if app not in self._states and len(self._states) < MAX_TRACKED:
             state = self._states[app] = _State()
-            state.finding, state.subject = finding, self._subject(app)
+            state.finding, state.subject, state.told = finding, self._subject(app), True
             self._queue.add(app)
 
     def _recovered(self, app: str, demand: Demand) -> None:
@@ -110,7 +112,7 @@ class Tracker:
         if state is None or (state.finding is not None and state.finding.status == "True"):
             return
         state.demand = demand
-        if state.finding is None:
+        if not state.told:
             del self._states[app]
             return
         state.finding, state.since, state.pause = judge(demand, Evidence()), self._clock(), FIRST_AGAIN_SECONDS
@@ -123,7 +125,7 @@ class Tracker:
             if len(self._states) >= MAX_TRACKED:
                 return
             state = self._states[app] = _State()
-        news = not state.demand.held and not state.demand.timed_out
+        news = not state.demand.wants
         state.demand, state.afterwards = demand, 0
         if news or bool(demand.timed_out) != state.timed_out:
             state.timed_out, state.pause = bool(demand.timed_out), FIRST_AGAIN_SECONDS
@@ -138,7 +140,7 @@ class Tracker:
         if self._states.get(app) is not state:
             return
         state.subject = subject
-        if state.demand.held or state.demand.timed_out:
+        if state.demand.wants:
             self._found(app, state, judge(state.demand, evidence))
         elif evidence.service is not None and evidence.service.ready:
             self._recovered(app, Demand(ready=evidence.service.ready))
@@ -155,5 +157,5 @@ class Tracker:
             return
         same = before is not None and (before.status, before.reason) == (finding.status, finding.reason)
         if not same or now >= state.since + REFRESH_SECONDS:
-            state.finding, state.since = finding, now
+            state.finding, state.since, state.told = finding, now, True
             self._on_finding(app)

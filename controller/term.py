@@ -18,9 +18,11 @@ from controller.publisher import Publisher
 from controller.queue import WorkQueue
 from controller.reachability_evidence import Looker, subject_of
 from controller.reachability_reports import Reports
+from controller.reachability_survey import Survey
 from controller.reachability_tracker import Tracker
 from controller.reconciler import Reconciler
 from controller.resources import Key, Resource
+from controller.selection import SURVEYED, reachable
 from controller.status import NOT_OBSERVED, REACHABLE
 from controller.store import TableStore
 from controller.verify import Verifier
@@ -83,11 +85,9 @@ class Term:
         self._adviser = Adviser(
             means.world, means.scaler, self.recorder, later=lambda key, seconds: self.queue.add(key, after=seconds)
         )
-        self.tracker = Tracker(
-            subject=partial(subject_of, means.world),
-            look=Looker(means.api).look,
-            on_finding=lambda app: self._on_objects(self._world.objects_of(app)),
-        )
+        subject, looker = partial(subject_of, means.world), Looker(means.api)
+        self.tracker = Tracker(subject=subject, look=looker.look, on_finding=self._on_app)
+        self._survey = Survey(subject=subject, look=looker.survey, on_finding=self._on_app)
         self._reports = Reports(means.channels, watcher=means.instance, on_news=lambda: self.tracker.heed(self._reports.demands))
         self.queue: WorkQueue[Key] = WorkQueue(self._work, workers=means.workers, name="reconcile")
         self._verifier = Verifier(
@@ -107,6 +107,7 @@ class Term:
             self.recorder.start()
             self.queue.start()
             self.tracker.start()
+            self._survey.start()
             self.on_interceptors()
             self.on_routes()
             self._on_objects(self._world.scaled_object_keys())
@@ -124,6 +125,7 @@ class Term:
             await self._verifier.close()
             await self._reports.close()
             await self.tracker.close()
+            await self._survey.close()
             await self.queue.close()
             await self.recorder.close()
 
@@ -131,6 +133,7 @@ class Term:
         if key.kind == SCALED_OBJECT.kind:
             self._adviser.look(key)
         else:
+            self._survey.heed(key.app)
             await self.reconciler.reconcile(key)
 
     # What the world tells.
@@ -154,11 +157,14 @@ class Term:
         app = resource.key.app
         found = self.tracker.finding(app)
         before = resource.conditions.get(REACHABLE)
-        if found is None and before is not None and before.status != "True" and before.reason not in NOT_OBSERVED:
+        if found is None and before is not None and before.status != "True" and before.reason not in NOT_OBSERVED | SURVEYED:
             self.tracker.adopt(app, Finding(before.status, before.reason, before.message))
-        return found
+        return reachable(found, self._survey.finding(app), before.reason if before is not None else "")
 
     # What the parts tell each other.
+
+    def _on_app(self, app: str) -> None:
+        self._on_objects(self._world.objects_of(app))
 
     def _on_objects(self, keys: Iterable[Key]) -> None:
         for key in keys:

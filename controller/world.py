@@ -22,10 +22,11 @@ from controller.crds import GROUP, HTTP_SCALED_OBJECTS, INTERCEPTOR_ROUTES, Kind
 from controller.resources import Key, Resource, parse_http_scaled_object, parse_interceptor_route
 from controller.scaledobject import SKIP
 from controller.scaling import Rival
+from controller.services import SelectingService, parse_selecting_service
 from controller.status import Ports
 from fleet.discovery.kubernetes.client import Api
 from fleet.discovery.kubernetes.listwatch import Change, ListWatch, Timing
-from fleet.discovery.kubernetes.objects import SERVICES, Service, parse_service
+from fleet.discovery.kubernetes.objects import SERVICES
 from fleet.discovery.kubernetes.objects import Resource as Path
 from fleet.routing.route import Target
 
@@ -77,7 +78,9 @@ class World:
                 api, path_of(INTERCEPTOR_ROUTES), parse_interceptor_route, namespaces=namespaces, timing=timing
             ),
         }
-        self.services: ListWatch[Service] = ListWatch(api, SERVICES, parse_service, namespaces=namespaces, timing=timing)
+        self.services: ListWatch[SelectingService] = ListWatch(
+            api, SERVICES, parse_selecting_service, namespaces=namespaces, timing=timing
+        )
         self.scaled_objects: ListWatch[ScaledObject] = ListWatch(
             api, SCALED_OBJECTS, parse_scaled_object, namespaces=namespaces, timing=timing
         )
@@ -148,6 +151,11 @@ class World:
         found = self.services.get(service)
         return "" if found is None else found.external_name
 
+    def selector(self, service: str) -> tuple[tuple[str, str], ...]:
+        """The labels that a Service selects by; none of one that selects nothing, or is not there."""
+        found = self.services.get(service)
+        return () if found is None else found.selector
+
     def app_protocol(self, target: Target) -> str:
         """What the Service of a target says is spoken at its port; "" where it says nothing."""
         found = self.services.get(target.service)
@@ -202,7 +210,7 @@ class World:
         if _asks(before) != _asks(after):
             self._on_routes()
 
-    def _on_service(self, change: Change[Service]) -> None:
+    def _on_service(self, change: Change[SelectingService]) -> None:
         for key in tuple(self._by_service.of(change.key)):
             self._on_object(key)
 

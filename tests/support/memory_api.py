@@ -202,11 +202,13 @@ def _within(path: str, collection: str) -> bool:
 
 def _selector(query: dict[str, str]) -> Callable[[Json], bool]:
     labels = dict(part.split("=") for part in query.get("labelSelector", "").split(",") if part)
-    name = query.get("fieldSelector", "").removeprefix("metadata.name=")
+    field, _, value = query.get("fieldSelector", "").partition("=")
 
     def wanted(content: Json) -> bool:
-        has = content["metadata"].get("labels") or {}
-        return all(has.get(key) == value for key, value in labels.items()) and name in ("", content["metadata"]["name"])
+        has, found = content["metadata"].get("labels") or {}, content
+        for part in field.split(".") if field else ():
+            found = found.get(part, {})
+        return all(has.get(key) == value for key, value in labels.items()) and (not field or found == value)
 
     return wanted
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +47,9 @@ def reachable(api: MemoryApi) -> dict[str, Any]:
     return next((one for one in told if one["type"] == "Reachable"), {})
 
 
-async def test_it_says_why_and_when_that_is_over(api: MemoryApi, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    application(api)
-    waiting: list[WaitReport] = []
-    table = tmp_path / "routes.json"
+@asynccontextmanager
+async def controlling(api: MemoryApi, table: Path, waiting: list[WaitReport]) -> AsyncIterator[None]:
+    """A controller, and an interceptor that tells of these who wait."""
     routes, rpc = FileRoutes(table), RpcServer("127.0.0.1", 0)
     servicer = WaitingServicer(lambda: tuple(waiting), member="x", interval=0.02)
     rpc.add(
@@ -60,25 +62,75 @@ async def test_it_says_why_and_when_that_is_over(api: MemoryApi, tmp_path: Path,
     controller = Controller(ControllerSettings.load(flags), api=api)
     await controller.start()
     try:
-        await until(lambda: reachable(api).get("status") == "True", seconds=20)
-        assert not [path for path in api.reads if path.endswith(("/pods", "/scale"))], "nobody in trouble, nothing looked at"
-        with caplog.at_level(logging.WARNING):
-            waiting.append(IN_VAIN)
-            await until(lambda: reachable(api).get("status") == "False", seconds=20)
-        told = reachable(api)
-        assert told["reason"] == "SelectsNothing"
-        assert told["message"] == ("3 requests waited 60 s: 2 pods are ready, but Service web selects none of them (app=wep)")
-        lines = [record.getMessage() for record in caplog.records if record.name == "controller.events"]
-        (line,) = [line for line in lines if "SelectsNothing" in line]
-        assert line == f"HTTPScaledObject shop/web: SelectsNothing: {told['message']}"
-        await until(lambda: [body for _, _, body in api.written("/events") if body["reason"] == "SelectsNothing"], seconds=20)
-        waiting[:] = [WaitReport("shop/web", 0, 0.0, 3, 60.0, 2, 2, "")]
-        await until(lambda: reachable(api).get("reason") == "BackendsReady", seconds=20)
+        yield
     finally:
         await controller.close()
         servicer.close()
         await rpc.stop(0.1)
         await routes.close()
+
+
+async def until_it_is(api: MemoryApi, reason: str, status: str) -> str:
+    """The condition's message, once it is so."""
+    await until(lambda: (reachable(api).get("reason"), reachable(api).get("status")) == (reason, status), seconds=20)
+    return str(reachable(api)["message"])
+
+
+def selects(api: MemoryApi, **labels: str) -> None:
+    """What the Service selects by."""
+    ports = [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": "http"}]
+    api.put(SERVICE, spec={"ports": ports, "selector": labels})
+
+
+async def test_it_says_why_and_when_that_is_over(api: MemoryApi, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    application(api)
+    waiting: list[WaitReport] = []
+    async with controlling(api, tmp_path / "routes.json", waiting):
+        with caplog.at_level(logging.WARNING):
+            waiting.append(IN_VAIN)
+            await until(lambda: reachable(api).get("message", "").startswith("3 requests"), seconds=20)
+        told = reachable(api)
+        assert (told["status"], told["reason"]) == ("False", "SelectsNothing")
+        assert told["message"] == ("3 requests waited 60 s: 2 pods are ready, but Service web selects none of them (app=wep)")
+        lines = [record.getMessage() for record in caplog.records if record.name == "controller.events"]
+        (line,) = [line for line in lines if "SelectsNothing" in line]
+        assert line.startswith("HTTPScaledObject shop/web: SelectsNothing: ")
+        await until(lambda: [body for _, _, body in api.written("/events") if body["reason"] == "SelectsNothing"], seconds=20)
+        selects(api, app="web")
+        waiting[:] = [WaitReport("shop/web", 0, 0.0, 3, 60.0, 2, 2, "")]
+        await until_it_is(api, "BackendsReady", "True")
+
+
+async def test_pods_of_something_else_that_answer_are_told_before_any_request(api: MemoryApi, tmp_path: Path) -> None:
+    application(api)
+    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    api.put(f"{PODS}/other-1", metadata={"labels": {"app": "other", "group": "g"}}, status=ready)
+    selects(api, app="other")
+    async with controlling(api, tmp_path / "routes.json", []):
+        told = await until_it_is(api, "SelectsOtherPods", "False")
+        assert told == "Service web selects no pod of Deployment web (app=other): requests go to pods of something else: other-1"
+        await until(lambda: [body for _, _, body in api.written("/events") if body["reason"] == "SelectsOtherPods"], seconds=20)
+        selects(api, app="web")
+        await until_it_is(api, "NoFailure", "True")
+        api.put(f"{PODS}/web-1", metadata={"labels": {"app": "web", "group": "g"}}, status=ready)
+        selects(api, group="g")
+        assert "other-1" in await until_it_is(api, "SelectsMore", "True")
+        selects(api, app="web")
+        await until_it_is(api, "NoFailure", "True")
+
+
+async def test_one_that_is_wired_well_is_looked_at_once(api: MemoryApi, tmp_path: Path) -> None:
+    application(api)
+    selects(api, app="web")
+    async with controlling(api, tmp_path / "routes.json", []):
+        await until_it_is(api, "NoFailure", "True")
+        await until(lambda: SCALE in api.reads, seconds=20)
+        written = len(api.written("httpscaledobjects"))
+        for _ in range(3):
+            api.put(SERVICE, metadata={"labels": {"a": "b"}})
+        await asyncio.sleep(0.2)
+        assert len([path for path in api.reads if path.endswith(("/pods", "/scale", "/events"))]) == 1
+        assert len(api.written("httpscaledobjects")) == written
 
 
 @pytest.fixture

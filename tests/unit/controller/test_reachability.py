@@ -56,7 +56,19 @@ ROWS: tuple[tuple[str, Evidence, str, str], ...] = (
         "1 pod is ready, but Service web selects pods of something else (app=web): other-1",
     ),
     ("NotScaled", evidence(EMPTY, Workload("Deployment", "web")), "Unknown", "asked to have 0 pods: nothing has scaled it"),
-    ("PodsNotCreated", evidence(), "Unknown", "Deployment web is asked to have 1 pod and has none"),
+    ("PodsNotCreated", evidence(), "Unknown", "Deployment web is asked to have 1 pod and has none: see the events"),
+    (
+        "PodsNotCreated",
+        evidence(refusal='pods "web-1" is forbidden: exceeded quota: q'),
+        "Unknown",
+        'Deployment web is asked to have 1 pod and has none: pods "web-1" is forbidden: exceeded quota: q',
+    ),
+    (
+        "NotScaled",
+        evidence(EMPTY, Workload("Rollout", "web", found=None)),
+        "Unknown",
+        "there is no pod, and how many Rollout web is asked to have cannot be read: see ScaledObjectReady",
+    ),
     (
         "ImageNotPulled",
         evidence(EMPTY, WEB, pod(waiting="ImagePullBackOff", detail="not found", image="a/b:1")),
@@ -65,24 +77,48 @@ ROWS: tuple[tuple[str, Evidence, str, str], ...] = (
     ),
     (
         "ContainerNotStarted",
-        evidence(EMPTY, WEB, pod(waiting="CreateContainerConfigError", detail='secret "x" not found')),
+        evidence(EMPTY, WEB, pod(waiting="CreateContainerConfigError", container="app", detail='secret "x" not found')),
         "False",
-        'a container of web-1 cannot be started (CreateContainerConfigError: secret "x" not found)',
+        'container app of web-1 cannot be started (CreateContainerConfigError: secret "x" not found)',
     ),
     (
         "CrashLoop",
-        evidence(EMPTY, WEB, pod(waiting="CrashLoopBackOff", restarts=3, exit_code=1)),
+        evidence(EMPTY, WEB, pod(waiting="CrashLoopBackOff", ended="app", restarts=3, exit_code=1, exit_reason="Error")),
         "False",
-        "a container of web-1 has ended 3 times, the last time with exit code 1",
+        "container app of web-1 has ended 3 times, the last time with exit code 1",
     ),
     (
         "CrashLoop",
-        evidence(EMPTY, WEB, pod(restarts=1, exit_code=137)),
+        evidence(EMPTY, WEB, pod(ended="app", restarts=1, exit_code=137, exit_reason="OOMKilled")),
         "Unknown",
-        "has ended once, the last time with exit code 137",
+        "has ended once, the last time with exit code 137 (OOMKilled)",
     ),
     ("PodsNotScheduled", evidence(EMPTY, WEB, pod(unschedulable="0/3 nodes")), "Unknown", "web-1 has no node (0/3 nodes)"),
+    (
+        "PodsInitializing",
+        evidence(EMPTY, WEB, pod(waiting="PodInitializing", initializing="migrate")),
+        "Unknown",
+        "Deployment web has 1 pod, 0 ready: web-1 waits for its init container migrate",
+    ),
     ("PodsNotReady", evidence(EMPTY, WEB, UNREADY), "Unknown", "Deployment web has 1 pod, 0 ready"),
+    (
+        "PodsNotReady",
+        evidence(EMPTY, WEB, pod(unready=("app",))),
+        "Unknown",
+        "0 ready: container app of web-1 runs and has not passed its readiness probe",
+    ),
+    (
+        "PodsNotReady",
+        evidence(EMPTY, WEB, pod(gate='readiness gate "x" does not exist')),
+        "Unknown",
+        '0 ready: web-1: readiness gate "x" does not exist',
+    ),
+    (
+        "TargetPortNotFound",
+        evidence(ServiceFacts("web", port_name="http", endpoints=1), WEB, READY),
+        "False",
+        'no EndpointSlice of Service web has a port named "http", as its own port is',
+    ),
     (
         "TargetPortNotFound",
         evidence(ServiceFacts("web", selector={"app": "web"}, target_port="htp", endpoints=1), WEB, READY),
@@ -105,6 +141,14 @@ def test_each_cause_is_named(reason: str, found: Evidence, status: str, message:
     assert late is not None
     assert (late.status, late.reason) == ("False", reason)
     assert late.message.startswith("3 requests waited 60 s: ")
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(5.0, "Unknown"), (60.0, "False")])
+def test_requests_that_do_not_wait_are_told_of(seconds: float, status: str) -> None:
+    told = judge(Demand(unserved=4, unserved_seconds=seconds), evidence(EMPTY, WEB, UNREADY))
+    assert told is not None
+    assert (told.status, told.reason) == (status, "PodsNotReady")
+    assert told.message.startswith(f"4 requests in {seconds:.0f} s found no backend: Deployment web has 1 pod")
 
 
 @pytest.mark.parametrize(("last_error", "reason"), [("Connection refused", "ConnectionRefused"), ("", "ProbeFails")])

@@ -75,6 +75,18 @@ async def test_a_wait_that_is_usual_is_not_looked_into() -> None:
         assert (found.status, found.reason) == ("Unknown", "PodsNotReady")
 
 
+async def test_requests_that_do_not_wait_are_looked_into() -> None:
+    world = World()
+    async with tracking(world) as tracker:
+        tracker.heed({APP: Demand(unserved=9, unserved_seconds=LOOK_AFTER_SECONDS - 0.1)})
+        assert len(tracker) == 0
+        tracker.heed({APP: Demand(unserved=9, unserved_seconds=LOOK_AFTER_SECONDS)})
+        await until(lambda: world.news)
+        found = tracker.finding(APP)
+        assert found is not None
+        assert found.reason == "PodsNotReady"
+
+
 async def test_one_look_for_many_reports_and_another_when_requests_waited_in_vain() -> None:
     world = World()
     async with tracking(world) as tracker:
@@ -142,6 +154,21 @@ async def test_a_finding_about_another_target_does_not_hold() -> None:
         await until(lambda: len(tracker) == 0)
 
 
+async def test_that_all_is_well_is_told_of_one_that_was_mended_by_becoming_another() -> None:
+    world = World()
+    async with tracking(world) as tracker:
+        tracker.heed({APP: WAITS})
+        await until(lambda: world.news)
+        world.target = Target("shop/other", 80)
+        assert tracker.finding(APP) is None
+        tracker.heed({APP: Demand(ready=1)})
+        found = tracker.finding(APP)
+        assert found is not None
+        assert (found.status, found.reason) == ("True", "BackendsReady")
+        world.target = Target("shop/third", 80)
+        assert tracker.finding(APP) == found, "that it has backends is no guess from what it was"
+
+
 async def test_what_is_tracked_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reachability_tracker, "MAX_TRACKED", 3)
     world = World()
@@ -153,10 +180,10 @@ async def test_what_is_tracked_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_what_several_interceptors_tell() -> None:
-    one = WaitingApp(app=APP, held=2, held_seconds=3, timed_out=1, timed_out_seconds=60, listed=2, ready=1)
-    two = WaitingApp(app=APP, held=1, held_seconds=5, listed=1, ready=0, last_error="Connection refused")
+    one = WaitingApp(app=APP, held=2, held_seconds=3, timed_out=1, timed_out_seconds=60, listed=2, ready=1, unserved=2)
+    two = WaitingApp(app=APP, held=1, held_seconds=5, listed=1, last_error="Connection refused", unserved=1, unserved_seconds=7)
     other = WaitingApp(app="shop/other", held=1)
     assert merged([[one, other], [two]]) == {
-        APP: Demand(3, 5.0, 1, 60.0, 2, 0, "Connection refused"),
+        APP: Demand(3, 5.0, 1, 60.0, 2, 0, "Connection refused", 3, 7.0),
         "shop/other": Demand(held=1),
     }

@@ -37,7 +37,7 @@ APPLICATIONS: dict[str, set[Permission]] = {
     | {("/services", "", verb) for verb in READ}
     | {("/configmaps", "", verb) for verb in READ}
     | {("autoscaling/horizontalpodautoscalers", "", verb) for verb in READ}
-    | {("/pods", "", "list"), ("discovery.k8s.io/endpointslices", "", "list")}
+    | {("/pods", "", "list"), ("/events", "", "list"), ("discovery.k8s.io/endpointslices", "", "list")}
     | {(f"apps/{kind}/scale", "", "get") for kind in ("deployments", "statefulsets")}
     | {("/events", "", "create")},
 }

@@ -1,0 +1,93 @@
+"""When each application's Service is compared with its workload: once it is new or another, and from time to time where the
+selectors alone do not tell enough. Remembers; reads and judges by others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from controller.finding import Finding
+from controller.queue import WorkQueue
+from controller.reachability_evidence import Subject
+from controller.selection import Selection, compare
+
+__all__ = ["Survey"]
+
+LOOKS_AT_ONCE = 2
+SPACING_SECONDS = 0.02
+"""After each look: a controller that begins looks at all applications."""
+FIRST_AGAIN_SECONDS = 5.0
+LONGEST_UNSURE_SECONDS = 30.0
+"""Between two looks at one whose Service selects some pods, and nobody knows whose; doubling."""
+LONGEST_AGAIN_SECONDS = 600.0
+"""Between two looks at others whose selectors differ: pods come and go; doubling."""
+
+
+class _State:
+    """Of one application."""
+
+    __slots__ = ("finding", "pause", "subject")
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self.finding: Finding | None = None
+        self.pause = FIRST_AGAIN_SECONDS
+
+
+class Survey:
+    """`subject` says what an application is now, `look` looks, and `on_finding` is called with the application of every news."""
+
+    def __init__(
+        self,
+        *,
+        subject: Callable[[str], Subject | None],
+        look: Callable[[Subject], Awaitable[Selection | None]],
+        on_finding: Callable[[str], None],
+    ) -> None:
+        self._subject = subject
+        self._look = look
+        self._on_finding = on_finding
+        self._states: dict[str, _State] = {}
+        self._queue: WorkQueue[str] = WorkQueue(self._attend, workers=LOOKS_AT_ONCE, name="survey")
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def start(self) -> None:
+        self._queue.start()
+
+    async def close(self) -> None:
+        await self._queue.close()
+
+    def heed(self, app: str) -> None:
+        """The application, or something around it, may be another."""
+        subject, state = self._subject(app), self._states.get(app)
+        if subject is None:
+            self._states.pop(app, None)
+        elif state is None or state.subject != subject:
+            self._states[app] = _State(subject)
+            self._queue.add(app)
+
+    def finding(self, app: str) -> Finding | None:
+        """What was found of the application as it is now; None while that is not known."""
+        state = self._states.get(app)
+        return None if state is None or state.subject != self._subject(app) else state.finding
+
+    async def _attend(self, app: str) -> None:
+        state = self._states.get(app)
+        if state is None:
+            return
+        found = await self._look(state.subject)
+        finding = None if found is None else compare(found)
+        await asyncio.sleep(SPACING_SECONDS)
+        if self._states.get(app) is not state:
+            self._queue.add(app)
+            return
+        if finding != state.finding:
+            state.finding = finding
+            self._on_finding(app)
+        if found is None or found.selected is not None:
+            self._queue.add(app, after=state.pause)
+            unsure = finding is None and found is not None and bool(found.selected)
+            state.pause = min(LONGEST_UNSURE_SECONDS if unsure else LONGEST_AGAIN_SECONDS, state.pause * 2)
