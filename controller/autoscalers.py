@@ -39,6 +39,9 @@ _PAUSED_BOTH_WAYS = ("autoscaling.keda.sh/paused-scale-in", "autoscaling.keda.sh
 _FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
 """As Go's strconv.ParseBool: KEDA takes everything else for true."""
 
+_KINDS = {"deployment": "Deployment", "statefulset": "StatefulSet"}
+"""KEDA minds no case."""
+
 Json = dict[str, Any]
 
 
@@ -105,6 +108,12 @@ class ScaledObject(msgspec.Struct, frozen=True):
             return f"{PAUSED_REPLICAS}={annotations[PAUSED_REPLICAS]}"
         found = [name for name in (_PAUSED, *_PAUSED_BOTH_WAYS) if annotations.get(name, "false") not in _FALSE]
         return f"{found[0]}={annotations[found[0]]}" if found else ""
+
+    @property
+    def troubles(self) -> tuple[bool, bool, bool]:
+        """What keeps it from scaling, the worst first: whether KEDA has a complaint, whether it is paused, whether its HPA counts
+        nothing."""
+        return (self.ready == "False", bool(self.pause), bool(self.inactive))
 
     @property
     def letting_go(self) -> bool:
@@ -197,7 +206,8 @@ def _target(namespace: str, spec: Json) -> Workload:
 def _workload(namespace: str, api_version: str | None, kind: str | None, name: str) -> Workload:
     """With KEDA's defaults: a Deployment of apps/v1."""
     group, slash, _ = (api_version or "apps/v1").partition("/")
-    return Workload(namespace, group if slash else "", kind or "Deployment", name)
+    kind = kind or "Deployment"
+    return Workload(namespace, group if slash else "", _KINDS.get(kind.lower(), kind), name)
 
 
 def _triggers(spec: Json) -> tuple[Trigger, ...]:

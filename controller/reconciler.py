@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 import msgspec
 
 from controller.autoscalers import SCALED_OBJECT, ScaledObject, workload_of
+from controller.contest import Contest
 from controller.crds import HTTP_SCALED_OBJECTS
-from controller.events import EventRecorder, news_of
+from controller.events import EventRecorder, News, news_of
 from controller.finding import Finding
 from controller.problem import Problem
 from controller.propagation import Propagation
@@ -101,6 +102,7 @@ class Reconciler:
         self._patient_until: dict[Key, float] = {}
         self._steps = _Sent(later)
         self._statuses = _Sent(later)
+        self._contested_steps, self._contested_statuses = Contest(), Contest()
         self.writes = 0
         """ScaledObjects and statuses written since the start."""
 
@@ -138,6 +140,8 @@ class Reconciler:
         self._patient_until.pop(key, None)
         self._steps.settled(key)
         self._statuses.settled(key)
+        self._contested_steps.forget(key)
+        self._contested_statuses.forget(key)
 
     # -- the ScaledObject -----------------------------------------------------------------------------------------
 
@@ -161,6 +165,7 @@ class Reconciler:
             return _Scaling(trouble=Trouble("NameTaken", step.why), contention=contention)
         if isinstance(step, Leave):
             self._steps.settled(resource.key)
+            self._contested_steps.settled(resource.key)
             trouble = too_long(resource) if step.managed and not withheld else None
             return _Scaling(step.managed, trouble, contention)
         if isinstance(step, Create) and (trouble := too_long(resource)) is not None:
@@ -196,14 +201,24 @@ class Reconciler:
         return route is not None and self._propagation.verdict(route) is not None
 
     async def _take(self, resource: Resource, step: Create | Patch | Delete, actual: ScaledObject | None) -> _Scaling:
-        if self._steps.is_under_way(resource.key, (step, actual)):
+        if self._steps.is_under_way(resource.key, (step, actual)) or self._waits(self._contested_steps, resource.key, step):
             return _Scaling()
         try:
             await self._write(resource, step, actual)
         except ApiError as error:
             return _Scaling(trouble=Trouble("Refused", str(error)), error=error)
         self._steps.sent(resource.key, (step, actual))
+        if self._contested_steps.wrote(resource.key, step, self._clock()):
+            why = f"something else changes ScaledObject {resource.meta.name} back each time"
+            self._recorder.tell(resource, News("ScaledObjectContested", f"{why}: it is put right less often now", warning=True))
         return _Scaling()
+
+    def _waits(self, contest: Contest, key: Key, what: object) -> bool:
+        """Whether this has to wait for its next turn; then the object is asked for again."""
+        left = contest.pause(key, what, self._clock())
+        if left > 0:
+            self._later(key, left)
+        return left > 0
 
     async def _write(self, resource: Resource, step: Create | Patch | Delete, actual: ScaledObject | None) -> None:
         namespace, name = resource.meta.namespace, resource.meta.name
@@ -260,7 +275,7 @@ class Reconciler:
         if not (scaling.managed and resource.kind == HTTP_SCALED_OBJECTS):
             judged = [(wired(one, self._scaler, app), one) for one in world.scaled_objects_for(app)]
             # One that scales by it is enough, whatever others are wrong.
-            miswired, found = min(judged, key=lambda one: one[0] is not None, default=(None, None))
+            miswired, found = min(judged, key=lambda one: (one[0] is not None, *one[1].troubles), default=(None, None))
         return ScalingFacts(
             managed=scaling.managed,
             known=world.scaled_objects.synced.is_set(),
@@ -277,14 +292,19 @@ class Reconciler:
         status = next_status(resource, facts, _now())
         if status == before:
             self._statuses.settled(key)
+            self._contested_statuses.settled(key)
             self._patient_until.pop(key, None)
             return
         if self._can_wait(resource, status):
             return
-        if self._statuses.is_under_way(key, (status, before)):
+        said = _said(status)
+        if self._statuses.is_under_way(key, (status, before)) or self._waits(self._contested_statuses, key, said):
             return
         await self._write_status(resource, status)
         self._statuses.sent(key, (status, before))
+        if self._contested_statuses.wrote(key, said, self._clock()):
+            why = "something else writes another status each time: does the HTTP add-on's operator run, or a second controller?"
+            self._recorder.tell(resource, News("StatusContested", why, warning=True))
         for news in news_of(resource, status):
             self._recorder.tell(resource, news)
 
@@ -298,6 +318,12 @@ class Reconciler:
         except ApiError as error:
             if error.status not in (404, 409):  # gone, or another of the same name: the watch will tell
                 raise
+
+
+def _said(status: HTTPScaledObjectStatus) -> object:
+    """A status without its times, which go with what others write between."""
+    conditions = [msgspec.structs.replace(condition, last_transition_time="") for condition in status.conditions]
+    return msgspec.structs.replace(status, conditions=tuple(conditions))
 
 
 def _is_current(resource: Resource, assembly: Assembly) -> bool:

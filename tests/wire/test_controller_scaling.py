@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from controller.answers import MAINTENANCE
+from controller.contest import FREE_WRITES
 from fleet.discovery.kubernetes.client import ApiError
 from fleet.routing.codec import decode_json
 from tests.support.memory_api import MemoryApi
@@ -99,6 +100,52 @@ async def test_another_scalers_address_is_told_on_both_objects(api: MemoryApi, t
             f"requests are routed; nothing scales it: ScaledObject web names this application, but {why}"
         )
         scaled(api, "right", interceptorRoute="web")
+        await until_reason(held, path, "Ready", "Serving")
+
+
+async def test_one_of_several_scaled_objects_that_scales_is_enough(api: MemoryApi, tmp_path: Path) -> None:
+    """The first by name scales a helper that is not there; that is told on itself, by KEDA."""
+    async with rig(api, tmp_path / "routes.json") as held:
+        path = route(api)
+        scaled(api, "a-helper", workload="helper", ready="False", interceptorRoute="web")
+        await until_reason(held, path, "Ready", "NotScaled")
+        scaled(api, "web", interceptorRoute="web")
+        await until_reason(held, path, "Ready", "Serving")
+
+
+async def test_who_changes_a_scaled_object_back_is_not_fought_for_ever(api: MemoryApi, tmp_path: Path) -> None:
+    """A policy, a tool or a second controller would be answered as fast as the API server goes."""
+    async with rig(api, tmp_path / "routes.json") as held:
+        await held.until_ready()
+        path = f"{SCALED}/web"
+
+        def is_ours() -> bool:
+            return "pollingInterval" in api.objects[path]["spec"] and api.objects[path]["spec"]["pollingInterval"] != 77
+
+        for _ in range(FREE_WRITES):
+            api.put(path, spec={**api.objects[path]["spec"], "pollingInterval": 77})
+            await held.until(is_ours)
+            await held.quiet()
+        assert "ScaledObjectContested" not in dict(events(api, "HTTPScaledObject"))
+        api.put(path, spec={**api.objects[path]["spec"], "pollingInterval": 77})
+        await held.until(is_ours)
+        await held.until(lambda: "ScaledObjectContested" in dict(events(api, "HTTPScaledObject")))
+
+
+async def test_who_writes_another_status_is_not_fought_for_ever(api: MemoryApi, tmp_path: Path) -> None:
+    async with rig(api, tmp_path / "routes.json") as held:
+        path = await held.until_ready()
+        await held.quiet()
+        theirs = {"status": {"conditions": [{"type": "Ready", "status": "True", "reason": "Reconciled"}]}}
+        for _ in range(FREE_WRITES):
+            assert "StatusContested" not in dict(events(api, "HTTPScaledObject"))
+            await api.request("PATCH", f"{path}/status", body=theirs)
+            await until_reason(held, path, "Ready", "Serving")
+            await held.quiet()
+        await held.until(lambda: "StatusContested" in dict(events(api, "HTTPScaledObject")))
+        await api.request("PATCH", f"{path}/status", body=theirs)
+        await asyncio.sleep(0.2)
+        assert held.conditions(path)["Ready"]["reason"] == "Reconciled", "the next one waits"
         await until_reason(held, path, "Ready", "Serving")
 
 

@@ -46,6 +46,13 @@ def test_the_same_workload_however_it_is_written(target: dict[str, str], workloa
     assert workload_of(http(scaleTargetRef={**target, "service": "web", "port": 80})) == workload
 
 
+def test_kedas_kinds_have_no_case() -> None:
+    made = [
+        http(scaleTargetRef={"name": "web", "service": "web", "port": 80, "kind": kind}) for kind in ("deployment", "Deployment")
+    ]
+    assert workload_of(made[0]) == workload_of(made[1])
+
+
 def test_who_names_no_workload_has_none() -> None:
     assert workload_of(route()) is None
     assert workload_of(http(scaleTargetRef={"service": "web", "port": 80})) is None
