@@ -39,6 +39,8 @@ API_VERSION = "keda.sh/v1alpha1"
 
 _NOT_COPIED = ("httpscaledobject.keda.sh/", "http.keda.sh/", "kubectl.kubernetes.io/", "argocd.argoproj.io/", "meta.helm.sh/")
 """Prefixes of annotations that are about their own object only."""
+_KEDAS_LABELS = "scaledobject.keda.sh/"
+"""Prefix of labels that KEDA puts on a ScaledObject, and puts back when they are changed."""
 
 Json = dict[str, Any]
 
@@ -78,8 +80,8 @@ def desired(resource: Resource, scaler: Scaler) -> Json:
     spec, meta = _spec_of(resource), resource.meta
     annotations = _copied(meta)
     made: Json = {"name": meta.name, "namespace": meta.namespace}
-    if meta.labels:
-        made["labels"] = dict(sorted(meta.labels.items()))
+    if labels := _labels(meta):
+        made["labels"] = labels
     if annotations:
         made["annotations"] = annotations | {COPIED: ",".join(annotations)}
     if not meta.annotated(ORPHAN):
@@ -181,7 +183,7 @@ def _must_let_go(resource: Resource, actual: ScaledObject, minimum: int, *, shar
 
 def _metadata_difference(resource: Resource, actual: ScaledObject) -> Json:
     patch: Json = {}
-    labels = _difference(dict(resource.meta.labels or {}), actual.meta.labels or {})
+    labels = _difference(_labels(resource.meta), actual.meta.labels or {})
     if labels:
         patch["labels"] = labels
     annotations = _annotations_difference(_copied(resource.meta), actual.meta.annotations or {})
@@ -255,6 +257,10 @@ def _trigger(meta: ObjectMeta, scaler: Scaler) -> Json:
     metadata["enableTLS"] = "true"
     reference = {"name": scaler.trigger_authentication, "kind": "ClusterTriggerAuthentication"}
     return {"type": "external-push", "metadata": metadata, "authenticationRef": reference}
+
+
+def _labels(meta: ObjectMeta) -> dict[str, str]:
+    return {name: value for name, value in sorted((meta.labels or {}).items()) if not name.startswith(_KEDAS_LABELS)}
 
 
 def _copied(meta: ObjectMeta) -> dict[str, str]:

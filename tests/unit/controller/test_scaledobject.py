@@ -77,6 +77,15 @@ def test_what_is_made() -> None:
     }
 
 
+def test_labels_of_kedas_own_are_left_to_it() -> None:
+    """KEDA finds a ScaledObject by a label with its name, and puts that back whenever it is another."""
+    resource = http(metadata={"labels": {"scaledobject.keda.sh/name": "other", "team": "shop"}})
+    made = desired(resource, SCALER)
+    assert made["metadata"]["labels"] == {"team": "shop"}
+    kedas = scaled(made, labels={"team": "shop", "scaledobject.keda.sh/name": "web"})
+    assert next_step(resource, kedas, SCALER) == Leave()
+
+
 def test_nothing_is_said_that_was_not_asked_for() -> None:
     made = desired(http(), SCALER)["spec"]
     assert set(made) == {"scaleTargetRef", "pollingInterval", "advanced", "triggers"}
