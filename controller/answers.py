@@ -169,4 +169,7 @@ def header_matches(headers: Iterable[Header] | None) -> tuple[HeaderMatch, ...]:
 
 
 def port_of(number: int | None, name: str | None) -> int | str | None:
+    """Names of ports have letters: digits alone are the number."""
+    if number is None and name is not None and name.isascii() and name.isdecimal() and len(name) <= len("65535"):
+        return int(name)
     return number if number is not None else name

@@ -143,7 +143,7 @@ def event(resource: Told, news: News, *, instance: str, now: str) -> dict[str, A
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{meta.name[:200]}.", "namespace": meta.namespace},
+        "metadata": {"generateName": f"{meta.name[:200].rstrip('-.')}.", "namespace": meta.namespace},
         "involvedObject": {
             "apiVersion": resource.kind.api_version,
             "kind": resource.kind.kind,

@@ -6,6 +6,8 @@ status can tell: requests are routed all the same.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from controller.durations import seconds
 from controller.problem import Problem
 from controller.schema.answers import Treatment
@@ -25,6 +27,7 @@ __all__ = [
     "for_keda",
     "http_timeouts",
     "note_for_keda",
+    "note_patterns",
     "route_timeouts",
     "scaling_of",
 ]
@@ -72,6 +75,19 @@ def note_for_keda(notes: Notes, spec: HTTPScaledObjectSpec) -> None:
     for field, number in numbers.items():
         if number != for_keda(number):
             notes.ignore(field, f"{number} is more than 32 bits; KEDA's default holds")
+
+
+def note_patterns(notes: Notes, field: str, prefixes: Sequence[str]) -> None:
+    """Prefixes that look as if they meant more than they do: of whole segments, of which no character stands for others."""
+    for number, prefix in enumerate(prefixes):
+        if "?" in prefix or "#" in prefix:
+            notes.ignore(f"{field}[{number}]", f"{_shown(prefix)} has a ? or a #, which no path has: no request fits")
+        elif "*" in prefix:
+            notes.ignore(f"{field}[{number}]", f"{_shown(prefix)} has a *, which stands for itself: a prefix takes all below it")
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…")
 
 
 def duration(field: str, text: str | None) -> float | None:
@@ -194,7 +210,6 @@ def _any_duration(notes: Notes, field: str, text: str, instead: str) -> float | 
     try:
         size = seconds(text[1:] if text[:1] in ("-", "+") else text)
     except ValueError:
-        shown = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
-        notes.ignore(field, f'{shown!r} is not a duration such as "500ms", "30s" or "1m30s"; {instead}')
+        notes.ignore(field, f'{_shown(text)} is not a duration such as "500ms", "30s" or "1m30s"; {instead}')
         return None
     return -size if text.startswith("-") else size

@@ -15,7 +15,7 @@ __all__ = ["PENDING", "Contention", "Rival", "ScalingFacts", "by_age", "contenti
 
 PENDING = "Pending"
 """The reason of what is not known yet."""
-_PENDING = Finding("Unknown", PENDING, "KEDA has not said yet whether the ScaledObject is ready")
+_PENDING = Finding("Unknown", PENDING, "KEDA has not said yet whether the ScaledObject is ready: does its operator run?")
 
 
 class Rival(msgspec.Struct, frozen=True):

@@ -196,7 +196,8 @@ def _unfound(target: Target, ports: Ports | None, role: str) -> Finding | None:
     """What is wrong with a Service that requests go to. `role` is "" for the application's own."""
     name = f"Service {target.service}" + (f" ({role.lower()})" if role else "")
     if ports is None:
-        return Finding("False", f"{role}ServiceNotFound", f"there is no {name}")
+        dots = ": its name would have no dots, and be of the same namespace" if "." in target.service.partition("/")[2] else ""
+        return Finding("False", f"{role}ServiceNotFound", f"there is no {name}{dots}")
     if _has_port(target, ports):
         return None
     there = ", ".join(f"{number} ({name})" if name else str(number) for name, number in ports) or "none"

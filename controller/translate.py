@@ -23,7 +23,7 @@ from controller.answers import (
     rule_of,
     static_routes_of,
 )
-from controller.limits import Notes, duration, http_timeouts, note_for_keda, route_timeouts, scaling_of
+from controller.limits import Notes, duration, http_timeouts, note_for_keda, note_patterns, route_timeouts, scaling_of
 from controller.problem import Problem
 from controller.schema.answers import Affinity as AffinitySpec
 from controller.schema.answers import Treatment
@@ -61,6 +61,10 @@ _BOTH_FIELDS: _Names = (
 )
 
 
+_SERVICES = ("target.service", "cold_start.fallback.service")
+"""Fields of a route that name Services, with the namespace that objects leave out."""
+
+
 class Named(Protocol):
     """The object that a route is named for."""
 
@@ -86,6 +90,7 @@ def of_http_scaled_object(meta: Named, spec: HTTPScaledObjectSpec) -> Translatio
     """Raises Problem."""
     notes = Notes()
     note_for_keda(notes, spec)
+    note_patterns(notes, "pathPrefixes", spec.path_prefixes or ())
     target, failover = spec.scale_target_ref, spec.cold_start_timeout_failover_ref
     cold = cold_start_of(meta.namespace, spec.cold_start)
     if failover is not None:
@@ -106,6 +111,8 @@ def of_http_scaled_object(meta: Named, spec: HTTPScaledObjectSpec) -> Translatio
 def of_interceptor_route(meta: Named, spec: InterceptorRouteSpec) -> Translation:
     """Raises Problem."""
     notes = Notes()
+    for number, rule in enumerate(spec.rules or ()):
+        note_patterns(notes, f"rules[{number}].paths", [path.value for path in rule.paths or ()])
     route = Route(
         app=f"{meta.namespace}/{meta.name}",
         target=Target(f"{meta.namespace}/{spec.target.service}", port_of(spec.target.port, spec.target.port_name)),
@@ -151,6 +158,13 @@ def _check(route: Route, names: _Names) -> None:
         field = error.field
         if field.startswith("maintenance"):
             raise Problem(f"metadata.annotations[{MAINTENANCE}]", error.reason) from error
+        reason = error.reason if field not in _SERVICES else _no_service(route, field)
         for pattern, name in names:
             field = pattern.sub(name, field)
-        raise Problem(f"spec.{field}", error.reason) from error
+        raise Problem(f"spec.{field}", reason) from error
+
+
+def _no_service(route: Route, field: str) -> str:
+    target = route.target if field == "target.service" else route.cold_start.fallback
+    name = "" if target is None else target.service.removeprefix(f"{route.app.partition('/')[0]}/")
+    return f"{name[:100]!r} is no name of a Service; it would be in the namespace of this object"

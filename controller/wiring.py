@@ -17,6 +17,8 @@ from controller.crds import HTTP_SCALED_OBJECTS, INTERCEPTOR_ROUTES
 __all__ = ["Scaler", "Trouble", "miswiring", "wired"]
 
 _KINDS = {"httpScaledObject": HTTP_SCALED_OBJECTS.kind, "interceptorRoute": INTERCEPTOR_ROUTES.kind}
+_OLD_KEYS = ("hosts", "host")
+"""By which triggers of the HTTP add-on named an application before it had names."""
 _FLEET_KEY = "interceptorTargetPendingRequests"
 """Asks about all applications together; names none."""
 
@@ -64,6 +66,9 @@ def _judged(scaled_object: ScaledObject, trigger: Trigger, scaler: Scaler, find:
     # An "app" is said to many scalers; the other two words only to one of this kind.
     if trigger.is_external and (ours or any(key in _KINDS for key in trigger.named)):
         yield from _troubles(scaled_object, trigger, scaler, find)
+        if trigger.type == "external":
+            why = "its trigger is of type external: KEDA asks from time to time, and a first request waits until it does"
+            yield Trouble("SlowTrigger", f"{why}; with type external-push it is told at once")
 
 
 def _troubles(scaled_object: ScaledObject, trigger: Trigger, scaler: Scaler, find: Find) -> Iterator[Trouble]:
@@ -75,7 +80,10 @@ def _troubles(scaled_object: ScaledObject, trigger: Trigger, scaler: Scaler, fin
     if scaler.trigger_authentication and metadata.get("enableTLS", "").strip().lower() != "true":
         yield Trouble("NoTLS", 'its trigger does not say enableTLS: "true", and this scaler speaks TLS only')
     if not named and not metadata.get(_FLEET_KEY, "").strip():
-        yield Trouble("NoApplication", "its trigger names no application: it needs interceptorRoute, httpScaledObject or app")
+        old = next((f"; {key} means nothing here" for key in _OLD_KEYS if key in metadata), "")
+        yield Trouble(
+            "NoApplication", f"its trigger names no application: it needs interceptorRoute, httpScaledObject or app{old}"
+        )
     yield from _unfound(scaled_object, trigger, find)
 
 

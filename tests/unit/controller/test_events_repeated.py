@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import pytest
 
-from controller.events import REPEAT_SECONDS, EventRecorder, News
+from controller.events import REPEAT_SECONDS, EventRecorder, News, event
 from tests.support.memory_api import MemoryApi
 from tests.support.waiting import until
 from tests.unit.controller.objects import http
 
+EVENT_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\.")
+"""What a name of an object may begin with: RFC 1123, by labels."""
 WARNING = News("CrashLoop", "a container of web-1 has ended 3 times", warning=True)
 
 
@@ -38,3 +41,11 @@ async def test_a_warning_is_not_repeated_and_others_are_told(caplog: pytest.LogC
         "HTTPScaledObject shop/web: ImageNotPulled: no such image",
         "HTTPScaledObject shop/web: CrashLoop: a container of web-1 has ended 3 times",
     ]
+
+
+@pytest.mark.parametrize("end", ["a", "-a", ".a", "--a"])
+def test_an_object_of_any_name_can_be_told_about(end: str) -> None:
+    """A name is cut at a place where it may not end."""
+    resource = http(f"{'a' * (201 - len(end))}{end}" + "b" * 40)
+    made = event(resource, WARNING, instance="x", now="2026-01-01T00:00:00Z")
+    assert EVENT_NAME.fullmatch(made["metadata"]["generateName"])

@@ -70,6 +70,12 @@ def test_fields_that_mean_nothing_are_told_and_requests_are_served() -> None:
 MISSING = (Missing("weir-interceptor-2", "no answer in 2 s"),)
 
 
+def test_a_service_of_another_namespace_is_hinted_at() -> None:
+    resource = http(scaleTargetRef={"name": "web", "service": "web.other.svc", "port": 80})
+    found = told(resource, facts(ports=None))["BackendFound"]
+    assert found.message == "there is no Service shop/web.other.svc: its name would have no dots, and be of the same namespace"
+
+
 def test_what_others_say_acts_on_no_terminal() -> None:
     """Interceptors, KEDA and the owners of other objects are quoted, and `kubectl describe` shows it."""
     known = facts(

@@ -210,3 +210,36 @@ def test_pods_or_their_service(said: dict[str, Any], mark: str) -> None:
         assert resource.route.target.key == f"shop/web:80{mark}"
         assert resource.route.cold_start.fallback is not None
         assert resource.route.cold_start.fallback.key == f"shop/sorry:81{mark}"
+
+
+@pytest.mark.parametrize(("prefix", "words"), [("/*", "a *"), ("/api/*", "a *"), ("/a?x=1", "a ?"), ("/a#b", "a ? or a #")])
+def test_prefixes_that_mean_less_than_they_seem_to_are_noted(prefix: str, words: str) -> None:
+    by_path = (http(pathPrefixes=["/ok", prefix]), route(rules=[{}, {"paths": [{"value": "/ok"}, {"value": prefix}]}]))
+    fields = ("spec.pathPrefixes[1]", "spec.rules[1].paths[1]")
+    for resource, field in zip(by_path, fields, strict=True):
+        (note,) = resource.ignored
+        assert (note.field, resource.problem) == (field, None)
+        assert words in note.reason
+    assert http(pathPrefixes=["/ok", "/a%3Fb", ""]).ignored == ()
+
+
+@pytest.mark.parametrize("name", ["other/web", "Web", "http://web"])
+def test_what_is_no_name_of_a_service_is_told_as_it_was_written(name: str) -> None:
+    target = {"name": "web", "service": name, "port": 80}
+    fallback = {"fallback": {"service": {"name": name, "port": 80}}}
+    for resource, field in (
+        (http(scaleTargetRef=target), "spec.scaleTargetRef.service"),
+        (http(coldStart=fallback), "spec.coldStart.fallback.service.name"),
+        (route(target={"service": name, "port": 80}), "spec.target.service"),
+    ):
+        assert resource.problem is not None
+        assert resource.problem.field == field
+        assert resource.problem.reason == f"{name!r} is no name of a Service; it would be in the namespace of this object"
+
+
+def test_digits_are_the_number_of_a_port() -> None:
+    made = http(scaleTargetRef={"name": "web", "service": "web", "portName": "80"})
+    assert made.route is not None
+    assert made.route.target.port == 80
+    assert http(scaleTargetRef={"name": "web", "service": "web", "portName": "999999"}).problem is None
+    assert http(scaleTargetRef={"name": "web", "service": "web", "portName": "70000"}).problem is not None

@@ -62,6 +62,20 @@ def test_what_is_wrong_is_named(triggers: list[dict[str, Any]], reason: str, mes
     assert message in (trouble.message if trouble else "")
 
 
+def test_a_trigger_of_the_addons_old_form_is_told_why() -> None:
+    trouble = miswiring(written(push(**OURS, hosts="web.example.com")), SCALER, find)
+    assert trouble is not None
+    assert trouble.message.endswith("it needs interceptorRoute, httpScaledObject or app; hosts means nothing here")
+
+
+def test_a_trigger_that_is_polled_is_told_and_scales_all_the_same() -> None:
+    polled = written({"type": "external", "metadata": {**OURS, "interceptorRoute": "web"}})
+    trouble = miswiring(polled, SCALER, find)
+    assert trouble is not None
+    assert trouble.reason == "SlowTrigger"
+    assert wired(polled, SCALER, "shop/web") is None
+
+
 def test_a_scaler_that_speaks_tls_is_not_asked_in_plain_text() -> None:
     scaler = Scaler(SCALER.address, "weir")
     trouble = miswiring(written(push(**OURS, interceptorRoute="web")), scaler, find)
