@@ -18,6 +18,8 @@ LOOKS_AT_ONCE = 2
 SPACING_SECONDS = 0.02
 """After each look: a controller that begins looks at all applications."""
 FIRST_AGAIN_SECONDS = 5.0
+UNKNOWN_AGAIN_SECONDS = 1.0
+"""After news of one of which nothing could be told so far."""
 LONGEST_UNSURE_SECONDS = 30.0
 """Between two looks at one whose Service selects some pods, and nobody knows whose; doubling."""
 LONGEST_AGAIN_SECONDS = 600.0
@@ -68,6 +70,8 @@ class Survey:
         elif state is None or state.subject != subject:
             self._states[app] = _State(subject)
             self._queue.add(app)
+        elif state.finding is None:
+            self._queue.add(app, after=UNKNOWN_AGAIN_SECONDS)  # its workload may be there by now
 
     def finding(self, app: str) -> Finding | None:
         """What was found of the application as it is now; None while that is not known."""

@@ -68,7 +68,8 @@ def _wrong(found: Selection, others: Sequence[PodFacts]) -> Finding:
     why = f"Service {found.service} selects no pod of {found.workload} ({_by(found)})"
     if not others:
         return Finding("False", "SelectsNothing", why)
-    return Finding("False", "SelectsOtherPods", f"{why}: requests go to pods of something else: {_named(others)}")
+    to_them = ", and requests go to them" if any(pod.ready for pod in others) else ""
+    return Finding("False", "SelectsOtherPods", f"{why}; it selects pods of something else{to_them}: {_named(others)}")
 
 
 def _named(pods: Sequence[PodFacts]) -> str:

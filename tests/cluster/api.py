@@ -20,6 +20,7 @@ _GROUPS = {
     "nodes": "api/v1",
     "configmaps": "api/v1",
     "secrets": "api/v1",
+    "limitranges": "api/v1",
     "serviceaccounts": "api/v1",
     "events": "api/v1",
     "namespaces": "api/v1",

@@ -96,6 +96,20 @@ async def test_where_pods_tell_they_are_looked_at_again(monkeypatch: pytest.Monk
         assert world.news == [APP, APP]
 
 
+async def test_news_of_one_of_which_nothing_is_known_is_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Objects that are applied together come one after the other: the workload may be the last."""
+    monkeypatch.setattr(reachability_survey, "UNKNOWN_AGAIN_SECONDS", 0.0)
+    world = World()
+    world.is_now("web")
+    world.found = None
+    async with surveying(world) as survey:
+        survey.heed(APP)
+        await until(lambda: world.looks == 1)
+        world.found = GOOD
+        survey.heed(APP)
+        await until(lambda: survey.finding(APP) == CLEAR)
+
+
 async def test_an_api_server_that_is_away_is_asked_again() -> None:
     world = World()
     world.is_now("web")

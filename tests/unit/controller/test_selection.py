@@ -28,12 +28,13 @@ def selection(
             selection({"app": "other"}, OTHER),
             "False",
             "SelectsOtherPods",
-            "Service web selects no pod of Deployment web (app=other): requests go to pods of something else: other-1",
+            "selects no pod of Deployment web (app=other); it selects pods of something else, and requests go to them: other-1",
         ),
+        (selection({"app": "other"}, STARTING), "False", "SelectsOtherPods", "it selects pods of something else: other-2"),
         (selection({"app": "wep"}), "False", "SelectsNothing", "Service web selects no pod of Deployment web (app=wep)"),
         (selection({"app": "wep"}, pods=(WEB,)), "False", "SelectsNothing", "selects no pod of"),
         # The workload's selector does not tell whether its pods have the label; its pods do.
-        (selection({"tier": "front"}, OTHER, pods=(WEB,)), "False", "SelectsOtherPods", "(tier=front): requests go to"),
+        (selection({"tier": "front"}, OTHER, pods=(WEB,)), "False", "SelectsOtherPods", "(tier=front); it selects pods"),
         (selection({"group": "g"}, WEB), "True", "NoFailure", "in vain"),
         (
             selection({"group": "g"}, WEB, OTHER),
