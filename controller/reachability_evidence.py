@@ -16,6 +16,7 @@ from controller.autoscalers import workload_of
 from controller.crds import HTTP_SCALED_OBJECTS
 from controller.reachability import Evidence, PodFacts, ServiceFacts, Workload
 from controller.resources import Key, Resource
+from controller.scaledobject import SKIP
 from controller.selection import Selection
 from controller.selectors import Requirement, parse_selector, rules_out, selects
 from controller.world import World
@@ -73,7 +74,10 @@ def subject_of(world: World, app: str) -> Subject | None:
 
 def _scaled(world: World, resource: Resource) -> tuple[tuple[str, str], ...]:
     own = workload_of(resource)
-    found = [one.workload for one in world.scaled_objects_for(resource.key.app)] if own is None else [own]
+    if own is not None and not resource.meta.annotated(SKIP):
+        return ((own.kind, own.name),)
+    # Its user writes what scales it, and what the object itself says may be long ago.
+    found = [one.workload for one in world.scaled_objects_for(resource.key.app)] or ([] if own is None else [own])
     return tuple(dict.fromkeys((one.kind, one.name) for one in found))[:MAX_WORKLOADS]
 
 

@@ -201,19 +201,20 @@ class Reconciler:
         return route is not None and self._propagation.verdict(route) is not None
 
     async def _take(self, resource: Resource, step: Create | Patch | Delete, actual: ScaledObject | None) -> _Scaling:
-        if self._steps.is_under_way(resource.key, (step, actual)) or self._waits(self._contested_steps, resource.key, step):
+        content = _content(step)
+        if self._steps.is_under_way(resource.key, (step, actual)) or self._waits(self._contested_steps, resource.key, content):
             return _Scaling()
         try:
             await self._write(resource, step, actual)
         except ApiError as error:
             return _Scaling(trouble=Trouble("Refused", str(error)), error=error)
         self._steps.sent(resource.key, (step, actual))
-        if self._contested_steps.wrote(resource.key, step, self._clock()):
+        if self._contested_steps.wrote(resource.key, content, self._clock()):
             why = f"something else changes ScaledObject {resource.meta.name} back each time"
             self._recorder.tell(resource, News("ScaledObjectContested", f"{why}: it is put right less often now", warning=True))
         return _Scaling()
 
-    def _waits(self, contest: Contest, key: Key, what: object) -> bool:
+    def _waits(self, contest: Contest, key: Key, what: int) -> bool:
         """Whether this has to wait for its next turn; then the object is asked for again."""
         left = contest.pause(key, what, self._clock())
         if left > 0:
@@ -297,7 +298,7 @@ class Reconciler:
             return
         if self._can_wait(resource, status):
             return
-        said = _said(status)
+        said = _content(_timeless(status))
         if self._statuses.is_under_way(key, (status, before)) or self._waits(self._contested_statuses, key, said):
             return
         await self._write_status(resource, status)
@@ -320,7 +321,12 @@ class Reconciler:
                 raise
 
 
-def _said(status: HTTPScaledObjectStatus) -> object:
+def _content(written: object) -> int:
+    """What is written, to be compared with what was."""
+    return hash(msgspec.json.encode(written))
+
+
+def _timeless(status: HTTPScaledObjectStatus) -> HTTPScaledObjectStatus:
     """A status without its times, which go with what others write between."""
     conditions = [msgspec.structs.replace(condition, last_transition_time="") for condition in status.conditions]
     return msgspec.structs.replace(status, conditions=tuple(conditions))

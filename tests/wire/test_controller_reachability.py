@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from controller.scaledobject import SKIP
 from controller.server import Controller
 from controller.settings import ControllerSettings
 from fleet.discovery.files import FileRoutes
@@ -23,6 +24,7 @@ from tests.support.memory_api import MemoryApi
 from tests.support.waiting import until
 
 HTTP = "/apis/http.keda.sh/v1alpha1/namespaces/shop/httpscaledobjects/web"
+SCALED = "/apis/keda.sh/v1alpha1/namespaces/shop/scaledobjects/mine"
 SERVICE = "/api/v1/namespaces/shop/services/web"
 SCALE = "/apis/apps/v1/namespaces/shop/deployments/web/scale"
 PODS = "/api/v1/namespaces/shop/pods"
@@ -117,6 +119,19 @@ async def test_pods_of_something_else_that_answer_are_told_before_any_request(ap
         selects(api, group="g")
         assert "other-1" in await until_it_is(api, "SelectsMore", "True")
         selects(api, app="web")
+        await until_it_is(api, "NoFailure", "True")
+
+
+async def test_where_its_user_writes_the_scaled_object_that_says_what_is_scaled(api: MemoryApi, tmp_path: Path) -> None:
+    """Of an object that needs no ScaledObject, nobody reads the name of the workload."""
+    application(api)
+    api.put(HTTP, metadata={"annotations": {SKIP: "true"}})
+    api.put(SCALE.replace("/web/", "/other/"), spec={"replicas": 0}, status={"selector": "app=other"})
+    selects(api, app="other")
+    async with controlling(api, tmp_path / "routes.json", []):
+        await until_it_is(api, "SelectsNothing", "False")
+        trigger = {"type": "external-push", "metadata": {"scalerAddress": "scaler:9091", "httpScaledObject": "web"}}
+        api.put(SCALED, spec={"scaleTargetRef": {"name": "other"}, "triggers": [trigger]})
         await until_it_is(api, "NoFailure", "True")
 
 
