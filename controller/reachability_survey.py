@@ -91,7 +91,8 @@ class Survey:
         if finding != state.finding:
             state.finding = finding
             self._on_finding(app)
-        if found is None or found.selected is not None:
+        # One that cannot be compared is left alone at last, until there is news: the scale may not be for the controller to read.
+        if state.pause < LONGEST_AGAIN_SECONDS if found is None else found.selected is not None:
             self._queue.add(app, after=state.pause)
             unsure = finding is None and found is not None and bool(found.selected)
             state.pause = min(LONGEST_UNSURE_SECONDS if unsure else LONGEST_AGAIN_SECONDS, state.pause * 2)

@@ -47,6 +47,7 @@ class World:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reachability_survey, "SPACING_SECONDS", 0.0)
+    monkeypatch.setattr(reachability_survey, "UNKNOWN_AGAIN_SECONDS", 0.0)
 
 
 @asynccontextmanager
@@ -96,9 +97,22 @@ async def test_where_pods_tell_they_are_looked_at_again(monkeypatch: pytest.Monk
         assert world.news == [APP, APP]
 
 
-async def test_news_of_one_of_which_nothing_is_known_is_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_that_cannot_be_compared_is_left_alone_at_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reachability_survey, "FIRST_AGAIN_SECONDS", 0.001)
+    monkeypatch.setattr(reachability_survey, "LONGEST_AGAIN_SECONDS", 0.008)
+    world = World()
+    world.is_now("web")
+    world.found = None
+    async with surveying(world) as survey:
+        survey.heed(APP)
+        await until(lambda: world.looks == 4 and not len(survey._queue))
+        world.found = OTHERS
+        survey.heed(APP)
+        await until(lambda: world.looks > 8)  # pods come and go for ever
+
+
+async def test_news_of_one_of_which_nothing_is_known_is_looked_into() -> None:
     """Objects that are applied together come one after the other: the workload may be the last."""
-    monkeypatch.setattr(reachability_survey, "UNKNOWN_AGAIN_SECONDS", 0.0)
     world = World()
     world.is_now("web")
     world.found = None
