@@ -30,9 +30,10 @@ COMPONENT = "weir-controller"
 MAX_WAITING = 1000
 """Events not written yet; more are dropped. An API server that is slow must not be made slower."""
 REPEAT_SECONDS = 60.0
-"""A warning of the same reason about the same object is told no more often, here and in the log."""
+"""News of the same reason about the same object is told no more often, here and in the log; but that all is well again after
+every warning that was told."""
 MAX_REPEATS = 10_000
-"""Warnings remembered for that."""
+"""What is remembered for that."""
 MAX_MESSAGE = 1024
 """Characters; the API server refuses longer ones."""
 
@@ -94,8 +95,8 @@ class EventRecorder:
         self._waiting: asyncio.Queue[tuple[Told, News]] = asyncio.Queue(MAX_WAITING)
         self._task: asyncio.Task[None] | None = None
         self._clock = clock
-        self._warned: dict[tuple[str, str], float] = {}
-        """When a warning was last told, by the object's uid and the reason."""
+        self._told: dict[tuple[str, str], float] = {}
+        """When it was last told, by the object's uid and the reason."""
         self.dropped = 0
 
     def start(self) -> None:
@@ -107,24 +108,32 @@ class EventRecorder:
 
     def tell(self, resource: Told, news: News) -> None:
         """A warning is a line of the log, too."""
+        if self._is_repeated(resource.meta.uid, news):
+            return
         if news.warning:
-            if self._is_repeated((resource.meta.uid, news.reason)):
-                return
             _log.warning("%s: %s: %s", resource.key, news.reason, news.message[:MAX_MESSAGE])
         try:
             self._waiting.put_nowait((resource, news))
         except asyncio.QueueFull:
             self.dropped += 1
 
-    def _is_repeated(self, warning: tuple[str, str]) -> bool:
-        now = self._clock()
-        if now < self._warned.get(warning, -REPEAT_SECONDS) + REPEAT_SECONDS:
+    def _is_repeated(self, uid: str, news: News) -> bool:
+        now, what, worry = self._clock(), (uid, news.reason), (uid, "")
+        due = self._told.get(what, -REPEAT_SECONDS) + REPEAT_SECONDS
+        if now < due and (news.warning or worry not in self._told):
             return True
-        self._warned.pop(warning, None)  # to the end: the oldest is forgotten first
-        self._warned[warning] = now
-        if len(self._warned) > MAX_REPEATS:
-            del self._warned[next(iter(self._warned))]
+        self._remember(what, now)
+        if news.warning:
+            self._remember(worry, now)
+        else:
+            self._told.pop(worry, None)
         return False
+
+    def _remember(self, what: tuple[str, str], now: float) -> None:
+        self._told.pop(what, None)  # to the end: the oldest is forgotten first
+        self._told[what] = now
+        if len(self._told) > MAX_REPEATS:
+            del self._told[next(iter(self._told))]
 
     async def _write(self) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""A warning is told once a minute: as an Event, and as a line of the log."""
+"""News are told once a minute: as an Event, and warnings as a line of the log."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def test_a_warning_is_not_repeated_and_others_are_told(caplog: pytest.LogC
             recorder.tell(http(), News("ImageNotPulled", "no such image", warning=True))
             now[0] = REPEAT_SECONDS
             recorder.tell(http(), WARNING)
-        await until(lambda: len(api.written("/events")) == 14)
+        await until(lambda: len(api.written("/events")) == 5)
     finally:
         await recorder.close()
     told = [body["reason"] for _, _, body in api.written("/events") if body["type"] == "Warning"]
@@ -41,6 +41,23 @@ async def test_a_warning_is_not_repeated_and_others_are_told(caplog: pytest.LogC
         "HTTPScaledObject shop/web: ImageNotPulled: no such image",
         "HTTPScaledObject shop/web: CrashLoop: a container of web-1 has ended 3 times",
     ]
+
+
+async def test_an_application_that_goes_up_and_down_fills_no_list() -> None:
+    """But whoever reads the last of it reads what is so."""
+    api, now = MemoryApi(), [0.0]
+    recorder = EventRecorder(api, "x", clock=lambda: now[0])
+    recorder.start()
+    try:
+        for second in range(0, 600, 5):
+            now[0] = float(second)
+            recorder.tell(http(), WARNING)
+            recorder.tell(http(), News("BackendsReady", "fine"))
+        await until(lambda: len(api.written("/events")) == 20)
+    finally:
+        await recorder.close()
+    told = [body["reason"] for _, _, body in api.written("/events")]
+    assert told == ["CrashLoop", "BackendsReady"] * 10
 
 
 @pytest.mark.parametrize("end", ["a", "-a", ".a", "--a"])
