@@ -43,10 +43,10 @@ def compare(found: Selection) -> Finding | None:
     if found.selected is None:
         return CLEAR
     others = [pod for pod in found.selected if not selects(found.requirements, pod.labels)]
-    none_is_ours = len(others) == len(found.selected)
-    if rules_out(found.requirements, found.labels) or (found.pods and none_is_ours):
+    fits = [found.labels.items() <= pod.labels.items() for pod in found.pods or ()]
+    if rules_out(found.requirements, found.labels) or (fits and not any(fits)):
         return _wrong(found, others)
-    if none_is_ours and not implies(found.requirements, found.labels):
+    if not (any(fits) or len(others) < len(found.selected) or implies(found.requirements, found.labels)):
         return None  # the workload has no pods now, and what labels they would have is not known
     if any(pod.ready for pod in others):
         why = f"Service {found.service} selects pods of something else, too, which get requests as well ({_by(found)})"

@@ -36,6 +36,8 @@ def selection(
         # The workload's selector does not tell whether its pods have the label; its pods do.
         (selection({"tier": "front"}, OTHER, pods=(WEB,)), "False", "SelectsOtherPods", "(tier=front); it selects pods"),
         (selection({"group": "g"}, WEB), "True", "NoFailure", "in vain"),
+        # Only so many pods are read of each.
+        (selection({"group": "g"}, OTHER, pods=(WEB,)), "True", "SelectsMore", "other-1"),
         (
             selection({"group": "g"}, WEB, OTHER),
             "True",
