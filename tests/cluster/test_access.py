@@ -16,6 +16,7 @@ EVERYONE: tuple[Words, ...] = (
     ("create", "", "pods", NAMESPACE),
     ("create", "", "pods/exec", NAMESPACE),
     ("watch", "", "pods", ""),
+    ("watch", "", "events", ""),
     ("get", "", "pods/log", "default"),
     ("list", "", "nodes", ""),
     ("create", "", "serviceaccounts/token", NAMESPACE),
@@ -32,6 +33,7 @@ EVERYONE: tuple[Words, ...] = (
 """Refused to every component."""
 DATA_PLANES: tuple[Words, ...] = (
     ("list", "", "pods", ""),
+    ("list", "", "events", ""),
     ("get", "apps", "deployments/scale", "default"),
     ("list", "", "configmaps", "default"),
     ("list", "http.keda.sh", "httpscaledobjects", "default"),
