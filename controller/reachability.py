@@ -211,7 +211,8 @@ def _pod_causes(pods: tuple[PodFacts, ...], workload: Workload | None, refusal: 
 def _unready(pod: PodFacts) -> str:
     """Why a pod is not ready whose containers are well."""
     if pod.unready:
-        return f": container {', '.join(pod.unready[:MAX_NAMED])} of {pod.name} runs and has not passed its readiness probe"
+        containers = ", ".join(pod.unready[:MAX_NAMED])
+        return f": container {containers} of {pod.name} runs and has not passed its startup or readiness probe"
     return f": {pod.name}: {pod.gate}" if pod.gate else ""
 
 

@@ -109,9 +109,11 @@ CASES: Mapping[str, Case] = {
     "pods-too-large": Case(
         "PodsNotCreated", "maximum cpu usage per Container is 100m", "False", before=no_large_pods, container=LARGE
     ),
-    "wrong-probe": Case("PodsNotReady", "runs and has not passed its readiness probe", "False", container=WRONG_PROBE),
+    "wrong-probe": Case("PodsNotReady", "runs and has not passed its startup or readiness probe", "False", container=WRONG_PROBE),
     "page-for-ever": Case("ImageNotPulled", "found no backend", "False", container=NO_IMAGE, spec=PAGE, answer=503),
-    "impatient": Case("PodsNotReady", "has not passed its readiness probe", "Unknown", container=NEVER_READY, answer=None),
+    "impatient": Case(
+        "PodsNotReady", "has not passed its startup or readiness probe", "Unknown", container=NEVER_READY, answer=None
+    ),
     "unknown-kind": Case("NotScaled", "how many Rollout web is asked to have cannot be read", "False", target=ROLLOUT),
     "slice-by-hand": Case(
         "TargetPortNotFound",

@@ -205,7 +205,8 @@ def _selector(query: dict[str, str]) -> Callable[[Json], bool]:
     field, _, value = query.get("fieldSelector", "").partition("=")
 
     def wanted(content: Json) -> bool:
-        has, found = content["metadata"].get("labels") or {}, content
+        has: Json = content["metadata"].get("labels") or {}
+        found: Any = content
         for part in field.split(".") if field else ():
             found = found.get(part, {})
         return all(has.get(key) == value for key, value in labels.items()) and (not field or found == value)

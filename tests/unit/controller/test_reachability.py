@@ -105,7 +105,7 @@ ROWS: tuple[tuple[str, Evidence, str, str], ...] = (
         "PodsNotReady",
         evidence(EMPTY, WEB, pod(unready=("app",))),
         "Unknown",
-        "0 ready: container app of web-1 runs and has not passed its readiness probe",
+        "0 ready: container app of web-1 runs and has not passed its startup or readiness probe",
     ),
     (
         "PodsNotReady",
