@@ -20,6 +20,7 @@ from pathlib import Path
 
 from fleet.runtime.backlog import Backlog
 from weir.engine.guard import Guard
+from weir.engine.inherited import handing_down, mark_of
 from weir.engine.keeper import HAS_PROC, group_members
 from weir.engine.lines import Lines, always, backlog
 from weir.engine.listening import listening
@@ -69,10 +70,11 @@ class Child:
         self._loop = asyncio.get_running_loop()
         self._exit: asyncio.Future[int] = self._loop.create_future()
         self._mark = f"{MARK}={secrets.token_hex(16)}"
-        self._process = _spawn(launch, guard, self._mark)
+        self._inherited = mark_of(guard.marks)
+        self._process = _spawn(launch, guard, self._mark, self._inherited)
         self.pid = self._process.pid
         self.left_behind = False
-        """Whether something outlived its group, and was killed."""
+        """Whether something outlived it, and was killed."""
         guard.keep(self.pid)
         self._lines = Lines(on_lines, behind or backlog(), has_room)
         self._output = self._loop.create_task(self._tell_lines(), name=f"output of process {self.pid}")
@@ -105,6 +107,8 @@ class Child:
 
     async def kill(self) -> None:
         """SIGKILL to whatever is left of it. Call it also when the process ended by itself."""
+        if self._exit.done():
+            self.left_behind = await asyncio.to_thread(self._has_members)
         self._signal(signal.SIGKILL)
         await self.wait()
         for _ in range(LOOKS):
@@ -142,8 +146,9 @@ class Child:
         return True
 
     def _members(self) -> set[int]:
-        """All that runs of it: its group, and what left that, as daemons do, and has its environment still."""
-        return group_members({self.pid}, self._mark.encode()) if HAS_PROC else set()
+        """All that runs of it: its group, and what left that, as daemons do, and has one of its marks still."""
+        limits = range(self._inherited, self._inherited + 1)
+        return group_members({self.pid}, self._mark.encode(), limits) if HAS_PROC else set()
 
     def _strays(self) -> set[int]:
         """Those that have left its group, and do not hear what the group is told."""
@@ -183,19 +188,20 @@ def _signal_each(pids: set[int], number: int) -> None:
             os.kill(pid, number)
 
 
-def _spawn(launch: Launch, guard: Guard, mark: str) -> subprocess.Popen[bytes]:
+def _spawn(launch: Launch, guard: Guard, mark: str, inherited: int) -> subprocess.Popen[bytes]:
     try:
         # Not through asyncio: its fork copies the engine's page tables, which grow with the engine, while this one's
         # vfork takes a tenth of a millisecond. No preexec_fn for the same reason, and for the threads of gRPC.
-        return subprocess.Popen(  # noqa: S603  running the user's commands is what this is for
-            launch.command,
-            env={**os.environ, **launch.env, **guard.environment, **dict([mark.split("=", 1)])},
-            cwd=launch.cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with handing_down(inherited):
+            return subprocess.Popen(  # noqa: S603  running the user's commands is what this is for
+                launch.command,
+                env={**os.environ, **launch.env, **guard.environment, **dict([mark.split("=", 1)])},
+                cwd=launch.cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise SpawnError(f"cannot start {launch.command[0]}: {why}") from error

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from weir.engine import keeper
+from weir.engine.inherited import handing_down, marks
 
 __all__ = ["Guard"]
 
@@ -32,6 +33,8 @@ class Guard:
 
     def __init__(self, directory: Path | None = None) -> None:
         self._mark = secrets.token_hex(16)
+        self.marks = marks()
+        """What processes of the engine inherit, one for each: see inherited.py."""
         self._directories = [str(directory)] if directory else []
         self._groups: set[int] = set()
         self._keeper = self._started()
@@ -62,18 +65,28 @@ class Guard:
             self._keeper.wait()
 
     def _started(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-I", "-S", keeper.__file__, self._mark, *self._directories]
+        command = [
+            sys.executable,
+            "-I",
+            "-S",
+            keeper.__file__,
+            self._mark,
+            str(self.marks[0]),
+            str(self.marks[-1]),
+            *self._directories,
+        ]
         # Its own session: what ends the engine, a terminal's Ctrl-C included, must not end the keeper. An empty
-        # environment: the keeper of an engine inside an engine must not look like one of the outer one's apps.
-        return subprocess.Popen(  # noqa: S603  our own interpreter and script
-            command,
-            env={},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=os.sep,
-            start_new_session=True,
-        )
+        # environment, and no mark: the keeper of an engine inside an engine must not look like one of the outer one's apps.
+        with handing_down(None):
+            return subprocess.Popen(  # noqa: S603  our own interpreter and script
+                command,
+                env={},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd=os.sep,
+                start_new_session=True,
+            )
 
     def _tell(self, order: str) -> None:
         try:
