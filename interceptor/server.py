@@ -140,7 +140,8 @@ class Interceptor:
             self._sweeper.cancel()
         await self._routes.close()
         await self._backends.close()
-        logger.info("interceptor %s has ended", self._settings.member_name)
+        if self._sweeper is not None:  # it has served
+            logger.info("interceptor %s has ended", self._settings.member_name)
 
     async def _sweep(self) -> None:
         while True:

@@ -8,8 +8,10 @@ restarted component are quick.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
@@ -17,10 +19,13 @@ from typing import Annotated
 import typer
 
 from fleet.routing.duration import seconds
-from fleet.runtime.terminal import say
+from fleet.runtime.terminal import complain, say
 
 __all__ = ["app", "main"]
 
+EXIT_NOT_WRITTEN = 1
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""Why standard output may take nothing. That its reader has gone is for typer to see."""
 DEFAULT_FILE = Path("weir.yaml")
 COMPLETION_VARIABLE = "_WEIR_COMPLETE"
 """In which the script of a shell asks for what may follow."""
@@ -64,6 +69,23 @@ def _seconds(text: str) -> float:
         raise typer.BadParameter(str(error)) from error
 
 
+def _listening_host(typed: str) -> str:
+    from fleet.runtime.address import AddressError, listening_host
+
+    try:
+        return listening_host(typed)
+    except AddressError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _log_level(typed: str) -> str:
+    from fleet.runtime.logs import LEVELS
+
+    if typed.upper() not in LEVELS:
+        raise typer.BadParameter(f"should be one of {', '.join(level.lower() for level in LEVELS)}")
+    return typed
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         say(f"weir {metadata.version('weir')}")
@@ -78,6 +100,7 @@ def weir(
 
 
 _File = Annotated[Path, typer.Argument(help="YAML file of apps; - is standard input.")]
+_Of = Annotated[Path | None, typer.Option("--of", metavar="FILE", help="Of the weir up that runs this file.", show_default=False)]
 
 
 @app.command()
@@ -85,7 +108,9 @@ def up(
     file: _File = DEFAULT_FILE,
     *,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the first interceptor; 0 takes a free one.")] = None,
-    host: Annotated[str, typer.Option(help="Address that interceptors and scaler listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(callback=_listening_host, help="IP address that interceptors and scaler listen on.")
+    ] = "127.0.0.1",
     duration: Annotated[
         float | None,
         typer.Option(parser=_seconds, metavar="TIME", help="End by itself so long after it serves, like 90s or 1m30s."),
@@ -93,7 +118,7 @@ def up(
     ui: Annotated[bool | None, typer.Option("--ui/--no-ui", help="Live table; default on a terminal.")] = None,
     processes: Annotated[bool, typer.Option(help="Run every component as a process of its own.")] = False,
     state_dir: Annotated[Path | None, typer.Option(help="Directory for the engine's files; default a temporary one.")] = None,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[str, typer.Option(callback=_log_level, help="debug, info, warning or error.")] = "info",
     log_json: Annotated[bool, typer.Option("--log-json", help="One JSON object for each line, without a live table.")] = False,
 ) -> None:
     """Run the apps of a file on this machine: they sleep at zero, wake on a request, grow under load."""
@@ -151,8 +176,13 @@ def completion(shell: Annotated[str, typer.Argument(help="bash, zsh or fish.")])
         say(line)
 
 
-_Of = Annotated[Path | None, typer.Option("--of", metavar="FILE", help="Of the weir up that runs this file.", show_default=False)]
-_App = Annotated[str, typer.Argument(metavar="NAME", help="An app: NAME or NAMESPACE/NAME.")]
+def _apps(incomplete: str) -> list[str]:
+    from weir.local import app_names
+
+    return [*app_names(incomplete)]
+
+
+_App = Annotated[str, typer.Argument(metavar="NAME", help="An app: NAME or NAMESPACE/NAME.", autocompletion=_apps)]
 
 
 @app.command()
@@ -236,6 +266,7 @@ def queue(
     *,
     json: Annotated[bool, typer.Option("--json", help="One JSON object for each reading.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Read again every second until interrupted.")] = False,
+    of: _Of = None,
     tls_ca: _Ca = None,
     tls_cert: _Cert = None,
     tls_key: _Key = None,
@@ -247,7 +278,7 @@ def queue(
     from weir.queue import run_queue
 
     tls = Tls(tls_ca, tls_cert, tls_key, tls_name)
-    raise typer.Exit(run_queue(addresses or None, as_json=json, watch=watch, tls=tls))
+    raise typer.Exit(run_queue(addresses or None, of=of, as_json=json, watch=watch, tls=tls))
 
 
 @app.command()
@@ -263,6 +294,7 @@ def explain(
     address: Annotated[
         str | None, typer.Option(help="host:port of an interceptor's RPC; default: one of weir up.", show_default=False)
     ] = None,
+    of: _Of = None,
     tls_ca: _Ca = None,
     tls_cert: _Cert = None,
     tls_key: _Key = None,
@@ -271,10 +303,10 @@ def explain(
     """Tell which app a request would reach, and why."""
     _quiet()
     from weir.dial import Tls
-    from weir.explain import run_explain
+    from weir.explain import Source, run_explain
 
-    tls = Tls(tls_ca, tls_cert, tls_key, tls_name)
-    raise typer.Exit(run_explain(host, path, header or [], method=method, file=file, address=address, tls=tls))
+    source = Source(file=file, address=address, of=of, tls=Tls(tls_ca, tls_cert, tls_key, tls_name))
+    raise typer.Exit(run_explain(host, path, header or [], method=method, source=source))
 
 
 def _quiet() -> None:
@@ -288,4 +320,17 @@ def main() -> None:
         from typer._completion_classes import completion_init
 
         completion_init()
-    app()
+    for standard in (sys.stdin, sys.stdout, sys.stderr):
+        if standard is None:  # what is opened next would be taken for it
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  for the life of the process
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    try:
+        app()
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        with suppress(OSError):
+            sys.stdout.close()  # what is left in it cannot be written either
+        complain(f"error: cannot write: {error.strerror}")
+        sys.exit(EXIT_NOT_WRITTEN)

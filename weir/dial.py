@@ -23,7 +23,7 @@ _MEANINGS = {
     "Hostname Verification": "its certificate is for another name than the one dialled; --tls-name says for which",
     "CERTIFICATE_VERIFY_FAILED": "its certificate is not of an authority in --tls-ca",
     "WRONG_VERSION_NUMBER": "it does not speak TLS",
-    "Connection refused": "nobody listens there; interceptors do on 9090, those of weir up where ports.rpc of its file says",
+    "Connection refused": "nobody listens there; interceptors do on 9090, weir up's are found without an address",
     "Domain name not found": "the name is not known",
 }
 """What gRPC says of a connection that failed, for whoever has to repair it."""

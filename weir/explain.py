@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
 from grpc import aio
 
+from fleet.routing.claims import normal_host
 from fleet.routing.codec import CodecError, decode_json, decode_yaml
 from fleet.routing.instead import instead
-from fleet.routing.match import METHOD, explain
+from fleet.routing.match import METHOD, Explanation, explain
+from fleet.routing.nearest import nearest
 from fleet.routing.table import RouteError, RoutingTable
 from fleet.runtime.address import AddressError
 from fleet.runtime.terminal import complain, say
@@ -22,9 +25,9 @@ from protos.weir.interceptor.v1 import routing_pb2 as pb
 from protos.weir.interceptor.v1.routing_pb2_grpc import RoutingServiceStub
 from weir.dial import Dial, Tls, dial
 from weir.engine.specfile import SpecError, parse_spec
-from weir.running import rpc_addresses
+from weir.running import DEFAULT_RPC_ADDRESS, engines, proxy_ports, rpc_addresses
 
-__all__ = ["run_explain"]
+__all__ = ["Source", "run_explain"]
 
 EXIT_NO_ROUTE = 1
 EXIT_NO_TABLE = 3
@@ -32,6 +35,9 @@ CALL_TIMEOUT = 5.0
 """Seconds for an interceptor to send its table."""
 MAX_TABLE_BYTES = 64 * 1024 * 1024
 """gRPC's own default of 4 MiB would be too small for ten thousand routes."""
+
+LIST = "weir up lists its apps there, unless list_apps is off"
+_LISTED = (b"localhost", b"127.0.0.1", b"::1")
 
 
 class _NoTableError(Exception):
@@ -42,25 +48,81 @@ class _NoTableError(Exception):
         self.lines = lines
 
 
-def run_explain(
-    host: str, path: str | None, headers: Sequence[str], *, method: str, file: Path | None, address: str | None, tls: Tls
-) -> int:
-    """Print the steps and the result; gives the exit code. Without an address, one of a `weir up` that runs is asked."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the tables are: in a file, at an address, or, without either, with the `weir up` that run, or run the file `of`."""
+
+    file: Path | None = None
+    address: str | None = None
+    of: Path | None = None
+    tls: Tls = field(default_factory=Tls)
+
+
+def run_explain(host: str, path: str | None, headers: Sequence[str], *, method: str, source: Source) -> int:
+    """Print the steps and the result; gives the exit code."""
     try:
+        port = _port(host)
         host, path = _asked(host, path)
         pairs = [_header(header) for header in headers]
-        table = _from_file(file) if file else asyncio.run(_from_interceptor(address or rpc_addresses()[0], dial(tls)))
+        tables = asyncio.run(_tables(source, port))
+        request = (os.fsencode(host), os.fsencode(path.partition("?")[0]), [*pairs, (METHOD, os.fsencode(method))])
+        file, explanation = _meant({file: explain(table, *request) for file, table in tables.items()})
     except (_NoTableError, TlsError) as error:
         for line in error.lines if isinstance(error, _NoTableError) else [str(error)]:
             complain(line)
         return EXIT_NO_TABLE
-    request = (os.fsencode(host), os.fsencode(path.partition("?")[0]), [*pairs, (METHOD, os.fsencode(method))])
-    explanation = explain(table, *request)
     route = explanation.route
-    for step in (*explanation.steps, *(instead(route, *request) if route else ())):
+    more = instead(route, *request) if route else nearest(tables[file], request[0])
+    for step in (*explanation.steps, *more, *([] if route or not _has_list(source, *request) else [LIST])):
         say(step)
     say(f"-> {route.app}" if route else "-> no route (404)")
     return 0 if route else EXIT_NO_ROUTE
+
+
+async def _tables(source: Source, port: int | None) -> Mapping[str, RoutingTable]:
+    """By the file that a `weir up` runs, if that was asked."""
+    if source.file:
+        return {"": _from_file(source.file)}
+    reach = dial(source.tls)
+    if source.address:
+        return {"": await _from_interceptor(source.address, reach)}
+    asked = engines(source.of)
+    if source.of and not asked:
+        raise _NoTableError(f"no weir up runs {source.of}")
+    if not asked:
+        try:
+            return {"": await _from_interceptor(DEFAULT_RPC_ADDRESS, reach)}
+        except _NoTableError as error:
+            raise _NoTableError("no weir up runs here: --file FILE explains a file of apps", *error.lines) from error
+    there = [engine for engine in asked if port in proxy_ports(engine)] or asked
+    addresses = [(engine.file, rpc_addresses(engine)) for engine in there]
+    found = {file: await _from_interceptor(address[0], reach) for file, address in addresses if address}
+    if not found:
+        raise _NoTableError("no interceptor of weir up serves yet")
+    return found
+
+
+def _meant(explanations: Mapping[str, Explanation]) -> tuple[str, Explanation]:
+    """The only one, or the only one with a route."""
+    routed = [(file, explanation) for file, explanation in explanations.items() if explanation.route] or [*explanations.items()]
+    if len(routed) > 1 and routed[0][1].route:
+        raise _NoTableError(
+            f"several weir up have a route for that: --of FILE says which, {', '.join(file for file, _ in routed)}"
+        )
+    return routed[0]
+
+
+def _has_list(source: Source, host: bytes, path: bytes, _headers: object) -> bool:
+    """Whether `weir up` may answer with its list of apps."""
+    return not source.address and path == b"/" and normal_host(host) in _LISTED
+
+
+def _port(host: str) -> int | None:
+    """Where the request would go, if it was told."""
+    try:
+        return urlsplit(host if "://" in host else f"//{host}").port
+    except ValueError:
+        return None
 
 
 def _asked(host: str, path: str | None) -> tuple[str, str]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from fleet.runtime.terminal import complain, one_line, say
-from weir.running import Running, running
+from weir.running import Running, engines
 
-__all__ = ["run_logs", "run_order", "run_ps"]
+__all__ = ["app_names", "run_logs", "run_order", "run_ps"]
 
 EXIT_NOT_DONE = 1
 TIMEOUT = 30.0
@@ -26,11 +27,11 @@ class _NotDoneError(Exception):
 
 def run_ps(of: Path | None, *, as_json: bool) -> int:
     """Print the apps of every engine, or of the one that runs a file; gives the exit code."""
-    engines = _engines(of)
-    if not engines:
+    asked = engines(of)
+    if not asked:
         return _none(of)
     try:
-        found = [{**app, "file": engine.file, "pid": engine.pid} for engine in engines for app in _ask(engine, "ps")["apps"]]
+        found = [{**app, "file": engine.file, "pid": engine.pid} for engine in asked for app in _ask(engine, "ps")["apps"]]
     except _NotDoneError as error:
         complain(str(error))
         return EXIT_NOT_DONE
@@ -42,6 +43,16 @@ def run_ps(of: Path | None, *, as_json: bool) -> int:
     for row in rows:
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     return 0
+
+
+def app_names(typed: str) -> Sequence[str]:
+    """Names of apps that run and begin with what was typed: their own, and with the namespace once that is typed."""
+    found: list[str] = []
+    for engine in engines(None):
+        with suppress(_NotDoneError):
+            found += (one_line(name) for app in _ask(engine, "ps")["apps"] for name in _names(app))
+    whole = "/" in typed
+    return [name for name in dict.fromkeys(found) if name.startswith(typed) and ("/" in name) == whole]
 
 
 def run_order(verb: str, name: str, of: Path | None) -> int:
@@ -74,11 +85,6 @@ def run_logs(name: str, of: Path | None, *, follow: bool, lines: int) -> int:
     return 0
 
 
-def _engines(of: Path | None) -> Sequence[Running]:
-    wanted = None if of is None else "-" if str(of) == "-" else str(of.resolve())
-    return [engine for engine in running() if wanted in (None, engine.file)]
-
-
 def _none(of: Path | None) -> int:
     complain("no weir up runs here" if of is None else f"no weir up runs {of}")
     return EXIT_NOT_DONE
@@ -86,14 +92,14 @@ def _none(of: Path | None) -> int:
 
 def _one(name: str, of: Path | None) -> Running:
     """The engine that is meant: the only one, or the only one that has the app."""
-    engines = _engines(of)
-    if not engines:
+    asked = engines(of)
+    if not asked:
         raise _NotDoneError("no weir up runs here" if of is None else f"no weir up runs {of}")
-    if len(engines) == 1:
-        return engines[0]
-    having = [engine for engine in engines if any(name in _names(app) for app in _ask(engine, "ps")["apps"])]
+    if len(asked) == 1:
+        return asked[0]
+    having = [engine for engine in asked if any(name in _names(app) for app in _ask(engine, "ps")["apps"])]
     if not having:
-        raise _NotDoneError(f"none of the {len(engines)} weir up that run here has an app {name}")
+        raise _NotDoneError(f"none of the {len(asked)} weir up that run here has an app {name}")
     if len(having) > 1:
         raise _NotDoneError(f"several weir up have an app {name}: --of FILE says which, {', '.join(one.file for one in having)}")
     return having[0]

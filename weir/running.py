@@ -17,7 +17,7 @@ from pathlib import Path
 from fleet.discovery.documents import decode_members
 from fleet.discovery.sources import SourceError
 
-__all__ = ["Running", "directory", "registered", "rpc_addresses", "running"]
+__all__ = ["DEFAULT_RPC_ADDRESS", "Running", "directory", "engines", "proxy_ports", "registered", "rpc_addresses", "running"]
 
 DEFAULT_RPC_ADDRESS = "127.0.0.1:9090"
 """Where an interceptor listens that was told nothing else."""
@@ -75,14 +75,26 @@ def running() -> Sequence[Running]:
     return [entry for path in entries if (entry := _read(path)) is not None]
 
 
-def rpc_addresses() -> Sequence[str]:
-    """ "host:port" of the RPC of every interceptor of every `weir up` that runs; without any, where one would listen."""
-    found: list[str] = []
-    for entry in running():
-        with suppress(OSError, SourceError):
-            members = decode_members((Path(entry.state_directory) / "members.json").read_bytes())
-            found += [member.address for member in members]
-    return found or [DEFAULT_RPC_ADDRESS]
+def engines(of: Path | None) -> Sequence[Running]:
+    """Those that run a file ("-" is standard input); all of them when none is named."""
+    wanted = None if of is None else "-" if str(of) == "-" else str(of.resolve())
+    return [engine for engine in running() if wanted in (None, engine.file)]
+
+
+def rpc_addresses(engine: Running) -> Sequence[str]:
+    """ "host:port" of the RPC of each of its interceptors; none while it starts and when it has just ended."""
+    with suppress(OSError, SourceError):
+        members = decode_members((Path(engine.state_directory) / "members.json").read_bytes())
+        return [member.address for member in members]
+    return []
+
+
+def proxy_ports(engine: Running) -> Sequence[int]:
+    """Where its interceptors take requests."""
+    with suppress(OSError, ValueError, TypeError, AttributeError):
+        components = json.loads((Path(engine.state_directory) / "components.json").read_bytes())
+        return [component["proxy_port"] for component in components if component.get("proxy_port")]
+    return []
 
 
 def _read(path: Path) -> Running | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 
-__all__ = ["LOOPBACK", "LOOPBACKS", "AddressError", "join_address", "near_host", "split_address"]
+__all__ = ["LOOPBACK", "LOOPBACKS", "AddressError", "join_address", "listening_host", "near_host", "no_address", "split_address"]
 
 LOOPBACK = "127.0.0.1"
 LOOPBACKS = (LOOPBACK, "::1")
@@ -39,6 +39,22 @@ def split_address(address: str) -> tuple[str, int]:
     if bracketed and not _is_ipv6(bare):
         raise AddressError(f'{address!r} is not "host:port": {bare!r} is not an IPv6 address')
     return bare, int(port)
+
+
+def listening_host(typed: str) -> str:
+    """An address to listen on as people type it, "[::1]" too, without brackets. Raises AddressError."""
+    bare = typed[1:-1] if typed.startswith("[") and typed.endswith("]") else typed
+    try:
+        ipaddress.ip_address(bare)
+    except ValueError as error:
+        raise AddressError(no_address(typed)) from error
+    return bare
+
+
+def no_address(host: str) -> str:
+    """Why nothing can listen on what is no address, in one line."""
+    hint = f": it is a name, here of {' and of '.join(LOOPBACKS)}" if host.lower() == "localhost" else " of this machine"
+    return f"{host!r} is not an IP address{hint}"
 
 
 def near_host(host: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 
-from fleet.runtime.address import join_address
+from fleet.runtime.address import join_address, no_address
 from fleet.runtime.process import StartError
 
 __all__ = ["PortInUseError", "bound", "in_use"]
@@ -26,7 +26,7 @@ def bound(host: str, port: int, purpose: str) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise StartError(f"cannot listen for {purpose}: {host!r} is not an IP address of this machine") from error
+        raise StartError(f"cannot listen for {purpose}: {no_address(host)}") from error
     try:
         listener.setblocking(False)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

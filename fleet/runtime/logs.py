@@ -28,7 +28,7 @@ def configure_logging(level: str = "INFO", json: bool = False) -> None:
     """Send the log of the whole process to standard error. Raises SettingsError for an unknown level."""
     name = level.upper()
     if name not in LEVELS:
-        raise SettingsError(f"log level {level!r} is none of {', '.join(LEVELS)}")
+        raise SettingsError(f"log level {level!r} is none of {', '.join(LEVELS).lower()}")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter() if json else _text_formatter())
     root = logging.getLogger()

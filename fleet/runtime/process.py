@@ -94,5 +94,5 @@ class Shutdown:
             _log.warning("second signal (%s): ending at once", name)
             self._end(128 + signum)
             return
-        _log.info("%s: shutting down", name)
+        _log.info("%s: shutting down; another one ends it at once", name)
         self.request()

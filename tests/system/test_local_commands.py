@@ -48,7 +48,7 @@ async def test_apps_are_shown_woken_restarted_and_put_to_sleep(tmp_path: Path, f
         assert int((await fetch(up.port, "web.localhost")).body) == first
 
         code, out = await _weir("restart", "default/web")
-        assert (code, out) == (0, "default/web: 1 new replicas take the place of the old ones\n")
+        assert (code, out) == (0, "default/web: a new replica takes the place of the old one\n")
         await until(lambda: up.log.count("| started") == 2)
         await until(lambda: len(up.backends("web")) == 1)
         assert (await fetch(up.port, "web.localhost")).status == 200
@@ -60,7 +60,7 @@ async def test_apps_are_shown_woken_restarted_and_put_to_sleep(tmp_path: Path, f
         gate = Gate(tmp_path)
         slow = asyncio.create_task(fetch(up.port, "web.localhost", gate.path))
         await up.until_value("web", 1.0)
-        assert await _weir("sleep", "web") == (1, "default/web is busy: 1 requests or connections\n")
+        assert await _weir("sleep", "web") == (1, "default/web is busy: 1 request or connection\n")
         gate.open()
         assert (await slow).status == 200
         assert await _asleep("web") == "default/web goes to sleep\n"
@@ -99,6 +99,39 @@ async def test_two_engines_are_told_apart(tmp_path: Path) -> None:
         assert out.startswith("several weir up have an app web: --of FILE says which")
         assert (await _weir("wake", "web", "--of", str(first.file)))[0] == 0
         assert len(json.loads((await _weir("ps", "-o", "json"))[1])) == 3
+
+
+async def test_the_queues_and_tables_of_two_engines_are_told_apart(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for directory in (one, two):
+        directory.mkdir()
+    async with running_up(one, fleet(app("web"))) as first, running_up(two, fleet(app("web"), app("own"))) as second:
+        await fetch(second.port, "web.localhost")
+        readings = [json.loads(line) for line in (await _weir("queue", "--json"))[1].splitlines()]
+        counts = {reading["file"]: {row["app"]: row["requests_total"] for row in reading["apps"]} for reading in readings}
+        assert counts == {str(first.file): {"default/web": 0}, str(second.file): {"default/own": 0, "default/web": 1}}
+        assert len((await _weir("queue", "--json", "--of", str(first.file)))[1].splitlines()) == 1
+        assert (await _weir("explain", "own.localhost"))[0] == 0
+        code, out = await _weir("explain", "web.localhost")
+        assert (code, out.partition(",")[0]) == (3, "several weir up have a route for that: --of FILE says which")
+        assert (await _weir("explain", "web.localhost", "--of", str(first.file)))[0] == 0
+        assert (await _weir("explain", f"http://web.localhost:{second.port}/"))[0] == 0
+
+
+@pytest.mark.parametrize(("typed", "offered"), [("", ["own", "web"]), ("w", ["web"]), ("default/o", ["default/own"]), ("x", [])])
+async def test_names_of_apps_are_completed(tmp_path: Path, typed: str, offered: list[str]) -> None:
+    async with running_up(tmp_path, fleet(app("web"), app("own"))):
+        environment = {**os.environ, "_WEIR_COMPLETE": "complete_bash", "COMP_WORDS": f"weir wake {typed}", "COMP_CWORD": "2"}
+        asked = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-c", "import sys; sys.argv = ['weir']; from weir.cli import main; main()"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert sorted(asked.stdout.split()) == offered
 
 
 async def test_lines_are_followed_until_the_engine_ends(tmp_path: Path) -> None:
@@ -146,6 +179,28 @@ def test_a_port_in_use_is_named_first_with_the_way_out(tmp_path: Path, flags: tu
         assert last.endswith("; --port 0 takes a free one")
         file.write_text(f"ports: {{proxy: 0, scaler: {port}}}\napps: [{{name: a, hosts: [a], command: sleep 100}}]\n")
         assert _run("up", str(file), "--no-ui", *flags).stderr.endswith("; 0 in the ports of the file takes a free one\n")
+
+
+async def test_a_component_that_has_never_served_is_not_told_to_have_ended(tmp_path: Path) -> None:
+    async with running_up(tmp_path, fleet(app("web"))) as first:
+        (tmp_path / "other.yaml").write_text("apps: []\n")
+        code, out = await _weir("up", str(tmp_path / "other.yaml"), "--port", str(first.port))
+    assert (code, out.splitlines()[0].partition(":")[0]) == (3, "error")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["check"], ["ps"], ["ps", "-o", "json"], ["queue"], ["schema"], ["up", "--duration", "1s", "--port", "0"]]
+)
+@pytest.mark.parametrize("output", [">/dev/full", ">&-", "<&- >&- 2>&-"])
+async def test_an_output_that_takes_nothing_is_told_in_a_line(tmp_path: Path, arguments: list[str], output: str) -> None:
+    async with running_up(tmp_path, fleet(app("web"))) as up:
+        command = f'"$0" -m weir {" ".join(arguments)} {up.file if arguments[0] in ("check", "up") else ""} {output}'
+        shell = ["/bin/sh", "-c", command, sys.executable]
+        ended = await asyncio.to_thread(subprocess.run, shell, capture_output=True, text=True, timeout=300, check=False)
+    full = output == ">/dev/full"
+    assert ended.returncode == (1 if full else 0)
+    assert "Traceback" not in ended.stderr
+    assert ("error: cannot write: No space left on device" in ended.stderr) == full
 
 
 async def test_watch_is_redrawn_in_place(tmp_path: Path) -> None:

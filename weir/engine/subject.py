@@ -56,7 +56,7 @@ class EngineSubject:
             raise Refused(f"{key} may be busy: {', '.join(f'{who}: {why}' for who, why in queues.problems.items())}")
         demand = queues.apps.get(key, AppDemand(key))
         if busy := demand.held + demand.in_flight + demand.connections:
-            raise Refused(f"{key} is busy: {busy} requests or connections")
+            raise Refused(f"{key} is busy: {busy} {'request or connection' if busy == 1 else 'requests or connections'}")
         if not app.desired:
             return f"{key} is asleep already"
         app.sleep()
@@ -79,7 +79,8 @@ def _restart(app: App) -> str:
     if not app.desired:
         return f"{key} is asleep: its next request starts a new process anyway"
     app.restart()
-    return f"{key}: {app.desired} new replicas take the place of the old ones"
+    new = "a new replica takes the place of the old one"
+    return f"{key}: {new if app.desired == 1 else f'{app.desired} new replicas take the place of the old ones'}"
 
 
 def _row(app: App, demand: AppDemand) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from fleet.runtime.address import listening_host
 from tests.support.broken import BROKEN
 from weir.cli import app
 from weir.engine.specfile import parse_spec
@@ -80,6 +82,41 @@ def test_times_are_durations_in_flags() -> None:
     assert "should be seconds, or a duration like 500ms, 10s, 1m30s" in " ".join(err.replace("│", "").split())
 
 
+@pytest.mark.parametrize("host", ["localhost", "nowhere", "", "[127.0.0.1", "127.0.0.1:80"])
+def test_a_host_that_is_no_address_is_told_before_anything_starts(host: str) -> None:
+    code, _, err = _weir("up", "--host", host)
+    assert code == 2
+    assert "is not an IP address" in " ".join(err.replace("│", "").split())
+    assert ("127.0.0.1 and of ::1" in " ".join(err.replace("│", "").split())) == (host == "localhost")
+
+
+def test_an_address_in_brackets_is_taken_for_one() -> None:
+    assert listening_host("[::1]") == listening_host("::1") == "::1"
+
+
+def test_a_log_level_that_is_none() -> None:
+    code, _, err = _weir("up", "--log-level", "loud")
+    assert code == 2
+    assert "debug, info, warning, error" in " ".join(err.replace("│", "").split())
+
+
+@pytest.mark.parametrize("module", ["typer", "weir.cli"])
+def test_an_interrupt_during_the_imports_ends_it_without_a_word(tmp_path: Path, module: str) -> None:
+    """Sent from within, by what is imported then."""
+    script = f"""
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from weir.__main__ import main
+main()
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
+
+
 def test_the_version() -> None:
     code, out, _ = _weir("--version")
     assert code == 0
@@ -139,5 +176,23 @@ def test_when_none_runs(command: tuple[str, ...]) -> None:
 
 def test_the_picture_of_watch_has_who_did_not_answer() -> None:
     queues = Queues({"a": AppDemand("a", held=1)}, ["i"], {"127.0.0.1:1": "UNAVAILABLE"})
-    _, problem = _picture(queues).renderables
+    _, problem = _picture({"": queues}).renderables
     assert str(problem) == "127.0.0.1:1: UNAVAILABLE"
+
+
+@pytest.mark.parametrize("command", [("queue",), ("explain", "a.localhost")])
+def test_the_file_that_none_runs_is_named(command: tuple[str, ...]) -> None:
+    assert _weir(*command, "--of", "x.yaml")[2] == "no weir up runs x.yaml\n"
+
+
+def test_what_comes_nearest_is_told(tmp_path: Path) -> None:
+    (tmp_path / "weir.yaml").write_text(GOOD)
+    code, out, _ = _weir("explain", "aa.localhost", "--file", "weir.yaml")
+    assert (code, out.splitlines()[-2:]) == (1, ["did you mean a.localhost (default/a)?", "-> no route (404)"])
+
+
+@pytest.mark.parametrize("host", ["localhost:8080", "127.0.0.1", "http://[::1]:8080/"])
+def test_where_the_list_of_apps_is_no_route_is_explained(tmp_path: Path, host: str) -> None:
+    (tmp_path / "weir.yaml").write_text(GOOD)
+    _, out, _ = _weir("explain", host, "--file", "weir.yaml")
+    assert out.splitlines()[-2:] == ["weir up lists its apps there, unless list_apps is off", "-> no route (404)"]

@@ -30,7 +30,7 @@ SENDABLE = "".join(char for char in HOSTILE if char >= "\x80")
 @pytest.mark.parametrize("as_json", [False, True])
 def test_queue_shows_what_interceptors_say(capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
     queues = Queues({HOSTILE: AppDemand(HOSTILE, held=7)}, [HOSTILE, "[/x]"], {HOSTILE: HOSTILE})
-    _show(queues, as_json=as_json)
+    _show({HOSTILE: queues}, as_json=as_json)
     out, err = capsys.readouterr()
     assert "owned" in out
     assert "[red][/x]" in "".join(out.split()).replace("│", "")

@@ -8,7 +8,7 @@ import pytest
 
 from fleet.discovery.files import write_members
 from fleet.discovery.sources import Member
-from weir.running import DEFAULT_RPC_ADDRESS, Running, directory, registered, rpc_addresses, running
+from weir.running import Running, directory, engines, proxy_ports, registered, rpc_addresses, running
 
 
 @pytest.fixture(autouse=True)
@@ -47,13 +47,20 @@ def test_a_directory_that_others_may_write_to_is_not_believed(tmp_path: Path, pl
 
 
 def test_where_interceptors_are_asked(tmp_path: Path) -> None:
-    assert rpc_addresses() == [DEFAULT_RPC_ADDRESS]
-    (tmp_path / "state").mkdir()
-    write_members(
-        tmp_path / "state" / "members.json", [Member(name="i", address="127.0.0.1:5"), Member(name="j", address="[::1]:6")]
-    )
-    with registered(_entry(tmp_path)):
-        assert rpc_addresses() == ["127.0.0.1:5", "[::1]:6"]
+    entry = _entry(tmp_path)
+    assert (rpc_addresses(entry), proxy_ports(entry)) == ([], [])
+    state = tmp_path / "state"
+    state.mkdir()
+    write_members(state / "members.json", [Member(name="i", address="127.0.0.1:5"), Member(name="j", address="[::1]:6")])
+    (state / "components.json").write_text('[{"proxy_port": 8080}, {"proxy_port": null}, {"name": "scaler"}]')
+    assert (rpc_addresses(entry), proxy_ports(entry)) == (["127.0.0.1:5", "[::1]:6"], [8080])
+
+
+def test_one_is_found_by_its_file(tmp_path: Path) -> None:
+    entry = _entry(tmp_path)
+    with registered(entry):
+        assert [*engines(None)] == [*engines(Path(entry.file))] == [entry]
+        assert [*engines(tmp_path / "another.yaml")] == []
 
 
 def test_the_directory_is_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,5 +91,5 @@ def test_once_more_replaces_the_first(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_an_unknown_level_is_refused() -> None:
-    with pytest.raises(SettingsError, match="log level 'loud' is none of DEBUG, INFO"):
+    with pytest.raises(SettingsError, match="log level 'loud' is none of debug, info"):
         configure_logging("loud")

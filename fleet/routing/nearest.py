@@ -1,0 +1,53 @@
+"""What a request without a route may have meant: the hosts and paths that come nearest. Pure; for people, not for requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from fleet.routing.claims import ANY_HOST, Claim, claims_of, normal_host
+from fleet.routing.table import RoutingTable
+
+__all__ = ["nearest"]
+
+MOST = 5
+"""Hosts or paths told of; a table may have thousands."""
+CLOSE = 0.8
+"""How much of two hosts has to be the same: what all of them end with is much already."""
+
+
+def nearest(table: RoutingTable, host: bytes) -> tuple[str, ...]:
+    """Lines for whoever asked for this value of Host, and got no route."""
+    claims = [(claim, route.app) for route in table.routes for claim in claims_of(route.rules)]
+    if not claims:
+        return ("there are no routes",)
+    name = normal_host(host)
+    fitting = [candidate.pattern for candidate in table.index.hosts(name)]
+    if fitting:
+        return tuple(_paths(pattern, claims) for pattern in fitting)
+    hosts = list(dict.fromkeys(claim.host for claim, _ in claims))
+    asked = name.decode(errors="replace")
+    near = [host for host in hosts if _label(host) == _label(asked)] or get_close_matches(asked, hosts, MOST, CLOSE)
+    if near:
+        return (f"did you mean {_listed((f'{host} ({_first_app(host, claims)})' for host in near), ' or ')}?",)
+    return (f"there are routes for {_listed(sorted(hosts), ', ')}",)
+
+
+def _label(host: str) -> str:
+    return host.partition(".")[0]
+
+
+def _paths(pattern: str, claims: Iterable[tuple[Claim, str]]) -> str:
+    there = dict.fromkeys(f"{claim.path} ({app})" for claim, app in claims if claim.host == pattern)
+    host = "any host" if pattern == ANY_HOST else pattern
+    return f"{host} has routes for {_listed(there, ', ')}"
+
+
+def _first_app(host: str, claims: Iterable[tuple[Claim, str]]) -> str:
+    return next(app for claim, app in claims if claim.host == host)
+
+
+def _listed(names: Iterable[str], glue: str) -> str:
+    every = list(names)
+    more = f" and {len(every) - MOST} more" if len(every) > MOST else ""
+    return glue.join(every[:MOST]) + more
