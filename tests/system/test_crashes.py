@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.system.harness import Answer, Up, app, fetch, fleet, running_up, until
+from tests.system.harness import PATIENCE, Answer, Up, app, fetch, fleet, running_up, until
 
 FLAGS = pytest.mark.parametrize("flags", [(), ("--processes",)], ids=["inline", "processes"])
 WORDS = "RuntimeError: no such table: users"
@@ -49,6 +50,12 @@ async def test_it_heals_with_what_it_lacked(tmp_path: Path, flags: tuple[str, ..
         assert (await _asked(up)).status == 200
 
 
+async def until_listed(up: Up, words: str) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while words not in (await fetch(up.port, "localhost")).body:  # noqa: ASYNC110  pages tell nobody of their change
+            await asyncio.sleep(0.02)
+
+
 async def test_a_command_that_is_not_there_is_named(tmp_path: Path) -> None:
     async with running_up(tmp_path, fleet(app("web", command=["/does/not/exist"], cooldown=600))) as up:
         answer = await _asked(up)
@@ -56,3 +63,14 @@ async def test_a_command_that_is_not_there_is_named(tmp_path: Path) -> None:
             503,
             "application default/web does not start: cannot start /does/not/exist: No such file or directory\n",
         )
+
+
+async def test_an_app_that_has_failed_and_sleeps_is_listed_as_failing_until_the_edit(tmp_path: Path) -> None:
+    web = app("web", command=CRASH, cooldown=0.5, activity_period=0.5)
+    async with running_up(tmp_path, fleet(web)) as up:
+        assert (await _asked(up)).status == 503
+        await until(lambda: "1 -> 0 replicas" in up.log)
+        await until_listed(up, f"web  failing: {WHY}  http://web.localhost")
+        up.write(fleet(app("web", cooldown=600)))
+        await until_listed(up, "web  asleep  http://")
+        assert (await _asked(up)).status == 200

@@ -106,6 +106,7 @@ class App:
         self.spec = spec
         self._autoscaler.configure(_policy(spec))
         self._reconcile()
+        self._publish_ready()
 
     def wake(self) -> None:
         """At least one replica, as if a request had come."""
@@ -246,7 +247,9 @@ class App:
         """Of the replicas, none of which is ready."""
         live = [replica for replica in self._replicas if replica.state is not State.DRAINING]
         worst = max(live, key=lambda replica: (bool(replica.reason), replica.failures), default=None)
-        if worst is None or not worst.reason:
+        if worst is None:  # asleep, and the next request tries again: until then it is told what kept it from starting
+            return Trouble(self.trouble, hopeless=False) if self.trouble else None
+        if not worst.reason:
             return None
         return Trouble(worst.reason, hopeless=all(replica.failures >= HOPELESS_AFTER for replica in live))
 
