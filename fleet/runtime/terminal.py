@@ -6,8 +6,10 @@ process for people goes through here, and nowhere else is it decided what a term
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from contextlib import suppress
 
 __all__ = ["complain", "escaped", "one_line", "say", "shown"]
 
@@ -51,9 +53,15 @@ def escaped(json: bytes) -> bytes:
 
 
 def say(line: str) -> None:
-    """A line to standard output."""
-    sys.stdout.write(f"{one_line(line)}\n")
-    sys.stdout.flush()
+    """A line to standard output. Raises OSError, once, when that takes nothing."""
+    try:
+        sys.stdout.write(f"{one_line(line)}\n")
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):
+            sys.stdout.close()  # what is left in it cannot be written either, and would be told of at the very end
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  for the life of the process
+        raise
 
 
 def complain(line: str) -> None:

@@ -73,7 +73,7 @@ def parse_document(text: str) -> Document:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise DocumentError(mark.line + 1 if mark else 1, (), error.problem or str(error)) from error
+        raise DocumentError(mark.line + 1 if mark else 1, (), _broken(error)) from error
     except yaml.YAMLError as error:
         raise DocumentError(1, (), " ".join(str(error).split())) from error
     except RecursionError as error:
@@ -83,6 +83,26 @@ def parse_document(text: str) -> Document:
     reader = _Reader()
     value = reader.read(node, (), node.start_mark.line + 1)
     return Document(value=value, lines=reader.lines, faults=tuple(reader.faults))
+
+
+_WORDS = {
+    "but found another document": "begins another document, and a file is one: take out the line ---",
+    "found character '\\t'": "is indented with a tab, and YAML takes spaces only",
+    "mapping values are not allowed here": "has a colon where none may be: quote a text that has one, and indent fields alike",
+    "expected <block end>": "is not indented as what it belongs to",
+    "found unexpected end of stream": "is the end, and something is not closed",
+}
+"""What YAML's reader says, for whoever has written the file."""
+
+
+def _broken(error: yaml.MarkedYAMLError) -> str:
+    """What is no YAML, and where it began: a quote that is never closed is noticed at the end of the file."""
+    problem, began = error.problem or str(error), error.context_mark
+    problem = next((words for sign, words in _WORDS.items() if problem.startswith(sign)), problem)
+    doing, _, what = (error.context or "").partition("ing ")
+    if began is None or error.problem_mark is None or began.line == error.problem_mark.line or not doing.startswith("while "):
+        return problem
+    return f"{problem}: {what.replace('scalar', 'text')}, which begins on line {began.line + 1}"
 
 
 _UNREADABLE = (yaml.YAMLError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError)

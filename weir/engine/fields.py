@@ -124,6 +124,13 @@ def _fit(check: Callable[[_Checked, str, Fail], None]) -> AfterValidator:
     return AfterValidator(checked)
 
 
+def _without_query(path: str, field: str, fail: Fail) -> None:
+    """No request has these in its path: a route of such a path would never be taken. Tables of Kubernetes let it pass."""
+    cut = path.partition("?")[0].partition("#")[0]
+    if cut != path:
+        raise fail(field, f"{path!r} has a query or a fragment, of which routes know nothing; write {cut!r}")
+
+
 def _cookie(value: str, field: str, fail: Fail) -> None:
     check_token(value, field, fail, what="the name of a cookie")
 
@@ -169,7 +176,7 @@ Count = Annotated[int, Field(ge=0)]
 OCTETS_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": QUANTITY_PATTERN}]}
 Octets = Annotated[int, BeforeValidator(as_octets), Field(ge=0), WithJsonSchema(OCTETS_SCHEMA)]
 Host = Annotated[Text, _fit(check_host)]
-PathPrefix = Annotated[Text, _fit(check_path)]
+PathPrefix = Annotated[Text, _fit(check_path), _fit(_without_query)]
 RawPath = Annotated[Text, _fit(check_readiness_path)]
 HeaderName = Annotated[Text, Field(min_length=1), _fit(check_token)]
 Method = Annotated[Text, _fit(check_method)]

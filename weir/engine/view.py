@@ -23,6 +23,7 @@ from fleet.routing.claims import ANY_HOST, Claim, claims_of
 from fleet.routing.tryout import address_of, command_for
 from fleet.runtime.address import join_address
 from fleet.runtime.logs import LineFormatter
+from fleet.runtime.process import StartError
 from fleet.runtime.terminal import escaped, one_line, say, shown
 from weir.engine.app import App
 from weir.engine.board import Mood, Sight, board
@@ -92,7 +93,10 @@ class PlainView:
     def ready(self, engine: Engine) -> None:
         for line in curl_lines(engine):
             self._errors.write(_as_json("weir", f"try: {line}") if self._json else f"try: {one_line(line)}\n")
-        say("ready")
+        try:
+            say("ready")
+        except OSError as error:
+            raise StartError(f"cannot write to standard output: {error.strerror}") from error
 
     async def run(self, engine: Engine) -> None:
         await asyncio.Event().wait()

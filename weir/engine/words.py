@@ -38,6 +38,8 @@ _REASONS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "less_than_equal": lambda bound: f"should be at most {bound['le']:g}",
 }
 
+_KUBERNETES = "this is an object of Kubernetes, and weir up takes a list of apps; weir init writes a file to begin with"
+
 _MEANT: Mapping[str, tuple[tuple[str, ...], str]] = {
     "replicas": (("min", "max"), "min and max say how many replicas, like min: 0 and max: 4"),
     "replica": (("min", "max"), "min and max say how many replicas, like min: 0 and max: 4"),
@@ -89,6 +91,10 @@ _MEANT: Mapping[str, tuple[tuple[str, ...], str]] = {
     "applications": (("apps",), "did you mean apps?"),
     "routes": (("apps",), "did you mean apps?"),
     "version": (("apps",), "there is but one version of this file"),
+    "apiVersion": (("apps",), _KUBERNETES),
+    "kind": (("apps",), _KUBERNETES),
+    "metadata": (("apps",), _KUBERNETES),
+    "spec": (("apps",), _KUBERNETES),
     "log_level": (("apps",), "interceptor: {log_level: debug} sets it for one kind of component, --log-level for all"),
     "log_json": (("apps",), "--log-json sets it for all"),
 }
@@ -110,6 +116,12 @@ def meant(name: str, known: Iterable[str]) -> str | None:
     return near[0] if near else None
 
 
+def _nearly(name: str, known: Iterable[str]) -> str | None:
+    """The same where less is to be expected: of all the fields that there are anywhere, one is always a little like it."""
+    near = get_close_matches(name, known, n=1, cutoff=0.75)
+    return near[0] if near else None
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     near = meant(name, known)
     return f"; did you mean {near}?" if near else ""
@@ -127,5 +139,5 @@ def unknown_field(name: str, here: Iterable[str], elsewhere: Mapping[str, str]) 
         return f"is not a field; did you mean {near}?"
     if (brought := meant(name, _MEANT)) and fields.intersection(_MEANT[brought][0]):
         return f"is not a field; {_MEANT[brought][1]}"
-    near = meant(name, elsewhere)
+    near = _nearly(name, elsewhere)
     return f"is not a field; did you mean {near}, of {elsewhere[near]}?" if near else "is not a field"

@@ -48,3 +48,20 @@ def test_aliases_of_aliases_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPat
     text = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 20))
     with pytest.raises(DocumentError, match="more than 1000 values"):
         parse_document(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('a: b\nc: "x\nd: e\n', "4: is the end, and something is not closed: a quoted text, which begins on line 2"),
+        ("a:\n\tb: c\n", "2: is indented with a tab, and YAML takes spaces only"),
+        ("a: b: c\n", "1: has a colon where none may be: quote a text that has one, and indent fields alike"),
+        ("x: 1\na:\n  - b: 1\n c: 2\n", "4: is not indented as what it belongs to: a block mapping, which begins on line 1"),
+        ("a: 1\n---\nb: 2\n", "2: begins another document, and a file is one: take out the line ---"),
+        ("a: *b\n", "1: found undefined alias 'b'"),
+    ],
+)
+def test_what_is_no_yaml_is_told_in_words(text: str, told: str) -> None:
+    with pytest.raises(DocumentError) as caught:
+        parse_document(text)
+    assert str(caught.value.fault) == told

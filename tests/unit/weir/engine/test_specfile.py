@@ -147,6 +147,16 @@ WRONG = [
     ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  env:\n    A: 1\n", "6: apps[0].env.A: should be text; write it in quotes"),
     ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  env:\n    A-B: x\n", "6: apps[0].env.A-B: should be the name of"),
     ("apps:\n- name: a\n  hosts: ['a b']\n  command: x\n", "3: apps[0].hosts[0]: 'a b' is not a host"),
+    ("kind: X\n", "1: kind: is not a field; this is an object of Kubernetes, and weir up takes a list of apps"),
+    ("nothing: 1\n", "1: nothing: is not a field"),
+    (
+        "apps:\n- name: a\n  hosts: [a]\n  paths: ['/x?y']\n  command: x\n",
+        "4: apps[0].paths[0]: '/x?y' has a query or a fragment",
+    ),
+    (
+        "apps:\n- name: a\n  hosts: [a]\n  paths: ['/x#y']\n  command: x\n",
+        "4: apps[0].paths[0]: '/x#y' has a query or a fragment",
+    ),
     ("apps:\n- name: a\n  hosts: [a]\n  paths:\n  - /x\n  - y\n  command: x\n", "6: apps[0].paths[1]: 'y' does not start"),
     ("apps:\n- name: a\n  rules:\n  - hosts: [a]\n  - hosts: []\n  command: x\n", "5: apps[0].rules[1].hosts: is missing"),
     ("apps:\n- name: a\n  rules:\n  - hosts: [a]\n  hosts: [b]\n  command: x\n", "3: apps[0].rules: say either rules, or hosts"),
