@@ -18,7 +18,8 @@ __all__ = ["app_names", "run_logs", "run_order", "run_ps"]
 EXIT_NOT_DONE = 1
 TIMEOUT = 30.0
 """Seconds for an answer; what takes longest is asking every interceptor."""
-_COLUMNS = ("app", "state", "replicas", "held", "in flight", "pids")
+_COLUMNS = ("app", "replicas", "held", "in flight", "pids", "state")
+"""The state last: it may say why, at length."""
 
 
 class _NotDoneError(Exception):
@@ -139,4 +140,4 @@ def _why(answer: httpx.Response) -> str:
 def _row(app: Mapping[str, Any]) -> tuple[str, ...]:
     replicas = f"{app['ready']}/{app['desired']}"
     pids = ",".join(str(pid) for pid in app["pids"]) or "-"
-    return (one_line(app["app"]), one_line(app["state"]), replicas, str(app["held"]), str(app["in_flight"]), pids)
+    return (one_line(app["app"]), replicas, str(app["held"]), str(app["in_flight"]), pids, one_line(app["state"]))

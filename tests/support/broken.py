@@ -326,7 +326,7 @@ BROKEN: list[tuple[str, list[str]]] = [
     (
         "apps:\n\t- a\n",
         [
-            "2: found character '\\t' that cannot start any token",
+            "2: is indented with a tab, and YAML takes spaces only",
         ],
     ),
     (

@@ -69,7 +69,7 @@ async def test_apps_are_shown_woken_restarted_and_put_to_sleep(tmp_path: Path, f
         assert await _weir("sleep", "always") == (1, "default/always never sleeps: its min is 1\n")
         assert await _weir("wake", "wbe") == (1, "there is no app wbe; did you mean web?\n")
         code, out = await _weir("ps", "--of", str(up.file))
-        assert out.splitlines()[0].split() == ["app", "state", "replicas", "held", "in", "flight", "pids"]
+        assert out.splitlines()[0].split() == ["app", "replicas", "held", "in", "flight", "pids", "state"]
 
         assert (await fetch(up.port, "web.localhost")).status == 200  # it still wakes by itself
         code, out = await _weir("queue", "--json")
