@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 
 from fleet.routing.claims import ANY_HOST, Claim, claims_of, normal_host
 from fleet.routing.table import RoutingTable
@@ -12,8 +12,8 @@ __all__ = ["nearest"]
 
 MOST = 5
 """Hosts or paths told of; a table may have thousands."""
-CLOSE = 0.8
-"""How much of two hosts has to be the same: what all of them end with is much already."""
+CLOSE = 0.6
+"""How much of two names has to be the same, beside the domain that both are in."""
 
 
 def nearest(table: RoutingTable, host: bytes) -> tuple[str, ...]:
@@ -27,14 +27,21 @@ def nearest(table: RoutingTable, host: bytes) -> tuple[str, ...]:
         return tuple(_paths(pattern, claims) for pattern in fitting)
     hosts = list(dict.fromkeys(claim.host for claim, _ in claims))
     asked = name.decode(errors="replace")
-    near = [host for host in hosts if _label(host) == _label(asked)] or get_close_matches(asked, hosts, MOST, CLOSE)
+    likeness = {host: _likeness(asked, host) for host in hosts}
+    near = sorted((host for host in hosts if likeness[host] >= CLOSE), key=lambda host: -likeness[host])
     if near:
         return (f"did you mean {_listed((f'{host} ({_first_app(host, claims)})' for host in near), ' or ')}?",)
     return (f"there are routes for {_listed(sorted(hosts), ', ')}",)
 
 
-def _label(host: str) -> str:
-    return host.partition(".")[0]
+def _likeness(asked: str, host: str) -> float:
+    """From 0 to 1, which is the same name in another domain."""
+    one, other = asked.split("."), host.split(".")
+    if one[0] == other[0]:
+        return 1.0
+    while one and other and one[-1] == other[-1]:
+        one, other = one[:-1], other[:-1]
+    return SequenceMatcher(None, ".".join(one), ".".join(other)).ratio()
 
 
 def _paths(pattern: str, claims: Iterable[tuple[Claim, str]]) -> str:

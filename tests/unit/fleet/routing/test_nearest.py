@@ -24,6 +24,15 @@ def test_a_name_in_another_domain() -> None:
         assert nearest(_table(SHOP, WILD), typed) == ("did you mean shop.localhost (default/shop)?",)
 
 
+def test_the_domain_that_all_are_in_makes_none_nearer() -> None:
+    table = _table(
+        *((f"default/{name}", Rule(hosts=(f"{name}.localhost",))) for name in ("hello", "slow", "env", "daemon", "hallo"))
+    )
+    assert nearest(table, b"helo.localhost") == (
+        "did you mean hello.localhost (default/hello) or hallo.localhost (default/hallo)?",
+    )
+
+
 def test_a_path_that_is_not_there() -> None:
     assert nearest(_table(SHOP, WILD), b"shop.localhost") == (
         "shop.localhost has routes for /api (default/shop), /admin (default/shop)",
