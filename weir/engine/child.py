@@ -1,6 +1,6 @@
 """One process of the engine: started at once, its lines told, its end noticed, its whole group ended.
 
-Does not restart and knows no app: see replica.py and components.py.
+Does not restart and knows no app: see replica.py and supervisor.py.
 """
 
 from __future__ import annotations
