@@ -95,8 +95,8 @@ class EventRecorder:
         self._waiting: asyncio.Queue[tuple[Told, News]] = asyncio.Queue(MAX_WAITING)
         self._task: asyncio.Task[None] | None = None
         self._clock = clock
-        self._told: dict[tuple[str, str], float] = {}
-        """When it was last told, by the object's uid and the reason."""
+        self._told: dict[tuple[str, str, bool], float] = {}
+        """When it was last told, by the object's uid, the reason, and whether it was a warning: both may have the same reason."""
         self.dropped = 0
 
     def start(self) -> None:
@@ -118,7 +118,7 @@ class EventRecorder:
             self.dropped += 1
 
     def _is_repeated(self, uid: str, news: News) -> bool:
-        now, what, worry = self._clock(), (uid, news.reason), (uid, "")
+        now, what, worry = self._clock(), (uid, news.reason, news.warning), (uid, "", True)
         due = self._told.get(what, -REPEAT_SECONDS) + REPEAT_SECONDS
         if now < due and (news.warning or worry not in self._told):
             return True
@@ -129,7 +129,7 @@ class EventRecorder:
             self._told.pop(worry, None)
         return False
 
-    def _remember(self, what: tuple[str, str], now: float) -> None:
+    def _remember(self, what: tuple[str, str, bool], now: float) -> None:
         self._told.pop(what, None)  # to the end: the oldest is forgotten first
         self._told[what] = now
         if len(self._told) > MAX_REPEATS:

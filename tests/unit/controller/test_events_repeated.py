@@ -60,6 +60,20 @@ async def test_an_application_that_goes_up_and_down_fills_no_list() -> None:
     assert told == ["CrashLoop", "BackendsReady"] * 10
 
 
+async def test_a_warning_may_have_the_reason_of_what_was_told_before_it() -> None:
+    """An object is Ready with the reason NotScaled, and then a request waits in vain for the same reason."""
+    api = MemoryApi()
+    recorder = EventRecorder(api, "x", clock=lambda: 0.0)
+    recorder.start()
+    try:
+        recorder.tell(http(), News("NotScaled", "routes are served, and nothing scales it"))
+        recorder.tell(http(), News("NotScaled", "1 request waited 10 s", warning=True))
+        await until(lambda: len(api.written("/events")) == 2)
+    finally:
+        await recorder.close()
+    assert [body["type"] for _, _, body in api.written("/events")] == ["Normal", "Warning"]
+
+
 @pytest.mark.parametrize("end", ["a", "-a", ".a", "--a"])
 def test_an_object_of_any_name_can_be_told_about(end: str) -> None:
     """A name is cut at a place where it may not end."""
