@@ -1,4 +1,7 @@
-"""What the connections of one interceptor share: the table, the applications, the ledger, the limits. No I/O of its own."""
+"""What the connections of one interceptor share: the table, the applications, the ledger, the limits.
+
+Makes the dialer, the probes and the watch for clients that leave; reads and writes nothing itself.
+"""
 
 from __future__ import annotations
 

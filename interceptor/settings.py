@@ -24,7 +24,9 @@ class InterceptorSettings(ComponentSettings):
 
     host: str = Field("0.0.0.0", description="Address that the proxy, the RPC server and the diagnostics listen on.")  # noqa: S104
     proxy_port: int = Field(8080, ge=0, le=65535, description="Port of the proxy; 0 takes a free one.")
-    rpc_port: int = Field(9090, ge=0, le=65535, description="Port of QueueService and RoutingService; 0 takes a free one.")
+    rpc_port: int = Field(
+        9090, ge=0, le=65535, description="Port of QueueService, RoutingService and WaitingService; 0 takes a free one."
+    )
     diagnostics_port: int = Field(9901, ge=0, le=65535, description="Port of /livez, /readyz, /metrics; 0 takes a free one.")
     member_name: str = Field(default_factory=socket.gethostname, description="Name of this interceptor in the fleet.")
     routes: str = Field("", description="Where the routing table is: file:PATH or configmap:NAMESPACE/NAME.")

@@ -49,7 +49,7 @@ class _Side(Protocol):
 
 
 class Downstream(_Side, Protocol):
-    """Where a request came from: a connection of HTTP/1 while it is the request's, or a stream of HTTP/2."""
+    """Where a request came from: a connection of HTTP/1, which is the request's until it is answered."""
 
     peer: bytes
     """Its address."""
@@ -89,7 +89,7 @@ class Downstream(_Side, Protocol):
 
 
 class Upstream(_Side, Protocol):
-    """Where a request goes: a connection of HTTP/1 to a backend, or a stream of HTTP/2."""
+    """Where a request goes: a connection of HTTP/1 to a backend."""
 
     endpoint: Endpoint
     personal: bool

@@ -112,7 +112,6 @@ async def alone(
 ) -> AsyncIterator[Alone]:
     """An interceptor until the block ends; serves when it begins. Settings are flags by another spelling."""
     running = Alone(directory, routes, backends or {})
-    settings = {"head_timeout": PATIENCE, **settings}  # a crowd of clients takes its time to connect before it asks
     await running.start(*(f"--{name.replace('_', '-')}={value}" for name, value in settings.items()))
     try:
         yield running

@@ -101,7 +101,7 @@ async def in_order(running: Alone, clients: Sequence[Caller], *, step: int) -> l
 async def test_a_thousand_held_one_pod_then_five(tmp_path: Path) -> None:
     """No pod ever has more than the target, everybody is answered with what was asked for, and who came first goes first."""
     count, step, pods = 1000, 50, Pods(0.01)
-    async with alone(tmp_path, sleeping()) as running, callers(count, running.port) as clients:
+    async with alone(tmp_path, sleeping(), head_timeout=PATIENCE) as running, callers(count, running.port) as clients:
         try:
             asking = await in_order(running, clients, step=step)
             running.backends({APP: await pods.start()})
@@ -126,7 +126,8 @@ async def test_an_app_that_never_wakes_is_a_504_and_costs_nothing_afterwards(tmp
     """What a crowd of requests took while it waited is there for the next crowd: the process does not grow."""
     count = 2000
     request = get(b"/", b"X-Padding: " + b"x" * 3000)
-    async with alone(tmp_path, sleeping(readiness=1.0)) as running:
+    # A crowd connects before it asks, which takes its time.
+    async with alone(tmp_path, sleeping(readiness=1.0), head_timeout=PATIENCE) as running:
         sizes = []
         for _ in range(5):
             async with callers(count, running.port) as clients:
@@ -142,7 +143,7 @@ async def test_an_app_that_never_wakes_is_a_504_and_costs_nothing_afterwards(tmp
 async def test_a_full_room_refuses_at_once(tmp_path: Path) -> None:
     """Ten thousand requests at a room of a hundred: all others are told to come again, before those in it have waited."""
     count, room, lanes = 10_000 if FULL else 2000, 100, 100
-    async with alone(tmp_path, sleeping(), max_held=room, readiness_timeout=30) as running:
+    async with alone(tmp_path, sleeping(), max_held=room, readiness_timeout=30, head_timeout=PATIENCE) as running:
         async with callers(room + lanes, running.port) as clients:
 
             async def asked(wire: bytes) -> list[Reply]:
