@@ -1,4 +1,7 @@
-"""A thousand objects at once: how long until all are served and say so, what it costs, and that nothing goes on afterwards."""
+"""Many objects at once: how long until all are served and say so, what it costs, and that nothing goes on afterwards.
+
+A thousand at full size. KEDA permits itself twenty requests a second, and is what takes the time.
+"""
 
 import asyncio
 import time
@@ -14,17 +17,17 @@ from tests.cluster.controlplane import until
 from tests.cluster.objects import deployment, service
 from tests.cluster.test_controller import http_scaled_object
 from tests.cluster.weir import NAMESPACE, Weir
+from tests.support.full import FULL
 
-OBJECTS = 1000
+OBJECTS = 1000 if FULL else 300
 AT_ONCE = 40
-PROPAGATED_SECONDS = 600.0
-READY_SECONDS = 600.0
-"""KEDA, at the twenty requests a second that it permits itself, is what takes this long."""
+STILL_SECONDS = 120.0
+"""Without one more that is served, or ready, after which no more are expected: how long all take is the machine's doing."""
 QUIET_SECONDS = 20.0
 
 
 @pytest.mark.timeout(1800)
-async def test_a_thousand_objects_at_once(cluster: Cluster, weir: Weir, api: Api, namespace: str) -> None:
+async def test_many_objects_at_once(cluster: Cluster, weir: Weir, api: Api, namespace: str) -> None:
     await api.merge(namespaced("deployments", NAMESPACE, "weir-controller"), {"spec": {"replicas": 2}})
     await weir.until_ready(api)
     names = [f"app{number:04}" for number in range(OBJECTS)]
@@ -37,19 +40,16 @@ async def test_a_thousand_objects_at_once(cluster: Cluster, weir: Weir, api: Api
     await create_all(api, namespaced("httpscaledobjects", namespace), objects)
     created = time.monotonic() - began
 
-    async def all_are(condition: str) -> bool:
-        return (await statuses(api, namespace, condition))["True"] == OBJECTS
-
-    await until(lambda: all_are("RoutesPropagated"), "all routes are served", patience=PROPAGATED_SECONDS, pause=1)
+    await until_all(api, namespace, "RoutesPropagated")
     propagated = time.monotonic() - began
-    await until(lambda: all_are("Ready"), "all are ready", patience=READY_SECONDS, pause=2)
+    await until_all(api, namespace, "Ready")
     ready = time.monotonic() - began
     print(  # noqa: T201 - what was measured
         f"\n{OBJECTS} objects: created in {created:.1f} s, all served after {propagated:.1f} s, all ready after {ready:.1f} s; "
         f"controllers used {controller_cpu(cluster) - cpu:.1f} s of CPU; {await writes(api)}"
     )
 
-    assert (await weir.get(f"app0999.{namespace}")).status == 200
+    assert (await weir.get(f"{names[-1]}.{namespace}")).status == 200
     before = (await versions(api, namespace), await writes(api))
     await asyncio.sleep(QUIET_SECONDS)
     assert (await versions(api, namespace), await writes(api)) == before, "nothing is written while nothing changes"
@@ -63,6 +63,18 @@ async def create_all(api: Api, path: str, objects: list[Object]) -> None:
             await api.create(path, one)
 
     await asyncio.gather(*map(create, objects))
+
+
+async def until_all(api: Api, namespace: str, condition: str) -> None:
+    """Until the condition of every object is True; fails once there is no progress."""
+    done = 0
+
+    async def more() -> int:
+        found = (await statuses(api, namespace, condition))["True"]
+        return found if found > done else 0
+
+    while done < OBJECTS:
+        done = await until(more, f"more than {done} of {OBJECTS} are {condition}", patience=STILL_SECONDS, pause=1)
 
 
 async def statuses(api: Api, namespace: str, condition: str) -> Counter[str]:
