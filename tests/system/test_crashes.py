@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -20,13 +21,21 @@ async def _asked(up: Up, *fields: str) -> Answer:
     return await fetch(up.port, "web.localhost", "/", *fields)
 
 
+def _failures(up: Up) -> list[datetime]:
+    """When each was logged, which may be written a little later."""
+    words = f"{WHY.partition(':')[0]}; starts again"
+    return [datetime.fromisoformat(line.split()[0]) for line in up.log.splitlines() if words in line]
+
+
 @FLAGS
 async def test_a_crash_loop_is_a_503_with_its_reason_until_the_edit(tmp_path: Path, flags: tuple[str, ...]) -> None:
     web = app("web", command=CRASH, cooldown=600, placeholder=True)
     async with running_up(tmp_path, fleet(web), *flags) as up:
         held = await _asked(up)
+        answered = datetime.now(UTC)
         assert (held.status, held.body) == (503, f"weir: application default/web does not start: {WHY}\n")
-        assert up.log.count(f"{WHY.partition(':')[0]}; starts again") >= 3, "held until the third failure"
+        await until(lambda: len(_failures(up)) >= 3, what="the log tells three failures")
+        assert _failures(up)[2] <= answered, "held until the third failure"
         failures = up.log.count("starts again")
         page = await _asked(up, "Accept: text/html")
         assert page.status == 503

@@ -193,9 +193,10 @@ async def test_a_process_with_few_files_serves_more_clients_than_it_has_files_fo
                 said = (tmp_path / "log").read_text()
                 assert f"room for {(FEW_FILES - SPARE_DESCRIPTORS) // DESCRIPTORS_PER_CLIENT} client connections" in said
                 port = int(said.partition(" serves on port ")[2].split()[0])
-                clients = [await RawClient.connect(port) for _ in range(2 * FEW_FILES)]
-                for client in clients:
-                    client.send(get())
+                clients = []
+                for _ in range(2 * FEW_FILES):
+                    clients.append(await RawClient.connect(port))
+                    clients[-1].send(get())  # at once: one that was silent for a second would make room for others
                 answers = await asyncio.gather(*(client.response() for client in clients))
                 assert {one.status for one in answers} == {200}
                 for client in clients:
