@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from fleet.runtime.exposition import Family, Kind, Row, Value, document
-from interceptor.apps import App
+from interceptor.app.app import App
+from interceptor.app.stats import BUCKETS, LAG_BUCKETS
 from interceptor.proxy import Proxy
-from interceptor.stats import BUCKETS, LAG_BUCKETS
 
 __all__ = ["FAMILIES", "Metrics"]
 

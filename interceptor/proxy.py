@@ -16,25 +16,25 @@ from fleet.discovery.sources import Backend, BackendSource
 from fleet.discovery.work import sum_of_work
 from fleet.routing.table import RoutingTable
 from fleet.runtime.strangers import Strangers
-from interceptor.admission import UNBOUNDED
-from interceptor.applist import AppList
-from interceptor.apps import App
+from interceptor.app.admission import UNBOUNDED
+from interceptor.app.app import App
+from interceptor.app.applist import AppList
+from interceptor.app.stats import LAG_BUCKETS, Histogram
+from interceptor.app.waits import Waits
+from interceptor.backends.endpoints import EndpointSet, PoolLimits, ProbeRule
+from interceptor.backends.probes import Probes, probe_rules
+from interceptor.core.deadlines import NEVER, Deadlines
+from interceptor.core.errors import ExchangeError
 from interceptor.core.sides import Downstream, RequestEvents
-from interceptor.deadlines import NEVER, Deadlines
-from interceptor.endpoints import EndpointSet, PoolLimits, ProbeRule
-from interceptor.errors import ExchangeError
-from interceptor.exchange import Exchange
+from interceptor.exchange.exchange import Exchange
 from interceptor.http1.client import ClientConnection
-from interceptor.http1.connection import Outbox
 from interceptor.http1.dialer import Http1Dialer
 from interceptor.http1.early import EarlyBytes
 from interceptor.http1.request import RequestHead
-from interceptor.leavers import Leavers
-from interceptor.probes import Probes, probe_rules
 from interceptor.settings import InterceptorSettings
-from interceptor.stats import LAG_BUCKETS, Histogram
+from interceptor.transport.hangups import Leavers
+from interceptor.transport.tcp import Outbox
 from interceptor.trust import TrustedProxies
-from interceptor.waits import Waits
 
 __all__ = ["Proxy"]
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 import grpc
 import msgspec
 
-from interceptor.waits import WaitReport
+from interceptor.app.waits import WaitReport
 from protos.weir.interceptor.v1 import waiting_pb2, waiting_pb2_grpc
 
 __all__ = ["HEARTBEAT_SECONDS", "MAX_WATCHERS", "WaitingServicer"]

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from interceptor.core.messages import Fields, Request, Response
-from interceptor.replies import Reply
+from interceptor.core.replies import Reply
 
 if TYPE_CHECKING:
-    from interceptor.endpoints import Endpoint
-    from interceptor.errors import ExchangeError
+    from interceptor.backends.endpoints import Endpoint
+    from interceptor.core.errors import ExchangeError
 
 __all__ = ["ClientTunnelEvents", "Dialer", "Downstream", "RequestEvents", "ResponseEvents", "Upstream", "UpstreamTunnelEvents"]
 

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from interceptor.core.deadlines import NEVER
+from interceptor.core.errors import BackendError, BadResponse
 from interceptor.core.messages import Request
 from interceptor.core.sides import ResponseEvents, UpstreamTunnelEvents
-from interceptor.deadlines import NEVER
-from interceptor.errors import BackendError, BadResponse
 from interceptor.http1.chunked import ChunkedReader, ChunkError
-from interceptor.http1.connection import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_READ, READ_BUFFER, Connection, Outbox
 from interceptor.http1.fields import CHUNKED, CRLF, HEAD_END, tokens
 from interceptor.http1.grammar import GrammarError, check_status_line
 from interceptor.http1.partial import PartialHead
 from interceptor.http1.request import RequestHead
 from interceptor.http1.response import MAX_FIELDS, MAX_HEAD_BYTES, UNTIL_CLOSE, ResponseHead, malformed, parse_response
-from interceptor.http1.splice import MIN_SPLICED
+from interceptor.transport.splice import MIN_SPLICED
+from interceptor.transport.tcp import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_READ, READ_BUFFER, Connection, Outbox
 
 if TYPE_CHECKING:
-    from interceptor.endpoints import Endpoint
+    from interceptor.backends.endpoints import Endpoint
 
 __all__ = ["BackendConnection"]
 

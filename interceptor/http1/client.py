@@ -12,24 +12,24 @@ from collections.abc import Callable
 from typing import Protocol
 
 from fleet.runtime.strangers import Strangers
+from interceptor.core.deadlines import HORIZON, Deadlines
+from interceptor.core.errors import BadRequest, ExchangeError
 from interceptor.core.messages import Fields, Response
+from interceptor.core.replies import Reply, text_reply
 from interceptor.core.sides import ClientTunnelEvents, RequestEvents, Upstream
-from interceptor.deadlines import HORIZON, Deadlines
-from interceptor.errors import BadRequest, ExchangeError
 from interceptor.http1.chunked import ChunkedReader, ChunkError
-from interceptor.http1.connection import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_READ, HEAD_VIEW, Connection, Outbox
 from interceptor.http1.date import http_date
 from interceptor.http1.early import EarlyBytes
 from interceptor.http1.fields import CHUNKED, CRLF, HEAD_END, MAX_FIELDS, encode_fields
 from interceptor.http1.grammar import GrammarError, check_request_line
-from interceptor.http1.handout import MAX_PART_BYTES, Handout
+from interceptor.http1.large_reply import MAX_PART_BYTES, Handout
 from interceptor.http1.partial import MAX_EMPTY_LINES, PartialHead, TooManyFields
 from interceptor.http1.reply import HEAD, encode_reply, final_reply, has_body
 from interceptor.http1.request import MAX_HEAD_BYTES, RequestHead, malformed, parse_request
 from interceptor.http1.response import ResponseHead
-from interceptor.http1.splice import MIN_SPLICED
-from interceptor.leavers import Leavers
-from interceptor.replies import Reply, text_reply
+from interceptor.transport.hangups import Leavers
+from interceptor.transport.splice import MIN_SPLICED
+from interceptor.transport.tcp import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_READ, HEAD_VIEW, Connection, Outbox
 from interceptor.trust import TrustedProxies, plain_address
 
 __all__ = ["ClientConnection", "ClientHost"]

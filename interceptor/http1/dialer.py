@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from interceptor.endpoints import Endpoint
+from interceptor.backends.endpoints import Endpoint
 from interceptor.http1.backend import BackendConnection
-from interceptor.http1.connection import Outbox
+from interceptor.transport.tcp import Outbox
 
 __all__ = ["Http1Dialer"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from interceptor.core.replies import Reply
 from interceptor.http1.fields import CRLF, HEAD_END
 from interceptor.http1.request import RequestHead
-from interceptor.replies import Reply
 
 __all__ = ["HEAD", "encode_reply", "final_reply", "has_body"]
 

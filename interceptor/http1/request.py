@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 import httptools
 
+from interceptor.core.errors import BadRequest
 from interceptor.core.messages import NO_BODY, Request
-from interceptor.errors import BadRequest
 from interceptor.http1.fields import (
     CHUNKED,
     CHUNKED_LINE,

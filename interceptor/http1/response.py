@@ -9,8 +9,8 @@ import re
 
 import httptools
 
+from interceptor.core.errors import BadResponse
 from interceptor.core.messages import NO_BODY, Response
-from interceptor.errors import BadResponse
 from interceptor.http1.date import http_date
 from interceptor.http1.fields import (
     CHUNKED,

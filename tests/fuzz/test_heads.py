@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
-from interceptor.errors import BadRequest, BadResponse
+from interceptor.core.errors import BadRequest, BadResponse
 from interceptor.http1.chunked import ChunkedReader, ChunkError
 from interceptor.http1.fields import CHUNKED
 from interceptor.http1.request import RequestHead, parse_request

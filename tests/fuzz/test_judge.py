@@ -17,7 +17,7 @@ from itertools import chain, islice
 import h11
 import pytest
 
-from interceptor.errors import BadRequest, BadResponse
+from interceptor.core.errors import BadRequest, BadResponse
 from interceptor.http1.fields import CHUNKED
 from interceptor.http1.request import RequestHead, parse_request
 from interceptor.http1.response import UNTIL_CLOSE, ResponseHead, parse_response

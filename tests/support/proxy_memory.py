@@ -12,7 +12,7 @@ from fleet.demand.ledger import Ledger
 from fleet.discovery.fixed import FixedBackends
 from fleet.discovery.sources import Backend
 from fleet.routing.table import RoutingTable
-from interceptor.endpoints import Endpoint
+from interceptor.backends.endpoints import Endpoint
 from interceptor.http1.backend import BackendConnection
 from interceptor.http1.client import ClientConnection
 from interceptor.proxy import Proxy

@@ -18,10 +18,10 @@ from fleet.routing.match import explain
 from fleet.routing.route import Affinity, HeaderMatch, Route, Rule, StaticFile, StaticResponse, StaticRoute, Target
 from fleet.routing.static import StaticRoutes
 from fleet.routing.table import RoutingTable
-from interceptor.affinity import Sessions
-from interceptor.answers import Answer, accepts_html
-from interceptor.errors import BadRequest, BadResponse
-from interceptor.front import Front
+from interceptor.app.affinity import Sessions
+from interceptor.app.answers import Answer, accepts_html
+from interceptor.app.local_answers import Front
+from interceptor.core.errors import BadRequest, BadResponse
 from interceptor.http1.chunked import ChunkedReader, ChunkError
 from interceptor.http1.request import RequestHead, parse_request
 from interceptor.http1.response import parse_response

@@ -129,7 +129,7 @@ def test_those_of_the_data_path_are_among_what_is_found() -> None:
         "interceptor.http1.fields",
         "interceptor.http1.request",  # by the method that is all it keeps
         "interceptor.http1.response",
-        "interceptor.answers",
+        "interceptor.app.answers",
         "fleet.routing.check_rules",
         "fleet.runtime.terminal",
     }

@@ -13,8 +13,8 @@ import psutil
 from fleet.discovery.fixed import FixedBackends, FixedRoutes
 from fleet.routing.route import Route, Rule, Target, Timeouts
 from fleet.routing.table import RoutingTable
-from interceptor.apps import App
-from interceptor.endpoints import EndpointSet
+from interceptor.app.app import App
+from interceptor.backends.endpoints import EndpointSet
 from interceptor.server import Interceptor
 from interceptor.settings import InterceptorSettings
 from tests.support.faultproxy import FaultProxy

@@ -16,8 +16,8 @@ from controller.server import Controller
 from controller.settings import ControllerSettings
 from fleet.discovery.files import FileRoutes
 from fleet.runtime.rpc import RpcServer
+from interceptor.app.waits import WaitReport
 from interceptor.rpc import RoutingServicer
-from interceptor.waits import WaitReport
 from interceptor.waits_rpc import WaitingServicer
 from protos.weir.interceptor.v1 import routing_pb2_grpc, waiting_pb2_grpc
 from tests.support.memory_api import MemoryApi

@@ -20,7 +20,7 @@ import pytest
 from msgspec import structs
 
 from fleet.routing.route import Protection
-from interceptor.exchange import MAX_ATTEMPTS
+from interceptor.exchange.exchange import MAX_ATTEMPTS
 from tests.support.faultproxy import Act, Fault, Way, drawn, every, first, sound
 from tests.wire.faults_bench import PATIENCE, Bench, Scout, app_of
 from tests.wire.faults_exchanges import READY, converse
@@ -256,7 +256,7 @@ async def test_backends_that_refuse_for_a_while() -> None:
 @pytest.mark.parametrize("act", list(Act), ids=lambda act: act.value)
 async def test_probes_that_are_broken(act: Act, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever becomes of a probe, wherever: no request is sent before one was answered, and then all of them are."""
-    monkeypatch.setattr("interceptor.probes.ANSWER_SECONDS", LIMIT)
+    monkeypatch.setattr("interceptor.backends.probes.ANSWER_SECONDS", LIMIT)
     async with a_bench(most=50, readiness_path=READY.decode()) as (bench, scouts):
         wire = bytes(bench.behind[0].links[0].passed[Way.TO_SERVER])
         sent, answered = wire.index(HEAD_END) + 4, len(ok(b"ready"))

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from fleet.routing.route import ColdStart, Placeholder, Route, Rule, StaticResponse, Target
-from interceptor.pages import PLACEHOLDER
+from interceptor.app.pages import PLACEHOLDER
 from tests.support.browser import CHROMIUM, PATIENCE, Page, open_page
 from tests.wire.proxy_backend import BackendPeer, answer, ok
 from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig

@@ -30,8 +30,8 @@ from fleet.routing.route import (
     Target,
     Timeouts,
 )
-from interceptor.apps import App
-from interceptor.endpoints import Endpoint
+from interceptor.app.app import App
+from interceptor.backends.endpoints import Endpoint
 from tests.support.full import FULL
 from tests.wire.proxy_backend import BackendPeer, RawBackend, ok
 from tests.wire.proxy_client import RawClient, get, post

@@ -10,7 +10,7 @@ import asyncio
 import pytest
 
 from interceptor.http1.client import MAX_PIPELINED_BYTES
-from interceptor.http1.connection import READ_BUFFER
+from interceptor.transport.tcp import READ_BUFFER
 from tests.support.proxy_memory import MemoryProxy
 from tests.wire.proxy_backend import answer, ok
 from tests.wire.proxy_client import get, post

@@ -7,7 +7,7 @@ import pytest
 
 from fleet.discovery.sources import Backend
 from fleet.routing.route import Protection
-from interceptor import probes
+from interceptor.backends import probes
 from tests.wire.proxy_client import get
 from tests.wire.proxy_rig import APP, proxy_rig, route
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 
 from fleet.routing.route import Route
-from interceptor.http1.connection import READ_BUFFER
 from interceptor.server import LIMITS_AT_ONCE
+from interceptor.transport.tcp import READ_BUFFER
 from tests.wire.proxy_backend import BackendPeer, answer, ok
 from tests.wire.proxy_client import get, post
 from tests.wire.proxy_rig import Rig, eventually, proxy_rig, route

@@ -12,7 +12,7 @@ from time import monotonic
 import pytest
 
 from fleet.routing.route import Protection, Route, Rule, Target
-from interceptor import endpoints, probes
+from interceptor.backends import endpoints, probes
 from tests.wire.proxy_backend import BackendPeer, RawBackend, Script, ok
 from tests.wire.proxy_client import get, post
 from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from fleet.routing.route import ColdStart, Route, Rule, StaticResponse, StaticRoute, Timeouts
-from interceptor import waits
+from interceptor.app import waits
 from interceptor.metrics import Metrics
 from protos.weir.interceptor.v1 import waiting_pb2, waiting_pb2_grpc
 from tests.wire.proxy_backend import answer, ok
@@ -108,10 +108,10 @@ async def test_waiting_in_vain_is_logged_and_reported(monkeypatch: pytest.Monkey
                 told = await told_by(stream)
             stream.cancel()
         await eventually(lambda: rig.interceptor._waiting.watchers == 0)
-    (line,) = [record.getMessage() for record in caplog.records if record.name == "interceptor.waits"]
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "interceptor.app.waits"]
     assert line.startswith("application default/a: a request waited ")
     assert line.endswith("in vain: no backend of application default/a was ready within 0.3 s (0 listed, 0 ready)")
-    assert all(record.levelno == logging.WARNING for record in caplog.records if record.name == "interceptor.waits")
+    assert all(record.levelno == logging.WARNING for record in caplog.records if record.name == "interceptor.app.waits")
 
 
 @pytest.mark.parametrize("how", ["placeholder", "leaves", "fallback", "request"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fleet.routing.route import Protection, RateTarget, Route, Scaling, Target
-from interceptor.admission import DEFAULT_BOUND, LONGEST_PATIENCE, UNBOUNDED, Admission
+from interceptor.app.admission import DEFAULT_BOUND, LONGEST_PATIENCE, UNBOUNDED, Admission
 
 
 def admission(

@@ -8,7 +8,7 @@ import pytest
 
 from fleet.discovery.sources import Backend
 from fleet.routing.route import Affinity
-from interceptor.affinity import Sessions
+from interceptor.app.affinity import Sessions
 from interceptor.http1.request import RequestHead, parse_request
 
 

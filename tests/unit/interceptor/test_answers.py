@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from fleet.routing.route import StaticFile, StaticResponse
-from interceptor.answers import Answer, accepts_html
+from interceptor.app.answers import Answer, accepts_html
+from interceptor.app.pages import PLACEHOLDER
 from interceptor.http1.request import RequestHead, parse_request
-from interceptor.pages import PLACEHOLDER
 
 
 def head(path: str = "/", *fields: str, method: str = "GET") -> RequestHead:

@@ -11,9 +11,9 @@ import pytest
 
 from fleet.discovery.sources import Trouble
 from fleet.routing.route import HeaderMatch, Route, Rule, StaticResponse, Target
-from interceptor.applist import MAX_APPS, MAX_WAYS, AppList
+from interceptor.app.applist import MAX_APPS, MAX_WAYS, AppList
+from interceptor.core.replies import Reply
 from interceptor.http1.request import RequestHead, parse_request
-from interceptor.replies import Reply
 from tests.support.acting import HOSTILE, acting
 
 BROWSER = "Accept: text/html,*/*;q=0.8\r\n"

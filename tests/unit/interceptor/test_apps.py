@@ -11,14 +11,14 @@ import pytest
 from fleet.demand.ledger import Ledger
 from fleet.discovery.sources import Backend
 from fleet.routing.route import ColdStart, Protection, Route, Scaling, Target, Timeouts
-from interceptor import endpoints as endpoints_module
-from interceptor.admission import LONGEST_PATIENCE
-from interceptor.apps import App
-from interceptor.deadlines import Deadlines
-from interceptor.endpoints import FIRST_PAUSE, MAX_DIALS, Endpoint, EndpointSet, PoolLimits, Prober, Slot
-from interceptor.errors import Unavailable
-from interceptor.http1.connection import Outbox
+from interceptor.app.admission import LONGEST_PATIENCE
+from interceptor.app.app import App
+from interceptor.backends import endpoints as endpoints_module
+from interceptor.backends.endpoints import FIRST_PAUSE, MAX_DIALS, Endpoint, EndpointSet, PoolLimits, Prober, Slot
+from interceptor.core.deadlines import Deadlines
+from interceptor.core.errors import Unavailable
 from interceptor.http1.dialer import Http1Dialer
+from interceptor.transport.tcp import Outbox
 from tests.wire.proxy_rig import loopback_settings
 
 SETTINGS = loopback_settings(max_held=1000)

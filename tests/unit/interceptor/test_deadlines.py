@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from random import Random
 
-from interceptor.deadlines import HORIZON, NEVER, Deadlines
+from interceptor.core.deadlines import HORIZON, NEVER, Deadlines
 
 TICK = 0.1
 

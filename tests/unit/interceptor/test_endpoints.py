@@ -8,8 +8,8 @@ from time import monotonic
 import pytest
 
 from fleet.discovery.sources import Backend
-from interceptor.deadlines import Deadlines
-from interceptor.endpoints import (
+from interceptor.app.waiting import WaitingRoom
+from interceptor.backends.endpoints import (
     FIRST_PAUSE,
     JITTER,
     LONGEST_PAUSE,
@@ -20,10 +20,10 @@ from interceptor.endpoints import (
     PoolLimits,
     ProbeRule,
 )
+from interceptor.core.deadlines import Deadlines
 from interceptor.http1.backend import BackendConnection
-from interceptor.http1.connection import Outbox
 from interceptor.http1.dialer import Http1Dialer
-from interceptor.waiting import WaitingRoom
+from interceptor.transport.tcp import Outbox
 from tests.support.proxy_memory import MockTransport
 
 ONE, TWO, THREE = (Backend("192.0.2.1", port) for port in (1, 2, 3))

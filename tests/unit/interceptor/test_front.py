@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fleet.routing.route import ColdStart, Placeholder, Route, Rule, StaticResponse, StaticRoute, Target
-from interceptor.front import UNCOUNTED, Front
+from interceptor.app.local_answers import UNCOUNTED, Front
 from interceptor.http1.request import RequestHead, parse_request
 
 

@@ -6,8 +6,8 @@ from contextlib import suppress
 
 import pytest
 
+from interceptor.core.errors import BadRequest, BadResponse
 from interceptor.core.messages import NO_BODY
-from interceptor.errors import BadRequest, BadResponse
 from interceptor.http1.fields import CHUNKED, connection_options, host_is_valid
 from interceptor.http1.grammar import check_status_line
 from interceptor.http1.partial import PartialHead

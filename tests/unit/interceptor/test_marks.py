@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from interceptor.core.messages import Fields
-from interceptor.marks import COLD, FALLBACK, TIMED, marked_fields, unmarked_fields
+from interceptor.exchange.flags import COLD, FALLBACK, TIMED, marked_fields, unmarked_fields
 
 TRUE, FALSE = ((b"X-KEDA-HTTP-Cold-Start", b"true"),), ((b"X-KEDA-HTTP-Cold-Start", b"false"),)
 TIMES = ((b"Server-Timing", b"held;dur=1500.0, connect;dur=0.4, backend;dur=20.0"),)

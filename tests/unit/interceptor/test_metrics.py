@@ -11,10 +11,10 @@ from fleet.discovery.fixed import FixedBackends
 from fleet.routing.route import Route, Rule, Target
 from fleet.routing.table import RoutingTable
 from fleet.runtime.exposition import FIXED_BYTES, OTHERS
+from interceptor.app.stats import READY
 from interceptor.metrics import Metrics
 from interceptor.proxy import Proxy
 from interceptor.settings import InterceptorSettings
-from interceptor.stats import READY
 from tests.support.full import FULL
 
 APPS = 10_000 if FULL else 1_000

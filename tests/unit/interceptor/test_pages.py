@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from interceptor.pages import MAINTENANCE, PLACEHOLDER, Page
+from interceptor.app.pages import MAINTENANCE, PLACEHOLDER, Page
 
 PAGES = pytest.mark.parametrize("page", [PLACEHOLDER, MAINTENANCE], ids=["placeholder", "maintenance"])
 

@@ -7,10 +7,10 @@ from time import time
 
 import pytest
 
-from interceptor.errors import BadRequest, BadResponse, ExchangeError, Unavailable
+from interceptor.core.errors import BadRequest, BadResponse, ExchangeError, Unavailable
+from interceptor.core.replies import Reply, no_route, text_reply
 from interceptor.http1.date import http_date
 from interceptor.http1.reply import encode_reply
-from interceptor.replies import Reply, no_route, text_reply
 from tests.support.acting import acting
 from tests.wire.proxy_strict import read_response
 

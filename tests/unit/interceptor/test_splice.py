@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from interceptor.http1.splice import Splicer
+from interceptor.transport.splice import Splicer
 
 Pair = tuple[socket.socket, socket.socket]
 

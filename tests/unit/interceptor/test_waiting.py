@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from interceptor.waiting import WaitingRoom
+from interceptor.app.waiting import WaitingRoom
 
 
 def room(limit: int = 10, limit_bytes: int = 1000) -> WaitingRoom[str]:

@@ -6,8 +6,16 @@ import logging
 
 import pytest
 
-from interceptor.waiting import WaitingRoom
-from interceptor.waits import FAREWELL_SECONDS, KEEP_SECONDS, LOG_SECONDS, MAX_REPORTED, REPORT_AFTER_SECONDS, WaitReport, Waits
+from interceptor.app.waiting import WaitingRoom
+from interceptor.app.waits import (
+    FAREWELL_SECONDS,
+    KEEP_SECONDS,
+    LOG_SECONDS,
+    MAX_REPORTED,
+    REPORT_AFTER_SECONDS,
+    WaitReport,
+    Waits,
+)
 
 
 class Endpoints(list[str]):
@@ -129,7 +137,7 @@ def test_a_report_is_bounded_and_has_the_longest_waits() -> None:
 
 def test_the_log_names_an_application_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     waits, app, other = Waits(), App(), App("shop/other")
-    with caplog.at_level(logging.WARNING, "interceptor.waits"):
+    with caplog.at_level(logging.WARNING, "interceptor.app.waits"):
         for number in range(5):
             waits.in_vain(app, 60.0, "no backend was ready", 100.0 + number)
         waits.in_vain(other, 60.0, "no backend was ready", 101.0)

@@ -58,7 +58,7 @@ NOT_AN_ADDRESS = {
     "fleet/discovery/kubernetes/backends.py": "a target's key, namespace/service:PORT",
     "fleet/routing/route.py": "a target's key, namespace/service:PORT",
     "fleet/routing/tryout.py": "a Host field, which may have no port",
-    "interceptor/applist.py": "a Host field, which may have no port",
+    "interceptor/app/applist.py": "a Host field, which may have no port",
     "scaler/members.py": "a reason in gRPC's words",
     "weir/engine/listening.py": "hexadecimal, in a table of the kernel",
     "weir/explain.py": "a header, name:value",

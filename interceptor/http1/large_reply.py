@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from interceptor.errors import ExchangeError
+from interceptor.core.errors import ExchangeError
 
 if TYPE_CHECKING:
     from interceptor.http1.client import ClientConnection

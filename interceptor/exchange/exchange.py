@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Protocol
 
 from fleet.demand.ledger import Lease
 from fleet.routing.table import RoutingTable
-from interceptor.admission import UNBOUNDED
+from interceptor.app.admission import UNBOUNDED
+from interceptor.app.local_answers import UNCOUNTED, FrontAnswer
+from interceptor.app.stats import CANCELLED, READY, TIMED_OUT
+from interceptor.backends.endpoints import MAX_DIALS, Endpoint, EndpointSet, Slot
+from interceptor.core.errors import BackendError, BadResponse, ExchangeError, Unavailable
 from interceptor.core.messages import CONTINUE, IDEMPOTENT, REQUEST_TIMEOUT, Fields, Request, Response
+from interceptor.core.replies import Reply, no_route, text_reply
 from interceptor.core.sides import Downstream, Upstream
-from interceptor.endpoints import MAX_DIALS, Endpoint, EndpointSet, Slot
-from interceptor.errors import BackendError, BadResponse, ExchangeError, Unavailable
-from interceptor.failures import never_ready, no_response, request_took_too_long, silent_client, stuck_body
-from interceptor.front import UNCOUNTED, FrontAnswer
-from interceptor.marks import COLD, FALLBACK, STICKY, marked_fields
-from interceptor.replies import Reply, no_route, text_reply
-from interceptor.stats import CANCELLED, READY, TIMED_OUT
-from interceptor.tunnel import Tunnel
+from interceptor.exchange.failures import never_ready, no_response, request_took_too_long, silent_client, stuck_body
+from interceptor.exchange.flags import COLD, FALLBACK, STICKY, marked_fields
+from interceptor.exchange.tunnel import Tunnel
 
 if TYPE_CHECKING:
-    from interceptor.applist import AppList
-    from interceptor.apps import App, Limits
-    from interceptor.front import Front
+    from interceptor.app.app import App, Limits
+    from interceptor.app.applist import AppList
+    from interceptor.app.local_answers import Front
 
 __all__ = ["Exchange", "ExchangeHost"]
 

@@ -18,7 +18,7 @@ import termios
 from typing import cast
 
 from fleet.runtime.backlog import Backlog
-from interceptor.http1.splice import Splicer
+from interceptor.transport.splice import Splicer
 
 __all__ = ["BODY_VIEW", "BULK_VIEW", "CHUNKS_VIEW", "FULL_READ", "HEAD_VIEW", "READ_BUFFER", "Connection", "Outbox"]
 

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from fleet.routing.route import Route, StaticResponse, StaticRoute
 from fleet.routing.static import StaticRoutes
-from interceptor.answers import Answer, accepts_html
+from interceptor.app.answers import Answer, accepts_html
+from interceptor.app.pages import MAINTENANCE, PLACEHOLDER
 from interceptor.core.messages import Field, Request
-from interceptor.pages import MAINTENANCE, PLACEHOLDER
-from interceptor.replies import Reply
+from interceptor.core.replies import Reply
 
 __all__ = ["UNCOUNTED", "Front", "FrontAnswer"]
 

@@ -16,13 +16,13 @@ from fleet.routing.claims import claims_of, normal_host
 from fleet.routing.route import Rule
 from fleet.routing.tryout import address_of, command_for, is_local_name
 from fleet.runtime.terminal import one_line
-from interceptor.answers import accepts_html
+from interceptor.app.answers import accepts_html
+from interceptor.app.pages import APPS
 from interceptor.core.messages import Field, Request
-from interceptor.pages import APPS
-from interceptor.replies import Reply, no_route
+from interceptor.core.replies import Reply, no_route
 
 if TYPE_CHECKING:
-    from interceptor.apps import App
+    from interceptor.app.app import App
 
 __all__ = ["AppList"]
 

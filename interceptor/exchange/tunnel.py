@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from fleet.demand.ledger import Lease
+from interceptor.backends.endpoints import Slot
 from interceptor.core.messages import Fields, Response
 from interceptor.core.sides import Downstream, Upstream
-from interceptor.endpoints import Slot
 
 if TYPE_CHECKING:
-    from interceptor.apps import App
+    from interceptor.app.app import App
 
 __all__ = ["Tunnel"]
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from interceptor.waiting import WaitingRoom
+from interceptor.app.waiting import WaitingRoom
 
 __all__ = ["LOG_SECONDS", "MAX_REPORTED", "REPORT_AFTER_SECONDS", "WaitReport", "Waits"]
 

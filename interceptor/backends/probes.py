@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Callable
 
 from fleet.routing.table import RoutingTable
+from interceptor.backends.endpoints import Endpoint, ProbeRule, reason
+from interceptor.core.errors import BadResponse, ExchangeError
 from interceptor.core.messages import Response
-from interceptor.endpoints import Endpoint, ProbeRule, reason
-from interceptor.errors import BadResponse, ExchangeError
 from interceptor.http1.backend import BackendConnection
 from interceptor.http1.dialer import Http1Dialer
 

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple, Protocol
 
 from fleet.discovery.sources import Backend, Trouble
 from fleet.runtime.address import join_address
+from interceptor.app.waiting import WaitingRoom
+from interceptor.core.deadlines import NEVER, Deadlines
+from interceptor.core.errors import Unavailable
 from interceptor.core.sides import Dialer, Upstream
-from interceptor.deadlines import NEVER, Deadlines
-from interceptor.errors import Unavailable
-from interceptor.waiting import WaitingRoom
 
 __all__ = [
     "CONNECT_TIMED_OUT", "Crowd", "DialRequest", "Endpoint", "EndpointSet", "PoolLimits", "ProbeRule", "Prober", "Slot", "reason",

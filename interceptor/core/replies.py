@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
+from interceptor.core.errors import ExchangeError
 from interceptor.core.messages import Field
-from interceptor.errors import ExchangeError
 
 __all__ = ["Reply", "no_route", "text_reply"]
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
 from fleet.routing.route import StaticFile, StaticResponse
+from interceptor.app.pages import Page
 from interceptor.core.messages import Field, Request
-from interceptor.pages import Page
-from interceptor.replies import Reply
+from interceptor.core.replies import Reply
 
 __all__ = ["Answer", "accepts_html"]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from interceptor.apps import App, Limits
-from interceptor.endpoints import CONNECT_TIMED_OUT
-from interceptor.errors import BackendError, ExchangeError, Unavailable
+from interceptor.app.app import App, Limits
+from interceptor.backends.endpoints import CONNECT_TIMED_OUT
+from interceptor.core.errors import BackendError, ExchangeError, Unavailable
 
 __all__ = ["never_ready", "no_response", "request_took_too_long", "silent_client", "stuck_body"]
 

@@ -7,17 +7,17 @@ from typing import Protocol
 
 from fleet.demand.ledger import Entry, Ledger
 from fleet.routing.route import Route, Timeouts
-from interceptor.admission import UNBOUNDED, Admission
-from interceptor.affinity import Sessions
-from interceptor.deadlines import HORIZON, NEVER
-from interceptor.endpoints import Endpoint, EndpointSet
-from interceptor.errors import Unavailable
-from interceptor.front import Front
-from interceptor.marks import STICKY, TIMED, unmarked_fields
+from interceptor.app.admission import UNBOUNDED, Admission
+from interceptor.app.affinity import Sessions
+from interceptor.app.local_answers import Front
+from interceptor.app.stats import AppStats
+from interceptor.app.waiting import WaitingRoom
+from interceptor.app.waits import Waits
+from interceptor.backends.endpoints import Endpoint, EndpointSet
+from interceptor.core.deadlines import HORIZON, NEVER
+from interceptor.core.errors import Unavailable
+from interceptor.exchange.flags import STICKY, TIMED, unmarked_fields
 from interceptor.settings import InterceptorSettings
-from interceptor.stats import AppStats
-from interceptor.waiting import WaitingRoom
-from interceptor.waits import Waits
 
 __all__ = ["App", "Guest", "Limits"]
 

@@ -1,0 +1,1 @@
+"""The life of one request, and of the tunnel that it may become."""
