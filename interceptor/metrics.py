@@ -174,15 +174,15 @@ _OWN: tuple[tuple[Family, Callable[[Proxy], Iterable[Row]]], ...] = tuple(
         (Family("routes", Kind.GAUGE, "Routes in the table"), _one(lambda proxy: len(proxy.apps))),
         # How near it is to what it can take.
         (Family("client_connections_limit", Kind.GAUGE, "Client connections at most"), _one(lambda proxy: proxy.most_clients)),
-        (Family("accepting", Kind.GAUGE, "1 while connections are accepted"), _one(lambda proxy: int(not proxy.crowded))),
+        (Family("accepting", Kind.GAUGE, "1 while connections are accepted"), _one(lambda proxy: int(not proxy.full))),
         (
             Family("accept_pauses", Kind.COUNTER, "Times that the limit of client connections was reached"),
-            _one(lambda proxy: proxy.crowdings),
+            _one(lambda proxy: proxy.times_full),
         ),
         (Family("early_bytes", Kind.GAUGE, "Bytes of requests that have not begun"), _one(lambda proxy: proxy.early.total)),
         (
-            Family("crowded_out", Kind.COUNTER, "Connections that had to give up bytes of requests not begun"),
-            _one(lambda proxy: proxy.early.crowded_out),
+            Family("evicted", Kind.COUNTER, "Connections that had to give up bytes of requests not begun"),
+            _one(lambda proxy: proxy.early.evicted),
         ),
         (
             Family(

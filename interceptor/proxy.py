@@ -32,7 +32,7 @@ from interceptor.http1.dialer import Http1Dialer
 from interceptor.http1.early import EarlyBytes
 from interceptor.http1.request import RequestHead
 from interceptor.settings import InterceptorSettings
-from interceptor.transport.hangups import Leavers
+from interceptor.transport.hangups import HangupWatch
 from interceptor.transport.tcp import Outbox
 from interceptor.trust import TrustedProxies
 
@@ -42,7 +42,7 @@ TICK_SECONDS = 0.1
 """Precision of time limits. A sweep with nothing due costs about a microsecond."""
 ROOM_PART = 50
 """One connection in so many is made free at a time: the look for idle ones is shared by as many newcomers."""
-CROWDED_HEAD_SECONDS = 2.0
+FULL_HEAD_SECONDS = 2.0
 """A head that takes longer is given up while there is no room: others have been waiting with theirs for as long."""
 HEADS_AT_ONCE = 200
 """Given up in one look: some milliseconds' work. Each keeps its place while its answer is on its way."""
@@ -65,7 +65,7 @@ class Proxy:
         self.clock = clock
         self.open_exchange: Callable[[ClientConnection, RequestHead], RequestEvents] = partial(Exchange, self)
         self.deadlines = Deadlines(TICK_SECONDS, now=clock())
-        self.leavers = Leavers()
+        self.hangups = HangupWatch()
         self.waits = Waits()
         self.outbox = Outbox()
         self._dialer = Http1Dialer(self.outbox)
@@ -80,14 +80,14 @@ class Proxy:
         self.lag = Histogram(LAG_BUCKETS)
         """How much later than asked for the event loop came back."""
         self._most_clients = settings.max_connections
-        self.crowded = False
+        self.full = False
         """Whether there is no room for another client connection."""
-        self.crowdings = 0
+        self.times_full = 0
         """How often that was so."""
         self.deadline = NEVER
         """Of the next look for room."""
         self.bucket = 0
-        self.on_crowded: Callable[[], None] = _nothing
+        self.on_full: Callable[[], None] = _nothing
         """Told when there is no room, and `on_room` when there is again."""
         self.on_room: Callable[[], None] = _nothing
         self._draining = False
@@ -118,7 +118,7 @@ class Proxy:
     @draining.setter
     def draining(self, draining: bool) -> None:
         self._draining = draining
-        self.sheds = draining or self.crowded
+        self.sheds = draining or self.full
 
     @property
     def most_clients(self) -> int:
@@ -154,7 +154,7 @@ class Proxy:
             app.close()
         now = self.clock()
         for endpoints in self.endpoint_sets:  # a changed target may have backends already
-            if endpoints.crowd:
+            if endpoints.waiting_apps:
                 endpoints.pump(now)
 
     def _share_out(self, apps: int) -> None:
@@ -195,7 +195,7 @@ class Proxy:
         for endpoints in self.endpoint_sets:
             await endpoints.close()
         await self.probes.close()
-        self.leavers.close()
+        self.hangups.close()
 
     def close_idle(self, now: float) -> None:
         """Close every connection on which nothing is going on, nor about to. One with a request on it is only not read yet."""
@@ -240,8 +240,8 @@ class Proxy:
 
     def client_closed(self, client: ClientConnection) -> None:
         self.clients.discard(client)
-        if self.crowded and len(self.clients) <= self.most_clients - self._part:
-            self.crowded = False
+        if self.full and len(self.clients) <= self.most_clients - self._part:
+            self.full = False
             self.sheds = self._draining
             self.on_room()
 
@@ -251,10 +251,10 @@ class Proxy:
 
     def _fill_up(self, now: float) -> None:
         """The last place is taken. Those that wait for nothing leave first, the longest idle before the others."""
-        if not self.crowded:
-            self.crowded = self.sheds = True
-            self.crowdings += 1
-            self.on_crowded()
+        if not self.full:
+            self.full = self.sheds = True
+            self.times_full += 1
+            self.on_full()
             if self.deadline == NEVER:
                 self._look_again(now)
         self._close_longest_idle(now)
@@ -262,7 +262,7 @@ class Proxy:
     def on_deadline(self, now: float) -> None:
         """Who came with the crowd and has asked for nothing since must not keep the door closed until its time is up."""
         self.deadline = NEVER
-        if self.crowded:
+        if self.full:
             self._look_again(now)
             self._close_longest_idle(now)
             self._give_up_heads(now)
@@ -276,11 +276,11 @@ class Proxy:
             client.close_at_rest()
 
     def _give_up_heads(self, now: float) -> None:
-        slow = now + self.head_timeout - CROWDED_HEAD_SECONDS
+        slow = now + self.head_timeout - FULL_HEAD_SECONDS
         heads = [one for one in self.clients if one.begun and one.deadline <= slow]
         for client in heads[:HEADS_AT_ONCE]:
-            self.early.crowded_out += 1
-            client.crowd_out()
+            self.early.evicted += 1
+            client.evict()
 
     def _idle(self, now: float) -> list[ClientConnection]:
         fresh = now + self.head_timeout

@@ -54,7 +54,7 @@ class Interceptor:
         self.ledger = Ledger()
         self.proxy = Proxy(settings, self.ledger, self._backends, monotonic)
         self._listener = Listener(lambda: ClientConnection(self.proxy), settings.host, settings.proxy_port, monotonic)
-        self.proxy.on_crowded, self.proxy.on_room = self._listener.pause, self._listener.resume
+        self.proxy.on_full, self.proxy.on_room = self._listener.pause, self._listener.resume
         self._queue = QueueServicer(
             self.ledger,
             member=settings.member_name,

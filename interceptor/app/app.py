@@ -9,17 +9,17 @@ from fleet.demand.ledger import Entry, Ledger
 from fleet.routing.route import Route, Timeouts
 from interceptor.app.admission import UNBOUNDED, Admission
 from interceptor.app.affinity import Sessions
-from interceptor.app.local_answers import Front
+from interceptor.app.flags import STICKY, TIMED, usual_fields
+from interceptor.app.local_answers import LocalAnswers
 from interceptor.app.stats import AppStats
 from interceptor.app.waiting import WaitingRoom
 from interceptor.app.waits import Waits
 from interceptor.backends.endpoints import Endpoint, EndpointSet
 from interceptor.core.deadlines import HORIZON, NEVER
 from interceptor.core.errors import Unavailable
-from interceptor.exchange.flags import STICKY, TIMED, unmarked_fields
 from interceptor.settings import InterceptorSettings
 
-__all__ = ["App", "Guest", "Limits"]
+__all__ = ["App", "Limits", "Waiter"]
 
 
 FALLBACK_READINESS_SECONDS = 30.0
@@ -27,7 +27,7 @@ FALLBACK_READINESS_SECONDS = 30.0
 HTTP add-on."""
 
 
-class Guest(Protocol):
+class Waiter(Protocol):
     """An exchange that waits."""
 
     def settle(self, endpoint: Endpoint | None) -> Endpoint | None:
@@ -66,9 +66,30 @@ class App:
     """Lives as long as some version of its route is in the table; exchanges may outlive it."""
 
     __slots__ = (
-        "_admission", "_lonely", "answers_half_closed", "bucket", "ceiling", "deadline", "endpoints", "entry", "fallback",
-        "fields", "front", "limits", "marks", "max_requests", "name", "removed", "room", "route", "sessions", "share",
-        "stand_in", "stats", "unseen", "waits",
+        "_admission",
+        "_unready_since",
+        "answers_asleep",
+        "answers_first",
+        "answers_half_closed",
+        "bucket",
+        "ceiling",
+        "deadline",
+        "endpoints",
+        "entry",
+        "fallback",
+        "fields",
+        "flags",
+        "limits",
+        "max_requests",
+        "name",
+        "removed",
+        "room",
+        "route",
+        "sessions",
+        "share",
+        "stats",
+        "uncounted",
+        "waits",
     )  # fmt: skip
 
     def __init__(
@@ -87,18 +108,18 @@ class App:
         """Requests that it may have at most, whatever its route says: the rest of the connections is for others."""
         self.entry = entry
         self.removed = False
-        self.room: WaitingRoom[Guest] = WaitingRoom(settings.max_held, settings.max_held_bytes)
+        self.room: WaitingRoom[Waiter] = WaitingRoom(settings.max_held, settings.max_held_bytes)
         self.stats = AppStats()
         self.waits = Waits() if waits is None else waits
         """Told when requests wait, and when they have waited in vain."""
-        self.unseen: Entry | None = None
+        self.uncounted: Entry | None = None
         """Where requests are kept that static routes select and backends answer: no scaler hears of them."""
         self.endpoints = endpoints
         self.deadline = NEVER
         """Of the next look at who waits."""
         self.bucket = 0
         self._admission = Admission()
-        self._lonely = 0.0
+        self._unready_since = 0.0
         """When there was last seen to be no backend while somebody waited."""
         self.update(route, endpoints, settings, fallback=fallback)
 
@@ -116,33 +137,33 @@ class App:
         """Which backend a request's session belongs to, where that matters."""
         if route.affinity is not None:
             self.sessions = Sessions(route.app, route.affinity, settings.affinity_key)
-        self.marks = TIMED if route.server_timing else 0
+        self.flags = TIMED if route.server_timing else 0
         """Those of an exchange before anything happened to it."""
         if self.sessions is not None and self.sessions.by_cookie:
-            self.marks |= STICKY
+            self.flags |= STICKY
         said = route.answer_half_closed
         self.answers_half_closed = settings.answer_half_closed if said is None else said
         """Whether a client that has shut its side down after its request is answered; otherwise it is taken for gone."""
-        self.fields = unmarked_fields(cold_start=settings.cold_start_header)
+        self.fields = usual_fields(cold_start=settings.cold_start_header)
         """What an answer gets whose exchange has no marks."""
-        front = Front(route)
-        self.front = front if front.first else None
+        front = LocalAnswers(route)
+        self.answers_first = front if front.first else None
         """Asked before anything else."""
         if route.static_routes:
-            self.count_unseen()
-        self.stand_in = front if front.asleep else None
+            self.count_apart()
+        self.answers_asleep = front if front.asleep else None
         """Asked while no backend is ready."""
         self._bound(route, settings)
-        self.endpoints.crowd.pop(self, None)
+        self.endpoints.waiting_apps.pop(self, None)
         self.endpoints = endpoints
         if self.room:
-            endpoints.crowd[self] = None
+            endpoints.waiting_apps[self] = None
             self.ask_again(endpoints.clock())
 
     def ask_again(self, now: float) -> None:
         """Who waits since before may be answered at once as things are now, and has the time limits and the target of now."""
-        for guest in list(self.room):
-            guest.reconsider(now)
+        for waiter in list(self.room):
+            waiter.reconsider(now)
         if self.room:
             self.endpoints.hurry(now)
 
@@ -155,11 +176,11 @@ class App:
         self.room.limit = _or(route.cold_start.max_held, settings.max_held)
         self.room.limit_bytes = _or(route.cold_start.max_held_bytes, settings.max_held_bytes)
 
-    def count_unseen(self) -> Entry:
+    def count_apart(self) -> Entry:
         """Where requests are counted that no scaler hears of."""
-        if self.unseen is None:
-            self.unseen = Ledger().entry(self.name)
-        return self.unseen
+        if self.uncounted is None:
+            self.uncounted = Ledger().entry(self.name)
+        return self.uncounted
 
     def take_share(self, share: int, settings: InterceptorSettings) -> None:
         """Have another share of the connections. Requests that are here stay."""
@@ -168,38 +189,38 @@ class App:
 
     # -- waiting --------------------------------------------------------------------------------------------------
 
-    def enter(self, guest: Guest, *, now: float, size: int, again: bool = False) -> bool:
+    def enter(self, waiter: Waiter, *, now: float, size: int, again: bool = False) -> bool:
         """Let a request wait, for which so many bytes are kept. False when the room is full."""
         room = self.room
-        if not room.enter(guest, now=now, size=size, again=again):
+        if not room.enter(waiter, now=now, size=size, again=again):
             return False
         if len(room) == 1:
-            self.endpoints.crowd[self] = None
-            self._lonely = now
+            self.endpoints.waiting_apps[self] = None
+            self._unready_since = now
             self.waits.began(self)
             self.endpoints.hurry(now)
             self._look_again(now)
         return True
 
-    def leave(self, guest: Guest) -> None:
+    def leave(self, waiter: Waiter) -> None:
         """A request waits no more, whatever became of it."""
         room = self.room
-        room.leave(guest)
+        room.leave(waiter)
         if not room:
             self._admission.relax()
-            self.endpoints.crowd.pop(self, None)
+            self.endpoints.waiting_apps.pop(self, None)
             self.endpoints.deadlines.forget(self)
 
-    def let_in(self, now: float) -> bool:
+    def admit_next(self, now: float) -> bool:
         """Let in who is next. False when there is nobody, or no backend that can take it."""
-        guest = self.room.first()
+        waiter = self.room.first()
         endpoint = self.endpoints.find(self._admission.bound)
-        if guest is not None and self.sessions is not None:
-            endpoint = guest.settle(endpoint)
-        if endpoint is None or guest is None:
+        if waiter is not None and self.sessions is not None:
+            endpoint = waiter.settle(endpoint)
+        if endpoint is None or waiter is None:
             return False
-        self.leave(guest)
-        guest.admit(endpoint, now)
+        self.leave(waiter)
+        waiter.admit(endpoint, now)
         return True
 
     def on_deadline(self, now: float) -> None:
@@ -208,10 +229,10 @@ class App:
         if not self.room:
             return
         if self.endpoints.ready:
-            self._admission.press(max(self.room.since, self._lonely), now)
+            self._admission.press(max(self.room.since, self._unready_since), now)
             self.endpoints.pump(now)
         else:
-            self._lonely = now
+            self._unready_since = now
         if self.room:
             self._look_again(now)
 
@@ -225,17 +246,17 @@ class App:
         """The route is gone, and nobody will make a backend for it."""
         self.removed = True
         self.waits.forget(self)
-        while (guest := self.room.first()) is not None:
-            self.leave(guest)
-            guest.turn_away(self.removal())
+        while (waiter := self.room.first()) is not None:
+            self.leave(waiter)
+            waiter.turn_away(self.removal())
 
     def turn_away(self, why: str, *, reason: str, retry_after: int) -> int:
         """Answer all who wait with a 503; how many those were."""
-        guests = list(self.room)
-        for guest in guests:
-            self.leave(guest)
-            guest.turn_away(Unavailable(f"{why}: application {self.name}", reason=reason, retry_after=retry_after))
-        return len(guests)
+        waiters = list(self.room)
+        for waiter in waiters:
+            self.leave(waiter)
+            waiter.turn_away(Unavailable(f"{why}: application {self.name}", reason=reason, retry_after=retry_after))
+        return len(waiters)
 
     def removal(self) -> Unavailable:
         """What is said to who would have to wait for a backend that nobody will make."""

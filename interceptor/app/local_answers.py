@@ -14,7 +14,7 @@ from interceptor.app.pages import MAINTENANCE, PLACEHOLDER
 from interceptor.core.messages import Field, Request
 from interceptor.core.replies import Reply
 
-__all__ = ["UNCOUNTED", "Front", "FrontAnswer"]
+__all__ = ["UNCOUNTED", "LocalAnswer", "LocalAnswers"]
 
 _NO_STORE: Field = (b"Cache-Control", b"no-store")
 _SOON: Field = (b"Retry-After", b"2")
@@ -23,7 +23,7 @@ _LATER: Field = (b"Retry-After", b"60")
 _READERS = frozenset({b"GET", b"HEAD"})
 
 
-class FrontAnswer(NamedTuple):
+class LocalAnswer(NamedTuple):
     """An answer, and what it is for metrics. Whether the request wakes the application nevertheless."""
 
     reply: Reply
@@ -31,11 +31,11 @@ class FrontAnswer(NamedTuple):
     wakes: bool = False
 
 
-UNCOUNTED = FrontAnswer(Reply(0, ()), "uncounted")
+UNCOUNTED = LocalAnswer(Reply(0, ()), "uncounted")
 """No answer: the request goes to a backend if one is ready, and is not counted. Probes must not keep an application awake."""
 
 
-class Front:
+class LocalAnswers:
     """Made anew with each version of a route."""
 
     __slots__ = ("_answers", "_browsers_only", "_maintenance", "_overflow_only", "_placeholder", "_statics")
@@ -59,17 +59,17 @@ class Front:
         """Whether `while_asleep` and `on_overflow` have to be asked."""
         return self._statics is not None or self._placeholder is not None
 
-    def at_once(self, head: Request) -> FrontAnswer | None:
+    def at_once(self, head: Request) -> LocalAnswer | None:
         """What is answered whether a backend is ready or not. UNCOUNTED of a request that a static route selects, but answers
         only while none is."""
         if self._maintenance is not None:
-            return FrontAnswer(self._maintenance.reply(head), "maintenance")
+            return LocalAnswer(self._maintenance.reply(head), "maintenance")
         found = self._static(head)
         if found is None:
             return None
         return self._answered(found, head) if found.always else UNCOUNTED
 
-    def while_asleep(self, head: Request, why: str = "") -> FrontAnswer | None:
+    def while_asleep(self, head: Request, why: str = "") -> LocalAnswer | None:
         """What is answered while no backend is ready. `why` it is not, if that is known, stands on the page."""
         static = self._static(head)
         if static is not None:
@@ -77,7 +77,7 @@ class Front:
         if self._overflow_only:
             return None
         reply = self._place(head, why)
-        return None if reply is None else FrontAnswer(reply, "placeholder", wakes=True)
+        return None if reply is None else LocalAnswer(reply, "placeholder", wakes=True)
 
     def on_overflow(self, head: Request, why: str = "") -> Reply | None:
         """What is answered to who does not fit into the waiting room."""
@@ -96,8 +96,8 @@ class Front:
         fields = head.routing_fields(headers=statics.reads_headers, method=statics.reads_methods) if reads else ()
         return statics.find(head.host, head.path, fields)
 
-    def _answered(self, static: StaticRoute, head: Request) -> FrontAnswer:
-        return FrontAnswer(self._answers[id(static)].reply(head), "static")
+    def _answered(self, static: StaticRoute, head: Request) -> LocalAnswer:
+        return LocalAnswer(self._answers[id(static)].reply(head), "static")
 
 
 def _of_maintenance(response: StaticResponse) -> Answer:

@@ -13,7 +13,7 @@ class WaitingRoom(dict[T, tuple[float, int]]):
     """First come, first served; leaving from anywhere costs the same.
 
     A dictionary, which keeps its order, so that asking whether anybody waits costs a warm request next to nothing. Its values
-    are when a guest came, in the caller's seconds, and the bytes that are kept for it.
+    are when a waiter came, in the caller's seconds, and the bytes that are kept for it.
     """
 
     __slots__ = ("_again", "held_bytes", "limit", "limit_bytes")
@@ -23,10 +23,10 @@ class WaitingRoom(dict[T, tuple[float, int]]):
         self.limit = limit
         self.limit_bytes = limit_bytes
         self.held_bytes = 0
-        """Kept for all guests together."""
+        """Kept for all waiters together."""
         self._again: dict[T, None] = {}
 
-    def enter(self, guest: T, *, now: float, size: int, again: bool = False) -> bool:
+    def enter(self, waiter: T, *, now: float, size: int, again: bool = False) -> bool:
         """Take the last place. False when the room is full.
 
         With `again` one that was let in and lost its backend comes back, before all others, and always finds a place: it was
@@ -34,18 +34,18 @@ class WaitingRoom(dict[T, tuple[float, int]]):
         """
         if not again and (len(self) >= self.limit or self.held_bytes + size > self.limit_bytes):
             return False
-        self[guest] = (now, size)
+        self[waiter] = (now, size)
         self.held_bytes += size
         if again:
-            self._again[guest] = None
+            self._again[waiter] = None
         return True
 
-    def leave(self, guest: T) -> None:
+    def leave(self, waiter: T) -> None:
         """Give the place up; harmless for one that has none."""
-        place = self.pop(guest, None)
+        place = self.pop(waiter, None)
         if place is not None:
             self.held_bytes -= place[1]
-            self._again.pop(guest, None)
+            self._again.pop(waiter, None)
 
     def first(self) -> T | None:
         """Who is next."""

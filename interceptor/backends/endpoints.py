@@ -25,7 +25,16 @@ from interceptor.core.errors import Unavailable
 from interceptor.core.sides import Dialer, Upstream
 
 __all__ = [
-    "CONNECT_TIMED_OUT", "Crowd", "DialRequest", "Endpoint", "EndpointSet", "PoolLimits", "ProbeRule", "Prober", "Slot", "reason",
+    "CONNECT_TIMED_OUT",
+    "DialRequest",
+    "Endpoint",
+    "EndpointSet",
+    "PoolLimits",
+    "ProbeRule",
+    "Prober",
+    "Slot",
+    "WaitingApp",
+    "reason",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
@@ -53,12 +62,12 @@ _load = attrgetter("load")
 _since = attrgetter("room.since")
 
 
-class Crowd(Protocol):
+class WaitingApp(Protocol):
     """An application of which requests wait for a backend of the set."""
 
     @property
     def room(self) -> WaitingRoom[Any]: ...
-    def let_in(self, now: float) -> bool:
+    def admit_next(self, now: float) -> bool:
         """Let in who is next; False when no backend can take it."""
 
     def ask_again(self, now: float) -> None:
@@ -162,6 +171,12 @@ class Endpoint:
         if not connection.bucket:
             self.owner.deadlines.watch(connection)
 
+    def keep_own(self, connection: Upstream, now: float) -> None:
+        """Keep a connection for the next request of the client that may have authenticated it."""
+        self.own.add(connection)
+        connection.deadline = now + self.owner.limits.idle_timeout
+        self.owner.deadlines.watch(connection)
+
     def drop_idle(self, connection: Upstream) -> None:
         """A kept connection ended."""
         self.own.discard(connection)
@@ -226,7 +241,7 @@ class Endpoint:
     def _pause(self, now: float) -> None:
         self.failures += 1
         self._failed_at = now
-        longest = URGENT_PAUSE if self.owner.crowd and not self.owner.ready else LONGEST_PAUSE
+        longest = URGENT_PAUSE if self.owner.waiting_apps and not self.owner.ready else LONGEST_PAUSE
         pause = min(longest, FIRST_PAUSE * 2 ** min(self.failures - 1, 10))
         self.deadline = now + pause * (1 + JITTER * (_random() - 0.5))
         if not self.gone:
@@ -249,7 +264,7 @@ class Slot:
             self.taken = False
             self.endpoint.load -= 1
         owner = self.endpoint.owner
-        if owner.crowd:
+        if owner.waiting_apps:
             owner.pump(now)
 
     def vacate(self) -> None:
@@ -263,8 +278,22 @@ class EndpointSet:
     """The backends of one target, which may be that of several applications."""
 
     __slots__ = (
-        "_all", "_dialer", "_dials", "_leaving", "_prober", "clock", "crowd", "deadlines", "hopeless", "key", "last_error",
-        "limits", "probing", "ready", "rule", "trouble",
+        "_all",
+        "_dialer",
+        "_dials",
+        "_leaving",
+        "_prober",
+        "clock",
+        "deadlines",
+        "hopeless",
+        "key",
+        "last_error",
+        "limits",
+        "probing",
+        "ready",
+        "rule",
+        "trouble",
+        "waiting_apps",
     )  # fmt: skip
 
     def __init__(
@@ -295,7 +324,7 @@ class EndpointSet:
         """Why there is no backend, if somebody has told."""
         self.hopeless = False
         """Whether there is none, and requests are not to wait for one."""
-        self.crowd: dict[Crowd, None] = {}
+        self.waiting_apps: dict[WaitingApp, None] = {}
         """Applications of which somebody waits."""
         self._all: dict[Backend, Endpoint] = {}
         self._leaving: dict[Backend, Endpoint] = {}
@@ -341,7 +370,7 @@ class EndpointSet:
                 endpoint.on_deadline(now)
                 self.deadlines.watch(endpoint)
         if self.hopeless != before:
-            for app in list(self.crowd):
+            for app in list(self.waiting_apps):
                 app.ask_again(now)
 
     def choose(self) -> Endpoint | None:
@@ -369,10 +398,10 @@ class EndpointSet:
 
     def pump(self, now: float) -> None:
         """Let in who waits, whoever came first first, for as long as a backend can take one more."""
-        waiting = [app for app in self.crowd if app.room]
+        waiting = [app for app in self.waiting_apps if app.room]
         while waiting:
             app = waiting[0] if len(waiting) == 1 else min(waiting, key=_since)
-            if not app.let_in(now) or not app.room:
+            if not app.admit_next(now) or not app.room:
                 waiting.remove(app)
 
     def trust_changed(self) -> None:
@@ -409,7 +438,7 @@ class EndpointSet:
         self.update(())
 
     def _pump(self) -> None:
-        if self.crowd and self.ready:
+        if self.waiting_apps and self.ready:
             self.pump(self.clock())
 
     async def _dial(self, endpoint: Endpoint, request: DialRequest, seconds: float) -> None:

@@ -25,7 +25,7 @@ class _Side(Protocol):
     """When it is to be asked, in the clock's seconds."""
     bucket: int
     """Of the time limits; theirs."""
-    choked: bool
+    congested: bool
     """Whether the peer takes so little that what is sent waits here."""
 
     def on_deadline(self, now: float) -> None: ...

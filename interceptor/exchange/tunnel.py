@@ -61,7 +61,7 @@ class Tunnel:
         connection.enter_tunnel(self)
         if early:
             connection.write(early)
-        if self._client.choked:  # by an answer before
+        if self._client.congested:  # by an answer before
             connection.pause_reading()
         self._limit(now, self._app.limits.idle)
         if self._client.half_closed:

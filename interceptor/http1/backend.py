@@ -124,7 +124,7 @@ class BackendConnection(Connection):
     def part(self, now: float) -> None:
         """Close after what is written was taken, for which there is time, but not for ever."""
         self.close()
-        if self.choked:
+        if self.congested:
             self.deadline = now + PARTING_SECONDS
             self.endpoint.owner.deadlines.watch(self)
 
@@ -181,12 +181,12 @@ class BackendConnection(Connection):
             sink.on_lost(exc or BackendError("the backend closed the connection before its response was complete"))
 
     def pause_writing(self) -> None:
-        self.choked = True
+        self.congested = True
         if (sink := self._sink or self._tunnel) is not None:
             sink.pause_body()
 
     def resume_writing(self) -> None:
-        self.choked = False
+        self.congested = False
         if (sink := self._sink or self._tunnel) is not None:
             sink.resume_body()
 

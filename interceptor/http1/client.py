@@ -22,12 +22,12 @@ from interceptor.http1.date import http_date
 from interceptor.http1.early import EarlyBytes
 from interceptor.http1.fields import CHUNKED, CRLF, HEAD_END, MAX_FIELDS, encode_fields
 from interceptor.http1.grammar import GrammarError, check_request_line
-from interceptor.http1.large_reply import MAX_PART_BYTES, Handout
+from interceptor.http1.large_reply import MAX_PART_BYTES, LargeReply
 from interceptor.http1.partial import MAX_EMPTY_LINES, PartialHead, TooManyFields
 from interceptor.http1.reply import HEAD, encode_reply, final_reply, has_body
 from interceptor.http1.request import MAX_HEAD_BYTES, RequestHead, malformed, parse_request
 from interceptor.http1.response import ResponseHead
-from interceptor.transport.hangups import Leavers
+from interceptor.transport.hangups import HangupWatch
 from interceptor.transport.splice import MIN_SPLICED
 from interceptor.transport.tcp import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_READ, HEAD_VIEW, Connection, Outbox
 from interceptor.trust import TrustedProxies, plain_address
@@ -55,7 +55,7 @@ class ClientHost(Protocol):
     clock: Callable[[], float]
     """Seconds; it never goes back."""
     deadlines: Deadlines
-    leavers: Leavers
+    hangups: HangupWatch
     outbox: Outbox
     head_timeout: float
     keep_alive_timeout: float
@@ -113,7 +113,7 @@ class ClientConnection(Connection):
     @property
     def idle(self) -> bool:
         """Between requests, with nothing of the next one, nor of the last answer."""
-        return self._state == _HEAD and not self._stash and self._partial is None and not self.choked
+        return self._state == _HEAD and not self._stash and self._partial is None and not self.congested
 
     @property
     def begun(self) -> bool:
@@ -160,7 +160,7 @@ class ClientConnection(Connection):
         self.deadline = now + host.keep_alive_timeout
         if not self.bucket or host.keep_alive_timeout < HORIZON:
             host.deadlines.watch(self)
-        if self.choked:  # a client that does not read its answers gets no more of them
+        if self.congested:  # a client that does not read its answers gets no more of them
             self.pause_reading()
         elif self._stash or self._paused:
             self._next()
@@ -172,7 +172,7 @@ class ClientConnection(Connection):
         large = len(reply.body) > MAX_PART_BYTES and has_body(reply, method)
         self.write(encode_reply(reply, method=HEAD if large else method, close=not keep, date=http_date()))
         if large:
-            handout = self._exchange = Handout(self, reply.body, patience=host.keep_alive_timeout, clock=host.clock)
+            handout = self._exchange = LargeReply(self, reply.body, patience=host.keep_alive_timeout, clock=host.clock)
             handout.begin()
         else:
             self.exchange_done(now)
@@ -185,11 +185,11 @@ class ClientConnection(Connection):
     def upgrade(self, tunnel: ClientTunnelEvents, head: Response, fields: Fields, data: bytes) -> bytes:
         """Answer 101, with what followed it; from then on bytes pass as they are. Returns those that came early."""
         self.guard_end()
-        crowded_out, self._state = self._state == _DISCARD, _TUNNEL
+        evicted, self._state = self._state == _DISCARD, _TUNNEL
         self._exchange, self._tunnel = None, tunnel
         early = self._take_stash()
         self.resume_reading()
-        if crowded_out:
+        if evicted:
             self.abort()  # the tunnel's first bytes may be among those given up
         assert isinstance(head, ResponseHead)  # noqa: S101 -- as above
         self.write(head.encode(chunked=False, connection=b"upgrade", lines=encode_fields(fields)) + data)
@@ -228,7 +228,7 @@ class ClientConnection(Connection):
         self._wait_to_reset(self._host.clock())
 
     def _wait_to_reset(self, now: float) -> None:
-        if self.choked:
+        if self.congested:
             self._wait_for_reader(now)
         elif self.in_flight():
             self.wait_for(now)  # to be asked again in a moment
@@ -240,9 +240,9 @@ class ClientConnection(Connection):
         if not self._paused:
             super().pause_reading()
             if self._paused:
-                self._host.leavers.watch(self._fd, self, half_closed=self.half_closed)
+                self._host.hangups.watch(self._fd, self, half_closed=self.half_closed)
 
-    def on_left(self, *, gone: bool) -> None:
+    def on_hangup(self, *, gone: bool) -> None:
         """A client that is not read from has closed its side; inside a tunnel, and between requests, that alone ends nothing."""
         exchange = self._exchange
         if gone:
@@ -250,7 +250,7 @@ class ClientConnection(Connection):
                 super().abort()
         elif self._paused and exchange is not None:
             if exchange.answers_half_closed:  # its end comes after what there is to read; from here on it may still be gone
-                self._host.leavers.watch(self._fd, self, half_closed=True)
+                self._host.hangups.watch(self._fd, self, half_closed=True)
             else:
                 super().abort()
 
@@ -300,7 +300,7 @@ class ClientConnection(Connection):
         exchange = self._exchange
         if exchange is not None and self._state in (_COMPLETE, _DISCARD) and exchange.answers_half_closed:
             self.half_closed = True
-            self._host.leavers.watch(self._fd, self, half_closed=True)
+            self._host.hangups.watch(self._fd, self, half_closed=True)
             return True
         self.flush()
         return False
@@ -309,7 +309,7 @@ class ClientConnection(Connection):
         self._state = _CLOSED
         self._take_stash()
         self._host.deadlines.forget(self)
-        self._host.leavers.forget(self._fd)
+        self._host.hangups.forget(self._fd)
         self._host.client_closed(self)
         own, self.own_backend = self.own_backend, None
         if own is not None:
@@ -319,14 +319,14 @@ class ClientConnection(Connection):
             sink.on_client_lost()
 
     def pause_writing(self) -> None:
-        self.choked = True
+        self.congested = True
         if (sink := self._sink) is not None:
             sink.pause_answer()
         elif self._state == _HEAD:  # what was answered goes out only now
             self.pause_reading()
 
     def resume_writing(self) -> None:
-        self.choked = False
+        self.congested = False
         if (sink := self._sink) is not None:
             sink.resume_answer()
         elif self._state == _HEAD:
@@ -343,7 +343,7 @@ class ClientConnection(Connection):
             sink.on_deadline(now)
         elif self._state == _CUT:
             self._wait_to_reset(now)
-        elif self.choked:
+        elif self.congested:
             self._wait_for_reader(now)
         elif self._state == _HEAD and self._partial is not None:
             self._refuse(BadRequest("the head of the request did not arrive in time", status=408, reason="slow_head"))
@@ -502,13 +502,13 @@ class ClientConnection(Connection):
     def go_on(self) -> bool:
         """More of the chunks that were read, or the next request of those that were sent ahead."""
         chunks, exchange = self._chunks, self._exchange
-        if self._state == _HEAD and self._stash and not self.choked:
+        if self._state == _HEAD and self._stash and not self.congested:
             self._on_head(self._take_stash())
         elif self._state == _BODY and chunks is not None and exchange is not None:
             self._on_chunks(exchange, chunks, b"")
         # One may have led to the other.
         if self._state == _HEAD:
-            return bool(self._stash) and not self.choked
+            return bool(self._stash) and not self.congested
         return self._state == _BODY and self._chunks is not None and self._chunks.behind
 
     def _on_early(self, data: bytes) -> None:
@@ -528,7 +528,7 @@ class ClientConnection(Connection):
         data, self._stash = self._stash, b""
         return data
 
-    def crowd_out(self) -> None:
+    def evict(self) -> None:
         """What is kept of later requests is too much for all connections together: the answer under way is the last."""
         self._stash, self._partial = b"", None
         if self._state == _HEAD:
@@ -557,7 +557,7 @@ class ClientConnection(Connection):
         """Close, once the client has taken what was written."""
         self._state = _DISCARD
         self.flush()
-        if self.choked:
+        if self.congested:
             self._linger(now)
         else:
             self._guard(on=False)
@@ -568,7 +568,7 @@ class ClientConnection(Connection):
         self._chunks = None
         self._view = CHUNKS_VIEW
         self.write_eof()
-        if not self.choked:
+        if not self.congested:
             self._guard(on=False)
         self.resume_reading()
         self.deadline = now + seconds

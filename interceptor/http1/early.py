@@ -14,19 +14,19 @@ __all__ = ["EarlyBytes", "EarlyClient"]
 class EarlyClient(Protocol):
     """A connection that keeps bytes."""
 
-    def crowd_out(self) -> None:
+    def evict(self) -> None:
         """Give up what is kept, which is the longest here."""
 
 
 class EarlyBytes:
     """How much each connection keeps, the oldest first."""
 
-    __slots__ = ("_sizes", "crowded_out", "limit", "total")
+    __slots__ = ("_sizes", "evicted", "limit", "total")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.total = 0
-        self.crowded_out = 0
+        self.evicted = 0
         """Connections that had to give up theirs."""
         self._sizes: dict[EarlyClient, int] = {}
 
@@ -41,8 +41,8 @@ class EarlyBytes:
         while self.total > self.limit:
             oldest = next(iter(self._sizes))
             self.drop(oldest)
-            self.crowded_out += 1
-            oldest.crowd_out()
+            self.evicted += 1
+            oldest.evict()
 
     def drop(self, client: EarlyClient) -> None:
         """A connection keeps none any more; harmless for one that did not."""

@@ -14,14 +14,14 @@ from interceptor.core.errors import ExchangeError
 if TYPE_CHECKING:
     from interceptor.http1.client import ClientConnection
 
-__all__ = ["MAX_PART_BYTES", "Handout"]
+__all__ = ["MAX_PART_BYTES", "LargeReply"]
 
 MAX_PART_BYTES = 64 * 1024
 """What one client keeps of it at most: as much as goes to a socket in one call without being missed."""
 
 
-class Handout:
-    """Needs a client that takes what it can (`choked`), and gives the connection back when all of it is written."""
+class LargeReply:
+    """Needs a client that takes what it can (`congested`), and gives the connection back when all of it is written."""
 
     __slots__ = ("_at", "_body", "_client", "_clock", "_patience")
 
@@ -38,7 +38,7 @@ class Handout:
 
     def _go_on(self) -> None:
         client, body = self._client, self._body
-        while self._at < len(body) and not client.choked:
+        while self._at < len(body) and not client.congested:
             part = body[self._at : self._at + MAX_PART_BYTES]
             self._at += len(part)
             client.write_through(part)
@@ -57,7 +57,7 @@ class Handout:
         return False
 
     def pause_answer(self) -> None:
-        """Seen by `choked`."""
+        """Seen by `congested`."""
 
     def on_body(self, data: bytes | memoryview, *, complete: bool) -> None:
         """The request was answered without it."""

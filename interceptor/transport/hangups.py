@@ -11,7 +11,7 @@ import contextlib
 import select
 from typing import Protocol
 
-__all__ = ["Leavers", "Paused"]
+__all__ = ["HangupWatch", "Paused"]
 
 MAX_EVENTS = 256
 """Ends taken at once; more are told in the next turn of the event loop."""
@@ -20,11 +20,11 @@ MAX_EVENTS = 256
 class Paused(Protocol):
     """A client connection that is not read from."""
 
-    def on_left(self, *, gone: bool) -> None:
+    def on_hangup(self, *, gone: bool) -> None:
         """It has closed its side; with `gone`, both sides are closed. It may have been heard of meanwhile."""
 
 
-class Leavers:
+class HangupWatch:
     """Who is watched is told once; a connection that is closed is forgotten by the kernel and has to be forgotten here."""
 
     __slots__ = ("_epoll", "_watched")
@@ -71,4 +71,4 @@ class Leavers:
         for fd, events in self._epoll.poll(0, MAX_EVENTS):
             client = self._watched.get(fd)
             if client is not None:
-                client.on_left(gone=bool(events & (select.EPOLLHUP | select.EPOLLERR)))
+                client.on_hangup(gone=bool(events & (select.EPOLLHUP | select.EPOLLERR)))

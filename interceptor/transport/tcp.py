@@ -80,7 +80,7 @@ class Connection(asyncio.BufferedProtocol):
     """A stream socket whose writes go to the kernel, and to the transport's queue only when that takes no more."""
 
     __slots__ = (
-        "_behind", "_fd", "_outbox", "_paused", "_queued", "_transport", "_unsent", "bucket", "choked", "deadline",
+        "_behind", "_fd", "_outbox", "_paused", "_queued", "_transport", "_unsent", "bucket", "congested", "deadline",
     )  # fmt: skip
 
     def __init__(self, outbox: Outbox, *, deadline: float) -> None:
@@ -94,7 +94,7 @@ class Connection(asyncio.BufferedProtocol):
         """Whether what was read waits to be looked at. Then there is no reading either."""
         self._queued = False
         """Whether it stands in the backlog. One that is behind does, but while it is paused."""
-        self.choked = False
+        self.congested = False
         """Whether the peer takes so little that what is written waits here."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -248,7 +248,7 @@ class Connection(asyncio.BufferedProtocol):
         What waits is written to the transport at once and told to have gone when all of it has: how far it is only the kernel
         knows. It sends as fast as the peer has room.
         """
-        if not self.choked or self._transport.is_closing() or sys.platform != "linux":
+        if not self.congested or self._transport.is_closing() or sys.platform != "linux":
             return math.inf
         info = self._transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_SENT.stop)
         return int.from_bytes(info[_LAST_DATA_SENT], sys.byteorder) / 1000

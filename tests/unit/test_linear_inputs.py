@@ -20,7 +20,7 @@ from fleet.routing.static import StaticRoutes
 from fleet.routing.table import RoutingTable
 from interceptor.app.affinity import Sessions
 from interceptor.app.answers import Answer, accepts_html
-from interceptor.app.local_answers import Front
+from interceptor.app.local_answers import LocalAnswers
 from interceptor.core.errors import BadRequest, BadResponse
 from interceptor.http1.chunked import ChunkedReader, ChunkError
 from interceptor.http1.request import RequestHead, parse_request
@@ -158,7 +158,7 @@ ROUTES = RoutingTable(
         ),
     ]
 )
-FRONT = Front(
+FRONT = LocalAnswers(
     Route(
         app="default/a",
         target=Target("default/a"),

@@ -18,7 +18,7 @@ from tests.wire.proxy_strict import Message, read_response
 
 __all__ = ["KINDS", "NAME", "READY", "Kind", "Origin", "Seen", "converse", "fill"]
 
-NAME = b"@"
+NAME = b"@@@@@"
 """Stands for a request's name where bytes are the same for all."""
 READY = b"/ready"
 """Is asked for by probes, and not counted."""

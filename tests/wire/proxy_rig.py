@@ -121,7 +121,7 @@ class Rig:
         await eventually(lambda: not [task for task in asyncio.all_tasks() if task.get_name().startswith("dial ")])
         for app in proxy.apps.values():
             assert not app.room
-            assert app.unseen is None or not (app.unseen.in_flight or app.unseen.held)
+            assert app.uncounted is None or not (app.uncounted.in_flight or app.uncounted.held)
         for each in self.endpoints:
             for endpoint in each.endpoints:
                 assert (endpoint.load, endpoint.dialing) == (0, 0), endpoint.backend

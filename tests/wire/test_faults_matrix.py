@@ -20,7 +20,7 @@ import pytest
 from msgspec import structs
 
 from fleet.routing.route import Protection
-from interceptor.exchange.exchange import MAX_ATTEMPTS
+from interceptor.exchange.attempt import MAX_ATTEMPTS
 from tests.support.faultproxy import Act, Fault, Way, drawn, every, first, sound
 from tests.wire.faults_bench import PATIENCE, Bench, Scout, app_of
 from tests.wire.faults_exchanges import READY, converse

@@ -477,11 +477,11 @@ async def nothing_is_left(rig: Rig) -> None:
     await rig.settle()
     await eventually(lambda: not rig.pooled)
     await eventually(lambda: not len(proxy.deadlines))
-    assert (proxy.early.total, len(proxy.early), len(proxy.leavers)) == (0, 0, 0)
+    assert (proxy.early.total, len(proxy.early), len(proxy.hangups)) == (0, 0, 0)
     assert not proxy.outbox._waiting
     await eventually(lambda: not proxy.probes._tasks)
     assert [each.key for each in rig.endpoints] == ["default/good"]
-    assert not any(each.crowd or each._leaving or each.probing for each in rig.endpoints)
+    assert not any(each.waiting_apps or each._leaving or each.probing for each in rig.endpoints)
     await eventually(lambda: not rig.connections_open)
 
 
@@ -540,5 +540,5 @@ async def test_a_drain_whatever_happens_leaves_nothing(seed: int, silent: Backen
         proxy = rig.interceptor.proxy
         assert not any(app.room for app in proxy.apps.values())
         assert not weather.loaded
-        assert (len(proxy.clients), proxy.early.total, len(proxy.leavers)) == (0, 0, 0)
+        assert (len(proxy.clients), proxy.early.total, len(proxy.hangups)) == (0, 0, 0)
         await eventually(lambda: not rig.connections_open)

@@ -20,7 +20,7 @@ AHEAD = 300
 LARGE = ok(b"x" * 100_000)
 """Written through to the socket, as it is read."""
 SMALL = ok(b"small")
-"""Written at the end of the turn: the client turns out to be choked only when its exchange is over."""
+"""Written at the end of the turn: the client turns out to be congested only when its exchange is over."""
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -83,7 +83,7 @@ async def test_an_answer_that_begins_while_its_client_is_choked_is_held_back() -
     backend.feed(SMALL)
     client.feed(get(b"/2"))
     await memory.turn()
-    assert (len(app.room), client.protocol.choked) == (1, True)  # type: ignore[attr-defined]
+    assert (len(app.room), client.protocol.congested) == (1, True)  # type: ignore[attr-defined]
     memory.endpoint.passed()
     await memory.turn()
     await memory.deliver(backend, [CHUNKED + b"5\r\nhello\r\n"])

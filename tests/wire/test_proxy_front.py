@@ -144,13 +144,13 @@ async def test_other_requests_pass_a_static_route() -> None:
 async def test_probes_that_a_backend_answers_do_not_keep_it_awake() -> None:
     probe = StaticRoute(response=StaticResponse(body=b"asleep"), rules=(Rule(paths=("/healthz",)),))
     async with proxy_rig(routes=[with_(static_routes=(probe,))]) as rig:
-        unseen = rig.app.unseen
-        assert unseen is not None
+        uncounted = rig.app.uncounted
+        assert uncounted is not None
         clients = [await rig.client() for _ in range(3)]
         answers = [await client.ask(get(b"/healthz")) for client in clients for _ in range(2)]
         assert {answer.body for answer in answers} == {b"ok"}
         assert requests_total(rig) == 0
-        assert (unseen.requests_total, unseen.in_flight) == (6, 0)
+        assert (uncounted.requests_total, uncounted.in_flight) == (6, 0)
         rig.sources.set(APP, [])
         await eventually(lambda: not rig.app.endpoints.ready)
         assert (await clients[0].ask(get(b"/healthz"))).body == b"asleep"

@@ -32,7 +32,7 @@ async def test_a_large_page_that_nobody_reads_is_not_kept_for_each_who_asked() -
         small_sockets(rig)
         for client in clients:
             client.send(get() + get())
-        await eventually(lambda: all(one.choked for one in rig.interceptor.proxy.clients))
+        await eventually(lambda: all(one.congested for one in rig.interceptor.proxy.clients))
         kept = [one._transport.get_write_buffer_size() for one in rig.interceptor.proxy.clients]
         assert max(kept) <= 64 * 1024
         for client in clients:

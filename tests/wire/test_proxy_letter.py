@@ -380,7 +380,7 @@ async def test_the_last_of_an_answer_is_guarded_until_the_client_has_taken_it(ve
         while rig.ledger.outstanding:
             assert linger(sock) == (1, 0)
             await client.read_some()
-        if connection.choked:
+        if connection.congested:
             assert linger(sock) == (1, 0)
         assert (await client.read_to_end()).count(b"x") == size
         assert not client.was_reset

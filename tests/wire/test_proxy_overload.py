@@ -52,13 +52,13 @@ async def test_who_comes_when_all_places_are_taken_waits_until_one_is_free() -> 
             client.send(get())
         await asyncio.sleep(0.2)
         proxy = rig.interceptor.proxy
-        assert (len(proxy.clients), proxy.crowded, proxy.crowdings) == (3, True, 1)
+        assert (len(proxy.clients), proxy.full, proxy.times_full) == (3, True, 1)
         assert len(rig.backends[0].requests) == 3
         go.set()
         answers = [await client.response() for client in first]
         assert {one.get(b"connection") for one in answers} == {b"close"}  # places are needed
         assert {(await client.response()).status for client in late} == {200}
-        await eventually(lambda: not proxy.crowded or len(proxy.clients) == 3)
+        await eventually(lambda: not proxy.full or len(proxy.clients) == 3)
 
 
 async def test_idle_connections_make_room_and_busy_ones_do_not() -> None:
@@ -70,13 +70,13 @@ async def test_idle_connections_make_room_and_busy_ones_do_not() -> None:
         for client in others:
             assert (await client.ask(get())).status == 200
         assert await idle[0].ends()
-        assert rig.interceptor.proxy.crowdings >= 1
+        assert rig.interceptor.proxy.times_full >= 1
 
 
 async def test_a_newcomer_is_not_taken_for_idle() -> None:
     async with proxy_rig(max_connections=3) as rig:
         newcomers = [await rig.client() for _ in range(3)]
-        await eventually(lambda: rig.interceptor.proxy.crowded)
+        await eventually(lambda: rig.interceptor.proxy.full)
         await asyncio.sleep(0.1)
         for client in newcomers:
             assert (await client.ask(get())).status == 200
@@ -88,7 +88,7 @@ async def test_who_takes_all_places_and_asks_for_nothing_does_not_keep_them(begu
         silent = [await rig.client() for _ in range(3)]
         for client in silent:
             client.send(begun)
-        await eventually(lambda: rig.interceptor.proxy.crowded)
+        await eventually(lambda: rig.interceptor.proxy.full)
         began = monotonic()
         assert (await (await rig.client()).ask(get())).status == 200
         assert monotonic() - began < 6  # and not the ten seconds that a head may take
@@ -129,14 +129,14 @@ async def test_the_door_closes_and_opens_again_and_again() -> None:
         for _ in range(5):
             assert set(await asyncio.gather(*(visit() for _ in range(100)))) == {200}
         await eventually(lambda: not rig.interceptor.proxy.clients)
-        assert not rig.interceptor.proxy.crowded
+        assert not rig.interceptor.proxy.full
         assert not rig.interceptor.proxy.sheds
 
 
 async def test_who_waits_to_be_accepted_when_the_proxy_drains_is_answered() -> None:
     async with proxy_rig(max_connections=1, drain_timeout=5.0) as rig:
         first = await rig.client()
-        await eventually(lambda: rig.interceptor.proxy.crowded)
+        await eventually(lambda: rig.interceptor.proxy.full)
         waiting = [await rig.client() for _ in range(3)]
         for client in waiting:
             client.send(get())
@@ -218,7 +218,7 @@ async def test_slow_heads_cost_a_bounded_amount_of_memory() -> None:
         slow = [await rig.client() for _ in range(60)]
         for number, client in enumerate(slow):
             client.send(part)
-            await eventually(lambda expected=number + 1: len(early) + early.crowded_out == expected)  # type: ignore[misc]
+            await eventually(lambda expected=number + 1: len(early) + early.evicted == expected)  # type: ignore[misc]
         assert len(early) == 20
         assert early.total <= early.limit
         assert {(await client.response()).status for client in slow[:40]} == {503}
@@ -245,7 +245,7 @@ async def test_requests_sent_ahead_are_given_up_and_the_answer_under_way_is_not(
         others = [await rig.client() for _ in range(5)]
         for client in others:
             client.send(ahead[:-4])
-        await eventually(lambda: early.crowded_out)
+        await eventually(lambda: early.evicted)
         go.set()
         assert (await greedy.response()).body == b"first"
         assert await greedy.ends()

@@ -205,5 +205,5 @@ async def test_no_request_is_lost_for_want_of_room(*, unread: bool) -> None:
     now[0] += 2.0
     memory.proxy.most_clients = 2
     memory.connect()
-    assert memory.proxy.crowded
+    assert memory.proxy.full
     assert longest.closing is not unread

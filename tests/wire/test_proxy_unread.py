@@ -42,7 +42,7 @@ async def unread(rig: Rig, *fields: bytes) -> RawClient:
     client = await rig.client(receive_buffer=SMALL_BUFFER, limit=SMALL_BUFFER)
     client.send(get(b"/", *fields))
     await eventually(lambda: rig.app.entry.requests_total and rig.ledger.balanced())
-    assert [each.choked for each in rig.interceptor.proxy.clients] == [True]
+    assert [each.congested for each in rig.interceptor.proxy.clients] == [True]
     return client
 
 

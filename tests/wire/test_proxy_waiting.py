@@ -299,7 +299,7 @@ async def test_fifty_clients_that_leave_free_their_places_at_once(wire: bytes, l
         assert min(took) < AT_ONCE
         assert not rig.app.room
         await eventually(lambda: not rig.interceptor.proxy.clients)
-        assert not rig.interceptor.proxy.leavers
+        assert not rig.interceptor.proxy.hangups
 
 
 async def paused(rig: Rig, client: RawClient, piece: bytes) -> None:

@@ -8,13 +8,13 @@ from interceptor.http1.early import EarlyBytes
 class Client:
     def __init__(self, early: EarlyBytes) -> None:
         self._early = early
-        self.crowded_out = False
+        self.evicted = False
 
     def keep(self, size: int) -> None:
         self._early.keep(self, size)
 
-    def crowd_out(self) -> None:
-        self.crowded_out = True
+    def evict(self) -> None:
+        self.evicted = True
 
 
 def test_the_oldest_gives_up_first() -> None:
@@ -22,10 +22,10 @@ def test_the_oldest_gives_up_first() -> None:
     old, young, new = Client(early), Client(early), Client(early)
     old.keep(40)
     young.keep(40)
-    assert not old.crowded_out
+    assert not old.evicted
     new.keep(40)
-    assert [client.crowded_out for client in (old, young, new)] == [True, False, False]
-    assert (early.total, len(early), early.crowded_out) == (80, 2, 1)
+    assert [client.evicted for client in (old, young, new)] == [True, False, False]
+    assert (early.total, len(early), early.evicted) == (80, 2, 1)
 
 
 def test_who_sends_a_byte_now_and_then_stays_the_oldest() -> None:
@@ -35,10 +35,10 @@ def test_who_sends_a_byte_now_and_then_stays_the_oldest() -> None:
     other.keep(80)
     for size in range(11, 21):
         slow.keep(size)
-    assert not other.crowded_out
+    assert not other.evicted
     slow.keep(21)
-    assert slow.crowded_out
-    assert not other.crowded_out
+    assert slow.evicted
+    assert not other.evicted
     assert early.total == 80
 
 
@@ -46,7 +46,7 @@ def test_one_that_keeps_too_much_alone_gives_up_itself() -> None:
     early = EarlyBytes(100)
     client = Client(early)
     client.keep(101)
-    assert client.crowded_out
+    assert client.evicted
     assert (early.total, len(early)) == (0, 0)
 
 

@@ -51,11 +51,11 @@ class Notes:
 
 
 class Nobody:
-    """An application whose guests never go anywhere."""
+    """An application whose waiters never go anywhere."""
 
     room: WaitingRoom[object] = WaitingRoom(1, 1)
 
-    def let_in(self, now: float) -> bool:
+    def admit_next(self, now: float) -> bool:
         return False
 
     def ask_again(self, now: float) -> None:
@@ -238,7 +238,7 @@ def test_while_somebody_waits_for_the_only_one_its_pauses_stay_short() -> None:
     fixture = Fixture(ONE)
     endpoint = fixture.endpoint(ONE)
     endpoint.set_aside(0.0)
-    fixture.set.crowd[Nobody()] = None
+    fixture.set.waiting_apps[Nobody()] = None
     now = 0.0
     for _ in range(10):
         now = fixture.sweep(now, now + 10)

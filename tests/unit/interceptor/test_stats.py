@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from interceptor.app.flags import COLD
 from interceptor.app.stats import BUCKETS, MAX_KINDS, AppStats, Histogram
-from interceptor.exchange.flags import COLD
 
 
 def test_a_histogram_counts_up_to_each_bound() -> None:

@@ -9,8 +9,8 @@ def room(limit: int = 10, limit_bytes: int = 1000) -> WaitingRoom[str]:
     return WaitingRoom(limit, limit_bytes)
 
 
-def enter(into: WaitingRoom[str], guests: str, *, now: float = 0.0, size: int = 1, again: bool = False) -> list[bool]:
-    return [into.enter(guest, now=now, size=size, again=again) for guest in guests]
+def enter(into: WaitingRoom[str], waiters: str, *, now: float = 0.0, size: int = 1, again: bool = False) -> list[bool]:
+    return [into.enter(waiter, now=now, size=size, again=again) for waiter in waiters]
 
 
 def test_the_oldest_is_first_whoever_left() -> None:
@@ -31,9 +31,9 @@ def test_one_that_comes_back_is_first_and_those_that_do_keep_their_order() -> No
     place.leave("b")
     enter(place, "ab", again=True)
     order = []
-    while (guest := place.first()) is not None:
-        order.append(guest)
-        place.leave(guest)
+    while (waiter := place.first()) is not None:
+        order.append(waiter)
+        place.leave(waiter)
     assert order == ["a", "b", "c", "d"]
 
 
@@ -63,8 +63,8 @@ def test_its_bytes_are_bounded_and_given_back() -> None:
     place.leave("c")
     place.leave("a")
     assert enter(place, "c", size=45) == [True]
-    for guest in list(place):
-        place.leave(guest)
+    for waiter in list(place):
+        place.leave(waiter)
     assert place.held_bytes == 0
 
 

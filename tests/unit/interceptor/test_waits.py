@@ -36,8 +36,8 @@ class App:
         self.room: WaitingRoom[str] = WaitingRoom(100, 1 << 20)
         self.endpoints = Endpoints()
 
-    def waits(self, waits: Waits, guest: str, now: float) -> None:
-        self.room.enter(guest, now=now, size=0)
+    def waits(self, waits: Waits, waiter: str, now: float) -> None:
+        self.room.enter(waiter, now=now, size=0)
         waits.began(self)
 
 

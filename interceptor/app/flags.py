@@ -1,13 +1,13 @@
 """What an answer tells of its way, besides what its backend said: X-KEDA-HTTP-Cold-Start, and Server-Timing. Pure.
 
-An exchange with no marks, which is nearly every one, adds fields that its application has ready.
+An exchange with no flags, which is nearly every one, adds fields that its application has ready.
 """
 
 from __future__ import annotations
 
 from interceptor.core.messages import Fields
 
-__all__ = ["COLD", "FALLBACK", "STICKY", "TIMED", "marked_fields", "unmarked_fields"]
+__all__ = ["COLD", "FALLBACK", "STICKY", "TIMED", "added_fields", "usual_fields"]
 
 COLD = 1
 """It found no backend that was ready."""
@@ -21,19 +21,19 @@ STICKY = 8
 _COLD_START, _TIMING = b"X-KEDA-HTTP-Cold-Start", b"Server-Timing"
 
 
-def unmarked_fields(*, cold_start: bool) -> Fields:
-    """For an exchange without marks; none when the setting is off."""
+def usual_fields(*, cold_start: bool) -> Fields:
+    """For an exchange without flags; none when the setting is off."""
     return ((_COLD_START, b"false"),) if cold_start else ()
 
 
-def marked_fields(marks: int, unmarked: Fields, *, held: float, connect: float, backend: float) -> Fields:
-    """For an exchange with marks. Seconds come in, milliseconds go out; a field that the backend sent stays before it."""
-    fields = unmarked
-    if marks & FALLBACK:
+def added_fields(flags: int, usual: Fields, *, held: float, connect: float, backend: float) -> Fields:
+    """For an exchange with flags. Seconds come in, milliseconds go out; a field that the backend sent stays before it."""
+    fields = usual
+    if flags & FALLBACK:
         fields = ()
-    elif marks & COLD and unmarked:
+    elif flags & COLD and usual:
         fields = ((_COLD_START, b"true"),)
-    if marks & TIMED:
+    if flags & TIMED:
         timing = b"held;dur=%.1f, connect;dur=%.1f, backend;dur=%.1f" % (held * 1000, connect * 1000, backend * 1000)
         fields = (*fields, (_TIMING, timing))
     return fields

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from fleet.routing.route import ColdStart, Placeholder, Route, Rule, StaticResponse, StaticRoute, Target
-from interceptor.app.local_answers import UNCOUNTED, Front
+from interceptor.app.local_answers import UNCOUNTED, LocalAnswers
 from interceptor.http1.request import RequestHead, parse_request
 
 
-def front(**fields: object) -> Front:
-    return Front(Route(app="default/a", target=Target("default/a"), **fields))  # type: ignore[arg-type]
+def front(**fields: object) -> LocalAnswers:
+    return LocalAnswers(Route(app="default/a", target=Target("default/a"), **fields))  # type: ignore[arg-type]
 
 
 def head(path: str = "/", *fields: str, method: str = "GET") -> RequestHead:

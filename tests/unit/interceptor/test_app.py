@@ -1,4 +1,4 @@
-"""Who is let in, to which backend and in which order: on a manual clock, with guests that only note where they went."""
+"""Who is let in, to which backend and in which order: on a manual clock, with waiters that only note where they went."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SETTINGS = loopback_settings(max_held=1000)
 BACKENDS = tuple(Backend("192.0.2.1", port) for port in range(1, 6))
 
 
-class Guest:
+class Waiter:
     def __init__(self, number: int) -> None:
         self.number = number
         self.slot: Slot | None = None
@@ -63,7 +63,7 @@ class Fixture:
         self.set = self.endpoint_set("a", Asks([]))
         ledger = Ledger()
         self.apps = [App(each, ledger.entry(each.app), self.set, SETTINGS) for each in routes or (route(),)]
-        self.guests: list[Guest] = []
+        self.waiters: list[Waiter] = []
 
     def endpoint_set(self, key: str, prober: Prober) -> EndpointSet:
         limits = PoolLimits(idle_timeout=60.0, max_idle=2)
@@ -71,11 +71,11 @@ class Fixture:
             key, limits=limits, deadlines=self.deadlines, dialer=Http1Dialer(Outbox()), prober=prober, clock=lambda: self.now
         )
 
-    def come(self, count: int = 1, *, app: int = 0) -> list[Guest]:
-        new = [Guest(len(self.guests) + at) for at in range(count)]
-        for guest in new:
-            assert self.apps[app].enter(guest, now=self.now, size=100)
-        self.guests += new
+    def come(self, count: int = 1, *, app: int = 0) -> list[Waiter]:
+        new = [Waiter(len(self.waiters) + at) for at in range(count)]
+        for waiter in new:
+            assert self.apps[app].enter(waiter, now=self.now, size=100)
+        self.waiters += new
         return new
 
     def up(self, count: int) -> None:
@@ -83,7 +83,9 @@ class Fixture:
         self.set.pump(self.now)
 
     def answered(self, endpoint: Endpoint) -> None:
-        slot = next(guest.slot for guest in self.guests if guest.slot and guest.slot.taken and guest.slot.endpoint is endpoint)
+        slot = next(
+            waiter.slot for waiter in self.waiters if waiter.slot and waiter.slot.taken and waiter.slot.endpoint is endpoint
+        )
         slot.leave(self.now)
 
     def wait(self, seconds: float) -> None:
@@ -97,8 +99,8 @@ class Fixture:
         return [endpoint.load for endpoint in self.set.endpoints]
 
     @property
-    def let_in(self) -> list[int]:
-        return [guest.number for guest in self.guests if guest.slot is not None]
+    def admitted(self) -> list[int]:
+        return [waiter.number for waiter in self.waiters if waiter.slot is not None]
 
 
 def route(name: str = "default/a", **fields: Any) -> Route:
@@ -110,17 +112,17 @@ def test_the_first_backend_never_meets_the_crowd() -> None:
     fixture = Fixture()
     fixture.come(1000)
     fixture.up(1)
-    assert (fixture.loads, fixture.let_in) == ([10], list(range(10)))
+    assert (fixture.loads, fixture.admitted) == ([10], list(range(10)))
     for _ in range(40):
         fixture.answered(fixture.set.endpoints[0])
         assert fixture.loads == [10]
     fixture.up(5)
     assert fixture.loads == [10] * 5
-    assert fixture.let_in == list(range(90))
+    assert fixture.admitted == list(range(90))
     while fixture.apps[0].room:
         fixture.answered(max(fixture.set.endpoints, key=lambda each: each.load))
         assert max(fixture.loads) == 10
-    assert fixture.let_in == list(range(1000))
+    assert fixture.admitted == list(range(1000))
 
 
 def test_the_least_loaded_gets_the_next() -> None:
@@ -132,7 +134,7 @@ def test_the_least_loaded_gets_the_next() -> None:
     for _ in range(7):
         fixture.answered(fixture.set.endpoints[3])
     assert fixture.loads == [10] * 5
-    assert fixture.let_in == list(range(57))
+    assert fixture.admitted == list(range(57))
 
 
 def test_a_backend_that_is_being_dialled_often_is_left_alone() -> None:
@@ -159,7 +161,7 @@ def test_who_would_starve_is_let_through() -> None:
     fixture.wait(2)
     assert fixture.loads == [20]
     fixture.wait(4)
-    assert (fixture.loads, fixture.let_in) == ([50], list(range(50)))
+    assert (fixture.loads, fixture.admitted) == ([50], list(range(50)))
     assert not len(fixture.deadlines)
 
 
@@ -174,7 +176,7 @@ def test_a_backend_that_goes_takes_the_patience_with_it() -> None:
         fixture.up(0)
         endpoint.load = 0  # and its requests with it
         fixture.wait(2)
-    assert fixture.let_in == list(range(30))
+    assert fixture.admitted == list(range(30))
 
 
 def test_once_nobody_waits_the_bound_is_as_before() -> None:
@@ -204,26 +206,26 @@ def test_two_apps_on_one_target_take_turns_by_age() -> None:
         fixture.come(1, app=1)
         fixture.now += 1
     fixture.up(1)
-    assert fixture.let_in == [0, 1, 3, 5]  # the first app's ceiling counts whatever the backend does
+    assert fixture.admitted == [0, 1, 3, 5]  # the first app's ceiling counts whatever the backend does
     (endpoint,) = fixture.set.endpoints
     fixture.answered(endpoint)
     fixture.answered(endpoint)
-    assert fixture.let_in == [0, 1, 3, 5]
+    assert fixture.admitted == [0, 1, 3, 5]
     fixture.answered(endpoint)
-    assert fixture.let_in == [0, 1, 2, 3, 5]
+    assert fixture.admitted == [0, 1, 2, 3, 5]
 
 
 def test_who_leaves_gives_the_place_and_its_bytes_back() -> None:
     fixture = Fixture(route(cold_start=ColdStart(max_held=2, max_held_bytes=250)))
     (app,) = fixture.apps
     first, _ = fixture.come(2)
-    assert not app.enter(Guest(9), now=0.0, size=1)
+    assert not app.enter(Waiter(9), now=0.0, size=1)
     app.leave(first)
-    assert not app.enter(Guest(9), now=0.0, size=151)
+    assert not app.enter(Waiter(9), now=0.0, size=151)
     fixture.come(1)
-    for guest in fixture.guests:
-        app.leave(guest)
-    assert (len(app.room), app.room.held_bytes, len(fixture.set.crowd), len(fixture.deadlines)) == (0, 0, 0, 0)
+    for waiter in fixture.waiters:
+        app.leave(waiter)
+    assert (len(app.room), app.room.held_bytes, len(fixture.set.waiting_apps), len(fixture.deadlines)) == (0, 0, 0, 0)
 
 
 def test_a_changed_route_takes_the_crowd_to_its_new_target() -> None:
@@ -232,9 +234,9 @@ def test_a_changed_route_takes_the_crowd_to_its_new_target() -> None:
     fixture.come(3)
     other = fixture.endpoint_set("b", Asks([]))
     app.update(route(timeouts=Timeouts(readiness=5)), other, SETTINGS)
-    assert (list(fixture.set.crowd), list(other.crowd)) == ([], [app])
+    assert (list(fixture.set.waiting_apps), list(other.waiting_apps)) == ([], [app])
     other.update(BACKENDS[:1])
-    assert fixture.let_in == [0, 1, 2]
+    assert fixture.admitted == [0, 1, 2]
 
 
 def test_the_crowd_that_a_changed_route_brings_is_not_kept_waiting_by_a_pause() -> None:
@@ -281,8 +283,8 @@ def test_a_route_that_is_removed_turns_everybody_away() -> None:
     fixture = Fixture()
     fixture.come(3)
     fixture.apps[0].close()
-    assert all("removed" in str(guest.error) for guest in fixture.guests)
-    assert not fixture.set.crowd
+    assert all("removed" in str(waiter.error) for waiter in fixture.waiters)
+    assert not fixture.set.waiting_apps
 
 
 # -- places at backends ---------------------------------------------------------------------------------------------
@@ -292,11 +294,11 @@ def test_a_place_that_is_left_goes_to_who_waits() -> None:
     fixture = Fixture(route(protection=Protection(backend_concurrency=1)))
     fixture.come(3)
     fixture.up(1)
-    assert fixture.let_in == [0]
-    slot = fixture.guests[0].slot
+    assert fixture.admitted == [0]
+    slot = fixture.waiters[0].slot
     assert slot is not None
     slot.leave(fixture.now)
-    assert (fixture.let_in, fixture.loads) == ([0, 1], [1])
+    assert (fixture.admitted, fixture.loads) == ([0, 1], [1])
 
 
 def test_a_place_is_left_once() -> None:
@@ -321,12 +323,12 @@ def test_a_place_that_is_vacated_waits_for_its_own_request_first() -> None:
     fixture = Fixture(route(protection=Protection(backend_concurrency=1)))
     fixture.come(2)
     fixture.up(1)
-    slot = fixture.guests[0].slot
+    slot = fixture.waiters[0].slot
     assert slot is not None
     slot.vacate()
-    assert (fixture.let_in, fixture.loads) == ([0], [0])
+    assert (fixture.admitted, fixture.loads) == ([0], [0])
     slot.leave(fixture.now)
-    assert (fixture.let_in, fixture.loads) == ([0, 1], [1])
+    assert (fixture.admitted, fixture.loads) == ([0, 1], [1])
 
 
 def test_only_slots_count_places() -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from interceptor.app.flags import COLD, FALLBACK, TIMED, added_fields, usual_fields
 from interceptor.core.messages import Fields
-from interceptor.exchange.flags import COLD, FALLBACK, TIMED, marked_fields, unmarked_fields
 
 TRUE, FALSE = ((b"X-KEDA-HTTP-Cold-Start", b"true"),), ((b"X-KEDA-HTTP-Cold-Start", b"false"),)
 TIMES = ((b"Server-Timing", b"held;dur=1500.0, connect;dur=0.4, backend;dur=20.0"),)
 
 
 @pytest.mark.parametrize(
-    ("marks", "enabled", "expected"),
+    ("flags", "enabled", "expected"),
     [
         (COLD, True, TRUE),
         (COLD, False, ()),
@@ -23,10 +23,10 @@ TIMES = ((b"Server-Timing", b"held;dur=1500.0, connect;dur=0.4, backend;dur=20.0
         (TIMED | COLD | FALLBACK, True, TIMES),
     ],
 )
-def test_every_mark(marks: int, enabled: bool, expected: Fields) -> None:
-    unmarked = unmarked_fields(cold_start=enabled)
-    assert marked_fields(marks, unmarked, held=1.5, connect=0.00043, backend=0.02) == expected
+def test_every_flag(flags: int, enabled: bool, expected: Fields) -> None:
+    usual = usual_fields(cold_start=enabled)
+    assert added_fields(flags, usual, held=1.5, connect=0.00043, backend=0.02) == expected
 
 
-def test_without_marks() -> None:
-    assert (unmarked_fields(cold_start=True), unmarked_fields(cold_start=False)) == (FALSE, ())
+def test_without_flags() -> None:
+    assert (usual_fields(cold_start=True), usual_fields(cold_start=False)) == (FALSE, ())

@@ -1,0 +1,201 @@
+"""An exchange's wait for a backend: into the waiting room, and the ways out of it.
+
+Made for requests that find no backend at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from interceptor.app.admission import UNBOUNDED
+from interceptor.app.flags import COLD, FALLBACK
+from interceptor.app.local_answers import UNCOUNTED, LocalAnswer
+from interceptor.app.stats import TIMED_OUT
+from interceptor.core.errors import BackendError, ExchangeError, Unavailable
+from interceptor.core.replies import text_reply
+from interceptor.exchange.choice import another, fallback_now, settled
+from interceptor.exchange.failures import never_ready, request_took_too_long
+from interceptor.exchange.phases import NEW, WAITING
+
+if TYPE_CHECKING:
+    from interceptor.app.app import App
+    from interceptor.backends.endpoints import Endpoint, EndpointSet
+    from interceptor.exchange.life import Life
+
+__all__ = ["Wait"]
+
+FALLBACK_PATIENCE_SECONDS: Final = 2.0
+"""How long those that go to a fallback at once wait for their turn to connect; then they connect all the same."""
+
+
+class Wait:
+    """Of one exchange, which it tells where to go. What the waiting room knows is this."""
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, exchange: Life) -> None:
+        self._exchange = exchange
+
+    @property
+    def _app(self) -> App:
+        return self._exchange.app
+
+    # -- in -------------------------------------------------------------------------------------------------------
+
+    def begin(self, now: float) -> None:
+        """What was chosen at random cannot take it: another backend may, or it has to wait."""
+        exchange, app = self._exchange, self._app
+        if app.entry.held + app.entry.in_flight >= app.max_requests:
+            exchange.lease = app.entry.hold(now)
+            self._overflow(Unavailable(f"application {app.name} has too many requests", reason="max_requests", retry_after=1))
+            return
+        endpoint = another(app, exchange.head)
+        if endpoint is None:
+            self.enter(now)
+        else:
+            exchange.lease = app.entry.acquire(now)
+            exchange.go(endpoint, now)
+
+    def enter(self, now: float) -> None:
+        """Wait for a backend, counted as held. What is still to come of the body is not read meanwhile."""
+        exchange, app, again = self._exchange, self._app, self._exchange.phase != NEW
+        if not app.endpoints.ready and self._end_without_backends(now):
+            return
+        if again:
+            exchange.lease.hold(now)
+        else:
+            exchange.lease = app.entry.hold(now)
+        if not exchange.waits_since:
+            exchange.waits_since = now
+        cold = not app.endpoints.ready
+        if cold:
+            exchange.flag(COLD)
+        exchange.phase = WAITING
+        if app.removed:
+            exchange.fail(app.removal())
+            return
+        if not app.enter(self, now=now, size=exchange.kept_bytes, again=again):
+            self._do_not_wait(again=again)
+            self._overflow(Unavailable(f"too many requests wait for application {app.name}", reason="overflow", retry_after=1))
+            return
+        exchange.pause_unread_body()
+        self._limit(now)
+
+    def _end_without_backends(self, now: float) -> bool:
+        """Whether a request is answered although, or because, there is nothing to go to. One that no backend can ever come for
+        wakes nothing."""
+        exchange, app = self._exchange, self._app
+        local = app.answers_asleep
+        answer = None if local is None else local.while_asleep(exchange.head, app.endpoints.why)
+        missing = exchange.host.missing(app)
+        if missing is None or (answer is not None and not answer.wakes):
+            return exchange.answer_locally(answer, now)
+        if app.fallback is not None and app.fallback.ready:
+            return self._go_to_fallback(app.fallback, now)
+        reason, why = missing
+        error = BackendError(f"application {app.name}: {why}", reason=reason)
+        return exchange.answer_locally(LocalAnswer(text_reply(error), reason), now)
+
+    def _go_to_fallback(self, fallback: EndpointSet, now: float) -> bool:
+        """Uncounted: what is counted would wake the application."""
+        exchange, app = self._exchange, self._app
+        if exchange.phase != NEW:
+            return False
+        exchange.flag(FALLBACK)
+        app.stats.fallbacks += 1
+        exchange.lease = app.count_apart().acquire(now)
+        exchange.go(fallback.find(UNBOUNDED) or fallback.ready[0], now)
+        return True
+
+    def _do_not_wait(self, *, again: bool) -> None:
+        """There is no room, so that its time is not that of a cold start."""
+        record = self._exchange.record
+        if record is not None and record.flags & COLD and not again:
+            record.flags &= ~COLD
+            self._app.stats.rejections += 1
+
+    def _overflow(self, error: Unavailable) -> None:
+        """Answer that there is no room."""
+        exchange, local = self._exchange, self._app.answers_asleep
+        reply = None if local is None else local.on_overflow(exchange.head, self._app.endpoints.why)
+        exchange.end_with(reply or text_reply(error), error.reason)
+
+    # -- what the waiting room tells --------------------------------------------------------------------------------
+
+    def settle(self, endpoint: Endpoint | None) -> Endpoint | None:
+        """The backend of its session instead of the one that was found. None when it has to wait for that one after all."""
+        return settled(self._app, self._exchange.head, endpoint)
+
+    def admit(self, endpoint: Endpoint, now: float) -> None:
+        """The waiting is over."""
+        exchange = self._exchange
+        self._app.stats.held.observe(now - exchange.started)
+        exchange.lease.admit(now)
+        exchange.go(endpoint, now)
+
+    def reconsider(self, now: float) -> None:
+        """The route was changed: what would be answered in its backends' place is; who still waits has its time limits."""
+        exchange, app = self._exchange, self._app
+        answer = None if app.answers_first is None else app.answers_first.at_once(exchange.head)
+        if (answer is None or answer is UNCOUNTED) and app.answers_asleep is not None and not app.endpoints.ready:
+            answer = app.answers_asleep.while_asleep(exchange.head, app.endpoints.why)
+        if answer is UNCOUNTED or not exchange.answer_locally(answer, now):
+            self._limit(now)
+
+    def turn_away(self, error: Unavailable) -> None:
+        """The waiting was in vain."""
+        self._exchange.fail(error)
+
+    # -- limits ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _patience(self) -> float:
+        """Seconds that it may wait for a backend."""
+        return 0.0 if self._app.endpoints.hopeless else self._exchange.limits.readiness
+
+    def _limit(self, now: float) -> None:
+        """Who waits is held to the limits of its route as it is now."""
+        exchange = self._exchange
+        limits = exchange.limits = self._app.limits
+        until = min(exchange.waits_since + self._patience, exchange.started + limits.request)
+        if self._app.endpoints.hopeless:
+            exchange.client.deadline = until
+            self.on_deadline(now)
+        else:
+            exchange.wait_until(until)
+
+    def on_deadline(self, now: float) -> None:
+        """It has waited for as long as it may for a backend, or for the whole request."""
+        exchange, app = self._exchange, self._app
+        if now >= exchange.waits_since + self._patience:
+            if not self._fall_back(now):
+                self.fail_in_vain(now)
+        elif now >= exchange.started + exchange.limits.request:
+            app.waits.unserved(app, now)
+            exchange.fail(request_took_too_long(app.name, exchange.limits))
+
+    def _fall_back(self, now: float) -> bool:
+        """The application did not become ready in time: go to its fallback. False when there is none that is ready."""
+        exchange, app = self._exchange, self._app
+        free, ready = fallback_now(app)
+        if ready is None:
+            return False
+        if free is None and now < exchange.waits_since + self._patience + FALLBACK_PATIENCE_SECONDS:
+            exchange.wait_until(now)  # all that waited as long come at once: take turns
+            return True
+        app.leave(self)
+        app.stats.fallbacks += 1
+        app.waits.unserved(app, now)
+        exchange.note_wait_in_vain(TIMED_OUT, now)
+        exchange.flag(FALLBACK)
+        exchange.lease.admit(now)
+        exchange.go(ready, now)
+        return True
+
+    def fail_in_vain(self, now: float) -> None:
+        """It has waited for the readiness timeout."""
+        exchange, app = self._exchange, self._app
+        error: ExchangeError = never_ready(app)
+        if not app.endpoints.ready:
+            app.waits.in_vain(app, now - exchange.waits_since, str(error), now)
+        exchange.fail(error)
