@@ -141,7 +141,7 @@ def _refused(proxy: Proxy) -> Iterator[Row]:
 def _idle(proxy: Proxy) -> Iterator[Row]:
     idle = 0
     for endpoints in proxy.endpoint_sets:
-        idle += sum(len(endpoint.idle) for endpoint in endpoints.endpoints)
+        idle += sum(len(endpoint.spare) for endpoint in endpoints.endpoints)
         yield None
     yield (), idle
 

@@ -25,10 +25,9 @@ from interceptor.backends.endpoints import EndpointSet, PoolLimits, ProbeRule
 from interceptor.backends.probes import Probes, probe_rules
 from interceptor.core.deadlines import NEVER, Deadlines
 from interceptor.core.errors import ExchangeError
-from interceptor.core.sides import Downstream, RequestEvents
+from interceptor.core.sides import Dialer, Downstream, RequestEvents
 from interceptor.exchange.exchange import Exchange
 from interceptor.http1.client import ClientConnection
-from interceptor.http1.dialer import Http1Dialer
 from interceptor.http1.early import EarlyBytes
 from interceptor.http1.request import RequestHead
 from interceptor.settings import InterceptorSettings
@@ -61,14 +60,17 @@ class Proxy:
         ledger: Ledger,
         backends: BackendSource,
         clock: Callable[[], float],
+        *,
+        outbox: Outbox,
+        dialer: Dialer,
     ) -> None:
         self.clock = clock
         self.open_exchange: Callable[[ClientConnection, RequestHead], RequestEvents] = partial(Exchange, self)
         self.deadlines = Deadlines(TICK_SECONDS, now=clock())
         self.hangups = HangupWatch()
         self.waits = Waits()
-        self.outbox = Outbox()
-        self._dialer = Http1Dialer(self.outbox)
+        self.outbox = outbox
+        self._dialer = dialer
         self.probes = Probes(self._dialer, clock)
         self.strangers = Strangers("requests")
         self.head_timeout = settings.head_timeout

@@ -20,13 +20,16 @@ from fleet.runtime.garbage import collect_in_a_calm, collect_rarely
 from fleet.runtime.process import Shutdown
 from fleet.runtime.rpc import RpcServer
 from fleet.runtime.settings import SettingsError
+from interceptor.backends.dialers import Dialers
 from interceptor.drain import finish
 from interceptor.http1.client import ClientConnection
+from interceptor.http1.dialer import Http1Dialer
 from interceptor.listener import Listener, room_for_clients
 from interceptor.metrics import Metrics
 from interceptor.proxy import TICK_SECONDS, Proxy
 from interceptor.rpc import QueueServicer, RoutingServicer
 from interceptor.settings import InterceptorSettings
+from interceptor.transport.tcp import Outbox
 from interceptor.waits_rpc import WaitingServicer
 from protos.weir.interceptor.v1.queue_pb2_grpc import add_QueueServiceServicer_to_server
 from protos.weir.interceptor.v1.routing_pb2_grpc import add_RoutingServiceServicer_to_server
@@ -52,7 +55,9 @@ class Interceptor:
         reading = partial(open_backends, resync=settings.resync, direct=settings.direct_pod_routing)
         self._backends = backends or _open("backends", settings.backends, reading)
         self.ledger = Ledger()
-        self.proxy = Proxy(settings, self.ledger, self._backends, monotonic)
+        outbox = Outbox()
+        dialer = Dialers(Http1Dialer(outbox))
+        self.proxy = Proxy(settings, self.ledger, self._backends, monotonic, outbox=outbox, dialer=dialer)
         self._listener = Listener(lambda: ClientConnection(self.proxy), settings.host, settings.proxy_port, monotonic)
         self.proxy.on_full, self.proxy.on_room = self._listener.pause, self._listener.resume
         self._queue = QueueServicer(

@@ -126,10 +126,10 @@ class Endpoint:
         "dialing",
         "failures",
         "gone",
-        "idle",
         "load",
         "own",
         "owner",
+        "spare",
         "trusted",
     )
 
@@ -140,7 +140,9 @@ class Endpoint:
         """For the Host field of a request that names none."""
         self.owner = owner
         self.trusted = True
-        self.idle: list[Upstream] = []
+        self.spare: list[Upstream] = []
+        """Each can take one more exchange now, and leaves the list as it is taken. A protocol that carries several on one
+        connection offers another place of it by itself."""
         self.own: set[Upstream] = set()
         """Those that rest, and are each kept for one client, which may have authenticated it."""
         self.load = 0
@@ -159,15 +161,15 @@ class Endpoint:
 
     def takes(self, bound: int) -> bool:
         """Whether one more request may be given to it now, when it may have up to `bound`."""
-        return self.load < bound and (bool(self.idle) or self.dialing < MAX_DIALS)
+        return self.load < bound and (bool(self.spare) or self.dialing < MAX_DIALS)
 
-    def give_back(self, connection: Upstream, now: float) -> None:
-        """Keep a connection whose exchange is over, for the next one."""
-        if self.gone or len(self.idle) >= self.owner.limits.max_idle:
+    def offer(self, connection: Upstream, now: float) -> None:
+        """Keep a connection that can take an exchange, for the next one."""
+        if self.gone or len(self.spare) >= self.owner.limits.max_idle:
             connection.close()
             return
         connection.deadline = now + self.owner.limits.idle_timeout
-        self.idle.append(connection)
+        self.spare.append(connection)
         if not connection.bucket:
             self.owner.deadlines.watch(connection)
 
@@ -177,11 +179,11 @@ class Endpoint:
         connection.deadline = now + self.owner.limits.idle_timeout
         self.owner.deadlines.watch(connection)
 
-    def drop_idle(self, connection: Upstream) -> None:
+    def withdraw(self, connection: Upstream) -> None:
         """A kept connection ended."""
         self.own.discard(connection)
-        if connection in self.idle:
-            self.idle.remove(connection)
+        if connection in self.spare:
+            self.spare.remove(connection)
 
     def enlist(self, *, trusted: bool) -> None:
         """Discovery lists it, for the first time or again: what there was against it is forgotten."""
@@ -194,8 +196,8 @@ class Endpoint:
         """Discovery no longer lists it: exchanges on it go on, kept connections do not."""
         self.gone = True
         self.owner.deadlines.forget(self)
-        kept = [*self.idle, *self.own]
-        self.idle = []
+        kept = [*self.spare, *self.own]
+        self.spare = []
         self.own.clear()
         for connection in kept:
             connection.close()
@@ -456,7 +458,7 @@ class EndpointSet:
         endpoint.dialing -= 1
         self.last_error = ""
         if not request.connected(endpoint, connection):
-            endpoint.give_back(connection, self.clock())
+            endpoint.offer(connection, self.clock())
         endpoint.passed()
         self._pump()
 

@@ -15,9 +15,8 @@ from collections.abc import Callable
 from fleet.routing.table import RoutingTable
 from interceptor.backends.endpoints import Endpoint, ProbeRule, reason
 from interceptor.core.errors import BadResponse, ExchangeError
-from interceptor.core.messages import Response
-from interceptor.http1.backend import BackendConnection
-from interceptor.http1.dialer import Http1Dialer
+from interceptor.core.messages import Request, Response
+from interceptor.core.sides import Dialer, Upstream
 
 __all__ = ["Probes", "probe_rules"]
 
@@ -48,7 +47,7 @@ def probe_rules(table: RoutingTable, usual: ProbeRule) -> dict[str, ProbeRule]:
 class Probes:
     """Of one interceptor. `passes` and `failures` count since its start."""
 
-    def __init__(self, dialer: Http1Dialer, clock: Callable[[], float]) -> None:
+    def __init__(self, dialer: Dialer, clock: Callable[[], float]) -> None:
         self._dialer = dialer
         self._clock = clock
         self.passes = 0
@@ -110,15 +109,15 @@ class Probes:
             return endpoint.owner.last_error
         endpoint.owner.last_error = ""
         if rule.path is None:
-            endpoint.give_back(connection, self._clock())
+            endpoint.offer(connection, self._clock())
             return ""
-        return await _ask_path(endpoint, connection, rule.path)
+        return await _ask_path(endpoint, connection, self._dialer.probe(endpoint, rule.path))
 
 
-async def _ask_path(endpoint: Endpoint, connection: BackendConnection, path: str) -> str:
+async def _ask_path(endpoint: Endpoint, connection: Upstream, request: Request) -> str:
+    path = request.target.decode()
     answer = _Answer(endpoint, connection)
-    head = f"GET {path} HTTP/1.1\r\nHost: {endpoint.address}\r\nUser-Agent: weir-probe\r\nAccept: */*\r\n\r\n"
-    connection.begin(answer, head.encode())
+    connection.send_request(answer, request, None, peer=b"", trusted=False)
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             status = await answer.status
@@ -140,7 +139,7 @@ class _Answer:
     method = b"GET"
     unframed = False
 
-    def __init__(self, endpoint: Endpoint, connection: BackendConnection) -> None:
+    def __init__(self, endpoint: Endpoint, connection: Upstream) -> None:
         self.status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._endpoint = endpoint
         self._connection = connection
@@ -148,7 +147,7 @@ class _Answer:
     def on_answer(self, head: Response, body: bytes | memoryview, *, complete: bool, reusable: bool) -> None:
         if complete and reusable and _is_good(head.status):
             self._connection.rest()
-            self._endpoint.give_back(self._connection, self._endpoint.owner.clock())
+            self._endpoint.offer(self._connection, self._endpoint.owner.clock())
         else:
             self._connection.abort()
         if not self.status.done():

@@ -118,10 +118,13 @@ class Upstream(_Side, Protocol):
 
 
 class Dialer(Protocol):
-    """Opens connections to backends."""
+    """Opens connections to backends that speak one protocol, or several."""
 
     async def connect(self, endpoint: Endpoint) -> Upstream:
         """A connection that is open, and at rest. Raises OSError."""
+
+    def probe(self, endpoint: Endpoint, path: str) -> Request:
+        """A GET of our own, as its connections send it."""
 
 
 class RequestEvents(Protocol):

@@ -172,7 +172,7 @@ class Attempt:
             if connection.personal:
                 self._keep_own(connection, now)
             else:
-                slot.endpoint.give_back(connection, now)
+                slot.endpoint.offer(connection, now)
         else:
             connection.abort()  # all that matters was answered: to close politely could take for ever
         slot.leave(now)

@@ -62,10 +62,10 @@ class Exchange(Life):
             endpoint = preferred(app, head) or endpoint
         if endpoint is None or endpoint.load >= app.ceiling or app.entry.in_flight >= app.max_requests:
             self.waiting.begin(now)
-        elif own is None and endpoint.idle and self.method in IDEMPOTENT:
+        elif own is None and endpoint.spare and self.method in IDEMPOTENT:
             self.lease = app.entry.acquire(now)
-            Attempt(self, endpoint).send(endpoint.idle.pop(), now)
-        elif own is not None or endpoint.idle or endpoint.dialing < MAX_DIALS:
+            Attempt(self, endpoint).send(endpoint.spare.pop(), now)
+        elif own is not None or endpoint.spare or endpoint.dialing < MAX_DIALS:
             self.lease = app.entry.acquire(now)
             self.go(endpoint, now)
         else:
@@ -146,8 +146,8 @@ class Exchange(Life):
                 Attempt(self, endpoint).send(own, now)
                 return
             own.close()
-        while endpoint.idle and not self.attempts:
-            connection = endpoint.idle.pop()
+        while endpoint.spare and not self.attempts:
+            connection = endpoint.spare.pop()
             if self.method in IDEMPOTENT or not connection.has_news():  # what is sent once only is not sent to one that has ended
                 Attempt(self, endpoint).send(connection, now)
                 return

@@ -136,7 +136,7 @@ class BackendConnection(Connection):
         """Rested too long, or took too long to part."""
         self.deadline = NEVER
         if self._state == _REST:
-            self.endpoint.drop_idle(self)
+            self.endpoint.withdraw(self)
             self.close()
         else:
             self.abort()
@@ -176,7 +176,7 @@ class BackendConnection(Connection):
         self.endpoint.owner.deadlines.forget(self)
         sink, self._sink, self._tunnel = self._sink or self._tunnel, None, None
         if state == _REST:
-            self.endpoint.drop_idle(self)
+            self.endpoint.withdraw(self)
         if sink is not None:
             sink.on_lost(exc or BackendError("the backend closed the connection before its response was complete"))
 
@@ -211,7 +211,7 @@ class BackendConnection(Connection):
     def _unasked(self) -> None:
         """Bytes that answer nothing, such as a 408 for an idle connection: it cannot be used again."""
         if self._state == _REST:
-            self.endpoint.drop_idle(self)
+            self.endpoint.withdraw(self)
         self.close()
 
     def _on_large(self, sink: ResponseEvents, nbytes: int) -> None:

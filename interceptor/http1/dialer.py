@@ -6,6 +6,7 @@ import asyncio
 
 from interceptor.backends.endpoints import Endpoint
 from interceptor.http1.backend import BackendConnection
+from interceptor.http1.request import OwnRequest
 from interceptor.transport.tcp import Outbox
 
 __all__ = ["Http1Dialer"]
@@ -24,3 +25,9 @@ class Http1Dialer:
             lambda: BackendConnection(endpoint, self._outbox), backend.host, backend.port
         )
         return connection
+
+    def probe(self, endpoint: Endpoint, path: str) -> OwnRequest:
+        """A GET that names who asks, and nothing of a client."""
+        target, authority = path.encode(), endpoint.authority
+        head = b"GET %b HTTP/1.1\r\nHost: %b\r\nUser-Agent: weir-probe\r\nAccept: */*\r\n\r\n" % (target, authority)
+        return OwnRequest(b"GET", target, target, authority, _data=head)

@@ -31,7 +31,7 @@ from interceptor.http1.fields import (
 )
 from interceptor.http1.grammar import GrammarError, check_head, check_request_line
 
-__all__ = ["MAX_HEAD_BYTES", "MAX_TARGET_BYTES", "RequestHead", "malformed", "parse_request"]
+__all__ = ["MAX_HEAD_BYTES", "MAX_TARGET_BYTES", "OwnRequest", "RequestHead", "malformed", "parse_request"]
 
 MAX_HEAD_BYTES = 32 * 1024
 """A request's head. Twice what most servers take (nginx 4 x 8 KiB, HAProxy 16 KiB), so that Weir is never the narrow part."""
@@ -182,6 +182,13 @@ class RequestHead(Request, gc=False, eq=False):
         if options:
             lines += b"Connection: %b\r\n" % options
         return lines + CRLF
+
+
+class OwnRequest(RequestHead, gc=False, eq=False):
+    """A request of this process, which nobody has sent it: it goes out as it is."""
+
+    def encode(self, peer: bytes, scheme: bytes, *, trusted: bool = False, authority: bytes = b"") -> bytes:
+        return self._data
 
 
 def _first(values: Iterable[bytes], otherwise: bytes) -> bytes:

@@ -97,7 +97,7 @@ class Sandboxes:
     def take(self) -> Sandbox:
         return self._free.popleft() if self._free else self._make()
 
-    def give_back(self, sandbox: Sandbox) -> None:
+    def offer(self, sandbox: Sandbox) -> None:
         self._free.append(sandbox)
 
     def _make(self) -> Sandbox:

@@ -261,10 +261,10 @@ class Stage:
         self.sets[of].update(tuple(Backend(name, 80) for name in backends))
         for endpoint in self.sets[of].endpoints:
             marks = backends[endpoint.backend.host].removeprefix(endpoint.backend.host)
-            for mark in marks if not endpoint.idle else "":
+            for mark in marks if not endpoint.spare else "":
                 server = self._server(endpoint)
                 server.ended = mark == "-"
-                endpoint.idle.append(server)
+                endpoint.spare.append(server)
 
     def fallback(self, *names: str) -> None:
         self.backends(*names, of="fallback")
@@ -325,7 +325,7 @@ class Stage:
         endpoint.dialing -= 1
         server = self._server(endpoint)
         if not request.connected(endpoint, server):
-            endpoint.give_back(server, self.now)
+            endpoint.offer(server, self.now)
             self.told.append(f"{server.endpoint.backend.host} kept")
 
     def refuses(self, why: str = "") -> None:

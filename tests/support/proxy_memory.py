@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Iterable
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -12,10 +13,14 @@ from fleet.demand.ledger import Ledger
 from fleet.discovery.fixed import FixedBackends
 from fleet.discovery.sources import Backend
 from fleet.routing.table import RoutingTable
+from interceptor.backends.dialers import Dialers
 from interceptor.backends.endpoints import Endpoint
 from interceptor.http1.backend import BackendConnection
 from interceptor.http1.client import ClientConnection
+from interceptor.http1.dialer import Http1Dialer
 from interceptor.proxy import Proxy
+from interceptor.transport.tcp import Outbox
+from tests.support.playbook import StrictExchange
 from tests.wire.proxy_rig import APP, loopback_settings, route
 
 __all__ = ["MemoryProxy", "MockTransport"]
@@ -121,13 +126,15 @@ class MemoryProxy:
 
     def __init__(self, connections: int = 4, *, clock: Callable[[], float] = monotonic) -> None:
         self.ledger = Ledger()
-        self.proxy = Proxy(_SETTINGS, self.ledger, FixedBackends({APP: [Backend("192.0.2.2", 80)]}), clock)
+        backends, outbox = FixedBackends({APP: [Backend("192.0.2.2", 80)]}), Outbox()
+        self.proxy = Proxy(_SETTINGS, self.ledger, backends, clock, outbox=outbox, dialer=Dialers(Http1Dialer(outbox)))
+        self.proxy.open_exchange = partial(StrictExchange, self.proxy)
         self.proxy.set_table(RoutingTable([route()]))
         self.endpoint: Endpoint = self.proxy.apps[APP].endpoints.endpoints[0]
         self.endpoint.owner._prober = NoProbes()
         self.backends = [MockTransport(BackendConnection(self.endpoint, self.proxy.outbox)) for _ in range(connections)]
         # The last one is picked first: in the order of their use, that is how they are listed.
-        self.endpoint.idle = [transport.protocol for transport in reversed(self.backends)]  # type: ignore[misc]
+        self.endpoint.spare = [transport.protocol for transport in reversed(self.backends)]  # type: ignore[misc]
 
     def connect(self, *, unread: bool = False) -> MockTransport:
         return MockTransport(ClientConnection(self.proxy), unread=unread)

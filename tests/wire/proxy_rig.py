@@ -108,7 +108,7 @@ class Rig:
     @property
     def pooled(self) -> int:
         """Connections to backends that are kept."""
-        return sum(len(endpoint.idle) for each in self.endpoints for endpoint in each.endpoints)
+        return sum(len(endpoint.spare) for each in self.endpoints for endpoint in each.endpoints)
 
     async def settle(self) -> None:
         """Nothing is open and nothing was leaked once every client has left: leases, load, places, connections, tasks."""

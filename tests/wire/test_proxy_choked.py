@@ -104,7 +104,7 @@ async def test_a_connection_that_did_not_take_its_request_is_not_used_again() ->
     await memory.deliver(client, [request[-10:]])
     await memory.deliver(backend, [SMALL])
     assert client.written.endswith(b"small")
-    assert (backend.aborted, memory.endpoint.idle) == (True, [])
+    assert (backend.aborted, memory.endpoint.spare) == (True, [])
 
 
 async def test_requests_that_are_sent_ahead_are_bounded() -> None:

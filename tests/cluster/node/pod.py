@@ -79,7 +79,7 @@ class RunningPod:
         finally:
             for container in self._containers:
                 container.kill()
-            self._node.sandboxes.give_back(self._sandbox)
+            self._node.sandboxes.offer(self._sandbox)
             self._forget()
 
     def terminate(self, grace: float) -> None:

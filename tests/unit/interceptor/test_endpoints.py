@@ -280,7 +280,7 @@ async def test_the_pool_is_bounded_and_closed_with_its_endpoint() -> None:
     transports = [MockTransport(BackendConnection(endpoint, Outbox())) for _ in range(3)]
     for transport in transports:
         assert isinstance(transport.protocol, BackendConnection)
-        endpoint.give_back(transport.protocol, 0.0)
+        endpoint.offer(transport.protocol, 0.0)
     assert [transport.closing for transport in transports] == [False, False, True]
     fixture.set.update(())
     assert all(transport.closing for transport in transports)
@@ -291,10 +291,10 @@ async def test_a_pooled_connection_ends_after_its_rest() -> None:
     endpoint = fixture.endpoint(ONE)
     transport = MockTransport(BackendConnection(endpoint, Outbox()))
     assert isinstance(transport.protocol, BackendConnection)
-    endpoint.give_back(transport.protocol, 0.0)
+    endpoint.offer(transport.protocol, 0.0)
     for step in range(598):
         fixture.deadlines.sweep(step * 0.1)
-    assert endpoint.idle
+    assert endpoint.spare
     for step in range(598, 603):
         fixture.deadlines.sweep(step * 0.1)
-    assert (endpoint.idle, transport.closing) == ([], True)
+    assert (endpoint.spare, transport.closing) == ([], True)

@@ -12,9 +12,11 @@ from fleet.routing.route import Route, Rule, Target
 from fleet.routing.table import RoutingTable
 from fleet.runtime.exposition import FIXED_BYTES, OTHERS
 from interceptor.app.stats import READY
+from interceptor.http1.dialer import Http1Dialer
 from interceptor.metrics import Metrics
 from interceptor.proxy import Proxy
 from interceptor.settings import InterceptorSettings
+from interceptor.transport.tcp import Outbox
 from tests.support.full import FULL
 
 APPS = 10_000 if FULL else 1_000
@@ -22,7 +24,8 @@ MOST_BYTES = FIXED_BYTES + 290 * APPS
 
 
 def a_proxy(apps: int = APPS) -> Proxy:
-    proxy = Proxy(InterceptorSettings.load(), Ledger(), FixedBackends({}), lambda: 0.0)
+    outbox = Outbox()
+    proxy = Proxy(InterceptorSettings.load(), Ledger(), FixedBackends({}), lambda: 0.0, outbox=outbox, dialer=Http1Dialer(outbox))
     proxy.set_table(
         RoutingTable([Route(app=app, rules=(Rule(hosts=(f"{app[5:]}.test",)),), target=Target(app)) for app in names(apps)])
     )

@@ -485,7 +485,7 @@ def test_an_authenticated_connection_is_its_clients_own() -> None:
 """
     )
     assert stage.client.own_backend is stage.servers["a"]
-    assert stage.servers["a"] not in stage.servers["a"].endpoint.idle
+    assert stage.servers["a"] not in stage.servers["a"].endpoint.spare
 
 
 def test_one_that_speaks_for_others_has_none() -> None:
