@@ -21,7 +21,8 @@ from interceptor.app.app import App
 from interceptor.app.applist import AppList
 from interceptor.app.stats import LAG_BUCKETS, Histogram
 from interceptor.app.waits import Waits
-from interceptor.backends.endpoints import EndpointSet, PoolLimits, ProbeRule
+from interceptor.backends.endpoint import PoolLimits, ProbeRule
+from interceptor.backends.endpoints import EndpointSet
 from interceptor.backends.probes import Probes, probe_rules
 from interceptor.core.deadlines import NEVER, Deadlines
 from interceptor.core.errors import ExchangeError

@@ -15,9 +15,10 @@ from grpc import aio
 from fleet.routing.claims import normal_host
 from fleet.routing.codec import CodecError, decode_json, decode_yaml
 from fleet.routing.instead import instead
-from fleet.routing.match import METHOD, Explanation, explain
+from fleet.routing.match import METHOD
 from fleet.routing.nearest import nearest
 from fleet.routing.table import RouteError, RoutingTable
+from fleet.routing.walk import Explanation, explain
 from fleet.runtime.address import AddressError
 from fleet.runtime.terminal import complain, say
 from fleet.runtime.tls import TlsError

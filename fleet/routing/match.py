@@ -1,4 +1,4 @@
-"""Finds the owner of a request among claims, and explains the choice. Pure; what claims may be is decided elsewhere.
+"""Finds the owner of a request among claims. Pure; what claims may be is decided elsewhere.
 
 Owners are routes, or the static routes of one.
 
@@ -12,18 +12,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 from urllib.parse import unquote_to_bytes
 
-import msgspec
-
 from fleet.routing.claims import ANY_HOST, Claim, normal_host, path_segments
-from fleet.routing.route import Route
 
-if TYPE_CHECKING:
-    from fleet.routing.table import RoutingTable
-
-__all__ = ["METHOD", "Candidate", "Explanation", "Headers", "Index", "Owner", "explain"]
+__all__ = ["METHOD", "Candidate", "Headers", "HostPattern", "Index", "Owner", "carries"]
 
 Headers = Sequence[tuple[bytes, bytes]]
 """Names in lower case, values without surrounding space, in the order of the request; and METHOD with the request's method."""
@@ -62,10 +56,10 @@ class Candidate(Generic[T]):
 
     def is_met(self, headers: Headers) -> bool:
         """Whether a request has the method and every header that is wanted."""
-        return not self.wanted or all(_carries(headers, name, value) for name, value in self.wanted)
+        return not self.wanted or all(carries(headers, name, value) for name, value in self.wanted)
 
 
-def _carries(headers: Headers, name: bytes, value: bytes | None) -> bool:
+def carries(headers: Headers, name: bytes, value: bytes | None) -> bool:
     if value is not None:
         return (name, value) in headers
     return any(pair[0] == name for pair in headers)
@@ -124,12 +118,12 @@ def _better(best: Candidate[T] | None, filed: Iterable[Candidate[T]], headers: H
     for candidate in filed:
         if best is not None and candidate.rank >= best.rank:
             break
-        if all(_carries(headers, name, value) for name, value in candidate.others):
+        if all(carries(headers, name, value) for name, value in candidate.others):
             return candidate
     return best
 
 
-class _Host(Generic[T]):
+class HostPattern(Generic[T]):
     """The path prefixes of one host pattern, as a tree by segments."""
 
     __slots__ = ("depth", "pattern", "root", "whole")
@@ -192,15 +186,15 @@ class Index(Generic[T]):
     __slots__ = ("_any", "_exact", "_longest", "_wild", "whole")
 
     def __init__(self, owned: Iterable[tuple[Claim, T]]) -> None:
-        patterns: dict[str, _Host[T]] = {}
+        patterns: dict[str, HostPattern[T]] = {}
         for claim, owner in owned:
             host = patterns.get(claim.host)
             if host is None:
-                host = patterns[claim.host] = _Host(claim.host)
+                host = patterns[claim.host] = HostPattern(claim.host)
             host.add(claim, owner)
         for host in patterns.values():
             host.seal()
-        self._any: _Host[T] | None = patterns.pop(ANY_HOST, None)
+        self._any: HostPattern[T] | None = patterns.pop(ANY_HOST, None)
         self._wild = {name[2:].encode(): host for name, host in patterns.items() if name.startswith("*.")}
         self._exact = {name.encode(): host for name, host in patterns.items() if not name.startswith("*.")}
         self._longest = max(map(len, self._wild), default=0)
@@ -233,7 +227,7 @@ class Index(Generic[T]):
             for node in reversed(pattern.nodes(path)):
                 yield from node.candidates
 
-    def hosts(self, host: bytes) -> Iterator[_Host[T]]:
+    def hosts(self, host: bytes) -> Iterator[HostPattern[T]]:
         """The patterns that a host in normal form falls under, the most specific first."""
         exact = self._exact.get(host)
         if exact is not None:
@@ -242,7 +236,7 @@ class Index(Generic[T]):
         if self._any is not None:
             yield self._any
 
-    def _wildcards(self, host: bytes) -> Iterator[_Host[T]]:
+    def _wildcards(self, host: bytes) -> Iterator[HostPattern[T]]:
         # No suffix longer than the longest claimed is cut out: the request's author chooses the number of dots.
         dot = host.find(b".", max(0, len(host) - self._longest - 1))
         while dot >= 0:
@@ -250,54 +244,3 @@ class Index(Generic[T]):
             if found is not None:
                 yield found
             dot = host.find(b".", dot + 1)
-
-
-class Explanation(msgspec.Struct, frozen=True):
-    """Which route a request finds and, step by step, why. Names of headers are told, never what a request has in them."""
-
-    route: Route | None
-    steps: tuple[str, ...]
-
-
-def explain(table: RoutingTable, host: bytes, path: bytes, headers: Headers) -> Explanation:
-    """Walk through a table as `RoutingTable.match` does, and take notes."""
-    name = normal_host(host)
-    steps = [f"host {_text(name)}, path {_text(path)}"]
-    for candidate in table.index.hosts(name):
-        route = _explain_host(candidate, path, headers, steps)
-        if route is not None:
-            return Explanation(route, tuple(steps))
-    steps.append("no host pattern is left: no route")
-    return Explanation(None, tuple(steps))
-
-
-def _explain_host(host: _Host[Route], path: bytes, headers: Headers, steps: list[str]) -> Route | None:
-    nodes = host.nodes(path)
-    prefixes = ", ".join(node.candidates[0].claim.path for node in reversed(nodes))
-    steps.append(f"host {host.pattern}: " + (f"path prefixes that fit: {prefixes}" if nodes else "no path prefix fits"))
-    for node in reversed(nodes):
-        for candidate in node.candidates:
-            app = candidate.owner.app
-            missing = _missing(candidate, headers)
-            if missing is None:
-                steps.append(f"{candidate.claim}: taken by {app}")
-                return candidate.owner
-            steps.append(f"{candidate.claim}: not {app}, {missing}")
-    return None
-
-
-def _missing(candidate: Candidate[Route], headers: Headers) -> str | None:
-    for name, value in candidate.wanted:
-        if not _carries(headers, name, value):
-            return _reason(name, present=_carries(headers, name, None))
-    return None
-
-
-def _reason(name: bytes, *, present: bool) -> str:
-    if name == METHOD:
-        return "the method is another"
-    return f"header {name.decode()} has another value" if present else f"header {name.decode()} is missing"
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("ascii", "backslashreplace") or '""'

@@ -14,7 +14,8 @@ from interceptor.app.local_answers import LocalAnswers
 from interceptor.app.stats import AppStats
 from interceptor.app.waiting import WaitingRoom
 from interceptor.app.waits import Waits
-from interceptor.backends.endpoints import Endpoint, EndpointSet
+from interceptor.backends.endpoint import Endpoint
+from interceptor.backends.endpoints import EndpointSet
 from interceptor.core.deadlines import HORIZON, NEVER
 from interceptor.core.errors import Unavailable
 from interceptor.settings import InterceptorSettings

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from interceptor.backends.endpoints import Endpoint
     from interceptor.core.messages import Request
-    from interceptor.core.sides import Dialer, Upstream
+    from interceptor.core.sides import Dialer, Place, Upstream
 
 __all__ = ["Dialers"]
 
@@ -22,14 +21,14 @@ class Dialers:
         self._usual = usual
         self._by_protocol = dict(by_protocol or {})
 
-    async def connect(self, endpoint: Endpoint) -> Upstream:
+    async def connect(self, endpoint: Place) -> Upstream:
         """A connection that is open, and at rest. Raises OSError."""
         return await self._of(endpoint).connect(endpoint)
 
-    def probe(self, endpoint: Endpoint, path: str) -> Request:
+    def probe(self, endpoint: Place, path: str) -> Request:
         """A GET of our own, as connections to this backend send it."""
         return self._of(endpoint).probe(endpoint, path)
 
-    def _of(self, endpoint: Endpoint) -> Dialer:
+    def _of(self, endpoint: Place) -> Dialer:
         protocol = endpoint.backend.app_protocol
         return self._usual if protocol is None else self._by_protocol.get(protocol.lower(), self._usual)

@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Callable
 
 from fleet.routing.table import RoutingTable
-from interceptor.backends.endpoints import Endpoint, ProbeRule, reason
+from interceptor.backends.endpoint import Endpoint, ProbeRule
+from interceptor.backends.endpoints import reason
 from interceptor.core.errors import BadResponse, ExchangeError
 from interceptor.core.messages import Request, Response
 from interceptor.core.sides import Dialer, Upstream

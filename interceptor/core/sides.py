@@ -12,10 +12,20 @@ from interceptor.core.messages import Fields, Request, Response
 from interceptor.core.replies import Reply
 
 if TYPE_CHECKING:
-    from interceptor.backends.endpoints import Endpoint
+    from fleet.discovery.sources import Backend
+    from interceptor.core.deadlines import Deadlines
     from interceptor.core.errors import ExchangeError
 
-__all__ = ["ClientTunnelEvents", "Dialer", "Downstream", "RequestEvents", "ResponseEvents", "Upstream", "UpstreamTunnelEvents"]
+__all__ = [
+    "ClientTunnelEvents",
+    "Dialer",
+    "Downstream",
+    "Place",
+    "RequestEvents",
+    "ResponseEvents",
+    "Upstream",
+    "UpstreamTunnelEvents",
+]
 
 
 class _Side(Protocol):
@@ -88,10 +98,32 @@ class Downstream(_Side, Protocol):
         """The backend is lost: reset, once the client has taken what came before."""
 
 
+class Targeted(Protocol):
+    """All backends of one target."""
+
+    deadlines: Deadlines
+
+
+class Place(Protocol):
+    """The backend that an upstream is connected to, as far as it is concerned."""
+
+    backend: Backend
+    address: str
+    authority: bytes
+    """For a request that names none."""
+    own: set[Upstream]
+    """Those that rest, and are each kept for one client."""
+
+    @property
+    def owner(self) -> Targeted: ...
+    def withdraw(self, connection: Upstream) -> None:
+        """It can take no exchange any more: it ended while it rested."""
+
+
 class Upstream(_Side, Protocol):
     """Where a request goes: a connection of HTTP/1 to a backend."""
 
-    endpoint: Endpoint
+    endpoint: Place
     personal: bool
     """Whether a client may have authenticated it as a whole. Then it is that client's, and never pooled."""
 
@@ -120,10 +152,10 @@ class Upstream(_Side, Protocol):
 class Dialer(Protocol):
     """Opens connections to backends that speak one protocol, or several."""
 
-    async def connect(self, endpoint: Endpoint) -> Upstream:
+    async def connect(self, endpoint: Place) -> Upstream:
         """A connection that is open, and at rest. Raises OSError."""
 
-    def probe(self, endpoint: Endpoint, path: str) -> Request:
+    def probe(self, endpoint: Place, path: str) -> Request:
         """A GET of our own, as its connections send it."""
 
 

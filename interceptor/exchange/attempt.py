@@ -15,7 +15,7 @@ from interceptor.exchange.phases import ANSWERING, DIALING, DONE, SENT, WAITING
 from interceptor.exchange.tunnel import Tunnel
 
 if TYPE_CHECKING:
-    from interceptor.backends.endpoints import Endpoint
+    from interceptor.backends.endpoint import Endpoint
     from interceptor.core.sides import Upstream
     from interceptor.exchange.life import Life
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from interceptor.app.flags import FALLBACK
 from interceptor.app.local_answers import UNCOUNTED
-from interceptor.backends.endpoints import MAX_DIALS, Endpoint
+from interceptor.backends.endpoint import MAX_DIALS, Endpoint
 from interceptor.core.errors import ExchangeError, Unavailable
 from interceptor.core.messages import IDEMPOTENT
 from interceptor.core.replies import Reply, no_route, text_reply

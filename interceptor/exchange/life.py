@@ -25,7 +25,7 @@ from interceptor.exchange.record import Record
 if TYPE_CHECKING:
     from interceptor.app.app import App, Limits, Waiter
     from interceptor.app.applist import AppList
-    from interceptor.backends.endpoints import Endpoint
+    from interceptor.backends.endpoint import Endpoint
 
 __all__ = ["CLIENT_LEFT", "ExchangeHost", "Holder", "Life"]
 

@@ -12,7 +12,7 @@ from interceptor.app.stats import READY
 
 if TYPE_CHECKING:
     from interceptor.app.app import App
-    from interceptor.backends.endpoints import Endpoint
+    from interceptor.backends.endpoint import Endpoint
     from interceptor.core.messages import Fields, Request
 
 __all__ = ["Record"]

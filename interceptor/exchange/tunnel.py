@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from fleet.demand.ledger import Lease
-from interceptor.backends.endpoints import Slot
+from interceptor.backends.endpoint import Slot
 from interceptor.core.messages import Fields, Response
 from interceptor.core.sides import Downstream, Upstream
 

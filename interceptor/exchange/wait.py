@@ -19,7 +19,8 @@ from interceptor.exchange.phases import NEW, WAITING
 
 if TYPE_CHECKING:
     from interceptor.app.app import App
-    from interceptor.backends.endpoints import Endpoint, EndpointSet
+    from interceptor.backends.endpoint import Endpoint
+    from interceptor.backends.endpoints import EndpointSet
     from interceptor.exchange.life import Life
 
 __all__ = ["Wait"]

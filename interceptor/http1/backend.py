@@ -21,7 +21,7 @@ from interceptor.transport.splice import MIN_SPLICED
 from interceptor.transport.tcp import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_READ, READ_BUFFER, Connection, Outbox
 
 if TYPE_CHECKING:
-    from interceptor.backends.endpoints import Endpoint
+    from interceptor.core.sides import Place
 
 __all__ = ["BackendConnection"]
 
@@ -65,7 +65,7 @@ class BackendConnection(Connection):
         "personal",
     )
 
-    def __init__(self, endpoint: Endpoint, outbox: Outbox) -> None:
+    def __init__(self, endpoint: Place, outbox: Outbox) -> None:
         super().__init__(outbox, deadline=NEVER)  # the end of its rest in the pool
         self.endpoint = endpoint
         self._state = _REST

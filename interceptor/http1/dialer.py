@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from interceptor.backends.endpoints import Endpoint
+from interceptor.core.sides import Place
 from interceptor.http1.backend import BackendConnection
 from interceptor.http1.request import OwnRequest
 from interceptor.transport.tcp import Outbox
@@ -18,7 +18,7 @@ class Http1Dialer:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
 
-    async def connect(self, endpoint: Endpoint) -> BackendConnection:
+    async def connect(self, endpoint: Place) -> BackendConnection:
         """A connection that is open, and at rest. Raises OSError."""
         backend, loop = endpoint.backend, asyncio.get_running_loop()
         _, connection = await loop.create_connection(
@@ -26,7 +26,7 @@ class Http1Dialer:
         )
         return connection
 
-    def probe(self, endpoint: Endpoint, path: str) -> OwnRequest:
+    def probe(self, endpoint: Place, path: str) -> OwnRequest:
         """A GET that names who asks, and nothing of a client."""
         target, authority = path.encode(), endpoint.authority
         head = b"GET %b HTTP/1.1\r\nHost: %b\r\nUser-Agent: weir-probe\r\nAccept: */*\r\n\r\n" % (target, authority)

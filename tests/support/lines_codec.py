@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from interceptor.backends.endpoints import Endpoint
 from interceptor.core.deadlines import NEVER
 from interceptor.core.errors import BackendError, BadRequest, BadResponse
 from interceptor.core.messages import Fields, Request, Response
 from interceptor.core.replies import Reply, text_reply
-from interceptor.core.sides import ClientTunnelEvents, RequestEvents, ResponseEvents, UpstreamTunnelEvents
+from interceptor.core.sides import ClientTunnelEvents, Place, RequestEvents, ResponseEvents, UpstreamTunnelEvents
 from interceptor.transport.tcp import BODY_VIEW, Connection, Outbox
 
 __all__ = ["LineClient", "LineDialer"]
@@ -240,7 +239,7 @@ class LineBackend(_Lines):
 
     personal = False
 
-    def __init__(self, endpoint: Endpoint, outbox: Outbox) -> None:
+    def __init__(self, endpoint: Place, outbox: Outbox) -> None:
         super().__init__(outbox, NEVER)
         self.endpoint = endpoint
         self._sink: ResponseEvents | None = None
@@ -337,11 +336,11 @@ class LineDialer:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
 
-    async def connect(self, endpoint: Endpoint) -> LineBackend:
+    async def connect(self, endpoint: Place) -> LineBackend:
         backend, loop = endpoint.backend, asyncio.get_running_loop()
         _, connection = await loop.create_connection(lambda: LineBackend(endpoint, self._outbox), backend.host, backend.port)
         return connection
 
-    def probe(self, endpoint: Endpoint, path: str) -> LineRequest:
+    def probe(self, endpoint: Place, path: str) -> LineRequest:
         line = f"GET probe {path} .".encode()
         return LineRequest(b"GET", path.encode(), path.encode(), b"probe", 0, line=line)

@@ -17,12 +17,13 @@ from fleet.routing.table import RoutingTable
 from interceptor.app.app import App
 from interceptor.app.applist import AppList
 from interceptor.app.waits import Waits
-from interceptor.backends.endpoints import DialRequest, Endpoint, EndpointSet, PoolLimits
+from interceptor.backends.endpoint import DialRequest, Endpoint, PoolLimits
+from interceptor.backends.endpoints import EndpointSet
 from interceptor.core.deadlines import Deadlines
 from interceptor.core.errors import BackendError, BadRequest, BadResponse, ExchangeError, Unavailable
 from interceptor.core.messages import Fields, Request, Response
 from interceptor.core.replies import Reply
-from interceptor.core.sides import ClientTunnelEvents, ResponseEvents, UpstreamTunnelEvents
+from interceptor.core.sides import ClientTunnelEvents, Place, ResponseEvents, UpstreamTunnelEvents
 from interceptor.exchange.exchange import Exchange
 from interceptor.exchange.life import Life
 from interceptor.exchange.phases import DONE, NAMES, NEXT
@@ -156,7 +157,7 @@ class Server(_Side):
 
     def __init__(self, name: str, told: list[str], endpoint: Endpoint) -> None:
         super().__init__(name, told)
-        self.endpoint = endpoint
+        self.endpoint: Place = endpoint
         self.personal = self.ended = False
         self.sink: ResponseEvents | None = None
         self.tunnel: UpstreamTunnelEvents | None = None
@@ -326,7 +327,7 @@ class Stage:
         server = self._server(endpoint)
         if not request.connected(endpoint, server):
             endpoint.offer(server, self.now)
-            self.told.append(f"{server.endpoint.backend.host} kept")
+            self.told.append(f"{endpoint.backend.host} kept")
 
     def refuses(self, why: str = "") -> None:
         """The oldest dial fails."""

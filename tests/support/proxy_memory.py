@@ -14,7 +14,7 @@ from fleet.discovery.fixed import FixedBackends
 from fleet.discovery.sources import Backend
 from fleet.routing.table import RoutingTable
 from interceptor.backends.dialers import Dialers
-from interceptor.backends.endpoints import Endpoint
+from interceptor.backends.endpoint import Endpoint
 from interceptor.http1.backend import BackendConnection
 from interceptor.http1.client import ClientConnection
 from interceptor.http1.dialer import Http1Dialer
@@ -131,7 +131,7 @@ class MemoryProxy:
         self.proxy.open_exchange = partial(StrictExchange, self.proxy)
         self.proxy.set_table(RoutingTable([route()]))
         self.endpoint: Endpoint = self.proxy.apps[APP].endpoints.endpoints[0]
-        self.endpoint.owner._prober = NoProbes()
+        self.proxy.apps[APP].endpoints._prober = NoProbes()
         self.backends = [MockTransport(BackendConnection(self.endpoint, self.proxy.outbox)) for _ in range(connections)]
         # The last one is picked first: in the order of their use, that is how they are listed.
         self.endpoint.spare = [transport.protocol for transport in reversed(self.backends)]  # type: ignore[misc]

@@ -14,10 +14,10 @@ import pytest
 
 from fleet.discovery.sources import Backend
 from fleet.routing.claims import normal_host
-from fleet.routing.match import explain
 from fleet.routing.route import Affinity, HeaderMatch, Route, Rule, StaticFile, StaticResponse, StaticRoute, Target
 from fleet.routing.static import StaticRoutes
 from fleet.routing.table import RoutingTable
+from fleet.routing.walk import explain
 from interceptor.app.affinity import Sessions
 from interceptor.app.answers import Answer, accepts_html
 from interceptor.app.local_answers import LocalAnswers

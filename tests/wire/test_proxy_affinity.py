@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from fleet.routing.route import Affinity, Protection, Route
-from interceptor.backends.endpoints import MAX_DIALS
+from interceptor.backends.endpoint import MAX_DIALS
 from tests.wire.proxy_backend import BackendPeer, Script, answer, ok
 from tests.wire.proxy_client import get
 from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig, route

@@ -31,7 +31,7 @@ from fleet.routing.route import (
     Timeouts,
 )
 from interceptor.app.app import App
-from interceptor.backends.endpoints import Endpoint
+from interceptor.backends.endpoint import Endpoint
 from tests.support.full import FULL
 from tests.wire.proxy_backend import BackendPeer, RawBackend, ok
 from tests.wire.proxy_client import RawClient, get, post

@@ -14,7 +14,8 @@ from fleet.routing.route import ColdStart, Protection, Route, Scaling, Target, T
 from interceptor.app.admission import LONGEST_PATIENCE
 from interceptor.app.app import App
 from interceptor.backends import endpoints as endpoints_module
-from interceptor.backends.endpoints import FIRST_PAUSE, MAX_DIALS, Endpoint, EndpointSet, PoolLimits, Prober, Slot
+from interceptor.backends.endpoint import FIRST_PAUSE, MAX_DIALS, Endpoint, PoolLimits, Slot
+from interceptor.backends.endpoints import EndpointSet, Prober
 from interceptor.core.deadlines import Deadlines
 from interceptor.core.errors import Unavailable
 from interceptor.http1.dialer import Http1Dialer
@@ -338,9 +339,9 @@ def test_only_slots_count_places() -> None:
         for line in file.read_text().splitlines()
         if re.search(r"\.load\s*[-+]?=[^=]", line)
     ]
-    assert {name for name, _ in changes} == {"endpoints.py"}
+    assert {name for name, _ in changes} == {"endpoint.py"}
     assert sorted(set(changes)) == [
-        ("endpoints.py", "endpoint.load += 1"),
-        ("endpoints.py", "self.endpoint.load -= 1"),
-        ("endpoints.py", "self.load = 0"),
+        ("endpoint.py", "endpoint.load += 1"),
+        ("endpoint.py", "self.endpoint.load -= 1"),
+        ("endpoint.py", "self.load = 0"),
     ]

@@ -9,17 +9,8 @@ import pytest
 
 from fleet.discovery.sources import Backend
 from interceptor.app.waiting import WaitingRoom
-from interceptor.backends.endpoints import (
-    FIRST_PAUSE,
-    JITTER,
-    LONGEST_PAUSE,
-    MAX_PROBES_OF_TARGET,
-    URGENT_PAUSE,
-    Endpoint,
-    EndpointSet,
-    PoolLimits,
-    ProbeRule,
-)
+from interceptor.backends.endpoint import FIRST_PAUSE, JITTER, LONGEST_PAUSE, URGENT_PAUSE, Endpoint, PoolLimits, ProbeRule
+from interceptor.backends.endpoints import MAX_PROBES_OF_TARGET, EndpointSet
 from interceptor.core.deadlines import Deadlines
 from interceptor.http1.backend import BackendConnection
 from interceptor.http1.dialer import Http1Dialer

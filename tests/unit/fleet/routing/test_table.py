@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from fleet.routing.claims import Claim
-from fleet.routing.match import explain
 from fleet.routing.route import HeaderMatch, Route, Rule, Scaling, Target
 from fleet.routing.table import Conflict, RouteError, RoutingTable
+from fleet.routing.walk import explain
 
 
 def route(app: str, *rules: Rule, created: float = 0.0) -> Route:

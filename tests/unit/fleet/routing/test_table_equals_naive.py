@@ -8,9 +8,10 @@ from typing import NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleet.routing.match import METHOD, explain
+from fleet.routing.match import METHOD
 from fleet.routing.route import HeaderMatch, Route, Rule, Target
 from fleet.routing.table import RoutingTable
+from fleet.routing.walk import explain
 from tests.unit.fleet.routing.naive import conflict_key, naive_match
 
 # Few and similar words, so that routes and requests meet often.

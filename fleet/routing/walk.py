@@ -1,0 +1,63 @@
+"""Which route a request finds, told step by step: for people who ask why. Walks as `RoutingTable.match` does."""
+
+from __future__ import annotations
+
+import msgspec
+
+from fleet.routing.claims import normal_host
+from fleet.routing.match import METHOD, Candidate, Headers, HostPattern, carries
+from fleet.routing.route import Route
+from fleet.routing.table import RoutingTable
+
+__all__ = ["Explanation", "explain"]
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """Which route a request finds and, step by step, why. Names of headers are told, never what a request has in them."""
+
+    route: Route | None
+    steps: tuple[str, ...]
+
+
+def explain(table: RoutingTable, host: bytes, path: bytes, headers: Headers) -> Explanation:
+    """Walk through a table as `RoutingTable.match` does, and take notes."""
+    name = normal_host(host)
+    steps = [f"host {_text(name)}, path {_text(path)}"]
+    for candidate in table.index.hosts(name):
+        route = _explain_host(candidate, path, headers, steps)
+        if route is not None:
+            return Explanation(route, tuple(steps))
+    steps.append("no host pattern is left: no route")
+    return Explanation(None, tuple(steps))
+
+
+def _explain_host(host: HostPattern[Route], path: bytes, headers: Headers, steps: list[str]) -> Route | None:
+    nodes = host.nodes(path)
+    prefixes = ", ".join(node.candidates[0].claim.path for node in reversed(nodes))
+    steps.append(f"host {host.pattern}: " + (f"path prefixes that fit: {prefixes}" if nodes else "no path prefix fits"))
+    for node in reversed(nodes):
+        for candidate in node.candidates:
+            app = candidate.owner.app
+            missing = _missing(candidate, headers)
+            if missing is None:
+                steps.append(f"{candidate.claim}: taken by {app}")
+                return candidate.owner
+            steps.append(f"{candidate.claim}: not {app}, {missing}")
+    return None
+
+
+def _missing(candidate: Candidate[Route], headers: Headers) -> str | None:
+    for name, value in candidate.wanted:
+        if not carries(headers, name, value):
+            return _reason(name, present=carries(headers, name, None))
+    return None
+
+
+def _reason(name: bytes, *, present: bool) -> str:
+    if name == METHOD:
+        return "the method is another"
+    return f"header {name.decode()} has another value" if present else f"header {name.decode()} is missing"
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("ascii", "backslashreplace") or '""'
