@@ -1,6 +1,7 @@
-"""A connection to a backend: sends one request at a time, reads its response, and hands both ends to the exchange.
+"""A connection to a backend: sends one request at a time, reads the heads of its responses, and hands both ends to the exchange.
 
-Between exchanges it rests in its endpoint's pool, where anything but silence ends it.
+Between exchanges it rests in its endpoint's pool, where anything but silence ends it. Bodies of responses are read in
+`interceptor.http1.response_body`, on which it builds by inheritance: that costs a response no call.
 """
 
 from __future__ import annotations
@@ -11,14 +12,13 @@ from interceptor.core.deadlines import NEVER
 from interceptor.core.errors import BackendError, BadResponse
 from interceptor.core.messages import Request
 from interceptor.core.sides import ResponseEvents, UpstreamTunnelEvents
-from interceptor.http1.chunked import ChunkedReader, ChunkError
-from interceptor.http1.fields import CHUNKED, CRLF, HEAD_END, tokens
+from interceptor.http1.fields import CRLF, HEAD_END, tokens
 from interceptor.http1.grammar import GrammarError, check_status_line
 from interceptor.http1.partial import PartialHead
 from interceptor.http1.request import RequestHead
-from interceptor.http1.response import MAX_FIELDS, MAX_HEAD_BYTES, UNTIL_CLOSE, ResponseHead, malformed, parse_response
-from interceptor.transport.splice import MIN_SPLICED
-from interceptor.transport.tcp import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_READ, READ_BUFFER, Connection, Outbox
+from interceptor.http1.response import MAX_FIELDS, MAX_HEAD_BYTES, ResponseHead, malformed, parse_response
+from interceptor.http1.response_body import CLOSED, HEAD, REST, TUNNEL, TUNNEL_END, UNTIL_CLOSE, ReadingBackend
+from interceptor.transport.tcp import BODY_VIEW, CHUNKS_VIEW, FULL_READ, READ_BUFFER, Outbox
 
 if TYPE_CHECKING:
     from interceptor.core.sides import Place
@@ -43,42 +43,22 @@ COPIED_BYTES = 16 * 1024
 PARTING_SECONDS = 30.0
 """For a backend to take the last that was written to it."""
 
-_REST, _HEAD, _LENGTH, _CHUNKS, _UNTIL_CLOSE, _TUNNEL, _TUNNEL_END, _CLOSED = range(8)
 
-
-class BackendConnection(Connection):
+class BackendConnection(ReadingBackend):
     """Speaks HTTP/1.1 to one backend."""
 
-    __slots__ = (
-        "_asked",
-        "_chunks",
-        "_interim",
-        "_left",
-        "_partial",
-        "_reset",
-        "_reusable",
-        "_sink",
-        "_state",
-        "_tunnel",
-        "_view",
-        "endpoint",
-        "personal",
-    )
+    __slots__ = ("_asked", "_interim", "_partial", "_reset", "_tunnel", "endpoint", "personal")
 
     def __init__(self, endpoint: Place, outbox: Outbox) -> None:
-        super().__init__(outbox, deadline=NEVER)  # the end of its rest in the pool
+        super().__init__(outbox)
         self.endpoint = endpoint
-        self._state = _REST
-        self._sink: ResponseEvents | None = None
         self._tunnel: UpstreamTunnelEvents | None = None
         self._asked: bytes | None = None
         """The protocols that the request would rather speak."""
         self._partial: PartialHead | None = None
-        self._left = 0
-        self._view = BODY_VIEW
-        self._chunks: ChunkedReader | None = None
-        self._reusable = True
+        """A head of which a part is here."""
         self._interim = 0
+        """What the interim responses to the request weigh."""
         self._reset = False
         """Whether a write has met a reset, which reading does not tell any more."""
         self.personal = False
@@ -99,7 +79,7 @@ class BackendConnection(Connection):
     def begin(self, sink: ResponseEvents, head: bytes) -> None:
         """Send a request as it is."""
         self._sink = sink
-        self._state = _HEAD
+        self._state = HEAD
         self._asked = None
         self.deadline = NEVER
         self._interim = 0
@@ -107,13 +87,13 @@ class BackendConnection(Connection):
 
     def enter_tunnel(self, tunnel: UpstreamTunnelEvents) -> None:
         """From now on bytes pass as they are."""
-        self._state = _TUNNEL
+        self._state = TUNNEL
         self._sink, self._tunnel = None, tunnel
 
     def rest(self) -> None:
         """Be ready for the next exchange."""
         self._sink = None
-        self._state = _REST
+        self._state = REST
         if self._paused:  # the last client was slow to the end
             self.resume_reading()
 
@@ -135,7 +115,7 @@ class BackendConnection(Connection):
     def on_deadline(self, now: float) -> None:
         """Rested too long, or took too long to part."""
         self.deadline = NEVER
-        if self._state == _REST:
+        if self._state == REST:
             self.endpoint.withdraw(self)
             self.close()
         else:
@@ -150,7 +130,7 @@ class BackendConnection(Connection):
         sink = self._sink
         if sink is None:
             self._on_unasked(nbytes)
-        elif self._state == _HEAD:
+        elif self._state == HEAD:
             if nbytes <= COPIED_BYTES or self._partial is not None:
                 self._on_head(sink, bytes(BODY_VIEW[:nbytes]))
             else:
@@ -164,18 +144,18 @@ class BackendConnection(Connection):
         if self._tunnel is not None:
             if self._reset:
                 return False
-            self._state = _TUNNEL_END
+            self._state = TUNNEL_END
             self._tunnel.on_tunnel_end()
             return True
-        if self._sink is not None and self._state == _UNTIL_CLOSE:
+        if self._sink is not None and self._state == UNTIL_CLOSE:
             self._finish(self._sink, b"")
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        state, self._state = self._state, _CLOSED
+        state, self._state = self._state, CLOSED
         self.endpoint.owner.deadlines.forget(self)
         sink, self._sink, self._tunnel = self._sink or self._tunnel, None, None
-        if state == _REST:
+        if state == REST:
             self.endpoint.withdraw(self)
         if sink is not None:
             sink.on_lost(exc or BackendError("the backend closed the connection before its response was complete"))
@@ -192,7 +172,7 @@ class BackendConnection(Connection):
 
     def outlives(self, error: OSError) -> bool:
         """What a tunnel's backend said before it went away may be here, unread: how it ended is told when that was read."""
-        if self._state != _TUNNEL:
+        if self._state != TUNNEL:
             return False
         self._reset = self._reset or isinstance(error, ConnectionResetError)
         return True
@@ -210,7 +190,7 @@ class BackendConnection(Connection):
 
     def _unasked(self) -> None:
         """Bytes that answer nothing, such as a 408 for an idle connection: it cannot be used again."""
-        if self._state == _REST:
+        if self._state == REST:
             self.endpoint.withdraw(self)
         self.close()
 
@@ -262,7 +242,7 @@ class BackendConnection(Connection):
         if head.personal:
             self.personal = True
         if head.length == len(body):
-            self._state = _REST
+            self._state = REST
             sink.on_answer(head, body, complete=True, reusable=head.keep_alive)
         else:
             self._start_body(sink, head, body)
@@ -298,119 +278,10 @@ class BackendConnection(Connection):
         elif self._sink is sink and at < len(rest):
             self._on_head(sink, rest[at:])
 
-    def _start_body(self, sink: ResponseEvents, head: ResponseHead, body: bytes | memoryview) -> None:
-        if head.length == CHUNKED:
-            self._state = _CHUNKS
-            self._chunks = ChunkedReader(plain=sink.unframed, lenient=True)
-            self._view = CHUNKS_VIEW
-        elif head.length == UNTIL_CLOSE:
-            self._state = _UNTIL_CLOSE
-            self._reusable = False
-        else:
-            self._state = _LENGTH
-            self._left = head.length
-            if head.length - len(body) > MIN_SPLICED:
-                self._view = BULK_VIEW
-        if not body:
-            sink.on_answer(head, b"", complete=False, reusable=False)
-        elif self._state == _CHUNKS:
-            self._start_chunks(sink, head, bytes(body))
-        else:
-            first, extra = (body, b"") if self._state == _UNTIL_CLOSE else (body[: self._left], body[self._left :])
-            self._left -= len(first)
-            complete = self._state == _LENGTH and not self._left
-            if complete:
-                self._state = _REST
-            sink.on_answer(head, first, complete=complete, reusable=not extra and self._reusable)
-
     def _agrees(self, head: ResponseHead) -> bool:
         """Whether it switches to what was asked for (RFC 9110 7.8)."""
         asked, told = self._asked, head.upgrade
         return asked is not None and told is not None and set(tokens([told])) <= {b"", *tokens([asked])}
-
-    def _start_chunks(self, sink: ResponseEvents, head: ResponseHead, body: bytes) -> None:
-        chunks = self._chunks
-        assert chunks is not None  # noqa: S101
-        try:
-            data = chunks.feed(body)
-        except ChunkError as error:
-            self._fail(sink, BadResponse(str(error)))
-            return
-        if chunks.done:
-            self._end_chunks()
-        sink.on_answer(head, data, complete=chunks.done, reusable=self._reusable and not chunks.rest)
-        if chunks.behind and self._chunks is chunks:
-            self.fall_behind()
-
-    def _end_chunks(self) -> None:
-        self._state, self._chunks = _REST, None
-        self._view = BODY_VIEW
-
-    def _on_body(self, sink: ResponseEvents, data: memoryview) -> None:
-        if self._state == _LENGTH:
-            self._left -= len(data)
-            if self._view is BULK_VIEW:
-                self._on_bulk(sink, data)
-            elif self._left > 0:
-                sink.on_answer_data(data)
-            else:
-                if self._left < 0:
-                    self._reusable = False
-                    data = data[: self._left]
-                self._finish(sink, data)
-        elif self._state == _CHUNKS:
-            self._on_chunks(sink, bytes(data))
-        elif self._state == _UNTIL_CLOSE:
-            sink.on_answer_data(data)
-        else:
-            self._unasked()
-
-    def _on_bulk(self, sink: ResponseEvents, data: memoryview) -> None:
-        """A small part of much: the rest goes past this process, until there is little left."""
-        moved = sink.on_answer_bulk(data, self, self._left)
-        left = self._left = self._left - moved
-        if moved >= FULL_READ:
-            self.fall_behind()
-        if left <= MIN_SPLICED:
-            self._view = BODY_VIEW
-            if not left and self._sink is sink:
-                self._finish(sink, b"")
-
-    def go_on(self) -> bool:
-        """More of the chunks that were read."""
-        chunks, sink = self._chunks, self._sink
-        if chunks is not None and sink is not None and self._state == _CHUNKS:
-            self._on_chunks(sink, b"")
-        return self._state == _CHUNKS and self._chunks is not None and self._chunks.behind
-
-    def _on_chunks(self, sink: ResponseEvents, data: bytes) -> None:
-        chunks = self._chunks
-        assert chunks is not None  # noqa: S101
-        try:
-            data = chunks.feed(data)
-        except ChunkError as error:
-            self._fail(sink, BadResponse(str(error)))
-            return
-        if not chunks.done:
-            if data:
-                sink.on_answer_data(data)
-            if chunks.behind and self._chunks is chunks:
-                self.fall_behind()
-            return
-        self._end_chunks()
-        self._reusable = self._reusable and not chunks.rest
-        self._finish(sink, data)
-
-    def _finish(self, sink: ResponseEvents, data: bytes | memoryview) -> None:
-        self._state = _REST
-        if data:
-            sink.on_answer_data(data)
-        if self._sink is sink:  # the client may have left while the last bytes were written
-            sink.on_answer_end(reusable=self._reusable)
-
-    def _fail(self, sink: ResponseEvents, error: Exception) -> None:
-        self.abort()
-        sink.on_lost(error)
 
 
 def _weight(data: bytes) -> int:

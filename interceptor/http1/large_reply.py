@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from interceptor.core.errors import ExchangeError
 
 if TYPE_CHECKING:
-    from interceptor.http1.client import ClientConnection
+    from interceptor.http1.answering import AnsweringClient
 
 __all__ = ["MAX_PART_BYTES", "LargeReply"]
 
@@ -25,7 +25,7 @@ class LargeReply:
 
     __slots__ = ("_at", "_body", "_client", "_clock", "_patience")
 
-    def __init__(self, client: ClientConnection, body: bytes, *, patience: float, clock: Callable[[], float]) -> None:
+    def __init__(self, client: AnsweringClient, body: bytes, *, patience: float, clock: Callable[[], float]) -> None:
         """`patience` is how many seconds the client may take none of it."""
         self._clock = clock
         self._client = client

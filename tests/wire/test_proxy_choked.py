@@ -9,7 +9,7 @@ import asyncio
 
 import pytest
 
-from interceptor.http1.client import MAX_PIPELINED_BYTES
+from interceptor.http1.intake import MAX_PIPELINED_BYTES
 from interceptor.transport.tcp import READ_BUFFER
 from tests.support.proxy_memory import MemoryProxy
 from tests.wire.proxy_backend import answer, ok

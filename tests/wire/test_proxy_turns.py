@@ -12,7 +12,7 @@ import pytest
 
 from fleet.runtime.backlog import SLICE_SECONDS, Backlog
 from interceptor.http1.chunked import LINES_AT_ONCE
-from interceptor.http1.client import MAX_PIPELINED_BYTES
+from interceptor.http1.intake import MAX_PIPELINED_BYTES
 from interceptor.transport.tcp import BODY_VIEW
 from tests.support.proxy_memory import MemoryProxy, MockTransport
 from tests.wire.proxy_backend import ok
