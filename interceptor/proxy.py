@@ -26,11 +26,10 @@ from interceptor.backends.endpoints import EndpointSet
 from interceptor.backends.probes import Probes, probe_rules
 from interceptor.core.deadlines import NEVER, Deadlines
 from interceptor.core.errors import ExchangeError
-from interceptor.core.sides import Dialer, Downstream, RequestEvents
+from interceptor.core.messages import Request
+from interceptor.core.sides import Client, Dialer, Downstream, RequestEvents
 from interceptor.exchange.exchange import Exchange
-from interceptor.http1.client import ClientConnection
 from interceptor.http1.early import EarlyBytes
-from interceptor.http1.request import RequestHead
 from interceptor.settings import InterceptorSettings
 from interceptor.transport.hangups import HangupWatch
 from interceptor.transport.tcp import Outbox
@@ -66,7 +65,7 @@ class Proxy:
         dialer: Dialer,
     ) -> None:
         self.clock = clock
-        self.open_exchange: Callable[[ClientConnection, RequestHead], RequestEvents] = partial(Exchange, self)
+        self.open_exchange: Callable[[Client, Request], RequestEvents] = partial(Exchange, self)
         self.deadlines = Deadlines(TICK_SECONDS, now=clock())
         self.hangups = HangupWatch()
         self.waits = Waits()
@@ -97,7 +96,7 @@ class Proxy:
         self.table: RoutingTable | None = None
         self.apps: dict[str, App] = {}
         self.applist = AppList(lambda: self.apps) if settings.list_apps else None
-        self.clients: set[ClientConnection] = set()
+        self.clients: set[Client] = set()
         self.refusals: Counter[tuple[str, int]] = Counter()
         """Requests that no application can be charged with, by (reason, status)."""
         self._share = UNBOUNDED
@@ -236,12 +235,12 @@ class Proxy:
 
     # -- what connections and exchanges ask -----------------------------------------------------------------------
 
-    def client_opened(self, client: ClientConnection) -> None:
+    def client_opened(self, client: Client) -> None:
         self.clients.add(client)
         if len(self.clients) >= self.most_clients:
             self._fill_up(self.clock())
 
-    def client_closed(self, client: ClientConnection) -> None:
+    def client_closed(self, client: Client) -> None:
         self.clients.discard(client)
         if self.full and len(self.clients) <= self.most_clients - self._part:
             self.full = False
@@ -285,7 +284,7 @@ class Proxy:
             self.early.evicted += 1
             client.evict()
 
-    def _idle(self, now: float) -> list[ClientConnection]:
+    def _idle(self, now: float) -> list[Client]:
         fresh = now + self.head_timeout
         return [one for one in self.clients if one.idle and not fresh - NEWCOMER_SECONDS <= one.deadline <= fresh]
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from interceptor.core.errors import ExchangeError
 
 __all__ = [
+    "Client",
     "ClientTunnelEvents",
     "Dialer",
     "Downstream",
@@ -96,6 +97,27 @@ class Downstream(_Side, Protocol):
 
     def cut_tunnel(self) -> None:
         """The backend is lost: reset, once the client has taken what came before."""
+
+
+class Client(Downstream, Protocol):
+    """A downstream as whoever keeps all of them sees it."""
+
+    @property
+    def idle(self) -> bool:
+        """Between requests, with nothing of the next one, nor of the last answer."""
+
+    @property
+    def begun(self) -> bool:
+        """A part of a head is here, and no more."""
+
+    def close_at_rest(self) -> bool:
+        """Close between requests. False, and nothing done, where there is something to read."""
+
+    def evict(self) -> None:
+        """Give up what is kept of requests to come."""
+
+    def wind_down(self, now: float, seconds: float) -> None:
+        """Have a tunnel end within so many seconds. Anything else ends by itself."""
 
 
 class Targeted(Protocol):

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from fleet.runtime.strangers import Strangers
 from interceptor.core.deadlines import Deadlines
 from interceptor.core.errors import ExchangeError
-from interceptor.core.sides import RequestEvents
+from interceptor.core.messages import Request
+from interceptor.core.sides import Client, RequestEvents
 from interceptor.http1.early import EarlyBytes
-from interceptor.http1.request import RequestHead
 from interceptor.transport.hangups import HangupWatch
 from interceptor.transport.tcp import Outbox
 from interceptor.trust import TrustedProxies
-
-if TYPE_CHECKING:
-    from interceptor.http1.client import ClientConnection
 
 __all__ = ["ClientHost"]
 
@@ -38,9 +35,9 @@ class ClientHost(Protocol):
     """Clients whose word about who came to them is taken."""
 
     @property
-    def open_exchange(self) -> Callable[[ClientConnection, RequestHead], RequestEvents]: ...
-    def client_opened(self, client: ClientConnection) -> None: ...
-    def client_closed(self, client: ClientConnection) -> None: ...
+    def open_exchange(self) -> Callable[[Client, Request], RequestEvents]: ...
+    def client_opened(self, client: Client) -> None: ...
+    def client_closed(self, client: Client) -> None: ...
 
     strangers: Strangers
     """Told how those began whose head was malformed."""

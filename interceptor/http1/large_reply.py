@@ -7,12 +7,9 @@ would keep a copy of it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from interceptor.core.errors import ExchangeError
-
-if TYPE_CHECKING:
-    from interceptor.http1.answering import AnsweringClient
 
 __all__ = ["MAX_PART_BYTES", "LargeReply"]
 
@@ -20,12 +17,24 @@ MAX_PART_BYTES = 64 * 1024
 """What one client keeps of it at most: as much as goes to a socket in one call without being missed."""
 
 
+class Taker(Protocol):
+    """A client that takes what it can."""
+
+    congested: bool
+
+    def write_through(self, data: bytes | memoryview) -> None: ...
+    def wait_for(self, deadline: float) -> None: ...
+    def exchange_done(self, now: float) -> None: ...
+    def stuck_for(self) -> float: ...
+    def abort(self) -> None: ...
+
+
 class LargeReply:
     """Needs a client that takes what it can (`congested`), and gives the connection back when all of it is written."""
 
     __slots__ = ("_at", "_body", "_client", "_clock", "_patience")
 
-    def __init__(self, client: AnsweringClient, body: bytes, *, patience: float, clock: Callable[[], float]) -> None:
+    def __init__(self, client: Taker, body: bytes, *, patience: float, clock: Callable[[], float]) -> None:
         """`patience` is how many seconds the client may take none of it."""
         self._clock = clock
         self._client = client

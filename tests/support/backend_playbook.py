@@ -86,7 +86,7 @@ class BackendStage(Stage):
         super().__init__()
         self.moves = 0
         owner = SimpleNamespace(deadlines=self.deadlines)
-        endpoint: Any = SimpleNamespace(owner=owner, authority=b"10.0.0.1:80", drop_idle=self._drop)
+        endpoint: Any = SimpleNamespace(owner=owner, authority=b"10.0.0.1:80", withdraw=self._drop)
         self.connection = BackendConnection(endpoint, self.outbox)
         self.transport = NotingTransport(self.connection, self.told)
         self._dropped = False

@@ -8,7 +8,9 @@ from typing import Any, cast
 
 from fleet.runtime.strangers import Strangers
 from interceptor.core.errors import ExchangeError
+from interceptor.core.messages import Request
 from interceptor.core.replies import Reply
+from interceptor.core.sides import Client
 from interceptor.http1.client import ClientConnection
 from interceptor.http1.early import EarlyBytes
 from interceptor.http1.request import RequestHead
@@ -165,15 +167,16 @@ class ClientStage(Stage):
 
     # -- host of the connection -----------------------------------------------------------------------------------
 
-    def open_exchange(self, client: ClientConnection, head: RequestHead) -> _Exchange:
+    def open_exchange(self, client: Client, head: Request) -> _Exchange:
         self.answered = False
+        assert isinstance(head, RequestHead)
         self.exchange = _Exchange(self, head)
         return self.exchange
 
-    def client_opened(self, client: ClientConnection) -> None:
+    def client_opened(self, client: Client) -> None:
         """There is one."""
 
-    def client_closed(self, client: ClientConnection) -> None:
+    def client_closed(self, client: Client) -> None:
         """There is none."""
 
     def refused(self, error: ExchangeError) -> None:

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Iterable
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from fleet.demand.ledger import Ledger
 from fleet.discovery.fixed import FixedBackends
@@ -138,6 +138,10 @@ class MemoryProxy:
 
     def connect(self, *, unread: bool = False) -> MockTransport:
         return MockTransport(ClientConnection(self.proxy), unread=unread)
+
+    @property
+    def clients(self) -> set[ClientConnection]:
+        return cast("set[ClientConnection]", self.proxy.clients)
 
     @property
     def received(self) -> list[bytes]:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import psutil
 
@@ -15,6 +15,7 @@ from fleet.routing.route import Route, Rule, Target, Timeouts
 from fleet.routing.table import RoutingTable
 from interceptor.app.app import App
 from interceptor.backends.endpoints import EndpointSet
+from interceptor.http1.client import ClientConnection
 from interceptor.server import Interceptor
 from interceptor.settings import InterceptorSettings
 from tests.support.faultproxy import FaultProxy
@@ -79,6 +80,11 @@ class Rig:
     @property
     def ledger(self) -> Any:
         return self.interceptor.ledger
+
+    @property
+    def connections(self) -> set[ClientConnection]:
+        """Of clients."""
+        return cast("set[ClientConnection]", self.interceptor.proxy.clients)
 
     @property
     def app(self) -> App:

@@ -139,7 +139,7 @@ async def test_a_client_that_leaves_while_a_connection_is_opened() -> None:
             client = await rig.client()
             client.send(get())
             client.reset()
-        await eventually(lambda: not rig.interceptor.proxy.clients)
+        await eventually(lambda: not rig.connections)
         other = await rig.client()
         assert (await other.ask(get())).status == 200
 
@@ -213,7 +213,7 @@ async def test_connections_that_ended_unheard_are_not_used_for_a_post() -> None:
             # The event loop is not asked: its wrapper of the socket cannot shut down, the descriptor can.
             with socket.socket(fileno=socket.dup(sock.fileno())) as copy:
                 copy.shutdown(socket.SHUT_RDWR)
-        connection = next(iter(rig.interceptor.proxy.clients))
+        connection = next(iter(rig.connections))
         connection.get_buffer(-1)[: len(post(b"x"))] = post(b"x")
         connection.buffer_updated(len(post(b"x")))  # before the event loop has looked at its sockets
         await eventually(lambda: [message for message in backend.requests if message.method == b"POST"])

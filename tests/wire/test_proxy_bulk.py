@@ -70,7 +70,7 @@ async def test_a_slow_reader_gets_the_whole_of_it_from_little_memory(size: int) 
         client.send(get())
         most = 0
         while not client.received.endswith(body(1, size)[-64:]):
-            (connection,) = rig.interceptor.proxy.clients
+            (connection,) = rig.connections
             most = max(most, connection._transport.get_write_buffer_size())
             assert await client.read_some()
         assert (await client.response()).body == body(1, size)

@@ -36,7 +36,7 @@ async def test_answers_that_nobody_reads_hold_back_the_next_request() -> None:
             seen = len(backend.requests)
             await asyncio.sleep(0.2)
         assert seen < AHEAD / 2  # what sockets and one buffer take
-        (connection,) = rig.interceptor.proxy.clients
+        (connection,) = rig.connections
         assert connection._transport.get_write_buffer_size() < 2 * len(READ_BUFFER)
         for _ in range(AHEAD):
             assert (await client.response()).body == body

@@ -129,7 +129,7 @@ async def test_a_request_that_arrived_unread_is_not_closed_away() -> None:
     async with proxy_rig() as rig:
         client = await rig.client()
         assert (await client.ask(get())).status == 200
-        (connection,) = rig.interceptor.proxy.clients
+        (connection,) = rig.connections
         connection._transport.pause_reading()  # as if the event loop had not come to it
         draining = asyncio.create_task(rig.interceptor.drain())
         client.send(get())
@@ -241,7 +241,7 @@ async def test_close_leaves_nothing_whatever_is_open() -> None:
         await eventually(lambda: rig.ledger.totals.held == 1)
         tasks = asyncio.all_tasks()
         await rig.interceptor.close()
-        await eventually(lambda: not rig.interceptor.proxy.clients)
+        await eventually(lambda: not rig.connections)
         assert rig.ledger.balanced()
         await eventually(lambda: not rig.connections_open)
         own = [task for task in asyncio.all_tasks() & tasks if "interceptor" in repr(task.get_coro())]

@@ -21,19 +21,19 @@ def page(body: bytes = PAGE) -> Route:
 
 def small_sockets(rig: Rig) -> None:
     """As far as the kernel may help: to a peer far away its buffers are no larger."""
-    for client in rig.interceptor.proxy.clients:
+    for client in rig.connections:
         client._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
 
 
 async def test_a_large_page_that_nobody_reads_is_not_kept_for_each_who_asked() -> None:
     async with proxy_rig(routes=[page()]) as rig:
         clients = [await rig.client(receive_buffer=4096, limit=4096) for _ in range(10)]
-        await eventually(lambda: len(rig.interceptor.proxy.clients) == 10)
+        await eventually(lambda: len(rig.connections) == 10)
         small_sockets(rig)
         for client in clients:
             client.send(get() + get())
-        await eventually(lambda: all(one.congested for one in rig.interceptor.proxy.clients))
-        kept = [one._transport.get_write_buffer_size() for one in rig.interceptor.proxy.clients]
+        await eventually(lambda: all(one.congested for one in rig.connections))
+        kept = [one._transport.get_write_buffer_size() for one in rig.connections]
         assert max(kept) <= 64 * 1024
         for client in clients:
             for _ in range(2):
@@ -45,10 +45,10 @@ async def test_a_large_page_that_nobody_reads_is_not_kept_for_each_who_asked() -
 async def test_who_takes_nothing_of_a_page_is_cut(size: int) -> None:
     async with proxy_rig(routes=[page(PAGE[:size])], keep_alive_timeout=0.3) as rig:
         client = await rig.client(receive_buffer=4096, limit=4096)
-        await eventually(lambda: bool(rig.interceptor.proxy.clients))
+        await eventually(lambda: bool(rig.connections))
         small_sockets(rig)
         client.send(get())
-        await eventually(lambda: not rig.interceptor.proxy.clients)
+        await eventually(lambda: not rig.connections)
 
 
 async def test_an_upload_into_a_large_page_is_answered_whole_and_ended() -> None:

@@ -338,7 +338,7 @@ async def test_an_answer_that_ends_with_its_connection_is_reset_when_the_process
         client = await rig.client()
         client.send(get(version=version))
         await client.read_until(b"event")
-        (connection,) = rig.interceptor.proxy.clients
+        (connection,) = rig.connections
         sock = connection._transport.get_extra_info("socket")
         await eventually(lambda: linger(sock) == (1, 0))
         part.set()
@@ -375,7 +375,7 @@ async def test_the_last_of_an_answer_is_guarded_until_the_client_has_taken_it(ve
         client = await rig.client(receive_buffer=4096, limit=4096)
         client.send(get(version=version))
         await client.read_until(b"\r\n\r\n")
-        (connection,) = rig.interceptor.proxy.clients
+        (connection,) = rig.connections
         sock = connection._transport.get_extra_info("socket")
         while rig.ledger.outstanding:
             assert linger(sock) == (1, 0)

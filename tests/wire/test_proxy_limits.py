@@ -66,7 +66,7 @@ async def test_pipelined_answers_that_nobody_reads_are_bounded() -> None:
         client = await rig.client(receive_buffer=65536, limit=65536)
         client.send(get(b"/%d" % (2 * MEBI)) * 40)
         await asyncio.sleep(0.5)
-        (connection,) = rig.interceptor.proxy.clients
+        (connection,) = rig.connections
         assert connection._transport.get_write_buffer_size() < 2 * len(READ_BUFFER)
         assert len(rig.backends[0].requests) < 20
         received = 0
@@ -102,7 +102,7 @@ async def test_a_slow_backend_pauses_the_client() -> None:
                 sent += 65536
 
         sending = asyncio.create_task(send())
-        await eventually(lambda: any(each.paused for each in rig.interceptor.proxy.clients))
+        await eventually(lambda: any(each.paused for each in rig.connections))
         await asyncio.sleep(0.05)
         assert sent < 24 * MEBI
         go.set()
@@ -313,7 +313,7 @@ async def test_bodies_held_are_bounded() -> None:
         client = await rig.client()
         body = b"0123456789abcdef" * (MEBI // 4)
         client.send(post(body))
-        await eventually(lambda: any(each.paused for each in rig.interceptor.proxy.clients))
+        await eventually(lambda: any(each.paused for each in rig.connections))
         backend = await rig.backend(answer(ok(b"got it")))
         assert (await client.response()).body == b"got it"
         assert backend.requests[0].body == body

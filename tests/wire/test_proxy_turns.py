@@ -121,7 +121,7 @@ async def test_requests_sent_ahead_are_taken_up_one_a_turn(host: bytes) -> None:
     for _ in range(20):
         await asyncio.sleep(0)
         assert bytes(client.written).count(b"HTTP/1.1 404") <= 25
-    (connection,) = memory.proxy.clients
+    (connection,) = memory.clients
     assert len(connection._stash) <= MAX_PIPELINED_BYTES + len(BODY_VIEW[: 32 * 1024])
     if host == b"nobody.test":
         await grown_by_turn(client)

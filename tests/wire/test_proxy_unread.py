@@ -42,7 +42,7 @@ async def unread(rig: Rig, *fields: bytes) -> RawClient:
     client = await rig.client(receive_buffer=SMALL_BUFFER, limit=SMALL_BUFFER)
     client.send(get(b"/", *fields))
     await eventually(lambda: rig.app.entry.requests_total and rig.ledger.balanced())
-    assert [each.congested for each in rig.interceptor.proxy.clients] == [True]
+    assert [each.congested for each in rig.connections] == [True]
     return client
 
 
@@ -61,7 +61,7 @@ async def read_slowly(client: RawClient) -> bytes:
 async def test_a_client_that_takes_nothing_of_its_answer_is_cut(fields: tuple[bytes, ...]) -> None:
     async with a_rig() as rig:
         await unread(rig, *fields)
-        await eventually(lambda: not rig.interceptor.proxy.clients)
+        await eventually(lambda: not rig.connections)
 
 
 @pytest.mark.parametrize("fields", [(), (CLOSE,)])
@@ -69,7 +69,7 @@ async def test_a_client_that_takes_its_answer_slowly_gets_all_of_it(fields: tupl
     async with a_rig() as rig:
         client = await unread(rig, *fields)
         assert (await read_slowly(client)).endswith(b"x" * 1000)
-        await eventually(lambda: not rig.interceptor.proxy.clients)
+        await eventually(lambda: not rig.connections)
 
 
 async def test_a_client_that_has_all_of_its_answer_may_ask_again() -> None:
@@ -87,7 +87,7 @@ async def test_a_client_whose_answer_waits_is_not_idle() -> None:
         client = await unread(rig)
         rig.interceptor.proxy.close_idle(0.0)
         await asyncio.sleep(0.05)
-        assert not any(each._transport.is_closing() for each in rig.interceptor.proxy.clients)
+        assert not any(each._transport.is_closing() for each in rig.connections)
         client.reset()
 
 
@@ -107,7 +107,7 @@ async def test_a_backend_that_never_takes_the_last_bytes_of_a_tunnel_is_cut(monk
         client.send(get(b"/", *UPGRADE))
         await client.read_until(b"\r\n\r\n")
         client.send(b"x" * 8_000_000)
-        await eventually(lambda: any(each.paused for each in rig.interceptor.proxy.clients))
+        await eventually(lambda: any(each.paused for each in rig.connections))
         await asyncio.sleep(0.1)
         client.writer.write_eof()
         client.reset()
