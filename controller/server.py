@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from controller.interceptors import InterceptorSource, ListedInterceptors, ServiceInterceptors
 from controller.leader import Leader
@@ -23,22 +24,23 @@ from fleet.discovery.sources import SourceError
 from fleet.discovery.uri import open_members
 from fleet.runtime.channels import ChannelFactory
 from fleet.runtime.diagnostics import Diagnostics
-from fleet.runtime.logs import configure_logging
-from fleet.runtime.process import Shutdown, StartError
+from fleet.runtime.life import Component, Step
+from fleet.runtime.process import StartError
 from fleet.runtime.tasks import cancel_and_wait
 
-__all__ = ["Controller", "run"]
+__all__ = ["Controller"]
 
 DEFAULT_LEASE = "weir-controller"
 
 _log = logging.getLogger(__name__)
 
 
-class Controller:
+class Controller(Component):
     """One controller. Make it within a running loop. `api` replaces the credentials of the pod or of KUBECONFIG."""
 
     def __init__(self, settings: ControllerSettings, *, api: Api | None = None) -> None:
         """Raises StartError for settings that make no sense."""
+        super().__init__()
         if api is None:
             _check_credentials()
         self._settings = settings
@@ -75,35 +77,31 @@ class Controller:
     def leads(self) -> bool:
         return self._term is not None
 
-    async def start(self) -> None:
-        """Watch, and lead as soon as nobody else does. Raises StartError, with nothing left running."""
-        try:
-            await self._diagnostics.start()
-            await self._channels.start()
-            self._world.start()
-            await self._store.start()
-            await self._interceptors.start()
-        except BaseException:
-            await self.close()
-            raise
-        self._task = asyncio.create_task(self._leader.run() if self._leader else self._lead(), name="leader")
-        _log.info("diagnostics on port %d", self.diagnostics_port)
+    def _steps(self) -> Sequence[Step]:
+        """Watch, and lead as soon as nobody else does; at the end the lease is given back first."""
+        return (
+            Step("API", close=self._api.close),
+            Step("diagnostics", self._diagnostics.start, self._diagnostics.stop),
+            Step("channels", self._channels.start, self._channels.close),
+            Step("world", self._world.start, self._world.close),
+            Step("table", self._store.start, self._store.close),
+            Step("interceptors", self._interceptors.start, self._interceptors.close),
+            Step("leader", self._start_to_lead, self._lead_no_more),
+        )
 
     async def ended(self) -> None:
         """Wait for the end that nobody asked for, and raise what caused it."""
         if self._task is not None:
             await asyncio.shield(self._task)
 
-    async def close(self) -> None:
-        """Finish, give the lease back, and stop."""
+    def _start_to_lead(self) -> None:
+        self._task = asyncio.create_task(self._leader.run() if self._leader else self._lead(), name="leader")
+        _log.info("diagnostics on port %d", self.diagnostics_port)
+
+    async def _lead_no_more(self) -> None:
+        """Finish, and give the lease back."""
         task, self._task = self._task, None
         await cancel_and_wait(task)
-        await self._interceptors.close()
-        await self._store.close()
-        await self._world.close()
-        await self._channels.close()
-        await self._diagnostics.stop()
-        await self._api.close()
 
     async def _lead(self) -> None:
         settings = self._settings
@@ -150,23 +148,6 @@ class Controller:
         if self._world.unread:
             return f"not read yet: {', '.join(self._world.unread)}"
         return None
-
-
-async def run(settings: ControllerSettings) -> None:
-    """A controller until SIGTERM or SIGINT. Raises StartError."""
-    configure_logging(settings.log_level, settings.log_json)
-    with Shutdown() as shutdown:
-        controller = Controller(settings)
-        await controller.start()
-        told = asyncio.create_task(shutdown.wait(), name="shutdown")
-        ended = asyncio.create_task(controller.ended(), name="ended")
-        try:
-            await asyncio.wait((told, ended), return_when=asyncio.FIRST_COMPLETED)
-            if ended.done():
-                ended.result()
-        finally:
-            await cancel_and_wait(told, ended)
-            await controller.close()
 
 
 def _check_credentials() -> None:

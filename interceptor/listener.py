@@ -34,17 +34,8 @@ logger = logging.getLogger(__name__)
 
 
 def room_for_clients(wanted: int) -> int:
-    """How many client connections there may be: those wanted, or as many as the process may have files open for.
-
-    Raises the process's soft limit of open files to its hard limit, which takes no privilege.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
-        except (OSError, ValueError):  # some systems have a hard limit that the soft one may not reach
-            logger.warning("the limit of %d open files could not be raised to %d", soft, hard)
+    """How many client connections there may be: those wanted, or as many as the process may have files open for."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return wanted
     room = max(1, (soft - SPARE_DESCRIPTORS) // DESCRIPTORS_PER_CLIENT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -16,10 +16,11 @@ from fleet.discovery.uri import open_backends, open_routes
 from fleet.discovery.work import shown_work
 from fleet.runtime.diagnostics import Diagnostics
 from fleet.runtime.documents import Pairs, Rows
-from fleet.runtime.garbage import collect_in_a_calm, collect_rarely
-from fleet.runtime.process import Shutdown
+from fleet.runtime.garbage import collect_in_a_calm, keep_what_is_here
+from fleet.runtime.life import Component, Step
 from fleet.runtime.rpc import RpcServer
 from fleet.runtime.settings import SettingsError
+from fleet.runtime.tasks import cancel_and_wait
 from interceptor.backends.dialers import Dialers
 from interceptor.drain import finish
 from interceptor.http1.client import ClientConnection
@@ -35,7 +36,7 @@ from protos.weir.interceptor.v1.queue_pb2_grpc import add_QueueServiceServicer_t
 from protos.weir.interceptor.v1.routing_pb2_grpc import add_RoutingServiceServicer_to_server
 from protos.weir.interceptor.v1.waiting_pb2_grpc import add_WaitingServiceServicer_to_server
 
-__all__ = ["Interceptor", "run"]
+__all__ = ["Interceptor"]
 
 RPC_GRACE_SECONDS = 1.0
 LIMITS_AT_ONCE = 64
@@ -44,12 +45,13 @@ LIMITS_AT_ONCE = 64
 logger = logging.getLogger(__name__)
 
 
-class Interceptor:
-    """start, then drain, then close. Sources that are not handed in are opened from the settings."""
+class Interceptor(Component):
+    """Sources that are not handed in are opened from the settings."""
 
     def __init__(
         self, settings: InterceptorSettings, *, routes: RouteSource | None = None, backends: BackendSource | None = None
     ) -> None:
+        super().__init__()
         self._settings = settings
         self._routes = routes or _open("routes", settings.routes, partial(open_routes, resync=settings.resync))
         reading = partial(open_backends, resync=settings.resync, direct=settings.direct_pod_routing)
@@ -86,6 +88,7 @@ class Interceptor:
         )
         self._sweeper: asyncio.Task[None] | None = None
         self._unsubscribe: list[Callable[[], None]] = []
+        self._served = False
 
     @property
     def proxy_port(self) -> int:
@@ -100,24 +103,58 @@ class Interceptor:
     def diagnostics_port(self) -> int:
         return self._diagnostics.port
 
-    async def start(self) -> None:
-        """Read the table, then listen. Raises StartError for a port that cannot be had."""
-        await self._backends.start()
-        await self._routes.start()
+    def _steps(self) -> Sequence[Step]:
+        """Read the table, then listen. Demand is told until the last connection is closed."""
+        return (
+            Step("backends", self._backends.start, self._backends.close),
+            Step("routes", self._routes.start, self._routes.close),
+            Step("table", self._follow, self._follow_no_more),
+            Step("diagnostics", self._diagnostics.start, self._diagnostics.stop),
+            Step("RPC", self._rpc.start, self._stop_rpc),
+            Step("time limits", self._start_sweeping, self._stop_sweeping),
+            Step("connections", close=self._cut),
+            Step("listener", self._listen, self._listener.close),
+            Step("garbage", keep_what_is_here),  # 2 ms per 1,000 connections, and a flood of them has one every few seconds
+            Step("serving", self._serve),
+        )
+
+    def _follow(self) -> None:
         self._unsubscribe = [
             self._backends.subscribe(self.proxy.backends_changed),
             self._routes.subscribe(self.proxy.set_table),
         ]
         if self._routes.current is not None:
             self.proxy.set_table(self._routes.current)
-        await self._rpc.start()
-        await self._diagnostics.start()
+
+    def _follow_no_more(self) -> None:
+        unsubscribe, self._unsubscribe = self._unsubscribe, []
+        for one in unsubscribe:
+            one()
+
+    def _start_sweeping(self) -> None:
+        self._sweeper = asyncio.create_task(self._sweep(), name="time limits")
+
+    async def _stop_sweeping(self) -> None:
+        await cancel_and_wait(self._sweeper)
+
+    async def _listen(self) -> None:
         self.proxy.most_clients = room_for_clients(self._settings.max_connections)
         await self._listener.start()
-        self._sweeper = asyncio.create_task(self._sweep(), name="time limits")
-        collect_rarely()  # 2 ms for every 1,000 connections, and a flood of them would have one done every few seconds
+
+    async def _serve(self) -> None:
         await self._rpc.set_serving(True)
+        self._served = True
         logger.info("interceptor %s serves on port %d", self._settings.member_name, self.proxy_port)
+
+    async def _cut(self) -> None:
+        self._follow_no_more()  # what changes from here on must not open anything
+        await self.proxy.close()
+        await asyncio.sleep(0)  # cut connections give their leases back
+
+    async def _stop_rpc(self) -> None:
+        self._queue.close()
+        self._waiting.close()
+        await self._rpc.stop(RPC_GRACE_SECONDS)
 
     async def drain(self) -> None:
         """Not ready, delay, stop accepting, finish what is open. Demand is told until the end."""
@@ -131,21 +168,9 @@ class Interceptor:
         await finish(proxy, began=began, seconds=settings.drain_timeout)
 
     async def close(self) -> None:
-        """End everything, whatever is open."""
-        await self._listener.close()
-        for unsubscribe in self._unsubscribe:
-            unsubscribe()
-        await self.proxy.close()
-        await asyncio.sleep(0)  # cut connections give their leases back
-        self._queue.close()
-        self._waiting.close()
-        await self._rpc.stop(RPC_GRACE_SECONDS)
-        await self._diagnostics.stop()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        await self._routes.close()
-        await self._backends.close()
-        if self._sweeper is not None:  # it has served
+        served, self._served = self._served, False
+        await super().close()
+        if served:
             logger.info("interceptor %s has ended", self._settings.member_name)
 
     async def _sweep(self) -> None:
@@ -186,18 +211,6 @@ class Interceptor:
 
     def _show_queue(self) -> Any:
         return Pairs((app.name, app.entry.size(monotonic())) for app in list(self.proxy.apps.values()))
-
-
-async def run(settings: InterceptorSettings) -> None:
-    """An interceptor until SIGTERM or SIGINT, then a drain."""
-    interceptor = Interceptor(settings)
-    with Shutdown() as shutdown:
-        try:
-            await interceptor.start()
-            await shutdown.wait()
-            await interceptor.drain()
-        finally:
-            await interceptor.close()
 
 
 def _open(what: str, uri: str, opener: Callable[[str], Any]) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fleet.demand.merge import AppPolicy, FleetDemand
 from fleet.discovery.sources import MemberSource, RouteSource, SourceError
@@ -16,9 +16,9 @@ from fleet.routing.route import Scaling
 from fleet.routing.table import RoutingTable
 from fleet.runtime.channels import ChannelFactory
 from fleet.runtime.diagnostics import Diagnostics
-from fleet.runtime.garbage import collect_rarely
-from fleet.runtime.logs import configure_logging
-from fleet.runtime.process import Shutdown, StartError
+from fleet.runtime.garbage import keep_what_is_here
+from fleet.runtime.life import Component, Step
+from fleet.runtime.process import StartError
 from fleet.runtime.rpc import RpcServer
 from protos.externalscaler.externalscaler_pb2_grpc import add_ExternalScalerServicer_to_server
 from scaler.members import MemberStreams, Watch
@@ -26,7 +26,7 @@ from scaler.service import SERVICE_NAME, ExternalScalerServicer
 from scaler.settings import ScalerSettings
 from scaler.telemetry import Metrics, pages
 
-__all__ = ["Scaler", "run"]
+__all__ = ["Scaler"]
 
 STOP_GRACE_SECONDS = 1.0
 """For streams to end with OK and calls to be answered; both take milliseconds with a client that reads."""
@@ -34,7 +34,7 @@ STOP_GRACE_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
-class Scaler:
+class Scaler(Component):
     """One scaler. `routes` and `members` replace the sources that the settings name."""
 
     def __init__(
@@ -46,6 +46,7 @@ class Scaler:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Raises StartError for a source of an unknown form."""
+        super().__init__()
         self._routes, self._members = _sources(settings, routes, members)
         self._demand = FleetDemand(
             on_wake=self._on_wake,
@@ -84,43 +85,42 @@ class Scaler:
     def diagnostics_port(self) -> int:
         return self._diagnostics.port
 
-    async def start(self) -> None:
-        """Read the sources, listen to the interceptors, then serve. Raises StartError, with nothing left running."""
-        try:
-            await self._start()
-        except BaseException:
-            await self.close()
-            raise
+    def _steps(self) -> Sequence[Step]:
+        """Read the sources, listen to the interceptors, then serve. At the end not ready first, so that whoever looks goes
+        elsewhere."""
+        return (
+            Step("diagnostics", self._diagnostics.start, self._diagnostics.stop),
+            Step("routes", self._start_routes, self._close_routes),
+            Step("members", self._members.start, self._members.close),
+            Step("channels", self._channels.start, self._channels.close),
+            Step("streams", self._streams.start, self._streams.close),
+            Step("RPC", self._rpc.start, lambda: self._rpc.stop(STOP_GRACE_SECONDS)),
+            Step("garbage", keep_what_is_here),  # 20,000 streams take a second of a collection, for which pushes would wait
+            Step("serving", self._serve, self._serve_no_more),
+        )
 
-    async def close(self) -> None:
-        """End every stream with OK and stop. Not ready first, so that whoever looks goes elsewhere."""
-        self._serving = False
-        await self._rpc.set_serving(False)
-        self._service.close()
-        await self._rpc.stop(STOP_GRACE_SECONDS)
-        await self._streams.close()
-        await self._channels.close()
-        if self._unsubscribe is not None:
-            self._unsubscribe()
-            self._unsubscribe = None
-        await self._members.close()
-        await self._routes.close()
-        await self._diagnostics.stop()
-
-    async def _start(self) -> None:
+    async def _start_routes(self) -> None:
         self._unsubscribe = self._routes.subscribe(self._on_table)
         await self._routes.start()
         if self._routes.current is not None:
             self._on_table(self._routes.current)
-        await self._members.start()
-        await self._channels.start()
-        self._streams.start()
-        await self._diagnostics.start()
-        await self._rpc.start()
+
+    async def _close_routes(self) -> None:
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
+        await self._routes.close()
+
+    async def _serve(self) -> None:
         self._serving = True
-        collect_rarely()  # 20,000 streams take a second of one, for which pushes would wait
         await self._rpc.set_serving(True)
         _log.info("ExternalScaler on port %d, diagnostics on port %d", self.port, self.diagnostics_port)
+
+    async def _serve_no_more(self) -> None:
+        """Every stream ends with OK."""
+        self._serving = False
+        await self._rpc.set_serving(False)
+        self._service.close()
 
     def _on_table(self, table: RoutingTable) -> None:
         self._demand.configure({route.app: _policy(route.scaling) for route in table.routes})
@@ -139,18 +139,6 @@ class Scaler:
         if self._members.current is None:
             return "the list of interceptors was not read yet"
         return None
-
-
-async def run(settings: ScalerSettings) -> None:
-    """A scaler until SIGTERM or SIGINT. Raises StartError."""
-    configure_logging(settings.log_level, settings.log_json)
-    with Shutdown() as shutdown:
-        scaler = Scaler(settings)
-        await scaler.start()
-        try:
-            await shutdown.wait()
-        finally:
-            await scaler.close()
 
 
 def _sources(

@@ -16,9 +16,7 @@ from typing import IO, cast
 from rich.console import Console
 
 from fleet.runtime.listen import PortInUseError
-from fleet.runtime.logs import configure_logging
 from fleet.runtime.process import EXIT_CANNOT_START, Shutdown, StartError, run_component
-from fleet.runtime.settings import SettingsError
 from fleet.runtime.tasks import cancel_and_wait
 from fleet.runtime.terminal import complain
 from weir.engine.engine import Engine, Options
@@ -66,13 +64,12 @@ def run_up(request: Request) -> int:
     try:
         file = load_spec(request.file)
         _check_ports(file.spec, request)
-        configure_logging(request.log_level, request.log_json)
-    except (SpecError, SettingsError) as error:
-        for line in error.lines if isinstance(error, SpecError) else [str(error)]:
+    except SpecError as error:
+        for line in error.lines:
             complain(line)
         return EXIT_CANNOT_START
-    _set_levels(file.spec)
-    return run_component(lambda: _run(file, request))
+    # Apps inherit the limit of files. Only components in this process need the whole of it.
+    return run_component(lambda: request, lambda request: _run(file, request), raise_files=not request.processes)
 
 
 def _check_ports(spec: FleetSpec, request: Request) -> None:
@@ -95,6 +92,7 @@ def _set_levels(spec: FleetSpec) -> None:
 
 
 async def _run(file: SpecFile, request: Request) -> None:
+    _set_levels(file.spec)
     outlet = Outlet(sys.stdout.fileno() if request.ui else sys.stderr.fileno())
     try:
         await _run_engine(file, request, _view(outlet, request), outlet)

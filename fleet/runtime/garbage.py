@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 
-__all__ = ["collect_in_a_calm", "collect_rarely"]
+__all__ = ["collect_in_a_calm", "collect_rarely", "keep_what_is_here"]
 
 CALM_COLLECTIONS = 10
 """Collections of the middle generation after which a moment without work is used for a whole one."""
@@ -17,10 +17,14 @@ THRESHOLDS = (700, 10, 20 * CALM_COLLECTIONS)
 
 
 def collect_rarely() -> None:
+    """A setting of the whole process: run_component makes it."""
+    gc.set_threshold(*THRESHOLDS)
+
+
+def keep_what_is_here() -> None:
     """At the end of a component's start: what is here now stays, and is not looked through again."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*THRESHOLDS)
 
 
 def collect_in_a_calm() -> None:

@@ -1,6 +1,7 @@
-"""The life of a process: its event loop, the signals that end it, the exit codes it ends with.
+"""What there is one of in a process: its event loop, log, limits, the signals that end it, the exit codes it ends with.
 
-Knows nothing of what the component does. Only `run_component` may write to standard error, one line.
+`run_component` is the only place that sets any of it, once, before the loop runs. Knows nothing of what runs on the loop. Only
+`run_component` may write to standard error, one line.
 """
 
 from __future__ import annotations
@@ -8,17 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self, TypeVar
 
 import uvloop
 
+from fleet.runtime.garbage import collect_rarely
+from fleet.runtime.logs import configure_logging
 from fleet.runtime.settings import SettingsError
 from fleet.runtime.terminal import complain
 
-__all__ = ["EXIT_CANNOT_START", "Shutdown", "StartError", "run_component"]
+__all__ = ["EXIT_CANNOT_START", "ProcessSettings", "Shutdown", "StartError", "raise_limit_of_files", "run_component"]
 
 EXIT_CANNOT_START = 3
 """Exit code of a component that could not start (the same as uvicorn's)."""
@@ -32,11 +36,29 @@ class StartError(Exception):
     """A component could not start: a port in use, a certificate that cannot be read. One line for an operator."""
 
 
-def run_component(main: Callable[[], Awaitable[None]]) -> int:
-    """Run main on a new event loop until it returns, and give the exit code of the process."""
+class ProcessSettings(Protocol):
+    """Those of a component's settings that are the process's."""
+
+    @property
+    def log_level(self) -> str: ...
+
+    @property
+    def log_json(self) -> bool: ...
+
+
+Settings = TypeVar("Settings", bound=ProcessSettings)
+
+
+def run_component(load: Callable[[], Settings], main: Callable[[Settings], Awaitable[None]], *, raise_files: bool = True) -> int:
+    """Load the settings, set the process up, run main on a new event loop until it returns, and give the exit code.
+
+    `raise_files` is whether the process may have as many files open as it can get; programs that it starts inherit that.
+    """
     try:
+        settings = load()
+        _set_up(settings, raise_files=raise_files)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_awaited(main))
+            runner.run(_awaited(main, settings))
     except (SettingsError, StartError) as error:
         complain(f"error: {' '.join(str(error).split())}")
         return EXIT_CANNOT_START
@@ -46,8 +68,26 @@ def run_component(main: Callable[[], Awaitable[None]]) -> int:
     return 0
 
 
-async def _awaited(main: Callable[[], Awaitable[None]]) -> None:
-    await main()
+def raise_limit_of_files() -> None:
+    """Raise the process's soft limit of open files to its hard limit, which takes no privilege."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == hard:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):  # some systems have a hard limit that the soft one may not reach
+        _log.warning("the limit of %d open files could not be raised to %d", soft, hard)
+
+
+def _set_up(settings: ProcessSettings, *, raise_files: bool) -> None:
+    configure_logging(settings.log_level, settings.log_json)
+    collect_rarely()
+    if raise_files:
+        raise_limit_of_files()
+
+
+async def _awaited(main: Callable[[Settings], Awaitable[None]], settings: Settings) -> None:
+    await main(settings)
 
 
 class Shutdown:

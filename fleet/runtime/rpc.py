@@ -95,8 +95,8 @@ class RpcServer:
         enable_reflection([*self._names(), HEALTH_SERVICE], server)
         await self.set_serving(False)
         self._port = self._bind(server)
+        self._server = server  # before the start, so that one that is cancelled can be stopped
         await server.start()
-        self._server = server
         return self._port
 
     async def set_serving(self, serving: bool) -> None:

@@ -13,6 +13,7 @@ import psutil
 from fleet.discovery.fixed import FixedBackends, FixedRoutes
 from fleet.routing.route import Route, Rule, Target, Timeouts
 from fleet.routing.table import RoutingTable
+from fleet.runtime.process import raise_limit_of_files
 from interceptor.app.app import App
 from interceptor.backends.endpoints import EndpointSet
 from interceptor.http1.client import ClientConnection
@@ -162,6 +163,7 @@ async def proxy_rig(
     if not diagnostics:
         rig.interceptor._diagnostics = _NoPages()  # type: ignore[assignment]
     asyncio.get_running_loop().set_exception_handler(rig.on_fault)
+    raise_limit_of_files()  # as run_component does
     await rig.interceptor.start()
     try:
         for _ in range(backends):

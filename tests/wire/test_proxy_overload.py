@@ -17,8 +17,9 @@ import msgspec
 import pytest
 
 from fleet.routing.route import Protection
-from fleet.runtime.garbage import CALM_COLLECTIONS, THRESHOLDS
-from interceptor.listener import DESCRIPTORS_PER_CLIENT, SPARE_DESCRIPTORS, room_for_clients
+from fleet.runtime.garbage import CALM_COLLECTIONS
+from fleet.runtime.process import raise_limit_of_files
+from interceptor.listener import DESCRIPTORS_PER_CLIENT, SPARE_DESCRIPTORS
 from interceptor.proxy import TICK_SECONDS
 from tests.wire.proxy_backend import BackendPeer, answer, ok
 from tests.wire.proxy_client import RawClient, get
@@ -160,7 +161,7 @@ def soft_limit(files: int) -> Iterator[int]:
 
 def test_the_soft_limit_of_open_files_is_raised_to_the_hard_one() -> None:
     with soft_limit(2000) as hard:
-        room_for_clients(100)
+        raise_limit_of_files()
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
 
 
@@ -292,7 +293,6 @@ async def test_all_objects_are_looked_through_in_calm_moments_only(monkeypatch: 
     """A whole collection takes as long as there are connections: nobody is to wait for it."""
     looks: list[int] = []
     async with proxy_rig(backends=0) as rig:
-        assert gc.get_threshold() == THRESHOLDS
         monkeypatch.setattr(gc, "get_count", lambda: (0, 0, CALM_COLLECTIONS))
         monkeypatch.setattr(gc, "collect", lambda: looks.append(rig.ledger.outstanding))
         client = await rig.client()

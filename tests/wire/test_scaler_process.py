@@ -16,14 +16,9 @@ from tests.support.scalers import APP, Keda, route
 
 PROGRAM = """
 import sys
-from fleet.runtime.process import run_component
-from scaler.server import run
-from scaler.settings import ScalerSettings
+from weir.components import run_scaler
 
-async def main():
-    await run(ScalerSettings.load(sys.argv[1:]))
-
-sys.exit(run_component(main))
+sys.exit(run_scaler(sys.argv[1:]))
 """
 
 

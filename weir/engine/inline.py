@@ -51,7 +51,7 @@ class InlinePlanes:
         ports = self._layout.spec.ports
         flags = self._layout.scaler(port=ports.scaler, diagnostics=ports.scaler_diagnostics)
         scaler = Scaler(ScalerSettings.load(flags))
-        await _started(scaler)
+        await scaler.start()
         self._scaler = scaler
         self._sync()
 
@@ -78,7 +78,7 @@ class InlinePlanes:
                 diagnostics=layout.interceptor_diagnostics_port(index),
             )
             interceptor = Interceptor(InterceptorSettings.load(flags))
-            await _started(interceptor)
+            await interceptor.start()
             self._interceptors.append(interceptor)
         self._sync()
 
@@ -89,7 +89,7 @@ class InlinePlanes:
         self._sync()
         self._leaving += surplus
         try:
-            await asyncio.gather(*(_ended(interceptor) for interceptor in surplus))
+            await asyncio.gather(*(interceptor.end() for interceptor in surplus))
         finally:
             self._leaving = [interceptor for interceptor in self._leaving if interceptor not in surplus]
 
@@ -115,17 +115,3 @@ class InlinePlanes:
                 Component(name=SCALER_NAME, kind="scaler", pid=os.getpid(), port=port, diagnostics_port=diagnostics)
             )
         return components
-
-
-async def _started(component: Interceptor | Scaler) -> None:
-    """One that cannot start leaves nothing behind."""
-    try:
-        await component.start()
-    except BaseException:
-        await component.close()
-        raise
-
-
-async def _ended(interceptor: Interceptor) -> None:
-    await interceptor.drain()
-    await interceptor.close()
