@@ -12,16 +12,15 @@ from controller.durations import seconds
 from controller.problem import Problem
 from controller.schema.answers import Treatment
 from controller.schema.common import Rate, ScalingMetric
-from controller.schema.http_scaled_object import DEFAULT_FAILOVER_SECONDS, HTTPScaledObjectSpec
+from controller.schema.http_scaled_object import HTTPScaledObjectSpec
 from controller.schema.http_scaled_object import Rate as HttpRate
 from controller.schema.http_scaled_object import ScalingMetric as HttpScalingMetric
 from controller.schema.interceptor_route import InterceptorRouteSpec
+from fleet.defaults import FAILOVER_SECONDS, TARGET
 from fleet.routing.check import MAX_BUCKETS, MIN_GRANULARITY
 from fleet.routing.route import RateTarget, Scaling, Timeouts
 
 __all__ = [
-    "DEFAULT_TARGET",
-    "FALLBACK_READINESS_SECONDS",
     "Notes",
     "duration",
     "for_keda",
@@ -32,15 +31,10 @@ __all__ = [
     "scaling_of",
 ]
 
-DEFAULT_TARGET = 100
-"""Requests at once, or per second, per replica, where nothing is said."""
-FALLBACK_READINESS_SECONDS = float(DEFAULT_FAILOVER_SECONDS)
-"""How long a request waits before it goes to a fallback, where nothing or 0 is said."""
-
 _USUAL = "the interceptors' setting holds"
 _MAX_SHOWN = 40
 """Characters of a value in a note."""
-_DEFAULT_RATE = RateTarget(float(DEFAULT_TARGET))
+_DEFAULT_RATE = RateTarget(float(TARGET))
 
 
 _INT32 = range(-(1 << 31), 1 << 31)
@@ -111,7 +105,7 @@ def scaling_of(
     if metric is not None and metric.request_rate is not None:
         rate = _rate(notes, metric.request_rate)
     if concurrency is None and rate is None:
-        concurrency = _target(notes, "targetPendingRequests", DEFAULT_TARGET if pending is None else pending)
+        concurrency = _target(notes, "targetPendingRequests", TARGET if pending is None else pending)
     active = duration("activityPeriod", activity_period)
     return Scaling(concurrency, rate) if active is None else Scaling(concurrency, rate, active)
 
@@ -119,8 +113,8 @@ def scaling_of(
 def _target(notes: Notes, field: str, value: int) -> float:
     if value >= 1:
         return float(value)
-    notes.ignore(field, f"{value} is less than 1; the target is {DEFAULT_TARGET}")
-    return float(DEFAULT_TARGET)
+    notes.ignore(field, f"{value} is less than 1; the target is {TARGET}")
+    return float(TARGET)
 
 
 def _rate(notes: Notes, given: Rate | HttpRate) -> RateTarget:
@@ -185,15 +179,15 @@ def _failover(notes: Notes, given: int) -> float:
     if given < 0:
         notes.ignore(
             "coldStartTimeoutFailoverRef.timeoutSeconds",
-            f"{given} is less than 0; requests wait {FALLBACK_READINESS_SECONDS:g} s",
+            f"{given} is less than 0; requests wait {FAILOVER_SECONDS} s",
         )
-    return float(given) if given > 0 else FALLBACK_READINESS_SECONDS
+    return float(given) if given > 0 else float(FAILOVER_SECONDS)
 
 
 def _with_fallback(readiness: float | None, spec: Treatment) -> float | None:
     """Without a limit, a fallback would never get anything."""
     has_fallback = spec.cold_start is not None and spec.cold_start.fallback is not None
-    return FALLBACK_READINESS_SECONDS if readiness == 0 and has_fallback else readiness
+    return float(FAILOVER_SECONDS) if readiness == 0 and has_fallback else readiness
 
 
 def _limit(notes: Notes, field: str, text: str | None) -> float | None:

@@ -10,7 +10,7 @@ import grpc
 
 from controller.propagation import Interceptor
 from controller.reachability import Demand
-from controller.verify import MAX_INTERCEPTORS
+from fleet.defaults import MAX_MEMBERS
 from fleet.discovery.kubernetes.pauses import Pauses
 from fleet.runtime.channels import ChannelFactory
 from fleet.runtime.tasks import cancel_and_wait
@@ -46,7 +46,7 @@ class Reports:
 
     def members(self, interceptors: Iterable[Interceptor]) -> None:
         """These are to be heard."""
-        wanted = {(one.name, one.address) for one in itertools.islice(interceptors, MAX_INTERCEPTORS) if one.address}
+        wanted = {(one.name, one.address) for one in itertools.islice(interceptors, MAX_MEMBERS) if one.address}
         for gone in self._tasks.keys() - wanted:
             self._leave(self._tasks.pop(gone))
             self._told.pop(gone[0], None)

@@ -15,8 +15,9 @@ from controller.autoscalers import LETTING_GO, PAUSED_REPLICAS, ScaledObject, wo
 from controller.limits import for_keda
 from controller.problem import Problem
 from controller.resources import ObjectMeta, OwnerReference, Resource
-from controller.schema.http_scaled_object import DEFAULT_POLLING_SECONDS, HTTPScaledObjectSpec
+from controller.schema.http_scaled_object import HTTPScaledObjectSpec
 from controller.wiring import Scaler
+from fleet.defaults import POLLING_SECONDS
 
 __all__ = [
     "ORPHAN",
@@ -234,7 +235,7 @@ def _owned(spec: HTTPScaledObjectSpec, meta: ObjectMeta, scaler: Scaler) -> Json
         raise Problem("spec.scaleTargetRef.name", "is needed for a ScaledObject: it says what to scale")
     return {
         "scaleTargetRef": {"name": target.name, "apiVersion": target.api_version, "kind": target.kind},
-        "pollingInterval": for_keda(spec.polling_interval) or DEFAULT_POLLING_SECONDS,
+        "pollingInterval": for_keda(spec.polling_interval) or POLLING_SECONDS,
         "cooldownPeriod": for_keda(spec.scaledown_period),
         "initialCooldownPeriod": for_keda(spec.initial_cooldown_period),
         "minReplicaCount": for_keda(replicas.min) if replicas else None,

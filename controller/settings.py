@@ -6,6 +6,7 @@ import socket
 
 from pydantic import Field, field_validator
 
+from fleet import defaults
 from fleet.runtime.settings import ComponentSettings
 from fleet.runtime.tls import TlsFiles
 
@@ -16,7 +17,9 @@ class ControllerSettings(ComponentSettings):
     """Read once at start. Durations are seconds."""
 
     host: str = Field("0.0.0.0", description="Address that the diagnostics listen on.")  # noqa: S104
-    diagnostics_port: int = Field(9903, ge=0, le=65535, description="Port of /livez, /readyz, /metrics; 0 takes a free one.")
+    diagnostics_port: int = Field(
+        defaults.CONTROLLER_DIAGNOSTICS_PORT, ge=0, le=65535, description="Port of /livez, /readyz, /metrics; 0 takes a free one."
+    )
     controller_name: str = Field(
         default_factory=socket.gethostname, description="Name of this controller in the lease and in events."
     )
@@ -33,7 +36,8 @@ class ControllerSettings(ComponentSettings):
         "file:PATH, dns:NAME:PORT, or HOST:PORT,HOST:PORT.",
     )
     scaler_address: str = Field(
-        "weir-scaler.weir-system.svc:9091", description="Address of the scaler that is written into every ScaledObject, for KEDA."
+        f"weir-scaler.weir-system.svc:{defaults.SCALER_PORT}",
+        description="Address of the scaler that is written into every ScaledObject, for KEDA.",
     )
     trigger_authentication: str = Field(
         "",
@@ -43,7 +47,9 @@ class ControllerSettings(ComponentSettings):
         "",
         description="Other addresses of the scaler that triggers may have, separated by commas: of a Service with another name.",
     )
-    resync: float = Field(60.0, gt=0, description="Seconds between full lists of everything, in case that a watch is broken.")
+    resync: float = Field(
+        defaults.RESYNC_SECONDS, gt=0, description="Seconds between full lists of everything, in case that a watch is broken."
+    )
     lease: str = Field(
         "", description="NAMESPACE/NAME of the lease that says who leads; weir-controller beside the table if empty."
     )

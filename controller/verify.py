@@ -15,16 +15,15 @@ from collections.abc import Callable, Iterable
 import grpc
 
 from controller.propagation import Interceptor, Propagation
+from fleet.defaults import MAX_MEMBERS
 from fleet.discovery.kubernetes.pauses import Pauses
 from fleet.runtime.channels import ChannelFactory
 from fleet.runtime.tasks import cancel_and_wait
 from fleet.runtime.terminal import one_line
 from protos.weir.interceptor.v1 import routing_pb2, routing_pb2_grpc
 
-__all__ = ["MAX_INTERCEPTORS", "Verifier"]
+__all__ = ["Verifier"]
 
-MAX_INTERCEPTORS = 1000
-"""Asked at once: ten times the largest fleet that is planned for."""
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 
@@ -57,7 +56,7 @@ class Verifier:
 
     def members(self, interceptors: Iterable[Interceptor]) -> None:
         """These are to be asked."""
-        wanted = {one.name: one for one in itertools.islice(interceptors, MAX_INTERCEPTORS) if one.address}
+        wanted = {one.name: one for one in itertools.islice(interceptors, MAX_MEMBERS) if one.address}
         for name in [
             name
             for name, asker in self._askers.items()

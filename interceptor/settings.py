@@ -7,6 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from fleet import defaults
 from fleet.runtime.settings import ComponentSettings
 from fleet.runtime.tls import TlsFiles
 from interceptor.trust import TrustedProxies
@@ -23,11 +24,19 @@ class InterceptorSettings(ComponentSettings):
     """Read once at start. Durations are seconds; 0 switches a limit off where the description says so."""
 
     host: str = Field("0.0.0.0", description="Address that the proxy, the RPC server and the diagnostics listen on.")  # noqa: S104
-    proxy_port: int = Field(8080, ge=0, le=65535, description="Port of the proxy; 0 takes a free one.")
+    proxy_port: int = Field(defaults.PROXY_PORT, ge=0, le=65535, description="Port of the proxy; 0 takes a free one.")
     rpc_port: int = Field(
-        9090, ge=0, le=65535, description="Port of QueueService, RoutingService and WaitingService; 0 takes a free one."
+        defaults.INTERCEPTOR_RPC_PORT,
+        ge=0,
+        le=65535,
+        description="Port of QueueService, RoutingService and WaitingService; 0 takes a free one.",
     )
-    diagnostics_port: int = Field(9901, ge=0, le=65535, description="Port of /livez, /readyz, /metrics; 0 takes a free one.")
+    diagnostics_port: int = Field(
+        defaults.INTERCEPTOR_DIAGNOSTICS_PORT,
+        ge=0,
+        le=65535,
+        description="Port of /livez, /readyz, /metrics; 0 takes a free one.",
+    )
     member_name: str = Field(default_factory=socket.gethostname, description="Name of this interceptor in the fleet.")
     routes: str = Field("", description="Where the routing table is: file:PATH or configmap:NAMESPACE/NAME.")
     backends: str = Field(
@@ -39,7 +48,7 @@ class InterceptorSettings(ComponentSettings):
         "with backends of Kubernetes.",
     )
     resync: float = Field(
-        60.0,
+        defaults.RESYNC_SECONDS,
         gt=0,
         description="Seconds between full reads of routes and backends, in case a watch is broken and does not say so.",
     )
@@ -120,7 +129,7 @@ class InterceptorSettings(ComponentSettings):
     )
     max_idle_per_backend: int = Field(200, ge=0, description="Idle connections kept per backend.")
     metrics_max_bytes: int = Field(
-        3_000_000,
+        defaults.METRICS_MAX_BYTES,
         ge=200_000,
         description="Bytes of /metrics at most: enough for 10,000 applications, of which some hundreds have histograms of their "
         "own. What has no room is counted together, as application _others.",

@@ -16,6 +16,7 @@ from math import ceil
 import grpc
 import msgspec
 
+from fleet import defaults
 from fleet.demand.ledger import QueueSize
 from fleet.demand.merge import FleetDemand
 from fleet.discovery.sources import Member, MemberSource
@@ -23,10 +24,8 @@ from fleet.runtime.channels import ChannelFactory
 from fleet.runtime.tasks import cancel_and_wait
 from protos.weir.interceptor.v1 import queue_pb2, queue_pb2_grpc
 
-__all__ = ["MAX_MEMBERS", "MemberStreams", "Watch", "size_of"]
+__all__ = ["MemberStreams", "Watch", "size_of"]
 
-MAX_MEMBERS = 1000
-"""Streams open at once: ten times the largest fleet that is planned for."""
 FIRST_PAUSE_SECONDS = 0.05
 """After a member was lost. An interceptor that restarts on one machine is back within a few of these."""
 ROUND_SECONDS = 0.5
@@ -50,9 +49,9 @@ class Watch(msgspec.Struct, frozen=True):
     watcher: str
     clock: Callable[[], float]
     """The demand's clock."""
-    news_timeout: float = 3.0
-    retry_limit: float = 2.0
-    ttl: float = 60.0
+    news_timeout: float = defaults.NEWS_TIMEOUT
+    retry_limit: float = defaults.MEMBER_RETRY_LIMIT
+    ttl: float = defaults.MEMBER_TTL
 
 
 class MemberStreams:
@@ -92,10 +91,10 @@ class MemberStreams:
             if stream is not None:
                 stream.listed = True
                 stream.move(member.address)
-            elif len(self._streams) < MAX_MEMBERS:
+            elif len(self._streams) < defaults.MAX_MEMBERS:
                 self._join(member)
             else:
-                _log.error("member %s is not watched: %d are already", member.name, MAX_MEMBERS)
+                _log.error("member %s is not watched: %d are already", member.name, defaults.MAX_MEMBERS)
 
     def _join(self, member: Member) -> None:
         self._watch.demand.member_joined(member.name, self._watch.clock())

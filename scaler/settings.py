@@ -6,6 +6,7 @@ import socket
 
 from pydantic import Field
 
+from fleet import defaults
 from fleet.runtime.settings import ComponentSettings
 from fleet.runtime.tls import TlsFiles
 
@@ -16,8 +17,12 @@ class ScalerSettings(ComponentSettings):
     """Read once at start. Durations are seconds."""
 
     host: str = Field("0.0.0.0", description="Address that the ExternalScaler and the diagnostics listen on.")  # noqa: S104
-    port: int = Field(9091, ge=0, le=65535, description="Port of the ExternalScaler, for KEDA; 0 takes a free one.")
-    diagnostics_port: int = Field(9902, ge=0, le=65535, description="Port of /livez, /readyz, /metrics; 0 takes a free one.")
+    port: int = Field(
+        defaults.SCALER_PORT, ge=0, le=65535, description="Port of the ExternalScaler, for KEDA; 0 takes a free one."
+    )
+    diagnostics_port: int = Field(
+        defaults.SCALER_DIAGNOSTICS_PORT, ge=0, le=65535, description="Port of /livez, /readyz, /metrics; 0 takes a free one."
+    )
     scaler_name: str = Field(default_factory=socket.gethostname, description="Name of this scaler in the logs of interceptors.")
     routes: str = Field("", description="Where the routing table is: file:PATH or configmap:NAMESPACE/NAME.")
     members: str = Field(
@@ -25,20 +30,30 @@ class ScalerSettings(ComponentSettings):
         description="Where interceptors are: file:PATH, dns:NAME:PORT, service:NAMESPACE/NAME:PORTNAME or HOST:PORT,HOST:PORT.",
     )
     resync: float = Field(
-        60.0, gt=0, description="Seconds between full reads of routes and members, in case a watch is broken and does not say so."
+        defaults.RESYNC_SECONDS,
+        gt=0,
+        description="Seconds between full reads of routes and members, in case a watch is broken and does not say so.",
     )
 
     member_ttl: float = Field(
-        60.0, gt=0, description="Seconds for which the last counts of a silent interceptor are kept while discovery names it."
+        defaults.MEMBER_TTL,
+        gt=0,
+        description="Seconds for which the last counts of a silent interceptor are kept while discovery names it.",
     )
     news_timeout: float = Field(
-        3.0, gt=0, description="Seconds of silence after which an interceptor's stream is broken; three of its heartbeats."
+        defaults.NEWS_TIMEOUT,
+        gt=0,
+        description="Seconds of silence after which an interceptor's stream is broken; three of its heartbeats.",
     )
     retry_limit: float = Field(
-        2.0, gt=0, description="Longest pause in seconds between attempts to reach an interceptor. Interceptors are near."
+        defaults.MEMBER_RETRY_LIMIT,
+        gt=0,
+        description="Longest pause in seconds between attempts to reach an interceptor. Interceptors are near.",
     )
     startup_grace: float = Field(
-        3.0, ge=0, description="Seconds for which a scaler just started waits for all interceptors before it answers for a part."
+        defaults.STARTUP_GRACE,
+        ge=0,
+        description="Seconds for which a scaler just started waits for all interceptors before it answers for a part.",
     )
     reassert_interval: float = Field(
         2.0, gt=0, description="Seconds between pushes while requests are held. Each one costs KEDA a write to its API server."
@@ -49,10 +64,12 @@ class ScalerSettings(ComponentSettings):
         "empty for every namespace.",
     )
     concurrency_window: float = Field(
-        15.0, gt=0, description="Seconds over which concurrency is averaged; as long as an HPA waits between two readings."
+        defaults.CONCURRENCY_WINDOW,
+        gt=0,
+        description="Seconds over which concurrency is averaged; as long as an HPA waits between two readings.",
     )
     metrics_max_bytes: int = Field(
-        3_000_000,
+        defaults.METRICS_MAX_BYTES,
         ge=200_000,
         description="Bytes of /metrics at most. Applications that have no room are added up, as application _others.",
     )

@@ -11,13 +11,13 @@ from math import ceil
 
 import msgspec
 
+from fleet.defaults import TARGET
 from fleet.demand.merge import Metric
 from fleet.routing.route import Route
 from fleet.routing.table import RoutingTable
 
 __all__ = [
     "ALL_APPS",
-    "DEFAULT_CONCURRENCY",
     "Refusal",
     "RefusalKind",
     "Spec",
@@ -30,8 +30,6 @@ __all__ = [
     "whole",
 ]
 
-DEFAULT_CONCURRENCY = 100.0
-"""Target of a route that has none: requests at once per replica, as in the add-on."""
 MIN_TARGET = 0.001
 """KEDA keeps three decimals, and an HPA refuses a target of zero."""
 _MAX_INT = 2**63 - 1
@@ -126,7 +124,7 @@ def specs_of(route: Route) -> tuple[Spec, ...]:
     stem = "weir-" + route.app.replace("/", "-")
     specs = []
     if route.scaling.concurrency is not None or route.scaling.rate is None:
-        specs.append(Spec(f"{stem}-concurrency", Metric.CONCURRENCY, _target(route.scaling.concurrency or DEFAULT_CONCURRENCY)))
+        specs.append(Spec(f"{stem}-concurrency", Metric.CONCURRENCY, _target(route.scaling.concurrency or float(TARGET))))
     if route.scaling.rate is not None:
         specs.append(Spec(f"{stem}-rate", Metric.RATE, _target(route.scaling.rate.target)))
     return tuple(specs)

@@ -12,6 +12,7 @@ import grpc
 import msgspec
 from grpc import aio
 
+from fleet.defaults import INTERCEPTOR_RPC_PORT
 from fleet.runtime.address import split_address
 from fleet.runtime.terminal import one_line
 from fleet.runtime.tls import TlsError, TlsFiles, read_authority
@@ -23,7 +24,8 @@ _MEANINGS = {
     "Hostname Verification": "its certificate is for another name than the one dialled; --tls-name says for which",
     "CERTIFICATE_VERIFY_FAILED": "its certificate is not of an authority in --tls-ca",
     "WRONG_VERSION_NUMBER": "it does not speak TLS",
-    "Connection refused": "nobody listens there; interceptors do on 9090, weir up's are found without an address",
+    "Connection refused": f"nobody listens there; interceptors do on {INTERCEPTOR_RPC_PORT}, "
+    "weir up's are found without an address",
     "Domain name not found": "the name is not known",
 }
 """What gRPC says of a connection that failed, for whoever has to repair it."""

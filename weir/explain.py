@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import yaml
 from grpc import aio
 
+from fleet.defaults import PROXY_PORT
 from fleet.routing.claims import normal_host
 from fleet.routing.codec import CodecError, decode_json, decode_yaml
 from fleet.routing.instead import instead
@@ -20,6 +21,7 @@ from fleet.routing.nearest import nearest
 from fleet.routing.table import RouteError, RoutingTable
 from fleet.routing.walk import Explanation, explain
 from fleet.runtime.address import AddressError
+from fleet.runtime.rpc import MAX_SENT_BYTES
 from fleet.runtime.terminal import complain, say
 from fleet.runtime.tls import TlsError
 from protos.weir.interceptor.v1 import routing_pb2 as pb
@@ -34,8 +36,6 @@ EXIT_NO_ROUTE = 1
 EXIT_NO_TABLE = 3
 CALL_TIMEOUT = 5.0
 """Seconds for an interceptor to send its table."""
-MAX_TABLE_BYTES = 64 * 1024 * 1024
-"""gRPC's own default of 4 MiB would be too small for ten thousand routes."""
 
 LIST = "weir up lists its apps there, unless list_apps is off"
 _LISTED = (b"localhost", b"127.0.0.1", b"::1")
@@ -137,7 +137,7 @@ def _asked(host: str, path: str | None) -> tuple[str, str]:
     except ValueError as error:
         raise _NoTableError(f"{host!r} is not a URL: {error}") from error
     if url.scheme not in ("http", "https", "ws", "wss") or not url.netloc:
-        raise _NoTableError(f"{host!r} is not a URL of an app, like http://web.localhost:8080/path")
+        raise _NoTableError(f"{host!r} is not a URL of an app, like http://web.localhost:{PROXY_PORT}/path")
     return url.netloc.rpartition("@")[2], url.path or "/"
 
 
@@ -175,7 +175,7 @@ def _is_apps(data: bytes) -> bool:
 
 def _opened(address: str, reach: Dial) -> aio.Channel:
     try:
-        return reach.open(address, [("grpc.max_receive_message_length", MAX_TABLE_BYTES)])
+        return reach.open(address, [("grpc.max_receive_message_length", MAX_SENT_BYTES)])
     except AddressError as error:
         raise _NoTableError(f"--address: {error}") from error
 

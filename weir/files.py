@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from fleet.defaults import PROXY_PORT
 from fleet.runtime.terminal import complain, say
 from weir.engine.schema import file_schema
 from weir.engine.specfile import SpecError, load_spec
@@ -13,7 +14,7 @@ __all__ = ["STARTER", "run_check", "run_init", "run_schema"]
 
 EXIT_WRONG_FILE = 3
 
-STARTER = """\
+STARTER = f"""\
 # Apps for weir up: each sleeps until a request comes for it. `weir check` tells what is wrong in this file,
 # docs/local.md has every field. Edits are applied while it runs.
 
@@ -22,13 +23,13 @@ STARTER = """\
 
 apps:
   - name: hello
-    hosts: [hello.localhost] # then http://hello.localhost:8080/
+    hosts: [hello.localhost] # then http://hello.localhost:{PROXY_PORT}/
     command: python3 -m http.server $PORT --bind 127.0.0.1 # a line for the shell; it listens on $PORT of 127.0.0.1
     # port: 3000 # for an app that always listens there; then it has one replica
     # cwd: ./hello
-    # env: {LOG_LEVEL: debug, PUBLIC_URL: "http://127.0.0.1:$PORT"}
+    # env: {{LOG_LEVEL: debug, PUBLIC_URL: "http://127.0.0.1:$PORT"}}
     # env_file: .env
-    # readiness: {path: /healthz} # when a port that accepts is not enough
+    # readiness: {{path: /healthz}} # when a port that accepts is not enough
     # min: 0 # replicas while nobody asks
     max: 4 # replicas under load
     target: 10 # requests at once that one replica should carry

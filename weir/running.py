@@ -14,12 +14,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from fleet.defaults import INTERCEPTOR_RPC_PORT
 from fleet.discovery.documents import decode_members
 from fleet.discovery.sources import SourceError
 
 __all__ = ["DEFAULT_RPC_ADDRESS", "Running", "directory", "engines", "proxy_ports", "registered", "rpc_addresses", "running"]
 
-DEFAULT_RPC_ADDRESS = "127.0.0.1:9090"
+DEFAULT_RPC_ADDRESS = f"127.0.0.1:{INTERCEPTOR_RPC_PORT}"
 """Where an interceptor listens that was told nothing else."""
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from fleet import defaults
 from fleet.routing.quantity import QUANTITY_PATTERN
 
 __all__ = [
@@ -85,15 +86,17 @@ class Header(msgspec.Struct, frozen=True, rename="camel"):
 class Concurrency(msgspec.Struct, frozen=True, rename="camel"):
     """Scale by requests at once."""
 
-    target_value: Annotated[int, Meta(ge=1, description="Requests at once that one replica should carry.")] = 100
+    target_value: Annotated[int, Meta(ge=1, description="Requests at once that one replica should carry.")] = defaults.TARGET
 
 
 class Rate(msgspec.Struct, frozen=True, rename="camel"):
     """Scale by requests per second."""
 
-    target_value: Annotated[int, Meta(ge=1, description="Requests per second that one replica should carry.")] = 100
-    window: Annotated[AnyText, Meta(description="Time over which the rate is averaged.")] = "1m"
-    granularity: Annotated[AnyText, Meta(description="Size of the window's parts; from 1ms up to the window.")] = "1s"
+    target_value: Annotated[int, Meta(ge=1, description="Requests per second that one replica should carry.")] = defaults.TARGET
+    window: Annotated[AnyText, Meta(description="Time over which the rate is averaged.")] = defaults.RATE_WINDOW_TEXT
+    granularity: Annotated[AnyText, Meta(description="Size of the window's parts; from 1ms up to the window.")] = (
+        defaults.RATE_GRANULARITY_TEXT
+    )
 
 
 class ScalingMetric(msgspec.Struct, frozen=True, rename="camel"):

@@ -25,6 +25,7 @@ from controller.schema.common import (
     Rule,
     check_port,
 )
+from fleet import defaults
 
 __all__ = [
     "Failover",
@@ -35,9 +36,6 @@ __all__ = [
     "ScalingMetric",
     "Timeouts",
 ]
-
-DEFAULT_FAILOVER_SECONDS = 30
-DEFAULT_POLLING_SECONDS = 15
 
 
 class ScaleTarget(msgspec.Struct, frozen=True, rename="camel"):
@@ -65,7 +63,7 @@ class Failover(msgspec.Struct, frozen=True, rename="camel"):
     port: Annotated[int | None, Meta(description="Number of the Service's port.")] = None
     port_name: Annotated[str | None, Meta(description="Name of the Service's port.")] = None
     timeout_seconds: Annotated[int, Meta(description="Seconds for which a request waits for the workload.")] = (
-        DEFAULT_FAILOVER_SECONDS
+        defaults.FAILOVER_SECONDS
     )
 
     def __post_init__(self) -> None:
@@ -84,7 +82,7 @@ class Concurrency(msgspec.Struct, frozen=True, rename="camel"):
 
     target_value: Annotated[
         int, Meta(description="Requests at once that one replica should carry.", extra_json_schema=ANY_SIZE)
-    ] = 100
+    ] = defaults.TARGET
 
 
 class Rate(msgspec.Struct, frozen=True, rename="camel"):
@@ -92,9 +90,11 @@ class Rate(msgspec.Struct, frozen=True, rename="camel"):
 
     target_value: Annotated[
         int, Meta(description="Requests per second that one replica should carry.", extra_json_schema=ANY_SIZE)
-    ] = 100
-    window: Annotated[AnyText, Meta(description="Time over which the rate is averaged.")] = "1m"
-    granularity: Annotated[AnyText, Meta(description="Size of the window's parts; from 1ms up to the window.")] = "1s"
+    ] = defaults.TARGET
+    window: Annotated[AnyText, Meta(description="Time over which the rate is averaged.")] = defaults.RATE_WINDOW_TEXT
+    granularity: Annotated[AnyText, Meta(description="Size of the window's parts; from 1ms up to the window.")] = (
+        defaults.RATE_GRANULARITY_TEXT
+    )
 
 
 class ScalingMetric(msgspec.Struct, frozen=True, rename="camel"):
@@ -153,7 +153,7 @@ class HTTPScaledObjectSpec(Treatment, frozen=True, rename="camel", kw_only=True)
         int | None, Meta(description="Seconds after the creation before the workload may sleep; 0 without it.")
     ] = None
     scaling_metric: Annotated[
-        ScalingMetric | None, Meta(description="What replicas are counted by; 100 requests at once without it.")
+        ScalingMetric | None, Meta(description=f"What replicas are counted by; {defaults.TARGET} requests at once without it.")
     ] = None
     timeouts: Annotated[Timeouts | None, Meta(description="Limits of this application's requests.")] = None
     activity_period: Annotated[
@@ -161,7 +161,8 @@ class HTTPScaledObjectSpec(Treatment, frozen=True, rename="camel", kw_only=True)
         Meta(description="How long the application counts as active after its last request; 15s. (Not in the add-on.)"),
     ] = None
     polling_interval: Annotated[
-        Positive | None, Meta(description="Seconds between KEDA's questions to the scaler; 15. (Not in the add-on.)")
+        Positive | None,
+        Meta(description=f"Seconds between KEDA's questions to the scaler; {defaults.POLLING_SECONDS}. (Not in the add-on.)"),
     ] = None
 
     def __post_init__(self) -> None:

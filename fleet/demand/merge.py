@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
+from fleet import defaults
 from fleet.demand.ledger import QueueSize
 from fleet.demand.timeline import News, Timeline
 from fleet.demand.window import Window
@@ -32,10 +33,10 @@ class Metric(enum.Enum):
 class AppPolicy(msgspec.Struct, frozen=True):
     """How the demand of an application is judged. Seconds."""
 
-    activity_period: float = 15.0
+    activity_period: float = defaults.ACTIVITY_PERIOD
     """For so long it stays active after its last request."""
-    rate_window: float = 60.0
-    rate_granularity: float = 1.0
+    rate_window: float = defaults.RATE_WINDOW
+    rate_granularity: float = defaults.RATE_GRANULARITY
 
 
 _DEFAULT_POLICY = AppPolicy()
@@ -128,9 +129,9 @@ class FleetDemand:
         self,
         *,
         on_wake: Callable[[str], None] | None = None,
-        concurrency_window: float = 15.0,
-        fresh_for: float = 3.0,
-        grace: float = 3.0,
+        concurrency_window: float = defaults.CONCURRENCY_WINDOW,
+        fresh_for: float = defaults.NEWS_TIMEOUT,
+        grace: float = defaults.STARTUP_GRACE,
     ) -> None:
         """fresh_for: seconds for which a member counts as reachable after it was last heard. grace: seconds that a
         fleet not heard yet is given before answers are made from those members that were."""

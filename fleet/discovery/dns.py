@@ -11,6 +11,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 
+from fleet.defaults import MAX_MEMBERS
 from fleet.discovery.sources import Member, SourceError, Unsubscribe
 from fleet.discovery.subscribers import Subscribers
 from fleet.runtime.address import AddressError, join_address, split_address
@@ -21,8 +22,6 @@ __all__ = ["INTERVAL_SECONDS", "DnsMembers", "Resolver"]
 INTERVAL_SECONDS = 2.0
 """A new member should be heard within a few seconds; a name server that is near can bear the question."""
 TIMEOUT_SECONDS = 5.0
-MAX_MEMBERS = 1000
-"""Ten times the largest fleet that is planned for."""
 
 Resolver = Callable[[str, int], Awaitable[Iterable[str]]]
 """The IP addresses of a name. Raises OSError."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
+from fleet.defaults import RESYNC_OF_FILES_SECONDS
 from fleet.discovery.documents import Targets, decode_members, decode_targets, encode_backends, encode_members, is_yaml
 from fleet.discovery.sources import Backend, Member, SourceError, Trouble, Unsubscribe
 from fleet.discovery.subscribers import Subscribers
@@ -27,7 +28,6 @@ from fleet.runtime.watch import FileWatch
 
 __all__ = [
     "MAX_FILE_BYTES",
-    "RESYNC_SECONDS",
     "FileBackends",
     "FileMembers",
     "FileRoutes",
@@ -36,8 +36,6 @@ __all__ = [
     "write_routes",
 ]
 
-RESYNC_SECONDS = 30.0
-"""A watch can break without a word; the file is read again this often all the same."""
 MAX_FILE_BYTES = 64 << 20
 """Ten thousand routes are a few MB. More is not a file of ours."""
 PARSE_ASIDE_BYTES = 32 << 10
@@ -124,7 +122,7 @@ class _FileSource:
 class FileRoutes(_FileSource):
     """A RouteSource: the routing table in a file, in the form of fleet.routing.codec."""
 
-    def __init__(self, path: str | Path, resync: float = RESYNC_SECONDS) -> None:
+    def __init__(self, path: str | Path, resync: float = RESYNC_OF_FILES_SECONDS) -> None:
         self._table: RoutingTable | None = None
         self._subscribers = Subscribers[RoutingTable]()
         decode = codec.decode_yaml if is_yaml(Path(path)) else codec.decode_json
@@ -149,7 +147,7 @@ class FileRoutes(_FileSource):
 class FileBackends(_FileSource):
     """A BackendSource: the file of fleet.discovery.documents.decode_targets."""
 
-    def __init__(self, path: str | Path, resync: float = RESYNC_SECONDS) -> None:
+    def __init__(self, path: str | Path, resync: float = RESYNC_OF_FILES_SECONDS) -> None:
         self._targets = Targets({}, {})
         self._subscribers = Subscribers[str]()
         decode = partial(decode_targets, from_yaml=is_yaml(Path(path)))
@@ -186,7 +184,7 @@ class FileBackends(_FileSource):
 class FileMembers(_FileSource):
     """A MemberSource: the file of fleet.discovery.documents.decode_members."""
 
-    def __init__(self, path: str | Path, resync: float = RESYNC_SECONDS) -> None:
+    def __init__(self, path: str | Path, resync: float = RESYNC_OF_FILES_SECONDS) -> None:
         self._members: tuple[Member, ...] | None = None
         self._subscribers = Subscribers[tuple[Member, ...]]()
         decode = partial(decode_members, from_yaml=is_yaml(Path(path)))

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import re
 
+from fleet.defaults import RESYNC_SECONDS
 from fleet.discovery.dns import DnsMembers
 from fleet.discovery.documents import check_address
 from fleet.discovery.files import FileBackends, FileMembers, FileRoutes
 from fleet.discovery.fixed import FixedMembers
 from fleet.discovery.sources import BackendSource, Member, MemberSource, RouteSource, SourceError
 
-__all__ = ["RESYNC_SECONDS", "open_backends", "open_members", "open_routes"]
-
-RESYNC_SECONDS = 60.0
-"""A watch can break without a word; everything is read again this often all the same."""
+__all__ = ["open_backends", "open_members", "open_routes"]
 
 _NAMESPACE = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _NAME = r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?"

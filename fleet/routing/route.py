@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from fleet import defaults
+
 __all__ = [
     "Affinity",
     "ColdStart",
@@ -65,8 +67,8 @@ class RateTarget(msgspec.Struct, frozen=True, omit_defaults=True):
     """Requests per second per replica, averaged over a window of seconds."""
 
     target: float
-    window: float = 60.0
-    granularity: float = 1.0
+    window: float = defaults.RATE_WINDOW
+    granularity: float = defaults.RATE_GRANULARITY
 
 
 class Scaling(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -74,7 +76,7 @@ class Scaling(msgspec.Struct, frozen=True, omit_defaults=True):
 
     concurrency: float | None = None
     rate: RateTarget | None = None
-    activity_period: float = 15.0
+    activity_period: float = defaults.ACTIVITY_PERIOD
     """Seconds for which an application stays active after its last request."""
 
 

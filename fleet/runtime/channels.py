@@ -11,15 +11,13 @@ from collections.abc import Callable
 
 import grpc
 
+from fleet.defaults import RESYNC_OF_FILES_SECONDS
 from fleet.runtime.rpc import CHANNEL_OPTIONS
 from fleet.runtime.tasks import cancel_and_wait
 from fleet.runtime.tls import Material, TlsError, TlsFiles
 from fleet.runtime.watch import FileWatch
 
 __all__ = ["ChannelFactory"]
-
-RESYNC_SECONDS = 30.0
-"""A watch can break without a word; the files are read again this often all the same."""
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +28,9 @@ class ChannelFactory:
     `server_name` is the name to find in the servers' certificates, for members that are dialled by address.
     """
 
-    def __init__(self, tls: TlsFiles | None = None, *, server_name: str | None = None, resync: float = RESYNC_SECONDS) -> None:
+    def __init__(
+        self, tls: TlsFiles | None = None, *, server_name: str | None = None, resync: float = RESYNC_OF_FILES_SECONDS
+    ) -> None:
         self._tls = tls
         self._options: tuple[tuple[str, int | str], ...] = CHANNEL_OPTIONS
         if server_name is not None:

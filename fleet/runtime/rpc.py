@@ -19,7 +19,7 @@ from fleet.runtime.process import StartError
 from fleet.runtime.reflection import enable_reflection
 from fleet.runtime.tls import TlsFiles, server_credentials
 
-__all__ = ["CHANNEL_OPTIONS", "RpcServer"]
+__all__ = ["CHANNEL_OPTIONS", "MAX_SENT_BYTES", "RpcServer"]
 
 MAX_RECEIVED_BYTES = 4 << 20
 """Requests are small; the peers of both our servers keep to gRPC's own default."""

@@ -10,14 +10,13 @@ from __future__ import annotations
 import math
 import sys
 
+from fleet.defaults import TARGET
 from fleet.routing.route import Route
 
 __all__ = ["UNBOUNDED", "Admission"]
 
 UNBOUNDED = sys.maxsize
 
-DEFAULT_BOUND = 100
-"""For a route that says nothing of concurrency: the KEDA HTTP add-on's default target."""
 LONGEST_PATIENCE = 10.0
 """Seconds that the first in line waits, with backends up, before the bound yields: a second or third pod takes as long."""
 STEPS = 10
@@ -39,7 +38,7 @@ class Admission:
         wanted = route.protection.backend_concurrency
         self.ceiling = wanted or UNBOUNDED
         if wanted is None:
-            self._base = max(1, math.ceil(route.scaling.concurrency or DEFAULT_BOUND))
+            self._base = max(1, math.ceil(route.scaling.concurrency or TARGET))
         else:
             self._base = self.ceiling
         self.bound = self._base

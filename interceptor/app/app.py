@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
+from fleet.defaults import FAILOVER_SECONDS
 from fleet.demand.ledger import Entry, Ledger
 from fleet.routing.route import Route, Timeouts
 from interceptor.app.admission import UNBOUNDED, Admission
@@ -21,11 +22,6 @@ from interceptor.core.errors import Unavailable
 from interceptor.settings import InterceptorSettings
 
 __all__ = ["App", "Limits", "Waiter"]
-
-
-FALLBACK_READINESS_SECONDS = 30.0
-"""A fallback that is never reached would be none: so long is waited for the application where no limit is set, as by KEDA's
-HTTP add-on."""
 
 
 class Waiter(Protocol):
@@ -133,7 +129,7 @@ class App:
         self.fallback = fallback
         """The backends of who has waited for the readiness timeout."""
         if fallback is not None and self.limits.readiness == math.inf:
-            self.limits.readiness = FALLBACK_READINESS_SECONDS
+            self.limits.readiness = float(FAILOVER_SECONDS)  # a fallback that is never reached would be none
         self.sessions: Sessions[Endpoint] | None = None
         """Which backend a request's session belongs to, where that matters."""
         if route.affinity is not None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from fleet.defaults import ACTIVITY_PERIOD, PROXY_PORT
 from fleet.routing.check import check_rate
 from fleet.routing.faults import RouteError
 from fleet.routing.route import ColdStart, Protection, RateTarget, Route, Scaling, Target, Timeouts
@@ -147,7 +148,7 @@ class AppSpec(Model):
     target: Amount | None = None
     """Requests at once that one replica should carry."""
     rate: Annotated[RateSpec, BeforeValidator(_rate)] | None = None
-    activity_period: Seconds = 15.0
+    activity_period: Seconds = ACTIVITY_PERIOD
     cooldown: Seconds = 30.0
     scale_down_window: Seconds = 10.0
     """How long fewer replicas must have been enough before any is stopped. An HPA's default is 300."""
@@ -274,7 +275,7 @@ def _process_of(spec: AppSpec) -> tuple[object, ...]:
 class PortsSpec(Model):
     """Where the components listen, on the loopback address; 0 is a free port. Of many interceptors, the first."""
 
-    proxy: Port = 8080
+    proxy: Port = PROXY_PORT
     rpc: Port = 0
     interceptor_diagnostics: Port = 0
     scaler: Port = 0

@@ -18,6 +18,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from fleet.defaults import RESYNC_SECONDS
 from fleet.discovery.kubernetes.client import Api, ApiError
 from fleet.discovery.kubernetes.lines import Lines
 from fleet.discovery.kubernetes.objects import Head
@@ -46,7 +47,7 @@ _log = logging.getLogger(__name__)
 class Timing(msgspec.Struct, frozen=True):
     """All in seconds."""
 
-    resync: float = 60.0
+    resync: float = RESYNC_SECONDS
     """Between full lists, each earlier by up to a fifth, so that a fleet does not ask at once."""
     first_pause: float = 0.1
     longest_pause: float = 5.0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from fleet.defaults import TARGET
 from fleet.routing.route import Protection, RateTarget, Route, Scaling, Target
-from interceptor.app.admission import DEFAULT_BOUND, LONGEST_PATIENCE, UNBOUNDED, Admission
+from interceptor.app.admission import LONGEST_PATIENCE, UNBOUNDED, Admission
 
 
 def admission(
@@ -26,7 +27,7 @@ def admission(
         (None, 10, UNBOUNDED, 10),
         (None, 2.5, UNBOUNDED, 3),
         (None, 0.2, UNBOUNDED, 1),
-        (None, None, UNBOUNDED, DEFAULT_BOUND),
+        (None, None, UNBOUNDED, TARGET),
         (7, 10, 7, 7),
         (7, 3, 7, 7),
         (0, 10, UNBOUNDED, UNBOUNDED),
@@ -38,7 +39,7 @@ def test_where_the_bounds_come_from(wanted: int | None, concurrency: float | Non
 
 
 def test_a_rate_says_nothing_of_concurrency() -> None:
-    assert admission(concurrency=None, rate=3).bound == DEFAULT_BOUND
+    assert admission(concurrency=None, rate=3).bound == TARGET
 
 
 def test_the_targets_bound_yields_once_patience_is_over() -> None:

@@ -1,10 +1,10 @@
 import pytest
 
+from fleet.defaults import TARGET
 from fleet.demand.merge import Metric
 from fleet.routing.route import RateTarget, Route, Scaling, Target
 from fleet.routing.table import RoutingTable
 from scaler.triggers import (
-    DEFAULT_CONCURRENCY,
     Refusal,
     RefusalKind,
     Spec,
@@ -81,7 +81,7 @@ CONCURRENCY, RATE = "weir-shop-web-concurrency", "weir-shop-web-rate"
 def test_metrics_of_a_route() -> None:
     assert specs_of(route(concurrency=5)) == (Spec(CONCURRENCY, Metric.CONCURRENCY, 5.0),)
     assert specs_of(route(rate=RateTarget(7))) == (Spec(RATE, Metric.RATE, 7.0),)
-    assert specs_of(route()) == (Spec(CONCURRENCY, Metric.CONCURRENCY, DEFAULT_CONCURRENCY),)
+    assert specs_of(route()) == (Spec(CONCURRENCY, Metric.CONCURRENCY, float(TARGET)),)
     assert [spec.name for spec in specs_of(route(concurrency=5, rate=RateTarget(7)))] == [CONCURRENCY, RATE]
 
 
