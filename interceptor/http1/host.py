@@ -7,10 +7,10 @@ from typing import Protocol
 
 from fleet.runtime.strangers import Strangers
 from interceptor.core.deadlines import Deadlines
+from interceptor.core.early import EarlyBytes
 from interceptor.core.errors import ExchangeError
 from interceptor.core.messages import Request
 from interceptor.core.sides import Client, RequestEvents
-from interceptor.http1.early import EarlyBytes
 from interceptor.transport.hangups import HangupWatch
 from interceptor.transport.tcp import Outbox
 from interceptor.trust import TrustedProxies

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from fleet.runtime.strangers import Strangers
+from interceptor.core.early import EarlyBytes
 from interceptor.core.errors import ExchangeError
 from interceptor.core.messages import Request
 from interceptor.core.replies import Reply
 from interceptor.core.sides import Client
 from interceptor.http1.client import ClientConnection
-from interceptor.http1.early import EarlyBytes
 from interceptor.http1.request import RequestHead
 from interceptor.http1.response import parse_response
 from interceptor.http1.states import NAMES, NEXT

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from interceptor.http1.early import EarlyBytes
+from interceptor.core.early import EarlyBytes
 
 
 class Client:

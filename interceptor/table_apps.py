@@ -1,0 +1,164 @@
+"""From the routing table to the applications and targets that one interceptor serves: made, kept, changed and let go.
+
+No input or output: the caller brings the dialer, the probes and the clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fleet.demand.ledger import Ledger
+from fleet.discovery.sources import Backend, BackendSource
+from fleet.discovery.work import sum_of_work
+from fleet.routing.table import RoutingTable
+from interceptor.app.admission import UNBOUNDED
+from interceptor.app.app import App
+from interceptor.app.waits import Waits
+from interceptor.backends.endpoint import PoolLimits, ProbeRule
+from interceptor.backends.endpoints import EndpointSet, Prober
+from interceptor.backends.probes import probe_rules
+from interceptor.core.deadlines import Deadlines
+from interceptor.core.sides import Dialer
+from interceptor.settings import InterceptorSettings
+
+__all__ = ["TableApps"]
+
+
+class TableApps:
+    """The applications of the table, and an endpoint set for each of their targets."""
+
+    def __init__(
+        self,
+        settings: InterceptorSettings,
+        ledger: Ledger,
+        backends: BackendSource,
+        *,
+        deadlines: Deadlines,
+        waits: Waits,
+        dialer: Dialer,
+        prober: Prober,
+        clock: Callable[[], float],
+        on_swap: Callable[[RoutingTable, dict[str, App]], None],
+    ) -> None:
+        """`on_swap` hears of every table with its applications, before anybody who waited is told anything."""
+        self.table: RoutingTable | None = None
+        self.apps: dict[str, App] = {}
+        self._most_clients = settings.max_connections
+        self._share = UNBOUNDED
+        self._settings = settings
+        self._ledger = ledger
+        self._backends = backends
+        self._deadlines = deadlines
+        self._waits = waits
+        self._dialer = dialer
+        self._prober = prober
+        self._clock = clock
+        self._on_swap = on_swap
+        self._endpoints: dict[str, EndpointSet] = {}
+        self._parted: list[EndpointSet] = []
+        """Of targets that no route names any more, while exchanges at their backends go on."""
+        self._usual = ProbeRule(connect=settings.connect_timeout)
+        self._rules: dict[str, ProbeRule] = {}
+        self._pool = PoolLimits(
+            idle_timeout=settings.backend_idle_timeout,
+            max_idle=settings.max_idle_per_backend,
+        )
+
+    def set_table(self, table: RoutingTable) -> None:
+        """Serve another table from the next request on. Exchanges under way keep the application they began with."""
+        self._share_out(len(table.apps))
+        self._rules = probe_rules(table, self._usual)
+        for key, endpoints in self._endpoints.items():
+            endpoints.rule = self._rules.get(key, self._usual)
+        apps = {name: self._app(name, table) for name in table.apps}
+        gone = [app for name, app in self.apps.items() if name not in apps]
+        self.table, self.apps = table, apps
+        self._on_swap(table, apps)
+        self._ledger.retain(table.apps)
+        targets = [app.route.target.key for app in apps.values()]
+        wanted = {*targets, *(app.fallback.key for app in apps.values() if app.fallback is not None)}
+        self._backends.want(wanted)
+        for key in self._endpoints.keys() - wanted:
+            parted = self._endpoints.pop(key)
+            parted.update(())
+            self._parted.append(parted)
+        self._parted = [endpoints for endpoints in self._parted if any(endpoints.at_work().values())]
+        for app in gone:
+            app.close()
+        now = self._clock()
+        for endpoints in self.endpoint_sets:  # a changed target may have backends already
+            if endpoints.waiting_apps:
+                endpoints.pump(now)
+
+    def share_clients(self, count: int) -> None:
+        """There may be so many client connections: no application gets more than its share of them."""
+        self._most_clients = count
+        self._share_out(len(self.apps))
+
+    def backends_changed(self, key: str) -> None:
+        """Discovery lists other backends for a target."""
+        endpoints = self._endpoints.get(key)
+        if endpoints is not None:
+            endpoints.update(self._backends.get(key), self._backends.trouble(key))
+
+    @property
+    def endpoint_sets(self) -> list[EndpointSet]:
+        return list(self._endpoints.values())
+
+    def at_work(self) -> dict[str, dict[Backend, int]]:
+        """By target: exchanges at each backend that may get another one, or has some that are not over."""
+        found: dict[str, dict[Backend, int]] = {}
+        for endpoints in (*self._endpoints.values(), *self._parted):
+            if work := endpoints.at_work():
+                found[endpoints.key] = sum_of_work([found.get(endpoints.key, {}), work])
+        return found
+
+    def missing(self, app: App) -> tuple[str, str] | None:
+        """Why there can be no backend, as a reason and in words. None when there may be one, today or later."""
+        return self._backends.missing(app.route.target.key)
+
+    def turn_away_held(self) -> int:
+        """Answer all who wait, for there is no more time; how many those were."""
+        waiting = [app for app in self.apps.values() if app.room]
+        return sum(app.turn_away("this interceptor is shutting down", reason="draining", retry_after=1) for app in waiting)
+
+    async def close(self) -> None:
+        for endpoints in self.endpoint_sets:
+            await endpoints.close()
+
+    def _app(self, name: str, table: RoutingTable) -> App:
+        route = table.apps[name]
+        app = self.apps.get(name)
+        if app is not None and app.route == route:
+            return app
+        endpoints = self._endpoint_set(route.target.key)
+        target = route.cold_start.fallback
+        fallback = None if target is None else self._endpoint_set(target.key)
+        if app is None:
+            entry = self._ledger.entry(name)
+            return App(route, entry, endpoints, self._settings, fallback=fallback, share=self._share, waits=self._waits)
+        app.update(route, endpoints, self._settings, fallback=fallback)
+        return app
+
+    def _endpoint_set(self, key: str) -> EndpointSet:
+        endpoints = self._endpoints.get(key)
+        if endpoints is None:
+            endpoints = self._endpoints[key] = EndpointSet(
+                key,
+                limits=self._pool,
+                deadlines=self._deadlines,
+                dialer=self._dialer,
+                prober=self._prober,
+                rule=self._rules.get(key, self._usual),
+                clock=self._clock,
+            )
+            endpoints.update(self._backends.get(key), self._backends.trouble(key))
+        return endpoints
+
+    def _share_out(self, apps: int) -> None:
+        """The flood of one application leaves connections for the others, where there are any."""
+        share = max(1, self._most_clients // 2) if apps > 1 else UNBOUNDED
+        if share != self._share:
+            self._share = share
+            for app in self.apps.values():
+                app.take_share(share, self._settings)
