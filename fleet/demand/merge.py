@@ -1,9 +1,8 @@
 """The demand of the fleet: what each member tells, summed per application. Pure: news and the time come in.
 
-Missing news is not zero: a member that falls silent keeps its last counts until it is gone or `expire` ends them.
-Totals are compared with the last ones known of the same incarnation and generation, never added up as they come, so a
-message may be lost, repeated, late or overtaken without a trace; and growth is placed where it took place, so that a
-mean is never above what there was.
+Missing news is not zero: a member that falls silent keeps its last counts until it is gone or `expire` ends them. Totals are
+compared with the last ones known of the same incarnation and generation, never added up as they come, so a message may be lost,
+repeated, late or overtaken unnoticed; and growth is placed where it took place, so that a mean is never above what there was.
 """
 
 from __future__ import annotations
