@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import yaml
 from grpc import aio
@@ -24,6 +26,7 @@ from fleet.runtime.address import AddressError
 from fleet.runtime.rpc import MAX_SENT_BYTES
 from fleet.runtime.terminal import complain, say
 from fleet.runtime.tls import TlsError
+from interceptor.http1.fields import host_is_valid
 from protos.weir.interceptor.v1 import routing_pb2 as pb
 from protos.weir.interceptor.v1.routing_pb2_grpc import RoutingServiceStub
 from weir.dial import Dial, Tls, dial
@@ -39,6 +42,9 @@ CALL_TIMEOUT = 5.0
 
 LIST = "weir up lists its apps there, unless list_apps is off"
 _LISTED = (b"localhost", b"127.0.0.1", b"::1")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_URL_MARKS = re.compile(r"[/?#]")
+"""Characters that end the host of a URL, and that no host has."""
 
 
 class _NoTableError(Exception):
@@ -118,27 +124,54 @@ def _has_list(source: Source, host: bytes, path: bytes, _headers: object) -> boo
     return not source.address and path == b"/" and normal_host(host) in _LISTED
 
 
-def _port(host: str) -> int | None:
+def _port(typed: str) -> int | None:
     """Where the request would go, if it was told."""
     try:
-        return urlsplit(host if "://" in host else f"//{host}").port
+        return _split(typed).port
     except ValueError:
         return None
 
 
-def _asked(host: str, path: str | None) -> tuple[str, str]:
-    """Host and path, of which a pasted URL has both."""
-    if "://" not in host:
-        return host, path or "/"
+def _split(typed: str) -> SplitResult:
+    """The parts of a URL. A scheme may be left out, as in an address bar. Raises ValueError."""
+    return urlsplit(typed if typed.startswith("//") or _SCHEME.match(typed) else f"//{typed}")
+
+
+def _asked(typed: str, path: str | None) -> tuple[str, str]:
+    """Host and path, of which a pasted URL has both, with a scheme or without."""
+    if not _URL_MARKS.search(typed):
+        return _host(typed), path or "/"
     if path is not None:
         raise _NoTableError("a URL has its path already: leave out the second one")
     try:
-        url = urlsplit(host)
+        url = _split(typed)
     except ValueError as error:
-        raise _NoTableError(f"{host!r} is not a URL: {error}") from error
-    if url.scheme not in ("http", "https", "ws", "wss") or not url.netloc:
-        raise _NoTableError(f"{host!r} is not a URL of an app, like http://web.localhost:{PROXY_PORT}/path")
-    return url.netloc.rpartition("@")[2], url.path or "/"
+        raise _NoTableError(f"{typed!r} is not a URL: {error}") from error
+    if url.scheme not in ("", "http", "https", "ws", "wss") or not url.netloc:
+        raise _NoTableError(f"{typed!r} is not a URL of an app, like http://web.localhost:{PROXY_PORT}/path")
+    return _host(url.netloc.rpartition("@")[2]), url.path or "/"
+
+
+def _host(typed: str) -> str:
+    """What an interceptor would take as the Host of a request, or an IPv6 address that was typed without brackets."""
+    if _is_ipv6(typed):
+        return typed
+    if not typed.isascii():
+        raise _NoTableError(f"{typed!r} is not a host: it is not ASCII; write the form with xn-- that clients send")
+    if not host_is_valid(typed.encode()):
+        raise _NoTableError(f"{typed!r} is not a host, like web.localhost or web.localhost:{PROXY_PORT}")
+    try:
+        _ = urlsplit(f"//{typed}").port
+    except ValueError as error:
+        raise _NoTableError(f"{typed!r} is not a host: its port is not from 0 to 65535") from error
+    return typed
+
+
+def _is_ipv6(typed: str) -> bool:
+    try:
+        return bool(ipaddress.IPv6Address(typed))
+    except ValueError:
+        return False
 
 
 def _header(text: str) -> tuple[bytes, bytes]:

@@ -148,24 +148,68 @@ def test_no_completion_of_other_shells() -> None:
         (("http://user:pass@[::1]:8080/a%20b#x", None), ("[::1]:8080", "/a%20b")),
         (("web.localhost", "/x?y"), ("web.localhost", "/x?y")),
         (("web.localhost", None), ("web.localhost", "/")),
+        (("web.localhost:8080/api/x?y", None), ("web.localhost:8080", "/api/x")),
+        (("web.localhost/", None), ("web.localhost", "/")),
+        (("web.localhost?y", None), ("web.localhost", "/")),
+        (("//web.localhost/x", None), ("web.localhost", "/x")),
+        (("web.localhost/x?back=http://b/", None), ("web.localhost", "/x")),
+        (("[::1]:8080/x", None), ("[::1]:8080", "/x")),
+        (("::1", "/x"), ("::1", "/x")),
     ],
 )
 def test_what_is_explained(typed: tuple[str, str | None], asked: tuple[str, str]) -> None:
     assert _asked(*typed) == asked
 
 
-@pytest.mark.parametrize("typed", [("http://a/x", "/y"), ("ftp://a/", None), ("http://", None), ("http://[::1/", None)])
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ("http://a/x", "/y"),
+        ("a/x", "/y"),
+        ("ftp://a/", None),
+        ("http://", None),
+        ("/x", None),
+        ("http://[::1/", None),
+        ("nonsense url", None),
+        ("nonsense url", "/x"),
+        ("http://a b/x", None),
+        ("a.localhost:99999", None),
+        ("http://a.localhost:99999/x", None),
+        ("a.localhost:many/x", None),
+        ("bücher.localhost", None),
+        ("[::1", None),
+        ("", None),
+    ],
+)
 def test_urls_that_are_none(typed: tuple[str, str | None]) -> None:
     with pytest.raises(_NoTableError):
         _asked(*typed)
 
 
-def test_a_pasted_url_is_explained(tmp_path: Path) -> None:
-    (tmp_path / "weir.yaml").write_text(GOOD)
-    code, out, _ = _weir("explain", "http://a.localhost:8080/x?y", "--file", "weir.yaml")
-    assert (code, out.splitlines()[-1]) == (0, "-> default/a")
-    code, _, err = _weir("explain", "http://a.localhost/x", "/x", "--file", "weir.yaml")
+@pytest.mark.parametrize("scheme", ["http://", "//", ""])
+def test_a_pasted_url_is_explained(tmp_path: Path, scheme: str) -> None:
+    (tmp_path / "weir.yaml").write_text(
+        "apps: [{name: web, hosts: [a.localhost], command: x}, {name: api, hosts: [a.localhost], paths: [/api], command: x}]\n"
+    )
+    code, out, _ = _weir("explain", f"{scheme}a.localhost:8080/api/x?y", "--file", "weir.yaml")
+    assert (code, out.splitlines()[0]) == (0, "host a.localhost, path /api/x")
+    assert out.splitlines()[-1] == "-> default/api"
+    code, out, _ = _weir("explain", f"{scheme}a.localhost/", "--file", "weir.yaml")
+    assert (code, out.splitlines()[-1]) == (0, "-> default/web")
+    code, _, err = _weir("explain", f"{scheme}a.localhost/x", "/x", "--file", "weir.yaml")
     assert (code, err) == (3, "a URL has its path already: leave out the second one\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("nonsense url", "'nonsense url' is not a host, like web.localhost or web.localhost:8080\n"),
+        ("a.localhost:99999/x", "'a.localhost:99999' is not a host: its port is not from 0 to 65535\n"),
+    ],
+)
+def test_what_is_no_host_is_not_explained(tmp_path: Path, typed: str, told: str) -> None:
+    (tmp_path / "weir.yaml").write_text("apps: [{name: a, hosts: ['*'], command: x}]\n")
+    assert _weir("explain", typed, "--file", "weir.yaml") == (3, "", told)
 
 
 @pytest.mark.parametrize("command", [("ps",), ("logs", "a"), ("wake", "a"), ("sleep", "a"), ("restart", "a")])

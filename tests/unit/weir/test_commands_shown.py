@@ -60,9 +60,14 @@ def test_explain_takes_bytes_that_are_no_text(tmp_path: Path) -> None:
     """As Python hands on what was typed."""
     file = tmp_path / "apps.yaml"
     file.write_text("apps: [{name: a, hosts: [a.test], paths: [/é], command: x}]\n")
-    ended = CliRunner().invoke(app, ["explain", "\udcff", "/\udcc3\udca9", "-H", "x:\udcff", "--file", str(file)])
+    ended = CliRunner().invoke(app, ["explain", "b.test", "/\udcc3\udca9", "-H", "x:\udcff", "--file", str(file)])
     assert ended.exit_code == 1
-    assert ended.stdout.splitlines()[0] == r"host \xff, path /\xc3\xa9"
+    assert ended.stdout.splitlines()[0] == r"host b.test, path /\xc3\xa9"
+    ended = CliRunner().invoke(app, ["explain", "\udcff", "--file", str(file)])
+    assert (ended.exit_code, ended.stderr) == (
+        3,
+        r"'\udcff' is not a host: it is not ASCII; write the form with xn-- that clients send" + "\n",
+    )
     ended = CliRunner().invoke(app, ["explain", "a.test", "/\udcc3\udca9", "--file", str(file)])
     assert ended.stdout.splitlines()[-1] == "-> default/a"
 
