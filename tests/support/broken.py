@@ -7,6 +7,8 @@ from __future__ import annotations
 __all__ = ["BROKEN"]
 
 A = "apps:\n- name: a\n  hosts: [a.localhost]\n  command: x\n"
+B = "- name: b\n  hosts: [b.localhost]\n  command: x\n"
+"""A second app."""
 
 BROKEN: list[tuple[str, list[str]]] = [
     (
@@ -371,6 +373,72 @@ BROKEN: list[tuple[str, list[str]]] = [
             "5: apps[0].log_level: is not a field",
             "6: log_level: is not a field; interceptor: {log_level: debug} sets it for one kind of component, --log-level for all",
             "7: hosts: is not a field here; it is one of an app",
+        ],
+    ),
+    (
+        A + "  fallback: nowhere\n" + B + "  fallback: b\n",
+        [
+            "5: apps[0].fallback: there is no app default/nowhere; did you mean default/b?",
+            "9: apps[1].fallback: is the app itself",
+        ],
+    ),
+    (
+        A + "  fallback: nowhere\n" + B + "  namespace: X_X\n  fallback: no/app\n",
+        [
+            "5: apps[0].fallback: there is no app default/nowhere; did you mean default/b?",
+            "9: apps[1].namespace: should be lower-case letters, digits and hyphens, at most 63",
+            "10: apps[1].fallback: there is no app no/app",
+        ],
+    ),
+    (
+        A + "  fallback: b\n" + B + "  namespace: X_X\n  fallback: c\n- name: C_C\n  hosts: [c]\n  command: x\n  fallback: x\n",
+        [
+            "9: apps[1].namespace: should be lower-case letters, digits and hyphens, at most 63",
+            "11: apps[2].name: should be lower-case letters, digits and hyphens, at most 63",
+            "14: apps[2].fallback: there is no app default/x; did you mean default/b?",
+        ],
+    ),
+    (
+        A + "  port: 4000\n" + B + "  port: 4000\n  min: 2\n",
+        [
+            "9: apps[1].port: port 4000 is for app default/b, and for app default/a",
+            "10: apps[1].min: port means one replica, not 2; say min: 1, or leave port out",
+        ],
+    ),
+    (
+        A + "  port: 4000\n  min: 3\n  max: 2\n" + B + "  port: 4000\n  max: 0\n  min: 2\n",
+        [
+            "6: apps[0].min: port means one replica, not 3; say min: 1, or leave port out",
+            "7: apps[0].max: 2 replicas cannot all have port 4000; say max: 1, or leave port out",
+            "11: apps[1].port: port 4000 is for app default/b, and for app default/a",
+            "12: apps[1].max: should be at least 1",
+            "13: apps[1].min: port means one replica, not 2; say min: 1, or leave port out",
+        ],
+    ),
+    (
+        A + "  port: many\n  min: 5\n",
+        [
+            "5: apps[0].port: should be a whole number",
+        ],
+    ),
+    (
+        "interceptors: many\nports: {proxy: 4001}\n" + A + "  port: 4000\n" + B + "  port: 4000\n",
+        [
+            "1: interceptors: should be a whole number",
+            "11: apps[1].port: port 4000 is for app default/b, and for app default/a",
+        ],
+    ),
+    (
+        A + "  rate: {target: 0, granularity: 20}\n",
+        [
+            "5: apps[0].rate.target: should be more than 0",
+            "5: apps[0].rate.granularity: 20.0 s is more than the window of 10.0 s",
+        ],
+    ),
+    (
+        A + B.replace("b.localhost", "a.localhost") + "  methods: ['g et']\n",
+        [
+            "8: apps[1].methods[0]: 'g et' is not a method",
         ],
     ),
 ]

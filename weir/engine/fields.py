@@ -100,12 +100,13 @@ def _files(value: object) -> object:
     raise ValueError("should be the name of a file, or a list of names")
 
 
-def fault(field: str, reason: str, *beside: str) -> PydanticCustomError:
+def fault(field: str, reason: str, *beside: str, given: tuple[str, ...] = ()) -> PydanticCustomError:
     """A fault that only shows beside other fields; `field` is where it is to be mended ("" is the whole).
 
-    It is not told when one of the other fields is wrong in itself, because then it may be none.
+    It is not told when one of the other fields is wrong in itself, because then it may be none. Those `beside` it may be what is
+    wrong instead, and are doubted with it; those `given` are not, so that what else is wrong with them is told as well.
     """
-    return PydanticCustomError("weir", "{reason}", {"field": field, "reason": reason, "beside": beside})
+    return PydanticCustomError("weir", "{reason}", {"field": field, "reason": reason, "beside": beside, "given": given})
 
 
 _Checked = TypeVar("_Checked")

@@ -200,11 +200,15 @@ class AppSpec(Model):
         if self.rules and any(getattr(self, way) for way in alone):
             raise fault("rules", "say either rules, or hosts, paths, headers and methods", *ways)
         if self.port is not None and self.max > 1:
-            raise fault("max", f"{self.max} replicas cannot all have port {self.port}; say max: 1, or leave port out", "port")
+            raise fault(
+                "max", f"{self.max} replicas cannot all have port {self.port}; say max: 1, or leave port out", given=("port",)
+            )
+        if self.port is not None and self.min > 1:
+            raise fault("min", f"port means one replica, not {self.min}; say min: 1, or leave port out", given=("port",))
         if self.max < self.min:
-            raise fault("max", f"{self.max} is less than min, which is {self.min}", "min", "port")
+            raise fault("max", f"{self.max} is less than min, which is {self.min}", "min", given=("port",))
         if self.fallback_key == self.key:
-            raise fault("fallback", "is the app itself", "name", "namespace")
+            raise fault("fallback", "is the app itself", given=("name", "namespace"))
         return self
 
     @property

@@ -160,9 +160,11 @@ class _Checked:
         """To be used only when nothing was found."""
         self._check_ports()
         names = self._check_names()
+        unsure = [index for index in range(len(self._spec.apps)) if any(self._unsure(index))]
         for index, app in enumerate(self._spec.apps):
             self._check_directory(app, ("apps", index, "cwd"))
-            self._check_fallback(app, ("apps", index), names)
+            if app.fallback_key is not None and app.fallback_key not in names:
+                self._check_fallback(index, app.fallback_key, unsure, names)
         table = self._table([*names.values()])
         return SpecFile(self._spec, table, self._directory, frozenset(self._directory / name for name in self._files))
 
@@ -200,7 +202,8 @@ class _Checked:
 
     def _check_ports(self) -> None:
         for collision in collisions(owners(self._spec)):
-            if not self._findings.doubts(collision.path, collision.beside, ("interceptors",)):
+            # Of a doubtful number of interceptors one is left here, and one there is whatever the number becomes.
+            if not self._findings.doubts(collision.path, collision.beside):
                 self._findings.add(collision.path, collision.reason)
 
     def _check_names(self) -> dict[str, int]:
@@ -217,17 +220,23 @@ class _Checked:
         if not self._findings.doubts(path) and not _is_directory(app, self._directory):
             self._findings.add(path, f"{app.cwd or self._directory} is not a directory")
 
-    def _check_fallback(self, app: AppSpec, at: Path, known: Mapping[str, int]) -> None:
-        path = (*at, "fallback")
-        if app.fallback_key is None or app.fallback_key in known or self._findings.doubts(path, (*at, "namespace")):
+    def _unsure(self, index: int) -> tuple[bool, bool]:
+        """Whether an app's name may become another one, and whether its namespace may."""
+        return self._findings.doubts(("apps", index, "name")), self._findings.doubts(("apps", index, "namespace"))
+
+    def _check_fallback(self, index: int, key: str, unsure: Sequence[int], known: Mapping[str, int]) -> None:
+        """Of an app that falls back to what is none, unless it may become one of the apps whose names are `unsure`."""
+        path: Path = ("apps", index, "fallback")
+        own_namespace = "/" not in (self._spec.apps[index].fallback or "")
+        if self._findings.doubts(path) or (own_namespace and self._unsure(index)[1]):
             return
-        if any(
-            self._findings.doubts(("apps", index, part))
-            for index in range(len(self._spec.apps))
-            for part in ("name", "namespace")
-        ):
-            return  # it may be one of those
-        self._findings.add(path, f"there is no app {app.fallback_key}{suggestion(app.fallback_key, sorted(known))}")
+        if not any(self._may_become(other, key) for other in unsure if other != index):
+            self._findings.add(path, f"there is no app {key}{suggestion(key, sorted(known))}")
+
+    def _may_become(self, index: int, key: str) -> bool:
+        app, (any_name, any_namespace) = self._spec.apps[index], self._unsure(index)
+        namespace, _, name = key.partition("/")
+        return (any_name or app.name == name) and (any_namespace or app.namespace == namespace)
 
     def _content(self, name: str, path: Path, most: int) -> bytes | None:
         """What a file holds that is named there; None when it could not be read, which is told once."""
@@ -272,7 +281,7 @@ class _Checked:
         return route
 
     def _add_conflict(self, second: int, first: int, claim: str) -> None:
-        ways = [("apps", index, way) for index in (first, second) for way in ("hosts", "paths", "headers", "rules")]
+        ways = [("apps", index, way) for index in (first, second) for way in ("hosts", "paths", "headers", "methods", "rules")]
         if not self._findings.doubts(*ways):
             self._findings.note(("apps", second), f"asks for the same requests as apps[{first}]: {claim}")
 

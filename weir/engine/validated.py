@@ -7,7 +7,7 @@ checks that look at several apps, and is never run. Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -87,13 +87,13 @@ class _Rounds:
         """Note each fault, then take all of them out."""
         seen = [_places(detail, at) for detail in details]
         told = [
-            not self._findings.doubts(path, *beside) and not self._is_misspelt(path, detail["type"])
-            for detail, (path, *beside) in zip(details, seen, strict=True)
+            not self._findings.doubts(path, *beside, *given) and not self._is_misspelt(path, detail["type"])
+            for detail, (path, beside, given) in zip(details, seen, strict=True)
         ]
         for detail, (path, *_), tell in zip(details, seen, told, strict=True):
             if tell:
                 self._findings.add(path, self._reason(detail, path))
-        for path, *beside in seen:
+        for path, beside, _ in seen:
             there = [place for place in (path, *beside) if _is_there(self._value, place)]
             for place in (path, *beside):
                 self._findings.doubt(place)
@@ -120,6 +120,9 @@ class _Rounds:
             if path[:-1] == ("apps",) and isinstance(holder, list):
                 holder[int(path[-1])] = {name: _stand_in(name, path[-1]) for name in _STAND_INS}
                 break
+            if path[-2:] == ("rate", "target") and isinstance(holder, dict):
+                holder["target"] = 1  # a rate has to have one, and its window is looked at beside it
+                break
             if len(path) == 3 and path[0] == "apps" and path[2] in _STAND_INS and isinstance(holder, dict):
                 holder[str(path[2])] = _stand_in(str(path[2]), path[1])
                 break
@@ -140,13 +143,21 @@ def _stand_in(name: str, index: str | int) -> str | list[str]:
     return [f"{label}.invalid"] if name == "hosts" else label
 
 
-def _places(detail: ErrorDetails, at: Path) -> list[Path]:
-    """Where a fault is, then the other fields that it depends on."""
+class _Places(NamedTuple):
+    path: Path
+    beside: Sequence[Path]
+    """What may be wrong in its stead."""
+    given: Sequence[Path]
+    """What it only depends on."""
+
+
+def _places(detail: ErrorDetails, at: Path) -> _Places:
+    """Where a fault is, and the other fields that it has to do with."""
     around: Path = (*at, *(part for part in detail["loc"] if part != "[key]"))
     context = detail.get("ctx", {})
     field = context.get("field")
-    path = (*around, str(field)) if field else around
-    return [path, *((*around, name) for name in context.get("beside", ()) if name != field)]
+    beside, given = ([(*around, name) for name in context.get(kind, ()) if name != field] for kind in ("beside", "given"))
+    return _Places((*around, str(field)) if field else around, beside, given)
 
 
 def _model_at(path: Path) -> type[Model]:

@@ -32,6 +32,7 @@ BEYOND = (
     "port 9000 is for", "port 3000 is for", "ports end at", "say tcp or path", "say body or file", "is written twice",
     "not a plain word", "is not the name of a", "can carry it", "belongs to the connection", "either by a cookie",
     "is the app itself", "is not a path that", "is more than the window", "and so are hosts", "is empty",
+    "port 4000 is for", "port means one replica", "is not a method",
 )  # fmt: skip
 """What a schema does not tell: values beside each other, files, the text itself, and the grammar of hosts and headers."""
 
