@@ -11,11 +11,12 @@ from pathlib import Path
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from fleet.runtime.terminal import complain, say
 from fleet.runtime.tls import TlsError
 from weir.dial import Dial, Tls, dial
-from weir.queue_reader import QueueReader, Queues
+from weir.queue_reader import AppDemand, QueueReader, Queues
 from weir.running import DEFAULT_RPC_ADDRESS, engines, rpc_addresses
 from weir.styled import text
 
@@ -27,6 +28,10 @@ CALL_TIMEOUT = 5.0
 """Seconds for one interceptor to answer, its handshake included."""
 INTERVAL = 1.0
 """Seconds between two readings of --watch."""
+NUMBERS_CELLS, LEAST_NAME = 50, 8
+"""Cells of a line of --watch that numbers and their frame take, and that a name has at least."""
+PROBLEMS_SHARE = 3
+"""Of the lines of a terminal, one in so many at most says who did not answer: the apps of those that did are to be seen too."""
 
 
 def run_queue(addresses: Sequence[str] | None, *, of: Path | None = None, as_json: bool, watch: bool, tls: Tls) -> int:
@@ -54,7 +59,7 @@ async def _run(addresses: Sequence[str] | None, of: Path | None, reach: Dial, *,
             readings = dict(zip(asked, found, strict=True))
             if live is not None:
                 live.start()
-                live.update(_picture(readings), refresh=True)
+                live.update(_picture(readings, console), refresh=True)
             else:
                 _show(readings, as_json=as_json)
             if not watch:
@@ -82,14 +87,53 @@ async def _read(readers: dict[str, QueueReader], reach: Dial, file: str, address
     return await readers.setdefault(file, QueueReader(reach, timeout=CALL_TIMEOUT)).read(addresses)
 
 
-def _picture(readings: Mapping[str, Queues]) -> Group:
-    """What is redrawn in place: the tables, and below each who did not answer."""
+def _picture(readings: Mapping[str, Queues], console: Console) -> Group:
+    """What is redrawn in place: the tables, and below each who did not answer. Fits on the terminal, apps with requests first."""
     several = len(readings) > 1
+    names = max(LEAST_NAME, console.width - NUMBERS_CELLS)
+    most = max(1, console.height // PROBLEMS_SHARE // max(1, len(readings)))
+    problems = {file: _problems(queues, most) for file, queues in readings.items()}
+    # Without rows a table is narrower, and what is below it has as many lines as with them, or more.
+    frames = [_table(queues, file if several else "", [], name_cells=names) for file, queues in readings.items()]
+    room = console.height - 1 - _height(console, Group(*frames, *(line for lines in problems.values() for line in lines)))
+    rows = _shares({file: len(queues.apps) for file, queues in readings.items()}, room)
     parts: list[RenderableType] = []
     for file, queues in readings.items():
-        parts.append(_table(queues, file if several else ""))
-        parts += [text(f"{address}: {problem}", "red") for address, problem in queues.problems.items()]
+        ordered = sorted(queues.apps.values(), key=lambda demand: (not _is_busy(demand), demand.app))
+        fits = len(ordered) <= rows[file]
+        shown = ordered if fits else ordered[: max(0, rows[file] - 1)]
+        parts += [
+            _table(queues, file if several else "", shown, more=len(ordered) - len(shown), name_cells=names),
+            *problems[file],
+        ]
     return Group(*parts)
+
+
+def _problems(queues: Queues, most: int) -> Sequence[Text]:
+    """Who did not answer, a line each and no more than so many."""
+    lines = [text(f"{address}: {problem}", "red") for address, problem in queues.problems.items()]
+    if len(lines) > most:
+        lines[most - 1 :] = [text(f"{len(lines) - most + 1} {'more ' if most > 1 else ''}do not answer", "red")]
+    for line in lines:
+        line.no_wrap, line.overflow = True, "ellipsis"
+    return lines
+
+
+def _height(console: Console, part: RenderableType) -> int:
+    return len(console.render_lines(part, pad=False))
+
+
+def _shares(wanted: Mapping[str, int], room: int) -> Mapping[str, int]:
+    """Rows of each table: what one does not need, the others have. At least one, to say how many apps there are."""
+    shares: dict[str, int] = {}
+    for done, (file, rows) in enumerate(sorted(wanted.items(), key=lambda item: item[1])):
+        shares[file] = max(1, min(rows, room // (len(wanted) - done)))
+        room -= shares[file]
+    return shares
+
+
+def _is_busy(demand: AppDemand) -> bool:
+    return bool(demand.held or demand.in_flight or demand.connections)
 
 
 def _show(readings: Mapping[str, Queues], *, as_json: bool) -> None:
@@ -100,17 +144,22 @@ def _show(readings: Mapping[str, Queues], *, as_json: bool) -> None:
             apps = [asdict(demand) for _, demand in sorted(queues.apps.items())]
             say(json.dumps({**({"file": file} if file else {}), "members": sorted(queues.members), "apps": apps}))
         elif queues.members:
-            Console().print(_table(queues, file if len(readings) > 1 else ""))
+            demands = [demand for _, demand in sorted(queues.apps.items())]
+            Console().print(_table(queues, file if len(readings) > 1 else "", demands))
 
 
-def _table(queues: Queues, file: str) -> Table:
+def _table(queues: Queues, file: str, shown: Sequence[AppDemand], *, more: int = 0, name_cells: int | None = None) -> Table:
+    """The apps that are shown, and a count of those that are not. With a bound on the cells of names each app is one line."""
+    cut = name_cells is not None
     table = Table(caption=text(", ".join(sorted(queues.members))), caption_justify="left")
     if file:
         table.title, table.title_justify = text(file), "left"
-    table.add_column("app")
+    table.add_column("app", no_wrap=cut, max_width=name_cells)
     for name in ("held", "in flight", "connections", "requests"):
-        table.add_column(name, justify="right")
-    for app, demand in sorted(queues.apps.items()):
+        table.add_column(name, justify="right", no_wrap=cut)
+    for demand in shown:
         numbers = (demand.held, demand.in_flight, demand.connections, demand.requests_total)
-        table.add_row(text(app), *(str(number) for number in numbers))
+        table.add_row(text(demand.app), *(str(number) for number in numbers))
+    if more:
+        table.add_row(text(f"{more:,} more" if shown else f"{more:,} apps", "dim"))
     return table

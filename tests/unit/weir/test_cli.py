@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from fleet.runtime.address import listening_host
@@ -218,10 +219,48 @@ def test_when_none_runs(command: tuple[str, ...]) -> None:
     assert _weir(*command, "--of", "x.yaml") == (1, "", "no weir up runs x.yaml\n")
 
 
+def _lines(readings: dict[str, Queues], *, height: int, width: int = 80) -> list[str]:
+    """A picture of `weir queue --watch` on a terminal."""
+    console = Console(width=width, height=height, force_terminal=True, color_system=None)
+    return ["".join(part.text for part in line).rstrip() for line in console.render_lines(_picture(readings, console), pad=False)]
+
+
+def _idle(count: int) -> dict[str, AppDemand]:
+    return {f"app-{number:02}": AppDemand(f"app-{number:02}") for number in range(count)}
+
+
 def test_the_picture_of_watch_has_who_did_not_answer() -> None:
     queues = Queues({"a": AppDemand("a", held=1)}, ["i"], {"127.0.0.1:1": "UNAVAILABLE"})
-    _, problem = _picture({"": queues}).renderables
-    assert str(problem) == "127.0.0.1:1: UNAVAILABLE"
+    assert _lines({"": queues}, height=24)[-2:] == ["i", "127.0.0.1:1: UNAVAILABLE"]
+
+
+@pytest.mark.parametrize("busy", [{"held": 1}, {"in_flight": 1}, {"connections": 1}])
+def test_on_a_small_terminal_apps_with_requests_come_first(busy: dict[str, int]) -> None:
+    apps = {**_idle(26), "web": AppDemand("web", **busy), "long": AppDemand("also-" * 40, requests_total=10**9)}
+    lines = _lines({"": Queues(apps, ["interceptor-1"], {"127.0.0.1:1": "UNAVAILABLE " * 20})}, height=24)
+    assert len(lines) == 23
+    assert lines[1].split() == ["┃", "app", "┃", "held", "┃", "in", "flight", "┃", "connections", "┃", "requests", "┃"]
+    assert [line.split()[1] for line in lines[3:5]] == ["web", f"{('also-' * 40)[:29]}…"]
+    assert lines[-4].split()[1:3] == [str(28 - (len(lines) - 7)), "more"]
+    assert lines[-2] == "interceptor-1"
+    assert lines[-1].startswith("127.0.0.1:1: UNAVAILABLE")
+
+
+def test_all_apps_are_shown_where_there_is_room() -> None:
+    lines = _lines({"": Queues(_idle(18), ["i"])}, height=24)
+    assert len(lines) == 23
+    assert not any("more" in line for line in lines)
+
+
+def test_several_tables_share_a_small_terminal() -> None:
+    readings = {
+        "a.yaml": Queues(_idle(2), ["i"]),
+        "b.yaml": Queues(_idle(30), ["j"], {f"[::1]:{port}": "no" for port in range(9)}),
+    }
+    lines = _lines(readings, height=30)
+    assert len(lines) == 29
+    assert [line for line in lines if "more" in line][1:] == ["5 more do not answer"]
+    assert sum("app-01" in line for line in lines) == 2
 
 
 @pytest.mark.parametrize("command", [("queue",), ("explain", "a.localhost")])
