@@ -312,13 +312,13 @@ class Stage:
         side: _Side = self.client if who == "client" else self.servers[who]
         if not side.congested:
             side.congested = True
-            (self._exchange.pause_answer if who == "client" else self._sink(who).pause_body)()
+            ((self.client.tunnel or self._exchange).pause_answer if who == "client" else self._sink(who).pause_body)()
         side.stuck = float(seconds)
 
     def free(self, who: str) -> None:
         side: _Side = self.client if who == "client" else self.servers[who]
         side.congested = False
-        (self._exchange.resume_answer if who == "client" else self._sink(who).resume_body)()
+        ((self.client.tunnel or self._exchange).resume_answer if who == "client" else self._sink(who).resume_body)()
 
     def connected(self) -> None:
         """The oldest dial succeeds."""
@@ -363,6 +363,28 @@ class Stage:
     def switched(self, who: str) -> None:
         self._sink(who).on_switched(Response(101, 0, upgrade=b"websocket"), b"hi")
 
+    def client_says(self, size: str) -> None:
+        """Inside a tunnel, as all of these."""
+        self._tunnel.on_client_data(memoryview(bytes(int(size))))
+
+    def client_ends(self) -> None:
+        self._tunnel.on_client_end()
+
+    def client_leaves(self) -> None:
+        self._tunnel.on_client_lost()
+
+    def wind_down(self, seconds: str) -> None:
+        self._tunnel.wind_down(self.now, float(seconds))
+
+    def backend_says(self, who: str, size: str) -> None:
+        self._end_of(who).on_tunnel_data(memoryview(bytes(int(size))))
+
+    def backend_ends(self, who: str) -> None:
+        self._end_of(who).on_tunnel_end()
+
+    def backend_leaves(self, who: str) -> None:
+        self._end_of(who).on_lost(ConnectionResetError())
+
     def at(self, seconds: str) -> None:
         """The time, and the exchange is asked if its own has come by then."""
         self.now = float(seconds)
@@ -384,6 +406,16 @@ class Stage:
         exchange = self._exchange
         load = sum(endpoint.load for each in self.sets.values() for endpoint in each.endpoints)
         return f"{NAMES[exchange.phase]} held={self.entry.held} in_flight={self.entry.in_flight} load={load}"
+
+    @property
+    def _tunnel(self) -> ClientTunnelEvents:
+        assert self.client.tunnel is not None
+        return self.client.tunnel
+
+    def _end_of(self, who: str) -> UpstreamTunnelEvents:
+        tunnel = self.servers[who].tunnel
+        assert tunnel is not None
+        return tunnel
 
     @property
     def _exchange(self) -> StrictExchange:
