@@ -30,6 +30,9 @@ ECHO = f"exec {sys.executable} -I -S {Path(__file__).parent / 'apps' / 'echo.py'
 PATIENCE = 120.0
 """Seconds after which a test gives up; far more than anything here takes on a busy machine."""
 
+address = "127.0.0.1"
+"""Where engines listen in this test, and requests go."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -53,10 +56,11 @@ async def fetch(
     path: str = "/",
     *fields: str,
     timeout: float = PATIENCE,  # noqa: ASYNC109
-    near: str = "127.0.0.1",
+    near: str = "",
     method: str = "GET",
 ) -> Answer:
     """One request on a connection of its own, to the address `near`. Raises for whatever is no answer."""
+    near = near or address
     began = time.perf_counter()
     async with asyncio.timeout(timeout):
         reader, writer = await asyncio.open_connection(near, port)
@@ -92,7 +96,7 @@ class Up:
 
     def __init__(self, process: subprocess.Popen[str], file: Path, state: Path, log: Path) -> None:
         self.process, self.file, self.state, self._log = process, file, state, log
-        self.near = "127.0.0.1"
+        self.near = address
         """Where it is reached."""
 
     @property
@@ -162,6 +166,8 @@ async def running_up(directory: Path, fleet: Mapping[str, Any] | Path, *flags: s
         file.write_text(yaml.safe_dump(dict(fleet)))
     state, log = directory / "state", directory / "weir.log"
     command = [sys.executable, "-m", "weir", "up", str(file), "--port", "0", "--no-ui", "--state-dir", str(state), *flags]
+    if "--host" not in flags and address != "127.0.0.1":
+        command += ["--host", address]
     with log.open("w") as stderr:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment)  # noqa: ASYNC220

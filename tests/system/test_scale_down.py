@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from fleet.runtime.address import join_address
 from tests.support.ports import KeptPort
 from tests.system.harness import Answer, Gate, Up, app, fetch, fleet, running_up, until
 
@@ -22,7 +23,8 @@ def _at(up: Up) -> dict[int, int]:
     """Exchanges at each backend of the app, by its port, over all interceptors."""
     found: dict[int, int] = {}
     for component in up.components("interceptor"):
-        with urllib.request.urlopen(f"http://127.0.0.1:{component['diagnostics_port']}/backends", timeout=60) as page:
+        place = join_address(up.near, component["diagnostics_port"])
+        with urllib.request.urlopen(f"http://{place}/backends", timeout=60) as page:
             for backend in json.load(page).get("default/web", []):
                 found[backend["port"]] = found.get(backend["port"], 0) + backend["in_flight"]
     return found

@@ -19,6 +19,7 @@ import yaml
 
 from fleet.routing.codec import decode_json
 from fleet.routing.route import Affinity, Route
+from tests.system import harness
 from tests.system.harness import ECHO, PATIENCE, Answer, Gate, Up, app, fetch, fleet, gone, running_up, until
 
 DEMO = Path(__file__).parents[2] / "deploy" / "examples" / "local" / "demo.yaml"
@@ -46,7 +47,7 @@ async def test_the_demo_wakes_streams_and_sleeps(tmp_path: Path) -> None:
         hello, slow = await asyncio.gather(fetch(up.port, "hello.localhost"), fetch(up.port, "slow.localhost"))
         assert (hello.status, slow.status) == (200, 200)
         assert slow.seconds >= 3.0
-        reader, writer = await asyncio.open_connection("127.0.0.1", up.port)
+        reader, writer = await asyncio.open_connection(up.near, up.port)
         writer.write(b"GET / HTTP/1.1\r\nHost: ticker.localhost\r\n\r\n")
         await reader.readuntil(b"data: 2")
         assert len(up.backends("ticker")) == 1
@@ -264,6 +265,7 @@ async def test_output_that_nobody_reads_stops_no_request(tmp_path: Path) -> None
     chatty = f"{sys.executable} -c 'while True: print(\"x\" * 1000, flush=True)' & {ECHO}"
     file.write_text(yaml.safe_dump(fleet(app("web", command=chatty, min=1))))
     command = [sys.executable, "-m", "weir", "up", str(file), "--port", "0", "--state-dir", str(tmp_path / "state")]
+    command += ["--host", harness.address]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: ASYNC220
     with process:
         try:
