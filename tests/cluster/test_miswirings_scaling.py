@@ -9,6 +9,7 @@ from tests.cluster.api import Api, Object, namespaced
 from tests.cluster.cluster import Cluster
 from tests.cluster.controlplane import until
 from tests.cluster.objects import create_app, until_ready
+from tests.cluster.test_miswirings import allowance
 from tests.cluster.weir import SCALER_ADDRESS, Weir, http_scaled_object, interceptor_route, scaled_object
 
 NAMED_SECONDS = 10.0
@@ -228,6 +229,7 @@ MISTAKES = [
 @pytest.mark.parametrize("mistake", MISTAKES, ids=[mistake.name for mistake in MISTAKES])
 async def test_named(weir: Weir, api: Api, cluster: Cluster, namespace: str, mistake: Mistake) -> None:
     await create_app(api, namespace, "web")
+    slower = await allowance(api, namespace)
     created = datetime.min.replace(tzinfo=UTC)
     for resource, made in mistake.objects:
         created = _time((await api.create(namespaced(resource, namespace), made))["metadata"]["creationTimestamp"])
@@ -249,7 +251,7 @@ async def test_named(weir: Weir, api: Api, cluster: Cluster, namespace: str, mis
     if resource != "scaledobjects":
         assert mistake.reason in (await cluster.kubectl("get", resource, name, "-n", namespace)).splitlines()[1].split()
     when = next(_time(at) for reason, message, at in found if reason == mistake.reason and words in message)
-    assert (when - created).total_seconds() <= NAMED_SECONDS
+    assert (when - created).total_seconds() <= NAMED_SECONDS * max(slower, await allowance(api, namespace))
 
 
 async def test_who_loses_gets_no_scaled_object_and_the_winner_is_scaled(weir: Weir, api: Api, namespace: str) -> None:

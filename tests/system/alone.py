@@ -69,7 +69,7 @@ class Alone:
 
     async def queue(self, app: str) -> dict[str, Any]:
         """What it would tell a scaler of an application."""
-        sizes = json.loads((await fetch(self.diagnostics_port, "localhost", "/queue")).body)
+        sizes = json.loads((await fetch(self.diagnostics_port, "localhost", "/queue", near="127.0.0.1")).body)
         return dict(sizes.get(app, {"held": 0, "in_flight": 0, "connections": 0}))
 
     async def until_queue(self, app: str, *, timeout: float = PATIENCE, **wanted: int) -> float:  # noqa: ASYNC109
@@ -81,7 +81,7 @@ class Alone:
 
     async def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples with these labels."""
-        text = (await fetch(self.diagnostics_port, "localhost", "/metrics")).body
+        text = (await fetch(self.diagnostics_port, "localhost", "/metrics", near="127.0.0.1")).body
         found = [line.rpartition(" ") for line in text.splitlines() if line.partition("{")[0].partition(" ")[0] == name]
         return sum(float(value) for key, _, value in found if all(f'{label}="{is_}"' in key for label, is_ in labels.items()))
 

@@ -54,7 +54,7 @@ async def test_an_open_websocket_keeps_an_app_awake_that_scales_on_its_rate(tmp_
     """Nothing is asked and nothing is sent, for two cooldowns: its rate is zero, and it is in use."""
     document = seldom_used(command=POD, rate=10)
     async with running_up(tmp_path, document) as up:
-        reader, writer = await asyncio.open_connection("127.0.0.1", up.port)
+        reader, writer = await asyncio.open_connection(up.near, up.port)
         writer.write(get(b"/", b"Connection: Upgrade", b"Upgrade: echo", host=b"web.localhost"))
         assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
         await stays_awake(up, 2 * COOLDOWN)

@@ -78,9 +78,9 @@ class Pods:
 
 
 @asynccontextmanager
-async def callers(count: int, port: int) -> AsyncIterator[list[Caller]]:
+async def callers(count: int, port: int, near: str = "127.0.0.1") -> AsyncIterator[list[Caller]]:
     """So many clients that leave when the block ends."""
-    clients = [Caller(port) for _ in range(count)]
+    clients = [Caller(port, host=near) for _ in range(count)]
     try:
         yield clients
     finally:
@@ -245,7 +245,7 @@ async def test_fifty_clients_that_leave_free_their_places_at_once(wire: bytes, t
 
 async def test_what_keda_is_told_follows_clients_that_leave(tmp_path: Path) -> None:
     never: dict[str, Any] = app("web", command="sleep 1000", target=100)
-    async with running_up(tmp_path, fleet(never)) as up, callers(50, up.port) as clients:
+    async with running_up(tmp_path, fleet(never)) as up, callers(50, up.port, up.near) as clients:
         asking = [asyncio.create_task(client.ask(get(host=b"web.localhost"))) for client in clients]
         await up.until_value("web", 50.0)
         for client in clients:

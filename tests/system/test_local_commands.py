@@ -184,7 +184,7 @@ def test_a_port_in_use_is_named_first_with_the_way_out(tmp_path: Path, flags: tu
 async def test_a_component_that_has_never_served_is_not_told_to_have_ended(tmp_path: Path) -> None:
     async with running_up(tmp_path, fleet(app("web"))) as first:
         (tmp_path / "other.yaml").write_text("apps: []\n")
-        code, out = await _weir("up", str(tmp_path / "other.yaml"), "--port", str(first.port))
+        code, out = await _weir("up", str(tmp_path / "other.yaml"), "--port", str(first.port), "--host", first.near)
     assert (code, out.splitlines()[0].partition(":")[0]) == (3, "error")
 
 
