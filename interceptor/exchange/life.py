@@ -153,7 +153,7 @@ class Life:
         if answer.wakes:
             self.app.waits.unserved(self.app, now)
         if self.phase == NEW:
-            self.phase = DONE
+            self.phase, self.wait = DONE, None
             if answer.wakes:
                 self.app.entry.acquire(now).release(now)
             self.app.stats.timeless(self.method, answer.reply.status)
@@ -185,8 +185,9 @@ class Life:
     def end(self, now: float, status: int) -> None:
         """Give back all that the exchange holds."""
         phase, self.phase = self.phase, DONE
-        if phase == WAITING and self.wait is not None:
-            self.app.leave(self.wait)
+        wait, self.wait = self.wait, None
+        if phase == WAITING and wait is not None:
+            self.app.leave(wait)
             if status == CLIENT_LEFT:
                 self.app.waits.unserved(self.app, now)
         self.lease.release(now)

@@ -55,7 +55,7 @@ class Wait:
             self.enter(now)
         else:
             exchange.lease = app.entry.acquire(now)
-            exchange.go(endpoint, now)
+            self._go(endpoint, now)
 
     def enter(self, now: float) -> None:
         """Wait for a backend, counted as held. What is still to come of the body is not read meanwhile."""
@@ -105,8 +105,13 @@ class Wait:
         exchange.flag(FALLBACK)
         app.stats.fallbacks += 1
         exchange.lease = app.count_apart().acquire(now)
-        exchange.go(fallback.find(UNBOUNDED) or fallback.ready[0], now)
+        self._go(fallback.find(UNBOUNDED) or fallback.ready[0], now)
         return True
+
+    def _go(self, endpoint: Endpoint, now: float) -> None:
+        """The waiting is over, and forgotten: nothing may keep the exchange in memory once it is done."""
+        self._exchange.wait = None
+        self._exchange.go(endpoint, now)
 
     def _do_not_wait(self, *, again: bool) -> None:
         """There is no room, so that its time is not that of a cold start."""
@@ -132,7 +137,7 @@ class Wait:
         exchange = self._exchange
         self._app.stats.held.observe(now - exchange.started)
         exchange.lease.admit(now)
-        exchange.go(endpoint, now)
+        self._go(endpoint, now)
 
     def reconsider(self, now: float) -> None:
         """The route was changed: what would be answered in its backends' place is; who still waits has its time limits."""
@@ -190,7 +195,7 @@ class Wait:
         exchange.note_wait_in_vain(TIMED_OUT, now)
         exchange.flag(FALLBACK)
         exchange.lease.admit(now)
-        exchange.go(ready, now)
+        self._go(ready, now)
         return True
 
     def fail_in_vain(self, now: float) -> None:

@@ -453,6 +453,8 @@ def play(script: str, **route: Any) -> Stage:
         else:
             assert stage.state() == text, line
     assert stage.told == []
+    if stage.exchange is not None and stage.state().startswith(NAMES[DONE]):
+        assert (stage.exchange.wait, stage.exchange.attempt) == (None, None), "it would stay in memory until a collection"
     if stage.begun == 1 and stage.state().startswith(NAMES[DONE]) and stage.client.tunnel is None:
         assert stage.state() == "DONE held=0 in_flight=0 load=0"
     return stage
