@@ -12,7 +12,8 @@ from time import monotonic
 import pytest
 
 from fleet.routing.route import Protection, Route, Rule, Target
-from interceptor.backends import endpoints, probes
+from interceptor.backends import endpoint as endpoint_module
+from interceptor.backends import probes
 from tests.wire.proxy_backend import BackendPeer, RawBackend, Script, ok
 from tests.wire.proxy_client import get, post
 from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig
@@ -177,7 +178,7 @@ async def test_a_backend_that_failed_is_asked_by_a_probe_and_not_by_a_request() 
 
 
 async def test_a_request_that_comes_ends_the_pause_of_the_only_backend(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoints, "LONGEST_PAUSE", 60.0)
+    monkeypatch.setattr(endpoint_module, "LONGEST_PAUSE", 60.0)
     async with proxy_rig(backends=0) as rig:
         gone = await dead(rig)
         rig.sources.set(APP, [gone.backend])

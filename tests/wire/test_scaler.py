@@ -302,16 +302,12 @@ async def test_diagnostics_tell_what_is_known() -> None:
             assert 'weir_scaler_member_connected{member="m1"} 1.0' in metrics
 
 
-async def test_whole_collections_are_rare_once_it_serves() -> None:
-    """With 20,000 streams open each stops everything for a second."""
-    before = gc.get_threshold()
-    gc.set_threshold(700, 10, 10)
+async def test_what_is_here_once_it_serves_is_not_collected_again() -> None:
+    """With 20,000 streams open a whole collection stops everything for a second. How rare they are is the process's setting."""
     try:
         async with a_scaler(heard=False):
-            assert gc.get_threshold()[2] >= 200
             assert gc.get_freeze_count() > 10_000
     finally:
-        gc.set_threshold(*before)
         gc.unfreeze()
 
 
