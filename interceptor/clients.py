@@ -90,7 +90,7 @@ class Clients:
         self._close_longest_idle(now)
 
     def on_deadline(self, now: float) -> None:
-        """Who came with the crowd and has asked for nothing since must not keep the door closed until its time is up."""
+        """While at the limit, once a second: close idle connections, and give up heads that arrive slowly."""
         self.deadline = NEVER
         if self.full:
             self._look_again(now)

@@ -13,7 +13,8 @@ MAX_EARLY_BYTES: Final = 16 * 1024
 
 
 class RequestBody:
-    """Made with the first part that comes. `parts` is None once some of it was let go, so that it cannot be sent again."""
+    """Made with the first part that comes. `parts` is None once some of it was let go, so that it cannot be sent again: here, or
+    by an exchange whose body passes by in bulk."""
 
     __slots__ = ("parts", "size")
 
@@ -36,7 +37,3 @@ class RequestBody:
             self.keep(data)
         else:
             self.parts = None
-
-    def forget(self) -> None:
-        """More of it went on unseen."""
-        self.parts = None

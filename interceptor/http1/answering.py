@@ -66,8 +66,8 @@ class AnsweringClient(ReadingClient):
         large = len(reply.body) > MAX_PART_BYTES and has_body(reply, method)
         self.write(encode_reply(reply, method=HEAD_METHOD if large else method, close=not keep, date=http_date()))
         if large:
-            handout = self._exchange = LargeReply(self, reply.body, patience=host.keep_alive_timeout, clock=host.clock)
-            handout.begin()
+            rest = self._exchange = LargeReply(self, reply.body, patience=host.keep_alive_timeout, clock=host.clock)
+            rest.begin()
         else:
             self.exchange_done(now)
 
