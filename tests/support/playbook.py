@@ -29,7 +29,15 @@ from interceptor.exchange.life import Life
 from interceptor.exchange.phases import DONE, NAMES, NEXT
 from tests.wire.proxy_rig import loopback_settings
 
-__all__ = ["Stage", "StrictExchange", "play"]
+__all__ = ["WARM", "Stage", "StrictExchange", "play"]
+
+WARM = """
+> backends a+
+> request GET
+< a request GET 0
+= SENT held=0 in_flight=1 load=1
+"""
+"""How many playbooks begin: a request on a connection that rested."""
 
 APP = "default/a"
 LIMITS: dict[str, float] = {"connect": 5, "readiness": 20, "response_header": 30, "request": 100, "idle": 10}
