@@ -1,1 +1,1 @@
-"""What every member of the fleet agrees on: routing, demand, discovery, and how a component runs."""
+"""Shared by all planes: routing, demand, discovery, and the runtime of a component."""

@@ -1,6 +1,6 @@
-"""Numbers that more than one package has to agree on, each declared once, with where it comes from. Values only.
+"""Numbers and names that more than one package must agree on, each declared once, with its source. Values only.
 
-What only one module uses is declared there. Numbers that are equal by accident are not here either.
+A number used by one module only is declared in that module. Numbers that are equal by coincidence are not merged here.
 """
 
 from __future__ import annotations
@@ -10,23 +10,27 @@ __all__ = [
     "CONCURRENCY_WINDOW",
     "CONTROLLER_DIAGNOSTICS_PORT",
     "FAILOVER_SECONDS",
+    "FILE_OF_APPS",
+    "HTTPS_PORT",
     "INTERCEPTOR_DIAGNOSTICS_PORT",
     "INTERCEPTOR_RPC_PORT",
+    "LOG_LINES",
     "MAX_MEMBERS",
     "MEMBER_RETRY_LIMIT",
     "MEMBER_TTL",
     "METRICS_MAX_BYTES",
     "NEWS_TIMEOUT",
     "POLLING_SECONDS",
+    "PORT_LIMIT",
     "PROXY_PORT",
+    "PROXY_TLS_PORT",
     "RATE_GRANULARITY",
-    "RATE_GRANULARITY_TEXT",
     "RATE_WINDOW",
-    "RATE_WINDOW_TEXT",
     "RESYNC_OF_FILES_SECONDS",
     "RESYNC_SECONDS",
     "SCALER_DIAGNOSTICS_PORT",
     "SCALER_PORT",
+    "SPEAKS_HTTP2",
     "STARTUP_GRACE",
     "TARGET",
 ]
@@ -34,54 +38,65 @@ __all__ = [
 # -- ports --------------------------------------------------------------------------------------------------------
 
 PROXY_PORT = 8080
-"""Of an interceptor's proxy, as of the KEDA HTTP add-on's interceptor."""
+"""Port of an interceptor's proxy; the same as in the KEDA HTTP add-on."""
+PROXY_TLS_PORT = 8443
+"""Port of an interceptor's proxy for TLS; the same as in the KEDA HTTP add-on."""
+HTTPS_PORT = 443
+"""Where clients expect HTTPS (RFC 9110 4.2.2)."""
 INTERCEPTOR_RPC_PORT = 9090
-"""Of an interceptor's QueueService, RoutingService and WaitingService. The add-on's tell their queue there, too."""
+"""Port of an interceptor's QueueService, RoutingService and WaitingService; the add-on's port for queue sizes."""
 SCALER_PORT = 9091
-"""Of the ExternalScaler: not an interceptor's, so that both can run on one machine."""
+"""Port of the ExternalScaler. Differs from the interceptor's, so that both can run on one machine."""
 INTERCEPTOR_DIAGNOSTICS_PORT = 9901
 SCALER_DIAGNOSTICS_PORT = 9902
 CONTROLLER_DIAGNOSTICS_PORT = 9903
-"""Ours; all different, so that all planes can run on one machine."""
+"""Diagnostics ports. All differ, so that all planes can run on one machine."""
+PORT_LIMIT = 65535
+"""The largest port of TCP (RFC 9293 section 3.1)."""
 
 # -- how applications are scaled ----------------------------------------------------------------------------------
 
 TARGET = 100
-"""Requests at once, or per second, that one replica should carry where nothing is said: the add-on's default."""
+"""Default target per replica, in concurrent requests or requests per second: the add-on's default."""
 RATE_WINDOW = 60.0
-"""Seconds over which a request rate is averaged: the add-on's default, which objects write as a text."""
-RATE_WINDOW_TEXT = "1m"
+"""Seconds over which a request rate is averaged: the add-on's default."""
 RATE_GRANULARITY = 1.0
-"""Seconds of each part of that window: the add-on's default as well."""
-RATE_GRANULARITY_TEXT = "1s"
+"""Seconds of one bucket of that window: the add-on's default."""
 ACTIVITY_PERIOD = 15.0
-"""Seconds for which an application stays active after its last request; KEDA's cooldown comes on top."""
+"""Seconds for which an application stays active after its last request. KEDA's cooldown begins after that."""
 FAILOVER_SECONDS = 30
-"""How long a request waits before it goes to a fallback where no limit is set: the add-on's default of
+"""Seconds that a request waits before it goes to a fallback when no limit is set: the add-on's default of
 coldStartTimeoutFailoverRef.timeoutSeconds."""
 POLLING_SECONDS = 15
-"""KEDA's pollingInterval in our ScaledObjects, where nothing is said; KEDA's own default is 30."""
+"""KEDA's pollingInterval in our ScaledObjects when nothing is configured; KEDA's own default is 30."""
 
 # -- how a scaler listens to interceptors -------------------------------------------------------------------------
 
 CONCURRENCY_WINDOW = 15.0
-"""Seconds over which concurrency is averaged: as long as an HPA waits between two readings."""
+"""Seconds over which concurrency is averaged: the HPA's sync period."""
 NEWS_TIMEOUT = 3.0
-"""Seconds of silence after which an interceptor's stream is broken: three of its heartbeats."""
+"""Seconds of silence after which an interceptor's stream counts as broken: three of its heartbeats."""
 STARTUP_GRACE = 3.0
-"""Seconds for which a scaler that was just started waits for all interceptors before it answers for a part of them."""
+"""Seconds for which a scaler that has just started waits for all interceptors before it answers with the counts of a part of
+them."""
 MEMBER_TTL = 60.0
-"""Seconds for which the last counts of a silent interceptor are kept while discovery names it."""
+"""Seconds for which the last counts of a silent interceptor are kept while discovery still lists it."""
 MEMBER_RETRY_LIMIT = 2.0
-"""Longest pause in seconds between attempts to reach an interceptor. Interceptors are near."""
+"""Longest pause in seconds between attempts to reach an interceptor. Short, because interceptors are in the same cluster."""
 MAX_MEMBERS = 1000
-"""Interceptors that are listed, watched or asked: ten times the largest fleet that is planned for."""
+"""Maximum number of interceptors listed, watched or asked: ten times the largest planned fleet."""
 
 # -- looks and limits ---------------------------------------------------------------------------------------------
 
 RESYNC_SECONDS = 60.0
-"""A watch can break without a word; everything is read again this often all the same."""
+"""Seconds between full reads: a watch can break without an error."""
 RESYNC_OF_FILES_SECONDS = 30.0
-"""The same for files of tables and certificates."""
+"""The same for files with tables and certificates."""
+SPEAKS_HTTP2 = "the backend speaks HTTP/2 but gets HTTP/1.1: set its port's appProtocol to kubernetes.io/h2c (over TLS, to h2)"
+"""Why an interceptor gets no response from a backend whose Service does not say that it speaks HTTP/2, in words for people."""
+LOG_LINES = 100
+"""Lines of replicas' output that are shown by default: a few screens."""
+FILE_OF_APPS = "weir.yaml"
+"""The file that `weir up` and its companions read when none is named."""
 METRICS_MAX_BYTES = 3_000_000
-"""Bytes of a /metrics page at most: enough for 10,000 applications."""
+"""Maximum size of a /metrics page in bytes: enough for 10,000 applications."""

@@ -1,1 +1,1 @@
-"""How much is asked of each application. Pure: events and the time come in as arguments."""
+"""Demand per application. Pure: events and the time come in as arguments."""

@@ -1,29 +1,32 @@
-"""The ledger: who is asking what of which application, counted with leases. Pure: no clock, no I/O, one thread.
+"""The ledger: counts the requests of each application with leases. Pure: no clock, no I/O, one thread.
 
-A lease belongs to the entry it was taken from, never to a name: an application that is deleted and made again starts
-clean, and what is still open from before can not touch its counts. `Entry.acquire` and `Lease.release` are on the
-path of every request, so they are arithmetic on attributes and tests of flags, and nothing else.
+A lease belongs to the entry it was taken from, never to a name: an application that is deleted and created again starts at zero,
+and leases from before do not change its counts. `Entry.acquire` and `Lease.release` run for every request, so they only do
+arithmetic on attributes and test flags.
 """
-# ruff: noqa: SLF001 -- ledger, entry, lease and cursor are one thing in four parts; nobody else sees their privates.
+# ruff: noqa: SLF001 -- ledger, entry, lease and cursor are one unit; other modules do not use their private attributes.
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from weakref import WeakSet
 
 import msgspec
 
 __all__ = ["EDGE_INTERVAL", "ChangeCursor", "Entry", "Lease", "Ledger", "QueueSize", "Totals"]
 
-EDGE_INTERVAL = 1.0
-"""Seconds in which an application tells at most one edge of a kind; the watchers' tick, as long, covers the rest."""
+EDGE_INTERVAL: Final = 1.0
+"""Minimum seconds between two edges of one kind for an application. The scalers' streams send all changes as often anyway."""
 
-_RELEASED, _HELD, _IN_FLIGHT, _TUNNEL = range(4)
+_RELEASED: Final = 0
+_HELD: Final = 1
+_IN_FLIGHT: Final = 2
+_TUNNEL: Final = 3
 
 
 class QueueSize(msgspec.Struct, frozen=True, gc=False):
-    """The demand of one application at one member: gauges and totals, never differences."""
+    """The demand of one application at one interceptor: gauges and totals, never differences."""
 
     app: str
     held: int = 0
@@ -36,22 +39,21 @@ class QueueSize(msgspec.Struct, frozen=True, gc=False):
 
 
 class Totals(NamedTuple):
-    """Sums over every entry, the forgotten ones with open leases included."""
+    """Sums over all entries, including forgotten entries with open leases."""
 
     held: int
     in_flight: int
     connections: int
 
 
-# gc=False: a lease refers to its entry and never the other way round, so no cycle can go through it.
+# gc=False: a lease refers to its entry, and the entry never to a lease, so a lease is never part of a reference cycle.
 class Lease(msgspec.Struct, gc=False, eq=False):
     """One request or connection, counted until it is released.
 
-    A step from a state it does not start from changes nothing: a client may leave at any moment, and what comes after
-    (an admission from the waiting room, a second release) must not count. Times are seconds of the ledger's one clock.
+    A transition from another state than the listed one has no effect: a client may disconnect at any time, and a later admission
+    or a second release must not be counted. Times are seconds of the ledger's clock.
 
-        admit    held -> in flight      upgrade   in flight -> tunnel
-        hold     in flight -> held      release   any -> released
+    admit: held -> in flight; hold: in flight -> held; upgrade: in flight -> tunnel; release: any -> released.
     """
 
     _entry: Entry
@@ -74,18 +76,18 @@ class Lease(msgspec.Struct, gc=False, eq=False):
         entry = self._entry
         entry._area += now
         entry.in_flight = left = entry.in_flight - 1
-        if not left and entry._told_busy and not entry.held:
+        if not left and entry._sent_busy and not entry.held:
             entry._settle(now)
 
     def admit(self, now: float) -> None:
-        """A backend was found."""
+        """A backend was chosen for a held request."""
         if self._state == _HELD:
             self._state = _IN_FLIGHT
             self._entry.held -= 1
             self._entry.in_flight += 1
 
     def hold(self, now: float) -> None:
-        """The backend was lost before anything was sent: back to waiting."""
+        """The backend was lost before anything was sent: the request waits again."""
         if self._state == _IN_FLIGHT:
             self._state = _HELD
             entry = self._entry
@@ -95,7 +97,7 @@ class Lease(msgspec.Struct, gc=False, eq=False):
                 entry._wake(now)
 
     def upgrade(self, now: float) -> None:
-        """The exchange became a tunnel; it stays in flight."""
+        """The exchange became a tunnel. It still counts as in flight."""
         if self._state == _IN_FLIGHT:
             self._state = _TUNNEL
             self._entry.connections += 1
@@ -111,21 +113,21 @@ class Lease(msgspec.Struct, gc=False, eq=False):
         else:
             entry.in_flight -= 1
             entry.connections -= 1
-        if entry._told_busy and not entry.in_flight and not entry.held:
+        if entry._sent_busy and not entry.in_flight and not entry.held:
             entry._settle(now)
 
 
 class Entry:
-    """The counters of one application. Kept by the proxy beside its route, so that a request looks nothing up."""
+    """The counters of one application. The proxy keeps it beside the route, so that a request needs no lookup."""
 
     __slots__ = (
         "_area",
         "_hold_after",
         "_ledger",
         "_quiet",
+        "_sent_busy",
         "_settle_after",
         "_stir_after",
-        "_told_busy",
         "app",
         "connections",
         "generation",
@@ -142,13 +144,13 @@ class Entry:
         self.connections = 0
         self.requests_total = 0
         self._ledger = ledger
-        # Sum of the times of all releases less that of all acquisitions: level * now + area is the integral of the
-        # level, and each step costs one addition.
+        # Sum of the release times minus sum of the acquisition times: level * now + area is the integral of the level over time,
+        # and each step costs one addition.
         self._area = 0.0
-        # No request since a watcher was told last: the next one is news.
+        # Whether no request came since the sizes were last sent to a watcher: then the next request is an edge.
         self._quiet = True
-        # A watcher was told a level above zero: its return to zero is news.
-        self._told_busy = False
+        # Whether a level above zero was sent to a watcher: then the return to zero is an edge.
+        self._sent_busy = False
         self._stir_after = self._hold_after = self._settle_after = float("-inf")
 
     def acquire(self, now: float) -> Lease:
@@ -171,12 +173,12 @@ class Entry:
 
     def size(self, now: float) -> QueueSize:
         level = self.held + self.in_flight
-        # Rounding of the area may leave a few nanoseconds below zero.
+        # Floating-point rounding may leave a few nanoseconds below zero.
         seconds = max(0.0, level * now + self._area)
         return QueueSize(self.app, self.held, self.in_flight, self.connections, self.requests_total, seconds, self.generation)
 
     def _stir(self, now: float) -> None:
-        """A request came to a quiet application."""
+        """Edge: the first request of a quiet application."""
         self._quiet = False
         self._ledger._mark(self)
         if now >= self._stir_after:
@@ -184,7 +186,7 @@ class Entry:
             self._ledger._edge(self)
 
     def _wake(self, now: float) -> None:
-        """A request waits where none did, or where it was quiet."""
+        """Edge: a request waits, and none did before, or the application was quiet."""
         if self._quiet:
             self._quiet = False
             self._ledger._mark(self)
@@ -193,24 +195,24 @@ class Entry:
             self._ledger._edge(self)
 
     def _settle(self, now: float) -> None:
-        """The level is zero again, and a watcher believes otherwise."""
-        self._told_busy = False
+        """Edge: the level is zero again, and a watcher was sent a level above zero."""
+        self._sent_busy = False
         if now >= self._settle_after:
             self._settle_after = now + EDGE_INTERVAL
             self._ledger._edge(self)
 
-    def _told(self, now: float) -> bool:
-        """A watcher was told the sizes; False when there is no more to tell it until the next request."""
-        self._told_busy = busy = bool(self.held or self.in_flight)
+    def _mark_sent(self, now: float) -> bool:
+        """Note that a watcher was sent the sizes. False when nothing more has to be sent until the next request."""
+        self._sent_busy = busy = bool(self.held or self.in_flight)
         if not busy and not self._quiet:
             self._quiet = True
-            # What was told a moment ago keeps the application active: a request that follows can wait for the tick.
+            # The size just sent keeps the application active, so the next request can wait for the regular update.
             self._stir_after = now + EDGE_INTERVAL
         return busy
 
 
 class ChangeCursor:
-    """What one watcher has not heard yet. The first take is a snapshot: every entry that ever had a request."""
+    """The changes that one watcher was not sent yet. The first `take` is a snapshot: every entry that ever had a request."""
 
     def __init__(self, ledger: Ledger, entries: Collection[Entry]) -> None:
         self._ledger = ledger
@@ -219,28 +221,28 @@ class ChangeCursor:
         self._gone: dict[str, int] = {}
 
     def take(self, now: float) -> list[QueueSize]:
-        """Every entry that changed since this cursor's last take. One with a level above zero always has: its integral
-        grows. A forgotten one is told once, with every count at zero: there is no more to know of it."""
+        """Every entry that changed since this cursor's last take. An entry with a level above zero always has changed, because
+        its integral grows. A forgotten entry is returned once, with every count at zero."""
         dirty, self._dirty = self._dirty, {}
         self._edges.clear()
         sizes = [QueueSize(app, generation=generation) for app, generation in self._gone.items()]
         self._gone.clear()
         for entry in dirty.values():
             sizes.append(entry.size(now))
-            if entry._told(now):
+            if entry._mark_sent(now):
                 self._dirty[entry.app] = entry
         return sizes
 
     def take_edges(self, now: float) -> list[QueueSize]:
-        """Only what had an edge since the last take of either kind: cheap however many applications are busy."""
+        """Only entries with an edge since the last take of either kind. Cheap, however many applications are busy."""
         edges, self._edges = self._edges, {}
         for entry in edges.values():
-            if not entry._told(now):
+            if not entry._mark_sent(now):
                 self._dirty.pop(entry.app, None)
         return [entry.size(now) for entry in edges.values()]
 
     def close(self) -> None:
-        """Stop gathering. A cursor that is merely dropped ends as well."""
+        """Stop collecting changes. A cursor that is garbage-collected stops as well."""
         self._ledger._cursors.discard(self)
 
     def _forget(self, entry: Entry) -> None:
@@ -251,11 +253,11 @@ class ChangeCursor:
 
 
 class Ledger:
-    """Every entry of one interceptor.
+    """All entries of one interceptor.
 
-    `on_edge(app)` is called when scalers must hear at once: a request came to a quiet application, a request waits where
-    none did, the level is back at zero; at most once in EDGE_INTERVAL per application and kind, so that a steady
-    stream of requests does not call it for each. It runs inside acquire and release: it must be quick and not raise.
+    `on_edge(app)` is called when scalers must be informed at once: the first request of a quiet application, the first held
+    request, the return to zero; at most once per EDGE_INTERVAL, application and kind, so that a steady stream of requests does
+    not call it for each. It runs inside acquire and release, so it must be fast and must not raise.
     """
 
     def __init__(self, *, on_edge: Callable[[str], None] | None = None) -> None:
@@ -267,7 +269,7 @@ class Ledger:
         self._own: ChangeCursor | None = None
 
     def entry(self, app: str) -> Entry:
-        """The entry of an application ("namespace/name"), made when there is none."""
+        """The entry of an application ("namespace/name"); created if there is none."""
         found = self._entries.get(app)
         if found is None:
             self._generation += 1
@@ -275,12 +277,13 @@ class Ledger:
         return found
 
     def retain(self, apps: Collection[str]) -> None:
-        """Forget the entries of all other applications. Leases on them stay valid and count for no later entry."""
+        """Forget the entries of all other applications. Their open leases stay valid, and do not count for a later entry of
+        that name."""
         keep = frozenset(apps)
         self._forgotten = [entry for entry in self._forgotten if entry.held or entry.in_flight]
         for app in [app for app in self._entries if app not in keep]:
             entry = self._entries.pop(app)
-            entry._quiet = entry._told_busy = False
+            entry._quiet = entry._sent_busy = False
             self._forgotten.append(entry)
             for cursor in self._cursors:
                 cursor._forget(entry)
@@ -289,7 +292,7 @@ class Ledger:
         return [entry.size(now) for entry in self._entries.values()]
 
     def changes(self, now: float) -> list[QueueSize]:
-        """What changed since the last call: a cursor of the ledger's own."""
+        """What changed since the last call, by a cursor of the ledger's own."""
         if self._own is None:
             self._own = self.watch()
         return self._own.take(now)
@@ -310,11 +313,11 @@ class Ledger:
 
     @property
     def outstanding(self) -> int:
-        """Leases that were not released yet, on live and forgotten entries."""
+        """Leases that were not released yet, of current and forgotten entries."""
         return self.totals.held + self.totals.in_flight
 
     def balanced(self) -> bool:
-        """Whether every counter of every entry is at zero: what a leak test asks when all is over."""
+        """Whether every counter of every entry is zero; used to detect leaked leases in tests."""
         entries = [*self._entries.values(), *self._forgotten]
         return not any(entry.held or entry.in_flight or entry.connections for entry in entries)
 
@@ -322,7 +325,7 @@ class Ledger:
         if self._entries.get(entry.app) is entry:
             for cursor in self._cursors:
                 cursor._dirty[entry.app] = entry
-                # The new generation says that the old one is gone, and must not be followed by it.
+                # The new generation implies that the old entry is gone; its removal must not be sent afterwards.
                 cursor._gone.pop(entry.app, None)
 
     def _edge(self, entry: Entry) -> None:

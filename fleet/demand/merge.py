@@ -1,48 +1,49 @@
-"""The demand of the fleet: what each member tells, summed per application. Pure: news and the time come in.
+"""The demand of the fleet: the counts of all members, summed per application. Pure: messages and the time come in as arguments.
 
-Missing news is not zero: a member that falls silent keeps its last counts until it is gone or `expire` ends them. Totals are
-compared with the last ones known of the same incarnation and generation, never added up as they come, so a message may be lost,
-repeated, late or overtaken unnoticed; and growth is placed where it took place, so that a mean is never above what there was.
+A missing message is not zero: a silent member keeps its last counts until discovery drops it or `expire` ends them. Totals are
+compared with the last known ones of the same incarnation and generation, so messages may be lost, repeated, late or reordered;
+and growth is placed in the time when it happened, so that a mean is never above the real demand.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
 
 import msgspec
 
 from fleet import defaults
 from fleet.demand.ledger import QueueSize
-from fleet.demand.timeline import News, Timeline
+from fleet.demand.timeline import MessageTime, Timeline
 from fleet.demand.window import Window
 
-__all__ = ["AppDemand", "AppPolicy", "FleetDemand", "MemberNews", "Metric"]
+__all__ = ["AppDemand", "AppPolicy", "FleetDemand", "MemberState", "Metric"]
 
-NEVER = float("-inf")
+NEVER: Final = float("-inf")
 
 
 class Metric(enum.Enum):
-    """What a replica can be measured by."""
+    """What a replica's load is measured by."""
 
     CONCURRENCY = "concurrency"
     RATE = "rate"
 
 
 class AppPolicy(msgspec.Struct, frozen=True):
-    """How the demand of an application is judged. Seconds."""
+    """How the demand of an application is evaluated. Seconds."""
 
     activity_period: float = defaults.ACTIVITY_PERIOD
-    """For so long it stays active after its last request."""
+    """How long the application stays active after its last request."""
     rate_window: float = defaults.RATE_WINDOW
     rate_granularity: float = defaults.RATE_GRANULARITY
 
 
-_DEFAULT_POLICY = AppPolicy()
+_DEFAULT_POLICY: Final = AppPolicy()
 
 
 class AppDemand(msgspec.Struct, frozen=True):
-    """The demand of one application over all members."""
+    """The demand of one application, summed over all members."""
 
     app: str
     active: bool
@@ -50,24 +51,24 @@ class AppDemand(msgspec.Struct, frozen=True):
     in_flight: int
     connections: int
     concurrency: float
-    """The larger of the level now and its mean over the window."""
+    """The larger of the current level and its mean over the window."""
     rate: float
     """Requests per second, the mean over the window."""
 
 
-class MemberNews(msgspec.Struct, frozen=True):
-    """How current what is known of a member is."""
+class MemberState(msgspec.Struct, frozen=True):
+    """How recent the data of a member is."""
 
     member: str
     incarnation: str
     connected: bool
     heard_ago: float | None
-    """Seconds; None when it was never heard."""
+    """Seconds since its last message; None when there was none."""
     apps: int
 
 
 class _App:
-    """Sums over the members. Gauges are integers and follow by difference; they can not drift."""
+    """Sums over the members. Gauges are integers, changed by differences; they cannot drift."""
 
     __slots__ = ("concurrency", "connections", "held", "in_flight", "last_demand", "policy", "rate")
 
@@ -94,14 +95,14 @@ class _App:
 
 
 class _Record:
-    """The last sizes a member told of an application, and when, in our time and in the member's."""
+    """The last sizes of an application from one member, and when, by our clock and by the member's."""
 
     __slots__ = ("age", "at", "size")
 
-    def __init__(self, size: QueueSize, news: News) -> None:
+    def __init__(self, size: QueueSize, times: MessageTime) -> None:
         self.size = size
-        self.at = news.at
-        self.age = news.age
+        self.at = times.at
+        self.age = times.age
 
 
 class _Member:
@@ -120,8 +121,8 @@ class _Member:
 class FleetDemand:
     """The merged demand of every member.
 
-    `on_wake(app)` is called when an inactive application becomes active, and when requests wait where none did.
-    Members are named by discovery. Times are seconds of one clock that never goes back.
+    `on_wake(app)` is called when an inactive application becomes active, and when its first request is held. Members are named by
+    discovery. Times are seconds of one monotonic clock.
     """
 
     def __init__(
@@ -132,8 +133,8 @@ class FleetDemand:
         fresh_for: float = defaults.NEWS_TIMEOUT,
         grace: float = defaults.STARTUP_GRACE,
     ) -> None:
-        """fresh_for: seconds for which a member counts as reachable after it was last heard. grace: seconds that a
-        fleet not heard yet is given before answers are made from those members that were."""
+        """fresh_for: seconds after its last message for which a member counts as reachable. grace: seconds to wait for members
+        that have sent nothing yet, before answers are computed without them."""
         self.on_wake = on_wake
         self._concurrency_window = concurrency_window
         self._fresh_for = fresh_for
@@ -148,7 +149,7 @@ class FleetDemand:
     # What is known of routes and members.
 
     def configure(self, policies: Mapping[str, AppPolicy]) -> None:
-        """The applications that exist, and how each is judged. History survives a change of its window."""
+        """Set the existing applications and their policies. History survives a change of the window."""
         self._policies = dict(policies)
         for app, state in self._apps.items():
             state.configure(self._policies.get(app, _DEFAULT_POLICY))
@@ -157,35 +158,35 @@ class FleetDemand:
             del self._apps[app]
 
     def member_joined(self, member: str, now: float) -> None:
-        """Discovery found a member. Nothing is known of it yet."""
+        """Discovery found a member, which has not sent anything yet."""
         self._members.setdefault(member, _Member(now))
 
     def snapshot(
         self, member: str, incarnation: str, sizes: Iterable[QueueSize], now: float, *, age: float | None = None
     ) -> bool:
-        """The first message of a stream: all there is to know, and no demand for what is not in it. `age` is the age of
-        the incarnation when the sizes were measured, by its own clock; None when that is ours and they were measured now.
+        """The first message of a stream: all applications with demand; those not listed have none. `age` is the age of the
+        incarnation by its own clock when the sizes were measured; None when its clock is ours and they were measured now.
 
-        Of a member seen for the first time the totals are where counting begins; one that restarted since counts in full.
-        Requests of one younger than an application's activity period have made that active: they may have been answered
-        before anybody could hear of them, as those that get a placeholder are. False, and nothing is noted, when another
-        member that is connected tells for this very incarnation: one process behind two addresses counts once.
+        For a member seen for the first time, counting begins at its totals; after a restart, its totals count in full. If the
+        process is younger than an application's activity period, its requests make that application active: they may have been
+        answered before any scaler was connected, for example with a placeholder. Returns False, and records nothing, when another
+        connected member has this incarnation: one process behind two addresses counts once.
         """
         if self._is_double(member, incarnation):
             return False
         state = self._member(member, now)
         first = not state.incarnation
-        news = self._hear(state, incarnation, now, age)
-        told = list(sizes)
-        named = {size.app for size in told}
+        times = self._hear(state, incarnation, now, age)
+        received = list(sizes)
+        named = {size.app for size in received}
         for app in [app for app in state.records if app not in named]:
-            self._note(state, QueueSize(app, generation=state.records[app].size.generation), news)
-        for size in told:
+            self._note(state, QueueSize(app, generation=state.records[app].size.generation), times)
+        for size in received:
             if first:
-                # Counts that may be old: gauges count at once, totals from here on.
-                state.records[size.app] = _Record(_idle(size), news)
+                # The totals may be old, so only their later growth counts; gauges count at once.
+                state.records[size.app] = _Record(_idle(size), times)
             young = first and age is not None and age < self._app(size.app).policy.activity_period
-            self._note(state, size, news, recent=young and size.requests_total > 0)
+            self._note(state, size, times, recent=young and size.requests_total > 0)
         if self._watching_since is None:
             self._watching_since = now
         return True
@@ -200,27 +201,27 @@ class FleetDemand:
         age: float | None = None,
         partial: bool = False,
     ) -> None:
-        """What changed since the last message that was not partial, or a part of it. An application not seen before had
-        no request until then. Without sizes it is a sign of life."""
+        """The changes since the last full message, or a partial message with some of them. An application not seen before had
+        no requests until then. A message without sizes only shows that the member is alive."""
         state = self._member(member, now)
-        news = self._hear(state, incarnation, now, age, partial=partial)
+        times = self._hear(state, incarnation, now, age, partial=partial)
         for size in sizes:
-            self._note(state, size, news)
+            self._note(state, size, times)
 
     def broken(self, member: str, now: float) -> None:
-        """The stream of a member ended, or could not be opened. Its last counts stay."""
+        """The stream of a member ended or could not be opened. Its last counts are kept."""
         state = self._member(member, now)
         state.connected, state.tried = False, True
 
     def member_left(self, member: str, now: float) -> None:
-        """The member is gone, and what it counted with it."""
+        """The member is gone; its gauges no longer count."""
         state = self._members.pop(member, None)
         if state is not None:
             self._drop(state, now)
 
     def expire(self, now: float, ttl: float) -> list[str]:
-        """End the counts of members not heard for ttl seconds, and name those that had some. Their totals stay known:
-        one that comes back goes on from there."""
+        """Drop the counts of members silent for ttl seconds; returns the names of those that had counts. Their totals stay
+        known, so that a member that returns continues from there."""
         expired = []
         for name, state in self._members.items():
             if now - state.heard_at > ttl and any(_is_busy(record.size) for record in state.records.values()):
@@ -234,20 +235,20 @@ class FleetDemand:
     # What is asked of it.
 
     def reachable(self, now: float) -> bool:
-        """Whether any member has fresh news."""
+        """Whether any member has sent something recently."""
         return any(now - state.heard_at <= self._fresh_for for state in self._members.values())
 
     def settled(self, now: float) -> bool:
-        """Whether every member found at the start was heard, or tried in vain; until then a sum is of a part only."""
+        """Whether every member found at the start has been heard, or could not be reached; before that, a sum is incomplete."""
         if not self._settled and self._members:
             first = min(state.joined_at for state in self._members.values())
             pending = any(not state.tried for state in self._members.values())
-            # Of a large fleet the first news takes a while to work through: the grace is for those that are silent.
+            # A large fleet's first messages take a while to process; the grace period runs from the last progress.
             self._settled = not pending or now - max(first, self._progress) >= self._grace
         return self._settled
 
     def value(self, app: str, metric: Metric, now: float) -> float:
-        """Requests at once, the larger of now and the mean over the window; or requests per second, the mean."""
+        """Concurrent requests (the larger of the current level and its mean), or requests per second (the mean)."""
         state = self._apps.get(app)
         if state is None:
             return 0.0
@@ -266,13 +267,12 @@ class FleetDemand:
         return 0 if state is None else state.held
 
     def level(self, app: str) -> int:
-        """Held and in flight, now."""
+        """Held plus in flight, now."""
         state = self._apps.get(app)
         return 0 if state is None else state.level
 
     def total(self, now: float) -> float:
-        """The concurrency of all applications together."""
-        # Those that have rested for longer than the window are at zero, and of ten thousand most have.
+        """The concurrency of all applications together. Those idle for longer than the window, usually most, are at zero."""
         recent = now - 2 * self._concurrency_window
         busy = (app for app, state in self._apps.items() if state.level or state.last_demand > recent)
         return sum(self.value(app, Metric.CONCURRENCY, now) for app in busy)
@@ -284,11 +284,11 @@ class FleetDemand:
         return any(state.held for state in self._apps.values())
 
     def names(self) -> list[str]:
-        """The applications that have had any demand."""
+        """The applications that have ever had demand."""
         return [*self._apps]
 
     def app(self, app: str, now: float) -> AppDemand | None:
-        """None of an application that has never had any demand."""
+        """None for an application that has never had demand."""
         if (state := self._apps.get(app)) is None:
             return None
         concurrency, rate = self.value(app, Metric.CONCURRENCY, now), self.value(app, Metric.RATE, now)
@@ -297,12 +297,12 @@ class FleetDemand:
     def apps(self, now: float) -> Iterator[AppDemand]:
         return (app for name in self.names() if (app := self.app(name, now)) is not None)
 
-    def members(self, now: float) -> Iterator[MemberNews]:
+    def members(self, now: float) -> Iterator[MemberState]:
         for name, state in self._members.items():
             ago = None if state.heard_at == NEVER else now - state.heard_at
-            yield MemberNews(name, state.incarnation, state.connected, ago, len(state.records))
+            yield MemberState(name, state.incarnation, state.connected, ago, len(state.records))
 
-    # How news becomes sums.
+    # How messages become sums.
 
     def _member(self, name: str, now: float) -> _Member:
         state = self._members.get(name)
@@ -321,8 +321,8 @@ class FleetDemand:
             state.incarnation == incarnation and state.connected and name != member for name, state in self._members.items()
         )
 
-    def _hear(self, state: _Member, incarnation: str, now: float, age: float | None, *, partial: bool = False) -> News:
-        """Note the sign of life, and give the times that belong to it."""
+    def _hear(self, state: _Member, incarnation: str, now: float, age: float | None, *, partial: bool = False) -> MessageTime:
+        """Note that the member is alive; returns the times that belong to the message."""
         if state.incarnation != incarnation:
             self._drop(state, now)
             state.incarnation = incarnation
@@ -337,45 +337,45 @@ class FleetDemand:
             self._gauge(self._app(app), record.size, _nothing(record.size), now)
         state.records = {}
 
-    def _note(self, state: _Member, size: QueueSize, news: News, *, recent: bool = False) -> None:
+    def _note(self, state: _Member, size: QueueSize, times: MessageTime, *, recent: bool = False) -> None:
         """`recent`: it had a request within its activity period, whatever the totals grew by."""
         record = state.records.get(size.app)
-        if news.late and (record is None or news.age < record.age):
-            return  # more is known already
+        if times.late and (record is None or times.age < record.age):
+            return  # newer data is known already
         before = _nothing(size) if record is None else record.size
         if size.generation < before.generation:
-            return  # an entry that was forgotten, told after the one that took its name
+            return  # an older entry of that name, sent after its successor
         app = self._app(size.app)
-        was_active, was_held = app.active(news.now), app.held
-        self._grow(app, before if size.generation == before.generation else _nothing(size), size, record, news)
-        self._gauge(app, before, size, news.now)
+        was_active, was_held = app.active(times.now), app.held
+        self._grow(app, before if size.generation == before.generation else _nothing(size), size, record, times)
+        self._gauge(app, before, size, times.now)
         if recent:
-            app.last_demand = news.now
-        self._remember(state, record, size, news)
-        wakes = (app.held > 0 and not was_held) or (not was_active and app.active(news.now))
+            app.last_demand = times.now
+        self._remember(state, record, size, times)
+        wakes = (app.held > 0 and not was_held) or (not was_active and app.active(times.now))
         if wakes and self.on_wake is not None:
             self.on_wake(size.app)
 
-    def _grow(self, app: _App, before: QueueSize, after: QueueSize, record: _Record | None, news: News) -> None:
-        """Note what the totals grew by, where it belongs."""
+    def _grow(self, app: _App, before: QueueSize, after: QueueSize, record: _Record | None, times: MessageTime) -> None:
+        """Add the growth of the totals to the windows, at the time when it happened."""
         requests = after.requests_total - before.requests_total
         seconds = after.concurrency_seconds_total - before.concurrency_seconds_total
-        begin, begin_age = news.since, news.since_age
+        begin, begin_age = times.since, times.since_age
         if record is not None and record.at > begin:
             begin, begin_age = record.at, record.age
         if requests > 0:
-            app.rate.add(float(requests), news.at, begin)
-            app.last_demand = news.now
+            app.rate.add(float(requests), times.at, begin)
+            app.last_demand = times.now
         if seconds > 0.0:
-            app.concurrency.add(seconds * news.share(begin, begin_age), news.at, begin)
+            app.concurrency.add(seconds * times.share(begin, begin_age), times.at, begin)
 
-    def _remember(self, state: _Member, record: _Record | None, size: QueueSize, news: News) -> None:
+    def _remember(self, state: _Member, record: _Record | None, size: QueueSize, times: MessageTime) -> None:
         if not size.requests_total and not _is_busy(size):
             state.records.pop(size.app, None)
         elif record is None:
-            state.records[size.app] = _Record(size, news)
+            state.records[size.app] = _Record(size, times)
         else:
-            record.size, record.at, record.age = size, news.at, news.age
+            record.size, record.at, record.age = size, times.at, times.age
 
     def _gauge(self, app: _App, before: QueueSize, after: QueueSize, now: float) -> None:
         held = app.held + after.held - before.held
@@ -392,7 +392,7 @@ def _nothing(size: QueueSize) -> QueueSize:
 
 
 def _idle(size: QueueSize) -> QueueSize:
-    """The same totals with nothing going on."""
+    """The same totals, with gauges at zero."""
     return msgspec.structs.replace(size, held=0, in_flight=0, connections=0)
 
 

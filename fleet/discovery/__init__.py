@@ -1,1 +1,1 @@
-"""Where things are: the routing table, the backends, the members of the fleet."""
+"""Discovery: where the routing table, the backends and the interceptors come from."""

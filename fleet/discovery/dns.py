@@ -1,7 +1,7 @@
-"""Discovery of members by a DNS name: every address behind it is one, as with a headless Service.
+"""Members from a DNS name: each of its addresses is a member, as for a headless Service.
 
-DNS says nothing when it changes, so the name is asked again at an interval. A name that cannot be resolved, or has no
-addresses, keeps the last members and is told in the log once: missing news is not zero.
+DNS does not notify of changes, so the name is resolved at an interval. If it cannot be resolved or has no addresses, the last
+members are kept, and the log says so once.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from fleet.runtime.tasks import cancel_and_wait
 __all__ = ["INTERVAL_SECONDS", "DnsMembers", "Resolver"]
 
 INTERVAL_SECONDS = 2.0
-"""A new member should be heard within a few seconds; a name server that is near can bear the question."""
+"""Seconds between two queries: short enough to find a new member within seconds, and not too often for a nearby name server."""
 TIMEOUT_SECONDS = 5.0
 
 Resolver = Callable[[str, int], Awaitable[Iterable[str]]]
-"""The IP addresses of a name. Raises OSError."""
+"""Returns the IP addresses of a name. Raises OSError."""
 
 _log = logging.getLogger(__name__)
 
 
 async def _system_addresses(name: str, port: int) -> list[str]:
-    """A and AAAA records, by the resolver of the system."""
+    """A and AAAA records, by the system's resolver."""
     found = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
     return [str(entry[4][0]) for entry in found]
 
@@ -66,7 +66,7 @@ class DnsMembers:
         await cancel_and_wait(task)
 
     async def resolve(self) -> None:
-        """Ask now. A failure is logged and keeps the last members."""
+        """Resolve now. A failure is logged, and the last members are kept."""
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 addresses = sorted(set(await self._resolver(self._name, self._port)))

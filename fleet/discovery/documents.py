@@ -1,4 +1,4 @@
-"""The files in which backends and members are kept: their form, and whether what they say can be. Bytes and values only."""
+"""The format of the files with backends and members, and the validation of their content. Bytes and values only."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 import yaml
 
+from fleet.defaults import PORT_LIMIT
 from fleet.discovery.sources import Backend, Member, Trouble
 from fleet.runtime.address import AddressError, split_address
 from fleet.runtime.terminal import one_line
@@ -41,7 +42,7 @@ class _Members(msgspec.Struct, frozen=True):
 
 
 class Targets(NamedTuple):
-    """What the file of backends says, by the target's key."""
+    """The content of the file of backends, by the target's key."""
 
     backends: dict[str, tuple[Backend, ...]]
     troubles: dict[str, Trouble]
@@ -57,13 +58,14 @@ def decode_backends(data: bytes, *, from_yaml: bool = False) -> dict[str, tuple[
 
 
 def decode_targets(data: bytes, *, from_yaml: bool = False) -> Targets:
-    """The same, and {"troubles": {"default/web": {"reason": "ended with exit code 1", "hopeless": true}}}. Raises ValueError."""
+    """As `decode_backends`, and {"troubles": {"default/web": {"reason": "ended with exit code 1", "hopeless": true}}}. Raises
+    ValueError."""
     document = _decode(data, _Backends, from_yaml)
     backends = document.backends
     for key, values in backends.items():
         for index, backend in enumerate(values):
             _check_backend(backend, f"backends.{key}[{index}]")
-    # One address counts once, whatever the file says; a dict keeps the order.
+    # Remove duplicate addresses; a dict keeps the order.
     once = {key: tuple(dict.fromkeys(values)) for key, values in backends.items()}
     troubles = {key: msgspec.structs.replace(one, reason=one_line(one.reason)) for key, one in document.troubles.items()}
     return Targets(once, troubles)
@@ -83,8 +85,8 @@ def decode_members(data: bytes, *, from_yaml: bool = False) -> tuple[Member, ...
 
 def encode_backends(backends: Mapping[str, Iterable[Backend]], troubles: Mapping[str, Trouble] = MappingProxyType({})) -> bytes:
     ordered = {key: sorted(backends[key], key=lambda backend: (backend.host, backend.port)) for key in sorted(backends)}
-    told = {"troubles": {key: troubles[key] for key in sorted(troubles)}} if troubles else {}
-    return _encode({"backends": ordered, **told})
+    extra = {"troubles": {key: troubles[key] for key in sorted(troubles)}} if troubles else {}
+    return _encode({"backends": ordered, **extra})
 
 
 def encode_members(members: Iterable[Member]) -> bytes:
@@ -92,7 +94,7 @@ def encode_members(members: Iterable[Member]) -> bytes:
 
 
 def check_address(address: str, field: str) -> None:
-    """Raise ValueError, naming the field, for what is not "host:port"."""
+    """Raise ValueError, naming the field, if the text is not "host:port"."""
     try:
         split_address(address)
     except AddressError as error:
@@ -104,7 +106,7 @@ def _check_backend(backend: Backend, field: str) -> None:
         ipaddress.ip_address(backend.host)
     except ValueError as error:
         raise ValueError(f"{field}.host: {backend.host!r} is not an IP address") from error
-    if not 0 < backend.port <= 65535:
+    if not 0 < backend.port <= PORT_LIMIT:
         raise ValueError(f"{field}.port: {backend.port} is not a port")
 
 

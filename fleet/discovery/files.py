@@ -1,7 +1,7 @@
-"""Discovery by files: sources that follow a JSON or YAML file (by its suffix), and the writers of those files.
+"""Discovery from files: sources that follow a JSON or YAML file (by its suffix), and writers of these files.
 
-A file that is missing or wrong keeps the last good value and is told in the log once. Writers replace a file by a
-rename, so that a reader never sees half of one.
+When a file is missing or invalid, the last good value is kept and the log says so once. Writers replace a file by rename, so a
+reader never sees a partial file.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ __all__ = [
 ]
 
 MAX_FILE_BYTES = 64 << 20
-"""Ten thousand routes are a few MB. More is not a file of ours."""
+"""Maximum file size; ten thousand routes take a few MB."""
 PARSE_ASIDE_BYTES = 32 << 10
-"""Larger files are parsed on a thread: a big table must not stall the event loop."""
+"""Files larger than this are parsed on a thread, because parsing would block the event loop."""
 
 T = TypeVar("T")
 Decode = Callable[[bytes], T]
@@ -48,7 +48,7 @@ _log = logging.getLogger(__name__)
 
 
 class _File(Generic[T]):
-    """The last good value of a file. Reads one at a time, so that an older read never replaces a newer one."""
+    """The last good value of a file. Reads are serialized, so that an older read never replaces a newer one."""
 
     def __init__(self, path: Path, decode: Decode[T], on_value: Callable[[T], None], resync: float) -> None:
         self._path = path
@@ -62,7 +62,7 @@ class _File(Generic[T]):
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        # Watched before it is read: a change between the two is not lost.
+        # Watch before the first read, so that no change in between is lost.
         self._watch = FileWatch([self._path])
         self._watch.start()
         await self._try_read()
@@ -108,7 +108,7 @@ class _File(Generic[T]):
 
 
 class _FileSource:
-    """Begins and ends with its file."""
+    """Start and close, delegated to the file."""
 
     _file: _File[Any]
 
@@ -120,7 +120,7 @@ class _FileSource:
 
 
 class FileRoutes(_FileSource):
-    """A RouteSource: the routing table in a file, in the form of fleet.routing.codec."""
+    """A RouteSource: the routing table in a file, in the format of fleet.routing.codec."""
 
     def __init__(self, path: str | Path, resync: float = RESYNC_OF_FILES_SECONDS) -> None:
         self._table: RoutingTable | None = None
@@ -145,7 +145,7 @@ class FileRoutes(_FileSource):
 
 
 class FileBackends(_FileSource):
-    """A BackendSource: the file of fleet.discovery.documents.decode_targets."""
+    """A BackendSource: the file described at fleet.discovery.documents.decode_targets."""
 
     def __init__(self, path: str | Path, resync: float = RESYNC_OF_FILES_SECONDS) -> None:
         self._targets = Targets({}, {})
@@ -160,21 +160,21 @@ class FileBackends(_FileSource):
         return self._targets.troubles.get(key)
 
     def missing(self, key: str) -> None:
-        """The file may name it later."""
+        """Always None: the file may list the target later."""
 
     @property
     def synced(self) -> bool:
-        return True  # a file that is not there yet is one without backends
+        return True  # a file that does not exist yet counts as one without backends
 
     def want(self, keys: Collection[str]) -> None:
-        """The file has what it has."""
+        """Does nothing: the file always has all targets."""
 
     def subscribe(self, on_change: Callable[[str], None]) -> Unsubscribe:
         return self._subscribers.add(on_change)
 
     def _on_targets(self, targets: Targets) -> None:
         before, self._targets = self._targets, targets
-        keys = {key for told in (*before, *targets) for key in told}
+        keys = {key for mapping in (*before, *targets) for key in mapping}
         for key in sorted(keys):
             backends_changed = before.backends.get(key, ()) != targets.backends.get(key, ())
             if backends_changed or before.troubles.get(key) != targets.troubles.get(key):
@@ -182,7 +182,7 @@ class FileBackends(_FileSource):
 
 
 class FileMembers(_FileSource):
-    """A MemberSource: the file of fleet.discovery.documents.decode_members."""
+    """A MemberSource: the file described at fleet.discovery.documents.decode_members."""
 
     def __init__(self, path: str | Path, resync: float = RESYNC_OF_FILES_SECONDS) -> None:
         self._members: tuple[Member, ...] | None = None
@@ -204,19 +204,19 @@ class FileMembers(_FileSource):
 
 
 def write_routes(path: str | Path, table: RoutingTable) -> bool:
-    """Replace the file by the table. False, and nothing written, when it says the same already."""
+    """Replace the file by the table. Returns False, and writes nothing, when the content is the same."""
     return _replace(Path(path), codec.encode_json(table))
 
 
 def write_backends(
     path: str | Path, backends: Mapping[str, Iterable[Backend]], troubles: Mapping[str, Trouble] = MappingProxyType({})
 ) -> bool:
-    """Replace the file by the mapping. False, and nothing written, when it says the same already."""
+    """Replace the file by the mapping. Returns False, and writes nothing, when the content is the same."""
     return _replace(Path(path), encode_backends(backends, troubles))
 
 
 def write_members(path: str | Path, members: Iterable[Member]) -> bool:
-    """Replace the file by the list. False, and nothing written, when it says the same already."""
+    """Replace the file by the list. Returns False, and writes nothing, when the content is the same."""
     return _replace(Path(path), encode_members(members))
 
 

@@ -1,6 +1,6 @@
-"""Discovery of what is given by hand: in tests, by an embedding program, in a list on the command line.
+"""Discovery of given values: for tests, for programs that embed Weir, and for a list on the command line.
 
-The values live in memory and change only by `set`.
+The values are in memory, and change only by `set`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ __all__ = ["FixedBackends", "FixedMembers", "FixedRoutes"]
 
 
 class _Idle:
-    """Nothing to start and nothing to close."""
+    """A source with nothing to start or to close."""
 
     async def start(self) -> None:
-        """The values are there already."""
+        """Nothing to do: the values are in memory."""
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to do."""
 
 
 class FixedRoutes(_Idle):
@@ -39,7 +39,7 @@ class FixedRoutes(_Idle):
         return self._subscribers.add(on_change)
 
     async def refresh(self) -> None:
-        """What is served is all there is."""
+        """Nothing to do: the table in memory is always current."""
 
     def set(self, table: RoutingTable) -> None:
         if self._table is None or table.version != self._table.version:
@@ -62,14 +62,14 @@ class FixedBackends(_Idle):
         return self._troubles.get(key)
 
     def missing(self, key: str) -> None:
-        """Others may be set later."""
+        """Always None: a target may be set later."""
 
     @property
     def synced(self) -> bool:
         return True
 
     def want(self, keys: Collection[str]) -> None:
-        """All are in memory, asked for or not."""
+        """Nothing to do: all targets are in memory."""
 
     def subscribe(self, on_change: Callable[[str], None]) -> Unsubscribe:
         return self._subscribers.add(on_change)

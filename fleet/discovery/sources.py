@@ -1,7 +1,7 @@
-"""What discovery offers the planes. Implementations say where the values come from; these types say what they are.
+"""The interfaces of discovery, and their values. Implementations decide where the values come from.
 
-Callbacks run on the event loop's thread, must not block, and see a value only after it was parsed and found good:
-a bad file or object keeps the last good value and is told in the log.
+Callbacks run on the event loop's thread, must not block, and get a value only after it was parsed and validated. When a file or
+object is invalid, the last good value is kept, and the log says so.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ Unsubscribe = Callable[[], None]
 
 
 class SourceError(Exception):
-    """A source could not be read, or what was read is wrong. The message is one line for an operator."""
+    """A source could not be read, or its data is invalid. The message is one line for an operator."""
 
 
 class Backend(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One ready address of an application; or the address of its Service, once for each ready pod behind it."""
+    """One ready address of an application; or its Service's address, once for each ready pod behind it."""
 
     host: str
     """An IP address."""
     port: int
     app_protocol: str | None = None
-    """What is spoken there, where it is said (`appProtocol` of a Service's port, as "kubernetes.io/h2c")."""
+    """The appProtocol of the Service's port, such as "kubernetes.io/h2c"; None when it has none."""
     behind: str = ""
-    """At the address of a Service: one of its ready pods. Which of them has a connection is for the Service to choose, but so
-    many are there: what one may be given is right in sum."""
+    """When `host` is a Service's address: the name of one ready pod behind it. The Service chooses which pod gets a
+    connection; listing the address once per pod makes the sum of the per-backend limits right."""
 
 
 class Trouble(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why a target has no ready backend, where that is known."""
+    """Why a target has no ready backend, if that is known."""
 
     reason: str
-    """For people, one line, fit for a terminal: "ended with exit code 1: no such table"."""
+    """For people, one line, safe for a terminal: "ended with exit code 1: no such table"."""
     hopeless: bool = False
-    """Whether it failed so often that requests should be refused instead of being held."""
+    """Whether it has failed so often that requests should be refused instead of held."""
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -52,7 +52,7 @@ class Member(msgspec.Struct, frozen=True):
 
 
 class RouteSource(Protocol):
-    """The routing table."""
+    """Where the routing table comes from."""
 
     @property
     def current(self) -> RoutingTable | None:
@@ -61,36 +61,36 @@ class RouteSource(Protocol):
     def subscribe(self, on_change: Callable[[RoutingTable], None]) -> Unsubscribe: ...
 
     async def start(self) -> None:
-        """Read once and keep watching. A first read that fails is logged and tried again, not raised."""
+        """Read once and keep watching. A failed first read is logged and repeated, not raised."""
 
     async def refresh(self) -> None:
-        """Read now, whatever the watch has told. Raises SourceError and keeps the last good table."""
+        """Read now, independent of the watch. Raises SourceError, and then keeps the last good table."""
 
     async def close(self) -> None: ...
 
 
 class BackendSource(Protocol):
-    """The ready backends of each target, under `Target.key`."""
+    """The ready backends of each target, by `Target.key`."""
 
     def get(self, key: str) -> tuple[Backend, ...]:
-        """The ready backends, without order; empty when there is none or the key is not known."""
+        """The ready backends, in no order; empty when there are none or the key is unknown."""
 
     def trouble(self, key: str) -> Trouble | None:
-        """Why there is no ready backend, if somebody has told."""
+        """Why there is no ready backend, if that is known."""
 
     def missing(self, key: str) -> tuple[str, str] | None:
-        """Why a target that is wanted can have no backends as things are: a reason as for metrics, and words for people.
-        None when there may be some, now or later, and as long as that is not known."""
+        """Why a wanted target cannot have backends in the current configuration: a reason for metrics, and a message for
+        people. None when it can have some, or while that is unknown."""
 
     @property
     def synced(self) -> bool:
-        """Whether what was wanted at first has been looked for: before, "none" may mean "not known yet"."""
+        """Whether the targets wanted at first were looked up; before that, "no backend" may mean "not known yet"."""
 
     def want(self, keys: Collection[str]) -> None:
-        """These are the targets that are asked for; others need not be followed any more."""
+        """Set the wanted targets; others need not be followed any more."""
 
     def subscribe(self, on_change: Callable[[str], None]) -> Unsubscribe:
-        """Call with the key of every target whose backends changed."""
+        """Call `on_change` with the key of each target whose backends changed."""
 
     async def start(self) -> None: ...
 
@@ -98,11 +98,11 @@ class BackendSource(Protocol):
 
 
 class MemberSource(Protocol):
-    """The interceptors of the fleet."""
+    """Where the list of interceptors comes from."""
 
     @property
     def current(self) -> tuple[Member, ...] | None:
-        """None before the first good read."""
+        """None before the first successful read."""
 
     def subscribe(self, on_change: Callable[[tuple[Member, ...]], None]) -> Unsubscribe: ...
 

@@ -1,6 +1,6 @@
-"""Where a setting says that discovery looks: files, DNS, a list of addresses, or Kubernetes.
+"""Creates discovery sources from settings: files, DNS, a list of addresses, or Kubernetes.
 
-What follows Kubernetes is imported only when it is asked for.
+The modules for Kubernetes are imported only when they are used.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def open_routes(uri: str, *, resync: float = RESYNC_SECONDS) -> RouteSource:
 def open_backends(uri: str, *, resync: float = RESYNC_SECONDS, direct: bool = True) -> BackendSource:
     """The source for "file:PATH", "kubernetes:" or "kubernetes:NAMESPACE,NAMESPACE". Raises SourceError for another form.
 
-    `direct` is whether backends are pods, for targets that do not say; otherwise they are at their Services' addresses.
+    `direct` is whether backends are pods, for targets that do not specify it; otherwise the Service's address is used.
     """
     if not uri.startswith("kubernetes:"):
         return FileBackends(_path(uri, "backends", '"kubernetes:" or "kubernetes:NAMESPACE,NAMESPACE"'), resync)

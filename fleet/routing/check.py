@@ -1,41 +1,41 @@
-"""Whether a route is fit for a table. Pure; says what is wrong with one route, knows nothing of others."""
+"""Whether a route is fit for a table. Pure; says what is wrong with one route, knows nothing of others.
+
+What one value may be is declared beside its field, in fleet/routing/route.py. Here is what is asked of several together.
+"""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
 
-from fleet.routing.check_answers import check_answers
-from fleet.routing.check_rules import MAX_CLAIMS, MAX_HEADERS, check_rules, check_target
-from fleet.routing.faults import (
-    MAX_PATH,
-    Fail,
-    RouteError,
-    check_count,
-    check_name,
-    check_number,
-    check_positive,
-    check_token,
+import msgspec
+
+from fleet.routing.check_answers import check_response, check_size
+from fleet.routing.cors import Cors, check_cors
+from fleet.routing.declare import Check, Declared, declared
+from fleet.routing.faults import Fail, RouteError
+from fleet.routing.host import normal_host
+from fleet.routing.redirect import needs_host
+from fleet.routing.route import (
+    Affinity,
+    ColdStart,
+    HeaderChanges,
+    RateTarget,
+    Redirect,
+    Route,
+    Rule,
+    StaticResponse,
+    StaticRoute,
 )
-from fleet.routing.route import Affinity, Protection, RateTarget, Route
+from fleet.routing.rules import TREATMENT
 
-__all__ = [
-    "MAX_BUCKETS",
-    "MAX_CLAIMS",
-    "MAX_HEADERS",
-    "MAX_PATH",
-    "MIN_GRANULARITY",
-    "RouteError",
-    "check_rate",
-    "check_readiness_path",
-    "check_route",
-]
+__all__ = ["MAX_BUCKETS", "MAX_CLAIMS", "RouteError", "check_part", "check_route"]
 
+MAX_CLAIMS = 10_000
+"""Hosts times paths times methods, summed over the rules of one route: a small object must not become a table of millions."""
 MAX_BUCKETS = 100_000
 """Window divided by granularity: what a scaler keeps in memory for one application. A day in seconds fits."""
-MIN_GRANULARITY = 0.001
-"""Seconds. Finer than any clock that the counts come from."""
-
-_REQUEST_TARGET = re.compile(r"/[!\"$-~]*")  # sent as it is: no spaces, no fragment
 
 
 def check_route(route: Route) -> None:
@@ -44,70 +44,152 @@ def check_route(route: Route) -> None:
     def fail(field: str, reason: str) -> RouteError:
         return RouteError(route.app, field, reason)
 
-    check_name(route.app, "app", fail)
-    check_target(route.target, "target", fail)
-    check_rules(route.rules, "rules", fail)
-    _check_scaling(route, fail)
-    _check_timeouts(route, fail)
-    check_number(route.created, "created", fail)
-    check_answers(route, fail)
-    if route.affinity is not None:
-        _check_affinity(route.affinity, fail)
-    _check_protection(route.protection, fail)
+    check_part(route, "", fail)
 
 
-def _check_scaling(route: Route, fail: Fail) -> None:
-    scaling = route.scaling
-    if scaling.concurrency is not None:
-        check_positive(scaling.concurrency, "scaling.concurrency", fail)
-    if scaling.rate is not None:
-        check_rate(scaling.rate, fail)
-    check_number(scaling.activity_period, "scaling.activity_period", fail)
+def check_part(part: msgspec.Struct, at: str, fail: Fail) -> None:
+    """Each field of a part of a route, then what the part asks of several. `at` is the field that holds it, "" for a route."""
+    for name, default, check, nested, many in _steps(type(part)):
+        value = getattr(part, name)
+        # What stands in no document is the default itself, and good.
+        if value is None or value is default:
+            continue
+        where = f"{at}.{name}" if at else name
+        if many is not None:
+            _check_many(value, many, where, fail)
+            continue
+        if check is not None:
+            check(value, where, fail)
+        if nested:
+            check_part(value, where, fail)
+    together = _TOGETHER.get(type(part))
+    if together is not None:
+        together(part, at, fail)
 
 
-def check_rate(rate: RateTarget, fail: Fail) -> None:
-    check_positive(rate.target, "scaling.rate.target", fail)
-    check_positive(rate.window, "scaling.rate.window", fail)
-    field = "scaling.rate.granularity"
-    check_number(rate.granularity, field, fail)
-    if rate.granularity < MIN_GRANULARITY:
-        raise fail(field, f"{rate.granularity} s is less than {MIN_GRANULARITY} s")
+@cache
+def _steps(struct: type[msgspec.Struct]) -> tuple[tuple[str, Any, Check | None, bool, Declared | None], ...]:
+    """For each field: name, default, check, whether it is a struct, and the field itself if it has many values. Cached, because
+    tables have 10,000 routes."""
+    return tuple(
+        (field.name, field.default, _check_of(field), field.part is not None, field if field.many else None)
+        for field in declared(struct).values()
+        if field.field.kind is not None or field.part is not None or field.field.most is not None
+    )
+
+
+def _check_of(field: Declared) -> Check | None:
+    return None if field.field.kind is None else field.field.kind.check
+
+
+def _check_many(values: Sequence[Any], field: Declared, at: str, fail: Fail) -> None:
+    most, check = field.field.most, _check_of(field)
+    if most is not None and len(values) > most:
+        raise fail(at, f"{len(values)} {field.field.called}, at most {most} are possible")
+    for position, value in enumerate(values):
+        where = f"{at}[{position}]"
+        if check is not None:
+            check(value, where, fail)
+        if field.part is not None:
+            check_part(value, where, fail)
+
+
+def _check_whole(route: Route, _: str, fail: Fail) -> None:
+    _check_claims(route, "", fail)
+    if sum(_claims(static.rules) for static in route.static_routes) > MAX_CLAIMS:
+        raise fail("static_routes", f"more than {MAX_CLAIMS} combinations of host, path and method")
+    if route.cold_start.fallback == route.target:
+        raise fail("cold_start.fallback", "is the target itself")
+    check_size(route, fail)
+
+
+def _check_static(static: StaticRoute, at: str, fail: Fail) -> None:
+    _check_claims(static, at, fail)
+    for position, rule in enumerate(static.rules):
+        for field in TREATMENT:
+            if getattr(rule, field):
+                raise fail(f"{at}.rules[{position}].{field}", "is for requests that go to a backend")
+
+
+def _check_claims(owner: Route | StaticRoute, at: str, fail: Fail) -> None:
+    number = _claims(owner.rules)
+    if number > MAX_CLAIMS:
+        field = f"{at}.rules" if at else "rules"
+        raise fail(field, f"{number} combinations of host, path and method, at most {MAX_CLAIMS} are possible")
+
+
+def _claims(rules: Sequence[Rule]) -> int:
+    """Combinations of host, path and method."""
+    return sum(max(1, len(rule.hosts)) * max(1, len(rule.paths)) * max(1, len(rule.methods)) for rule in rules)
+
+
+def _check_rule(rule: Rule, at: str, fail: Fail) -> None:
+    _check_backends(rule, at, fail)
+    if rule.redirect is None:
+        return
+    for field in TREATMENT:
+        if field != "redirect" and getattr(rule, field):
+            raise fail(f"{at}.{field}", "is for requests that go to a backend, and those of this rule are redirected")
+    if needs_host(rule.redirect) and (not rule.hosts or any(normal_host(host.encode()) == b"*" for host in rule.hosts)):
+        raise fail(f"{at}.redirect.host", "is needed: the rule is for any host, so that the client would say where this leads")
+
+
+def _check_redirect(redirect: Redirect, at: str, fail: Fail) -> None:
+    if redirect.path is not None and redirect.prefix is not None:
+        raise fail(f"{at}.prefix", "there is a path as well")
+    if redirect == Redirect(status=redirect.status):
+        raise fail(at, "leads nowhere else: it needs a scheme, host, port, path or prefix")
+
+
+def _check_changes(changes: HeaderChanges, at: str, fail: Fail) -> None:
+    seen: set[str] = set()
+    named = [(f"{at}.{field}", name) for field in ("set", "add") for name, _ in getattr(changes, field)]
+    for where, name in (*named, *((f"{at}.remove", name) for name in changes.remove)):
+        plain = name.lower().replace("_", "-")
+        if plain in seen:
+            raise fail(where, f"{name} is there twice")
+        seen.add(plain)
+
+
+def _check_backends(rule: Rule, at: str, fail: Fail) -> None:
+    seen: set[str] = set()
+    for position, backend in enumerate(rule.backends):
+        if backend.key in seen:
+            raise fail(f"{at}.backends[{position}]", f"{backend.key} is there twice")
+        seen.add(backend.key)
+    if rule.backends and not any(backend.weight for backend in rule.backends):
+        raise fail(f"{at}.backends", "every weight is 0")
+
+
+def _check_rate(rate: RateTarget, at: str, fail: Fail) -> None:
+    field = f"{at}.granularity"
     if rate.granularity > rate.window:
         raise fail(field, f"{rate.granularity} s is more than the window of {rate.window} s")
     if rate.window > rate.granularity * MAX_BUCKETS:
         raise fail(field, f"{rate.granularity} s splits a window of {rate.window} s into more than {MAX_BUCKETS} parts")
 
 
-def _check_timeouts(route: Route, fail: Fail) -> None:
-    timeouts = route.timeouts
-    for name in timeouts.__struct_fields__:
-        value: float | None = getattr(timeouts, name)
-        if value is not None:
-            check_number(value, f"timeouts.{name}", fail)
+def _check_cold_start(cold: ColdStart, at: str, fail: Fail) -> None:
+    if cold.overflow_placeholder and cold.placeholder is None:
+        raise fail(f"{at}.overflow_placeholder", "there is no placeholder")
 
 
-def _check_affinity(affinity: Affinity, fail: Fail) -> None:
+def _check_affinity(affinity: Affinity, at: str, fail: Fail) -> None:
     if (affinity.cookie is None) == (affinity.header is None):
-        raise fail("affinity", "is either by a cookie or by a header")
-    if affinity.cookie is not None:
-        check_token(affinity.cookie, "affinity.cookie", fail, what="the name of a cookie")
-    if affinity.header is not None:
-        check_token(affinity.header, "affinity.header", fail)
-    if affinity.max_age is not None:
-        check_number(affinity.max_age, "affinity.max_age", fail)
-        if affinity.cookie is None:
-            raise fail("affinity.max_age", "is of a cookie, and there is none")
+        raise fail(at, "is either by a cookie or by a header")
+    if affinity.max_age is not None and affinity.cookie is None:
+        raise fail(f"{at}.max_age", "is of a cookie, and there is none")
 
 
-def _check_protection(protection: Protection, fail: Fail) -> None:
-    for name in ("backend_concurrency", "max_requests"):
-        value: int | None = getattr(protection, name)
-        if value is not None:
-            check_count(value, f"protection.{name}", fail)
-    if protection.readiness_path is not None:
-        check_readiness_path(protection.readiness_path, "protection.readiness_path", fail)
-
-
-def check_readiness_path(path: str, field: str, fail: Fail) -> None:
-    if not (_REQUEST_TARGET.fullmatch(path) and len(path) <= MAX_PATH):
-        raise fail(field, f'{path[:100]!r} is not a path that starts with "/", without spaces')
+_TOGETHER: Mapping[type[msgspec.Struct], Callable[[Any, str, Fail], None]] = {
+    Route: _check_whole,
+    Rule: _check_rule,
+    HeaderChanges: _check_changes,
+    Redirect: _check_redirect,
+    RateTarget: _check_rate,
+    StaticRoute: _check_static,
+    StaticResponse: check_response,
+    ColdStart: _check_cold_start,
+    Affinity: _check_affinity,
+    Cors: check_cors,
+}

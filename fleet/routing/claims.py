@@ -1,62 +1,38 @@
-"""What a route claims, in the normal form in which requests and routes are compared. Pure; knows no index and no table."""
+"""What a route claims: hosts, paths, headers and methods in normal form, in which claims and requests are compared. Pure."""
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from fleet.routing.host import normal_host
 from fleet.routing.route import HeaderMatch, Rule
 
-__all__ = ["ANY_HOST", "Claim", "claims_of", "normal_host", "normal_path", "path_segments"]
+__all__ = ["ANY_HOST", "Claim", "claims_of", "normal_path", "path_segments"]
 
 ANY_HOST = "*"
 
-_IPV6_MAX = 64  # longer than any textual IPv6 address with its zone: not worth parsing
-
 
 class Claim(msgspec.Struct, frozen=True):
-    """One host, path prefix and method, and the headers that a request must have, normalised: equal claims are the same claim."""
+    """One host, path prefix and method, and required headers, normalised: equal values are the same claim."""
 
     host: str
     """Lower case, without port and trailing dot; "*.suffix" or "*"; IPv6 compressed and without brackets."""
     path: str
-    """Starts with "/", and does not end with one unless it is the root."""
+    """Starts with "/", and does not end with "/" unless it is the root."""
     headers: tuple[HeaderMatch, ...] = ()
     """Names in lower case, without duplicates, sorted."""
     method: str = ""
-    """"" is any."""
+    """An empty text means any method."""
 
     def __str__(self) -> str:
         wanted = "".join(f" [{h.name}]" if h.value is None else f" [{h.name}: {h.value}]" for h in self.headers)
         return f"{self.method} {self.host}{self.path}{wanted}".lstrip(" ")
 
 
-def normal_host(host: bytes) -> bytes:
-    """The Host of a request as claims write it. What is no host at all comes back as something that no claim can be."""
-    host = host.lower()
-    colon = host.find(b":")
-    if colon >= 0:
-        if host[:1] == b"[" or host.find(b":", colon + 1) >= 0:
-            return _normal_ipv6(host)
-        host = host[:colon]
-    return host.removesuffix(b".")
-
-
-def _normal_ipv6(host: bytes) -> bytes:
-    literal = host[1 : host.find(b"]")] if host[:1] == b"[" and b"]" in host else host
-    if len(literal) > _IPV6_MAX:
-        return host
-    try:
-        return ipaddress.IPv6Address(literal.decode("ascii")).compressed.encode()
-    except ValueError:
-        # Brackets stay: "[example.com]:80" must not pass for example.com.
-        return host
-
-
 def normal_path(prefix: str) -> str:
-    """A path prefix as claims write it. Slashes at its ends say nothing: "/api/" takes what "/api" takes."""
+    """A path prefix in normal form. Slashes at its ends have no meaning: "/api/" matches the same paths as "/api"."""
     return "/" + prefix.strip("/")
 
 
@@ -66,7 +42,7 @@ def path_segments(prefix: str) -> list[bytes]:
 
 
 def claims_of(rules: Iterable[Rule]) -> Iterator[Claim]:
-    """Every claim of valid rules, in their order, each once."""
+    """Every claim of valid rules, in order, without duplicates."""
     seen: set[Claim] = set()
     for rule in rules:
         for claim in _claims_of_rule(rule):

@@ -1,7 +1,7 @@
-"""The routing table as JSON and YAML. Bytes in, table out and back; opens no file.
+"""The routing table as JSON and YAML. Bytes in, table out, and back; opens no file.
 
-JSON is what components pass to each other: equal tables encode to equal bytes, and fields that a newer writer added are
-skipped. YAML is for people.
+JSON is used between components: equal tables encode to equal bytes, and unknown fields (from a newer version) are ignored. YAML
+is for people.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from fleet.routing.table import RoutingTable
 __all__ = ["MAX_ROUTES", "CodecError", "RouteError", "decode_json", "decode_yaml", "encode_json", "encode_yaml"]
 
 MAX_ROUTES = 100_000
-"""Routes in one document: ten times what the table is built for, and a bound on what one document costs in memory."""
+"""Maximum number of routes in a document: ten times the design size; bounds the memory that one document takes."""
 
-_LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is there in most builds, and far faster
+_LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is present in most builds, and much faster
 _AT = re.compile(r" - at `\$\.?([^`]*)`$")
 
 
 class CodecError(ValueError):
-    """A document that is no routing table. The message, one line, names the field; `field` is "" where there is none."""
+    """The document is not a routing table. The message, one line, names the field; `field` is "" if there is none."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}" if field else reason)
@@ -40,7 +40,7 @@ class _Document(msgspec.Struct, frozen=True):
 
 
 class _Split(msgspec.Struct, frozen=True):
-    """A document whose routes are not decoded yet: all in one call would keep other threads waiting for milliseconds."""
+    """A document with undecoded routes: decoding them in one call would hold the GIL for milliseconds."""
 
     routes: tuple[msgspec.Raw, ...]
 
@@ -61,7 +61,7 @@ def encode_yaml(table: RoutingTable) -> bytes:
 
 
 def decode_json(data: bytes) -> RoutingTable:
-    """The table that `encode_json` wrote. Raises CodecError, or RouteError for a route that is not valid."""
+    """The table from JSON. Raises CodecError, or RouteError for an invalid route."""
     try:
         split = _split_decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -77,7 +77,7 @@ def _route(raw: msgspec.Raw, position: int) -> Route:
 
 
 def decode_yaml(data: bytes) -> RoutingTable:
-    """A table written as YAML. Raises CodecError, or RouteError for a route that is not valid."""
+    """The table from YAML. Raises CodecError, or RouteError for an invalid route."""
     try:
         content: object = yaml.load(data, _LOADER)  # noqa: S506 - a safe loader in either case
         document = msgspec.convert(content, _Document)

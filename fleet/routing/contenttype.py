@@ -1,4 +1,4 @@
-"""What kind of content a body is, by its name or by how it begins. Pure."""
+"""The Content-Type of a body, from its file name or its first bytes. Pure."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _BY_EXTENSION = {
     "woff2": "font/woff2",
     "xml": "text/xml; charset=utf-8",
 }
-"""What pages are made of. A table of our own, for the machine's would make equal objects differ between machines."""
+"""Types of web files. Our own table, because the system's differs between machines, and equal objects must give equal tables."""
 
-# MIME Sniffing Standard, section 7.1: what tells HTML and XML from text.
+# MIME Sniffing Standard, section 7.1: recognizes HTML and XML.
 _HTML = re.compile(
     rb"\s*<(?:!DOCTYPE HTML|HTML|HEAD|SCRIPT|IFRAME|H1|DIV|FONT|TABLE|A|STYLE|TITLE|B|BODY|BR|P)[ >]|\s*<!--", re.IGNORECASE
 )
@@ -42,7 +42,7 @@ _LOOKED_AT = 512
 
 
 def content_type(body: bytes, name: str = "") -> str:
-    """Value of Content-Type for a body, which may have come from a file of this name."""
+    """The value of Content-Type for a body; `name` is its file name, if any."""
     _, dot, extension = name.rpartition(".")
     known = _BY_EXTENSION.get(extension.lower()) if dot else None
     return known or _sniffed(body[:_LOOKED_AT])

@@ -1,6 +1,6 @@
-"""Times as people write them: "90s", "1m30s", "500ms", and bare numbers, which are seconds. Pure.
+"""Durations as people write them: "90s", "1m30s", "500ms", and bare numbers, which are seconds. Pure.
 
-The one reader of every flag, variable and field that is a time (custom resources are written as Go writes, see the controller).
+The only parser for durations in flags, variables and files. Custom resources use Go's format, which controller.durations parses.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 __all__ = ["DURATION_HINT", "DURATION_PATTERN", "seconds"]
 
 DURATION_PATTERN: Final = r"^([0-9]+(\.[0-9]+)?|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$"
-"""For texts; a number may also be one of the format (YAML, JSON)."""
+"""For texts. In YAML and JSON a duration may also be a number."""
 DURATION_HINT: Final = "should be seconds, or a duration like 500ms, 10s, 1m30s"
 
 _WHOLE = re.compile(DURATION_PATTERN, re.ASCII)
@@ -20,7 +20,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def seconds(value: object) -> float:
-    """Of a number or a text. Does not judge whether it is negative or infinite. Raises ValueError."""
+    """Parse a number or a text. Negative and infinite values are not rejected here. Raises ValueError."""
     if isinstance(value, str):
         return _of_text(value.strip())
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -34,5 +34,5 @@ def _of_text(text: str) -> float:
     *parts, last = _UNIT.split(text)
     if last:
         return float(last)
-    # Adding parts must not leave traces of binary fractions.
+    # Rounded, because adding parts may leave binary rounding errors.
     return round(sum(float(number) * _UNITS[unit] for number, unit in zip(parts[::2], parts[1::2], strict=True)), 9)

@@ -1,11 +1,11 @@
-"""Finds the owner of a request among claims. Pure; what claims may be is decided elsewhere.
+"""Finds the owner of a request among claims. Pure. Which claims are valid is checked elsewhere.
 
-Owners are routes, or the static routes of one.
+Owners are routes, or the static routes of one route.
 
-The order of preference: exact host, longest wildcard, "*"; then the longest path prefix on segment boundaries; then one with a
-method; then most headers, most header values; then age and name of the route. Whatever fails further down is given up for the
-next candidate further up. Cost: one look-up per label of the host, per segment of the path and per header of the request,
-however many routes there are.
+Order of preference: exact host, longest wildcard, "*"; then the longest path prefix on segment boundaries; then a claim with a
+method; then most headers, most header values; then age and name of the route. When no claim of a more specific host or path fits,
+the next less specific one is tried. Cost: one lookup per label of the host, per segment of the path and per header of the
+request, independent of the number of routes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from fleet.routing.claims import ANY_HOST, Claim, normal_host, path_segments
+from fleet.routing.claims import ANY_HOST, Claim, path_segments
+from fleet.routing.host import normal_host
 
 __all__ = ["METHOD", "Candidate", "Headers", "HostPattern", "Index", "Owner", "carries"]
 
@@ -23,12 +24,12 @@ Headers = Sequence[tuple[bytes, bytes]]
 """Names in lower case, values without surrounding space, in the order of the request; and METHOD with the request's method."""
 
 METHOD = b":method"
-"""Stands among the headers of a request (as in RFC 9113 section 8.3.1), so that a method is looked up as a header is. No header
-can have this name."""
+"""Pseudo-header with the method (as in RFC 9113 section 8.3.1), so that methods are matched like headers. No real header can
+have this name."""
 
 
 class Owner(Protocol):
-    """Whose claims are looked up. Of claims that fit equally well, the first `created` is taken, then the first by name."""
+    """The owner of claims. Among equally good claims, the oldest owner (`created`) wins, then the first by name."""
 
     @property
     def app(self) -> str: ...
@@ -40,7 +41,7 @@ T = TypeVar("T", bound=Owner)
 
 
 class Candidate(Generic[T]):
-    """A claim and its owner, with headers in the form in which requests have them."""
+    """A claim and its owner, with the headers in the form that requests have."""
 
     __slots__ = ("claim", "others", "owner", "rank", "wanted")
 
@@ -52,10 +53,10 @@ class Candidate(Generic[T]):
         headers = tuple((h.name.encode(), None if h.value is None else h.value.encode()) for h in claim.headers)
         self.wanted: tuple[tuple[bytes, bytes | None], ...] = (*method, *headers)
         self.others = self.wanted
-        """Wanted besides the header under which the candidate is filed."""
+        """Required headers other than the one under which the candidate is indexed."""
 
     def is_met(self, headers: Headers) -> bool:
-        """Whether a request has the method and every header that is wanted."""
+        """Whether a request has the method and all required headers."""
         return not self.wanted or all(carries(headers, name, value) for name, value in self.wanted)
 
 
@@ -72,7 +73,7 @@ def _preference(candidate: Candidate[T]) -> tuple[bool, int, int, float, str]:
 
 
 class _Node(Generic[T]):
-    """One path prefix of one host: the candidates that claim it, and the segments that go on from it."""
+    """One path prefix of one host: the candidates that claim it, and the child segments."""
 
     __slots__ = ("by_header", "candidates", "children", "plain")
 
@@ -83,9 +84,9 @@ class _Node(Generic[T]):
         self.by_header: dict[bytes, dict[bytes | None, list[Candidate[T]]]] = {}
 
     def seal(self) -> None:
-        """Sort the candidates, and file each that wants headers under the one of them that fewest others want."""
+        """Sort the candidates, and index each one that requires headers under its rarest required header."""
         if len(self.candidates) == 1 and not self.candidates[0].wanted:
-            self.plain = self.candidates[0].owner  # nearly every node of nearly every table
+            self.plain = self.candidates[0].owner  # nearly all nodes have a single claim without headers
             return
         self.candidates.sort(key=_preference)
         shared = Counter(want for candidate in self.candidates for want in candidate.wanted)
@@ -102,7 +103,8 @@ class _Node(Generic[T]):
     def pick(self, headers: Headers) -> T | None:
         best: Candidate[T] | None = None
         present: set[bytes] = set()
-        # Each once, for every look at candidates goes through all headers: the request's author chooses how often one comes.
+        # Without duplicates, because each lookup of candidates scans all headers, and the client chooses how often one is
+        # repeated.
         for name, value in dict.fromkeys(headers):
             filed = self.by_header.get(name)
             if filed is None:
@@ -124,7 +126,7 @@ def _better(best: Candidate[T] | None, filed: Iterable[Candidate[T]], headers: H
 
 
 class HostPattern(Generic[T]):
-    """The path prefixes of one host pattern, as a tree by segments."""
+    """The path prefixes of one host pattern, as a tree of segments."""
 
     __slots__ = ("depth", "pattern", "root", "whole")
 
@@ -133,7 +135,7 @@ class HostPattern(Generic[T]):
         self.root: _Node[T] = _Node()
         self.depth = 0
         self.whole: T | None = None
-        """The owner of every request to this host, where nothing else needs to be asked."""
+        """The owner of all requests to this host, if path and headers do not matter."""
 
     def add(self, claim: Claim, owner: T) -> None:
         node = self.root
@@ -153,12 +155,13 @@ class HostPattern(Generic[T]):
             self.whole = self.root.plain
 
     def nodes(self, path: bytes) -> list[_Node[T]]:
-        """The claimed prefixes of a path, longest last. Compared decoded, as clients may escape any byte they like."""
+        """The nodes on a path, the longest prefix last. Segments are compared percent-decoded, because clients may escape any
+        byte."""
         if b"%" in path:
             path = unquote_to_bytes(path)
         node = self.root
         found = [node] if node.candidates else []
-        # No deeper than the claims go: the request's author chooses the number of slashes.
+        # Split no deeper than the claims: the client chooses the number of slashes.
         for segment in path.lstrip(b"/").split(b"/", self.depth):
             below = node.children.get(segment)
             if below is None:
@@ -181,7 +184,7 @@ class HostPattern(Generic[T]):
 
 
 class Index(Generic[T]):
-    """Claims and their owners, arranged for look-up. Never changed once it is built."""
+    """An index of claims and their owners. Immutable once built."""
 
     __slots__ = ("_any", "_exact", "_longest", "_wild", "whole")
 
@@ -199,10 +202,10 @@ class Index(Generic[T]):
         self._exact = {name.encode(): host for name, host in patterns.items() if not name.startswith("*.")}
         self._longest = max(map(len, self._wild), default=0)
         self.whole: dict[bytes, T] = {name: h.whole for name, h in self._exact.items() if h.whole is not None}
-        """Exact hosts that belong to one owner with every path: most requests need no more than this."""
+        """Exact hosts with one owner for every path: most requests need only this lookup."""
 
     def search(self, host: bytes, path: bytes, headers: Headers) -> T | None:
-        """The owner whose claim fits best. host is as it came, path is that of the request target."""
+        """The owner of the best matching claim. host is the value of Host, path the path of the request target."""
         exact = self._exact.get(host)
         if exact is None:
             host = normal_host(host)
@@ -222,13 +225,13 @@ class Index(Generic[T]):
         return None if self._any is None else self._any.pick(path, headers)
 
     def candidates(self, host: bytes, path: bytes) -> Iterator[Candidate[T]]:
-        """Every claim that fits a host in normal form and a path, whatever headers it wants, the best ones first."""
+        """Every claim that matches a normalised host and a path, whatever headers it requires, best first."""
         for pattern in self.hosts(host):
             for node in reversed(pattern.nodes(path)):
                 yield from node.candidates
 
     def hosts(self, host: bytes) -> Iterator[HostPattern[T]]:
-        """The patterns that a host in normal form falls under, the most specific first."""
+        """The patterns that match a normalised host, the most specific first."""
         exact = self._exact.get(host)
         if exact is not None:
             yield exact
@@ -237,7 +240,7 @@ class Index(Generic[T]):
             yield self._any
 
     def _wildcards(self, host: bytes) -> Iterator[HostPattern[T]]:
-        # No suffix longer than the longest claimed is cut out: the request's author chooses the number of dots.
+        # Start at the longest claimed suffix: the client chooses the number of dots.
         dot = host.find(b".", max(0, len(host) - self._longest - 1))
         while dot >= 0:
             found = self._wild.get(host[dot + 1 :])

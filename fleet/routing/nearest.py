@@ -1,23 +1,25 @@
-"""What a request without a route may have meant: the hosts and paths that come nearest. Pure; for people, not for requests."""
+"""Suggestions for a request that matches no route: similar hosts, and paths of the host. Pure. For people, not used for
+requests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 
-from fleet.routing.claims import ANY_HOST, Claim, claims_of, normal_host
+from fleet.routing.claims import ANY_HOST, Claim, claims_of
+from fleet.routing.host import normal_host
 from fleet.routing.table import RoutingTable
 
 __all__ = ["nearest"]
 
 MOST = 5
-"""Hosts or paths told of; a table may have thousands."""
+"""Maximum number of hosts or paths listed; a table may have thousands."""
 CLOSE = 0.6
-"""How much of two names has to be the same, beside the domain that both are in."""
+"""Minimum similarity (0 to 1) of the parts of two names in front of their common domain."""
 
 
 def nearest(table: RoutingTable, host: bytes) -> tuple[str, ...]:
-    """Lines for whoever asked for this value of Host, and got no route."""
+    """Lines that help with a value of Host that has no route."""
     claims = [(claim, route.app) for route in table.routes for claim in claims_of(route.rules)]
     if not claims:
         return ("there are no routes",)
@@ -35,7 +37,7 @@ def nearest(table: RoutingTable, host: bytes) -> tuple[str, ...]:
 
 
 def _likeness(asked: str, host: str) -> float:
-    """From 0 to 1, which is the same name in another domain."""
+    """Similarity from 0 to 1; 1 is the same name in another domain."""
     one, other = asked.split("."), host.split(".")
     if one[0] == other[0]:
         return 1.0

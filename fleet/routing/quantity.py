@@ -9,14 +9,14 @@ from typing import Final
 __all__ = ["QUANTITY_PATTERN", "octets"]
 
 QUANTITY_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?(k|M|G|Ki|Mi|Gi)?$"
-"""The part of a Kubernetes quantity that makes sense for bytes; in the words of RE2, as CRDs take it."""
+"""The part of Kubernetes' quantity syntax that makes sense for bytes, in RE2 syntax, as CRDs require."""
 
 _QUANTITY = re.compile(QUANTITY_PATTERN, re.ASCII)
 _UNITS = {"": 1, "k": 1000, "M": 1000**2, "G": 1000**3, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
 
 
 def octets(text: str) -> int:
-    """Bytes. Raises ValueError for what is no quantity."""
+    """Bytes. Raises ValueError when the text is not a quantity."""
     if not _QUANTITY.fullmatch(text):
         raise ValueError("should be bytes, or a quantity like 500k, 16Mi, 1Gi")
     number = text.rstrip("kKMGi")

@@ -1,14 +1,16 @@
-"""Which static route answers a request: the first that fits. Pure; whether it may answer now is decided elsewhere.
+"""Finds the static route that answers a request: the first that matches. Pure. Whether it may answer now is decided by the
+caller.
 
-Rules mean what they mean for routes. Cost: that of one look-up in a table, and a look at each static route whose host and
-path fit.
+Rules have the same meaning as in routes. Cost: one lookup in an index, and a check of each static route whose host and path
+match.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fleet.routing.claims import claims_of, normal_host
+from fleet.routing.claims import claims_of
+from fleet.routing.host import normal_host
 from fleet.routing.match import Headers, Index
 from fleet.routing.route import Rule, StaticRoute
 
@@ -19,18 +21,18 @@ _EVERY_REQUEST = (Rule(),)
 
 
 class _Agents:
-    """Patterns of user agents. Compared in time that grows with the length of the header only, whoever wrote the pattern."""
+    """Patterns of user agents. Matching takes time linear in the length of the header, whatever the pattern."""
 
     __slots__ = ("_parts", "_words")
 
     def __init__(self, patterns: Sequence[str]) -> None:
         split = [tuple(pattern.encode().lower().split(b"*")) for pattern in patterns]
         self._words = tuple(parts[1] for parts in split if _is_word(parts))
-        """Of patterns such as "*bot*", which most are."""
+        """The words of patterns such as "*bot*", which are the most common."""
         self._parts = tuple(parts for parts in split if not _is_word(parts))
 
     def fit(self, agent: bytes) -> bool:
-        """Whether one fits a user agent in lower case."""
+        """Whether one pattern matches a user agent in lower case."""
         for word in self._words:
             if word in agent:
                 return True
@@ -42,7 +44,7 @@ def _is_word(parts: Sequence[bytes]) -> bool:
 
 
 def _agent_of(headers: Headers) -> bytes | None:
-    """The user agent in lower case; of several, which is an error of the client's, the first."""
+    """The user agent in lower case; the first one if there are several, which is invalid."""
     for name, value in headers:
         if name == _USER_AGENT:
             return value.lower()
@@ -50,7 +52,7 @@ def _agent_of(headers: Headers) -> bytes | None:
 
 
 def _fits(text: bytes, parts: Sequence[bytes]) -> bool:
-    """Whether a text is these parts with anything between them. The first place for each part is as good as any other."""
+    """Whether a text consists of these parts with anything in between. Taking the first occurrence of each part is sufficient."""
     first, last = parts[0], parts[-1]
     if len(parts) == 1:
         return text == first
@@ -66,7 +68,7 @@ def _fits(text: bytes, parts: Sequence[bytes]) -> bool:
 
 
 class _Entry:
-    """A static route and its place in the list."""
+    """A static route and its position in the list."""
 
     __slots__ = ("agents", "created", "route")
 
@@ -79,7 +81,7 @@ class _Entry:
 
 
 class StaticRoutes:
-    """The static routes of one valid route. Never changed once it is built."""
+    """The static routes of one valid route. Immutable once built."""
 
     __slots__ = ("_index", "always", "reads_fields", "reads_headers", "reads_methods")
 
@@ -87,19 +89,19 @@ class StaticRoutes:
         entries = [_Entry(position, route) for position, route in enumerate(routes)]
         self._index = Index((claim, entry) for entry in entries for claim in claims_of(entry.route.rules or _EVERY_REQUEST))
         self.always = any(route.always for route in routes)
-        """Whether any answers while a backend is ready, too; without one, nobody needs to ask then."""
+        """Whether any of them answers also while a backend is ready; if not, `find` is not needed then."""
         self.reads_headers = any(route.user_agents or any(rule.headers for rule in route.rules) for route in routes)
-        """Whether any asks for a header; without one, `find` may be given none."""
+        """Whether any of them checks a header; if not, `find` may be called without headers."""
 
         self.reads_methods = any(rule.methods for route in routes for rule in route.rules)
-        """Whether any asks for a method."""
+        """Whether any of them checks the method."""
         self.reads_fields = self.reads_headers or self.reads_methods
 
     def find(self, host: bytes, path: bytes, headers: Headers) -> StaticRoute | None:
-        """The first that fits a request, or None. The arguments are those of `RoutingTable.match`.
+        """The first that matches a request, or None. The arguments are those of `RoutingTable.match`.
 
-        One that is not `always` and that fits first keeps later ones from answering: while a backend is ready, such a
-        request goes there.
+        A static route that is not `always` and matches first hides later ones: while a backend is ready, the request goes to the
+        backend.
         """
         best: _Entry | None = None
         agent: bytes | None = None

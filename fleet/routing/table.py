@@ -1,4 +1,4 @@
-"""The routing table: every route, immutable, with a version. Swapped whole, never edited; does no input or output."""
+"""The routing table: all routes, immutable, with a version. Replaced as a whole, never edited. No I/O."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _decoder = msgspec.json.Decoder(Route)
 
 
 class Conflict(msgspec.Struct, frozen=True):
-    """A claim that a route does not get, because an older route holds the very same one."""
+    """A claim that a route does not get, because an older route has the same claim."""
 
     app: str
     claim: Claim
@@ -28,28 +28,28 @@ class Conflict(msgspec.Struct, frozen=True):
 
 
 class RoutingTable:
-    """Every route. Equal content has an equal version, whatever order the routes came in.
+    """All routes. Equal content has an equal version, in whatever order the routes were given.
 
-    Raises RouteError for a route that is not valid, and for an application that has two.
+    Raises RouteError for an invalid route, and for an application with two routes.
     """
 
     __slots__ = ("_whole", "apps", "conflicts", "index", "reads_fields", "reads_headers", "reads_methods", "routes", "version")
 
     def __init__(self, routes: Iterable[Route] = ()) -> None:
         ordered = sorted(_checked(routes), key=lambda route: (route.created, route.app))
-        # Through bytes once, so that numbers and sequences have the types that every reader of the encoded table gets.
-        # One route at a time: one call for all of them would keep every other thread waiting for milliseconds.
+        # Encode and decode once, so that numbers and sequences have the same types as in a decoded table. One route per call,
+        # because one call for all would hold the GIL for milliseconds.
         self.routes: tuple[Route, ...] = tuple(_decoder.decode(_encoder.encode(route)) for route in ordered)
         """Oldest first, then by name."""
         self.version: str = _version(self.routes)
         self.apps: Mapping[str, Route] = MappingProxyType({route.app: route for route in self.routes})
         owners: dict[Claim, Route] = {}
         self.conflicts: tuple[Conflict, ...] = tuple(_settle(self.routes, owners))
-        """What younger routes do not get; oldest route first."""
+        """Claims that younger routes do not get; oldest route first."""
         self.reads_headers: bool = any(rule.headers for route in self.routes for rule in route.rules)
-        """Whether any route asks for a header; without one, `match` may be given none."""
+        """Whether any route checks a header; if not, `match` may be called without headers."""
         self.reads_methods: bool = any(rule.methods for route in self.routes for rule in route.rules)
-        """Whether any route asks for a method."""
+        """Whether any route checks the method."""
         self.reads_fields: bool = self.reads_headers or self.reads_methods
         self.index = Index(owners.items())
         self._whole = self.index.whole
@@ -57,8 +57,8 @@ class RoutingTable:
     def match(self, host: bytes, path: bytes, headers: Headers) -> Route | None:
         """The route of a request, or None.
 
-        host is the value of Host as it came; path is that of the request target, without query, "*" for a whole server;
-        headers are (lower-case name, value) pairs, and METHOD with the method, looked at only where a route asks for one.
+        host is the value of Host as received; path is the path of the request target without the query, or "*"; headers are
+        (lower-case name, value) pairs, and METHOD with the method, which are used only if a route checks one.
         """
         route = self._whole.get(host)
         return route if route is not None else self.index.search(host, path, headers)
@@ -85,7 +85,7 @@ def _version(routes: tuple[Route, ...]) -> str:
 
 
 def _settle(routes: Iterable[Route], owners: dict[Claim, Route]) -> Iterator[Conflict]:
-    """Give each claim to the first that asks, and tell what the others do not get."""
+    """Assign each claim to the first route that has it; yields the conflicts of the others."""
     for route in routes:
         for claim in claims_of(route.rules):
             owner = owners.setdefault(claim, route)

@@ -1,1 +1,1 @@
-"""How a component lives: settings, logs, certificates, RPC and diagnostics servers, signals."""
+"""The runtime of a component: settings, logs, certificates, RPC and diagnostics servers, signals."""

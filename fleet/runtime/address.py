@@ -1,28 +1,29 @@
-"""Network addresses as people and programs write them. The one place that joins a host and a port, and that takes them apart.
+"""Network addresses in text form. The only place that joins and splits host and port. Pure.
 
-An IPv6 address has colons of its own, so that with a port it is written in brackets (RFC 3986 3.2.2): "[::1]:9090". Pure.
+An IPv6 address contains colons, so with a port it is written in brackets (RFC 3986 3.2.2): "[::1]:9090".
 """
 
 from __future__ import annotations
 
 import ipaddress
 
+from fleet.defaults import PORT_LIMIT
+
 __all__ = ["LOOPBACK", "LOOPBACKS", "AddressError", "join_address", "listening_host", "near_host", "no_address", "split_address"]
 
 LOOPBACK = "127.0.0.1"
 LOOPBACKS = (LOOPBACK, "::1")
-"""This machine, as its own programs reach it: what listens on "localhost" may listen on either of them alone."""
-_MAX_PORT = 65535
+"""The loopback addresses: a server that listens on "localhost" may use only one of them."""
 _NO_HOST = frozenset("[]/@?#\\ \t\r\n")
-"""Characters that no host has, and that other notations have beside one."""
+"""Characters that cannot be part of a host, and that appear beside one in other notations, such as URLs."""
 
 
 class AddressError(ValueError):
-    """What was given is not "host:port". One line."""
+    """The text is not "host:port". One line."""
 
 
 def join_address(host: str, port: int) -> str:
-    """Host and port in one, "host:port", with an IPv6 address in brackets."""
+    """ "host:port", with an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -31,7 +32,7 @@ def split_address(address: str) -> tuple[str, int]:
     host, colon, port = address.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     bare = host[1:-1] if bracketed else host
-    if not (colon and bare and port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) <= _MAX_PORT):
+    if not (colon and bare and port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) <= PORT_LIMIT):
         raise AddressError(f'{address!r} is not "host:port"')
     if bracketed != (":" in bare) or not _NO_HOST.isdisjoint(bare):
         hint = f"; write {join_address(bare, int(port))!r} for an IPv6 address" if _is_ipv6(bare) else ""
@@ -42,7 +43,7 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def listening_host(typed: str) -> str:
-    """An address to listen on as people type it, "[::1]" too, without brackets. Raises AddressError."""
+    """An address to listen on as typed, with or without brackets; returned without brackets. Raises AddressError."""
     bare = typed[1:-1] if typed.startswith("[") and typed.endswith("]") else typed
     try:
         ipaddress.ip_address(bare)
@@ -52,7 +53,7 @@ def listening_host(typed: str) -> str:
 
 
 def no_address(host: str) -> str:
-    """Why nothing can listen on what is no address, in one line."""
+    """The message for a text that is not an IP address."""
     hint = f": it is a name, here of {' and of '.join(LOOPBACKS)}" if host.lower() == "localhost" else " of this machine"
     return f"{host!r} is not an IP address{hint}"
 

@@ -1,9 +1,9 @@
-"""Work that is more than its source's share of a turn of the event loop. Knows no bytes and no protocol.
+"""Work that exceeds its source's share of one turn of the event loop. Knows no bytes and no protocol.
 
-A source is a connection, or the output of a process. It can make work cost a thousand times what its bytes cost, as a chunk or a
-line of every single byte does. A bounded part of it is done at a time; its source is read from no more, and stands here with the
-rest: all that stand here together get a small slice of every turn, one after the other, so that everybody else has their turn
-between, however many they are.
+A source is a connection, or the output of a process. It can cause work out of proportion to its bytes, for example chunks or
+lines of one byte each. A bounded part of the work is done at once; the source is added here with the rest, and is not read
+meanwhile. All sources in the backlog together get one small slice of each turn, in rotation, so that other connections get their
+turn, however many sources are behind.
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ from typing import Protocol
 __all__ = ["SLICE_SECONDS", "Backlog", "Behind"]
 
 SLICE_SECONDS = 0.0001
-"""Of each turn, for all together. A turn under load takes about as long, so that others wait for twice of what they would."""
+"""Seconds of each turn for the whole backlog. A turn under load takes about as long, so the backlog at most doubles it."""
 
 
 class Behind(Protocol):
-    """Who has work left."""
+    """A source with work left."""
 
     def catch_up(self) -> bool:
-        """Do a bounded part of it, less than a tenth of a millisecond. Whether there is more that can be done now."""
+        """Do a bounded part of the work, less than 0.1 ms. Returns whether more can be done now."""
 
 
 class Backlog:
-    """Who is behind, in the order of their turns."""
+    """The sources that are behind, in rotation."""
 
     __slots__ = ("_clock", "_queue", "_rest", "_scheduled")
 
     def __init__(self, clock: Callable[[], float] = monotonic, *, rest: float = 0.0) -> None:
-        """`rest` is how many seconds pass between two slices: without, an idle loop does nothing else until nobody is behind."""
+        """`rest` is the number of seconds between two slices. With 0, an otherwise idle loop runs slice after slice until all
+        is done."""
         self._clock, self._rest = clock, rest
         self._queue: deque[Behind] = deque()
         self._scheduled = False
@@ -42,7 +43,8 @@ class Backlog:
         return len(self._queue)
 
     def add(self, one: Behind) -> None:
-        """Have it catch up from the next turn on. Not to be called again before `catch_up` has said that there is no more."""
+        """Continue this source's work from the next turn on. Must not be called again before its `catch_up` has returned
+        False."""
         self._queue.append(one)
         if not self._scheduled:
             self._scheduled = True

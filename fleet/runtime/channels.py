@@ -1,6 +1,6 @@
-"""Channels to the RPC servers of the fleet, with certificates that follow their files.
+"""Channels to the fleet's RPC servers, with certificates that are reloaded when their files change.
 
-A channel keeps the certificates with which it was opened: whoever holds one hears of a change and opens another.
+A channel keeps the certificates with which it was opened. Its owner subscribes to changes, and then opens a new channel.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 class ChannelFactory:
     """Opens channels; in plain text without `tls`.
 
-    `server_name` is the name to find in the servers' certificates, for members that are dialled by address.
+    `server_name` is the name to expect in the servers' certificates, because members are dialled by address.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class ChannelFactory:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Read the certificates and keep watching them. Raises TlsError."""
+        """Read the certificates and start to watch them. Raises TlsError."""
         if self._tls is None:
             return
         self._watch = FileWatch(self._tls.paths)
@@ -56,7 +56,7 @@ class ChannelFactory:
         self._task = asyncio.create_task(self._follow(self._tls, self._watch), name=f"tls:{self._tls.cert.name}")
 
     async def close(self) -> None:
-        """Stop watching. Channels that are open belong to whoever opened them."""
+        """Stop watching. Open channels belong to their owners."""
         task, self._task = self._task, None
         await cancel_and_wait(task)
         watch, self._watch = self._watch, None
@@ -74,7 +74,7 @@ class ChannelFactory:
         return grpc.aio.secure_channel(address, credentials, options=self._options)
 
     def subscribe(self, on_change: Callable[[], None]) -> Callable[[], None]:
-        """Call on_change when channels opened from now on have other certificates. Gives the function that ends it."""
+        """Call on_change when new channels would have other certificates. Returns the function that ends the subscription."""
         token = object()
         self._on_change[token] = on_change
         return lambda: self._drop(token)

@@ -1,6 +1,7 @@
-"""The diagnostics pages of a component over HTTP: liveness, readiness, metrics, what it knows as JSON, and at / a list of them.
+"""The diagnostics server of a component (HTTP): liveness, readiness, metrics, pages, and an index of them at /.
 
-Reads what the component hands in and changes nothing. Never on the port of the proxy.
+Read only, except for the level of the log. Always on its own port, never the proxy's. What a request asks for, as JSON or as
+text, is decided in forms.py, and so is the query.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Generator, Iterator, Mapping
+import math
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any
 
 import uvicorn
@@ -16,37 +18,45 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from fleet.runtime.documents import joined, json_parts
+from fleet.runtime.documents import Pairs, joined, json_parts
+from fleet.runtime.forms import JSON, TEXT, BadQuery, Page, form_of, limit_of
 from fleet.runtime.indexpage import POLICY, index_page, index_text
+from fleet.runtime.levelpage import Refused, change_level
 from fleet.runtime.listen import bound
-from fleet.runtime.strangers import Strangers
+from fleet.runtime.logs import levels
+from fleet.runtime.protocol_mismatch import ProtocolMismatches
+from fleet.runtime.texts import text_parts
 
-__all__ = ["Diagnostics", "QuietServer", "quiet_configuration"]
+__all__ = ["Diagnostics", "Page", "QuietServer", "quiet_configuration"]
 
 MAX_CONNECTIONS = 100
-"""Probes, a few scrapers, a few people; more are answered with 503."""
+"""Maximum number of connections: probes, a few scrapers, a few people. Others get 503."""
 BACKLOG = 128
 STOP_GRACE_SECONDS = 1
-"""Answers come from memory: what takes longer is a client that does not read."""
+"""Seconds to finish responses at the end. Answers come from memory, so only a client that does not read takes longer."""
 
 _FIXED_PAGES = {
     "/livez": "ok while the process answers",
     "/readyz": "ok when it serves; 503 and the reason when it does not",
     "/metrics": "for Prometheus",
+    "/logging": "the level of the log, which a POST changes",
 }
+
+Pages = Mapping[str, Page | Callable[[], Any]]
+"""By path."""
 
 _log = logging.getLogger(__name__)
 
 
 class Diagnostics:
-    """/livez, /readyz (503 with the reason), /metrics, and each of `pages` as JSON under its path ("/queue"), and at / a list.
+    """/livez, /readyz (503 with the reason), /metrics, /logging, each of `pages` under its path ("/queue"), and an index at /.
 
-    `metrics` gives a document in Prometheus' text format, in small parts; those of the process come before it. A page with
-    many rows gives `Rows` or `Pairs`. Both are made in small steps, one document at a time.
+    `metrics` yields a document in Prometheus' text format, in small parts; the process's own metrics are put in front. A page
+    with many rows returns `Rows` or `Pairs`. Documents are generated in small steps, one document at a time.
     """
 
     def __init__(
@@ -56,7 +66,7 @@ class Diagnostics:
         *,
         not_ready: Callable[[], str | None],
         metrics: Callable[[], Iterator[str]],
-        pages: Mapping[str, Callable[[], Any]],
+        pages: Pages,
     ) -> None:
         self._host = host
         self._port = port
@@ -66,11 +76,11 @@ class Diagnostics:
 
     @property
     def port(self) -> int:
-        """The port bound; before `start` the port asked for."""
+        """The port in use; before `start` the configured port."""
         return self._port
 
     async def start(self) -> int:
-        """Listen, and give the port. Raises StartError."""
+        """Listen; returns the port. Raises StartError."""
         listener = bound(self._host, self._port, "diagnostics")
         listener.listen(BACKLOG)
         self._port = listener.getsockname()[1]
@@ -79,7 +89,7 @@ class Diagnostics:
         return self._port
 
     async def stop(self) -> None:
-        """Finish what is being answered, for a second at most, and stop listening."""
+        """Finish responses, for a second at most, and stop listening."""
         server, self._server = self._server, None
         task, self._task = self._task, None
         if server is not None and task is not None:
@@ -88,33 +98,33 @@ class Diagnostics:
 
 
 class QuietServer(uvicorn.Server):
-    """Leaves the signals to the process, sleeps when nobody asks, and ends as soon as it is told."""
+    """A uvicorn server that leaves signal handling to the process, does not poll, and ends as soon as it is asked to stop."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self._told = asyncio.Event()
+        self._stopping = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
 
     async def main_loop(self) -> None:
-        # uvicorn's own wakes the process ten times a second, to renew a date and to ask whether to end.
-        await self._told.wait()
+        # uvicorn's own loop wakes ten times a second, to renew the Date header and to check whether to end.
+        await self._stopping.wait()
 
     def end(self) -> None:
         self.should_exit = True
-        self._told.set()
+        self._stopping.set()
 
 
 def _protocol() -> type[HttpToolsProtocol]:
-    """uvicorn's, but for the line that it logs of every client that it does not understand: it says neither who nor what."""
-    strangers = Strangers("diagnostics")
+    """uvicorn's protocol without its log line for invalid requests, which names neither the client nor the problem."""
+    mismatches = ProtocolMismatches("diagnostics")
     logging.getLogger("uvicorn.error").addFilter(_says_something)
 
     class Protocol(HttpToolsProtocol):
         _begin = b""
-        """What came last, when it was the first."""
+        """The first bytes received, as long as nothing else was received."""
         _asked = False
 
         def data_received(self, data: bytes) -> None:
@@ -122,7 +132,7 @@ def _protocol() -> type[HttpToolsProtocol]:
             super().data_received(data)
 
         def send_400_response(self, msg: str) -> None:
-            strangers.note(self._begin, self.transport)
+            mismatches.note(self._begin, self.transport)
             super().send_400_response(msg)
 
     return Protocol
@@ -150,44 +160,111 @@ def quiet_configuration(app: Starlette) -> uvicorn.Config:
     )
 
 
-def _application(
-    not_ready: Callable[[], str | None], metrics: Callable[[], Iterator[str]], pages: Mapping[str, Callable[[], Any]]
-) -> Starlette:
-    process = _process()
-    # However many ask, a turn of the event loop has one step of one document; and a document is of one reading.
-    one_at_a_time = asyncio.Lock()
+def _application(not_ready: Callable[[], str | None], metrics: Callable[[], Iterator[str]], pages: Pages) -> Starlette:
+    described = {path: page if isinstance(page, Page) else Page(page) for path, page in pages.items()}
+    return _Application(not_ready, metrics, described).starlette
 
-    async def livez(_: Request) -> Response:
-        return PlainTextResponse("ok\n")
 
-    async def readyz(_: Request) -> Response:
-        reason = not_ready()
-        return PlainTextResponse("ok\n") if reason is None else PlainTextResponse(f"{reason}\n", 503)
+class _Application:
+    """What answers requests."""
 
-    async def show_metrics(_: Request) -> Response:
-        async with one_at_a_time:
-            # Counts the open files, of which there may be a hundred thousand.
-            begin = await asyncio.to_thread(generate_latest, process)
-            body = begin + await joined(part.encode() for part in metrics())
+    def __init__(
+        self, not_ready: Callable[[], str | None], metrics: Callable[[], Iterator[str]], pages: Mapping[str, Page]
+    ) -> None:
+        self._not_ready = not_ready
+        self._metrics = metrics
+        self._pages = pages
+        self._process = _process()
+        # One document at a time, and one step of it per turn of the event loop, however many clients ask.
+        self._one_at_a_time = asyncio.Lock()
+        fixed = {
+            "/": self._index,
+            "/livez": self._livez,
+            "/readyz": self._readyz,
+            "/metrics": self._show_metrics,
+        }
+        routes = [Route(path, _asked_well(answer)) for path, answer in fixed.items()]
+        routes.append(Route("/logging", _asked_well(self._logging), methods=["GET", "POST"]))
+        routes += [Route(path, _asked_well(self._answer(page))) for path, page in pages.items()]
+        self.starlette = Starlette(routes=routes)
+
+    async def _livez(self, request: Request) -> Response:
+        return JSONResponse({"live": True}) if form_of(request, usual=TEXT) == JSON else PlainTextResponse("ok\n")
+
+    async def _readyz(self, request: Request) -> Response:
+        reason = self._not_ready()
+        status = 200 if reason is None else 503
+        if form_of(request, usual=TEXT) == JSON:
+            return JSONResponse({"ready": reason is None, "reason": reason}, status)
+        return PlainTextResponse("ok\n" if reason is None else f"{reason}\n", status)
+
+    async def _show_metrics(self, request: Request) -> Response:
+        form = form_of(request, usual=TEXT, browsers=TEXT)
+        async with self._one_at_a_time:
+            # On a thread: counting the process's open files takes long when there are a hundred thousand.
+            begin = await asyncio.to_thread(generate_latest, self._process)
+            if form == JSON:
+                return _json(await joined(json_parts(Pairs(_series([begin.decode()], self._metrics())))))
+            body = begin + await joined(part.encode() for part in self._metrics())
         return Response(body, headers={"content-type": CONTENT_TYPE_LATEST})
 
-    def page(show: Callable[[], Any]) -> Callable[[Request], Any]:
-        async def answer(_: Request) -> Response:
-            async with one_at_a_time:
-                body = await joined(json_parts(show()))
-            return Response(body, media_type="application/json")
+    def _answer(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            form, most = form_of(request), limit_of(request, page)
+            async with self._one_at_a_time:
+                value = page.show() if most is None else page.show(most)
+                return await _document(value, form)
 
         return answer
 
-    listed = {**_FIXED_PAGES, **dict.fromkeys(pages, "what it knows, as JSON")}
+    async def _logging(self, request: Request) -> Response:
+        if request.method == "POST":
+            try:
+                await change_level(request)
+            except Refused as refused:
+                return PlainTextResponse(f"{refused}\n", refused.status)
+        return await _document(levels(), form_of(request))
 
-    async def index(request: Request) -> Response:
-        if "text/html" in request.headers.get("accept", ""):
+    async def _index(self, request: Request) -> Response:
+        listed = {**_FIXED_PAGES, **{path: page.about for path, page in self._pages.items()}}
+        if form_of(request, usual=TEXT) == JSON:
+            return JSONResponse(listed)
+        if "text/html" in request.headers.get("accept", "") and "format" not in request.query_params:
             return HTMLResponse(index_page(listed), headers={"content-security-policy": POLICY})
         return PlainTextResponse(index_text(listed))
 
-    routes = [Route("/", index), Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", show_metrics)]
-    return Starlette(routes=[*routes, *(Route(path, page(show)) for path, show in pages.items())])
+
+def _asked_well(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """Answers a query that means nothing with 400."""
+
+    async def checked(request: Request) -> Response:
+        try:
+            return await answer(request)
+        except BadQuery as error:
+            return PlainTextResponse(f"{error}\n", 400)
+
+    return checked
+
+
+async def _document(value: Any, form: str) -> Response:
+    if form == JSON:
+        return _json(await joined(json_parts(value)))
+    return PlainTextResponse(await joined(text_parts(value)), headers={"x-content-type-options": "nosniff"})
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json", headers={"x-content-type-options": "nosniff"})
+
+
+def _series(*documents: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """Name with labels, and value, of each series in Prometheus' text format."""
+    for document in documents:
+        for part in document:
+            for line in part.splitlines():
+                if line and not line.startswith("#"):
+                    name, _, value = line.rpartition(" ")
+                    number = float(value)
+                    yield name, number if math.isfinite(number) else value
 
 
 def _process() -> CollectorRegistry:

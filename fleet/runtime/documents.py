@@ -1,6 +1,6 @@
-"""Large documents in small steps: JSON of many rows made one row at a time, with turns of the event loop between.
+"""Large JSON documents generated row by row, with turns of the event loop in between.
 
-What is shown may change meanwhile: each row is what it is when it is read, and no row is read twice.
+The data may change meanwhile: each row shows its state when it is read, and no row is read twice.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ __all__ = ["Pairs", "Rows", "joined", "json_parts"]
 
 PARTS_AT_ONCE = 64
 BYTES_AT_ONCE = 32 << 10
-"""Made before the event loop has a turn: a millisecond's work either way, for which a request that comes meanwhile waits."""
+"""Bytes generated per turn of the event loop: about a millisecond, during which other work waits."""
 
 
 class Rows:
-    """An array whose members are read one at a time."""
+    """An array whose members are read one at a time. A member of None is a step of the iteration that has no row."""
 
     def __init__(self, rows: Iterable[Any]) -> None:
         self.rows = rows
@@ -35,9 +35,10 @@ class Pairs:
 
 
 def json_parts(value: Any) -> Iterator[bytes]:
-    """JSON of a value; rows and pairs may be the value itself, or members of mappings. Acts on no terminal."""
+    """Parts of the JSON of a value; Rows and Pairs may be the value itself, or members of mappings. Control characters are
+    escaped."""
     if isinstance(value, Rows):
-        yield from _listed(b"[]", map(_encoded, value.rows))
+        yield from _listed(b"[]", (b"" if row is None else _encoded(row) for row in value.rows))
     elif isinstance(value, Pairs):
         yield from _listed(b"{}", (b"%b:%b" % (_encoded(key), _encoded(member)) for key, member in value.pairs))
     elif isinstance(value, Mapping):
@@ -51,7 +52,7 @@ def json_parts(value: Any) -> Iterator[bytes]:
 
 
 async def joined(parts: Iterator[bytes]) -> bytes:
-    """All of them, made in small steps; parts may be empty."""
+    """Generate all parts in small steps, and join them; parts may be empty."""
     whole = bytearray()
     while (some := _some(parts)) is not None:
         whole += some
@@ -60,7 +61,7 @@ async def joined(parts: Iterator[bytes]) -> bytes:
 
 
 def _some(parts: Iterator[bytes]) -> bytes | None:
-    """As many as are made in one step; None when there are no more."""
+    """As many parts as fit one step; None when there are no more."""
     made: list[bytes] = []
     size = 0
     for part in parts:
@@ -78,6 +79,6 @@ def _encoded(value: Any) -> bytes:
 def _listed(brackets: bytes, members: Iterable[bytes]) -> Iterator[bytes]:
     begun = False
     for member in members:
-        yield (b"," if begun else brackets[:1]) + member
-        begun = True
+        yield (b"," if begun else brackets[:1]) + member if member else b""
+        begun = begun or bool(member)
     yield brackets[1:] if begun else brackets

@@ -1,7 +1,6 @@
-"""Prometheus' text format, written in parts of bounded size, so that an event loop can do other work between them.
+"""Prometheus' text format, generated in parts of bounded size, so that the event loop can do other work in between.
 
-Pure: says what a document holds, reads what it is handed, and waits for nothing. Format:
-https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
+Pure. Format: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ from prometheus_client.registry import Collector
 __all__ = ["OTHERS", "Family", "Kind", "Observed", "Row", "Series", "Value", "document", "of_metrics"]
 
 OTHERS = "_others"
-"""In place of each label's value: the series that have no place of their own, together. No name of Kubernetes has a `_`."""
+"""Label value of the series that aggregates all series beyond the limit. Kubernetes names do not contain `_`."""
 
 FIXED_BYTES = 100_000
-"""Of a document's size, for what does not grow with the number of applications."""
+"""Bytes of a document reserved for metrics whose size does not grow with the number of applications."""
 _VALUE_BYTES = 11
-"""Of a line, for its value and its end: counts below a hundred million. Longer ones take a few bytes in a hundred more."""
+"""Estimated bytes per line for the value and the line end: counts below a hundred million. Longer values add a few percent."""
 
 
 class Kind(enum.Enum):
-    """What Prometheus does with it."""
+    """The type of a metric."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -36,22 +35,22 @@ class Kind(enum.Enum):
 
 
 class Family(NamedTuple):
-    """A metric and its labels; a counter's name comes without `_total`."""
+    """A metric and its labels; a counter's name is given without `_total`."""
 
     name: str
     kind: Kind
     help: str
     labels: tuple[str, ...] = ()
     bounds: tuple[float, ...] = ()
-    """Of a histogram's buckets, without the last."""
+    """Upper bounds of a histogram's buckets, without +Inf."""
     weight: int = 0
-    """How much of a document's size it may have, beside the other families; 0 for one of few series, all of which are told."""
+    """Its share of a document's size relative to other families; 0 for a family with few series, which is never limited."""
     zero: bool = False
-    """Whether a series at zero is told too, although there may be many."""
+    """Whether series at zero are included, although there may be many."""
 
 
 class Observed(NamedTuple):
-    """The state of a histogram: observations by bucket (not cumulative, one more than bounds), and the sum of their values."""
+    """The state of a histogram: observations per bucket (not cumulative, one more than bounds), and the sum of the values."""
 
     counts: Sequence[int]
     sum: float
@@ -60,17 +59,18 @@ class Observed(NamedTuple):
 Value = float | Observed
 _Key = tuple[str, ...]
 _Place = tuple[str, ...]
-"""The lines of a series, up to their values."""
+"""The lines of a series, without their values."""
 Row = tuple[_Key, Value] | None
-"""The values of a family's labels, and that of the series; None for a step of the reading that found nothing."""
+"""Label values and value of a series; None for a step of the iteration that has no series."""
 
 
 class Series:
-    """The series of one family, from one document to the next.
+    """The series of one family, across documents.
 
-    In a family with a weight, one at zero is left out, unless zero is news. Who comes first gets a place as long as there
-    is room, and keeps it; all others are counted in one, whose labels say `_others`. A place is free again when its series is
-    no longer read. So a document is bounded, sums over a family are right, and no counter goes back while its series is there.
+    In a family with a weight, series at zero are left out, unless `zero` is set. Series get an own line as long as there is room,
+    first come first served, and keep it; the others are added up in one series with label values `_others`. The room of a series
+    is freed when it is no longer read. So a document's size is bounded, sums over a family are right, and no counter decreases
+    while its series exists.
     """
 
     def __init__(self, family: Family, most_bytes: int | None = None) -> None:
@@ -82,7 +82,7 @@ class Series:
         self._others = _Others()
 
     def parts(self, rows: Iterable[Row]) -> Generator[str, None, None]:
-        """The family as text: one part for its head and for each row, empty where there is nothing to tell."""
+        """The family as text: one part for its header and for each row; empty where there is nothing to write."""
         before, self._places = self._places, {}
         others = self._others if self.family.kind is not Kind.GAUGE else _Others()
         try:
@@ -91,12 +91,12 @@ class Series:
                 yield self._part(row, before, others)
             yield self._part_of_others(others)
             yield from others.forget()
-            for place in before.values():  # of series that are gone, or at zero
+            for place in before.values():  # series that are gone or at zero
                 if self._room is not None:
                     self._room += _cost(place)
             before = {}
         finally:
-            # Left in the middle: who was not read yet keeps its place.
+            # The generator was closed early: series not read yet keep their lines.
             self._places |= before
 
     def _part(self, row: Row, before: dict[_Key, _Place], others: _Others) -> str:
@@ -113,7 +113,7 @@ class Series:
         return _lines(place, value)
 
     def _take(self, key: _Key) -> _Place | None:
-        """A place, if there is room."""
+        """Reserve a line, if there is room."""
         place = self._lines_of(key)
         if self._room is not None:
             cost = _cost(place)
@@ -132,7 +132,7 @@ class Series:
 
 
 class _Others:
-    """Those without a place, as one. What they grow by is added up, so that one that is gone stays counted."""
+    """The aggregate of series without an own line. Growth is accumulated, so that a removed series stays counted."""
 
     def __init__(self) -> None:
         # As vectors: a number, or the counts of a histogram and its sum.
@@ -150,34 +150,34 @@ class _Others:
         if now == before:
             return
         grown: Iterable[float] = now
-        # One that is below what it was has begun anew.
+        # A value below the previous one means that the counter was restarted.
         if before is not None and all(map(le, before, now)):
             grown = map(sub, now, before)
         self._sum = tuple(map(add, self._sum, grown)) if self._sum else tuple(grown)
 
     @property
     def value(self) -> Value | None:
-        """None while there are none."""
+        """None while there are no such series."""
         if not self._sum:
             return None
         *counts, last = self._sum
         return Observed([int(count) for count in counts], last) if counts else last
 
     def forget(self) -> Iterator[str]:
-        """A document is whole: who was not read is no longer there."""
+        """End of a document: forget the series that were not read."""
         self._last, self._seen = self._seen, {}
         yield ""
 
 
 def document(families: Sequence[Family], most_bytes: int) -> dict[str, Series]:
-    """The series of a document of so many bytes at most, by the families' names: who has a weight gets its share of it."""
+    """The series of a document with this maximum size, by family name; families with a weight share the size."""
     weights = sum(family.weight for family in families)
     room = max(0, most_bytes - FIXED_BYTES)
     return {one.name: Series(one, room * one.weight // weights if one.weight else None) for one in families}
 
 
 def of_metrics(metrics: Iterable[Metric]) -> Iterator[str]:
-    """The same of families that are made whole: for those of few series."""
+    """The text of families that are collected as a whole; for those with few series."""
     for metric in metrics:
         registry = CollectorRegistry()
         registry.register(_Made(metric))
@@ -199,7 +199,7 @@ def _head(family: Family) -> str:
 
 
 def _stems(family: Family) -> tuple[tuple[str, str], ...]:
-    """The names of the lines of one series, and the label that each has of its own."""
+    """The names of the lines of one series, and the extra label of each."""
     if family.kind is Kind.COUNTER:
         return ((f"{family.name}_total", ""),)
     if family.kind is Kind.GAUGE:

@@ -1,4 +1,4 @@
-"""Files that settings name. Whoever names one may name a pipe or a device by mistake, of which reading waits or never ends."""
+"""Reading files named in settings. A setting may name a pipe or a device by mistake, where a read would block or never end."""
 
 import errno
 import os
@@ -9,8 +9,8 @@ __all__ = ["read_regular"]
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """The content of a regular file, at most so many bytes. Raises OSError, whose strerror says in words what is wrong."""
-    # Without O_NONBLOCK, to open a pipe waits for its writer.
+    """The content of a regular file, at most `most` bytes. Raises OSError, whose strerror is a readable reason."""
+    # O_NONBLOCK: opening a pipe would otherwise wait for its writer.
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))

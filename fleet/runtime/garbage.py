@@ -1,33 +1,33 @@
-"""When the garbage collector of a component looks through everything: rarely, and not where somebody waits for it.
+"""When a component runs full garbage collections: rarely, and while no request is waiting.
 
-A whole collection takes a microsecond or two for each object that lives, with everything else standing still; and next to
-nothing is found by one, as there are hardly any cycles here.
+A full collection takes one or two microseconds per live object, and blocks everything else; and it finds next to nothing, because
+the code creates hardly any reference cycles.
 """
 
 from __future__ import annotations
 
 import gc
 
-__all__ = ["collect_in_a_calm", "collect_rarely", "keep_what_is_here"]
+__all__ = ["collect_rarely", "collect_while_idle", "keep_what_is_here"]
 
-CALM_COLLECTIONS = 10
-"""Collections of the middle generation after which a moment without work is used for a whole one."""
-THRESHOLDS = (700, 10, 20 * CALM_COLLECTIONS)
-"""As by default, but for whole collections."""
+IDLE_COLLECTIONS = 10
+"""Collections of the middle generation after which an idle moment is used for a full collection."""
+THRESHOLDS = (700, 10, 20 * IDLE_COLLECTIONS)
+"""As the defaults, except for full collections."""
 
 
 def collect_rarely() -> None:
-    """A setting of the whole process: run_component makes it."""
+    """Set the thresholds for the whole process; called by run_component."""
     gc.set_threshold(*THRESHOLDS)
 
 
 def keep_what_is_here() -> None:
-    """At the end of a component's start: what is here now stays, and is not looked through again."""
+    """At the end of a component's start: freeze existing objects, so that later collections skip them."""
     gc.collect()
     gc.freeze()
 
 
-def collect_in_a_calm() -> None:
-    """In a moment in which nobody waits: a whole collection, if one is due."""
-    if gc.get_count()[2] >= CALM_COLLECTIONS:
+def collect_while_idle() -> None:
+    """Call it when no request is open: runs a full collection if one is due."""
+    if gc.get_count()[2] >= IDLE_COLLECTIONS:
         gc.collect()

@@ -1,4 +1,4 @@
-"""The page at / of the diagnostics: what there is, as links for a browser and as lines for a program. Pure."""
+"""The index page of the diagnostics server, as links for a browser and as lines for a program. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ POLICY = f"default-src 'none'; style-src 'sha256-{base64.b64encode(hashlib.sha25
 
 
 def index_page(pages: Mapping[str, str]) -> str:
-    """Given paths and what is there. Links are relative: a port that is forwarded may be behind a path of its own."""
+    """HTML for paths and their descriptions. Links are relative, because a forwarded port may be behind a path prefix."""
     rows = "\n".join(
         f'<tr><td><a href="{html.escape(path.removeprefix("/"))}">{html.escape(path)}</a></td><td>{html.escape(what)}</td></tr>'
         for path, what in pages.items()
@@ -33,6 +33,6 @@ def index_page(pages: Mapping[str, str]) -> str:
 
 
 def index_text(pages: Mapping[str, str]) -> str:
-    """The same in lines."""
+    """The same as lines of text."""
     width = max(map(len, pages))
     return "".join(f"{path:{width}}  {what}\n" for path, what in pages.items())

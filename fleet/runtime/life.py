@@ -1,6 +1,6 @@
-"""The life of a component, the same for every plane: start in steps, drain, close in the reverse order of the steps.
+"""The life cycle of a component, common to all planes: start in steps, drain, close in the reverse order.
 
-Knows neither settings nor sockets: what a step does is the component's business. Signals and exit codes are process.py's.
+Knows neither settings nor sockets: the steps are defined by the component. Signals and exit codes are handled in process.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Action = Callable[[], Awaitable[object] | None]
 class Step:
     """One part of a component: how it starts, and how it is closed.
 
-    `close` is also called when `start` has failed or was cancelled half-way, so it must allow for a part that is not whole.
+    `close` is also called when `start` has failed or was cancelled, so it must accept a partly started part.
     """
 
     name: str
@@ -45,11 +45,11 @@ class Component(ABC):
 
     @abstractmethod
     def _steps(self) -> Sequence[Step]:
-        """In the order of the start. Read once, by `start`."""
+        """The steps in start order. Called once, by `start`."""
 
     async def start(self) -> None:
-        """Start every step. When one fails or is cancelled, it and those before it are closed, last first, and the error is
-        raised; what fails while they are closed is only logged."""
+        """Start every step. When one fails or is cancelled, close it and the steps before it, last first, and raise the error;
+        errors while closing are only logged."""
         try:
             for step in self._steps():
                 self._begun.append(step)
@@ -59,26 +59,26 @@ class Component(ABC):
             raise
 
     async def drain(self) -> None:  # noqa: B027 -- not every component has something to finish
-        """Take nothing new and finish what is open. Nothing to do unless a subclass says otherwise."""
+        """Accept nothing new, and finish what is open. Does nothing unless a subclass overrides it."""
 
     async def close(self) -> None:
-        """Close every step that has begun, last first. All of them are closed, whatever fails; then the first error is raised.
+        """Close every started step, last first. All are closed, even if one fails; then the first error is raised.
 
-        Does nothing when all is closed. A call during another one returns when that one has ended.
+        Does nothing when all are closed. A concurrent call returns when the first one has ended.
         """
         error = await self._close_begun()
         if error is not None:
             raise error
 
     async def end(self) -> None:
-        """Drain, then close, which also happens when the drain fails or is cancelled."""
+        """Drain, then close; close also when the drain fails or is cancelled."""
         try:
             await self.drain()
         finally:
             await self.close()
 
     async def ended(self) -> None:
-        """Wait for an end that nobody asked for, and raise what caused it. By default there is none."""
+        """Wait until the component fails by itself, and raise the cause. By default it never does."""
         await asyncio.Event().wait()
 
     async def _close_begun(self) -> BaseException | None:
@@ -96,34 +96,34 @@ class Component(ABC):
 
 
 async def live(make: Callable[[], Component]) -> None:
-    """Make a component and run it until SIGTERM, SIGINT or its own end, then drain and close it. Raises StartError.
+    """Create a component and run it until SIGTERM, SIGINT or its own failure, then drain and close it. Raises StartError.
 
-    A signal during the start cancels it: what has begun is closed, and there is nothing to drain.
+    A signal during the start cancels it: the started steps are closed, without a drain.
     """
     with Shutdown() as shutdown:
         component = make()
-        told = asyncio.create_task(shutdown.wait(), name="shutdown")
+        stop = asyncio.create_task(shutdown.wait(), name="shutdown")
         try:
-            if await _before(told, component.start(), "start"):
-                await _before(told, component.ended(), "end of its own")
+            if await _before(stop, component.start(), "start"):
+                await _before(stop, component.ended(), "end of its own")
                 await component.drain()
         finally:
             try:
                 await component.close()
             finally:
-                await cancel_and_wait(told)
+                await cancel_and_wait(stop)
 
 
 def run_alone(load: Callable[[], Settings], make: Callable[[Settings], Component]) -> int:
-    """A process with one component: read its settings, run it until it is told to end, and give the exit code."""
+    """Run one component as the whole process: read its settings, run it until a signal; returns the exit code."""
     return run_component(load, lambda settings: live(lambda: make(settings)))
 
 
-async def _before(told: asyncio.Task[None], work: Coroutine[object, object, None], name: str) -> bool:
-    """Run the work until it is done (True) or the process is told to end; then it is cancelled and waited for (False)."""
+async def _before(stop: asyncio.Task[None], work: Coroutine[object, object, None], name: str) -> bool:
+    """Run the work until it is done (True), or until a shutdown is requested; then cancel it and wait for its end (False)."""
     task = asyncio.create_task(work, name=name)
     try:
-        await asyncio.wait((task, told), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
     finally:
         if not task.done():
             task.cancel()

@@ -1,4 +1,4 @@
-"""Addresses to listen on: a socket that is bound, or one clear line why it can not be."""
+"""Creates bound sockets, with a one-line error when an address cannot be used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["PortInUseError", "bound", "in_use"]
 
 
 class PortInUseError(StartError):
-    """Somebody else listens there."""
+    """Another process listens on the port."""
 
     def __init__(self, port: int, message: str) -> None:
         super().__init__(message)
@@ -20,7 +20,7 @@ class PortInUseError(StartError):
 
 
 def bound(host: str, port: int, purpose: str) -> socket.socket:
-    """A TCP socket bound to an IP address and a port (0: any that is free), not listening yet. Raises StartError."""
+    """A TCP socket bound to an IP address and a port (0: any free port), not listening yet. Raises StartError."""
     try:
         flags = socket.AI_PASSIVE | socket.AI_NUMERICHOST
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)[0]
@@ -41,7 +41,7 @@ def bound(host: str, port: int, purpose: str) -> socket.socket:
 
 
 def in_use(host: str, port: int) -> bool:
-    """Whether a server could not listen there because another one does. False where the host is none of this machine's."""
+    """Whether another process listens at this address. False when the host is not an address of this machine."""
     try:
         bound(host, port, "a look").close()
     except PortInUseError:

@@ -1,7 +1,7 @@
-"""Logging of a process: to standard error, as lines for people or as JSON for collectors.
+"""Logging of a process: to standard error, as text for people or as JSON for log collectors.
 
-May not write to standard output, which belongs to the command, and may not be called by a library. What a log is read with is
-often a terminal, and what is in a line may come from anybody: see terminal.py.
+Never writes to standard output, which belongs to the command; must not be called by library code. Logs are often read on a
+terminal, and may contain text from others: see terminal.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import msgspec
 from fleet.runtime.settings import SettingsError
 from fleet.runtime.terminal import escaped, one_line, shown
 
-__all__ = ["LEVELS", "LineFormatter", "configure_logging"]
+__all__ = ["LEVELS", "LineFormatter", "UnknownLogger", "configure_logging", "levels", "set_level"]
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -26,21 +26,63 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 def configure_logging(level: str = "INFO", json: bool = False) -> None:
     """Send the log of the whole process to standard error. Raises SettingsError for an unknown level."""
-    name = level.upper()
-    if name not in LEVELS:
-        raise SettingsError(f"log level {level!r} is none of {', '.join(LEVELS).lower()}")
+    name = _named(level)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter() if json else _text_formatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
+    _set_root(name)
+
+
+class UnknownLogger(Exception):
+    """There is no logger of this name. The message is one line."""
+
+
+def levels() -> dict[str, Any]:
+    """The level of the process's log, and of the loggers that have one of their own."""
+    own = {
+        name: logging.getLevelName(one.level).lower()
+        for name, one in sorted(logging.root.manager.loggerDict.items())
+        if isinstance(one, logging.Logger) and one.level and name != _ASYNCIO
+    }
+    return {"level": logging.getLevelName(logging.root.level).lower(), "loggers": own}
+
+
+def set_level(level: str | None, logger: str = "") -> None:
+    """Change the level of the process's log, or of one logger and those below it; None has that logger follow the others again.
+
+    Raises SettingsError for an unknown level, and UnknownLogger: a name is never made a logger, which would stay for ever.
+    """
+    name = "NOTSET" if logger and level is None else _named(level or "")
+    if not logger:
+        _set_root(name)
+        return
+    known = logging.root.manager.loggerDict.get(logger)
+    if known is None:
+        raise UnknownLogger(f"there is no logger {one_line(logger)!r}")
+    logging.getLogger(logger).setLevel(name)
+
+
+_ASYNCIO = "asyncio"
+
+
+def _named(level: str) -> str:
+    name = level.upper()
+    if name not in LEVELS:
+        raise SettingsError(f"log level {one_line(level)!r} is none of {', '.join(LEVELS).lower()}")
+    return name
+
+
+def _set_root(name: str) -> None:
+    root = logging.getLogger()
     root.setLevel(name)
-    # asyncio tells at DEBUG which selector it took and at INFO nothing that an operator could use.
-    logging.getLogger("asyncio").setLevel(max(logging.WARNING, root.level))
+    # asyncio's DEBUG and INFO messages are of no use to an operator.
+    logging.getLogger(_ASYNCIO).setLevel(max(logging.WARNING, root.level))
 
 
 class LineFormatter(logging.Formatter):
-    """A line for each record, whatever is in it; of a failure, the lines of its trace follow and are indented, so that nothing
-    that somebody else has written can pass for a record."""
+    """One line per record, whatever it contains. The lines of a traceback follow and are indented, so that text from others
+    cannot look like a separate record."""
 
     def format(self, record: logging.LogRecord) -> str:
         record.message = record.getMessage()
@@ -61,7 +103,7 @@ def _text_formatter() -> logging.Formatter:
 
 
 class _JsonFormatter(logging.Formatter):
-    """One JSON object a line; what was given as `extra` becomes fields of it."""
+    """One JSON object per line; values given as `extra` become fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
@@ -76,5 +118,5 @@ def _encoded(line: dict[str, Any]) -> bytes:
     try:
         return msgspec.json.encode(line, enc_hook=str)
     except UnicodeEncodeError:
-        # A name of bytes that are no text: it is told in pieces that are none, instead of nothing at all.
+        # A text with lone surrogates, such as an undecodable file name, cannot be encoded by msgspec; the json module escapes it.
         return dumps(msgspec.to_builtins(line, enc_hook=str)).encode()

@@ -1,7 +1,7 @@
-"""What there is one of in a process: its event loop, log, limits, the signals that end it, the exit codes it ends with.
+"""What exists once per process: event loop, log, limits, signal handlers, exit codes.
 
-`run_component` is the only place that sets any of it, once, before the loop runs. Knows nothing of what runs on the loop. Only
-`run_component` may write to standard error, one line.
+`run_component` is the only place that sets these, once, before the loop runs, and the only one that may write to standard error
+(one line). Knows nothing about what runs on the loop.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import os
 import resource
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
@@ -22,10 +23,18 @@ from fleet.runtime.logs import configure_logging
 from fleet.runtime.settings import SettingsError
 from fleet.runtime.terminal import complain
 
-__all__ = ["EXIT_CANNOT_START", "ProcessSettings", "Shutdown", "StartError", "raise_limit_of_files", "run_component"]
+__all__ = [
+    "EXIT_CANNOT_START",
+    "ProcessSettings",
+    "Shutdown",
+    "StartError",
+    "on_unraisable",
+    "raise_limit_of_files",
+    "run_component",
+]
 
 EXIT_CANNOT_START = 3
-"""Exit code of a component that could not start (the same as uvicorn's)."""
+"""Exit code of a component that could not start; the same as uvicorn's."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -33,11 +42,12 @@ _log = logging.getLogger(__name__)
 
 
 class StartError(Exception):
-    """A component could not start: a port in use, a certificate that cannot be read. One line for an operator."""
+    """A component could not start, for example because a port is in use or a certificate cannot be read. One line for an
+    operator."""
 
 
 class ProcessSettings(Protocol):
-    """Those of a component's settings that are the process's."""
+    """The settings of a component that concern the process."""
 
     @property
     def log_level(self) -> str: ...
@@ -50,9 +60,9 @@ Settings = TypeVar("Settings", bound=ProcessSettings)
 
 
 def run_component(load: Callable[[], Settings], main: Callable[[Settings], Awaitable[None]], *, raise_files: bool = True) -> int:
-    """Load the settings, set the process up, run main on a new event loop until it returns, and give the exit code.
+    """Load the settings, set up the process, run main on a new event loop until it returns; returns the exit code.
 
-    `raise_files` is whether the process may have as many files open as it can get; programs that it starts inherit that.
+    `raise_files` is whether to raise the limit of open files to its maximum; child processes inherit the limit.
     """
     try:
         settings = load()
@@ -63,27 +73,37 @@ def run_component(load: Callable[[], Settings], main: Callable[[Settings], Await
         complain(f"error: {' '.join(str(error).split())}")
         return EXIT_CANNOT_START
     except KeyboardInterrupt:
-        # SIGINT before the component listened for signals.
+        # SIGINT before the component's signal handlers were installed.
         return 128 + signal.SIGINT
     return 0
 
 
 def raise_limit_of_files() -> None:
-    """Raise the process's soft limit of open files to its hard limit, which takes no privilege."""
+    """Raise the soft limit of open files to the hard limit, which needs no privilege."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == hard:
         return
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError):  # some systems have a hard limit that the soft one may not reach
+    except (OSError, ValueError):  # on some systems the soft limit cannot be raised to the hard limit
         _log.warning("the limit of %d open files could not be raised to %d", soft, hard)
 
 
 def _set_up(settings: ProcessSettings, *, raise_files: bool) -> None:
     configure_logging(settings.log_level, settings.log_json)
+    sys.unraisablehook = on_unraisable
     collect_rarely()
     if raise_files:
         raise_limit_of_files()
+
+
+def on_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    """An exception that nobody can catch is printed with its traceback, but for one that any client can cause, as often as it
+    likes: a host name in a TLS handshake (SNI) that is not ASCII. Python ends the handshake, which is counted as failed."""
+    if isinstance(unraisable.exc_value, UnicodeDecodeError) and isinstance(unraisable.object, bytes):
+        _log.debug("a host name in a TLS handshake is not ASCII")
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 async def _awaited(main: Callable[[Settings], Awaitable[None]], settings: Settings) -> None:
@@ -91,21 +111,20 @@ async def _awaited(main: Callable[[Settings], Awaitable[None]], settings: Settin
 
 
 class Shutdown:
-    """Set by SIGTERM, SIGINT, or a terminal that is closed; a second signal ends the process at once.
+    """Set by SIGTERM, SIGINT, or SIGHUP (the terminal was closed); a second signal ends the process at once.
 
-    Use as a context manager around the life of a component, on the main thread with a running loop:
-    `with Shutdown() as shutdown: ...; await shutdown.wait()`.
+    Use it as a context manager on the main thread with a running loop: `with Shutdown() as shutdown: ...; await shutdown.wait()`.
     """
 
     def __init__(self, *, end: Callable[[int], None] = os._exit) -> None:
-        # os._exit and not the signal's default action: process 1 of a container ignores that.
+        # os._exit and not the signal's default action, which is ignored for process 1 of a container.
         self._end = end
         self._event = asyncio.Event()
         self._listened: list[signal.Signals] = []
 
     def __enter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        # nohup has a process ignore the end of its terminal, and that stays so.
+        # Under nohup, SIGHUP is ignored, and must stay so.
         ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         self._listened = [signum for signum in _SIGNALS if not (signum == signal.SIGHUP and ignored)]
         for signum in self._listened:
@@ -122,7 +141,7 @@ class Shutdown:
         return self._event.is_set()
 
     def request(self) -> None:
-        """Ask for the shutdown without a signal."""
+        """Request the shutdown without a signal."""
         self._event.set()
 
     async def wait(self) -> None:

@@ -1,4 +1,5 @@
-"""Server reflection that also finds methods: ghz asks for "package.Service.Method", which protobuf's own pool does not know."""
+"""gRPC server reflection that also finds methods: ghz asks for "package.Service.Method", which protobuf's pool does not
+resolve."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ __all__ = ["enable_reflection"]
 
 
 class _MethodPool:
-    """The default pool; a method is in the file of its service."""
+    """The default pool, which also resolves a method to the file of its service."""
 
     def __init__(self, pool: DescriptorPool) -> None:
         self._pool = pool
@@ -30,6 +31,6 @@ class _MethodPool:
 
 
 def enable_reflection(names: Sequence[str], server: grpc.aio.Server) -> None:
-    """Let clients ask which of the services in `names` there are, and what they look like."""
+    """Enable reflection for the services in `names`."""
     pool = _MethodPool(descriptor_pool.Default())
     reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server, pool=pool)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
-"""The gRPC server of a component: limits, keepalive, health and reflection around services it does not know.
+"""The gRPC server of a component: limits, keepalive, health and reflection for the services that it is given.
 
-May not decide anything about a service: who ends its streams, and when, is the service's own business.
+Makes no decisions for a service: a service ends its own streams.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from fleet.runtime.tls import TlsFiles, server_credentials
 __all__ = ["CHANNEL_OPTIONS", "MAX_SENT_BYTES", "RpcServer"]
 
 MAX_RECEIVED_BYTES = 4 << 20
-"""Requests are small; the peers of both our servers keep to gRPC's own default."""
+"""Maximum bytes of a received message. Requests are small; this is gRPC's default."""
 MAX_SENT_BYTES = 64 << 20
-"""A routing table of 10,000 routes is a few MB as JSON."""
+"""Maximum bytes of a sent message. A routing table of 10,000 routes is a few MB as JSON."""
 MAX_RPCS = 50_000
-"""KEDA keeps a stream open per application: 10,000 applications at 3 KEDA replicas, and room for calls."""
+"""Concurrent RPCs. KEDA keeps one stream open per application: 10,000 applications at 3 KEDA replicas, and room for calls."""
 PING_EVERY_MS = 10_000
-"""An idle connection is asked this often whether its client still lives."""
+"""Milliseconds between keepalive pings on an idle connection."""
 PING_TIMEOUT_MS = 5_000
 MIN_PING_INTERVAL_MS = 1_000
-"""Clients may ping this often; gRPC's default of five minutes would disconnect a watcher that pings."""
+"""Minimum milliseconds between pings of a client; gRPC's default of five minutes would disconnect a watcher that pings."""
 
 _SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
-    # Two servers on one port would share its connections without a word: the second must fail instead.
+    # With SO_REUSEPORT two servers could share a port without an error; the second must fail instead.
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MAX_RECEIVED_BYTES),
     ("grpc.max_send_message_length", MAX_SENT_BYTES),
@@ -50,12 +50,12 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_time_ms", PING_EVERY_MS),
     ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MS),
     ("grpc.http2.max_pings_without_data", 0),
-    # A global pool would hand the broken connection of a closed channel to its successor.
+    # With the global pool, a new channel could reuse the broken connection of a closed channel.
     ("grpc.use_local_subchannel_pool", 1),
-    # Members are dialled in one network: a proxy from the environment can only be wrong.
+    # Members are in the same network, so a proxy from the environment is never right.
     ("grpc.enable_http_proxy", 0),
 )
-"""Options for a channel to one of our servers: the same limits seen from the other side."""
+"""Options for a channel to one of our servers: the matching client side of these limits."""
 
 Registrar = Callable[[Any, grpc.aio.Server], None]
 """The generated `add_<Service>Servicer_to_server`."""
@@ -64,8 +64,8 @@ Registrar = Callable[[Any, grpc.aio.Server], None]
 class RpcServer:
     """A gRPC server with health and reflection; plain text without `tls`.
 
-    Order: `add` every service, `start`, `set_serving(True)`, and at the end `set_serving(False)`, the services' own
-    end of their streams, `stop`.
+    Order: `add` every service, `start`, `set_serving(True)`; at the end `set_serving(False)`, the services end their streams,
+    `stop`.
     """
 
     def __init__(self, host: str, port: int, *, tls: TlsFiles | None = None, max_rpcs: int = MAX_RPCS) -> None:
@@ -78,16 +78,16 @@ class RpcServer:
         self._server: grpc.aio.Server | None = None
 
     def add(self, registrar: Registrar, servicer: object, name: str) -> None:
-        """Offer a service under its full name ("package.Service"). Before `start`."""
+        """Register a service under its full name ("package.Service"). Before `start`."""
         self._services.append((registrar, servicer, name))
 
     @property
     def port(self) -> int:
-        """The port bound; before `start` the port asked for."""
+        """The port in use; before `start` the configured port."""
         return self._port
 
     async def start(self) -> int:
-        """Listen, and give the port. Not serving yet in the eyes of health. Raises StartError."""
+        """Listen; returns the port. Health does not report SERVING yet. Raises StartError."""
         server = grpc.aio.server(options=_SERVER_OPTIONS, maximum_concurrent_rpcs=self._max_rpcs)
         for registrar, servicer, _ in self._services:
             registrar(servicer, server)
@@ -95,18 +95,18 @@ class RpcServer:
         enable_reflection([*self._names(), HEALTH_SERVICE], server)
         await self.set_serving(False)
         self._port = self._bind(server)
-        self._server = server  # before the start, so that one that is cancelled can be stopped
+        self._server = server  # assigned before the start, so that a cancelled start can be stopped
         await server.start()
         return self._port
 
     async def set_serving(self, serving: bool) -> None:
-        """Tell health clients whether to come here."""
+        """Set the health status."""
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in ("", *self._names()):
             await self._health.set(name, status)
 
     async def stop(self, grace: float) -> None:
-        """Refuse new calls, give the running ones `grace` seconds, cut the rest."""
+        """Refuse new calls, give running ones `grace` seconds, then cancel the rest."""
         server, self._server = self._server, None
         if server is not None:
             await server.stop(grace)
@@ -116,7 +116,7 @@ class RpcServer:
 
     def _bind(self, server: grpc.aio.Server) -> int:
         address = join_address(self._host, self._port)
-        # gRPC tells only its own log why it could not bind.
+        # gRPC reports the reason for a failed bind only in its own log.
         bound(self._host, self._port, "RPCs").close()
         try:
             if self._tls is None:

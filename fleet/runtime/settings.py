@@ -1,6 +1,6 @@
 """Settings of a component: one typed class each, read once from the environment and from flags.
 
-Says how settings are read, checked and documented; which settings there are is each component's own business.
+Defines how settings are read, validated and documented; the settings themselves are defined by each component.
 """
 
 from __future__ import annotations
@@ -18,22 +18,27 @@ from pydantic_settings import SettingsError as UnreadableValue
 from fleet.routing.duration import seconds
 from fleet.runtime.tlsparts import fault_of_set, tls_groups
 
-__all__ = ["ENVIRONMENT_PREFIX", "ComponentSettings", "SettingsError"]
+__all__ = ["ENVIRONMENT_PREFIX", "HIDDEN", "ComponentSettings", "SettingsError"]
 
 ENVIRONMENT_PREFIX = "WEIR_"
+HIDDEN = "(hidden)"
+"""Shown for a secret."""
 
 
 class SettingsError(Exception):
-    """The settings are wrong. The message is one line for an operator."""
+    """The settings are invalid. The message is one line for an operator."""
 
 
 class ComponentSettings(BaseSettings):
-    """Base of a component's settings: each field is also `WEIR_<FIELD>` and `--field`, and a flag wins.
+    """Base class of a component's settings: each field is also `WEIR_<FIELD>` and `--field`; a flag overrides a variable.
 
-    Subclasses declare fields with `Field(default, description="unit and reason")`. A field that is a float is a time, in seconds,
-    which may be written as a duration. Fields called `tls_cert`, `tls_key`, `tls_ca`
-    and `tls_name`, with any prefix before them, are one group, which is given whole or not at all.
+    Subclasses declare fields with `Field(default, description="unit and reason")`. A float field is a time in seconds, which may
+    be written as a duration. Fields named `tls_cert`, `tls_key`, `tls_ca` and `tls_name`, with any common prefix, are one group,
+    which must be given completely or not at all.
     """
+
+    secrets: ClassVar[frozenset[str]] = frozenset()
+    """Fields whose values are never shown."""
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix=ENVIRONMENT_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True
@@ -42,7 +47,7 @@ class ComponentSettings(BaseSettings):
     @field_validator("*", mode="before")
     @classmethod
     def _written_as_a_duration(cls, value: Any, info: ValidationInfo) -> Any:
-        """Every fraction is a time: "90s" and "1m30s" are taken as well as seconds."""
+        """Float fields are times: durations such as "90s" and "1m30s" are accepted beside seconds."""
         return seconds(value) if cls.model_fields[str(info.field_name)].annotation is float else value
 
     @model_validator(mode="after")
@@ -66,6 +71,16 @@ class ComponentSettings(BaseSettings):
         except UnreadableValue as error:
             raise SettingsError(" ".join(str(error).split())) from error
 
+    def shown(self) -> dict[str, Any]:
+        """Every setting for people, and which are not the default. Of a secret only whether there is one."""
+        given = sorted(name for name, field in type(self).model_fields.items() if getattr(self, name) != field.default)
+        return {
+            "not_default": given,
+            "settings": {
+                name: (HIDDEN if value else "") if name in self.secrets else value for name, value in self.model_dump().items()
+            },
+        }
+
     @classmethod
     def describe(cls) -> str:
         """The settings as a Markdown table: variable, flag, default, description."""
@@ -74,15 +89,15 @@ class ComponentSettings(BaseSettings):
 
 
 class _Parser(argparse.ArgumentParser):
-    """Tells a wrong flag as SettingsError instead of leaving the process."""
+    """Raises SettingsError for a wrong flag instead of exiting the process."""
 
     def error(self, message: str) -> NoReturn:
         raise SettingsError(message)
 
 
 def _parser(cls: type[ComponentSettings]) -> _Parser:
-    # Absent flags must stay absent, so that the environment and the defaults can speak; and an abbreviated
-    # flag would change its meaning with the next field that is added.
+    # SUPPRESS: a flag that was not given must not hide the environment or the default. No abbreviations: their meaning would
+    # change when a field is added.
     parser = _Parser(prog=cls.__name__, argument_default=argparse.SUPPRESS, allow_abbrev=False)
     for name, field in cls.model_fields.items():
         options: dict[str, Any] = {"dest": name, "help": (field.description or "").replace("%", "%%")}
@@ -107,7 +122,7 @@ def _one_line(error: ValidationError, flags: dict[str, Any]) -> str:
 
 
 def _complaint(detail: ErrorDetails, flags: dict[str, Any]) -> str:
-    """Names the flag or the variable that is wrong, and never its value: a value may be a secret."""
+    """Names the flag or variable that is wrong, and never its value, which may be a secret."""
     message = " ".join(detail["msg"].removeprefix("Value error, ").split())
     if not detail["loc"]:
         return message
@@ -124,5 +139,5 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "(required)"
     if field.default_factory is not None:
-        return "(found at start)"  # differs between machines, as a host's name does, so a document cannot tell it
+        return "(found at start)"  # differs between machines (such as the host name), so it cannot be documented
     return "(none)" if field.default is None or field.default == "" else f"`{field.default}`"

@@ -1,6 +1,6 @@
-"""Tasks with an owner: started with a name, ended and awaited by whoever started them.
+"""Tasks with an owner: the code that starts a task names it, cancels it and waits for it.
 
-May not swallow the cancellation of the caller, nor the failure of a task.
+Swallows neither the caller's cancellation nor the failure of a task.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 
 
 async def cancel_and_wait(*tasks: asyncio.Task[None] | None) -> None:
-    """Cancel the tasks and return when all have ended. A failure of one is logged, with its name."""
+    """Cancel the tasks and wait until all have ended. The failure of one is logged with its name."""
     running = [task for task in tasks if task is not None]
     for task in running:
         task.cancel()

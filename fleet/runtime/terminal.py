@@ -1,7 +1,7 @@
-"""What others have written, made fit for a terminal and for a log: it is shown, and never acted on.
+"""Makes text from others safe for terminals and logs: control sequences are removed, so that a terminal does not act on them.
 
-Others are applications, clients, backends, peers of RPCs, and whoever names pods, hosts and files. Every line that leaves a
-process for people goes through here, and nowhere else is it decided what a terminal would act on.
+Others are applications, clients, backends, RPC peers, and the authors of names of pods, hosts and files. Every line that a
+process writes for people goes through this module; only here it is decided which characters are unsafe.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from contextlib import suppress
 
 __all__ = ["complain", "escaped", "one_line", "say", "shown"]
 
-_COLOUR = r"\[[0-9;]{0,64}m"  # behind an escape: ECMA-48 SGR; two colours of three bytes each, and room
-_CONTROLS = r"\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f"  # C0 and C1 without tab, line feed and escape. C1 has a CSI of one character
-_DIRECTIONS = r"\u2028-\u202e\u2066-\u2069"  # line separators; embeddings, overrides, isolates (UAX #9)
+_COLOUR = r"\[[0-9;]{0,64}m"  # after ESC: ECMA-48 SGR; long enough for two 24-bit colours
+_CONTROLS = r"\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f"  # C0 and C1 without tab, line feed and escape; C1 has a one-character CSI
+_DIRECTIONS = r"\u2028-\u202e\u2066-\u2069"  # line separators; bidirectional embeddings, overrides, isolates (UAX #9)
 _COLOURS = re.compile(rf"\x1b{_COLOUR}")
 _ACTING = re.compile(rf"[{_CONTROLS}{_DIRECTIONS}\x1b]")
 _ACTING_BUT_COLOURS = re.compile(rf"[{_CONTROLS}{_DIRECTIONS}]|\x1b(?!{_COLOUR})")
-_BREAKS = re.compile(r"\r\n|[\n\x0b\x0c\r\x1c-\x1e\x85\u2028\u2029]")  # where str.splitlines and others begin a new line
-_HALVES = re.compile(r"[\ud800-\udfff]")  # of pairs, and bytes that were no text: nothing can be written for them
+_BREAKS = re.compile(r"\r\n|[\n\x0b\x0c\r\x1c-\x1e\x85\u2028\u2029]")  # where str.splitlines and other programs begin a new line
+_HALVES = re.compile(r"[\ud800-\udfff]")  # lone surrogates, which include undecodable bytes: they cannot be encoded
 _ESCAPED = re.compile(rf"[\x7f-\x9f{_DIRECTIONS}]")
 _RESET = "\x1b[0m"
 _FONTS = frozenset(map(str, range(10, 21)))
-"""SGR's fonts, which the reset of colours leaves in force on some terminals."""
+"""SGR codes that select fonts, which the colour reset does not undo on some terminals."""
 _FIRST_FONT = "\x1b[0;10m"
 
 
 def shown(text: str, *, colours: bool = False) -> str:
-    """The text without what a terminal would act on. Tabs and line feeds stay, colours only if asked for.
+    """The text without characters that a terminal would act on. Tabs and line feeds are kept, colours only if asked for.
 
-    Colours end with the text: one that hides or blackens would go on into the lines of others.
+    Colours are reset at the end, because hidden or black text would affect the following lines.
     """
     if text.isprintable():
         return text
@@ -41,31 +41,32 @@ def shown(text: str, *, colours: bool = False) -> str:
 
 
 def one_line(text: str) -> str:
-    """The same in one line: a line feed would begin one that looks like ours."""
+    """The same on one line: after a line feed, text from others could look like a line of ours."""
     return text if text.isprintable() else shown(_BREAKS.sub(" ", text))
 
 
 def escaped(json: bytes) -> bytes:
-    """JSON that says the same and acts on nothing. C0 is escaped in all JSON, and the rest can only stand inside of strings."""
+    """The same JSON without characters that a terminal acts on. All JSON escapes C0; other such characters can only be inside
+    strings."""
     if json.isascii() and b"\x7f" not in json:
-        return json  # nearly always, and megabytes of it are found to be so in no time
+        return json  # the usual case, and fast even for megabytes
     return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", json.decode()).encode()
 
 
 def say(line: str) -> None:
-    """A line to standard output. Raises OSError, once, when that takes nothing."""
+    """Write a line to standard output. Raises OSError, once, when it cannot be written."""
     try:
         sys.stdout.write(f"{one_line(line)}\n")
         sys.stdout.flush()
     except OSError:
         with suppress(OSError):
-            sys.stdout.close()  # what is left in it cannot be written either, and would be told of at the very end
+            sys.stdout.close()  # its buffer cannot be written either, and Python would report that again at exit
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  for the life of the process
         raise
 
 
 def complain(line: str) -> None:
-    """A line to standard error."""
+    """Write a line to standard error."""
     sys.stderr.write(f"{one_line(line)}\n")
 
 

@@ -1,6 +1,6 @@
-"""Certificates of the RPC servers, read again when their files change; channels.py does the same for clients.
+"""Certificates of the RPC servers, reloaded when their files change; channels.py does the same for clients.
 
-May not serve half of a change: a certificate is used only together with the key that belongs to it.
+A certificate is used only together with its own key, so a half-finished change of the files is never served.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from fleet.runtime.watch import Stamp, stamp
 __all__ = ["Material", "TlsError", "TlsFiles", "read_authority", "server_credentials"]
 
 MAX_PEM_BYTES = 16 << 20
-"""A bundle of all public authorities takes 0.3 MB."""
+"""Maximum bytes of a PEM file. A bundle of all public authorities takes 0.3 MB."""
 
 _log = logging.getLogger(__name__)
 
 
 class TlsError(StartError):
-    """Certificate files that cannot be used. The message is one line for an operator."""
+    """The certificate files cannot be used. The message is one line for an operator."""
 
 
 class Material(msgspec.Struct, frozen=True):
-    """What the files held, found to belong together. PEM."""
+    """The contents of the files, checked to belong together. PEM."""
 
     cert: bytes
     key: bytes
@@ -45,8 +45,8 @@ class TlsFiles(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, cert: str, key: str, ca: str = "") -> Self | None:
-        """The files that settings name, which have been found to be whole; None where they name none. Of a part of them nothing
-        can be read, which is an error, and never plain text."""
+        """The files named in the settings, which were checked to be a complete set; None when none is named. A partial set
+        raises an error; it is never treated as plain text."""
         if not (cert or key or ca):
             return None
         return cls(Path(cert), Path(key), Path(ca) if ca else None)
@@ -62,7 +62,7 @@ class TlsFiles(msgspec.Struct, frozen=True):
         return tuple(path for path in (self.cert, self.key, self.ca) if path is not None)
 
     def stamps(self) -> tuple[Stamp, ...]:
-        """Differs after every change of the files; cheap enough for each handshake."""
+        """Changes when a file changes; cheap enough for each handshake."""
         return tuple(stamp(path) for path in self.paths)
 
     def _check(self, material: Material) -> None:
@@ -104,7 +104,7 @@ def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
 
 
 class _ServerReload:
-    """Asked by gRPC at every handshake, on a thread of its own: the new configuration, or None to keep the last."""
+    """Called by gRPC at every handshake, on its own thread: returns the new configuration, or None to keep the last."""
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files

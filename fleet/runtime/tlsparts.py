@@ -1,7 +1,7 @@
-"""Which settings of TLS belong together, and what is said when some of them are missing: for components and commands alike.
+"""Which TLS settings belong together, and the message when some of them are missing; for components and commands.
 
-Names and values only: no file is read here. And nowhere else is it decided whether a certificate, its key, an authority and a
-name are a whole set, for half a set must never be taken for none, which is plain text.
+Names and values only: reads no file. Only here it is decided whether certificate, key, authority and name are a complete set,
+because an incomplete set must never be treated as none, which is plain text.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _FIELD = re.compile(r"((?:[a-z0-9_]+_)?tls)_(cert|key|ca|name)")
 
 
 def tls_groups(fields: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
-    """Fields by the name that they share ("tls", "member_tls") and by the part that each is of the set: cert, key, ca, name."""
+    """Fields by their common name ("tls", "member_tls") and by part: cert, key, ca, name."""
     groups: dict[str, dict[str, str]] = {}
     for field in fields:
         if match := _FIELD.fullmatch(field):
@@ -24,11 +24,11 @@ def tls_groups(fields: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
 
 
 def fault_of_set(values: Mapping[str, object], names: Mapping[str, str], *, anonymous: bool = False) -> str | None:
-    """What is wrong with a set, in one line; None if it is whole, or if there is nothing of it at all.
+    """What is wrong with a set, in one line; None when it is complete, or when nothing is given.
 
-    `values` and `names` are by part: what was given (None if it was not), and what an operator calls it. A value that is empty
-    was given: it is what is left of a variable that nobody set. Who may be `anonymous`, as a client of a server that asks for no
-    certificate, needs none of its own; then it needs an authority.
+    `values` and `names` are by part: the given value (None if not given), and its name for an operator. An empty value counts as
+    given: it usually comes from a variable that was never set. With `anonymous`, as for a client of a server that requires no
+    client certificate, certificate and key may be missing, but an authority is required.
     """
     given = [part for part in names if values.get(part) is not None]
     empty = [names[part] for part in given if values[part] == ""]

@@ -1,9 +1,8 @@
-"""Waiting for a file to change, without asking for it over and over.
+"""Waits for changes of files without polling.
 
-Says only that a file may have changed; reading it, and finding out whether it did, is the caller's business.
-On Linux this listens to inotify on the event loop. watchfiles does it with a thread that wakes at every step of its
-debounce, hundreds of times a second for a short one, each time taking the interpreter from the data path; it serves
-where there is no inotify.
+Reports only that a file may have changed; the caller reads it and compares. On Linux it uses inotify on the event loop.
+watchfiles uses a thread that wakes at every step of its debounce, hundreds of times a second for a short one, and takes the GIL
+from the data path each time; so it is used only where inotify does not exist.
 """
 
 from __future__ import annotations
@@ -25,11 +24,12 @@ from fleet.runtime.tasks import cancel_and_wait
 __all__ = ["FileWatch", "Stamp", "stamp"]
 
 SPACING_SECONDS = 0.002
-"""The first change is told at once, and those right behind it together: a file that changes all the time is not all we do."""
+"""Seconds: the first change is reported at once, those right after it together, so that a file that changes constantly does
+not use up the CPU."""
 _EVENT_BYTES = 64 << 10
 _IN_CLOSE_WRITE, _IN_MOVED_FROM, _IN_MOVED_TO, _IN_DELETE = 0x8, 0x40, 0x80, 0x200
 _IN_DELETE_SELF, _IN_MOVE_SELF, _IN_ONLYDIR = 0x400, 0x800, 0x01000000
-# Neither creation nor modification: what is not closed yet is half a file.
+# Neither IN_CREATE nor IN_MODIFY: a file that is not closed yet may be incomplete.
 _MASK = _IN_CLOSE_WRITE | _IN_MOVED_FROM | _IN_MOVED_TO | _IN_DELETE | _IN_DELETE_SELF | _IN_MOVE_SELF
 _HEADER = struct.Struct("iIII")
 
@@ -39,7 +39,7 @@ Stamp = tuple[int, int, int, int]
 
 
 def stamp(path: Path) -> Stamp:
-    """Differs after a file was replaced, also behind a symbolic link; zeros for a file that is not there."""
+    """Changes when a file was replaced, also behind a symbolic link; zeros for a missing file."""
     try:
         stat = path.stat()
     except OSError:
@@ -54,33 +54,38 @@ class _Notifier(Protocol):
 
 
 class FileWatch:
-    """Tells when one of some files may have changed: written, renamed into place, or swapped behind a symbolic link.
+    """Reports that one of some files may have changed: written, renamed into place, or changed behind a symbolic link.
 
-    Watches their directories, so a file may come and go. One caller waits at a time.
+    Watches the directories, so files may be created and removed. One caller waits at a time.
     """
 
-    def __init__(self, paths: Collection[Path], *, notifier: Callable[..., _Notifier] | None = None) -> None:
+    def __init__(
+        self, paths: Collection[Path], *, directories: Collection[Path] = (), notifier: Callable[..., _Notifier] | None = None
+    ) -> None:
+        """In `directories`, any change is reported, also of files that do not exist yet."""
         self._paths = {path: stamp(path) for path in paths}
+        self._any = bool(directories)
         self._names = {path.name for path in paths}
         self._changed = asyncio.Event()
         make = notifier or (InotifyNotifier if sys.platform == "linux" else WatchfilesNotifier)
-        self._notifier = make({path.parent for path in paths}, self._on_name)
+        self._notifier = make({*(path.parent for path in paths), *directories}, self._on_name)
 
     def start(self) -> None:
-        """Begin to watch: what changes from now on ends the next `wait`."""
+        """Start to watch: any later change ends the next `wait`."""
         self._notifier.start()
 
     async def wait(self, longest: float) -> bool:
-        """True when a file may have changed; False after `longest` seconds, for a look in case the watch is broken."""
+        """True when a file may have changed; False after `longest` seconds, so that the caller reads in case the watch is
+        broken."""
         await asyncio.sleep(SPACING_SECONDS)
         try:
             async with asyncio.timeout(longest):
                 await self._changed.wait()
         except TimeoutError:
-            # A directory that was not there, or was replaced, is found again.
+            # Watch again directories that were missing or have been replaced.
             self._notifier.start()
             return False
-        # Cleared before the caller reads: a change during the read ends the next wait.
+        # Cleared before the caller reads, so that a change during the read ends the next wait.
         self._changed.clear()
         return True
 
@@ -88,8 +93,8 @@ class FileWatch:
         await self._notifier.close()
 
     def _on_name(self, name: str) -> None:
-        # Another name may be a link in the way to a file, as in a ConfigMap's volume; mostly it is nothing of ours.
-        if name in self._names or self._moved():
+        # Another name may be a symbolic link on the path to a file, as in a ConfigMap volume.
+        if self._any or name in self._names or self._moved():
             self._changed.set()
 
     def _moved(self) -> bool:
@@ -100,7 +105,7 @@ class FileWatch:
 
 
 class InotifyNotifier:
-    """Names that changed in some directories, from the kernel (inotify(7))."""
+    """Names that changed in some directories, from inotify(7)."""
 
     def __init__(self, directories: Collection[Path], on_name: Callable[[str], None]) -> None:
         self._directories = directories
@@ -108,7 +113,7 @@ class InotifyNotifier:
         self._fd = -1
 
     def start(self) -> None:
-        """Watch the directories that are there. Again: also those that came since."""
+        """Watch the existing directories. May be called again, for directories created since."""
         if self._fd < 0:
             try:
                 self._fd = _inotify_init()
@@ -141,7 +146,7 @@ def _inotify_init() -> int:
 
 
 def _inotify_add(fd: int, directory: Path) -> None:
-    """Watch a directory; the same one again changes nothing."""
+    """Watch a directory; adding the same one again has no effect."""
     if _libc().inotify_add_watch(fd, os.fsencode(directory), _MASK | _IN_ONLYDIR) < 0:
         _raise_errno()
 

@@ -1,4 +1,5 @@
-"""Discovery on Kubernetes: the routing table of a ConfigMap, the backends of Services, the members of the fleet.
+"""Discovery on Kubernetes: the routing table in a ConfigMap, the backends of Services, the interceptors behind a Service.
 
-Importing these modules imports no client: that costs 45 MB, and whoever runs without Kubernetes shall not pay them.
+Importing these modules does not import the Kubernetes client, which takes 45 MB: processes without Kubernetes must not pay for
+it.
 """

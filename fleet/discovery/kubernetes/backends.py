@@ -1,7 +1,7 @@
-"""The backends of Services, from their EndpointSlices: those of the targets that are wanted, and no others.
+"""The backends of Services, from their EndpointSlices, for the wanted targets only.
 
-Services and slices of the namespaces are watched; what belongs to no wanted target is dropped before it is parsed. A
-target that is new is asked for by itself, or, with many others, by one more list of everything.
+Services and EndpointSlices of the namespaces are watched; objects that belong to no wanted target are dropped before they are
+parsed. When a target becomes wanted, its objects are fetched; when many do at once, everything is listed again.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from fleet.runtime.tasks import cancel_and_wait
 __all__ = ["KubernetesBackends"]
 
 FETCHED_ALONE = 16
-"""New targets that are asked for one by one; for more, one list of everything costs the server less."""
+"""Up to this many new targets are fetched one by one; for more, one full list costs the server less."""
 
 MAX_PORTS_NAMED = 10
-"""In an error; a Service may have hundreds."""
+"""Ports named in an error; a Service may have hundreds."""
 
 _log = logging.getLogger(__name__)
 
 
 class _Asked(NamedTuple):
-    """What a key says (`Target.key`)."""
+    """The parts of a target's key (`Target.key`)."""
 
     service: str
     port: int | str | None
@@ -49,14 +49,14 @@ class _Asked(NamedTuple):
 
 
 def _asked(key: str) -> _Asked:
-    """The only reading of a key there is."""
+    """Parse a key; keys are parsed nowhere else."""
     place, _, how = key.partition("@")
     service, _, port = place.partition(":")
     return _Asked(service, int(port) if port.isdigit() else port or None, how == "pods" if how else None)
 
 
 class _Wanted:
-    """The targets of one Service that are asked for, and the slices it has."""
+    """The wanted targets of one Service, and its EndpointSlices."""
 
     __slots__ = ("ports", "slices")
 
@@ -67,9 +67,8 @@ class _Wanted:
 
 
 class KubernetesBackends:
-    """A BackendSource: keys are "namespace/service", with ":PORT" for a number or a name of the Service's port, and "@pods" or
-    "@service" for whose addresses are wanted; `direct` is for keys that do not say.
-    """
+    """A BackendSource. Keys are "namespace/service", with ":PORT" for a number or name of the Service's port, and "@pods" or
+    "@service" for whose addresses to use; `direct` (pods) applies to keys without it."""
 
     def __init__(self, api: Api, namespaces: Collection[str] = (), *, timing: Timing | None = None, direct: bool = True) -> None:
         timing = timing or Timing()
@@ -96,24 +95,24 @@ class KubernetesBackends:
         self._pauses = Pauses(timing.first_pause, timing.longest_pause)
         self._new: set[str] = set()
         self._unasked: set[str] = set()
-        """Services that are wanted since the first list, and were not asked for by themselves yet."""
+        """Wanted Services that were neither in the first list nor fetched since."""
         self._some_new = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._is_started = False
 
     @property
     def synced(self) -> bool:
-        """Whether every backend of what was wanted at first is known."""
+        """Whether every backend of the targets wanted at first is known."""
         return self._services.synced.is_set() and self._slices.synced.is_set()
 
     def get(self, key: str) -> tuple[Backend, ...]:
         return self._backends.get(key, ())
 
     def trouble(self, key: str) -> Trouble | None:
-        return None  # the state of pods is not followed
+        return None  # pods are not watched
 
     def missing(self, key: str) -> tuple[str, str] | None:
-        """Whether the Service or its port is not there. Not known of what was not asked for yet or is not followed."""
+        """Reason and message when the Service or its port does not exist. None while that is unknown."""
         asked = _asked(key)
         service, known = asked.service, self._services.get(asked.service)
         if known is not None:
@@ -135,14 +134,14 @@ class KubernetesBackends:
         new = {service for key in wanted - before if (service := self._add(key))}
         self._seed(new)
         if not self._is_started:
-            self._begin()  # the first list is of everything, so nothing has to be fetched beside it
+            self._begin()  # the first list has everything, so nothing is fetched separately
         elif new:
             self._new |= new
             self._unasked |= new
             self._some_new.set()
 
     async def start(self) -> None:
-        """Nothing is asked for before something is wanted."""
+        """Does nothing: the watches start when the first target is wanted."""
         self._task = asyncio.create_task(self._fetch_forever(), name="fetch backends")
 
     async def close(self) -> None:
@@ -157,7 +156,7 @@ class KubernetesBackends:
         self._services.start()
         self._slices.start()
 
-    # -- what is heard --------------------------------------------------------------------------------------------
+    # -- received changes ------------------------------------------------------------------------------------------
 
     def _on_service(self, change: Change[Service]) -> None:
         self._refresh(change.key)
@@ -194,7 +193,7 @@ class KubernetesBackends:
             self._backends[key] = backends
             self._subscribers.tell(key)
 
-    # -- what is new ----------------------------------------------------------------------------------------------
+    # -- new targets -----------------------------------------------------------------------------------------------
 
     async def _fetch_forever(self) -> None:
         while True:
@@ -224,7 +223,7 @@ class KubernetesBackends:
             )
 
     def _add(self, key: str) -> str:
-        """Want one more target; gives its Service if that was not followed yet."""
+        """Add one wanted target; returns its Service if that was not followed before."""
         asked = _asked(key)
         service = asked.service
         known = self._wanted.get(service)
@@ -236,7 +235,7 @@ class KubernetesBackends:
         return ""
 
     def _seed(self, services: Collection[str]) -> None:
-        """Take up slices that are kept already: a list that was under way may have known these services from before."""
+        """Use slices that are in the store already: a list that was under way may have included these Services."""
         for key, value in self._slices.items() if services else ():
             if value.service in services:
                 self._wanted[value.service].slices[key] = value
@@ -260,7 +259,7 @@ class KubernetesBackends:
 
 
 def _missing_port(service: str, known: Service, port: int | str | None) -> tuple[str, str] | None:
-    """What a route asks of a Service and it has not."""
+    """Reason and message when the Service has no such port."""
     ports = known.ports
     if any(port in (number, name) for name, number in ports) if port is not None else len(ports) == 1:
         return None

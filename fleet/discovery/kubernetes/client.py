@@ -1,7 +1,6 @@
-"""The Kubernetes API server as discovery sees it: raw JSON in answers and streams, one kind of error.
+"""Requests to the Kubernetes API server: raw JSON in answers and streams, and one exception type.
 
-The official client knows the credentials and the connections; it is imported when the first request is made, not before.
-Decides nothing about trying again.
+The official client handles credentials and connections; it is imported at the first request. Retries are the callers' business.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["Api", "ApiError", "Query", "Stream", "check_credentials", "open_api"]
 
 REQUEST_SECONDS = 30.0
-"""An API server that needs longer for one page is not well, and the next attempt may meet another one."""
+"""Seconds for one request. A server that needs longer for one page is overloaded, and the next attempt may reach another one."""
 CONNECT_SECONDS = 5.0
 MAX_ANSWER_BYTES = 256 << 20
-"""A page of five hundred of the largest objects would be more; then something is wrong."""
+"""Maximum size of an answer; more than a page of five hundred of the largest objects normally takes."""
 MAX_COMPLAINT_BYTES = 64 << 10
 JSON = "application/json"
 USER_AGENT = "weir"
@@ -38,7 +37,7 @@ Query = Iterable[tuple[str, str]]
 
 
 class ApiError(SourceError):
-    """The API server said no, or could not be asked: then `status` is 0. `retry_after` is in seconds."""
+    """The API server returned an error, or could not be reached: then `status` is 0. `retry_after` is in seconds."""
 
     def __init__(self, message: str, *, status: int = 0, retry_after: float | None = None) -> None:
         super().__init__(" ".join(message.split()))
@@ -47,28 +46,29 @@ class ApiError(SourceError):
 
 
 class _Status(msgspec.Struct, frozen=True):
-    """Kind Status of meta/v1: what an answer that is an error says."""
+    """Kind Status of meta/v1, the body of an error response."""
 
     message: str = ""
     reason: str = ""
 
 
 class Stream:
-    """A watch as bytes come. Silence longer than `silence` seconds is an error: half-open connections never end by themselves."""
+    """A watch as bytes. Silence of more than `silence` seconds is an error, because a half-open connection never ends by
+    itself."""
 
     def __init__(self, response: ClientResponse, silence: float) -> None:
         self._response = response
         self._silence = silence
 
     async def read(self) -> bytes:
-        """What has arrived, at least one byte; empty when the server has ended the watch. Raises ApiError."""
+        """The next bytes, at least one; empty when the server has ended the watch. Raises ApiError."""
         with _errors_of(f"watch {self._response.url.path}"):
             async with asyncio.timeout(self._silence):
                 return await self._response.content.readany()
 
 
 class _Session:
-    """A client of one set of credentials, and how many use it: its streams would not notice that it was closed."""
+    """A client with one set of credentials, and the number of its users: it may be closed only when no stream uses it."""
 
     def __init__(self, client: ApiClient) -> None:
         self.client = client
@@ -76,7 +76,7 @@ class _Session:
 
 
 class Api:
-    """Requests with the credentials that `load` gives; they are loaded again after the server has refused them."""
+    """Requests with the credentials that `load` returns; they are loaded again after the server has refused them."""
 
     def __init__(self, load: Callable[[], Awaitable[ApiClient]]) -> None:
         self._load = load
@@ -84,7 +84,7 @@ class Api:
         self._session: _Session | None = None
 
     async def get(self, path: str, query: Query = ()) -> bytes:
-        """The body of the answer. Raises ApiError."""
+        """GET a path; returns the body. Raises ApiError."""
         return await self.request("GET", path, query=query)
 
     async def request(
@@ -97,7 +97,7 @@ class Api:
         content_type: str = JSON,
         seconds: float = REQUEST_SECONDS,
     ) -> bytes:
-        """Send a body that JSON can hold, with any of the patch types, and give the answer's. Raises ApiError."""
+        """Send a JSON body, with any of the patch types; returns the body of the answer. Raises ApiError."""
         with _errors_of(f"{method} {path}"):
             async with asyncio.timeout(seconds), self._using() as session:
                 response = await self._send(session, method, path, query, body=body, content_type=content_type)
@@ -108,7 +108,7 @@ class Api:
 
     @asynccontextmanager
     async def stream(self, path: str, query: Query, *, silence: float) -> AsyncIterator[Stream]:
-        """A watch. Raises ApiError."""
+        """Open a watch. Raises ApiError."""
         with _errors_of(f"watch {path}"):
             async with self._using() as session:
                 async with asyncio.timeout(REQUEST_SECONDS):
@@ -119,7 +119,7 @@ class Api:
                     response.close()
 
     async def close(self) -> None:
-        """To be called when every request and stream has ended."""
+        """Call it after every request and stream has ended."""
         session, self._session = self._session, None
         if session is not None:
             await session.client.close()  # type: ignore[no-untyped-call]
@@ -130,7 +130,7 @@ class Api:
         from aiohttp import ClientSSLError, ClientTimeout  # noqa: PLC0415  # with the client, see above
 
         client = session.client
-        # Plain: the network is near, and compressing costs both ends more than it saves.
+        # No compression: the network is near, and compressing costs more CPU on both sides than it saves.
         headers = {"Accept": JSON, "Accept-Encoding": "identity", "Content-Type": content_type}
         method, url, headers, body, _ = await client.param_serialize(
             method, path, query_params=list(query), header_params=headers, body=body, auth_settings=["BearerToken"]
@@ -175,20 +175,20 @@ class Api:
                 await session.client.close()  # type: ignore[no-untyped-call]
 
     def _forget(self, session: _Session) -> None:
-        """Load the credentials again for what comes; what is under way may go on."""
+        """Load the credentials again for the next request; requests under way continue with the old ones."""
         if self._session is session:
             self._session = None
 
 
 def check_credentials() -> None:
-    """Raise SourceError when there is nothing to speak to an API server with."""
+    """Raise SourceError when there are no credentials for an API server."""
     if _in_pod() or any(Path(part).expanduser().is_file() for part in _kubeconfig().split(os.pathsep)):
         return
     raise SourceError(f"kubernetes: this is no pod with a service account, and there is no kubeconfig {_kubeconfig()!r}")
 
 
 def open_api() -> Api:
-    """An Api with the pod's service account, or else with KUBECONFIG (~/.kube/config)."""
+    """An Api with the pod's service account, or else with KUBECONFIG (default ~/.kube/config)."""
     return Api(_load)
 
 
@@ -221,7 +221,7 @@ def _kubeconfig() -> str:
 
 @contextlib.contextmanager
 def _errors_of(what: str) -> Iterator[None]:
-    """Turn what the client raises when the server cannot be asked into ApiError."""
+    """Convert connection errors of the client to ApiError."""
     from aiohttp import ClientError  # noqa: PLC0415  # with the client, see above
 
     try:
@@ -251,5 +251,5 @@ def _said(body: bytes) -> str:
 
 
 def _seconds(value: str | None) -> float | None:
-    """Retry-After in seconds; its other form, a date, is none that an API server sends."""
+    """Retry-After in seconds. Its other form, a date, is not used by API servers."""
     return float(value) if value is not None and value.isascii() and value.isdigit() else None

@@ -1,19 +1,19 @@
-"""From a stream of bytes to its lines. Pure; a line without its end is never given out."""
+"""Splits a stream of bytes into lines. Pure. An incomplete last line is never returned."""
 
 from __future__ import annotations
 
 __all__ = ["LineTooLong", "Lines"]
 
 MAX_LINE_BYTES = 16 << 20
-"""An object is at most 1.5 MiB in etcd; escaped and encoded it stays far below this."""
+"""Maximum bytes of a line. An object has at most 1.5 MiB in etcd; escaped and encoded it stays far below this."""
 
 
 class LineTooLong(ValueError):
-    """The stream holds something that is no event."""
+    """The stream contains a line that is too long for an event."""
 
 
 class Lines:
-    """Feed it bytes; get whole lines."""
+    """Takes bytes; returns complete lines."""
 
     __slots__ = ("_parts", "_size")
 
@@ -22,7 +22,7 @@ class Lines:
         self._size = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that `data` completes, without their ends. Raises LineTooLong."""
+        """The lines completed by `data`, without line ends. Raises LineTooLong."""
         first, *others = data.split(b"\n")
         self._parts.append(first)
         self._size += len(first)

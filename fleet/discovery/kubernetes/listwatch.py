@@ -1,7 +1,7 @@
-"""List-and-watch: the objects of a kind, in one namespace, some, or all, as they are now and as they change.
+"""List-and-watch: the objects of a kind, in one namespace, several, or all, kept up to date.
 
-Everything that follows Kubernetes objects does it with this. A server that is away, forgets or goes silent makes
-nothing disappear: see fleet.discovery.kubernetes.reflector.
+Everything that follows Kubernetes objects uses this. When the server is unreachable, loses its history or goes silent, no object
+disappears: see fleet.discovery.kubernetes.reflector.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ T = TypeVar("T")
 class ListWatch(Generic[T]):
     """Objects by "namespace/name", each parsed once per version into a value that compares by content.
 
-    `namespaces` empty means all, over one watch; `labels` and `fields` are selectors; `keep` drops what is not wanted
-    before it is parsed. Subscribers are called on the event loop's thread, in the order of the changes of each object.
+    Empty `namespaces` means all, with one watch; `labels` and `fields` are selectors; `keep` drops unwanted objects before they
+    are parsed. Subscribers are called on the event loop's thread, in the order of the changes of each object.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class ListWatch(Generic[T]):
         self._resource = resource
         self._subscribers = Subscribers[Change[T]]()
         self.synced = asyncio.Event()
-        """Everything was listed once. Never unset: what is known stays."""
+        """Set when everything was listed once. Never cleared, because known objects are kept."""
         self._parts = {
             namespace: Reflector(
                 api,
@@ -62,7 +62,7 @@ class ListWatch(Generic[T]):
 
     @property
     def absent(self) -> bool:
-        """Whether the server knows no such objects: their definition is not installed."""
+        """Whether the server does not know this kind: its definition is not installed."""
         return any(part.absent for part in self._parts.values())
 
     def __len__(self) -> int:
@@ -73,7 +73,7 @@ class ListWatch(Generic[T]):
         return None if part is None else part.store.get(key)
 
     def items(self) -> Iterator[tuple[str, T]]:
-        """All of them. Nothing may change while this is gone through."""
+        """All objects. Nothing may change during the iteration."""
         for part in self._parts.values():
             yield from part.store.items()
 
@@ -85,28 +85,28 @@ class ListWatch(Generic[T]):
         return self._subscribers.add(on_change)
 
     def start(self) -> None:
-        """Begin. What is there comes to the subscribers as changes."""
+        """Start. Existing objects are reported to subscribers as changes."""
         for part in self._parts.values():
             part.start()
         self._syncing = asyncio.create_task(self._sync(), name=f"sync {self._resource.plural}")
 
     async def tried(self) -> None:
-        """Wait until everything was asked for once, with or without success."""
+        """Wait until everything was listed once, successfully or not."""
         for part in self._parts.values():
             await part.tried.wait()
 
     async def relist(self) -> None:
-        """List everything once more, beginning now. Raises ApiError, and then knows what it knew."""
+        """List everything again, now. Raises ApiError; then the known objects stay."""
         await asyncio.gather(*(part.relist() for part in self._parts.values()))
 
     async def fetch(self, namespace: str, *, labels: str = "", fields: str = "") -> None:
-        """Ask for some objects of a namespace, such as `keep` did not want until now. Raises ApiError."""
+        """Fetch some objects of a namespace, for example those that `keep` did not want before. Raises ApiError."""
         part = self._part(namespace)
         if part is not None:
             await part.fetch(Scope(self._resource.path(namespace), labels, fields))
 
     def discard(self, key: str) -> None:
-        """Keep no longer what `keep` does not want any more. No change is told."""
+        """Drop an object that `keep` no longer wants, without reporting a change."""
         part = self._part(key.partition("/")[0])
         if part is not None:
             part.store.discard(key)

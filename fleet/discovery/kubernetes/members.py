@@ -1,6 +1,6 @@
 """The interceptors of the fleet, from the EndpointSlices of their headless Service.
 
-A member that drains is one until its pod is gone: it still has requests, and its readiness says nothing about them.
+A draining interceptor stays a member until its pod is gone: it still has requests, and readiness says nothing about them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["KubernetesMembers", "members_of"]
 
 
 class KubernetesMembers:
-    """A MemberSource: the endpoints of a Service, at the port of that name. A member is called as its pod is."""
+    """A MemberSource: the endpoints of a Service at the named port. A member's name is its pod's name."""
 
     def __init__(self, api: Api, namespace: str, service: str, port: str, *, timing: Timing | None = None) -> None:
         self._api = api
@@ -51,7 +51,7 @@ class KubernetesMembers:
         return self._subscribers.add(on_change)
 
     async def start(self) -> None:
-        """Read once and keep watching. A first read that fails is logged and tried again."""
+        """Read once and keep watching. A failed first read is logged and repeated."""
         self._slices.start()
         await self._slices.tried()
 
@@ -67,7 +67,7 @@ class KubernetesMembers:
 
 
 def members_of(slices: Iterable[EndpointSlice], port: str) -> tuple[Member, ...]:
-    """By name; of a pod with two addresses the IPv4 one."""
+    """Sorted by name. For a pod with two addresses, the IPv4 address is used."""
     found: dict[str, str] = {}
     for one in sorted(slices, key=lambda one: one.ipv6):
         number = next((candidate.port for candidate in one.ports if candidate.name == port), None)

@@ -1,4 +1,4 @@
-"""Kubernetes objects, parsed at this edge into frozen values that hold what Weir needs and nothing else. No I/O."""
+"""Kubernetes objects, parsed into frozen values with only the fields that Weir needs. No I/O."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 
 class Resource(msgspec.Struct, frozen=True):
-    """A kind of objects by where they are: "/api/v1" or "/apis/GROUP/VERSION", and the plural."""
+    """A kind of objects by its API path: "/api/v1" or "/apis/GROUP/VERSION", and the plural name."""
 
     api: str
     plural: str
 
     def path(self, namespace: str = "", name: str = "") -> str:
-        """Of one object, or of all of a namespace, or of all there are."""
+        """The path of one object, of all in a namespace, or of all."""
         scope = f"/namespaces/{namespace}" if namespace else ""
         return f"{self.api}{scope}/{self.plural}" + (f"/{name}" if name else "")
 
@@ -44,7 +44,7 @@ ENDPOINT_SLICES = Resource("/apis/discovery.k8s.io/v1", "endpointslices")
 
 
 class Head(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    """What every object says of itself (ObjectMeta)."""
+    """The metadata that every object has (ObjectMeta)."""
 
     name: str = ""
     namespace: str = ""
@@ -58,22 +58,22 @@ class Head(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
 
 class ConfigMap(msgspec.Struct, frozen=True, rename="camel"):
-    """Data as it is sent: `binary_data` is base64."""
+    """Data as sent by the server: `binary_data` is base64."""
 
     data: dict[str, str] = {}
     binary_data: dict[str, str] = {}
 
 
 class Service(msgspec.Struct, frozen=True, gc=False):
-    """The TCP ports, as (name, number), and the address."""
+    """The TCP ports as (name, number), and the cluster address."""
 
     ports: tuple[tuple[str, int], ...]
     address: str = ""
-    """"" for one that has none of its own."""
+    """ "" for a Service without one."""
     external_name: str = ""
     """Of a Service of type ExternalName, which has no pods."""
     protocols: tuple[tuple[int, str], ...] = ()
-    """The appProtocol of each port, by number, that has one."""
+    """Number and appProtocol of each port that has one."""
 
 
 class SlicePort(msgspec.Struct, frozen=True, gc=False):
@@ -83,7 +83,7 @@ class SlicePort(msgspec.Struct, frozen=True, gc=False):
 
 
 class Endpoint(msgspec.Struct, frozen=True, gc=False):
-    """One address, and the pod behind it where there is one. Conditions that are not told are as the API defines them."""
+    """One address, and its pod if there is one. Missing conditions have the API's defaults."""
 
     address: str
     pod: str
@@ -96,7 +96,7 @@ class EndpointSlice(msgspec.Struct, frozen=True, gc=False):
     """A part of the endpoints of a Service, all of one address family."""
 
     service: str
-    """"namespace/name"; the name is empty for a slice that says none."""
+    """ "namespace/name"; the name is empty for a slice without a Service."""
     ipv6: bool
     ports: tuple[SlicePort, ...]
     endpoints: tuple[Endpoint, ...]
@@ -177,7 +177,7 @@ def parse_endpoint_slice(data: bytes | msgspec.Raw) -> EndpointSlice:
     """Raises ValueError."""
     parsed = _endpoint_slice.decode(data)
     named = (parsed.metadata.labels or {}).get(SERVICE_NAME_LABEL, "")
-    # The third type, FQDN, has no addresses of its own.
+    # The third address type, FQDN, has no IP addresses.
     by_address = parsed.address_type in ("IPv4", "IPv6")
     return EndpointSlice(
         service=f"{parsed.metadata.namespace}/{named}",
@@ -192,11 +192,11 @@ def _slice_port(port: _EndpointPort) -> SlicePort:
 
 
 def _endpoint(endpoint: _Endpoint) -> Endpoint:
-    told = endpoint.conditions
-    terminating = told.terminating is True
-    # discovery/v1: unknown readiness is to be taken for ready, and unknown serving is as ready is.
-    ready = told.ready is not False and not terminating
-    serving = ready if told.serving is None else told.serving
+    conditions = endpoint.conditions
+    terminating = conditions.terminating is True
+    # discovery/v1: an unknown `ready` counts as true, an unknown `serving` as `ready`.
+    ready = conditions.ready is not False and not terminating
+    serving = ready if conditions.serving is None else conditions.serving
     pod = endpoint.target_ref.name if endpoint.target_ref is not None and endpoint.target_ref.kind == "Pod" else ""
-    # Consumers are to use the first address only.
+    # discovery/v1: consumers should use only the first address.
     return Endpoint(endpoint.addresses[0], pod, ready, serving, terminating)

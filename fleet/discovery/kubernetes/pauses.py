@@ -1,4 +1,4 @@
-"""How long to wait before trying again: doubling, bounded, spread at random. No I/O, no clock."""
+"""Pauses between attempts: doubling, bounded, with random jitter. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Callable
 __all__ = ["MAX_RETRY_AFTER_SECONDS", "Pauses"]
 
 MAX_RETRY_AFTER_SECONDS = 60.0
-"""A server may ask for patience, not for being forgotten."""
+"""Maximum of a server's Retry-After that is respected."""
 
 
 class Pauses:
-    """From `first` to `longest` seconds, each shortened by up to a half, so that many clients do not come at once."""
+    """From `first` to `longest` seconds, each shortened randomly by up to a half, so that clients do not retry at the same
+    time."""
 
     def __init__(self, first: float, longest: float, *, uniform: Callable[[float, float], float] = random.uniform) -> None:
         self._first = first
@@ -21,7 +22,7 @@ class Pauses:
         self._next = first
 
     def next(self, retry_after: float | None = None) -> float:
-        """The pause after one more failure; never shorter than what the server has asked for."""
+        """The pause after one more failure; at least `retry_after`, if the server sent it."""
         pause = self._next * self._uniform(0.5, 1.0)
         self._next = min(2 * self._next, self._longest)
         if retry_after is None:
@@ -29,5 +30,5 @@ class Pauses:
         return min(retry_after, MAX_RETRY_AFTER_SECONDS) + pause
 
     def reset(self) -> None:
-        """Something went well."""
+        """An attempt succeeded: begin again with the first pause."""
         self._next = self._first

@@ -1,4 +1,4 @@
-"""From the port that a route names to the addresses behind it: Service port, endpoint port, endpoints. Pure."""
+"""From the port in a route to the addresses behind it: Service port, endpoint port, endpoints. Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ __all__ = ["backends_at", "port_name", "through_service"]
 
 
 def port_name(service: Service | None, port: int | str | None) -> str | None:
-    """The name under which EndpointSlices list a port of a Service: that of the Service's port, "" for one without.
+    """The name under which EndpointSlices list a port of a Service: the name of the Service's port, "" for an unnamed one.
 
-    A number is a number of the Service, not of its pods. Without a port it is the only one. None when there is no such.
+    A number is a port number of the Service, not of its pods. Without a port, the Service's only port is used. None when there is
+    no such port.
     """
     if isinstance(port, str):
-        return port  # slices say by themselves whether they have it
+        return port  # a slice shows by itself whether it has a port of that name
     if service is None:
         return None
     names = [name for name, number in service.ports if port is None or number == port]
@@ -26,9 +27,9 @@ def port_name(service: Service | None, port: int | str | None) -> str | None:
 
 
 def backends_at(slices: Iterable[EndpointSlice], name: str) -> tuple[Backend, ...]:
-    """The ready endpoints at a port. A pod with an IPv4 and an IPv6 address is one backend, at the former.
+    """The ready endpoints at a port. A pod with an IPv4 and an IPv6 address is one backend, with the IPv4 address.
 
-    Endpoints that are going away take no new requests: here a request can wait for one that stays.
+    Terminating endpoints get no new requests, even when no other is left: a request can wait here for a new one.
     """
     found: dict[str, Backend] = {}
     for one in sorted(slices, key=lambda one: one.ipv6):
@@ -45,9 +46,9 @@ def _add_ready(found: dict[str, Backend], one: EndpointSlice, port: SlicePort) -
 
 
 def through_service(service: Service | None, name: str, pods: tuple[Backend, ...]) -> tuple[Backend, ...]:
-    """The Service's address in the place of each of its ready pods; none while the Service is not known.
+    """Replaces the address of each ready pod by the Service's address; empty while the Service is unknown.
 
-    `name` is that of the Service's port. A Service without an address of its own has those of its pods.
+    `name` is the name of the Service's port. For a headless Service, the pods' addresses are used.
     """
     if service is None:
         return ()

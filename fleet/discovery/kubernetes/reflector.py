@@ -1,9 +1,8 @@
-"""One scope of objects, followed: listed, watched, listed again every so often, through whatever the server does.
+"""Follows the objects of one scope: lists and watches them, and lists again regularly, whatever errors the server returns.
 
-Two tasks: one lists, when it begins, when the watch has lost its place, and every `resync` seconds; one watches from
-where the last list or event was. A list does not stop the watch, so nothing is late because of it; a list that tells
-what the watch did not shows that the watch is broken, and begins it anew. The store sorts out who knows better.
-May not take anything away because it could not be asked for.
+Two tasks: one lists, at the start, when the watch has lost its position, and every `resync` seconds; one watches from the version
+of the last list or event. A list does not stop the watch, so it delays no event; a list with changes that the watch missed shows
+that the watch is broken, and restarts it. The store resolves the order by version. A failed request never removes objects.
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ from fleet.runtime.tasks import cancel_and_wait
 __all__ = ["Parse", "Reflector", "Scope", "Timing"]
 
 PAGE_OBJECTS = 500
-"""Objects asked for at once: the API server's own clients take as many."""
+"""Objects per page of a list: client-go's default."""
 SLICE = 64
-"""Objects taken before the event loop has a turn: about a millisecond."""
+"""Objects processed before the event loop gets a turn: about a millisecond."""
 NOT_FOUND = 404
 HEALTHY_SECONDS = 5.0
-"""A watch that lived this long was a good one, whatever its end."""
+"""A watch that lasted this long counts as successful, however it ended."""
 
 T = TypeVar("T")
 Parse = Callable[[msgspec.Raw], T]
-"""From the object's JSON to what is kept of it. Raises ValueError."""
+"""Converts an object's JSON to the value that is kept. Raises ValueError."""
 
 _log = logging.getLogger(__name__)
 
@@ -48,17 +47,17 @@ class Timing(msgspec.Struct, frozen=True):
     """All in seconds."""
 
     resync: float = RESYNC_SECONDS
-    """Between full lists, each earlier by up to a fifth, so that a fleet does not ask at once."""
+    """Between full lists, each shortened randomly by up to a fifth, so that a fleet does not list at the same time."""
     first_pause: float = 0.1
     longest_pause: float = 5.0
     silence: float = 90.0
-    """Longest silence of a watch. Servers send a bookmark a minute."""
+    """Longest silence of a watch. Servers send a bookmark about every minute."""
     watch: float = 300.0
-    """After this the server is asked to end the watch, at random up to twice this: connections spread over servers."""
+    """Requested duration of a watch, randomly up to twice this, so that connections move between servers."""
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """What to ask for: a path, and selectors."""
+    """What to list and watch: a path, and selectors."""
 
     path: str
     labels: str = ""
@@ -70,14 +69,14 @@ class Scope(msgspec.Struct, frozen=True):
 
 
 class _Listed(msgspec.Struct, Generic[T]):
-    """A whole list, parsed. `values` has None where an object could not be parsed: it is there, but not understood."""
+    """A whole list, parsed. `values` has None for an object that exists but could not be parsed."""
 
     version: int
     values: dict[str, tuple[int, T | None]]
 
 
 class Reflector(Generic[T]):
-    """Follows a scope from `start` to `close`. `tell` gets every change; `keep` says which objects are wanted."""
+    """Follows a scope from `start` to `close`. `tell` is called with every change; `keep` says which objects are wanted."""
 
     def __init__(
         self,
@@ -91,11 +90,11 @@ class Reflector(Generic[T]):
     ) -> None:
         self.store = Store[T]()
         self.tried = asyncio.Event()
-        """A list was asked for, with or without success."""
+        """Set when a list was attempted, successfully or not."""
         self.synced = asyncio.Event()
-        """A list was put in whole."""
+        """Set when a list was processed completely."""
         self.absent = False
-        """The server knows no such objects: what it answered to the last list."""
+        """Whether the server does not know this kind, by its answer to the last list."""
         self._api = api
         self._scope = scope
         self._parse = parse
@@ -105,13 +104,13 @@ class Reflector(Generic[T]):
         self._list_pauses = Pauses(timing.first_pause, timing.longest_pause)
         self._watch_pauses = Pauses(timing.first_pause, timing.longest_pause)
         self._position = 0
-        """Version up to which everything is known; where a watch begins."""
+        """Version up to which everything is known; a watch begins here."""
         self._placed = asyncio.Event()
-        """The position is one that a watch can begin from."""
+        """Set while a watch can begin from the position."""
         self._list_now = asyncio.Event()
         self._asked: list[asyncio.Future[None]] = []
         self._answered: list[asyncio.Future[None]] = []
-        """Who waits for the list that comes next, and for the one under way."""
+        """Callers waiting for the next list, and for the one under way."""
         self._session: asyncio.Task[None] | None = None
         self._list_trouble = _Trouble(f"list {scope.path}")
         self._watch_trouble = _Trouble(f"watch {scope.path}")
@@ -131,14 +130,14 @@ class Reflector(Generic[T]):
         _settle([*self._answered, *self._asked], ApiError(f"{self._scope.path}: is not followed any more"))
 
     async def relist(self) -> None:
-        """List once more, beginning now. Raises ApiError, and then knows what it knew."""
+        """List again, now. Raises ApiError; then the known objects stay."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asked.append(done)
         self._list_now.set()
         await done
 
     async def fetch(self, part: Scope) -> None:
-        """Put in the objects of a part of the scope: such as were not kept before. Raises ApiError."""
+        """Fetch the objects of a part of the scope, for example those that were not wanted before. Raises ApiError."""
         with self.store.listing(), _understood(part.path):
             await self._put(await self._collect(part, PAGE_OBJECTS))
 
@@ -186,7 +185,7 @@ class Reflector(Generic[T]):
         self.synced.set()
 
     def _begin_history(self, version: int) -> None:
-        """A list is never older than what was known when it was asked for, unless the server was restored from a copy."""
+        """A list is never older than what was known before, unless the server's data was restored from a backup."""
         _log.warning("%s: the server's history begins anew, at version %d", self._scope.path, version)
         self.store.forget_versions()
         self._position = 0
@@ -200,7 +199,7 @@ class Reflector(Generic[T]):
         except ApiError as error:
             if error.status != 410 or not limit:
                 raise
-        # The server has forgotten the version of the first page before the last one was asked for: all in one, then.
+        # The server has dropped the version of the first page before the last page: fetch everything in one page.
         return await self._pages(scope, 0)
 
     async def _pages(self, scope: Scope, limit: int) -> _Listed[T]:
@@ -247,18 +246,18 @@ class Reflector(Generic[T]):
                 await asyncio.sleep(pause)
 
     async def _watch_once(self) -> float:
-        """One watch from its beginning to its end; gives the pause that is due after it."""
+        """One watch from start to end; returns the pause before the next one."""
         began = time.monotonic()
         session = self._session = asyncio.create_task(self._follow(), name=f"watch {self._scope.path} once")
         try:
             await asyncio.wait((session,))
         finally:
-            # Also when this task is cancelled: the watch is never left alone.
+            # Also when this task is cancelled: the watch task must not be left running.
             self._session = None
             session.cancel()
             await asyncio.wait((session,))
         if session.cancelled():
-            return 0.0  # a list was ahead of it
+            return 0.0  # a list has replaced the position
         error = session.exception()
         if time.monotonic() - began > HEALTHY_SECONDS:
             self._watch_pauses.reset()
@@ -280,7 +279,7 @@ class Reflector(Generic[T]):
         return self._watch_pauses.next(error.retry_after)
 
     def _lose_place(self) -> None:
-        """The watch cannot go on from where it was: only a list tells what it has missed."""
+        """The watch cannot continue from its position: only a list shows the missed changes."""
         self._placed.clear()
         self._list_now.set()
 
@@ -329,7 +328,7 @@ class Reflector(Generic[T]):
     # -- objects --------------------------------------------------------------------------------------------------
 
     def _value(self, head: Head, data: msgspec.Raw) -> T | None:
-        """None for an object that cannot be parsed: what was known of it stays, and the log says so once."""
+        """None for an object that cannot be parsed: its last value is kept, and the log says so once."""
         try:
             return self._parse(data)
         except ValueError as error:
@@ -349,28 +348,28 @@ class Reflector(Generic[T]):
 
 
 class _Trouble:
-    """Told in the log when it begins and when it is over, and not in between."""
+    """A problem that is logged when it begins and when it ends, not in between."""
 
-    __slots__ = ("_is_told", "_name")
+    __slots__ = ("_is_logged", "_name")
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._is_told = False
+        self._is_logged = False
 
     def tell(self, reason: str) -> None:
-        if not self._is_told:
+        if not self._is_logged:
             _log.warning("%s; what is known stays, and it is tried again", reason)
-        self._is_told = True
+        self._is_logged = True
 
     def over(self) -> None:
-        if self._is_told:
+        if self._is_logged:
             _log.info("%s: all is well again", self._name)
-        self._is_told = False
+        self._is_logged = False
 
 
 @contextlib.contextmanager
 def _understood(path: str) -> Iterator[None]:
-    """Whatever the server sends that is no list of such objects is its error."""
+    """Convert errors in the server's data to ApiError."""
     try:
         yield
     except (ValueError, OverflowError) as error:

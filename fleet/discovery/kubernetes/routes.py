@@ -1,6 +1,6 @@
-"""The routing table from a ConfigMap: watched, read whole every so often, and put together from shards where it is large.
+"""The routing table from a ConfigMap: watched, read again regularly, and joined from shards if it is large.
 
-A table that is wrong, not whole, or gone keeps the last good one and is told in the log.
+When the table is invalid, incomplete or deleted, the last good one is kept, and the log says so.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _log = logging.getLogger(__name__)
 
 
 class KubernetesRoutes:
-    """A RouteSource: the table in the ConfigMap `name` of a namespace, in the form of tableformat.
+    """A RouteSource: the table in the ConfigMap `name` of a namespace, in the format of tableformat.
 
-    Only this ConfigMap is watched; shards never change under their names, and are got when an index names them.
+    Only this ConfigMap is watched. Shards never change under their names, and are fetched when an index names them.
     """
 
     def __init__(self, api: Api, namespace: str, name: str, *, timing: Timing | None = None) -> None:
@@ -58,14 +58,14 @@ class KubernetesRoutes:
         return self._subscribers.add(on_change)
 
     async def start(self) -> None:
-        """Read once and keep watching. A first read that fails is logged and tried again."""
+        """Read once and keep watching. A failed first read is logged and repeated."""
         self._maps.start()
         await self._maps.tried()
         await self._try_read()
         self._task = asyncio.create_task(self._follow(), name=f"configmap {self._key}")
 
     async def refresh(self) -> None:
-        """Ask for it now, whatever the watch has told. Raises SourceError."""
+        """Read now, independent of the watch. Raises SourceError."""
         await self._maps.relist()
         await self._take()
 
@@ -89,7 +89,7 @@ class KubernetesRoutes:
                 self._changed.set()
 
     async def _try_read(self) -> bool:
-        """Whether there is nothing more to try until something changes."""
+        """Read the table. Returns whether nothing has to be retried until the next change."""
         try:
             await self._take()
         except ApiError as error:
@@ -100,7 +100,7 @@ class KubernetesRoutes:
         return True
 
     async def _take(self) -> None:
-        """Make the ConfigMap that is known the table that is served. Raises SourceError."""
+        """Decode the current ConfigMap and serve its table. Raises SourceError."""
         async with self._reading:
             found = self._maps.get(self._key)
             if found is None:
@@ -113,7 +113,7 @@ class KubernetesRoutes:
 
     async def _table_in(self, found: ConfigMap) -> RoutingTable:
         try:
-            # Decoded on a thread: a big table must not stall the event loop.
+            # Decoded on a thread, because a large table would block the event loop.
             table = await asyncio.to_thread(table_of, found.data)
             if table is not None:
                 return table
@@ -125,7 +125,7 @@ class KubernetesRoutes:
             raise SourceError(f"configmap {self._key}: {' '.join(str(error).split())}") from error
 
     async def _shards(self, index: Index) -> dict[str, Mapping[str, str]]:
-        """Raises ApiError: a shard that is not there may be of a version that is gone already, and the next one comes."""
+        """Raises ApiError. A missing shard may belong to a version that was just replaced; the next index follows."""
         shards: dict[str, Mapping[str, str]] = {}
         for start in range(0, len(index.shards), SHARDS_AT_ONCE):
             names = index.shards[start : start + SHARDS_AT_ONCE]

@@ -1,7 +1,7 @@
-"""What a list-and-watch knows: the newest version of each object, whatever order lists and events come in. Pure.
+"""The state of a list-and-watch: the newest version of each object, in whatever order lists and events arrive. Pure.
 
-Resource versions are numbers that grow (API conventions, KEP-5504), so the newer of two is never in doubt: neither a
-late event nor a list that was overtaken by the watch brings back what is gone, or takes away what is there.
+Resource versions are increasing numbers (API conventions, KEP-5504), so it is always known which of two is newer: neither a late
+event nor an outdated list brings back a deleted object or removes an existing one.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import msgspec
 __all__ = ["MAX_OBJECTS", "Change", "Store"]
 
 MAX_OBJECTS = 500_000
-"""Ten times what a large cluster has of one kind: a bound, not a plan."""
+"""Maximum number of objects: ten times what a large cluster has of one kind."""
 
 T = TypeVar("T")
 
 
 class Change(msgspec.Struct, Generic[T], frozen=True):
-    """One object is there, is another, or is gone. The key is "namespace/name"."""
+    """An object was added, changed or deleted. The key is "namespace/name"."""
 
     key: str
     before: T | None
@@ -29,7 +29,7 @@ class Change(msgspec.Struct, Generic[T], frozen=True):
 
 
 class Store(Generic[T]):
-    """Takes events and lists; gives the change that each makes, None for none."""
+    """Takes events and lists; returns the resulting change, or None."""
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[int, T]] = {}
@@ -51,11 +51,11 @@ class Store(Generic[T]):
     # -- events ---------------------------------------------------------------------------------------------------
 
     def put(self, key: str, version: int, value: T) -> Change[T] | None:
-        """A watch says that the object is this."""
+        """A watch event: the object was added or changed."""
         return None if version <= self._whole_at else self.put_listed(key, version, value)
 
     def delete(self, key: str, version: int) -> Change[T] | None:
-        """A watch says that the object is gone, or is not asked for any more."""
+        """A watch event: the object was deleted, or no longer matches the selector."""
         if version <= self._whole_at:
             return None
         if self._listings:
@@ -66,7 +66,7 @@ class Store(Generic[T]):
 
     @contextmanager
     def listing(self) -> Iterator[None]:
-        """While a list is asked for and put in, deletions are remembered: it may have been taken before them."""
+        """While a list is fetched and processed, deletions are remembered, because the list may be older than they are."""
         self._listings += 1
         try:
             yield
@@ -76,7 +76,7 @@ class Store(Generic[T]):
                 self._deleted.clear()
 
     def put_listed(self, key: str, version: int, value: T) -> Change[T] | None:
-        """A list says that the object is this."""
+        """The object as it is in a list."""
         if self._deleted.get(key, -1) > version:
             return None
         kept = self._kept.get(key)
@@ -86,25 +86,25 @@ class Store(Generic[T]):
             raise OverflowError(f"more than {MAX_OBJECTS} objects")
         before = None if kept is None else kept[1]
         if before == value:
-            self._kept[key] = (version, before)  # the one that others may hold already
+            self._kept[key] = (version, before)  # keep the equal value that subscribers may already hold
             return None
         self._kept[key] = (version, value)
         return Change(key, before, value)
 
     def whole(self, version: int) -> None:
-        """A list of everything at this version is being put in: older events have nothing to add."""
+        """A complete list at this version is being processed: older events are ignored."""
         self._whole_at = version
 
     def unlisted(self, seen: Callable[[str], bool]) -> list[str]:
-        """The keys that a list of everything did not name."""
+        """The keys that a complete list did not contain."""
         return [key for key in self._kept if not seen(key)]
 
     def drop_unlisted(self, key: str, version: int) -> Change[T] | None:
-        """A list of everything at this version did not name the object."""
+        """Remove an object that a complete list at this version did not contain."""
         return self._remove(key, version)
 
     def forget_versions(self) -> None:
-        """The server's history has begun anew, as after a restore: whatever comes now is newer."""
+        """The server's version history has restarted, as after a restore: everything that follows is newer."""
         self._kept = {key: (0, value) for key, (_, value) in self._kept.items()}
         self._whole_at = 0
         self._deleted.clear()
@@ -112,7 +112,7 @@ class Store(Generic[T]):
     # -- both -----------------------------------------------------------------------------------------------------
 
     def discard(self, key: str) -> None:
-        """Keep no longer what nobody asks for. No change is told."""
+        """Drop an object that is no longer wanted, without reporting a change."""
         self._kept.pop(key, None)
 
     def _remove(self, key: str, version: int) -> Change[T] | None:

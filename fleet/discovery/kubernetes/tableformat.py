@@ -1,7 +1,7 @@
-"""The routing table in ConfigMaps: one while it fits, an index and compressed shards beyond. Values in, values out; no I/O.
+"""The routing table in ConfigMaps: one while it fits, else an index and compressed shards. Values in, values out; no I/O.
 
-Equal tables give equal documents, byte for byte, so that nothing is written without a change. A shard's name carries
-the version of the table it belongs to: what was put together from shards is of one version, or is not put together.
+Equal tables give equal documents, byte for byte, so that nothing is written without a change. A shard's name contains the table's
+version, so shards of different versions are never combined.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ TABLE_KEY = "table.json"
 INDEX_KEY = "index.json"
 SHARD_KEY = "shard"
 MAX_DATA_BYTES = 700_000
-"""In one ConfigMap: an object is at most 1.5 MiB in etcd, quotes are escaped, binary data grows by a third in base64."""
+"""Maximum data of one ConfigMap in bytes: an object has at most 1.5 MiB in etcd; quotes are escaped, and base64 adds a third."""
 MAX_SHARDS = 64
-"""More than a hundred thousand routes take; see fleet.routing.codec.MAX_ROUTES."""
+"""More than a hundred thousand routes need; see fleet.routing.codec.MAX_ROUTES."""
 MAX_TABLE_BYTES = 256 << 20
-"""Of the table when it is unpacked: a small shard could hold far more than memory does."""
+"""Maximum size of the decompressed table: a small shard could expand to more than fits into memory."""
 VERSION_IN_NAME = 10
-"""Characters of the version in a shard's name: enough that two versions never meet."""
+"""Characters of the version in a shard's name: enough that two versions do not collide."""
 
 
 class Document(msgspec.Struct, frozen=True):
-    """A ConfigMap to be: `binary_data` is base64, as the API has it."""
+    """A ConfigMap to write: `binary_data` is base64, as in the API."""
 
     name: str
     data: Mapping[str, str] = {}
@@ -52,7 +52,7 @@ class Document(msgspec.Struct, frozen=True):
 
 
 class Index(msgspec.Struct, frozen=True):
-    """Where a table in shards is. Shards are parts of one compressed document, in this order."""
+    """The list of shards: parts of one compressed document, in this order."""
 
     version: str
     shards: tuple[str, ...]
@@ -60,9 +60,9 @@ class Index(msgspec.Struct, frozen=True):
 
 
 def documents(name: str, table: RoutingTable, *, limit: int = MAX_DATA_BYTES) -> tuple[Document, ...]:
-    """The ConfigMaps of a table, in the order in which they are to be written: the one called `name` is the last.
+    """The ConfigMaps of a table, in the order in which to write them; the one called `name` is the last.
 
-    Those of another version are to be removed a while after that, when nobody can be reading them any more.
+    Shards of older versions should be removed later, when no reader can be reading them.
     """
     encoded = encode_json(table)
     if len(encoded) <= limit:
@@ -80,7 +80,7 @@ def documents(name: str, table: RoutingTable, *, limit: int = MAX_DATA_BYTES) ->
 
 
 def table_of(data: Mapping[str, str]) -> RoutingTable | None:
-    """The table in the ConfigMap called for; None when it holds an index. Raises ValueError when it holds neither."""
+    """The table in the ConfigMap; None when it contains an index. Raises ValueError when it contains neither."""
     if INDEX_KEY in data:
         return None
     if TABLE_KEY not in data:
@@ -99,7 +99,7 @@ def index_of(data: Mapping[str, str]) -> Index:
 
 
 def whole(index: Index, shards: Mapping[str, Mapping[str, str]]) -> RoutingTable:
-    """The table of the shards' binary data by name. Raises ValueError when any is missing or of another table."""
+    """The table from the shards' binary data, by name. Raises ValueError when a shard is missing or belongs to another table."""
     try:
         packed = b"".join(base64.b64decode(shards[name][SHARD_KEY], validate=True) for name in index.shards)
     except KeyError as error:

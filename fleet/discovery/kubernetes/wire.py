@@ -1,6 +1,6 @@
-"""Lists and watch events as an API server writes them, with their objects left as they are. Bytes in, values out.
+"""Decoding of lists and watch events from an API server, without decoding the objects in them. Bytes in, values out.
 
-Everything here raises ValueError for what is not of that form.
+All functions raise ValueError for data of another format.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["Event", "EventError", "Page", "decode_event", "decode_page", "head_o
 
 
 class Page(msgspec.Struct, frozen=True):
-    """A part of a list; the token asks for the next one, and is empty with the last."""
+    """A page of a list; `token` is used to fetch the next page, and is empty on the last one."""
 
     version: int
     token: str
@@ -23,14 +23,14 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """ADDED, MODIFIED, DELETED, BOOKMARK or ERROR, and the object; of a bookmark it has a version only."""
+    """ADDED, MODIFIED, DELETED, BOOKMARK or ERROR, and the object; a bookmark's object has only a version."""
 
     type: str
     object: msgspec.Raw
 
 
 class EventError(msgspec.Struct, frozen=True):
-    """The object of an event of type ERROR: kind Status of meta/v1."""
+    """The object of an ERROR event: kind Status of meta/v1."""
 
     code: int = 0
     message: str = ""
@@ -74,7 +74,7 @@ def head_of(data: msgspec.Raw) -> Head:
 
 
 def number(version: str) -> int:
-    """A resource version: decimal and growing in every API server's own storage. Others could not be put in order."""
+    """A resource version: a decimal number that increases, in every API server's own storage. Other formats cannot be ordered."""
     if not (version.isascii() and version.isdigit()):
         raise ValueError(f"resource version {version[:64]!r} is not a number")
     return int(version)

@@ -1,4 +1,4 @@
-"""What would answer a request in the backends' place, in words for `weir explain`. Pure."""
+"""Describes which local answer a route would give in place of its backends, for `weir explain`. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from fleet.routing.match import Headers
 from fleet.routing.route import ColdStart, Route
 from fleet.routing.static import StaticRoutes
 
-__all__ = ["instead"]
+__all__ = ["local_answers"]
 
 
-def instead(route: Route, host: bytes, path: bytes, headers: Headers) -> Iterator[str]:
-    """What of a route comes before its backends, in the order in which it is asked."""
+def local_answers(route: Route, host: bytes, path: bytes, headers: Headers) -> Iterator[str]:
+    """The local answers of a route that apply to this request, in the order in which the interceptor checks them."""
     if route.maintenance is not None:
         yield f"maintenance: answers {route.maintenance.status or 503}, and is not counted"
         return

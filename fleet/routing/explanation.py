@@ -1,10 +1,10 @@
-"""Which route a request finds, told step by step: for people who ask why. Walks as `RoutingTable.match` does."""
+"""Explains step by step which route matches a request, for `weir explain`. Follows the same order as `RoutingTable.match`."""
 
 from __future__ import annotations
 
 import msgspec
 
-from fleet.routing.claims import normal_host
+from fleet.routing.host import normal_host
 from fleet.routing.match import METHOD, Candidate, Headers, HostPattern, carries
 from fleet.routing.route import Route
 from fleet.routing.table import RoutingTable
@@ -13,14 +13,14 @@ __all__ = ["Explanation", "explain"]
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """Which route a request finds and, step by step, why. Names of headers are told, never what a request has in them."""
+    """The matching route, and the steps that led to it. Names of headers are included, values from the request never."""
 
     route: Route | None
     steps: tuple[str, ...]
 
 
 def explain(table: RoutingTable, host: bytes, path: bytes, headers: Headers) -> Explanation:
-    """Walk through a table as `RoutingTable.match` does, and take notes."""
+    """Match a request as `RoutingTable.match` does, and record the steps."""
     name = normal_host(host)
     steps = [f"host {_text(name)}, path {_text(path)}"]
     for candidate in table.index.hosts(name):

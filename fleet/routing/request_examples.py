@@ -1,6 +1,6 @@
-"""How a person tries a claim: the address to open in a browser, or the command where opening one is not enough. Pure.
+"""Example requests for a claim: a URL to open in a browser, or a curl command when a URL is not enough. Pure.
 
-Texts come from whoever wrote the route: whoever shows them makes them fit for a page or for a terminal.
+The texts contain parts written by a route's author: the caller makes them safe for a page or a terminal.
 """
 
 from __future__ import annotations
@@ -8,26 +8,27 @@ from __future__ import annotations
 import shlex
 from urllib.parse import quote
 
-from fleet.routing.claims import ANY_HOST, Claim, normal_host
+from fleet.routing.claims import ANY_HOST, Claim
+from fleet.routing.host import normal_host
 
 __all__ = ["address_of", "command_for", "is_local_name"]
 
 LOCAL = "localhost"
 ANY_LABEL = "any"
-"""What stands for the star of a wildcard."""
+"""Replaces the star of a wildcard host."""
 ANY_VALUE = "x"
-"""What a header is given of which any value will do."""
+"""Value of a required header for which any value will do."""
 
 
 def is_local_name(host: str) -> bool:
-    """Whether the name means the machine that it is looked up on (RFC 6761 6.3), so that it needs no entry in the DNS."""
+    """Whether the name resolves to the local machine without DNS (RFC 6761 6.3)."""
     return host == LOCAL or host.endswith(f".{LOCAL}")
 
 
 def address_of(claim: Claim, at: str) -> str | None:
-    """The URL that reaches what claims this. `at` is "host:port" of an interceptor as the person reaches it.
+    """A URL that matches the claim. `at` is "host:port" of an interceptor as the person reaches it.
 
-    None when opening a URL is not enough: the request needs headers, or a name that means nothing to a resolver here.
+    None when a URL is not enough: the request needs headers, or a host name that does not resolve here.
     """
     here = normal_host(at.encode()).decode()
     if claim.headers:
@@ -40,7 +41,7 @@ def address_of(claim: Claim, at: str) -> str | None:
 
 
 def command_for(claim: Claim, at: str) -> str:
-    """The same as a line for a shell."""
+    """A curl command that matches the claim."""
     fields = [f"{header.name}: {ANY_VALUE if header.value is None else header.value}" for header in claim.headers]
     url = address_of(Claim(claim.host, claim.path), at)
     if url is None:
