@@ -1,1 +1,1 @@
-"""Data plane: requests in, requests out, leases in between."""
+"""Data plane: receives requests, holds or forwards them, and counts the demand with leases."""

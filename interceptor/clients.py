@@ -1,6 +1,6 @@
-"""The client connections of one interceptor, and the rules for a full house: who has to leave so that others can come in.
+"""The client connections of one interceptor, and the choice of connections to close when their number reaches the limit.
 
-No input or output: closing a connection is its own business, and so is not accepting others the listener's.
+Does no I/O: a connection closes itself, and the listener stops accepting.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from heapq import nsmallest
 from operator import attrgetter
+from typing import Final
 
 from interceptor.core.deadlines import NEVER, Deadlines
 from interceptor.core.early import EarlyBytes
@@ -15,20 +16,21 @@ from interceptor.core.sides import Client
 
 __all__ = ["Clients"]
 
-ROOM_PART = 50
-"""One connection in so many is made free at a time: the look for idle ones is shared by as many newcomers."""
-FULL_HEAD_SECONDS = 2.0
-"""A head that takes longer is given up while there is no room: others have been waiting with theirs for as long."""
-HEADS_AT_ONCE = 200
-"""Given up in one look: some milliseconds' work. Each keeps its place while its answer is on its way."""
-LOOK_SECONDS = 1.0
-"""Between two looks for connections to do without, while there is no room. Each costs up to a few milliseconds."""
-NEWCOMER_SECONDS = 1.0
-"""A connection so young is not idle: its first request is on its way."""
+ROOM_PART: Final = 50
+"""At the limit, a fraction of the connections (one in this many) is closed at a time, so that not every new connection costs a
+search for idle ones."""
+FULL_HEAD_SECONDS: Final = 2.0
+"""At the limit, a request head that takes longer to arrive is refused, because other clients wait to connect."""
+HEADS_AT_ONCE: Final = 200
+"""Heads refused in one check: some milliseconds of work. A refused connection counts until its response has been sent."""
+LOOK_SECONDS: Final = 1.0
+"""Seconds between two checks for connections to close, while at the limit. A check costs up to a few milliseconds."""
+NEWCOMER_SECONDS: Final = 1.0
+"""A connection younger than this is not idle: its first request is on its way."""
 
 
 class Clients:
-    """Every client connection. Full from the moment that the last place is taken until a part of the places is free."""
+    """All client connections. `full` from when the limit is reached until the number is lower by a part of it (hysteresis)."""
 
     def __init__(
         self,
@@ -41,16 +43,16 @@ class Clients:
         on_full: Callable[[], None],
         on_room: Callable[[], None],
     ) -> None:
-        """`on_full` is told when there is no room, and `on_room` when there is again."""
+        """`on_full` is called when the limit is reached, and `on_room` when there is room again."""
         self.most = most
-        """Client connections at most."""
+        """Maximum number of client connections."""
         self.all: set[Client] = set()
         self.full = False
-        """Whether there is no room for another client connection."""
+        """Whether the limit is reached."""
         self.times_full = 0
-        """How often that was so."""
+        """How often the limit was reached."""
         self.deadline = NEVER
-        """Of the next look for room."""
+        """When the next check is due."""
         self.bucket = 0
         self._on_full = on_full
         self._on_room = on_room
@@ -71,16 +73,16 @@ class Clients:
             self._on_room()
 
     def close_idle(self, now: float) -> None:
-        """Close every connection on which nothing is going on, nor about to. One with a request on it is only not read yet."""
+        """Close every idle connection, except new ones, and except ones with an unread request."""
         for client in self._idle(now):
-            client.close_at_rest()
+            client.close_if_idle()
 
     @property
     def _part(self) -> int:
         return max(1, self.most // ROOM_PART)
 
     def _fill_up(self, now: float) -> None:
-        """The last place is taken. Those that wait for nothing leave first, the longest idle before the others."""
+        """The limit is reached: close the connections that have been idle for longest."""
         if not self.full:
             self.full = True
             self.times_full += 1
@@ -90,7 +92,7 @@ class Clients:
         self._close_longest_idle(now)
 
     def on_deadline(self, now: float) -> None:
-        """While at the limit, once a second: close idle connections, and give up heads that arrive slowly."""
+        """While at the limit, once a second: close idle connections, and refuse heads that arrive slowly."""
         self.deadline = NEVER
         if self.full:
             self._look_again(now)
@@ -103,7 +105,7 @@ class Clients:
 
     def _close_longest_idle(self, now: float) -> None:
         for client in nsmallest(self._part, self._idle(now), key=attrgetter("deadline")):
-            client.close_at_rest()
+            client.close_if_idle()
 
     def _give_up_heads(self, now: float) -> None:
         slow = now + self._head_timeout - FULL_HEAD_SECONDS

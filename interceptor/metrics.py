@@ -1,28 +1,31 @@
-"""The interceptor's metrics for Prometheus, made from what the proxy counts anyway, when somebody asks."""
+"""The interceptor's metrics for Prometheus, computed on each scrape from the proxy's counters."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Final, Protocol
 
 from fleet.runtime.exposition import Family, Kind, Row, Value, document
 from interceptor.app.app import App
 from interceptor.app.stats import BUCKETS, LAG_BUCKETS
 from interceptor.proxy import Proxy
+from interceptor.transport.handshakes import OUTCOMES
 
 __all__ = ["FAMILIES", "Metrics"]
 
-_PREFIX = "weir_interceptor_"
-_APP = ("namespace", "app")
-_KIND = ("method", "code", "cold_start")
+_PREFIX: Final = "weir_interceptor_"
+_APP: Final = ("namespace", "app")
+_KIND: Final = ("method", "code", "cold_start")
 
-_Told = Collection[tuple[tuple[str, ...], Value]]
-"""Of one application, in one family: the values of its labels behind those of `_APP`, and of the series."""
-_Read = Callable[[App], _Told]
+_Samples = Collection[tuple[tuple[str, ...], Value]]
+"""The series of one application in one family: the values of the labels after those of `_APP`, and the value."""
+_Read = Callable[[App], _Samples]
 
 
 def _per_app(name: str, kind: Kind, help_text: str, weight: int, *labels: str) -> Family:
-    """With a series, or several, for each application."""
+    """A family with one or more series for each application."""
     bounds = BUCKETS if kind is Kind.HISTOGRAM else ()
     return Family(_PREFIX + name, kind, help_text, (*_APP, *labels), bounds, weight)
 
@@ -30,28 +33,28 @@ def _per_app(name: str, kind: Kind, help_text: str, weight: int, *labels: str) -
 # -- of each application --------------------------------------------------------------------------------------------
 
 
-def _answers(app: App) -> _Told:
+def _answers(app: App) -> _Samples:
     return [(kind, found.count) for kind, found in app.stats.answers().items()]
 
 
-def _durations(app: App) -> _Told:
-    """Not of tunnels, nor of answers in the backends' place."""
+def _durations(app: App) -> _Samples:
+    """Without tunnels and local answers, which have no observed durations."""
     return [(kind, found.observed()) for kind, found in app.stats.answers().items()]
 
 
-def _cold(app: App) -> _Told:
+def _cold(app: App) -> _Samples:
     return [((outcome,), found.observed()) for outcome, found in app.stats.cold.items()]
 
 
-def _own(app: App) -> _Told:
+def _own(app: App) -> _Samples:
     return [((reason, str(status)), count) for (reason, status), count in app.stats.own.items()]
 
 
-def _cut(app: App) -> _Told:
+def _cut(app: App) -> _Samples:
     return [((reason,), count) for reason, count in app.stats.cut.items()]
 
 
-_APPS: tuple[tuple[Family, _Read], ...] = (
+_APPS: Final[tuple[tuple[Family, _Read], ...]] = (
     (
         _per_app("requests", Kind.COUNTER, "Requests answered; code 499 is a client that left", 40, *_KIND),
         _answers,
@@ -104,24 +107,24 @@ _APPS: tuple[tuple[Family, _Read], ...] = (
     ),
     (
         _per_app("ready_backends", Kind.GAUGE, "Backends that may be chosen", 2)._replace(zero=True),
-        lambda app: (((), len(app.endpoints.ready)),),
+        lambda app: (((), len({id(one) for part in app.parts for one in part.endpoints.ready})),),
     ),
     (_per_app("tunnels", Kind.GAUGE, "Upgraded connections", 2), lambda app: (((), app.entry.connections),)),
     (
         _per_app("held_bytes", Kind.GAUGE, "Kept in memory for requests that wait", 2),
-        lambda app: (((), app.room.held_bytes),),
+        lambda app: (((), sum(part.room.held_bytes for part in app.parts)),),
     ),
 )
-"""What is told of each application. The weights are parts of the document's size: a new family needs one, whatever they add
-up to."""
+"""The families with series for each application. A weight is the family's share of the document's size, relative to the other
+weights; every family needs one."""
 
 
 def _rows(apps: Iterable[tuple[tuple[str, str], App]], read: _Read) -> Iterator[Row]:
     for name, app in apps:
-        told = read(app)
-        if not told:
-            yield None  # which is work as well
-        for labels, value in told:
+        samples = read(app)
+        if not samples:
+            yield None  # no row, but let the caller count the work
+        for labels, value in samples:
             yield (*name, *labels), value
 
 
@@ -163,7 +166,7 @@ def _one(read: Callable[[Proxy], Value]) -> Callable[[Proxy], Iterable[Row]]:
     return lambda proxy: [((), read(proxy))]
 
 
-_OWN: tuple[tuple[Family, Callable[[Proxy], Iterable[Row]]], ...] = tuple(
+_OWN: Final[tuple[tuple[Family, Callable[[Proxy], Iterable[Row]]], ...]] = tuple(
     (family._replace(name=_PREFIX + family.name), read)
     for family, read in (
         (Family("refused", Kind.COUNTER, "Requests of no application, answered here", ("reason", "code")), _refused),
@@ -172,7 +175,7 @@ _OWN: tuple[tuple[Family, Callable[[Proxy], Iterable[Row]]], ...] = tuple(
         (Family("backends_set_aside", Kind.GAUGE, "Backends that have to pass a probe first"), _aside),
         (Family("backend_probes", Kind.COUNTER, "Probes of backends", ("result",)), _probes),
         (Family("routes", Kind.GAUGE, "Routes in the table"), _one(lambda proxy: len(proxy.apps))),
-        # How near it is to what it can take.
+        # How close the interceptor is to its limits.
         (Family("client_connections_limit", Kind.GAUGE, "Client connections at most"), _one(lambda proxy: proxy.most_clients)),
         (Family("accepting", Kind.GAUGE, "1 while connections are accepted"), _one(lambda proxy: int(not proxy.full))),
         (
@@ -205,19 +208,76 @@ def _tasks() -> int:
         return 0
 
 
-FAMILIES = tuple(family for family, _ in (*_APPS, *_OWN))
-"""All there are."""
+# -- of TLS ---------------------------------------------------------------------------------------------------------
+
+
+class HandshakeCounts(Protocol):
+    """Handshakes of clients."""
+
+    counts: Counter[str]
+    resumed: int
+
+
+class CertificateCounts(Protocol):
+    """Certificates of the proxy."""
+
+    reloads: int
+
+    @property
+    def first_expiry(self) -> float: ...
+    @property
+    def faults(self) -> Mapping[str, str]: ...
+
+
+class TlsCounts(Protocol):
+    """What is known of a listener for TLS."""
+
+    @property
+    def handshakes(self) -> HandshakeCounts: ...
+    @property
+    def certificates(self) -> CertificateCounts: ...
+
+
+_TLS: Final[tuple[tuple[Family, Callable[[TlsCounts], Iterable[Row]]], ...]] = tuple(
+    (family._replace(name=_PREFIX + family.name), read)
+    for family, read in (
+        (
+            Family("tls_handshakes", Kind.COUNTER, "TLS handshakes of clients that have ended, by how", ("outcome",)),
+            lambda tls: [((outcome,), tls.handshakes.counts[outcome]) for outcome in OUTCOMES],
+        ),
+        (
+            Family("tls_resumed", Kind.COUNTER, "TLS handshakes that resumed a session"),
+            lambda tls: [((), tls.handshakes.resumed)],
+        ),
+        (
+            Family("tls_certificate_expiry_seconds", Kind.GAUGE, "Time at which the first certificate expires"),
+            lambda tls: [((), tls.certificates.first_expiry)],
+        ),
+        (
+            Family("tls_certificate_faults", Kind.GAUGE, "Certificate files whose content is not in use, as it has a fault"),
+            lambda tls: [((), len(tls.certificates.faults))],
+        ),
+        (
+            Family("tls_certificate_changes", Kind.COUNTER, "Times that changed certificate files were read"),
+            lambda tls: [((), tls.certificates.reloads)],
+        ),
+    )
+)
+
+FAMILIES: Final = tuple(family for family, _ in (*_APPS, *_OWN, *_TLS))
+"""All families."""
 
 
 class Metrics:
-    """The metrics of one proxy, in documents of `most_bytes` at most. One document is written at a time."""
+    """The metrics of one proxy, in documents of at most `most_bytes`. Only one document is written at a time."""
 
-    def __init__(self, proxy: Proxy, most_bytes: int) -> None:
+    def __init__(self, proxy: Proxy, most_bytes: int, *, tls: TlsCounts | None = None) -> None:
         self._proxy = proxy
+        self._tls = tls
         self._series = document(FAMILIES, most_bytes)
 
     def parts(self) -> Iterator[str]:
-        """A document in Prometheus' text format, in parts of one series each."""
+        """A document in Prometheus' text format, in parts of one series each, so that requests are served in between."""
         proxy = self._proxy
         apps = []
         for app in list(proxy.apps.values()):
@@ -225,7 +285,9 @@ class Metrics:
             if app.entry.requests_total or app.stats.touched:
                 apps.append((_split(app.name), app))
         for family, read in _APPS:
-            # What is of one series is read at once; requests come and go between two.
+            # One series is read at once; counters may change between two series.
             yield from self._series[family.name].parts(_rows(apps, read))
         for family, rows in _OWN:
             yield from self._series[family.name].parts(rows(proxy))
+        for family, counts in _TLS:
+            yield from self._series[family.name].parts(() if self._tls is None else counts(self._tls))

@@ -1,13 +1,14 @@
-"""The host of one interceptor's connections and exchanges: puts together what they share, and swaps the table whole.
+"""The host of one interceptor's connections and exchanges: creates what they share, and replaces the routing table as a whole.
 
-Makes the dialer and the probes; reads and writes nothing itself. Decisions are made in table_apps.py (applications and their
-targets) and clients.py (who leaves when there is no room).
+Does no I/O itself. Decisions are made in table_apps.py (applications and their targets) and clients.py (which connections are
+closed at the connection limit).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from fleet.demand.ledger import Ledger
 from fleet.discovery.sources import BackendSource
@@ -21,7 +22,7 @@ from interceptor.backends.probes import Probes
 from interceptor.clients import Clients
 from interceptor.core.deadlines import Deadlines
 from interceptor.core.messages import Request
-from interceptor.core.sides import Client, Dialer, RequestEvents
+from interceptor.core.sides import Dialer, Downstream, RequestEvents
 from interceptor.exchange.exchange import Exchange
 from interceptor.settings import InterceptorSettings
 from interceptor.shared import Shared
@@ -30,12 +31,12 @@ from interceptor.transport.tcp import Outbox
 
 __all__ = ["Proxy"]
 
-TICK_SECONDS = 0.1
-"""Precision of time limits. A sweep with nothing due costs about a microsecond."""
+TICK_SECONDS: Final = 0.1
+"""Seconds between two checks of the time limits, so their precision. A check with nothing due costs about a microsecond."""
 
 
 class Proxy(Shared):
-    """Hosts client connections and exchanges; swaps the table whole."""
+    """Hosts client connections and exchanges; replaces the routing table as a whole."""
 
     def __init__(
         self,
@@ -48,13 +49,13 @@ class Proxy(Shared):
         dialer: Dialer,
     ) -> None:
         super().__init__(settings, Deadlines(TICK_SECONDS, now=clock()), clock, outbox)
-        self.open_exchange: Callable[[Client, Request], RequestEvents] = partial(Exchange, self)
+        self.open_exchange: Callable[[Downstream, Request], RequestEvents] = partial(Exchange, self)
         self.waits = Waits()
         self.probes = Probes(dialer, clock)
         self.lag = Histogram(LAG_BUCKETS)
-        """How much later than asked for the event loop came back."""
+        """How much later than requested the event loop resumed a sleeping task."""
         self.on_full: Callable[[], None] = _nothing
-        """Told when there is no room for another client connection, and `on_room` when there is again."""
+        """Called at the limit of client connections; `on_room` is called when there is room again."""
         self.on_room: Callable[[], None] = _nothing
         self._draining = False
         self._registry = Clients(
@@ -70,7 +71,7 @@ class Proxy(Shared):
         self.client_opened = self._registry.opened
         self.client_closed = self._registry.closed
         self.close_idle = self._registry.close_idle
-        # Connections and exchanges read these of every request: they are the same as those of the table's applications.
+        # The same as in `_table_apps`, as plain attributes, because they are read for every request.
         self.table: RoutingTable | None = None
         self.apps: dict[str, App] = {}
         self.applist = AppList(lambda: self.apps) if settings.list_apps else None
@@ -88,7 +89,7 @@ class Proxy(Shared):
         self.set_table = self._table_apps.set_table
         self.backends_changed = self._table_apps.backends_changed
         self.at_work = self._table_apps.at_work
-        self.turn_away_held = self._table_apps.turn_away_held
+        self.reject_held = self._table_apps.reject_held
         self.missing = self._table_apps.missing
 
     @property
@@ -102,7 +103,7 @@ class Proxy(Shared):
 
     @property
     def most_clients(self) -> int:
-        """Client connections at most."""
+        """Maximum number of client connections."""
         return self._registry.most
 
     @most_clients.setter
@@ -112,20 +113,25 @@ class Proxy(Shared):
 
     @property
     def full(self) -> bool:
-        """Whether there is no room for another client connection."""
+        """Whether the limit of client connections is reached."""
         return self._registry.full
 
     @property
     def times_full(self) -> int:
-        """How often that was so."""
+        """How often the limit was reached."""
         return self._registry.times_full
 
     @property
     def endpoint_sets(self) -> list[EndpointSet]:
         return self._table_apps.endpoint_sets
 
+    @property
+    def removed_sets(self) -> list[EndpointSet]:
+        """Of targets that no route names any more, while they have unfinished exchanges."""
+        return self._table_apps.removed_sets
+
     async def close(self) -> None:
-        """Cut every connection that is left."""
+        """Reset every remaining connection."""
         for client in list(self.clients):
             client.abort()
         await self._table_apps.close()
@@ -145,4 +151,4 @@ class Proxy(Shared):
 
 
 def _nothing() -> None:
-    """Nobody has asked to be told."""
+    """The default for callbacks that are not set."""

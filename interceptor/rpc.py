@@ -1,6 +1,6 @@
-"""What an interceptor tells over gRPC: the demand it counts and the routing table it serves.
+"""The interceptor's gRPC services: the demand it counts and the routing table it serves.
 
-Reads the ledger and the route source and changes neither; never waits for a scaler that does not read.
+Reads the ledger and the route source and changes neither. A scaler that does not read its stream delays nobody else.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import grpc
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_WATCHERS", "QueueServicer", "RoutingServicer"]
 
-MAX_WATCHERS = 64
-"""Three scalers, twice that in a rollout, and people who look; each costs a cursor over all applications."""
-EDGE_SPACING_SECONDS = 0.001
-"""The first edge goes out at once; those right behind it share a message, so that a storm of edges is no storm of messages."""
-SLICE = 256
-"""Sizes turned into a message before the event loop has a turn: half a millisecond."""
-SYNC_TIMEOUT_SECONDS = 10.0
-"""A store that does not answer for this long is a failure to tell, not to wait for."""
+MAX_WATCHERS: Final = 64
+"""Streams at once: three scalers, twice that during a rollout, and people. Each costs a cursor over all applications."""
+EDGE_SPACING_SECONDS: Final = 0.001
+"""Pause after a message with edges: the first edge is sent at once, the following ones share a message, to limit their number."""
+SLICE: Final = 256
+"""Sizes added to a message before other tasks get a turn: half a millisecond of work."""
+SYNC_TIMEOUT_SECONDS: Final = 10.0
+"""A store that has not answered within this time is reported as an error."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,15 +39,15 @@ _WatchContext = grpc.aio.ServicerContext[queue_pb2.WatchQueueSizesRequest, queue
 
 
 class _Watcher:
-    """One stream: what it was not told yet, and the event that wakes it."""
+    """One stream: a cursor over the changes it has not been sent, and the event that wakes it."""
 
     def __init__(self, cursor: ChangeCursor) -> None:
         self.cursor = cursor
         self.awake = asyncio.Event()
-        self.told_draining = False
+        self.sent_draining = False
 
     async def edge_before(self, due: float) -> bool:
-        """Wait for an edge until `due` of the loop's clock; whether one came."""
+        """Wait for an edge, at most until `due` in the loop's time. Returns whether there was one."""
         try:
             async with asyncio.timeout_at(due):
                 await self.awake.wait()
@@ -58,7 +58,7 @@ class _Watcher:
 
 
 class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
-    """weir.interceptor.v1.QueueService over a ledger. `clock` is the clock the ledger is given; `heartbeat` is in seconds."""
+    """weir.interceptor.v1.QueueService over a ledger. `clock` must be the ledger's clock; `heartbeat` is in seconds."""
 
     def __init__(
         self,
@@ -84,19 +84,19 @@ class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
 
     @property
     def watchers(self) -> int:
-        """Streams open now."""
+        """Number of open streams."""
         return len(self._watchers)
 
     def wake(self, app: str) -> None:  # the cursors know the application; this is the ledger's on_edge
-        """Tell every watcher at once what has an edge."""
+        """Send edges to every watcher now, not with the next heartbeat."""
         self._wake_all()
 
     def tell_draining(self) -> None:
-        """Tell every watcher at once that the member drains."""
+        """Report to every watcher now that the member drains."""
         self._wake_all()
 
     def close(self) -> None:
-        """End every stream with OK, and refuse new ones. They have ended when the server's stop returns."""
+        """End every stream with OK, and refuse new ones. All have ended when the server's `stop` returns."""
         self._closing = True
         self._wake_all()
 
@@ -110,7 +110,7 @@ class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
         await _fill(response.apps, sizes)
         return response
 
-    # A coroutine that writes, not a generator: a generator cut off at its yield is cleaned up only by the collector.
+    # A coroutine that writes, not a generator: a generator that is abandoned at its yield is closed only by garbage collection.
     async def WatchQueueSizes(  # type: ignore[override]  # noqa: N802
         self, request: queue_pb2.WatchQueueSizesRequest, context: _WatchContext
     ) -> None:
@@ -135,7 +135,7 @@ class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
                 await self._tell_all(watcher, context)
             else:
                 await self._tell_edges(watcher, context)
-        # The last word: a scaler keeps what it heard last, and that should not be a request that has ended since.
+        # A final message: a scaler keeps the last sizes, which should not contain requests that have ended meanwhile.
         await self._tell_all(watcher, context)
 
     async def _tell_all(self, watcher: _Watcher, context: _WatchContext, *, snapshot: bool = False) -> None:
@@ -148,7 +148,7 @@ class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
     async def _tell_edges(self, watcher: _Watcher, context: _WatchContext) -> None:
         now = self._clock()
         edges = watcher.cursor.take_edges(now)
-        if edges or self._draining() != watcher.told_draining:
+        if edges or self._draining() != watcher.sent_draining:
             message = self._message(watcher, now)
             message.partial = True
             await _fill(message.apps, edges)
@@ -156,9 +156,9 @@ class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
             await asyncio.sleep(EDGE_SPACING_SECONDS)
 
     def _message(self, watcher: _Watcher, now: float) -> queue_pb2.WatchQueueSizesResponse:
-        watcher.told_draining = self._draining()
+        watcher.sent_draining = self._draining()
         return queue_pb2.WatchQueueSizesResponse(
-            member=self._member, incarnation=self._incarnation, draining=watcher.told_draining, age=now - self._began
+            member=self._member, incarnation=self._incarnation, draining=watcher.sent_draining, age=now - self._began
         )
 
     @contextmanager
@@ -177,7 +177,7 @@ class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
 
 
 async def _fill(apps: RepeatedCompositeFieldContainer[queue_pb2.QueueSize], sizes: Collection[QueueSize]) -> None:
-    # Added in place: a list of ready messages would be copied, in one piece.
+    # Added in place: a list of complete messages would be copied all at once.
     for number, size in enumerate(sizes, 1):
         apps.add(
             app=size.app,
@@ -233,7 +233,7 @@ class RoutingServicer(routing_pb2_grpc.RoutingServiceServicer):
         return ""
 
     def _json(self, table: RoutingTable) -> str:
-        # Encoded once a version: ten thousand routes are megabytes.
+        # Encoded once per version: ten thousand routes are megabytes.
         if self._encoded[0] != table.version:
             self._encoded = (table.version, encode_json(table).decode())
         return self._encoded[1]

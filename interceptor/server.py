@@ -1,4 +1,4 @@
-"""One interceptor: puts the proxy, its RPC server and its diagnostics together, and takes them down in order."""
+"""One interceptor: creates the proxy, its RPC server and its diagnostics, and starts and stops them in order."""
 
 from __future__ import annotations
 
@@ -8,29 +8,37 @@ import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from fleet.demand.ledger import Ledger
 from fleet.discovery.sources import BackendSource, RouteSource, SourceError
 from fleet.discovery.uri import open_backends, open_routes
-from fleet.discovery.work import shown_work
 from fleet.runtime.diagnostics import Diagnostics
-from fleet.runtime.documents import Pairs, Rows
-from fleet.runtime.garbage import collect_in_a_calm, keep_what_is_here
+from fleet.runtime.garbage import collect_while_idle, keep_what_is_here
 from fleet.runtime.life import Component, Step
 from fleet.runtime.rpc import RpcServer
 from fleet.runtime.settings import SettingsError
 from fleet.runtime.tasks import cancel_and_wait
 from interceptor.backends.dialers import Dialers
 from interceptor.drain import finish
+from interceptor.exchange.redirect import Redirects
 from interceptor.http1.client import ClientConnection
 from interceptor.http1.dialer import Http1Dialer
+from interceptor.http1.over_tls import HTTPS_PROTOCOLS, TlsHttp1Dialer
+from interceptor.http2.client import take_over
+from interceptor.http2.dialer import HTTP2_PROTOCOLS, Http2Dialer
+from interceptor.http2.over_tls import TLS_HTTP2_PROTOCOLS, TlsHttp2Dialer
 from interceptor.listener import Listener, room_for_clients
 from interceptor.metrics import Metrics
+from interceptor.pages import ListenerRow, Pages
 from interceptor.proxy import TICK_SECONDS, Proxy
+from interceptor.proxy_protocol.reception import Reception, hand_over
 from interceptor.rpc import QueueServicer, RoutingServicer
 from interceptor.settings import InterceptorSettings
+from interceptor.tls.upstream import BackendTls
+from interceptor.tls_listener import TlsListener
 from interceptor.transport.tcp import Outbox
+from interceptor.trust import TrustedProxies
 from interceptor.waits_rpc import WaitingServicer
 from protos.weir.interceptor.v1.queue_pb2_grpc import add_QueueServiceServicer_to_server
 from protos.weir.interceptor.v1.routing_pb2_grpc import add_RoutingServiceServicer_to_server
@@ -38,15 +46,15 @@ from protos.weir.interceptor.v1.waiting_pb2_grpc import add_WaitingServiceServic
 
 __all__ = ["Interceptor"]
 
-RPC_GRACE_SECONDS = 1.0
-LIMITS_AT_ONCE = 64
-"""Time limits applied in one turn of the event loop: about a millisecond's work."""
+RPC_GRACE_SECONDS: Final = 1.0
+LIMITS_AT_ONCE: Final = 64
+"""Deadlines handled in one turn of the event loop: about a millisecond of work."""
 
 logger = logging.getLogger(__name__)
 
 
 class Interceptor(Component):
-    """Sources that are not handed in are opened from the settings."""
+    """The component. Sources that are not passed are opened from the settings."""
 
     def __init__(
         self, settings: InterceptorSettings, *, routes: RouteSource | None = None, backends: BackendSource | None = None
@@ -58,10 +66,25 @@ class Interceptor(Component):
         self._backends = backends or _open("backends", settings.backends, reading)
         self.ledger = Ledger()
         outbox = Outbox()
-        dialer = Dialers(Http1Dialer(outbox))
+        http2 = Http2Dialer(outbox, monotonic)
+        tls = BackendTls(settings.tls_policy, settings.authority_directories, verify=not settings.backend_tls_skip_verify)
+        dialer = Dialers(
+            Http1Dialer(outbox),
+            {
+                **dict.fromkeys(HTTP2_PROTOCOLS, http2),
+                **dict.fromkeys(HTTPS_PROTOCOLS, TlsHttp1Dialer(outbox, tls)),
+                **dict.fromkeys(TLS_HTTP2_PROTOCOLS, TlsHttp2Dialer(outbox, monotonic, tls)),
+            },
+        )
         self.proxy = Proxy(settings, self.ledger, self._backends, monotonic, outbox=outbox, dialer=dialer)
-        self._listener = Listener(lambda: ClientConnection(self.proxy), settings.host, settings.proxy_port, monotonic)
-        self.proxy.on_full, self.proxy.on_room = self._listener.pause, self._listener.resume
+        self.proxy.on_http2 = partial(take_over, self.proxy)
+        self._listener = Listener(self._first_protocol(), settings.host, settings.proxy_port, monotonic)
+        self._tls = TlsListener(settings, self.proxy) if settings.has_proxy_tls else None
+        self._plaintext = settings.proxy_plaintext != "off"
+        if settings.proxy_plaintext == "redirect":
+            redirects = Redirects(self.proxy, self.proxy.open_exchange, https_port=settings.https_port)
+            self.proxy.open_exchange = redirects
+        self.proxy.on_full, self.proxy.on_room = self._pause, self._resume
         self._queue = QueueServicer(
             self.ledger,
             member=settings.member_name,
@@ -79,21 +102,38 @@ class Interceptor(Component):
             RoutingServicer(self._routes, member=settings.member_name),
             "weir.interceptor.v1.RoutingService",
         )
+        self.pages = Pages(self.proxy, settings)
+        shown = [*([self._show_proxy] if self._plaintext else ()), *([] if self._tls is None else [self._show_tls])]
+        self.pages.listeners += [*shown, self._show_rpc, self._show_diagnostics]
+        if self._tls is not None:
+            self.pages.certificates.append(self._tls.certificates.shown)
         self._diagnostics = Diagnostics(
             settings.host,
             settings.diagnostics_port,
             not_ready=self._not_ready,
-            metrics=Metrics(self.proxy, settings.metrics_max_bytes).parts,
-            pages={"/routes": self._show_routes, "/queue": self._show_queue, "/backends": self._show_backends},
+            metrics=Metrics(self.proxy, settings.metrics_max_bytes, tls=self._tls).parts,
+            pages=self.pages.all(),
         )
         self._sweeper: asyncio.Task[None] | None = None
         self._unsubscribe: list[Callable[[], None]] = []
         self._served = False
 
+    def _first_protocol(self) -> Callable[[], asyncio.BaseProtocol]:
+        """What reads a connection at first: the codec, or the header of the PROXY protocol where it can come."""
+        proxy, balancers = self.proxy, TrustedProxies.parse(self._settings.proxy_protocol)
+        if not balancers:
+            return lambda: ClientConnection(proxy)
+        return Reception(proxy, balancers, lambda transport, source: hand_over(transport, ClientConnection(proxy, source)))
+
     @property
     def proxy_port(self) -> int:
-        """The port bound; before `start` the port asked for."""
+        """The bound port; before `start` the requested one."""
         return self._listener.port
+
+    @property
+    def proxy_tls_port(self) -> int | None:
+        """The same for TLS; None without certificates."""
+        return None if self._tls is None else self._tls.port
 
     @property
     def rpc_port(self) -> int:
@@ -104,17 +144,17 @@ class Interceptor(Component):
         return self._diagnostics.port
 
     def _steps(self) -> Sequence[Step]:
-        """Read the table, then listen. Demand is told until the last connection is closed."""
+        """Read the table first, then listen. On close, demand is reported until the last connection is closed."""
         return (
             Step("backends", self._backends.start, self._backends.close),
             Step("routes", self._routes.start, self._routes.close),
-            Step("table", self._follow, self._follow_no_more),
+            Step("table", self._follow, self._unfollow),
             Step("diagnostics", self._diagnostics.start, self._diagnostics.stop),
             Step("RPC", self._rpc.start, self._stop_rpc),
             Step("time limits", self._start_sweeping, self._stop_sweeping),
             Step("connections", close=self._cut),
-            Step("listener", self._listen, self._listener.close),
-            Step("garbage", keep_what_is_here),  # 2 ms per 1,000 connections, and a flood of them has one every few seconds
+            Step("listener", self._listen, self._close_listeners),
+            Step("garbage", keep_what_is_here),  # full collections then skip the objects created so far
             Step("serving", self._serve),
         )
 
@@ -126,7 +166,7 @@ class Interceptor(Component):
         if self._routes.current is not None:
             self.proxy.set_table(self._routes.current)
 
-    def _follow_no_more(self) -> None:
+    def _unfollow(self) -> None:
         unsubscribe, self._unsubscribe = self._unsubscribe, []
         for one in unsubscribe:
             one()
@@ -139,17 +179,42 @@ class Interceptor(Component):
 
     async def _listen(self) -> None:
         self.proxy.most_clients = room_for_clients(self._settings.max_connections)
-        await self._listener.start()
+        if self._plaintext:
+            await self._listener.start()
+        if self._tls is not None:
+            await self._tls.start()
+
+    async def _stop_accepting(self) -> None:
+        await self._listener.close()
+        if self._tls is not None:
+            await self._tls.stop_accepting()
+
+    async def _close_listeners(self) -> None:
+        await self._stop_accepting()
+        if self._tls is not None:
+            await self._tls.close()
+
+    def _pause(self) -> None:
+        self._listener.pause()
+        if self._tls is not None:
+            self._tls.pause()
+
+    def _resume(self) -> None:
+        self._listener.resume()
+        if self._tls is not None:
+            self._tls.resume()
 
     async def _serve(self) -> None:
         await self._rpc.set_serving(True)
         self._served = True
-        logger.info("interceptor %s serves on port %d", self._settings.member_name, self.proxy_port)
+        ports = [f"port {self.proxy_port}"] if self._plaintext else []
+        ports += [] if self._tls is None else [f"port {self._tls.port} (TLS)"]
+        logger.info("interceptor %s serves on %s", self._settings.member_name, " and ".join(ports))
 
     async def _cut(self) -> None:
-        self._follow_no_more()  # what changes from here on must not open anything
+        self._unfollow()  # changes from here on must not open connections
         await self.proxy.close()
-        await asyncio.sleep(0)  # cut connections give their leases back
+        await asyncio.sleep(0)  # reset connections release their leases
 
     async def _stop_rpc(self) -> None:
         self._queue.close()
@@ -157,14 +222,14 @@ class Interceptor(Component):
         await self._rpc.stop(RPC_GRACE_SECONDS)
 
     async def drain(self) -> None:
-        """Not ready, delay, stop accepting, finish what is open. Demand is told until the end."""
+        """Report not ready, wait, stop accepting, let open exchanges finish. Demand is reported until the end."""
         settings, proxy, began = self._settings, self.proxy, monotonic()
         proxy.draining = True
         self._queue.tell_draining()
         await self._rpc.set_serving(False)
         logger.info("draining: not ready, %d connections, %d requests", len(proxy.clients), self.ledger.outstanding)
         await asyncio.sleep(settings.drain_delay)
-        await self._listener.close()
+        await self._stop_accepting()
         await finish(proxy, began=began, seconds=settings.drain_timeout)
 
     async def close(self) -> None:
@@ -178,39 +243,52 @@ class Interceptor(Component):
             due = monotonic() + TICK_SECONDS
             await asyncio.sleep(TICK_SECONDS)
             self.proxy.lag.observe(max(0.0, monotonic() - due))
-            while not self._apply_limits():  # noqa: ASYNC110 -- nothing to wait for: others' requests have their turn between
+            while not self._apply_limits():  # noqa: ASYNC110 -- no event to wait for: only lets other tasks run
                 await asyncio.sleep(0)
             if not self.ledger.outstanding:
-                collect_in_a_calm()
+                collect_while_idle()
 
     def _apply_limits(self) -> bool:
-        """Whether all that were due have been asked."""
+        """Handle some of the due deadlines. Returns whether all have been handled."""
         try:
             return self.proxy.deadlines.sweep(monotonic(), most=LIMITS_AT_ONCE)
-        except Exception:  # one connection's fault must not end everybody's time limits
+        except Exception:  # an error in one connection must not end the time limits of all
             logger.exception("a time limit could not be applied")
             return False
 
     def _not_ready(self) -> str | None:
         if self.proxy.draining:
             return "draining"
-        if not self._listener.started:
+        if (self._plaintext and not self._listener.started) or (self._tls is not None and not self._tls.started):
             return "not listening yet"
         if self.proxy.table is None:
             return "the routing table has not been read yet"
         return None if self._backends.synced else "the backends have not been read yet"
 
-    def _show_routes(self) -> Any:
-        table = self.proxy.table
-        if table is None:
-            return {"version": None, "routes": []}
-        return {"version": table.version, "routes": Rows(table.routes), "conflicts": Rows(table.conflicts)}
+    def _show_proxy(self) -> ListenerRow:
+        proxy, settings = self.proxy, self._settings
+        return ListenerRow(
+            "requests",
+            settings.host,
+            self.proxy_port,
+            "HTTP/1.1, HTTP/2",
+            accepts=self._listener.started and not proxy.full,
+            connections=len(proxy.clients),
+            most_connections=proxy.most_clients,
+            proxy_protocol=settings.proxy_protocol,
+        )
 
-    def _show_backends(self) -> Any:
-        return shown_work(self.proxy.at_work())
+    def _show_tls(self) -> ListenerRow:
+        assert self._tls is not None  # noqa: S101 -- its row is only there if it is
+        accepts, settings = self._tls.started and not self.proxy.full, self._settings
+        return ListenerRow("requests", settings.host, self._tls.port, "HTTP/1.1, HTTP/2", tls=True, accepts=accepts)
 
-    def _show_queue(self) -> Any:
-        return Pairs((app.name, app.entry.size(monotonic())) for app in list(self.proxy.apps.values()))
+    def _show_rpc(self) -> ListenerRow:
+        settings = self._settings
+        return ListenerRow("RPC", settings.host, self.rpc_port, "gRPC", tls=settings.server_tls is not None)
+
+    def _show_diagnostics(self) -> ListenerRow:
+        return ListenerRow("diagnostics", self._settings.host, self.diagnostics_port, "HTTP/1.1")
 
 
 def _open(what: str, uri: str, opener: Callable[[str], Any]) -> Any:

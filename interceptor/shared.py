@@ -1,14 +1,15 @@
-"""What every client connection and exchange of one interceptor reads: clock, time limits, settings, common buffers and counts.
+"""Values that all client connections and exchanges of one interceptor share: clock, time limits, settings, buffers and counters.
 
-Set once, but for `sheds`. All of it is read as plain attributes of the host, as a warm request must not pay for more.
+They are plain attributes of the host, because anything else would cost calls per request. Only `sheds` is changed later.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 
-from fleet.runtime.strangers import Strangers
+from fleet.runtime.protocol_mismatch import ProtocolMismatches
 from interceptor.core.deadlines import Deadlines
 from interceptor.core.early import EarlyBytes
 from interceptor.core.errors import ExchangeError
@@ -22,22 +23,24 @@ __all__ = ["Shared"]
 
 
 class Shared:
-    """Settings and means of connections; knows neither connections nor applications."""
+    """Settings and resources of connections; knows neither connections nor applications."""
 
     def __init__(self, settings: InterceptorSettings, deadlines: Deadlines, clock: Callable[[], float], outbox: Outbox) -> None:
         self.clock = clock
         self.deadlines = deadlines
         self.hangups = HangupWatch()
         self.outbox = outbox
-        self.strangers = Strangers("requests")
+        self.mismatches = ProtocolMismatches("requests")
         self.head_timeout = settings.head_timeout
         self.keep_alive_timeout = settings.keep_alive_timeout
+        self.on_http2: Callable[[asyncio.Transport, bytes, str], None] | None = None
+        """Gets connections whose client speaks HTTP/2."""
         self.sheds = False
-        """Whether connections are closed after their answer."""
+        """Whether connections are closed after their response."""
         self.early = EarlyBytes(settings.max_early_bytes)
         self.proxies = TrustedProxies.parse(settings.trusted_proxies)
         self.refusals: Counter[tuple[str, int]] = Counter()
-        """Requests that no application can be charged with, by (reason, status)."""
+        """Error responses to requests that belong to no application, by (reason, status)."""
 
     def watch(self, client: Downstream) -> None:
         self.deadlines.watch(client)

@@ -1,6 +1,6 @@
-"""From the routing table to the applications and targets that one interceptor serves: made, kept, changed and let go.
+"""The applications and targets of the routing table in one interceptor: created, kept, changed and removed with each new table.
 
-No input or output: the caller brings the dialer, the probes and the clock.
+Does no I/O: the caller passes the dialer, the probes and the clock.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from fleet.discovery.work import sum_of_work
 from fleet.routing.table import RoutingTable
 from interceptor.app.admission import UNBOUNDED
 from interceptor.app.app import App
+from interceptor.app.branches import branch_out
 from interceptor.app.waits import Waits
 from interceptor.backends.endpoint import PoolLimits, ProbeRule
 from interceptor.backends.endpoints import EndpointSet, Prober
@@ -40,7 +41,7 @@ class TableApps:
         clock: Callable[[], float],
         on_swap: Callable[[RoutingTable, dict[str, App]], None],
     ) -> None:
-        """`on_swap` hears of every table with its applications, before anybody who waited is told anything."""
+        """`on_swap` is called with every new table and its applications, before waiting requests are admitted or answered."""
         self.table: RoutingTable | None = None
         self.apps: dict[str, App] = {}
         self._most_clients = settings.max_connections
@@ -55,8 +56,8 @@ class TableApps:
         self._clock = clock
         self._on_swap = on_swap
         self._endpoints: dict[str, EndpointSet] = {}
-        self._parted: list[EndpointSet] = []
-        """Of targets that no route names any more, while exchanges at their backends go on."""
+        self._removed: list[EndpointSet] = []
+        """Sets of targets that no route names any more but that have unfinished exchanges."""
         self._usual = ProbeRule(connect=settings.connect_timeout)
         self._rules: dict[str, ProbeRule] = {}
         self._pool = PoolLimits(
@@ -65,7 +66,7 @@ class TableApps:
         )
 
     def set_table(self, table: RoutingTable) -> None:
-        """Serve another table from the next request on. Exchanges under way keep the application they began with."""
+        """Use another table from the next request on. Open exchanges keep the application they began with."""
         self._share_out(len(table.apps))
         self._rules = probe_rules(table, self._usual)
         for key, endpoints in self._endpoints.items():
@@ -75,23 +76,23 @@ class TableApps:
         self.table, self.apps = table, apps
         self._on_swap(table, apps)
         self._ledger.retain(table.apps)
-        targets = [app.route.target.key for app in apps.values()]
-        wanted = {*targets, *(app.fallback.key for app in apps.values() if app.fallback is not None)}
+        wanted = {target.key for app in apps.values() for target in app.route.targets}
         self._backends.want(wanted)
         for key in self._endpoints.keys() - wanted:
-            parted = self._endpoints.pop(key)
-            parted.update(())
-            self._parted.append(parted)
-        self._parted = [endpoints for endpoints in self._parted if any(endpoints.at_work().values())]
+            removed = self._endpoints.pop(key)
+            removed.update(())
+            self._removed.append(removed)
+        self._removed = [endpoints for endpoints in self._removed if any(endpoints.at_work().values())]
         for app in gone:
-            app.close()
+            for part in app.parts:
+                part.close()
         now = self._clock()
         for endpoints in self.endpoint_sets:  # a changed target may have backends already
             if endpoints.waiting_apps:
                 endpoints.pump(now)
 
     def share_clients(self, count: int) -> None:
-        """There may be so many client connections: no application gets more than its share of them."""
+        """Set the limit of client connections, of which no application gets more than its share."""
         self._most_clients = count
         self._share_out(len(self.apps))
 
@@ -105,22 +106,27 @@ class TableApps:
     def endpoint_sets(self) -> list[EndpointSet]:
         return list(self._endpoints.values())
 
+    @property
+    def removed_sets(self) -> list[EndpointSet]:
+        """Of targets that no route names any more, while they have unfinished exchanges."""
+        return [endpoints for endpoints in self._removed if endpoints.with_work]
+
     def at_work(self) -> dict[str, dict[Backend, int]]:
-        """By target: exchanges at each backend that may get another one, or has some that are not over."""
+        """By target: the number of unfinished exchanges at each listed backend, and at each removed one that still has some."""
         found: dict[str, dict[Backend, int]] = {}
-        for endpoints in (*self._endpoints.values(), *self._parted):
+        for endpoints in (*self._endpoints.values(), *self._removed):
             if work := endpoints.at_work():
                 found[endpoints.key] = sum_of_work([found.get(endpoints.key, {}), work])
         return found
 
     def missing(self, app: App) -> tuple[str, str] | None:
-        """Why there can be no backend, as a reason and in words. None when there may be one, today or later."""
+        """Why the application can never have a backend, as a reason for metrics and as text; None if it can have one."""
         return self._backends.missing(app.route.target.key)
 
-    def turn_away_held(self) -> int:
-        """Answer all who wait, for there is no more time; how many those were."""
-        waiting = [app for app in self.apps.values() if app.room]
-        return sum(app.turn_away("this interceptor is shutting down", reason="draining", retry_after=1) for app in waiting)
+    def reject_held(self) -> int:
+        """Answer all waiting requests with an error, because the drain time is over. Returns their number."""
+        waiting = [part for app in self.apps.values() for part in app.parts if part.room]
+        return sum(app.reject("this interceptor is shutting down", reason="draining", retry_after=1) for app in waiting)
 
     async def close(self) -> None:
         for endpoints in self.endpoint_sets:
@@ -136,8 +142,10 @@ class TableApps:
         fallback = None if target is None else self._endpoint_set(target.key)
         if app is None:
             entry = self._ledger.entry(name)
-            return App(route, entry, endpoints, self._settings, fallback=fallback, share=self._share, waits=self._waits)
-        app.update(route, endpoints, self._settings, fallback=fallback)
+            app = App(route, entry, endpoints, self._settings, fallback=fallback, share=self._share, waits=self._waits)
+        else:
+            app.apply(route, endpoints, self._settings, fallback=fallback)
+        branch_out(app, self._settings, lambda target: self._endpoint_set(target.key))
         return app
 
     def _endpoint_set(self, key: str) -> EndpointSet:
@@ -156,9 +164,11 @@ class TableApps:
         return endpoints
 
     def _share_out(self, apps: int) -> None:
-        """The flood of one application leaves connections for the others, where there are any."""
+        """If there are several applications, limit each to half of the connections, so that overload of one leaves some for the
+        others."""
         share = max(1, self._most_clients // 2) if apps > 1 else UNBOUNDED
         if share != self._share:
             self._share = share
             for app in self.apps.values():
-                app.take_share(share, self._settings)
+                for part in app.parts:
+                    part.take_share(share, self._settings)

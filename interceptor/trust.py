@@ -1,7 +1,7 @@
-"""Whose word is taken for who a client is: the proxies whose forwarding fields are kept. Pure: text in, yes or no out.
+"""Trusted proxies: peers whose forwarding fields are kept. Pure.
 
-X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host and Forwarded are what backends decide by who may do what, and any client
-can write them. They are true only where a proxy wrote them that is known, and known proxies are told by their addresses.
+Backends use X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host and Forwarded for access decisions, but any client can send
+them. They are only reliable if a known proxy wrote them; proxies are recognised by their addresses.
 """
 
 from __future__ import annotations
@@ -15,46 +15,48 @@ from typing import Final, Self
 __all__ = ["CACHED_ADDRESSES", "LONGEST_ADDRESS", "MAX_ENTRIES", "TrustedProxies", "plain_address"]
 
 CACHED_ADDRESSES: Final = 4096
-"""Answers kept: proxies are few and come again with each connection. Clients that come directly push each other out; to
-answer anew takes microseconds. About 1 MB when full."""
+"""Cached results. Proxies are few and open many connections, so they stay in the cache; direct clients evict each other, and a
+new look-up takes microseconds. About 1 MB when full."""
 LONGEST_ADDRESS: Final = 64
 """Characters: 45 for an IPv6 address that ends like an IPv4 one, 16 for the name of an interface, and "%" between them."""
 MAX_ENTRIES: Final = 1000
-"""In one list; the published lists of the large content delivery networks have up to some hundred."""
+"""Maximum entries of one list; the published lists of large content delivery networks have some hundred."""
 
 _PRIVATE: Final = (
     "127.0.0.0/8", "::1/128",  # loopback
     "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",  # RFC 1918
-    "100.64.0.0/10",  # RFC 6598, which clouds and Kubernetes give to nodes and pods as well
+    "100.64.0.0/10",  # RFC 6598, also used by clouds and Kubernetes for nodes and pods
     "169.254.0.0/16", "fe80::/10",  # link-local
     "fc00::/7",  # unique local, RFC 4193
 )  # fmt: skip
 _MAPPED_BITS: Final = 96
-"""Length of ::ffff:0:0/96, behind which an IPv4 address stands in an IPv6 one."""
+"""Prefix length of ::ffff:0:0/96, the IPv4-mapped IPv6 addresses."""
 
 _Address = IPv4Address | IPv6Address
 _Network = IPv4Network | IPv6Network
 _Ranges = tuple[tuple[int, ...], tuple[int, ...]]
-"""The first and the last addresses of networks that do not touch, in order."""
+"""First and last addresses of disjoint networks, sorted."""
 
 
 class TrustedProxies:
-    """The proxies that are trusted. Answers are kept, so asking for each connection costs next to nothing."""
+    """The trusted proxies. Results are cached, so a look-up per connection is cheap."""
 
-    __slots__ = ("_everybody", "_find")
+    __slots__ = ("_everybody", "_find", "_nobody")
 
     def __init__(self, networks: Iterable[_Network] = (), *, everybody: bool = False) -> None:
         found = list(networks)
         v4 = _ranges(collapse_addresses(network for network in found if isinstance(network, IPv4Network)))
         v6 = _ranges(collapse_addresses(network for network in found if isinstance(network, IPv6Network)))
         self._everybody = everybody
+        self._nobody = not found and not everybody
         self._find = lru_cache(CACHED_ADDRESSES)(partial(_within, v4, v6))
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From networks (10.0.0.0/8), addresses and the word "private", separated by commas; or from "all" or "none" alone.
+        """Parse networks (10.0.0.0/8), addresses and the word "private", separated by commas; or "all" or "none" alone.
 
-        Raises ValueError, in one line. A network of IPv6 holds none of IPv4, unless it is one of mapped addresses.
+        Raises ValueError with a message of one line. An IPv6 network contains no IPv4 addresses, unless it is one of mapped
+        addresses.
         """
         entries = [entry for part in text.split(",") if (entry := part.strip())]
         if not entries:
@@ -69,21 +71,25 @@ class TrustedProxies:
                 return cls(everybody=word == "all")
         return cls(network for entry in entries for network in _networks(entry))
 
+    def __bool__(self) -> bool:
+        """Whether anybody is trusted."""
+        return not self._nobody
+
     @property
     def cached(self) -> int:
-        """Addresses whose answers are kept."""
+        """Number of cached results."""
         return self._find.cache_info().currsize
 
     def trusts(self, address: str) -> bool:
-        """Whether a peer of this address is trusted. What is no address is not, unless everybody is."""
+        """Whether a peer with this address is trusted. Invalid addresses are not, unless everybody is."""
         return self._everybody or (len(address) <= LONGEST_ADDRESS and self._find(address))
 
     __contains__ = trusts
 
 
 def plain_address(address: str) -> str:
-    """The address as others write it: without the zone of IPv6, which means something on this machine only, and that of IPv4
-    where an IPv6 socket shows it mapped (::ffff:10.0.0.1). Whatever else, and what is no address, stays as it is."""
+    """The address in its usual form: without an IPv6 zone, which has a meaning on this machine only, and as IPv4 if it is mapped
+    (::ffff:10.0.0.1). Anything else is returned unchanged."""
     return address if ":" not in address or len(address) > LONGEST_ADDRESS else _plain_v6(address)
 
 
@@ -113,7 +119,7 @@ def _unmapped(address: _Address) -> _Address:
 
 
 def _ranges(collapsed: Iterable[_Network]) -> _Ranges:
-    networks = list(collapsed)  # sorted, and none within another
+    networks = list(collapsed)  # sorted, and disjoint
     return tuple(int(each.network_address) for each in networks), tuple(int(each.broadcast_address) for each in networks)
 
 
@@ -122,8 +128,8 @@ def _networks(entry: str) -> Iterable[_Network]:
         return map(ip_network, _PRIVATE)
     text, slash, length = entry.partition("/")
     try:
-        # A mask instead of a length (10.0.0.0/255.0.0.0) is easily mistaken: ipaddress takes 0.0.0.255 for one of /24.
-        # A zone (fe80::1%eth0) would be forgotten, and the address be trusted on every interface.
+        # A mask instead of a length (10.0.0.0/255.0.0.0) is ambiguous: ipaddress reads 0.0.0.255 as /24.
+        # A zone (fe80::1%eth0) would be ignored, so the address would be trusted on every interface.
         if "%" in entry or (slash and not (length.isascii() and length.isdigit())):
             raise ValueError(entry)
         network = ip_network(entry, strict=False)

@@ -1,4 +1,4 @@
-"""weir.interceptor.v1.WaitingService: who waits for a backend, told to controllers about once a second while somebody does."""
+"""weir.interceptor.v1.WaitingService: reports applications whose requests wait without success to controllers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 import grpc
 import msgspec
@@ -15,12 +16,12 @@ from protos.weir.interceptor.v1 import waiting_pb2, waiting_pb2_grpc
 
 __all__ = ["HEARTBEAT_SECONDS", "MAX_WATCHERS", "WaitingServicer"]
 
-MAX_WATCHERS = 16
-"""Two controllers, twice that in a rollout, and people who look."""
-INTERVAL_SECONDS = 1.0
-"""Between two looks at who waits."""
-HEARTBEAT_SECONDS = 10.0
-"""Between two messages when nothing has changed."""
+MAX_WATCHERS: Final = 16
+"""Streams at once: two controllers, twice that during a rollout, and people."""
+INTERVAL_SECONDS: Final = 1.0
+"""Seconds between two checks for changes."""
+HEARTBEAT_SECONDS: Final = 10.0
+"""Seconds between two messages if nothing has changed."""
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ _Context = grpc.aio.ServicerContext[waiting_pb2.WatchWaitingRequest, waiting_pb2
 
 
 class WaitingServicer(waiting_pb2_grpc.WaitingServiceServicer):
-    """Over `waiting`, which gives everybody in trouble now. `interval` is in seconds."""
+    """Sends the result of `waiting`, the current reports, whenever it changes. `interval` is in seconds."""
 
     def __init__(
         self,
@@ -43,21 +44,21 @@ class WaitingServicer(waiting_pb2_grpc.WaitingServiceServicer):
         self._interval = interval
         self._max_watchers = max_watchers
         self._watchers: set[asyncio.Event] = set()
-        """Each is set when its stream has to end."""
+        """One event per stream, set when the stream has to end."""
         self._closing = False
 
     @property
     def watchers(self) -> int:
-        """Streams open now."""
+        """Number of open streams."""
         return len(self._watchers)
 
     def close(self) -> None:
-        """End every stream with OK, and refuse new ones. They have ended when the server's stop returns."""
+        """End every stream with OK, and refuse new ones. All have ended when the server's `stop` returns."""
         self._closing = True
         for ended in self._watchers:
             ended.set()
 
-    # A coroutine that writes, not a generator: a generator cut off at its yield is cleaned up only by the collector.
+    # A coroutine that writes, not a generator: a generator that is abandoned at its yield is closed only by garbage collection.
     async def WatchWaiting(  # type: ignore[override]  # noqa: N802  # the contract's name
         self, request: waiting_pb2.WatchWaitingRequest, context: _Context
     ) -> None:
@@ -74,12 +75,12 @@ class WaitingServicer(waiting_pb2_grpc.WaitingServiceServicer):
             self._watchers.discard(ended)
 
     async def _tell(self, ended: asyncio.Event, context: _Context) -> None:
-        told: tuple[WaitReport, ...] | None = None
+        sent: tuple[WaitReport, ...] | None = None
         due, now = 0.0, asyncio.get_running_loop().time
         while not self._closing:
             waiting = self._waiting()
-            if waiting != told or now() >= due:
-                told, due = waiting, now() + HEARTBEAT_SECONDS
+            if waiting != sent or now() >= due:
+                sent, due = waiting, now() + HEARTBEAT_SECONDS
                 apps = [waiting_pb2.WaitingApp(**msgspec.structs.asdict(one)) for one in waiting]
                 await context.write(waiting_pb2.WatchWaitingResponse(member=self._member, apps=apps))
             with suppress(TimeoutError):

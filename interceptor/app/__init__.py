@@ -1,1 +1,1 @@
-"""What the requests of one application share."""
+"""State that the requests of one application share."""

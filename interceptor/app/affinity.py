@@ -1,8 +1,8 @@
-"""Session affinity: which backend a session belongs to. Pure; every interceptor finds the same one without asking another.
+"""Session affinity: which backend a session belongs to. Pure; all interceptors choose the same one without communication.
 
-By cookie, the client carries the name of its backend, made with a key so that it says nothing of addresses: the session stays
-for as long as that backend is ready, however many come. By header, sessions are spread over a ring of all that are ready: there
-is nothing to carry, and when backends come or go only the sessions move whose place on the ring has changed hands.
+By cookie: the client sends the name of its backend, a keyed hash that does not reveal the address; the session stays as long as
+that backend is ready. By header: sessions are spread over a consistent-hashing ring of all ready backends, so that when backends
+come or go only some sessions move.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from hashlib import blake2b
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from fleet.discovery.sources import Backend
 from fleet.routing.route import Affinity
@@ -18,19 +18,21 @@ from interceptor.core.messages import Fields, Request
 
 __all__ = ["Sessions"]
 
-NAME_BYTES = 8
-"""Of a backend's name: two of a thousand backends with one name are not to be expected."""
-PLACES = 64
-"""Of a backend on the ring: shares differ by about an eighth then."""
-_PLACE_BYTES = 8
-_DIGEST_BYTES = 64
+NAME_BYTES: Final = 8
+"""Bytes of a backend's name: enough that two of a thousand backends do not collide."""
+PLACE_NAME_BYTES: Final = 4
+"""Bytes of a target's name in that of a cookie, for the few targets of one app."""
+PLACES: Final = 64
+"""Places of a backend on the ring: the shares of backends then differ by about an eighth."""
+_PLACE_BYTES: Final = 8
+_DIGEST_BYTES: Final = 64
 
-MAX_COOKIES = 32
-"""Of the one name, in one request."""
+MAX_COOKIES: Final = 32
+"""Maximum number of cookies of the name in one request."""
 
 
 class HasBackend(Protocol):
-    """Something that can be chosen."""
+    """An object with a backend."""
 
     backend: Backend
 
@@ -39,16 +41,19 @@ E = TypeVar("E", bound=HasBackend)
 
 
 class Sessions(Generic[E]):
-    """The sessions of one application, made anew with each version of its route."""
+    """The sessions of one application, created anew with each version of its route."""
 
-    def __init__(self, app: str, affinity: Affinity, key: str) -> None:
+    def __init__(self, app: str, affinity: Affinity, key: str, *, place: str = "") -> None:
+        """`place` is the target that they are for, where the app has several. Then each has a cookie of its own."""
         self._key = blake2b(key.encode(), digest_size=_DIGEST_BYTES, person=b"weir affinity").digest()
         self._salt = app.encode()
         self._cookie = None if affinity.cookie is None else affinity.cookie.encode()
+        if self._cookie is not None and place:
+            self._cookie += b"-" + self._digest(b"target", place.encode())[:PLACE_NAME_BYTES].hex().encode()
         self._header = b"" if affinity.header is None else affinity.header.lower().encode()
         self._age = b"" if affinity.max_age is None else b"; Max-Age=%d" % affinity.max_age
         self._known: object = None
-        """The list of endpoints that the following was made of."""
+        """The list of endpoints from which the following was computed."""
         self._by_name: dict[bytes, E] = {}
         self._ring: list[tuple[int, E]] = []
 
@@ -57,7 +62,7 @@ class Sessions(Generic[E]):
         return self._cookie is not None
 
     def find(self, head: Request, ready: list[E]) -> E | None:
-        """The one among the ready endpoints that the request's session belongs to; None for a new session, or a lost one."""
+        """The ready endpoint of the request's session; None for a new session, or if its backend is not ready."""
         if ready is not self._known:
             self._learn(ready)
         if self._cookie is not None:
@@ -65,8 +70,23 @@ class Sessions(Generic[E]):
         session = next((value for name, value in head.match_fields() if name == self._header), None)
         return self._at(session) if session and self._ring else None
 
+    def has(self, head: Request) -> bool:
+        """Whether the client has been given a cookie of this name, for a backend that may be gone."""
+        return self._cookie is not None and bool(_cookies(head, self._cookie))
+
+    def position(self, head: Request) -> float | None:
+        """Where in a range from 0 to 1 the session of a header is: at every interceptor the same. None without one."""
+        session = next((value for name, value in head.match_fields() if name == self._header), None) if self._header else None
+        return int.from_bytes(self._digest(b"share", session)[:_PLACE_BYTES]) / (1 << 8 * _PLACE_BYTES) if session else None
+
+    def forgotten(self, head: Request) -> Fields:
+        """Fields for a response that take the cookie back from a client that has it."""
+        if self._cookie is None or not self.has(head):
+            return ()
+        return ((b"Set-Cookie", b"%b=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0" % self._cookie),)
+
     def fields(self, head: Request, backend: Backend) -> Fields:
-        """For the answer: the cookie, when the client does not carry this backend's name yet."""
+        """Fields for the response: the cookie, if the client does not have this backend's name yet."""
         if self._cookie is None:
             return ()
         name = self._name(backend)
@@ -79,12 +99,12 @@ class Sessions(Generic[E]):
         if self._cookie is not None:
             self._by_name = {self._name(endpoint.backend): endpoint for endpoint in ready}
         else:
-            # Ties, which are as good as impossible, go to the lower address everywhere.
+            # If two places are equal, which is very unlikely, every interceptor takes the lower address.
             places = [(place, str(endpoint.backend), endpoint) for endpoint in ready for place in self._places(endpoint.backend)]
             self._ring = [(place, endpoint) for place, _, endpoint in sorted(places, key=lambda each: each[:2])]
 
     def _at(self, session: bytes) -> E:
-        """Who holds the first place after the session's own."""
+        """The endpoint at the first place after the session's own."""
         place = int.from_bytes(self._digest(b"session", session)[:_PLACE_BYTES])
         index = bisect_right(self._ring, place, key=_place)
         return self._ring[index % len(self._ring)][1]
@@ -114,10 +134,9 @@ def _place(entry: tuple[int, object]) -> int:
 
 
 def _cookies(head: Request, name: bytes) -> list[bytes]:
-    """Every value of a cookie: a client may carry several of one name, for several paths.
+    """All values of a cookie: a client may have several of one name, for several paths.
 
-    Values of ours have no blanks, so that those around pairs need not be told from others; a client's 30,000 other pairs are
-    passed over in one go.
+    Our values contain no blanks, so blanks around pairs can simply be stripped; 30,000 other cookies are skipped in one pass.
     """
     fields = [value.translate(None, b" \t") for field, value in head.match_fields() if field == b"cookie"]
     found = (b";" + b";".join(fields)).split(b";" + name + b"=", MAX_COOKIES)[1:]

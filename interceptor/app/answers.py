@@ -1,6 +1,6 @@
-"""Static responses of a route as replies: fields, body or file, and the pages that come with Weir. Pure.
+"""Static responses of a route as replies: fields, body or file, and the built-in pages. Pure.
 
-What a route may hold was checked when the table was made: no field of the connection's is among it.
+The content was validated when the table was made: it contains no connection fields.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import mimetypes
 import re
 from collections.abc import Iterable
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from fleet.routing.route import StaticFile, StaticResponse
@@ -17,26 +18,26 @@ from interceptor.core.replies import Reply
 
 __all__ = ["Answer", "accepts_html"]
 
-_HTML = re.compile(rb"\s*<(?:!doctype\s+html|html)[\s>]", re.IGNORECASE)
-_TEXT = b"text/plain; charset=utf-8"
-_REFUSED = re.compile(rb"q=0(?:\.0*)?")
-MAX_RANGES = 64
-"""Media ranges of one Accept that are looked at. Browsers send ten."""
-MAX_PARAMETERS = 8
-"""Of one media range; the first that are looked at."""
+_HTML: Final = re.compile(rb"\s*<(?:!doctype\s+html|html)[\s>]", re.IGNORECASE)
+_TEXT: Final = b"text/plain; charset=utf-8"
+_REFUSED: Final = re.compile(rb"q=0(?:\.0*)?")
+MAX_RANGES: Final = 64
+"""Maximum media ranges of one Accept field that are parsed. Browsers send ten."""
+MAX_PARAMETERS: Final = 8
+"""Maximum parameters of one media range that are parsed."""
 
-_types = mimetypes.MimeTypes()  # of Python's own table: what a machine has installed must not change answers
+_types = mimetypes.MimeTypes()  # Python's own table, because the machine's table differs between machines
 
 
 class Answer:
-    """One static response, made ready."""
+    """One static response, prepared."""
 
     __slots__ = ("_body", "_fields", "_files", "_page", "_status")
 
     def __init__(
         self, response: StaticResponse, *, status: int, fields: tuple[Field, ...] = (), page: Page | None = None
     ) -> None:
-        """`status` and `fields` are for what the response leaves open; `page` is for one without a body."""
+        """`status` and `fields` are defaults for what the response does not set; `page` is used for one without a body."""
         own = [(name.encode(), value.encode()) for name, value in response.headers]
         self._status = status if response.status is None else response.status
         self._fields = _merge(fields, own)
@@ -45,7 +46,7 @@ class Answer:
         self._page = page if response.body is None and not response.files else None
 
     def reply(self, head: Request, why: str = "") -> Reply:
-        """The answer to one request. `why` the application does not start is for a page that has a place for it."""
+        """The response to one request. `why` is the reason why the application does not start, for pages that show it."""
         if self._page is not None:
             html = accepts_html(head)
             fields, body = self._page.html(head.host, head.target, why) if html else self._page.text(head.host, why)
@@ -64,7 +65,7 @@ class Answer:
 
 
 def accepts_html(head: Request) -> bool:
-    """Whether the client names HTML among what it reads, as browsers do when somebody opens a page, and programs do not."""
+    """Whether Accept contains HTML, as when a browser opens a page; other clients usually do not send it."""
     accepted = b",".join(value for name, value in head.match_fields() if name == b"accept").lower()
     return any(map(_is_html, accepted.split(b",", MAX_RANGES)[:MAX_RANGES]))
 
@@ -75,7 +76,7 @@ def _is_html(media_range: bytes) -> bool:
 
 
 def _merge(fields: Iterable[Field], own: Iterable[Field]) -> tuple[Field, ...]:
-    """Those of `own`, and of the others what it does not name."""
+    """The fields of `own`, and those of the others that `own` does not contain."""
     own = tuple(own)
     named = {name.lower() for name, _ in own}
     return (*(field for field in fields if field[0].lower() not in named), *own)
@@ -86,7 +87,7 @@ def _typed(content_type: bytes) -> tuple[Field, ...]:
 
 
 def _guess(body: bytes) -> bytes:
-    """For a body of which nobody said what it is. Pages are told by how they begin; all else is shown as text."""
+    """The Content-Type of a body without one: HTML is recognised by its beginning; everything else is shown as text."""
     return b"text/html; charset=utf-8" if _HTML.match(body) else _TEXT
 
 

@@ -1,4 +1,4 @@
-"""An application as one interceptor serves it: its route, its counters, its backends, its waiting room and who is let in."""
+"""An application in one interceptor: its route, counters, backends, waiting room and admission."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import Protocol
 
 from fleet.defaults import FAILOVER_SECONDS
 from fleet.demand.ledger import Entry, Ledger
+from fleet.discovery.sources import Backend
 from fleet.routing.route import Route, Timeouts
 from interceptor.app.admission import UNBOUNDED, Admission
 from interceptor.app.affinity import Sessions
-from interceptor.app.flags import STICKY, TIMED, usual_fields
+from interceptor.app.cors import Cors
+from interceptor.app.flags import RULED, SHARED, STICKY, TIMED, usual_fields
 from interceptor.app.local_answers import LocalAnswers
+from interceptor.app.rules import Rules, rules_of
 from interceptor.app.stats import AppStats
 from interceptor.app.waiting import WaitingRoom
 from interceptor.app.waits import Waits
@@ -19,31 +22,48 @@ from interceptor.backends.endpoint import Endpoint
 from interceptor.backends.endpoints import EndpointSet
 from interceptor.core.deadlines import HORIZON, NEVER
 from interceptor.core.errors import Unavailable
+from interceptor.core.messages import Fields, Request
+from interceptor.core.sides import Upstream
 from interceptor.settings import InterceptorSettings
 
-__all__ = ["App", "Limits", "Waiter"]
+__all__ = ["App", "Chooser", "Fallback", "Limits", "Waiter"]
+
+
+class Fallback(Protocol):
+    """Backends in place of those that did not become ready."""
+
+    @property
+    def ready(self) -> list[Endpoint]: ...
+    def choose(self) -> Endpoint | None: ...
+    def find(self, bound: int) -> Endpoint | None: ...
+
+
+class Chooser(Protocol):
+    """The backends of a rule, and which of them a request goes to."""
+
+    def pick(self, head: Request, own: Upstream | None = None) -> App: ...
 
 
 class Waiter(Protocol):
     """An exchange that waits."""
 
     def settle(self, endpoint: Endpoint | None) -> Endpoint | None:
-        """The backend of its session instead of the one that was found. None when it has to wait for that one after all."""
+        """The backend of its session in place of the given one; None when it must wait for that backend."""
 
     def reconsider(self, now: float) -> None:
-        """What is answered in its backends' place may be another, and so may the time limits."""
+        """The local answers or the time limits may have changed."""
 
     def admit(self, endpoint: Endpoint, now: float) -> None:
         """A backend can take it."""
 
-    def turn_away(self, error: Unavailable) -> None:
-        """It has waited in vain."""
+    def reject(self, error: Unavailable) -> None:
+        """It is refused: no backend will take it."""
 
 
 class Limits:
-    """The time limits of a route, in seconds; infinite where there is none."""
+    """The time limits of a route in seconds; infinite without a limit."""
 
-    __slots__ = ("connect", "idle", "late", "readiness", "request", "response_header")
+    __slots__ = ("connect", "idle", "late", "of_client", "readiness", "request", "response_header")
 
     def __init__(self, timeouts: Timeouts, settings: InterceptorSettings) -> None:
         self.connect = _seconds(timeouts.connect, settings.connect_timeout)
@@ -51,8 +71,19 @@ class Limits:
         self.response_header = _seconds(timeouts.response_header, settings.response_header_timeout)
         self.request = _seconds(timeouts.request, settings.request_timeout)
         self.idle = _seconds(timeouts.idle, settings.idle_timeout)
-        # Everything is looked at within the horizon anyway: a limit beyond it costs a request no call.
+        # Everything is checked within the horizon anyway, so a limit beyond it needs no call per request.
         self.late = self.request == math.inf and self.response_header >= HORIZON
+        self.of_client = False
+        """Whether `request` is a deadline that the client has set."""
+
+    def within(self, seconds: float) -> Limits:
+        """These limits for a request to which its client gives so many seconds as a whole."""
+        if seconds > self.request:
+            return self
+        limits = Limits.__new__(Limits)  # such a call may be the usual one, so it is not copied by means that cost more
+        limits.connect, limits.readiness, limits.response_header = self.connect, self.readiness, self.response_header
+        limits.idle, limits.request, limits.late, limits.of_client = self.idle, seconds, False, True
+        return limits
 
 
 def _seconds(route: float | None, setting: float) -> float:
@@ -60,7 +91,7 @@ def _seconds(route: float | None, setting: float) -> float:
 
 
 class App:
-    """Lives as long as some version of its route is in the table; exchanges may outlive it."""
+    """Exists while a version of its route is in the table; exchanges may keep it longer."""
 
     __slots__ = (
         "_admission",
@@ -68,8 +99,10 @@ class App:
         "answers_asleep",
         "answers_first",
         "answers_half_closed",
+        "branches",
         "bucket",
         "ceiling",
+        "cors",
         "deadline",
         "endpoints",
         "entry",
@@ -82,8 +115,10 @@ class App:
         "removed",
         "room",
         "route",
+        "rules",
         "sessions",
         "share",
+        "shares",
         "stats",
         "uncounted",
         "waits",
@@ -96,98 +131,143 @@ class App:
         endpoints: EndpointSet,
         settings: InterceptorSettings,
         *,
-        fallback: EndpointSet | None = None,
+        fallback: Fallback | None = None,
         share: int = UNBOUNDED,
         waits: Waits | None = None,
     ) -> None:
         self.name = route.app
         self.share = share
-        """Requests that it may have at most, whatever its route says: the rest of the connections is for others."""
+        """Maximum number of its requests, whatever its route says, so that connections are left for other applications."""
         self.entry = entry
         self.removed = False
         self.room: WaitingRoom[Waiter] = WaitingRoom(settings.max_held, settings.max_held_bytes)
         self.stats = AppStats()
         self.waits = Waits() if waits is None else waits
-        """Told when requests wait, and when they have waited in vain."""
+        """Informed when requests wait, and when they reach their time limit."""
         self.uncounted: Entry | None = None
-        """Where requests are kept that static routes select and backends answer: no scaler hears of them."""
+        """Counts requests that a static route matches but a backend answers; scalers do not see them."""
         self.endpoints = endpoints
+        self.branches: dict[tuple[int, str], App] = {}
+        """Its parts for the requests that go to other targets, by the rule's number and the target."""
+        self.shares: Chooser | None = None
+        """Of such a part: the backends of its rule."""
         self.deadline = NEVER
-        """Of the next look at who waits."""
+        """Time of the next check of waiting requests."""
         self.bucket = 0
         self._admission = Admission()
         self._unready_since = 0.0
-        """When there was last seen to be no backend while somebody waited."""
+        """When it was last seen that no backend is ready while a request waits."""
         self.update(route, endpoints, settings, fallback=fallback)
 
     def update(
-        self, route: Route, endpoints: EndpointSet, settings: InterceptorSettings, *, fallback: EndpointSet | None = None
+        self, route: Route, endpoints: EndpointSet, settings: InterceptorSettings, *, fallback: Fallback | None = None
     ) -> None:
-        """Take over a new version of the route. Who waits goes on waiting, even where the room became smaller."""
+        """Apply a new version of the route. Requests that wait stay, even if the limit became smaller."""
+        self.apply(route, endpoints, settings, fallback=fallback)
+        self.resume()
+
+    def apply(
+        self, route: Route, endpoints: EndpointSet, settings: InterceptorSettings, *, fallback: Fallback | None = None
+    ) -> None:
+        """Like `update`, but requests that wait do not hear of it before `resume`."""
         self.route = route
         self.limits = Limits(route.timeouts, settings)
         self.fallback = fallback
-        """The backends of who has waited for the readiness timeout."""
+        """The backends for requests that have reached the readiness timeout."""
         if fallback is not None and self.limits.readiness == math.inf:
-            self.limits.readiness = float(FAILOVER_SECONDS)  # a fallback that is never reached would be none
+            self.limits.readiness = float(FAILOVER_SECONDS)  # without a limit, the fallback would never be used
         self.sessions: Sessions[Endpoint] | None = None
-        """Which backend a request's session belongs to, where that matters."""
+        """Which backend a request's session belongs to; None without affinity."""
         if route.affinity is not None:
-            self.sessions = Sessions(route.app, route.affinity, settings.affinity_key)
+            self.sessions = Sessions(route.app, route.affinity, settings.affinity_key, place=self._place(route))
         self.flags = TIMED if route.server_timing else 0
-        """Those of an exchange before anything happened to it."""
+        """Flags of a new exchange."""
         if self.sessions is not None and self.sessions.by_cookie:
             self.flags |= STICKY
+        self.rules = self._rules(route)
+        """What the route's rules change about requests; None if they change nothing."""
+        if self.rules is not None:
+            self.flags |= RULED
+        self.cors = None if route.cors is None else Cors(route.cors)
+        """Which pages of other origins may use it."""
+        if self.cors is not None:
+            self.flags |= SHARED
         said = route.answer_half_closed
         self.answers_half_closed = settings.answer_half_closed if said is None else said
-        """Whether a client that has shut its side down after its request is answered; otherwise it is taken for gone."""
+        """Whether a client that has closed its sending side after its request is answered; otherwise it counts as
+        disconnected."""
         self.fields = usual_fields(cold_start=settings.cold_start_header)
-        """What an answer gets whose exchange has no marks."""
-        front = LocalAnswers(route)
+        """The fields added to the response of an exchange without flags."""
+        front = LocalAnswers(route, self.cors, self.rules)
         self.answers_first = front if front.first else None
-        """Asked before anything else."""
+        """Checked before anything else."""
         if route.static_routes:
-            self.count_apart()
+            self.uncounted_entry()
         self.answers_asleep = front if front.asleep else None
-        """Asked while no backend is ready."""
+        """Checked while no backend is ready."""
         self._bound(route, settings)
         self.endpoints.waiting_apps.pop(self, None)
         self.endpoints = endpoints
         if self.room:
             endpoints.waiting_apps[self] = None
-            self.ask_again(endpoints.clock())
+
+    def resume(self) -> None:
+        """Let waiting requests follow the route as it is now."""
+        if self.room:
+            self.ask_again(self.endpoints.clock())
+
+    @property
+    def main(self) -> App:
+        """The application itself."""
+        return self
+
+    @property
+    def parts(self) -> list[App]:
+        """The application itself, and its parts for other targets."""
+        return [self, *self.branches.values()]
+
+    def _rules(self, route: Route) -> Rules[Chooser] | None:
+        return rules_of(route)
+
+    def _place(self, route: Route) -> str:
+        """What cookies of sessions are named for, if not the application alone."""
+        return ""
+
+    def session_fields(self, head: Request, backend: Backend) -> Fields:
+        """Fields for a response to keep the session at this backend."""
+        return () if self.sessions is None else self.sessions.fields(head, backend)
 
     def ask_again(self, now: float) -> None:
-        """Who waits since before may be answered at once as things are now, and has the time limits and the target of now."""
+        """Waiting requests may be answerable locally now, and get the new time limits and target."""
         for waiter in list(self.room):
             waiter.reconsider(now)
         if self.room:
-            self.endpoints.hurry(now)
+            self.endpoints.probe_sooner(now)
 
     def _bound(self, route: Route, settings: InterceptorSettings) -> None:
         self._admission.update(route, readiness=self.limits.readiness)
         self.ceiling = self._admission.ceiling
-        """Requests that one backend gets at once, at most."""
+        """Maximum concurrent requests at one backend."""
         self.max_requests = min(_or(route.protection.max_requests, settings.max_requests), self.share)
         """Held and in flight."""
         self.room.limit = _or(route.cold_start.max_held, settings.max_held)
         self.room.limit_bytes = _or(route.cold_start.max_held_bytes, settings.max_held_bytes)
 
-    def count_apart(self) -> Entry:
-        """Where requests are counted that no scaler hears of."""
+    def uncounted_entry(self) -> Entry:
+        """The entry for requests that scalers do not see."""
         if self.uncounted is None:
             self.uncounted = Ledger().entry(self.name)
         return self.uncounted
 
     def take_share(self, share: int, settings: InterceptorSettings) -> None:
-        """Have another share of the connections. Requests that are here stay."""
+        """Set another share of the connections. Existing requests stay."""
         self.share = share
         self._bound(self.route, settings)
 
     # -- waiting --------------------------------------------------------------------------------------------------
 
     def enter(self, waiter: Waiter, *, now: float, size: int, again: bool = False) -> bool:
-        """Let a request wait, for which so many bytes are kept. False when the room is full."""
+        """Let a request wait, for which `size` bytes are kept. Returns False when the room is full."""
         room = self.room
         if not room.enter(waiter, now=now, size=size, again=again):
             return False
@@ -195,12 +275,12 @@ class App:
             self.endpoints.waiting_apps[self] = None
             self._unready_since = now
             self.waits.began(self)
-            self.endpoints.hurry(now)
+            self.endpoints.probe_sooner(now)
             self._look_again(now)
         return True
 
     def leave(self, waiter: Waiter) -> None:
-        """A request waits no more, whatever became of it."""
+        """A request does not wait any more, for whatever reason."""
         room = self.room
         room.leave(waiter)
         if not room:
@@ -209,7 +289,7 @@ class App:
             self.endpoints.deadlines.forget(self)
 
     def admit_next(self, now: float) -> bool:
-        """Let in who is next. False when there is nobody, or no backend that can take it."""
+        """Admit the next request. Returns False when there is none, or no backend can take it."""
         waiter = self.room.first()
         endpoint = self.endpoints.find(self._admission.bound)
         if waiter is not None and self.sessions is not None:
@@ -221,7 +301,7 @@ class App:
         return True
 
     def on_deadline(self, now: float) -> None:
-        """Look at who waits: whether the bound keeps it from backends that are up."""
+        """Check whether the limit keeps the oldest request from backends that are ready."""
         self.deadline = NEVER
         if not self.room:
             return
@@ -240,23 +320,23 @@ class App:
     # -- the end --------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """The route is gone, and nobody will make a backend for it."""
+        """The route was removed; no backend will be started for waiting requests."""
         self.removed = True
         self.waits.forget(self)
         while (waiter := self.room.first()) is not None:
             self.leave(waiter)
-            waiter.turn_away(self.removal())
+            waiter.reject(self.removal())
 
-    def turn_away(self, why: str, *, reason: str, retry_after: int) -> int:
-        """Answer all who wait with a 503; how many those were."""
+    def reject(self, why: str, *, reason: str, retry_after: int) -> int:
+        """Answer all waiting requests with a 503; returns their number."""
         waiters = list(self.room)
         for waiter in waiters:
             self.leave(waiter)
-            waiter.turn_away(Unavailable(f"{why}: application {self.name}", reason=reason, retry_after=retry_after))
+            waiter.reject(Unavailable(f"{why}: application {self.name}", reason=reason, retry_after=retry_after))
         return len(waiters)
 
     def removal(self) -> Unavailable:
-        """What is said to who would have to wait for a backend that nobody will make."""
+        """The error for a request that would have to wait although the route was removed."""
         return Unavailable(f"application {self.name} was removed", reason="removed")
 
 

@@ -1,7 +1,7 @@
-"""The list of applications that a person finds at http://localhost:PORT/ of an engine for one machine. Pure.
+"""The list of applications at http://localhost:PORT/ of an engine on one machine. Pure.
 
-Only for requests that no route takes, and only for names that mean the machine itself: a page from elsewhere whose name was
-made to resolve to this machine (DNS rebinding) learns nothing by it. Never on Kubernetes, where routes belong to tenants.
+Only for requests that match no route, and only for names and addresses of the machine itself, so that a web page cannot read it
+by DNS rebinding. Never on Kubernetes, where routes belong to tenants.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import html
 import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from fleet.routing.claims import claims_of, normal_host
+from fleet.routing.claims import claims_of
+from fleet.routing.host import normal_host
+from fleet.routing.request_examples import address_of, command_for, is_local_name
 from fleet.routing.route import Rule
-from fleet.routing.tryout import address_of, command_for, is_local_name
 from fleet.runtime.terminal import one_line
 from interceptor.app.answers import accepts_html
 from interceptor.app.pages import APPS
@@ -26,20 +27,24 @@ if TYPE_CHECKING:
 
 __all__ = ["AppList"]
 
-MAX_APPS = 500
-"""Applications on one page; a person finds no more in it, and each costs some microseconds."""
-MAX_WAYS = 3
-"""Addresses of one application."""
+MAX_APPS: Final = 500
+"""Maximum applications on one page: enough for a person, and each costs some microseconds."""
+MAX_WAYS: Final = 3
+"""Maximum addresses shown of one application."""
 
-_READERS = frozenset({b"GET", b"HEAD"})
-_NO_STORE: Field = (b"Cache-Control", b"no-store")
-_TEXT: tuple[Field, ...] = ((b"Content-Type", b"text/plain; charset=utf-8"), (b"X-Content-Type-Options", b"nosniff"), _NO_STORE)
+_READERS: Final = frozenset({b"GET", b"HEAD"})
+_NO_STORE: Final[Field] = (b"Cache-Control", b"no-store")
+_TEXT: Final[tuple[Field, ...]] = (
+    (b"Content-Type", b"text/plain; charset=utf-8"),
+    (b"X-Content-Type-Options", b"nosniff"),
+    _NO_STORE,
+)
 
 
 class _Row(NamedTuple):
     name: str
     kind: str
-    """Of its state, for colours."""
+    """The kind of its state, for colours."""
     state: str
     ways: list[_Way]
 
@@ -51,13 +56,13 @@ class _Way(NamedTuple):
 
 
 class AppList:
-    """Answers with what there is and in which state it is."""
+    """Makes the list of applications and their states."""
 
     def __init__(self, apps: Callable[[], Mapping[str, App]]) -> None:
         self._apps = apps
 
     def reply(self, head: Request) -> Reply | None:
-        """The answer to a request that no route takes, or None when it is not for a person at this machine."""
+        """The response to a request that matches no route, or None when it is not for a person at this machine."""
         host = normal_host(head.host).decode("ascii", "replace")
         here = host == "localhost" or _is_address(host)
         if head.method not in _READERS or not (head.path == b"/" if here else is_local_name(host)):
@@ -73,7 +78,7 @@ class AppList:
 
 
 def _home(at: str) -> str:
-    """Where the list itself is, for who has mistyped a name."""
+    """The address of the list, for a mistyped name."""
     return "localhost" + at[len(at.partition(":")[0]) :]
 
 

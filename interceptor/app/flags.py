@@ -1,33 +1,42 @@
-"""What an answer tells of its way, besides what its backend said: X-KEDA-HTTP-Cold-Start, and Server-Timing. Pure.
+"""Fields that the interceptor adds to a response: X-KEDA-HTTP-Cold-Start and Server-Timing. Pure.
 
-An exchange with no flags, which is nearly every one, adds fields that its application has ready.
+An exchange without flags, the usual case, adds fields that its application has prepared.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 from interceptor.core.messages import Fields
 
-__all__ = ["COLD", "FALLBACK", "STICKY", "TIMED", "added_fields", "usual_fields"]
+__all__ = ["COLD", "FALLBACK", "RULED", "SHARED", "STICKY", "TIMED", "added_fields", "usual_fields"]
 
-COLD = 1
-"""It found no backend that was ready."""
-FALLBACK = 2
-"""Its answer is not the application's own. Then nothing is said of a cold start, as KEDA's HTTP add-on has it."""
-TIMED = 4
-"""Its route asks for Server-Timing."""
-STICKY = 8
-"""Its route keeps sessions by a cookie, which the answer may have to set."""
+COLD: Final = 1
+"""No backend was ready when the request arrived."""
+FALLBACK: Final = 2
+"""The response is from a fallback. Then X-KEDA-HTTP-Cold-Start is not sent, as in KEDA's HTTP add-on."""
+TIMED: Final = 4
+"""The route enables Server-Timing."""
+STICKY: Final = 8
+"""The route uses an affinity cookie, which the response may have to set."""
+SHARED: Final = 32
+"""The route lets pages of other origins use the application (CORS)."""
 
-_COLD_START, _TIMING = b"X-KEDA-HTTP-Cold-Start", b"Server-Timing"
+RULED: Final = 16
+"""The rules of the route say more than which requests fit them."""
+
+_COLD_START: Final = b"X-KEDA-HTTP-Cold-Start"
+_TIMING: Final = b"Server-Timing"
 
 
 def usual_fields(*, cold_start: bool) -> Fields:
-    """For an exchange without flags; none when the setting is off."""
+    """The fields for an exchange without flags; none when the setting is off."""
     return ((_COLD_START, b"false"),) if cold_start else ()
 
 
 def added_fields(flags: int, usual: Fields, *, held: float, connect: float, backend: float) -> Fields:
-    """For an exchange with flags. Seconds come in, milliseconds go out; a field that the backend sent stays before it."""
+    """The fields for an exchange with flags. Arguments are seconds, the field's values milliseconds; a field of the backend
+    stays first."""
     fields = usual
     if flags & FALLBACK:
         fields = ()

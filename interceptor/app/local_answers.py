@@ -1,46 +1,52 @@
-"""What of a route answers requests in its backends' place: maintenance, static routes, a placeholder. Pure.
+"""The local answers of a route: a preflight, maintenance, static routes, redirects, a placeholder. Pure.
 
-An application whose route has none of it has no front, so that its requests pass two tests for None and no more.
+For a route without local answers, a request only costs two tests for None.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from fleet.routing.route import Route, StaticResponse, StaticRoute
 from fleet.routing.static import StaticRoutes
 from interceptor.app.answers import Answer, accepts_html
+from interceptor.app.cors import Cors
 from interceptor.app.pages import MAINTENANCE, PLACEHOLDER
+from interceptor.app.rules import Rules, S
+from interceptor.core.errors import BadRequest
 from interceptor.core.messages import Field, Request
-from interceptor.core.replies import Reply
+from interceptor.core.replies import Reply, text_reply
 
 __all__ = ["UNCOUNTED", "LocalAnswer", "LocalAnswers"]
 
-_NO_STORE: Field = (b"Cache-Control", b"no-store")
-_SOON: Field = (b"Retry-After", b"2")
-"""For programs: about as often as it is worth asking whether an application has woken."""
-_LATER: Field = (b"Retry-After", b"60")
-_READERS = frozenset({b"GET", b"HEAD"})
+_NO_STORE: Final[Field] = (b"Cache-Control", b"no-store")
+_SOON: Final[Field] = (b"Retry-After", b"2")
+"""For clients that are not browsers: how soon a retry makes sense while the application starts."""
+_LATER: Final[Field] = (b"Retry-After", b"60")
+_READERS: Final = frozenset({b"GET", b"HEAD"})
 
 
 class LocalAnswer(NamedTuple):
-    """An answer, and what it is for metrics. Whether the request wakes the application nevertheless."""
+    """A response, its reason for metrics, and whether the request still starts the application."""
 
     reply: Reply
     reason: str
     wakes: bool = False
 
 
-UNCOUNTED = LocalAnswer(Reply(0, ()), "uncounted")
-"""No answer: the request goes to a backend if one is ready, and is not counted. Probes must not keep an application awake."""
+UNCOUNTED: Final = LocalAnswer(Reply(0, ()), "uncounted")
+"""No response: the request goes to a backend if one is ready, and is not counted, because probes must not keep an application
+running."""
 
 
 class LocalAnswers:
-    """Made anew with each version of a route."""
+    """Created anew with each version of a route."""
 
-    __slots__ = ("_answers", "_browsers_only", "_maintenance", "_overflow_only", "_placeholder", "_statics")
+    __slots__ = ("_answers", "_browsers_only", "_cors", "_maintenance", "_overflow_only", "_placeholder", "_rules", "_statics")
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route, cors: Cors | None = None, rules: Rules[S] | None = None) -> None:
+        self._cors = cors
+        self._rules = rules if rules is not None and rules.redirects else None
         cold = route.cold_start
         self._maintenance = None if route.maintenance is None else _of_maintenance(route.maintenance)
         self._statics = StaticRoutes(route.static_routes) if route.static_routes else None
@@ -51,26 +57,29 @@ class LocalAnswers:
 
     @property
     def first(self) -> bool:
-        """Whether `at_once` has to be asked."""
-        return self._maintenance is not None or self._statics is not None
+        """Whether `at_once` must be called."""
+        return any(part is not None for part in (self._maintenance, self._statics, self._cors, self._rules))
 
     @property
     def asleep(self) -> bool:
-        """Whether `while_asleep` and `on_overflow` have to be asked."""
+        """Whether `while_asleep` and `on_overflow` must be called."""
         return self._statics is not None or self._placeholder is not None
 
     def at_once(self, head: Request) -> LocalAnswer | None:
-        """What is answered whether a backend is ready or not. UNCOUNTED of a request that a static route selects, but answers
-        only while none is."""
+        """The response whether or not a backend is ready. UNCOUNTED for a request that a static route matches which answers
+        only while no backend is ready."""
+        if self._cors is not None and (preflight := self._cors.preflight(head)) is not None:
+            return LocalAnswer(preflight, "cors")
         if self._maintenance is not None:
             return LocalAnswer(self._maintenance.reply(head), "maintenance")
         found = self._static(head)
-        if found is None:
-            return None
-        return self._answered(found, head) if found.always else UNCOUNTED
+        if found is not None and found.always:
+            return self._answered(found, head)
+        redirect = None if self._rules is None else _redirect(self._rules, head)
+        return redirect or (None if found is None else UNCOUNTED)
 
     def while_asleep(self, head: Request, why: str = "") -> LocalAnswer | None:
-        """What is answered while no backend is ready. `why` it is not, if that is known, stands on the page."""
+        """The response while no backend is ready. `why` is the reason, if known, for the page."""
         static = self._static(head)
         if static is not None:
             return self._answered(static, head)
@@ -80,7 +89,7 @@ class LocalAnswers:
         return None if reply is None else LocalAnswer(reply, "placeholder", wakes=True)
 
     def on_overflow(self, head: Request, why: str = "") -> Reply | None:
-        """What is answered to who does not fit into the waiting room."""
+        """The response to a request that does not fit into the waiting room."""
         return self._place(head, why) if self._overflow_only else None
 
     def _place(self, head: Request, why: str) -> Reply | None:
@@ -98,6 +107,14 @@ class LocalAnswers:
 
     def _answered(self, static: StaticRoute, head: Request) -> LocalAnswer:
         return LocalAnswer(self._answers[id(static)].reply(head), "static")
+
+
+def _redirect(rules: Rules[S], head: Request) -> LocalAnswer | None:
+    treatment = rules.find(head)
+    answer = None if treatment is None else treatment.redirect(head)
+    if isinstance(answer, BadRequest):
+        return LocalAnswer(text_reply(answer), answer.reason)
+    return None if answer is None else LocalAnswer(answer, "redirect")
 
 
 def _of_maintenance(response: StaticResponse) -> Answer:

@@ -1,33 +1,36 @@
-"""What the proxy counts for metrics, cheap to add to. Demand is not counted here: the ledger does."""
+"""Counts for metrics that are cheap to update. Demand is counted in the ledger, not here."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from typing import Final
 
 from fleet.runtime.exposition import Observed
 
 __all__ = ["BUCKETS", "CANCELLED", "LAG_BUCKETS", "MAX_KINDS", "READY", "TIMED_OUT", "Answers", "AppStats", "Histogram"]
 
-BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0)
-"""Upper bounds in seconds: a warm hop is below the first, a cold start within the last ones. Few, as each application has
-each of them; but for the last they are among those of KEDA's HTTP add-on."""
-LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Of the event loop's lag, which there is once."""
+BUCKETS: Final = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0)
+"""Upper bounds in seconds: a warm request is below the first, a cold start in the last ones. Few, because every application
+has its own; except for the last they are buckets of KEDA's HTTP add-on."""
+LAG_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Buckets of the event loop's lag, which exists once."""
 
-_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT"})
+_METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT"})
 
-OTHER = b"_OTHER"
-"""In place of any other method."""
+OTHER: Final = b"_OTHER"
+"""Label for all non-standard methods."""
 
-MAX_KINDS = 200
-"""Kinds of exchanges of one application that are told apart: a dozen is usual, and a backend may send any code it likes."""
+MAX_KINDS: Final = 200
+"""Maximum kinds of exchanges counted separately per application: a dozen is usual, but a backend may send any code."""
 
-READY, TIMED_OUT, CANCELLED = "ready", "timeout", "cancelled"
-"""How the wait of a cold start ended: with a connection to a backend, with an error, or with a client that left."""
+READY: Final = "ready"
+TIMED_OUT: Final = "timeout"
+CANCELLED: Final = "cancelled"
+"""How the wait of a cold start ended: with a connection to a backend, with an error, or with a client that disconnected."""
 
 Kind = tuple[bytes, int, int]
-"""Method, status, and whether no backend was ready: not 0."""
+"""Method, status, and whether no backend was ready (not 0)."""
 
 
 class Histogram:
@@ -45,12 +48,12 @@ class Histogram:
         self.sum += seconds
 
     def observed(self) -> Observed:
-        """The state of now; the counts go on counting."""
+        """A copy of the current state."""
         return Observed(self.counts, self.sum)
 
 
 class Answers(Histogram):
-    """Exchanges of one kind: how long they took, and how many there were whose time says nothing."""
+    """Exchanges of one kind: their durations, and the number of those whose duration is not meaningful."""
 
     __slots__ = ("timeless",)
 
@@ -64,32 +67,33 @@ class Answers(Histogram):
 
 
 class AppStats:
-    """Of one application, since the process started."""
+    """The counts of one application since the process started."""
 
     __slots__ = ("_kinds", "cold", "cut", "fallbacks", "held", "own", "rejections")
 
     def __init__(self) -> None:
         self._kinds: dict[Kind, Answers] = {}
         self.own: Counter[tuple[str, int]] = Counter()
-        """What was answered in the backends' place, by (reason, status)."""
+        """Local answers, by (reason, status)."""
         self.fallbacks = 0
         """Exchanges that went to the fallback."""
         self.rejections = 0
-        """Requests that found no backend ready, and no room to wait for one."""
+        """Requests without a ready backend that were refused because the waiting room was full."""
         self.cold = {outcome: Histogram() for outcome in (READY, TIMED_OUT, CANCELLED)}
-        """Time for which those that found no backend ready waited for a connection to one, by how that ended."""
+        """How long cold starts waited for a connection to a backend, by outcome."""
         self.cut: Counter[str] = Counter()
-        """Answers that had begun and were ended with a reset, by reason."""
+        """Responses that had begun and were reset, by reason."""
         self.held = Histogram()
-        """Time that held requests waited for a backend."""
+        """How long held requests waited for a backend."""
 
     @property
     def touched(self) -> bool:
-        """Whether anything was answered. What was counted without an answer shows with the first one."""
+        """Whether anything was answered. Counts without an answer are shown with the first one."""
         return bool(self._kinds)
 
     def answered(self, method: bytes, status: int, seconds: float, cold: int = 0) -> None:
-        """An exchange ended. 499 stands for a client that left before its answer; `cold` is not 0 when no backend was ready."""
+        """An exchange ended. Status 499 means that the client disconnected before the response; `cold` is not 0 when no
+        backend was ready."""
         try:
             kind = self._kinds[method, status, cold]
         except KeyError:
@@ -98,14 +102,14 @@ class AppStats:
         kind.sum += seconds
 
     def timeless(self, method: bytes, status: int) -> None:
-        """An answer whose duration says nothing of the application: one from the front, or a tunnel."""
+        """A response whose duration says nothing about the application: a local answer, or a tunnel."""
         self._of(method, status, 0).timeless += 1
 
     def _of(self, method: bytes, status: int, cold: int) -> Answers:
-        """Where these are counted. Clients may make up as many methods as they like, and backends codes."""
+        """The counter of this kind. Bounded, because clients may send any method and backends any code."""
         kind = (method if method in _METHODS else OTHER, status, cold)
         if kind not in self._kinds and len(self._kinds) >= MAX_KINDS:
-            kind = (OTHER, status // 100 * 100, cold)  # RFC 9110 section 15: a code that is not known is as good as its class's
+            kind = (OTHER, status // 100 * 100, cold)  # RFC 9110 section 15: an unknown code is treated as x00 of its class
         return self._kinds.get(kind) or self._kinds.setdefault(kind, Answers())
 
     def tunnelled(self, method: bytes) -> None:

@@ -1,7 +1,8 @@
-"""The waiting room of an application: requests that no backend has taken yet, oldest first, bounded twice. Pure."""
+"""The waiting room of an application: requests that have no backend yet, oldest first, bounded in number and bytes. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TypeVar
 
 __all__ = ["WaitingRoom"]
@@ -10,29 +11,31 @@ T = TypeVar("T")
 
 
 class WaitingRoom(dict[T, tuple[float, int]]):
-    """First come, first served; leaving from anywhere costs the same.
+    """A FIFO queue; removing from the middle costs the same as from the front.
 
-    A dictionary, which keeps its order, so that asking whether anybody waits costs a warm request next to nothing. Its values
-    are when a waiter came, in the caller's seconds, and the bytes that are kept for it.
+    A dict, which keeps insertion order, so that checking whether a request waits costs a warm request next to nothing. The values
+    are the arrival time in the caller's seconds, and the bytes kept for the request.
     """
 
-    __slots__ = ("_again", "held_bytes", "limit", "limit_bytes")
+    __slots__ = ("_again", "family", "held_bytes", "limit", "limit_bytes")
 
     def __init__(self, limit: int, limit_bytes: int) -> None:
         super().__init__()
         self.limit = limit
         self.limit_bytes = limit_bytes
         self.held_bytes = 0
-        """Kept for all waiters together."""
+        """Bytes kept for all waiting requests."""
+        self.family: Collection[WaitingRoom[T]] = ()
+        """All rooms, with this one, that the limits are for together; none if they are for this one alone."""
         self._again: dict[T, None] = {}
 
     def enter(self, waiter: T, *, now: float, size: int, again: bool = False) -> bool:
-        """Take the last place. False when the room is full.
+        """Append a request. Returns False when the room is full.
 
-        With `again` one that was let in and lost its backend comes back, before all others, and always finds a place: it was
-        taken in before, and its bytes are in memory as it is.
+        With `again`, a request that was admitted and lost its backend returns to the front, and is always accepted: it was
+        accepted before, and its bytes are in memory anyway.
         """
-        if not again and (len(self) >= self.limit or self.held_bytes + size > self.limit_bytes):
+        if not again and not self._has_room(size):
             return False
         self[waiter] = (now, size)
         self.held_bytes += size
@@ -40,18 +43,24 @@ class WaitingRoom(dict[T, tuple[float, int]]):
             self._again[waiter] = None
         return True
 
+    def _has_room(self, size: int) -> bool:
+        if not self.family:
+            return len(self) < self.limit and self.held_bytes + size <= self.limit_bytes
+        held_bytes = sum(room.held_bytes for room in self.family)
+        return sum(map(len, self.family)) < self.limit and held_bytes + size <= self.limit_bytes
+
     def leave(self, waiter: T) -> None:
-        """Give the place up; harmless for one that has none."""
+        """Remove a request; has no effect if it does not wait."""
         place = self.pop(waiter, None)
         if place is not None:
             self.held_bytes -= place[1]
             self._again.pop(waiter, None)
 
     def first(self) -> T | None:
-        """Who is next."""
+        """The oldest request."""
         return next(iter(self._again or self), None)
 
     @property
     def since(self) -> float:
-        """When the one who is next came. Raises StopIteration when nobody waits."""
+        """When the oldest request arrived. Raises StopIteration when none waits."""
         return self[next(iter(self._again or self))][0]

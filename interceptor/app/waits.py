@@ -1,6 +1,7 @@
-"""Applications whose requests wait for a backend, or waited in vain: for the controller, and for the log. No I/O but the log.
+"""Applications whose requests wait for a backend or reached their time limit, for the controller and for the log. No I/O except
+logging.
 
-Heard of only when a request finds no backend, so it costs a warm request nothing.
+Called only when a request finds no ready backend, so it costs a warm request nothing.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -16,16 +17,16 @@ from interceptor.app.waiting import WaitingRoom
 
 __all__ = ["LOG_SECONDS", "MAX_REPORTED", "REPORT_AFTER_SECONDS", "WaitReport", "Waits"]
 
-REPORT_AFTER_SECONDS = 2.0
-"""A shorter wait is an ordinary cold start, and nothing to look into."""
-KEEP_SECONDS = 600.0
-"""How long requests that waited in vain are reported after the last of them."""
-MAX_REPORTED = 1000
-"""Applications in one report, those with the longest waits: some 60 KB."""
-FAREWELL_SECONDS = 5.0
-"""How long an application whose trouble is over is still reported: some reports, so that one is heard."""
-LOG_SECONDS = 60.0
-"""Between two warnings about one application."""
+REPORT_AFTER_SECONDS: Final = 2.0
+"""A shorter wait is an ordinary cold start and is not reported."""
+KEEP_SECONDS: Final = 600.0
+"""Seconds for which requests that reached their time limit are reported after the last of them."""
+MAX_REPORTED: Final = 1000
+"""Maximum applications in one report, those with the longest waits: about 60 KB."""
+RECOVERY_SECONDS: Final = 5.0
+"""Seconds for which a recovered application is still reported, so that several reports contain the recovery."""
+LOG_SECONDS: Final = 60.0
+"""Seconds between two warnings about one application."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class _Endpoints(Protocol):
 
 
 class _App(Protocol):
-    """What is read of an application."""
+    """The attributes of an application that are read here."""
 
     name: str
     removed: bool
@@ -66,7 +67,7 @@ class WaitReport(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Record:
-    """What is remembered of one application until it has a backend again."""
+    """The data of one application until it has a backend again."""
 
     __slots__ = ("last_at", "last_seconds", "over_at", "reported", "timed_out", "unserved", "unserved_from", "unserved_until")
 
@@ -81,12 +82,12 @@ class _Record:
 
 
 class Waits:
-    """Of one interceptor. At most as many records as there are applications."""
+    """The applications of one interceptor. At most one record per application."""
 
     def __init__(self) -> None:
         self._records: dict[_App, _Record] = {}
         self._logs: dict[str, tuple[float, int]] = {}
-        """When an application was last warned of, and how many requests waited in vain since."""
+        """When an application was last logged, and how many requests reached their time limit since."""
 
     def __len__(self) -> int:
         return len(self._records)
@@ -96,16 +97,16 @@ class Waits:
         if app not in self._records:
             self._records[app] = _Record()
 
-    def in_vain(self, app: _App, seconds: float, why: str, now: float) -> None:
-        """One of its requests has waited so long and found no backend."""
+    def note_timeout(self, app: _App, seconds: float, why: str, now: float) -> None:
+        """One of its requests has waited `seconds` and found no backend."""
         record = self._records.setdefault(app, _Record())
         record.timed_out += 1
         record.last_at, record.last_seconds = now, seconds
         self._warn(app, seconds, why, now)
 
     def unserved(self, app: _App, now: float) -> None:
-        """One of its requests got no backend and does not wait until its time is up: something else answers it, or its client
-        has left."""
+        """One of its requests got no backend without reaching its time limit: it was answered locally, or its client
+        disconnected."""
         if app.endpoints.ready:
             return
         record = self._records.setdefault(app, _Record())
@@ -115,24 +116,24 @@ class Waits:
         record.unserved_until = now + KEEP_SECONDS
 
     def forget(self, app: _App) -> None:
-        """It is in trouble no more, or gone."""
+        """It has recovered, or was removed."""
         self._records.pop(app, None)
 
     def report(self, now: float) -> tuple[WaitReport, ...]:
-        """Those in trouble now, the longest waits first; one whose trouble is over for a few seconds more, to tell so."""
-        told = (self._report_of(app, record, now) for app, record in list(self._records.items()))
-        found = [one for one in told if one is not None]
+        """Applications in trouble now, the longest waits first; a recovered one for some seconds more."""
+        reports = (self._report_of(app, record, now) for app, record in list(self._records.items()))
+        found = [one for one in reports if one is not None]
         self._forget_logs(now)
         found.sort(key=_longest, reverse=True)
         return tuple(found[:MAX_REPORTED])
 
     def _report_of(self, app: _App, record: _Record, now: float) -> WaitReport | None:
         held_seconds = max(0.0, now - app.room.since) if app.room else 0.0
-        in_vain = record.timed_out > 0 and not app.endpoints.ready and now < record.last_at + KEEP_SECONDS
+        failed = record.timed_out > 0 and not app.endpoints.ready and now < record.last_at + KEEP_SECONDS
         if app.endpoints.ready or now >= record.unserved_until:
             record.unserved = 0
         unserved_seconds = now - record.unserved_from if record.unserved else 0.0
-        if max(held_seconds, unserved_seconds) >= REPORT_AFTER_SECONDS or in_vain:
+        if max(held_seconds, unserved_seconds) >= REPORT_AFTER_SECONDS or failed:
             record.reported, record.over_at = True, math.inf
         elif not record.reported:
             if not app.room and not record.unserved:
@@ -140,7 +141,7 @@ class Waits:
             return None
         else:
             record.over_at = min(record.over_at, now)
-            if now >= record.over_at + FAREWELL_SECONDS:
+            if now >= record.over_at + RECOVERY_SECONDS:
                 self.forget(app)
                 return None
         return _report(app, record, held_seconds, unserved_seconds)
@@ -160,7 +161,7 @@ class Waits:
 
     def _forget_logs(self, now: float) -> None:
         if len(self._logs) > len(self._records):
-            self._logs = {name: told for name, told in self._logs.items() if now < told[0] + LOG_SECONDS}
+            self._logs = {name: last for name, last in self._logs.items() if now < last[0] + LOG_SECONDS}
 
 
 def _report(app: _App, record: _Record, held_seconds: float, unserved_seconds: float) -> WaitReport:

@@ -1,1 +1,1 @@
-"""What the requests of one target share: its backends, the connections to them, and whether they are trusted."""
+"""State that the requests of one target share: its backends, the connections to them, and whether they are trusted."""

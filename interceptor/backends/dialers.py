@@ -1,4 +1,4 @@
-"""Which protocol a backend is spoken to with: by what discovery says of its port (`appProtocol`), or else the usual one."""
+"""Choice of the protocol for a backend: by the `appProtocol` of its port, if discovery reports one, or else the default."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ __all__ = ["Dialers"]
 
 
 class Dialers:
-    """A dialer made of others. A protocol that none of them speaks is tried in the usual one: names are free text, and most of
-    them ("http", "ws", a mesh's own) mean HTTP/1. The controller's status tells those that Weir does not speak."""
+    """A dialer that delegates to one dialer per protocol. An unknown protocol uses the default dialer, because `appProtocol` is
+    free text and most values ("http", "ws", a mesh's own) mean HTTP/1. The controller reports unsupported ones in the status."""
 
     def __init__(self, usual: Dialer, by_protocol: Mapping[str, Dialer] | None = None) -> None:
-        """Keys in lower case."""
+        """The keys of `by_protocol` are in lower case."""
         self._usual = usual
         self._by_protocol = dict(by_protocol or {})
 
     async def connect(self, endpoint: Place) -> Upstream:
-        """A connection that is open, and at rest. Raises OSError."""
+        """Return an open, idle connection. Raises OSError."""
         return await self._of(endpoint).connect(endpoint)
 
     def probe(self, endpoint: Place, path: str) -> Request:
-        """A GET of our own, as connections to this backend send it."""
+        """A GET request of our own, in the form of this backend's protocol."""
         return self._of(endpoint).probe(endpoint, path)
 
     def _of(self, endpoint: Place) -> Dialer:

@@ -1,8 +1,8 @@
-"""One backend of one target as one interceptor sees it: connections that can take an exchange, places, and trust.
+"""One backend of one target as one interceptor sees it: its idle connections, its slots, and whether it is trusted.
 
-Only connections that can take one more exchange are kept here; one in use belongs to its attempt. Requests go to backends that
-are trusted: one that discovery lists is, unless it has to answer a probe first; one that refused a connection is not, until a
-probe went well.
+Only connections that can take one more exchange are kept here; a connection in use belongs to its attempt. Requests are sent to
+trusted backends only. A new backend is trusted, unless its target has a readiness path, which it must answer first. A backend
+that refused a connection is not trusted until a probe succeeds.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Collection
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from fleet.discovery.sources import Backend
 from fleet.runtime.address import join_address
@@ -19,21 +19,22 @@ from interceptor.core.sides import Upstream
 
 __all__ = ["FIRST_PAUSE", "MAX_DIALS", "DialRequest", "Endpoint", "Owner", "PoolLimits", "ProbeRule", "Slot"]
 
-MAX_DIALS = 32
-"""Connections being opened to one backend at once: small servers have short accept queues, and an overflow costs a second."""
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 3.0
-"""Seconds between probes of a backend that is not trusted, doubling from the first to the longest."""
-URGENT_PAUSE = 0.25
-"""The longest pause while requests wait and no backend is trusted. A probe costs both sides next to nothing."""
-JITTER = 0.2
-"""Share by which pauses differ, so that the interceptors of a fleet do not probe in step."""
+MAX_DIALS: Final = 32
+"""Connections being opened to one backend at once. Small servers have short accept queues; if one overflows, the kernel retries
+after a second."""
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 3.0
+"""Seconds between probes of a backend that is not trusted: doubled after each probe, up to this."""
+URGENT_PAUSE: Final = 0.25
+"""The longest pause while requests wait and no backend is trusted. Probes are cheap for both sides."""
+JITTER: Final = 0.2
+"""Random share of each pause, so that the interceptors of a fleet do not all probe at the same time."""
 
 _random = random.random
 
 
 class PoolLimits:
-    """Bounds that every endpoint of an interceptor shares."""
+    """Limits that apply to every endpoint of an interceptor."""
 
     __slots__ = ("idle_timeout", "max_idle")
 
@@ -46,23 +47,23 @@ class ProbeRule(NamedTuple):
     """How the backends of a target are probed."""
 
     path: str | None = None
-    """It has to answer a GET of this with 200 to 399. None: a connection is enough."""
+    """The backend has to answer a GET of this path with 200 to 399. None: an accepted connection is enough."""
     connect: float = math.inf
     """Seconds to connect."""
 
 
 class DialRequest(Protocol):
-    """Who waits for a connection that is being opened."""
+    """Receives the result of a dial."""
 
     def connected(self, endpoint: Endpoint, connection: Upstream) -> bool:
-        """Take the connection; False when it is no longer wanted."""
+        """Use the connection. Returns False if it is no longer needed."""
 
     def dial_failed(self, endpoint: Endpoint, error: Exception) -> None:
-        """It was the backend's fault, unless the error is Unavailable."""
+        """The backend failed, or, if the error is Unavailable, this machine did."""
 
 
 class Owner(Protocol):
-    """The set that an endpoint is of."""
+    """The set that an endpoint belongs to."""
 
     key: str
     limits: PoolLimits
@@ -70,7 +71,7 @@ class Owner(Protocol):
     rule: ProbeRule
     last_error: str
     probing: int
-    """Probes asked for and not told of yet. Counted by the prober."""
+    """Probes requested and not finished. Counted by the prober."""
 
     @property
     def ready(self) -> Collection[Endpoint]: ...
@@ -78,16 +79,19 @@ class Owner(Protocol):
     def waiting_apps(self) -> Collection[object]: ...
     def clock(self) -> float: ...
     def trust_changed(self) -> None:
-        """One is trusted again, or no longer."""
+        """An endpoint has become trusted or untrusted."""
 
     def probe(self, endpoint: Endpoint) -> bool:
-        """Have it probed now. False when too many others are."""
+        """Start a probe of the endpoint. Returns False if too many probes are running."""
+
+    def note_protocol(self, endpoint: Endpoint, error: Exception) -> None:
+        """The backend speaks another protocol than it is spoken to with."""
 
     def pump(self, now: float) -> None:
-        """Let in who waits."""
+        """Send waiting requests to backends with free slots."""
 
     def dial(self, endpoint: Endpoint, request: DialRequest, *, timeout: float) -> None:
-        """Open a connection within so many seconds, and tell the request how it went."""
+        """Open a connection within `timeout` seconds, and report the result to the request."""
 
 
 class Endpoint:
@@ -114,34 +118,34 @@ class Endpoint:
         self.backend = backend
         self.address = join_address(backend.host, backend.port)
         self.authority = self.address.encode()
-        """For the Host field of a request that names none."""
+        """Used as the Host of a request without one."""
         self.owner = owner
         self.trusted = True
         self.spare: list[Upstream] = []
-        """Each can take one more exchange now, and leaves the list as it is taken. A protocol that carries several on one
-        connection offers another place of it by itself."""
+        """Connections that can take one more exchange; one that is taken is removed. A protocol with several exchanges on one
+        connection offers the connection again while it has room."""
         self.own: set[Upstream] = set()
-        """Those that rest, and are each kept for one client, which may have authenticated it."""
+        """Idle connections that are each reserved for one client, which may have authenticated the connection."""
         self.load = 0
-        """Slots of it that are taken: exchanges that this interceptor has given it and that are not over. Counted by them."""
+        """Slots in use: unfinished exchanges of this interceptor at this backend. Counted by `Slot`."""
         self.dialing = 0
         self.failures = 0
         self.gone = False
         self.deadline = NEVER
-        """When it is probed next."""
+        """When the next probe is due."""
         self.bucket = 0
         self._failed_at = -math.inf
 
     def take(self) -> Slot:
-        """A place for one more exchange."""
+        """Take a slot for one more exchange."""
         return Slot(self)
 
     def takes(self, bound: int) -> bool:
-        """Whether one more request may be given to it now, when it may have up to `bound`."""
+        """Whether the backend can take one more request now, if it may have up to `bound` of them."""
         return self.load < bound and (bool(self.spare) or self.dialing < MAX_DIALS)
 
     def offer(self, connection: Upstream, now: float) -> None:
-        """Keep a connection that can take an exchange, for the next one."""
+        """Keep a connection that can take an exchange, or close it if enough are kept."""
         if self.gone or len(self.spare) >= self.owner.limits.max_idle:
             connection.close()
             return
@@ -157,20 +161,20 @@ class Endpoint:
         self.owner.deadlines.watch(connection)
 
     def withdraw(self, connection: Upstream) -> None:
-        """A kept connection ended."""
+        """A kept connection was closed."""
         self.own.discard(connection)
         if connection in self.spare:
             self.spare.remove(connection)
 
     def enlist(self, *, trusted: bool) -> None:
-        """Discovery lists it, for the first time or again: what there was against it is forgotten."""
+        """Discovery lists the backend, for the first time or again: earlier failures no longer count."""
         self.gone = False
         self.trusted = trusted
         self.failures = 0
         self.deadline = NEVER
 
     def retire(self) -> None:
-        """Discovery no longer lists it: exchanges on it go on, kept connections do not."""
+        """Discovery no longer lists the backend: close kept connections; exchanges at it continue."""
         self.gone = True
         self.owner.deadlines.forget(self)
         kept = [*self.spare, *self.own]
@@ -180,20 +184,20 @@ class Endpoint:
             connection.close()
 
     def set_aside(self, now: float) -> None:
-        """It refused a connection: choose others. Dials that fail together count once."""
+        """The backend refused a connection: do not choose it until a probe succeeds. Dials that fail together count once."""
         if self.trusted:
             self.trusted = False
             self.owner.trust_changed()
             self._pause(now)
 
     def on_deadline(self, now: float) -> None:
-        """The pause is over."""
+        """The pause between probes has ended."""
         self.deadline = NEVER
         if not self.owner.probe(self):
             self.deadline = now + FIRST_PAUSE
 
-    def hurry(self, now: float) -> None:
-        """Somebody waits for it: be done with the pause, but for its shortest."""
+    def probe_sooner(self, now: float) -> None:
+        """A request waits for a backend: shorten the pause to the shortest."""
         if self.deadline == NEVER:
             return
         self.deadline = min(self.deadline, max(now, self._failed_at + FIRST_PAUSE))
@@ -204,7 +208,7 @@ class Endpoint:
             self.deadline = NEVER
 
     def passed(self) -> None:
-        """It took a connection, or answered its probe."""
+        """The backend accepted a connection, or passed its probe: it is trusted."""
         self.failures = 0
         if not self.trusted:
             self.trusted = True
@@ -213,7 +217,7 @@ class Endpoint:
             self.owner.trust_changed()
 
     def failed(self, now: float) -> None:
-        """It did not pass its probe."""
+        """The backend did not pass its probe."""
         if not self.trusted and not self.gone:
             self._pause(now)
 
@@ -228,7 +232,7 @@ class Endpoint:
 
 
 class Slot:
-    """One exchange's place at a backend, counted from when it is made until it is left. Leaving twice is harmless."""
+    """One exchange's slot at a backend, counted from its creation until it is released. Releasing it twice has no effect."""
 
     __slots__ = ("endpoint", "taken")
 
@@ -238,7 +242,7 @@ class Slot:
         endpoint.load += 1
 
     def leave(self, now: float) -> None:
-        """The exchange is over, or goes elsewhere: whoever waits may have the place."""
+        """Release the slot, and let a waiting request have it: the exchange has ended or uses another backend."""
         if self.taken:
             self.taken = False
             self.endpoint.load -= 1
@@ -247,7 +251,8 @@ class Slot:
             owner.pump(now)
 
     def vacate(self) -> None:
-        """The exchange needs another place, before those that wait: it is to find one, and then to `leave`."""
+        """Release the slot without serving waiting requests, so that this exchange can choose another backend first. The caller
+        calls `leave` afterwards."""
         if self.taken:
             self.taken = False
             self.endpoint.load -= 1

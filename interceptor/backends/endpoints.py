@@ -1,4 +1,4 @@
-"""The backends of a target as one interceptor sees them: which there are, which one a request goes to, who waits, and dials."""
+"""The backends of a target as one interceptor sees them: the list, the choice for a request, waiting applications, and dials."""
 
 from __future__ import annotations
 
@@ -8,28 +8,26 @@ import logging
 import math
 import os
 import random
+import ssl
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Protocol
+from typing import Final, Protocol
 
 from fleet.discovery.sources import Backend, Trouble
 from interceptor.backends.endpoint import DialRequest, Endpoint, PoolLimits, ProbeRule
 from interceptor.core.deadlines import Deadlines
-from interceptor.core.errors import Unavailable
+from interceptor.core.errors import CONNECT_TIMED_OUT, Unavailable
 from interceptor.core.sides import Dialer
 
-__all__ = ["CONNECT_TIMED_OUT", "EndpointSet", "Prober", "WaitingApp", "reason"]
+__all__ = ["EndpointSet", "Prober", "WaitingApp", "reason"]
 
 logger = logging.getLogger(__name__)
 
-MAX_PROBES_OF_TARGET = 8
-"""Of one target at once, so that a thousand dead backends of one do not keep all others from being probed."""
+MAX_PROBES_OF_TARGET: Final = 8
+"""Probes of one target at once, so that a target with a thousand dead backends does not use up all probes."""
 
-CONNECT_TIMED_OUT = "connect timed out"
-"""The error of a dial that took too long, for people."""
-
-_OUT_OF_SOCKETS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
-"""What this machine lacks, whatever the backend does."""
+_OUT_OF_SOCKETS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+"""Errors for missing resources of this machine, which say nothing about the backend."""
 
 _random = random.random
 _load = attrgetter("load")
@@ -37,39 +35,39 @@ _since = attrgetter("room.since")
 
 
 class Room(Protocol):
-    """Where its requests wait."""
+    """The waiting room of an application."""
 
     @property
     def since(self) -> float:
-        """When the one who is next came. Only while anybody waits."""
+        """When the first request in the queue began to wait. Only while there is one."""
 
     def __len__(self) -> int: ...
 
 
 class WaitingApp(Protocol):
-    """An application of which requests wait for a backend of the set."""
+    """An application with requests that wait for a backend of the set."""
 
     @property
     def room(self) -> Room: ...
     def admit_next(self, now: float) -> bool:
-        """Let in who is next; False when no backend can take it."""
+        """Send the first waiting request to a backend. Returns False if no backend can take it."""
 
     def ask_again(self, now: float) -> None:
-        """There is nothing to wait for, or there is again."""
+        """`hopeless` has changed: check again whether the requests should wait."""
 
 
 class Prober(Protocol):
-    """Asks backends whether they can be trusted."""
+    """Runs probes, which decide whether backends are trusted."""
 
     def probe(self, endpoint: Endpoint) -> None:
-        """Once; the endpoint is told by `passed` or `failed`, unless it is gone."""
+        """Probe once, and call `passed` or `failed` of the endpoint, unless it has been removed."""
 
 
-_TRUSTING = ProbeRule()
+_TRUSTING: Final = ProbeRule()
 
 
 class EndpointSet:
-    """The backends of one target, which may be that of several applications."""
+    """The backends of one target, which several applications may share."""
 
     __slots__ = (
         "_all",
@@ -77,6 +75,7 @@ class EndpointSet:
         "_dials",
         "_leaving",
         "_prober",
+        "_protocol_reported",
         "clock",
         "deadlines",
         "hopeless",
@@ -105,25 +104,26 @@ class EndpointSet:
         self.clock = clock
         self.rule = rule
         self.probing = 0
-        """Probes asked for and not told of yet. Counted by the prober."""
+        """Probes requested and not finished. Counted by the prober."""
         self._prober = prober
         self.limits = limits
         self.deadlines = deadlines
         self._dialer = dialer
         self.ready: list[Endpoint] = []
-        """Those that may be chosen now."""
+        """Backends that may be chosen now."""
         self.last_error = ""
-        """Why the last connection could not be opened, without its address: clients are told. Empty when the last one could."""
+        """Why the last connection could not be opened; empty if it could. Without the address, because clients see it."""
         self.trouble: Trouble | None = None
-        """Why there is no backend, if somebody has told."""
+        """Why there is no backend, if discovery reports a reason."""
         self.hopeless = False
-        """Whether there is none, and requests are not to wait for one."""
+        """Whether there is no backend, and requests should not wait for one."""
         self.waiting_apps: dict[WaitingApp, None] = {}
-        """Applications of which somebody waits."""
+        """Applications with waiting requests."""
         self._all: dict[Backend, Endpoint] = {}
         self._leaving: dict[Backend, Endpoint] = {}
-        """Listed no longer, with exchanges that go on. They count should it be listed again."""
+        """Backends that are no longer listed but have unfinished exchanges, which still count if the backend is listed again."""
         self._dials: set[asyncio.Task[None]] = set()
+        self._protocol_reported = False
 
     def __len__(self) -> int:
         return len(self._all)
@@ -132,19 +132,25 @@ class EndpointSet:
     def endpoints(self) -> list[Endpoint]:
         return list(self._all.values())
 
+    @property
+    def with_work(self) -> list[Endpoint]:
+        """Every listed backend, and each removed one that still has unfinished exchanges."""
+        return [*self._all.values(), *(endpoint for endpoint in self._leaving.values() if endpoint.load)]
+
     def at_work(self) -> dict[Backend, int]:
-        """Exchanges at each backend that may get another one, or has some that are not over."""
+        """Number of unfinished exchanges at each listed backend, and at each removed one that still has some."""
         listed = {backend: endpoint.load for backend, endpoint in self._all.items()}
         return {**{backend: endpoint.load for backend, endpoint in self._leaving.items() if endpoint.load}, **listed}
 
     @property
     def why(self) -> str:
-        """Why there is no backend, for people; empty when there is one, or nobody has told."""
+        """Why there is no backend, as text; empty if there is one or no reason is known."""
         return "" if self.trouble is None or self._all else self.trouble.reason
 
     def update(self, backends: tuple[Backend, ...], trouble: Trouble | None = None) -> None:
-        """Take over what discovery lists now, and what it says of there being none."""
+        """Apply discovery's current list of backends, and the reason why there is none, if any."""
         wanted = set(backends)
+        self._protocol_reported = False
         new: list[Endpoint] = []
         for backend in [backend for backend in self._all if backend not in wanted]:
             endpoint = self._leaving[backend] = self._all.pop(backend)
@@ -168,7 +174,7 @@ class EndpointSet:
                 app.ask_again(now)
 
     def choose(self) -> Endpoint | None:
-        """The less loaded of two taken at random; None when no backend can be chosen."""
+        """The less loaded of two random ready backends; None if no backend is ready."""
         ready = self.ready
         count = len(ready)
         if count <= 1:
@@ -179,10 +185,10 @@ class EndpointSet:
         return one if one.load <= other.load else other
 
     def find(self, bound: int, *, but: Endpoint | None = None) -> Endpoint | None:
-        """One that can take another request and has fewer than `bound`; None when there is none.
+        """A backend that can take another request and has fewer than `bound`; None if there is none.
 
-        The less loaded of two taken at random, or the least loaded of all where that one has enough. One that lost the request
-        before is given it again only when there is no other.
+        The less loaded of two random backends, or the least loaded of all if that one is full. `but`, to which the request's last
+        connection failed, is chosen only if there is no other.
         """
         endpoint = self.choose()
         if endpoint is None or (endpoint is not but and endpoint.takes(bound)):
@@ -191,7 +197,7 @@ class EndpointSet:
         return min((each for each in able if each is not but), key=_load, default=but if but in able else None)
 
     def pump(self, now: float) -> None:
-        """Let in who waits, whoever came first first, for as long as a backend can take one more."""
+        """Send waiting requests to backends, the longest waiting first, as long as a backend can take one more."""
         waiting = [app for app in self.waiting_apps if app.room]
         while waiting:
             app = waiting[0] if len(waiting) == 1 else min(waiting, key=_since)
@@ -199,32 +205,39 @@ class EndpointSet:
                 waiting.remove(app)
 
     def trust_changed(self) -> None:
-        """One came, went, or is trusted again or no longer."""
+        """A backend was added or removed, or has become trusted or untrusted."""
         self.ready = [endpoint for endpoint in self._all.values() if endpoint.trusted]
         self._pump()
 
     def probe(self, endpoint: Endpoint) -> bool:
-        """Have it probed now. False when too many others are."""
+        """Start a probe of the endpoint. Returns False if too many probes are running."""
         if self.probing >= MAX_PROBES_OF_TARGET:
             return False
         self._prober.probe(endpoint)
         return True
 
-    def hurry(self, now: float) -> None:
-        """Somebody waits: do not let a pause be the reason, when there is nobody else to go to."""
+    def probe_sooner(self, now: float) -> None:
+        """A request waits: if no backend is ready, shorten the pauses before the next probes."""
         if not self.ready:
             for endpoint in self._all.values():
-                endpoint.hurry(now)
+                endpoint.probe_sooner(now)
+
+    def note_protocol(self, endpoint: Endpoint, error: Exception) -> None:
+        """A backend speaks another protocol than it is spoken to with. Logged once until the list of backends changes."""
+        self.last_error = str(error)
+        if not self._protocol_reported:
+            self._protocol_reported = True
+            logger.warning("backend %s of %s: %s", endpoint.address, self.key, error)
 
     def dial(self, endpoint: Endpoint, request: DialRequest, *, timeout: float) -> None:
-        """Open a connection within so many seconds, in a task of its own, and tell the request how it went."""
+        """Open a connection within `timeout` seconds, in a task of its own, and report the result to the request."""
         endpoint.dialing += 1
         task = asyncio.get_running_loop().create_task(self._dial(endpoint, request, timeout), name=f"dial {self.key}")
         self._dials.add(task)
         task.add_done_callback(self._dials.discard)
 
     async def close(self) -> None:
-        """End every dial and every kept connection."""
+        """Cancel all dials and close all kept connections."""
         dials = list(self._dials)
         for task in dials:
             task.cancel()
@@ -266,5 +279,9 @@ class EndpointSet:
 
 def reason(error: Exception) -> str:
     """Why a connection could not be opened, without the address."""
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {getattr(error, 'verify_message', '') or error.reason or 'failed'}"
     number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, ConnectionError) and number is None:
+        return str(error) or "the backend closed the connection"
     return os.strerror(number) if number else CONNECT_TIMED_OUT

@@ -1,7 +1,7 @@
-"""Probes: a connection of our own decides whether a backend is trusted, not a user's request.
+"""Probes: connections of our own, not users' requests, test whether a backend can be trusted again.
 
-Takes a connection, or an answer to a GET of the target's readiness path. A connection that is still good afterwards is kept
-for the requests that follow.
+A probe succeeds if the backend accepts a connection or, if the target has a readiness path, answers a GET of it. The connection
+is kept for later requests if it can be used again.
 """
 
 from __future__ import annotations
@@ -11,42 +11,47 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from fleet.routing.table import RoutingTable
 from interceptor.backends.endpoint import Endpoint, ProbeRule
 from interceptor.backends.endpoints import reason
-from interceptor.core.errors import BadResponse, ExchangeError
-from interceptor.core.messages import Request, Response
+from interceptor.core.errors import BadResponse, ExchangeError, SpeaksHttp2
+from interceptor.core.messages import Fields, Request, Response
 from interceptor.core.sides import Dialer, Upstream
 
 __all__ = ["Probes", "probe_rules"]
 
 logger = logging.getLogger(__name__)
 
-MAX_PROBES = 64
-"""At once, of all targets: more than a fleet of this size ever needs, and few enough to go unnoticed beside requests."""
-CONNECT_SECONDS = 5.0
-"""For the connection, where a route gives its requests longer or for ever: a probe takes a turn that others wait for."""
-ANSWER_SECONDS = 5.0
-"""For the answer of a readiness path. The first answer of an application that has only begun is often its slowest."""
-_LEAST_GOOD, _LEAST_BAD = 200, 400
+MAX_PROBES: Final = 64
+"""Probes of all targets at once: more than usual clusters need, and too few to slow down requests."""
+CONNECT_SECONDS: Final = 5.0
+"""Longest time to connect, even if the route allows requests more: a slow probe delays others, as the number is limited."""
+ANSWER_SECONDS: Final = 5.0
+"""Longest time for the answer of a readiness path. The first response of an application that has just started is often its
+slowest."""
+_LEAST_GOOD: Final = 200
+_LEAST_BAD: Final = 400
 
 
 def probe_rules(table: RoutingTable, usual: ProbeRule) -> dict[str, ProbeRule]:
-    """For each target that is not probed as usual. One that several routes share has the first path and the longest time."""
+    """Rules of the targets that do not use the default rule. If several routes share a target, the first path and the longest
+    connect timeout apply."""
     rules: dict[str, ProbeRule] = {}
     for route in table.apps.values():
         path, connect = route.protection.readiness_path, route.timeouts.connect
         if path is None and connect is None:
             continue
-        rule = rules.get(route.target.key, usual)
-        seconds = rule.connect if connect is None else max(rule.connect, connect or math.inf)
-        rules[route.target.key] = ProbeRule(rule.path or path, seconds)
+        for target in (route.target, *(backend for each in route.rules for backend in each.backends)):
+            rule = rules.get(target.key, usual)
+            seconds = rule.connect if connect is None else max(rule.connect, connect or math.inf)
+            rules[target.key] = ProbeRule(rule.path or path, seconds)
     return rules
 
 
 class Probes:
-    """Of one interceptor. `passes` and `failures` count since its start."""
+    """Runs the probes of one interceptor. `passes` and `failures` count since its start."""
 
     def __init__(self, dialer: Dialer, clock: Callable[[], float]) -> None:
         self._dialer = dialer
@@ -57,7 +62,8 @@ class Probes:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def probe(self, endpoint: Endpoint) -> None:
-        """Ask it once, after those that wait already, and tell it by `passed` or `failed`. One that is gone is not asked."""
+        """Queue one probe, whose result is reported by `passed` or `failed` of the endpoint. Skipped if the endpoint has been
+        removed meanwhile."""
         endpoint.owner.probing += 1
         self._waiting.append(endpoint)
         self._go_on()
@@ -100,7 +106,7 @@ class Probes:
             logger.info("backend %s of %s is back", endpoint.address, endpoint.owner.key)
 
     async def _ask(self, endpoint: Endpoint) -> str:
-        """Why it cannot be trusted; empty when it can."""
+        """Probe the endpoint. Returns why it cannot be trusted; empty if it can."""
         rule = endpoint.owner.rule
         try:
             async with asyncio.timeout(min(rule.connect, CONNECT_SECONDS)):
@@ -118,7 +124,7 @@ class Probes:
 async def _ask_path(endpoint: Endpoint, connection: Upstream, request: Request) -> str:
     path = request.target.decode()
     answer = _Answer(endpoint, connection)
-    connection.send_request(answer, request, None, peer=b"", trusted=False)
+    connection.send_request(answer, request, None, end=True, peer=b"", trusted=False)
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             status = await answer.status
@@ -126,6 +132,8 @@ async def _ask_path(endpoint: Endpoint, connection: Upstream, request: Request) 
         connection.abort()
         return f"{path} was not answered within {ANSWER_SECONDS:g} s"
     except (OSError, ExchangeError) as error:
+        if isinstance(error, SpeaksHttp2):
+            endpoint.owner.note_protocol(endpoint, error)
         return f"{path} was not answered: {error}"
     return "" if _is_good(status) else f"{path} was answered with {status}"
 
@@ -135,7 +143,7 @@ def _is_good(status: int) -> bool:
 
 
 class _Answer:
-    """Where the answer to a probe goes. Its head is enough; only a connection that is through with it is kept."""
+    """Receives the response to a probe. The head is enough; the connection is kept only if the whole response came with it."""
 
     method = b"GET"
     unframed = False
@@ -147,7 +155,7 @@ class _Answer:
 
     def on_answer(self, head: Response, body: bytes | memoryview, *, complete: bool, reusable: bool) -> None:
         if complete and reusable and _is_good(head.status):
-            self._connection.rest()
+            self._connection.release()
             self._endpoint.offer(self._connection, self._endpoint.owner.clock())
         else:
             self._connection.abort()
@@ -158,24 +166,28 @@ class _Answer:
         if not self.status.done():
             self.status.set_exception(error)
 
+    def may_retry(self) -> bool:
+        """A probe is not retried; the next one follows after the pause."""
+        return False
+
     def on_switched(self, head: Response, data: bytes) -> None:
         self._connection.abort()
         self.on_lost(BadResponse("it switched protocols unasked"))
 
     def on_interim(self, head: Response) -> None:
-        """It is only on its way."""
+        """Ignored: the final response follows."""
 
     def on_answer_data(self, data: bytes | memoryview) -> None:
-        """Never: a connection with more to come was cut."""
+        """Not called: the connection is aborted unless the whole response came with its head."""
 
     def on_answer_bulk(self, data: memoryview, source: object, left: int) -> int:
         return 0
 
-    def on_answer_end(self, *, reusable: bool) -> None:
-        """Never, either."""
+    def on_answer_end(self, *, reusable: bool, trailers: Fields = ()) -> None:
+        """Not called, for the same reason."""
 
     def pause_body(self) -> None:
-        """There is none."""
+        """A probe has no body."""
 
     def resume_body(self) -> None:
-        """There is none."""
+        """A probe has no body."""

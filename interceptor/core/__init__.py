@@ -1,1 +1,1 @@
-"""What the life of a request consists of, whatever protocol it came by: messages, and the two sides that carry them."""
+"""The parts of a request's life that do not depend on a wire protocol: messages, and the two sides that carry them."""

@@ -1,42 +1,45 @@
-"""Time limits without a timer per request: watched things stand in coarse buckets and are asked when theirs is reached.
+"""Time limits without a timer per request: watched objects are in coarse buckets, and are called when their bucket is due.
 
-Moving a limit later costs an assignment to `deadline` and nothing else; only an earlier one moves the thing to another bucket.
-Pure: the caller brings the time.
+Moving a limit later costs one assignment to `deadline`; only an earlier limit moves the object to another bucket. Pure: the time
+is an argument.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from typing import Protocol
+from typing import Final, Protocol
 
-__all__ = ["HORIZON", "NEVER", "Deadlines", "Watched"]
+__all__ = ["FLUSH_SECONDS", "HORIZON", "NEVER", "Deadlines", "Watched"]
 
-NEVER = math.inf
-HORIZON = 5.0
-"""Seconds within which everything that is watched is looked at. A limit at least this far away needs no call of `watch`."""
+NEVER: Final = math.inf
+HORIZON: Final = 5.0
+"""Seconds within which every watched object is checked. A limit at least this far away needs no call of `watch`."""
+
+FLUSH_SECONDS: Final = 30.0
+"""Time for a backend to accept the last data that was written to it."""
 
 
 class Watched(Protocol):
-    """Something with a time limit."""
+    """An object with a time limit."""
 
     deadline: float
-    """When it is due, in the clock's seconds; NEVER without a limit."""
+    """When the limit passes, in the clock's seconds; NEVER without a limit."""
     bucket: int
-    """Where it stands now; 0 when it is not watched. Owned by Deadlines."""
+    """The bucket that contains the object; 0 when it is not watched. Owned by Deadlines."""
 
     def on_deadline(self, now: float) -> None:
         """`deadline` has passed."""
 
 
 class Deadlines:
-    """Buckets of `tick` seconds, from `now` on."""
+    """Buckets of `tick` seconds, starting at `now`."""
 
     def __init__(self, tick: float, *, now: float) -> None:
         self.tick = tick
         self._buckets: dict[int, set[Watched]] = {}
         self._due: deque[int] = deque()
-        """Buckets whose time has come, the oldest first."""
+        """Buckets that are due, the oldest first."""
         self._swept = int(now / tick)
         self._horizon = int(HORIZON / tick)
 
@@ -44,7 +47,8 @@ class Deadlines:
         return sum(map(len, self._buckets.values()))
 
     def watch(self, thing: Watched) -> None:
-        """Ask `thing` once its deadline has passed. To be called after setting an earlier deadline, or the first."""
+        """Call `on_deadline` after the object's deadline has passed. Must be called after setting the first or an earlier
+        deadline."""
         if thing.deadline == NEVER:
             return
         bucket = min(max(int(thing.deadline / self.tick), self._swept) + 1, self._swept + self._horizon)
@@ -56,7 +60,7 @@ class Deadlines:
         self._buckets.setdefault(bucket, set()).add(thing)
 
     def forget(self, thing: Watched) -> None:
-        """Stop watching. Harmless for what is not watched."""
+        """Stop watching. Has no effect on an object that is not watched."""
         if thing.bucket:
             things = self._buckets.get(thing.bucket)
             if things is not None:
@@ -66,7 +70,8 @@ class Deadlines:
             thing.bucket = 0
 
     def sweep(self, now: float, *, most: float = math.inf) -> bool:
-        """Ask what is due by `now`, `most` of those whose limit has passed. False when some are left for the next call."""
+        """Call the objects whose limit has passed by `now`, at most `most` of them. Returns False when some are left for the
+        next call."""
         reached = int(now / self.tick)
         if reached > self._swept:
             span = range(self._swept + 1, reached + 1)

@@ -1,7 +1,7 @@
-"""Bytes that connections keep of requests that have not begun: parts of heads, and what was sent ahead. Bounded in sum. Pure.
+"""Bytes that connections buffer of requests that have not begun: incomplete heads and pipelined data. Their sum is bounded. Pure.
 
-Each connection keeps little, but an interceptor has tens of thousands of them, and a client can send its heads as slowly as it
-likes. Beyond the bound, those that have kept bytes for longest give them up.
+Each connection buffers little, but an interceptor has tens of thousands of them, and a client can send its head as slowly as it
+likes. Beyond the bound, the connections that have buffered for longest discard their bytes.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ __all__ = ["EarlyBytes", "EarlyClient"]
 
 
 class EarlyClient(Protocol):
-    """A connection that keeps bytes."""
+    """A connection with buffered bytes."""
 
     def evict(self) -> None:
-        """Give up what is kept, which is the longest here."""
+        """Discard the buffered bytes, which are the oldest here."""
 
 
 class EarlyBytes:
-    """How much each connection keeps, the oldest first."""
+    """The number of buffered bytes of each connection, the oldest first."""
 
     __slots__ = ("_sizes", "evicted", "limit", "total")
 
@@ -27,14 +27,14 @@ class EarlyBytes:
         self.limit = limit
         self.total = 0
         self.evicted = 0
-        """Connections that had to give up theirs."""
+        """Connections that had to discard their bytes."""
         self._sizes: dict[EarlyClient, int] = {}
 
     def __len__(self) -> int:
         return len(self._sizes)
 
     def keep(self, client: EarlyClient, size: int) -> None:
-        """A connection keeps so many bytes now. It may be its own turn to give them up."""
+        """Set the number of bytes that a connection buffers. The connection itself may be evicted by this call."""
         before = self._sizes.get(client, 0)
         self._sizes[client] = size
         self.total += size - before
@@ -45,5 +45,5 @@ class EarlyBytes:
             oldest.evict()
 
     def drop(self, client: EarlyClient) -> None:
-        """A connection keeps none any more; harmless for one that did not."""
+        """The connection buffers nothing any more. Has no effect if it did not."""
         self.total -= self._sizes.pop(client, 0)

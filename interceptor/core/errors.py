@@ -1,12 +1,19 @@
-"""What can go wrong with an exchange. The type decides the answer; nothing here does I/O."""
+"""The errors of an exchange. The type decides the response; nothing here does I/O."""
 
 from __future__ import annotations
 
-__all__ = ["BackendError", "BadRequest", "BadResponse", "ExchangeError", "Unavailable"]
+from typing import Final
+
+from fleet import defaults
+
+__all__ = ["CONNECT_TIMED_OUT", "BackendError", "BadRequest", "BadResponse", "ExchangeError", "SpeaksHttp2", "Unavailable"]
+
+CONNECT_TIMED_OUT: Final = "connect timed out"
+"""Why a dial failed that took too long, for people."""
 
 
 class ExchangeError(Exception):
-    """An exchange that the proxy itself answers: `status` for the client, `reason` for metrics, the message for people."""
+    """An error that the proxy answers itself: `status` for the client, `reason` for metrics, the message for people."""
 
     status = 500
     reason = "internal"
@@ -20,27 +27,50 @@ class ExchangeError(Exception):
         if reason is not None:
             self.reason = reason
         self.retry_after = retry_after
+        self.rpc_status: int | None = None
+        """The status of gRPC that the cause means, where that is known."""
 
 
 class BadRequest(ExchangeError):
-    """The client's message breaks a rule. The connection ends with the answer: what follows cannot be trusted."""
+    """The client's message is invalid. The connection is closed after the response, because the following bytes cannot be
+    trusted."""
 
     status = 400
     reason = "bad_request"
 
 
 class BadResponse(ExchangeError):
-    """The backend answered, and its answer breaks a rule."""
+    """The backend's response is invalid."""
 
     status = 502
     reason = "bad_response"
 
 
+class SpeaksHttp2(BadResponse):
+    """The backend speaks HTTP/2 only, and nobody has said so."""
+
+    def __init__(self) -> None:
+        super().__init__(defaults.SPEAKS_HTTP2)
+
+
 class BackendError(ExchangeError):
-    """No answer could be had from a backend."""
+    """No response could be obtained from a backend. `unprocessed` when the backend has said, or must have known, that it has done
+    nothing with the request: then any request may be sent again."""
 
     status = 502
     reason = "backend"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        reason: str | None = None,
+        retry_after: int | None = None,
+        unprocessed: bool = False,
+    ) -> None:
+        super().__init__(message, status=status, reason=reason, retry_after=retry_after)
+        self.unprocessed = unprocessed
 
 
 class Unavailable(ExchangeError):

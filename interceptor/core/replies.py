@@ -1,6 +1,6 @@
-"""What the proxy itself answers, whatever the wire format: a status, fields and a body. Pure.
+"""Responses that the proxy makes itself, independent of the wire format: a status, fields and a body. Pure.
 
-An error becomes a reply in the form that its client reads: one function per form.
+An error is converted to a response in the format that its client reads: one function per format.
 """
 
 from __future__ import annotations
@@ -14,27 +14,31 @@ __all__ = ["Reply", "no_route", "text_reply"]
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False, eq=False):
-    """An answer that is whole. Its length, and what concerns the connection, are for the wire format to say."""
+    """A complete response. The codec adds the length and the connection fields."""
 
     status: int
     fields: tuple[Field, ...]
     body: bytes = b""
+    reason: str = ""
+    """Of an error, as for metrics."""
+    rpc_status: int | None = None
+    """Of an error, the status of gRPC that its cause means."""
 
 
 def text_reply(error: ExchangeError) -> Reply:
-    """One line for people."""
+    """One line of text for people."""
     fields = [(b"Content-Type", b"text/plain; charset=utf-8"), (b"X-Content-Type-Options", b"nosniff")]
     if error.retry_after is not None:
         fields.append((b"Retry-After", b"%d" % error.retry_after))
-    return Reply(error.status, tuple(fields), f"weir: {error}\n".encode())
+    return Reply(error.status, tuple(fields), f"weir: {error}\n".encode(), error.reason, error.rpc_status)
 
 
 def no_route(host: bytes, path: bytes) -> ExchangeError:
-    """No route takes the request. Names what was asked for, and nothing of anybody else."""
+    """No route matches. The message contains what was requested, and nothing about other routes."""
     return ExchangeError(f"no route for host {_printable(host)} and path {_printable(path)}", status=404, reason="no_route")
 
 
 def _printable(value: bytes) -> str:
-    """What a client sent, fit for a log and a terminal."""
+    """Text from a client, made safe for a log and a terminal."""
     text = value[:200].decode("ascii", "backslashreplace")
     return '"' + "".join(char if char.isprintable() and char != '"' else f"\\x{ord(char):02x}" for char in text) + '"'

@@ -1,1 +1,1 @@
-"""The life of one request, and of the tunnel that it may become."""
+"""One request from routing to its end, and the tunnel that it may become."""

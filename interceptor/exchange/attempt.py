@@ -1,6 +1,6 @@
-"""One attempt to have a backend answer a request: a slot, a connection, what was sent, and the response on its way to the client.
+"""One attempt to send a request to a backend and to relay its response: a slot at the backend, a connection, and the response.
 
-An exchange makes another when a backend loses the request unanswered. Knows no wire format.
+The exchange makes another attempt if the connection fails before the response begins. Knows no wire format.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from interceptor.app.flags import COLD
-from interceptor.core.errors import BackendError, BadResponse, ExchangeError, Unavailable
-from interceptor.core.messages import CONTINUE, IDEMPOTENT, REQUEST_TIMEOUT, Fields, Response
+from interceptor.core.errors import BackendError, BadResponse, ExchangeError, SpeaksHttp2, Unavailable
+from interceptor.core.messages import CONTINUE, IDEMPOTENT, Fields, Response
+from interceptor.exchange.failures import CLIENT_DEADLINE, request_took_too_long
 from interceptor.exchange.phases import ANSWERING, DIALING, DONE, SENT, WAITING
 from interceptor.exchange.tunnel import Tunnel
 
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_ATTEMPTS", "Attempt"]
 
+EARLY_SECONDS: Final = 0.01
+"""A backend knows a deadline in whole milliseconds, and may give up so much before it."""
 MAX_ATTEMPTS: Final = 4
-"""Backends that a request is sent to, when one after the other loses it unanswered."""
+"""How often a request is sent, at most, if each connection fails before a response."""
 
 
 class Attempt:
-    """Holds a place at its backend from the first moment, until it is over or given up."""
+    """Holds a slot at its backend from its creation until it ends or is given up."""
 
     __slots__ = ("client", "connection", "exchange", "method", "slot", "unframed")
 
@@ -40,30 +43,30 @@ class Attempt:
         exchange.attempt = self
 
     def give_up(self, now: float) -> None:
-        """The exchange is over before its response is."""
+        """The exchange has ended before the response was complete: reset the connection and release the slot."""
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.abort()
         self.slot.leave(now)
 
-    # -- out ------------------------------------------------------------------------------------------------------
+    # -- the request ----------------------------------------------------------------------------------------------
 
     def dial(self, now: float) -> None:
-        """Have a connection opened."""
+        """Open a connection to the backend."""
         exchange, client = self.exchange, self.client
         if not exchange.waits_since:
             exchange.waits_since = now
         exchange.phase = DIALING
         if exchange.record is not None:
             exchange.record.dialed = now
-        client.deadline = exchange.started + exchange.limits.request  # the dial has its own limit
+        client.deadline = exchange.started + exchange.limits.request  # the dial applies the connect timeout itself
         if client.deadline != math.inf:
             exchange.host.watch(client)
         endpoint = self.slot.endpoint
         endpoint.owner.dial(endpoint, self, timeout=exchange.limits.connect)
 
     def connected(self, endpoint: Endpoint, connection: Upstream) -> bool:
-        """A dial succeeded. False when the exchange ended meanwhile."""
+        """The connection is open. Returns False if the exchange has ended meanwhile, so that the connection is not used."""
         exchange = self.exchange
         if exchange.attempt is not self:
             return False
@@ -71,7 +74,7 @@ class Attempt:
         return True
 
     def dial_failed(self, endpoint: Endpoint, error: Exception) -> None:
-        """Nothing was sent: another backend, or back to waiting."""
+        """No connection could be opened, so nothing was sent: try another backend, or wait again."""
         exchange = self.exchange
         if exchange.attempt is not self:
             return
@@ -85,18 +88,24 @@ class Attempt:
             exchange.find_again(endpoint, exchange.host.clock())
 
     def send(self, connection: Upstream, now: float) -> None:
-        """The request goes out, with what is here of its body."""
+        """Send the request, with the part of its body received so far."""
         exchange, client = self.exchange, self.client
-        if exchange.record is not None:
-            exchange.record.note_sent(
-                exchange.app, now, started=exchange.started, dialed=exchange.phase == DIALING, again=exchange.attempts > 0
-            )
+        head, body, record = exchange.head, exchange.body, exchange.record
+        if record is not None:
+            again = exchange.attempts > 0
+            record.note_sent(exchange.app, now, started=exchange.started, dialed=exchange.phase == DIALING, again=again)
+            if record.request is not None:
+                head = head.edited(record.request)
         self.connection = connection
         exchange.phase = SENT
-        head, body = exchange.head, exchange.body
+        if head.timeout is not None:
+            head.elapsed = now - exchange.started
         parts = None if body is None else body.parts or None
-        connection.send_request(self, head, parts, peer=client.peer, trusted=client.trusted)
-        if body is not None and parts is not None and self.method not in IDEMPOTENT:
+        end = exchange.body_done and (body is None or not body.trailers)
+        connection.send_request(self, head, parts, end=end, peer=client.peer, trusted=client.trusted)
+        if body is not None and body.trailers:
+            connection.send_end(body.trailers)
+        if body is not None and parts is not None and self.method not in IDEMPOTENT and not connection.reports_unprocessed:
             body.parts = None
         limits = exchange.limits
         if limits.late and exchange.body_done and client.bucket:
@@ -109,36 +118,41 @@ class Attempt:
     # -- the response ---------------------------------------------------------------------------------------------
 
     def on_interim(self, head: Response) -> None:
-        """100 Continue or its kin."""
+        """Pass on an interim response (1xx)."""
         exchange = self.exchange
         self.client.send_interim(head)
         if head.status == CONTINUE:
-            exchange.head.expects_continue = False  # it was told; should the request be sent again, nobody asks twice
+            exchange.head.expects_continue = False  # the client has its 100: do not ask again on a retry
             if not exchange.body_done:
                 exchange.limit(exchange.host.clock(), exchange.limits.idle)
 
     def on_answer(self, head: Response, body: bytes | memoryview, *, complete: bool, reusable: bool) -> None:
-        if head.status == REQUEST_TIMEOUT and self._is_told_late(head):
-            return
         exchange, client = self.exchange, self.client
         exchange.phase = ANSWERING
         exchange.body = None
         exchange.status = head.status
-        client.send_head(head, exchange.app.fields if exchange.record is None else self._fields(), body, end=complete)
+        fields = exchange.app.fields
+        if exchange.record is not None:
+            head, fields = self._treated(head)
+        client.send_head(head, fields, body, end=complete)
         if complete:
             self._answered(reusable=reusable)
         else:
             exchange.limit(exchange.host.clock(), exchange.limits.idle)
-            if client.congested and self.connection is not None:  # by an answer before this one
+            if client.congested and self.connection is not None:  # by an earlier response on this connection
                 self.connection.pause_reading()
 
-    def _fields(self) -> Fields:
-        """What is added to the response."""
+    def _treated(self, head: Response) -> tuple[Response, Fields]:
+        """The head as its route changes it, and the fields that are added to it."""
         exchange = self.exchange
         record, endpoint = exchange.record, self.slot.endpoint
         if record is None:
-            return exchange.app.fields
-        return record.fields(exchange.app, exchange.head, endpoint, now=exchange.host.clock(), started=exchange.started)
+            return head, exchange.app.fields
+        if record.response is not None:
+            head = head.edited(record.response)
+        fields = record.fields(exchange.app, exchange.head, endpoint, now=exchange.host.clock(), started=exchange.started)
+        cors = exchange.app.cors
+        return head, fields if cors is None else fields + cors.of_response(exchange.head, head)
 
     def on_answer_data(self, data: bytes | memoryview) -> None:
         exchange, client = self.exchange, self.client
@@ -154,7 +168,9 @@ class Attempt:
         exchange.limit(exchange.host.clock(), exchange.limits.idle)
         return self.client.splice(data, source, left)
 
-    def on_answer_end(self, *, reusable: bool) -> None:
+    def on_answer_end(self, *, reusable: bool, trailers: Fields = ()) -> None:
+        if trailers:
+            self.client.send_trailers(trailers)
         self._answered(reusable=reusable)
 
     def _answered(self, *, reusable: bool) -> None:
@@ -168,19 +184,19 @@ class Attempt:
         cold = 0 if record is None else record.flags & COLD
         exchange.app.stats.answered(self.method, exchange.status, now - exchange.started, cold)
         if reusable and exchange.body_done and not connection.congested:
-            connection.rest()
+            connection.release()
             if connection.personal:
                 self._keep_own(connection, now)
             else:
                 slot.endpoint.offer(connection, now)
         else:
-            connection.abort()  # all that matters was answered: to close politely could take for ever
+            connection.abort()  # the response is complete, and a graceful close could take for ever
         slot.leave(now)
         self.client.exchange_done(now)
 
     def _keep_own(self, connection: Upstream, now: float) -> None:
-        """A connection that the client may have authenticated is for its next request, and for no other client's. A proxy in
-        front sends everybody's requests by one connection, so that there is none of one client's own."""
+        """Keep a connection that the client may have authenticated as a whole (NTLM, Negotiate) for this client's next request
+        only. Not if a proxy in front may send several users' requests on one client connection."""
         client, endpoint = self.client, self.slot.endpoint
         if client.persists and not endpoint.gone and not (client.trusted and self.exchange.head.is_for_another):
             endpoint.keep_own(connection, now)
@@ -189,63 +205,75 @@ class Attempt:
             connection.close()
 
     def on_switched(self, head: Response, data: bytes) -> None:
-        """The backend speaks another protocol from here on: the rest is a tunnel's business."""
+        """The backend has switched protocols: hand over to a tunnel."""
         exchange, connection = self.exchange, self.connection
         assert connection is not None  # noqa: S101
-        if not exchange.body_done:  # what is left of the request would be taken for the other protocol
+        if not exchange.body_done:  # the rest of the body would be read as data of the new protocol
             connection.abort()
             self.on_lost(BadResponse("the backend switched protocols before the end of the request"))
             return
         exchange.phase = DONE
         exchange.attempt = self.connection = None
         tunnel = Tunnel(exchange.host, self.client, exchange.app, exchange.lease, self.method)
-        tunnel.open(self.slot, connection, head, self._fields(), data)
+        tunnel.open(self.slot, connection, *self._treated(head), data)
 
     def pause_body(self) -> None:
-        """The backend takes no more of the request for now."""
+        """The backend accepts no more of the request for now."""
         self.client.pause_reading()
 
     def resume_body(self) -> None:
         exchange = self.exchange
         self.client.resume_reading()
-        if exchange.phase == SENT and exchange.body_done:  # only now the request is sent
+        if exchange.phase == SENT and exchange.body_done:  # only now all of the request is sent
             exchange.limit(exchange.host.clock(), exchange.limits.response_header)
 
-    # -- losses ---------------------------------------------------------------------------------------------------
+    # -- failures -------------------------------------------------------------------------------------------------
 
     def on_lost(self, error: Exception) -> None:
-        """The backend's connection is gone, and its answer not complete."""
+        """The connection failed before the response was complete: cut the response, send the request again, or answer an
+        error."""
         exchange, slot = self.exchange, self.slot
         now = exchange.host.clock()
         exchange.attempt = self.connection = None
         slot.vacate()
         exchange.attempts += 1
+        limits = exchange.limits
+        if isinstance(error, SpeaksHttp2):
+            slot.endpoint.owner.note_protocol(slot.endpoint, error)
+        if limits.of_client and now >= exchange.started + limits.request - EARLY_SECONDS:  # so the backend has given up
+            error = request_took_too_long(exchange.app.name, limits)
+        known = error if isinstance(error, ExchangeError) else None
         if exchange.phase >= ANSWERING:
-            exchange.cut(now, "backend")
+            reason = known.reason if known is not None and known.reason == CLIENT_DEADLINE else "backend"
+            exchange.cut(now, reason, None if known is None else known.rpc_status)
         elif self._may_send_again(error):
             exchange.waits_since = 0.0
             exchange.find_again(slot.endpoint, now)
-        elif isinstance(error, ExchangeError):
-            exchange.fail(error)
+        elif known is not None:
+            exchange.fail(known)
         else:
             exchange.fail(BackendError(f"the backend of {exchange.app.name} failed: {str(error) or type(error).__name__}"))
         slot.leave(now)
 
-    def _is_told_late(self, head: Response) -> bool:
-        """Some servers say 408 when they close a connection that rests. It may have crossed with this request, and then it is no
-        answer to it (RFC 9110 15.5.9): it is sent again, as if the connection had ended without a word."""
-        connection = self.connection
-        last = self.exchange.attempts == MAX_ATTEMPTS - 1
-        error = BackendError("the backend closed the connection while it rested")
-        if connection is None or head.keep_alive or not self.exchange.body_done or last or not self._may_send_again(error):
-            return False
-        connection.abort()
-        self.on_lost(error)
-        return True
+    def may_retry(self) -> bool:
+        """Whether the whole request was sent, and would be sent again if the connection failed now."""
+        exchange = self.exchange
+        return exchange.body_done and exchange.attempts + 1 < MAX_ATTEMPTS and self._may_be_sent_twice
 
     def _may_send_again(self, error: Exception) -> bool:
-        """Sent, unanswered: only what may be done twice is sent twice. A malformed answer is an answer."""
-        exchange = self.exchange
-        kept = exchange.body is None or exchange.body.parts is not None
-        unanswered = not isinstance(error, BadResponse)
-        return unanswered and self.method in IDEMPOTENT and kept and exchange.attempts < MAX_ATTEMPTS
+        """Idempotent requests without a response are sent again, and others if the backend has not processed them. A malformed
+        response counts as a response."""
+        if isinstance(error, BadResponse) or self.exchange.attempts >= MAX_ATTEMPTS:
+            return False
+        unprocessed = isinstance(error, BackendError) and error.unprocessed
+        return self._may_be_sent_twice or (unprocessed and self._body_is_kept)
+
+    @property
+    def _may_be_sent_twice(self) -> bool:
+        """Whether the method is idempotent and all that was sent of the body is still kept."""
+        return self.method in IDEMPOTENT and self._body_is_kept
+
+    @property
+    def _body_is_kept(self) -> bool:
+        body = self.exchange.body
+        return body is None or body.parts is not None

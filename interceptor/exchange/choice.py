@@ -1,7 +1,7 @@
-"""Which backend, and which of its connections, a request goes to. Knows neither phases nor time.
+"""Choice of a backend for a request. Knows neither phases nor time.
 
-The usual choice, the less loaded of two, is made where an exchange begins; here is what happens when that one cannot take the
-request, when its session belongs elsewhere, and when a backend has lost it.
+The usual choice, the less loaded of two random backends, is made in `Exchange.begin`. This module has the other cases: that
+backend cannot take the request, the request's session belongs to another backend, or a connection has failed.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ __all__ = ["another", "another_fallback", "fallback_now", "of_authenticated", "p
 
 
 def preferred(app: App, head: Request) -> Endpoint | None:
-    """The backend of the request's session, if it has one that is ready."""
+    """The backend of the request's session, if it has one and that backend is ready."""
     sessions = app.sessions
     return None if sessions is None else sessions.find(head, app.endpoints.ready)
 
 
 def settled(app: App, head: Request, endpoint: Endpoint | None) -> Endpoint | None:
-    """The backend of its session instead of the one that was found, unless it has all that the route lets it have. None when too
-    many connections are being opened to it: that is over in a moment, and a session that has moved does not come back.
+    """Replace the backend that was found by the one of the request's session, unless that one is at the route's ceiling.
+
+    None if too many connections to the session's backend are being opened: then the request waits, because that takes only a
+    moment, whereas a session that moves to another backend does not come back.
     """
     own, ceiling = None if endpoint is None else preferred(app, head), app.ceiling
     if own is None or own.load >= ceiling:
@@ -36,8 +38,11 @@ def settled(app: App, head: Request, endpoint: Endpoint | None) -> Endpoint | No
 
 
 def another(app: App, head: Request, *, lost: Endpoint | None = None, attempts: int = 0) -> Endpoint | None:
-    """Any backend that can take it now, rather not the one that has `lost` it; None when it has to wait. Others that wait come
-    first. Its session's is tried again once: a connection ended, not yet a backend."""
+    """Any backend that can take the request now; None if it has to wait, also because other requests wait already.
+
+    The backend whose connection failed (`lost`) is the last choice. But a session's backend is tried once more, because one
+    failed connection does not mean that the backend is down.
+    """
     endpoint = None if app.room else app.endpoints.find(app.ceiling, but=lost)
     if app.sessions is not None and attempts <= 1:
         return settled(app, head, endpoint)
@@ -45,13 +50,14 @@ def another(app: App, head: Request, *, lost: Endpoint | None = None, attempts: 
 
 
 def another_fallback(app: App) -> Endpoint | None:
-    """A backend of the fallback for a request that another of them has lost."""
+    """A backend of the fallback for a request whose connection to another backend of the fallback has failed."""
     fallback = app.fallback
     return None if fallback is None else fallback.find(UNBOUNDED) or fallback.choose()
 
 
 def fallback_now(app: App) -> tuple[Endpoint | None, Endpoint | None]:
-    """A backend of the fallback that can take a request now, and one that will have to; both None when none is ready."""
+    """A backend of the fallback that can take a request now, and one to use if there is no such backend; both None if no backend
+    of the fallback is ready."""
     fallback = app.fallback
     if fallback is None or not fallback.ready:
         return None, None
@@ -60,6 +66,6 @@ def fallback_now(app: App) -> tuple[Endpoint | None, Endpoint | None]:
 
 
 def of_authenticated(app: App, own: Upstream) -> Endpoint | None:
-    """The backend that the client has authenticated a connection to, as long as it may be chosen; another one otherwise."""
+    """The backend to which the client has authenticated a connection, if it is ready; otherwise another one."""
     endpoints = app.endpoints
     return own.endpoint if own.endpoint in endpoints.ready else endpoints.choose()

@@ -1,6 +1,7 @@
-"""One request from its route to its end: counted, answered locally, waiting, or given to a backend by one attempt or several.
+"""One request from routing to its end: it is counted, and answered locally, or it waits, or it is sent to a backend in one or
+more attempts.
 
-Knows no wire format, and no clock but its host's. What a downstream tells of its request comes in here.
+Receives the events of the request from the downstream. Knows no wire format, and no clock but its host's.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from interceptor.app.flags import FALLBACK
-from interceptor.app.local_answers import UNCOUNTED
+from interceptor.app.flags import FALLBACK, RULED
+from interceptor.app.local_answers import UNCOUNTED, LocalAnswer
 from interceptor.backends.endpoint import MAX_DIALS, Endpoint
-from interceptor.core.errors import ExchangeError, Unavailable
-from interceptor.core.messages import IDEMPOTENT
+from interceptor.core.errors import BadRequest, ExchangeError, Unavailable
+from interceptor.core.messages import IDEMPOTENT, Fields
 from interceptor.core.replies import Reply, no_route, text_reply
 from interceptor.exchange.attempt import Attempt
 from interceptor.exchange.body import MAX_EARLY_BYTES, RequestBody
@@ -23,22 +24,25 @@ from interceptor.exchange.limits import stalled, unanswered
 from interceptor.exchange.phases import ANSWERING, DONE, NEW, SENT
 from interceptor.exchange.record import Record
 from interceptor.exchange.wait import Wait
+from interceptor.grpcweb.answers import own_answer
 
 if TYPE_CHECKING:
+    from interceptor.app.app import Chooser
     from interceptor.app.local_answers import LocalAnswers
+    from interceptor.app.rules import Rules
 
 __all__ = ["Exchange"]
 
 
 class Exchange(Life):
-    """Between one client and, at a time, at most one backend."""
+    """Connects one client with at most one backend at a time."""
 
     __slots__ = ()
 
     # -- the request ----------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """The head is there: find the application and, at best, a connection that rests."""
+        """The head was received: find the application, and send the request on an idle connection if there is one."""
         host, head = self.host, self.head
         now = self.started = host.clock()
         table = host.table
@@ -53,7 +57,11 @@ class Exchange(Life):
         app = self.app = host.apps[route.app]
         if app.flags:
             self.record = Record(app.flags)
-        self.limits = app.limits
+            if app.rules is not None and (refusal := self._follow(app.rules, self.record)) is not None:
+                self.answer_locally(LocalAnswer(text_reply(refusal), refusal.reason), now)
+                return
+            app = self.app
+        self.limits = app.limits if head.timeout is None else app.limits.within(head.timeout)
         if app.answers_first is not None and self._begin_locally(app.answers_first, now):
             return
         own = self.client.own_backend
@@ -71,22 +79,60 @@ class Exchange(Life):
         else:
             self.waiting.begin(now)
 
+    def _follow(self, rules: Rules[Chooser], record: Record) -> BadRequest | None:
+        """Apply the rule of the route that the request fits. Returns why it is refused, if it is."""
+        treatment = rules.find(self.head)
+        if treatment is None:
+            self.app = self.app.main
+            return None
+        try:
+            record.request, record.response = treatment.edit(self.head), treatment.response
+        except BadRequest as error:
+            return error
+        shares = treatment.shares
+        if shares is None:
+            self.app = self.app.main
+        elif shares is not self.app.shares:
+            self.app = shares.pick(self.head, self.client.own_backend)
+        return None
+
+    def follow_again(self, now: float) -> bool:
+        """Apply the rules of the route as it is now to a request that waits: it may have changed. Returns False if it was
+        refused."""
+        before, record = self.app, self.record
+        rules = before.main.rules
+        if record is not None:
+            record.request = record.response = None
+        if rules is None:
+            self.app = before.main
+        else:
+            record = self.record = record or Record(RULED)
+            refusal = self._follow(rules, record)
+            if refusal is not None:
+                self.fail(refusal)
+                return False
+        if self.app is not before and self.wait is not None:
+            before.leave(self.wait)
+            self.app.enter(self.wait, now=now, size=self.kept_bytes, again=True)
+        return True
+
     def _begin_locally(self, answers: LocalAnswers, now: float) -> bool:
-        """Whether a request of such a route needs nothing more: it is answered, or goes to a backend uncounted."""
+        """Begin a request of a route with local answers. Returns True if the request was answered, or was sent to a backend
+        without being counted; False if it continues like any other request."""
         answer = answers.at_once(self.head)
         if answer is not UNCOUNTED:
             return self.answer_locally(answer, now)
         app = self.app
         endpoint = None if app.room else app.endpoints.find(app.ceiling)
         if endpoint is None or app.uncounted is None or app.uncounted.in_flight >= app.max_requests:
-            return False  # asleep, or so busy that one more does not matter
+            return False  # no backend, or so many requests that one more does not change the scale
         self.lease = app.uncounted.acquire(now)
         self.go(endpoint, now)
         return True
 
     @property
     def waiting(self) -> Wait:
-        """Made when it is needed."""
+        """Created when it is first used."""
         wait = self.wait
         if not isinstance(wait, Wait):
             wait = self.wait = Wait(self)
@@ -94,41 +140,58 @@ class Exchange(Life):
 
     @property
     def answers_half_closed(self) -> bool:
-        """Whether a client that will send no more is waited for."""
+        """Whether a client that has closed its sending side still gets a response."""
         return self.app.answers_half_closed
 
-    # -- its body -------------------------------------------------------------------------------------------------
+    # -- the request's body ---------------------------------------------------------------------------------------
 
-    def on_body(self, data: bytes | memoryview, *, complete: bool) -> None:
-        """More of the request's body, as it goes on."""
+    def on_body(self, data: bytes | memoryview, *, complete: bool, trailers: Fields = ()) -> None:
+        """Send more of the request's body to the backend, or buffer it until there is a connection."""
         if complete:
             self.body_done = True
+            if trailers:
+                self._keep_trailers(trailers)
         attempt, body = self.attempt, self.body
         connection = None if attempt is None else attempt.connection
         if connection is None:
+            if self.phase == DONE:
+                return
             if body is None:
                 body = self.body = RequestBody(data)
             else:
                 body.keep(data)
-            if body.size > MAX_EARLY_BYTES and not complete:
+            if not complete and body.size > MAX_EARLY_BYTES:
                 self.client.pause_reading()
             return
         connection.write_through(data)
+        if complete:
+            connection.send_end(trailers)
         if self.phase == SENT:
             if body is None:
                 body = self.body = RequestBody(b"")
-            body.keep_for_replay(data, idempotent=self.head.idempotent)
+            body.keep_for_replay(data, again=self.head.idempotent or connection.reports_unprocessed)
             self.limit(self.host.clock(), self.limits.response_header if complete else self.limits.idle)
         else:
             self.limit(self.host.clock(), self.limits.idle)
 
+    def _keep_trailers(self, trailers: Fields) -> None:
+        """Keep them until the request is sent, and in case it is sent again."""
+        if self.phase == DONE:
+            return
+        if self.body is None:
+            self.body = RequestBody(b"")
+        self.body.trailers = trailers
+
     def on_bulk(self, data: bytes | memoryview, source: object, left: int) -> int:
-        """More of a body too large to be kept."""
+        """Relay more of a large body from socket to socket, unless it must be buffered or kept for another attempt."""
+        if self.phase == DONE:
+            return 0
         attempt, body = self.attempt, self.body
         connection = None if attempt is None else attempt.connection
         if body is None:
             body = self.body = RequestBody(b"")
-        if connection is None or (body.parts is not None and self.head.idempotent and self.phase == SENT):
+        again = self.head.idempotent or (connection is not None and connection.reports_unprocessed)
+        if connection is None or (body.parts is not None and again and self.phase == SENT):
             self.on_body(data, complete=False)
             return 0
         body.parts = None
@@ -138,43 +201,46 @@ class Exchange(Life):
     # -- to a backend ---------------------------------------------------------------------------------------------
 
     def go(self, endpoint: Endpoint, now: float) -> None:
-        """To this backend. What was lost on one connection goes out on a new one: others that rest may have ended too."""
+        """Send the request to this backend. After a failed attempt use a new connection, because other idle connections may have
+        been closed as well."""
         own, self.client.own_backend = self.client.own_backend, None
         if own is not None:
             own.endpoint.own.discard(own)
-            if own.endpoint is endpoint and not own.has_news():
+            if own.endpoint is endpoint and not own.has_input():
                 Attempt(self, endpoint).send(own, now)
                 return
             own.close()
         while endpoint.spare and not self.attempts:
             connection = endpoint.spare.pop()
-            if self.method in IDEMPOTENT or not connection.has_news():  # what is sent once only is not sent to one that has ended
+            if self.method in IDEMPOTENT or not connection.has_input():  # not idempotent: check that it is open
                 Attempt(self, endpoint).send(connection, now)
                 return
             connection.close()
         Attempt(self, endpoint).dial(now)
 
     def find_again(self, lost: Endpoint, now: float) -> None:
-        """To another backend, or back to waiting, after one was lost."""
+        """Send the request to another backend, or wait again, after a connection to one has failed."""
         to_fallback = self.record is not None and self.record.flags & FALLBACK
         app = self.app
+        if app.shares is not None and not app.endpoints.ready:
+            app = self.app = app.shares.pick(self.head)
         endpoint = another_fallback(app) if to_fallback else another(app, self.head, lost=lost, attempts=self.attempts)
         if endpoint is not None:
             self.go(endpoint, now)
         elif to_fallback:
-            self.waiting.fail_in_vain(now)
+            self.waiting.time_out(now)
         else:
             self.waiting.enter(now)
 
-    # -- losses of the client's side --------------------------------------------------------------------------------
+    # -- failures of the client -------------------------------------------------------------------------------------
 
     def on_client_lost(self) -> None:
-        """The client left: nothing is owed to it any more."""
+        """The client disconnected: end the exchange."""
         if self.phase not in (NEW, DONE):
             self.end(self.host.clock(), CLIENT_LEFT if self.phase < ANSWERING else self.status)
 
     def on_broken_body(self, error: ExchangeError) -> bool:
-        """What came of the body is not to be answered by a backend; an answer that has begun is cut."""
+        """The request body is malformed: end the exchange. Returns False if a response has begun, which the caller resets."""
         begun = self.phase == ANSWERING
         if self.phase not in (NEW, DONE):
             self.end(self.host.clock(), self.status if begun else error.status)
@@ -209,7 +275,7 @@ class Exchange(Life):
             self.limit(now, found)
 
     def pause_answer(self) -> None:
-        """The client takes no more of the answer for now."""
+        """The client accepts no more of the response for now."""
         if self.attempt is not None and self.attempt.connection is not None:
             self.attempt.connection.pause_reading()
 
@@ -222,11 +288,11 @@ class Exchange(Life):
     def _refuse_unrouted(self, error: ExchangeError, listed: Reply | None = None) -> None:
         self.phase = DONE
         self.host.refused(error if listed is None else ExchangeError(str(error), status=listed.status, reason="app_list"))
-        self.client.reply(listed or text_reply(error), method=self.method, now=self.started)
+        self.client.reply(listed or own_answer(self.head, text_reply(error)), method=self.method, now=self.started)
 
 
 def _nothing_is_due(exchange: Exchange, now: float) -> None:
-    """It has not begun, or is over."""
+    """A deadline in the phases NEW and DONE has no effect."""
 
 
 _ON_DEADLINE: Final[tuple[Callable[[Exchange, float], None], ...]] = (
@@ -237,4 +303,4 @@ _ON_DEADLINE: Final[tuple[Callable[[Exchange, float], None], ...]] = (
     Exchange._on_relay_deadline,  # noqa: SLF001
     _nothing_is_due,
 )
-"""By phase."""
+"""Indexed by phase."""

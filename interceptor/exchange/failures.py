@@ -1,19 +1,26 @@
-"""Why an application did not answer in time: status, reason for metrics, and words with its name and the limit. Pure."""
+"""Errors for an application that did not respond in time: status, reason for metrics, and a message with its name and the limit.
+Pure."""
 
 from __future__ import annotations
 
-from interceptor.app.app import App, Limits
-from interceptor.backends.endpoints import CONNECT_TIMED_OUT
-from interceptor.core.errors import BackendError, ExchangeError, Unavailable
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["never_ready", "no_response", "request_took_too_long", "silent_client", "stuck_body"]
+from fleet import defaults
+from interceptor.core.errors import CONNECT_TIMED_OUT, BackendError, ExchangeError, Unavailable
 
-RETRY_AFTER = 5
-"""Seconds after which to ask again for an application that does not start: it is tried again, later each time."""
+if TYPE_CHECKING:
+    from interceptor.app.app import App, Limits
+
+__all__ = ["CLIENT_DEADLINE", "never_ready", "no_response", "request_took_too_long", "silent_client", "stuck_body"]
+
+CLIENT_DEADLINE: Final = "grpc_timeout"
+"""Reason for metrics where the client had set the limit of the whole request."""
+RETRY_AFTER: Final = 5
+"""Retry-After, in seconds, for an application that does not start: the cluster tries again, with increasing delays."""
 
 
 def never_ready(app: App) -> ExchangeError:
-    """A request waited for the readiness timeout, and so it was in vain."""
+    """A request has waited for the readiness timeout and got no backend."""
     within = f"within {app.limits.readiness:g} s"
     also = "" if app.fallback is None else "; its fallback has none either"
     if app.endpoints.ready:
@@ -23,6 +30,8 @@ def never_ready(app: App) -> ExchangeError:
     if app.endpoints.hopeless:
         return Unavailable(f"application {app.name} does not start: {why}{also}", reason="failing", retry_after=RETRY_AFTER)
     last = app.endpoints.last_error if len(app.endpoints) else ""
+    if last == defaults.SPEAKS_HTTP2:
+        why, last = last, ""
     if not last:
         message = f"no backend of application {app.name} was ready {within}{f': {why}' if why else ''}{also}"
         return _timeout(message, "readiness_timeout")
@@ -33,23 +42,26 @@ def never_ready(app: App) -> ExchangeError:
 
 
 def request_took_too_long(app: str, limits: Limits) -> ExchangeError:
-    """Wherever it was when its time was up."""
+    """The limit of the whole request has passed, in whatever phase."""
+    if limits.of_client:
+        message = f"the call's deadline of {limits.request:g} s has passed before application {app} answered"
+        return _timeout(message, CLIENT_DEADLINE)
     return _timeout(f"application {app} took longer than {limits.request:g} s for the whole request", "request_timeout")
 
 
 def no_response(app: str, limits: Limits) -> ExchangeError:
-    """The whole request was sent, and no head of a response came."""
+    """The whole request was sent, and no response head arrived."""
     message = f"application {app} sent no response within {limits.response_header:g} s"
     return _timeout(message, "response_header_timeout")
 
 
 def stuck_body(app: str, limits: Limits) -> ExchangeError:
-    """The client would send more of the body, and the backend takes none: its doing."""
+    """The backend has stopped reading the request body: 504, because the backend is at fault."""
     return _timeout(f"application {app} took nothing of the request's body for {limits.idle:g} s", "body_timeout")
 
 
 def silent_client(app: str, limits: Limits) -> ExchangeError:
-    """The backend would take more of the body, and the client sends none: 408, for it is the client's doing."""
+    """The client has stopped sending the request body: 408, because the client is at fault."""
     message = f"application {app} waits for the request's body, of which nothing came for {limits.idle:g} s"
     return ExchangeError(message, status=408, reason="slow_body")
 

@@ -1,6 +1,7 @@
 """What the parts of an exchange share: its state, its time limits, and its ends.
 
-Every way out goes through `end`, which releases the lease exactly once. The phases are those of `interceptor.exchange.phases`.
+An exchange ends through `end`, unless the whole response was sent (`Attempt._answered`) or a tunnel takes over its lease
+(`Attempt.on_switched`). The lease is released exactly once in each case. The phases are in `interceptor.exchange.phases`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from interceptor.core.sides import Downstream, Upstream
 from interceptor.exchange.body import RequestBody
 from interceptor.exchange.phases import DIALING, DONE, NEW, WAITING
 from interceptor.exchange.record import Record
+from interceptor.grpcweb.answers import own_answer
 
 if TYPE_CHECKING:
     from interceptor.app.app import App, Limits, Waiter
@@ -30,40 +32,40 @@ if TYPE_CHECKING:
 __all__ = ["CLIENT_LEFT", "ExchangeHost", "Holder", "Life"]
 
 CLIENT_LEFT: Final = 499
-"""Status of an exchange whose client left before its response."""
+"""Status recorded for a client that disconnected before the response. Never sent."""
 
 
 class ExchangeHost(Protocol):
     """What an exchange needs of the proxy."""
 
     clock: Callable[[], float]
-    """Seconds; it never goes back."""
+    """Monotonic time in seconds."""
     table: RoutingTable | None
     apps: dict[str, App]
     applist: AppList | None
-    """What answers people whose request no route takes, on a machine of their own."""
+    """The page that lists the applications, for requests without a route, when Weir runs on a developer's machine."""
 
     def missing(self, app: App) -> tuple[str, str] | None:
-        """Why the application can have no backend, as a reason and in words."""
+        """Why the application can never have a backend, as a reason for metrics and as text; None if it can have one."""
 
     def refused(self, error: ExchangeError) -> None:
-        """A request that no application can be charged with was answered."""
+        """Count an error response to a request that belongs to no application."""
 
     def watch(self, client: Downstream) -> None:
-        """The client's deadline is nearer than before."""
+        """The client's deadline is now earlier than before."""
 
 
 class Holder(Protocol):
-    """An attempt, as far as its end is concerned."""
+    """An attempt, as the exchange's end sees it."""
 
     connection: Upstream | None
 
     def give_up(self, now: float) -> None:
-        """Give back what it holds."""
+        """Release what the attempt holds."""
 
 
 class Life:
-    """Of one exchange."""
+    """State, limits and ends of one exchange."""
 
     __slots__ = (
         "app", "attempt", "attempts", "body", "body_done", "client", "head", "host", "lease", "limits", "method", "phase",
@@ -73,9 +75,9 @@ class Life:
     app: App
     lease: Lease
     started: float
-    """When its head was here."""
+    """When the head had been received."""
     limits: Limits
-    """Those of the route when it began, or when it last had to wait: what is sent is not hurried by a change of the route."""
+    """The route's limits when the request began or last waited: a route change does not affect requests already sent."""
 
     def __init__(self, host: ExchangeHost, client: Downstream, head: Request) -> None:
         self.host = host
@@ -84,29 +86,34 @@ class Life:
         self.method = head.method
         self.phase = NEW
         self.waits_since = 0.0
-        """Since when it has been without a connection; 0 before, and again once it was lost by a backend."""
+        """When the exchange began to wait for a connection; 0 before that, and again after a connection has failed."""
         self.record: Record | None = None
         self.wait: Waiter | None = None
-        """Its place in the waiting room, once it had to wait."""
+        """The entry in the waiting room; None if the request does not wait."""
         self.attempt: Holder | None = None
-        """The one that goes on."""
+        """The current attempt."""
         self.attempts = 0
-        """Those that lost the request."""
+        """Number of attempts that have failed after the request was sent."""
         self.body: RequestBody | None = None
         self.body_done = head.length == 0
         self.status = 0
-        """Of the response that went to the client."""
+        """Status of the response that was sent to the client; 0 before."""
 
     def go(self, endpoint: Endpoint, now: float) -> None:
-        """To this backend."""
+        """Send the request to this backend."""
         raise NotImplementedError
 
     def find_again(self, lost: Endpoint, now: float) -> None:
-        """To another backend, or back to waiting, after one was lost."""
+        """Send the request to another backend, or wait again, after a connection to one has failed."""
+        raise NotImplementedError
+
+    def follow_again(self, now: float) -> bool:
+        """Apply the rules of the route as it is now to a request that waits: it may have changed. Returns False if it was
+        refused."""
         raise NotImplementedError
 
     def flag(self, flag: int) -> None:
-        """Note that something has happened to it."""
+        """Record a flag of `interceptor.app.flags`."""
         if self.record is None:
             self.record = Record(flag)
         else:
@@ -114,24 +121,24 @@ class Life:
 
     @property
     def kept_bytes(self) -> int:
-        """Of it, while it waits."""
+        """Memory that the request takes while it waits: head and buffered body."""
         return self.head.size + (0 if self.body is None else self.body.size)
 
     def pause_unread_body(self) -> None:
-        """What is still to come of it is not wanted yet."""
+        """Stop reading the body until there is a backend."""
         if not self.body_done:
             self.client.pause_reading()
 
     @property
     def waits_to_go_on(self) -> bool:
-        """Whether it is the backend's turn to speak, although the body is still to come."""
+        """Whether the client waits for 100 Continue, so that the backend must respond before the body is sent."""
         body = self.body
         return self.head.expects_continue and (body is None or (body.parts is not None and not body.size))
 
     # -- limits ---------------------------------------------------------------------------------------------------
 
     def limit(self, now: float, seconds: float) -> None:
-        """The next thing has to happen within so many seconds, and all of it within the limit of the whole request."""
+        """Set the deadline to `seconds` from now, but not later than the limit of the whole request."""
         until = now + seconds
         if self.limits.request != math.inf:
             until = min(until, self.started + self.limits.request)
@@ -139,14 +146,14 @@ class Life:
         self.host.watch(self.client)
 
     def wait_until(self, until: float) -> None:
-        """Be asked then."""
+        """Set the deadline to this time."""
         self.client.deadline = until
         self.host.watch(self.client)
 
     # -- ends -----------------------------------------------------------------------------------------------------
 
     def answer_locally(self, answer: LocalAnswer | None, now: float) -> bool:
-        """Answer in the backends' place, if there is an answer. Such a request is not counted unless it is to wake the
+        """Send a local answer, if there is one; returns whether there was. Such a request is only counted if it should start the
         application."""
         if answer is None:
             return False
@@ -163,27 +170,30 @@ class Life:
         return True
 
     def fail(self, error: ExchangeError) -> None:
-        """Answer that it went wrong. Only before an answer has begun."""
+        """Answer with an error. Only before a response has begun."""
         self.end_with(text_reply(error), error.reason)
 
     def end_with(self, reply: Reply, reason: str) -> None:
-        """Answer in the backends' place what was counted. Only before an answer has begun."""
+        """End a counted request with a reply of our own. Only before a response has begun."""
         now = self.host.clock()
         self.end(now, reply.status)
         self._reply(reply, now, reason=reason)
 
-    def cut(self, now: float, reason: str) -> None:
-        """End an answer that has begun."""
+    def cut(self, now: float, reason: str, rpc_status: int | None = None) -> None:
+        """Reset a response that has begun."""
         self.app.stats.cut[reason] += 1
         self.end(now, self.status)
-        self.client.abort()
+        self.client.cut(reason, rpc_status)
 
     def _reply(self, reply: Reply, now: float, *, reason: str) -> None:
         self.app.stats.own[reason, reply.status] += 1
+        reply = own_answer(self.head, reply)
+        if self.app.cors is not None:
+            reply = self.app.cors.of_reply(self.head, reply)
         self.client.reply(reply, method=self.method, now=now)
 
     def end(self, now: float, status: int) -> None:
-        """Give back all that the exchange holds."""
+        """Release everything that the exchange holds, and count its result."""
         phase, self.phase = self.phase, DONE
         wait, self.wait = self.wait, None
         if phase == WAITING and wait is not None:
@@ -195,12 +205,12 @@ class Life:
         cold = 0 if self.record is None else self.record.flags & COLD
         self.app.stats.answered(self.method, status, now - self.started, cold)
         if phase in (WAITING, DIALING):
-            self.note_wait_in_vain(CANCELLED if status == CLIENT_LEFT else TIMED_OUT, now)
+            self.note_failed_wait(CANCELLED if status == CLIENT_LEFT else TIMED_OUT, now)
         attempt, self.attempt = self.attempt, None
         if attempt is not None:
             attempt.give_up(now)
 
-    def note_wait_in_vain(self, outcome: str, now: float) -> None:
-        """It has waited for a backend, and none became ready for it."""
+    def note_failed_wait(self, outcome: str, now: float) -> None:
+        """Record that the request has waited for a backend without getting one."""
         if self.record is not None:
-            self.record.waited_in_vain(self.app, outcome, now - self.started, again=self.attempts > 0)
+            self.record.failed_wait(self.app, outcome, now - self.started, again=self.attempts > 0)

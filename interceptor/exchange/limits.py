@@ -1,10 +1,10 @@
-"""What happens to an exchange whose time is up: an error, a cut, or more time for a side that is slow but moves. Pure."""
+"""Decides what happens to an exchange at its deadline: an error, a reset, or more time if a slow peer still reads. Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interceptor.exchange.failures import no_response, request_took_too_long, silent_client, stuck_body
+from interceptor.exchange.failures import CLIENT_DEADLINE, no_response, request_took_too_long, silent_client, stuck_body
 
 if TYPE_CHECKING:
     from interceptor.app.app import Limits
@@ -16,9 +16,9 @@ __all__ = ["stalled", "unanswered"]
 def unanswered(
     app: str, limits: Limits, *, now: float, started: float, stuck: float | None, backend_speaks_next: bool
 ) -> ExchangeError | float:
-    """Of a request without a response: the error, or for how many seconds it is let go on.
+    """For a request without a response: the error, or the seconds until the next check.
 
-    `stuck` is for how many seconds the backend has taken nothing of the body that waits for it; None when nothing waits.
+    `stuck`: for how many seconds the backend has accepted none of the buffered body; None if nothing is buffered.
     """
     if now >= started + limits.request:
         return request_took_too_long(app, limits)
@@ -30,10 +30,10 @@ def unanswered(
 
 
 def stalled(limits: Limits, *, now: float, started: float, stuck: float) -> str | float:
-    """Of a response that has begun: the reason for which it is cut, or for how many seconds it is let go on.
+    """For a response that has begun: the reason to reset it, or the seconds until the next check.
 
-    `stuck` is for how many seconds neither side has taken what waits for it; infinite when nothing waits.
+    `stuck`: for how many seconds neither side has accepted any buffered data; infinite if nothing is buffered.
     """
     if now >= started + limits.request:
-        return "request_timeout"
+        return CLIENT_DEADLINE if limits.of_client else "request_timeout"
     return "idle_timeout" if stuck >= limits.idle else limits.idle - stuck

@@ -1,12 +1,12 @@
-"""The life of an exchange, as a table. Pure.
+"""The phases of an exchange and their transitions, as a table. Pure.
 
     NEW ──► WAITING ◄──► DIALING ──► SENT ──► ANSWERING ──► DONE
      │         ▲                      │                      ▲
-     ├─► DIALING, SENT                └─► WAITING, DIALING, SENT: lost unanswered, and sent again
+     ├─► DIALING, SENT                └─► WAITING, DIALING: connection failed before a response, to be sent again
      └───────────────────────── every phase may end ─────────┘
 
-An exchange assigns its phase without a call, for a warm request goes through four of them. Tests hold every assignment against
-the table.
+An exchange assigns its phase directly, because a warm request has four phases and checks would cost calls. Tests check every
+assignment against the table.
 """
 
 from __future__ import annotations
@@ -17,26 +17,28 @@ from typing import Final
 __all__ = ["ANSWERING", "DIALING", "DONE", "NAMES", "NEW", "NEXT", "SENT", "WAITING"]
 
 NEW: Final = 0
-"""Nothing was decided yet: it is not counted, and holds nothing."""
+"""Nothing was decided yet: the exchange is not counted, and holds nothing."""
 WAITING: Final = 1
-"""Counted as held. It holds a place in the waiting room; or none for the moment in which it looks for another backend."""
+"""Counted as held, with an entry in the waiting room; without one only while the next backend is being chosen."""
 DIALING: Final = 2
-"""It holds a slot, and a connection to that backend is being opened."""
+"""The exchange holds a slot, and a connection to that backend is being opened."""
 SENT: Final = 3
-"""It holds a slot and a connection; its request went out, at least in part. It may still be sent again."""
+"""The exchange holds a slot and a connection; at least a part of the request was sent. It may still be sent again."""
 ANSWERING: Final = 4
-"""The head of the response went to the client: from here on it ends whole, or is cut."""
+"""The head of the response was sent to the client: the response is completed or reset."""
 DONE: Final = 5
-"""It holds nothing any more. Whatever it is told changes nothing."""
+"""The exchange holds nothing any more. Further events have no effect."""
 
 NAMES: Final = ("NEW", "WAITING", "DIALING", "SENT", "ANSWERING", "DONE")
 
 NEXT: Final[Mapping[int, frozenset[int]]] = {
     NEW: frozenset({WAITING, DIALING, SENT, DONE}),
     WAITING: frozenset({WAITING, DIALING, SENT, DONE}),
-    DIALING: frozenset({WAITING, DIALING, SENT, DONE}),
-    SENT: frozenset({WAITING, DIALING, SENT, ANSWERING, DONE}),
+    # After a failed dial it waits again, perhaps only while another backend is being chosen.
+    DIALING: frozenset({WAITING, SENT, DONE}),
+    # After a failed attempt the request is sent on a new connection.
+    SENT: frozenset({WAITING, DIALING, ANSWERING, DONE}),
     ANSWERING: frozenset({DONE}),
-    DONE: frozenset({DONE}),
+    DONE: frozenset(),
 }
-"""Which phase may follow which."""
+"""For each phase, the phases that may follow it."""

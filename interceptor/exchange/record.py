@@ -1,6 +1,6 @@
-"""What is noted of an exchange that something has happened to, or whose route asks for more: times, and added fields.
+"""Times and flags of an exchange that was not served at once, or whose route adds fields to responses.
 
-Nearly every exchange has none.
+Created only when needed: most exchanges have none.
 """
 
 from __future__ import annotations
@@ -13,25 +13,29 @@ from interceptor.app.stats import READY
 if TYPE_CHECKING:
     from interceptor.app.app import App
     from interceptor.backends.endpoint import Endpoint
-    from interceptor.core.messages import Fields, Request
+    from interceptor.core.messages import FieldEdit, Fields, Request, RequestEdit
 
 __all__ = ["Record"]
 
 
 class Record:
-    """Times are the caller's, in seconds."""
+    """Times are from the caller's clock, in seconds."""
 
-    __slots__ = ("dialed", "flags", "sent")
+    __slots__ = ("dialed", "flags", "request", "response", "sent")
 
     def __init__(self, flags: int) -> None:
         self.flags = flags
         self.dialed = 0.0
-        """When its connection began to be opened."""
+        """When the dial began."""
         self.sent = 0.0
-        """When it went out."""
+        """When the request was sent."""
+        self.request: RequestEdit | None = None
+        """What the route changes about the request on its way to the backend."""
+        self.response: FieldEdit | None = None
+        """What it changes about the response."""
 
     def note_sent(self, app: App, now: float, *, started: float, dialed: bool, again: bool) -> None:
-        """It goes out now, on a connection that was opened for it (`dialed`) or rested."""
+        """The request is sent now, on a connection opened for it (`dialed`) or an idle one; `again` after a failed attempt."""
         if not dialed:
             self.dialed = now
         self.sent = now
@@ -39,15 +43,15 @@ class Record:
             app.stats.cold[READY].observe(now - started)
 
     def fields(self, app: App, head: Request, endpoint: Endpoint, *, now: float, started: float) -> Fields:
-        """What the response gets besides its own fields."""
+        """Fields that are added to the response."""
         flags = self.flags
         held, connect = self.dialed - started, self.sent - self.dialed
         fields = added_fields(flags, app.fields, held=held, connect=connect, backend=now - self.sent)
-        if flags & STICKY and not flags & FALLBACK and app.sessions is not None:
-            fields += app.sessions.fields(head, endpoint.backend)
+        if flags & STICKY and not flags & FALLBACK:
+            fields += app.session_fields(head, endpoint.backend)
         return fields
 
-    def waited_in_vain(self, app: App, outcome: str, seconds: float, *, again: bool) -> None:
-        """No backend became ready for it. What was sent once, or goes to the fallback, was counted before."""
+    def failed_wait(self, app: App, outcome: str, seconds: float, *, again: bool) -> None:
+        """No backend became ready in time. Requests that were sent before, or that go to the fallback, are already counted."""
         if self.flags & (COLD | FALLBACK) == COLD and not again:
             app.stats.cold[outcome].observe(seconds)

@@ -1,12 +1,12 @@
-"""Two connections whose ends have agreed to speak something else: bytes pass both ways until both sides are through.
+"""A tunnel after a protocol switch (WebSocket, for example): bytes are copied in both directions until both sides have ended.
 
-Knows no wire format. Every way out goes through `_end`, which releases the lease exactly once.
+Knows no wire format. A tunnel always ends through `_end`, which releases the lease exactly once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from fleet.demand.ledger import Lease
 from interceptor.backends.endpoint import Slot
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Tunnel"]
 
-TUNNEL_GRACE_SECONDS = 30.0
-"""How long one side of a tunnel may go on after the other has ended."""
+TUNNEL_GRACE_SECONDS: Final = 30.0
+"""How long one side of a tunnel may continue after the other has closed its sending side."""
 
-PATIENCE_SHARE = 0.5
-"""Of the time that a tunnel is given to wind down: there is as much again after it."""
+PATIENCE_SHARE: Final = 0.5
+"""Share of the wind-down time that the client then has to close its side, in addition to that time."""
 
-_CLIENT, _BACKEND = 1, 2
-_BOTH = _CLIENT | _BACKEND
+_CLIENT: Final = 1
+_BACKEND: Final = 2
+_BOTH: Final = _CLIENT | _BACKEND
 
 
 class _Host(Protocol):
@@ -35,7 +36,7 @@ class _Host(Protocol):
 
 
 class Tunnel:
-    """Takes over the connections, the lease and the place at the backend of an exchange that is over with this."""
+    """Takes over the connections, the lease and the slot of an exchange, which ends with that."""
 
     __slots__ = ("_app", "_client", "_connection", "_ends", "_host", "_lease", "_method", "_patience", "_slot", "_wound_down")
 
@@ -49,10 +50,10 @@ class Tunnel:
         self._ends = 0
         self._wound_down = False
         self._patience = 0.0
-        """Seconds for a client that was not told before to hear of the end."""
+        """Seconds that the client has to close its side after the tunnel has ended."""
 
     def open(self, slot: Slot, connection: Upstream, head: Response, fields: Fields, data: bytes) -> None:
-        """Begin, with what the backend sent so far: its agreement, to which fields are added, and perhaps more."""
+        """Begin with the backend's response (101, or 2xx to CONNECT), to which fields are added, and the data after it."""
         now = self._host.clock()
         self._slot = slot
         self._connection = connection
@@ -61,13 +62,13 @@ class Tunnel:
         connection.enter_tunnel(self)
         if early:
             connection.write(early)
-        if self._client.congested:  # by an answer before
+        if self._client.congested:  # by an earlier response
             connection.pause_reading()
         self._limit(now, self._app.limits.idle)
         if self._client.half_closed:
             self.on_client_end()
 
-    # -- what the client's connection tells -----------------------------------------------------------------------
+    # -- events of the client's connection ------------------------------------------------------------------------
 
     def on_client_data(self, data: memoryview) -> None:
         if self._connection is not None and not self._ends & _CLIENT:
@@ -86,7 +87,7 @@ class Tunnel:
         wound_down, idle = self._wound_down, self._app.limits.idle
         if self._connection is not None and not self._ends:
             stuck = min(self._client.stuck_for(), self._connection.stuck_for())
-            if stuck < idle:  # one side is slow to take what the other has sent
+            if stuck < idle:  # one side reads slowly, but it still reads
                 self._limit(now, idle - stuck)
                 return
         self._end(now)
@@ -96,10 +97,10 @@ class Tunnel:
             self._client.abort()
 
     def wind_down(self, now: float, seconds: float) -> None:
-        """Tell the backend that the client will send no more, and give it so many seconds to say goodbye.
+        """Close the sending side towards the backend, and give the backend `seconds` to end the tunnel.
 
-        What is spoken inside is not known here, and no message of its own could be put between two others: the middle of one
-        looks like any other place. A backend whose client ends its side says what there is to say, and ends its own.
+        The protocol inside is unknown, so no closing message can be inserted: message boundaries cannot be seen. A backend whose
+        client closes its sending side sends its own closing message and closes the connection.
         """
         if self._connection is not None and not self._ends:
             self._wound_down = True
@@ -116,7 +117,7 @@ class Tunnel:
         if self._connection is not None:
             self._connection.resume_reading()
 
-    # -- what the backend's connection tells ----------------------------------------------------------------------
+    # -- events of the backend's connection -----------------------------------------------------------------------
 
     def on_tunnel_data(self, data: memoryview) -> None:
         self._client.write_through(data)
@@ -129,7 +130,7 @@ class Tunnel:
     def on_lost(self, error: Exception) -> None:
         said_all = self._ends & _BACKEND
         self._end(self._host.clock())
-        if said_all:  # it only takes no more of what the client sends
+        if said_all:  # the backend had sent everything, and has only stopped reading
             self._client.leave_tunnel(patience=TUNNEL_GRACE_SECONDS)
         else:
             self._client.cut_tunnel()
@@ -152,7 +153,7 @@ class Tunnel:
         if self._ends == _BOTH:
             self._end(now)
             self._client.leave_tunnel(patience=self._patience)
-        elif not self._wound_down:  # then its time is set already
+        elif not self._wound_down:  # wind_down has set its own deadline
             self._limit(now, TUNNEL_GRACE_SECONDS)
 
     def _limit(self, now: float, seconds: float) -> None:
@@ -160,13 +161,13 @@ class Tunnel:
         self._host.watch(self._client)
 
     def _end(self, now: float) -> None:
-        """Give back all that the tunnel holds. Idempotent."""
+        """Release everything that the tunnel holds. Idempotent."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
         self._lease.release(now)
         if self._ends:
-            connection.part(now)
+            connection.close_after_flush(now)
         else:
             connection.abort()
         self._app.stats.tunnelled(self._method)

@@ -1,6 +1,6 @@
-"""An exchange's wait for a backend: into the waiting room, and the ways out of it.
+"""An exchange's wait for a backend: how it enters the waiting room, and how it leaves it.
 
-Made for requests that find no backend at once.
+Created only for requests that find no backend at once.
 """
 
 from __future__ import annotations
@@ -18,19 +18,18 @@ from interceptor.exchange.failures import never_ready, request_took_too_long
 from interceptor.exchange.phases import NEW, WAITING
 
 if TYPE_CHECKING:
-    from interceptor.app.app import App
+    from interceptor.app.app import App, Fallback
     from interceptor.backends.endpoint import Endpoint
-    from interceptor.backends.endpoints import EndpointSet
     from interceptor.exchange.life import Life
 
 __all__ = ["Wait"]
 
 FALLBACK_PATIENCE_SECONDS: Final = 2.0
-"""How long those that go to a fallback at once wait for their turn to connect; then they connect all the same."""
+"""How long requests that all move to a fallback at the same time wait for a free dial; then they connect in any case."""
 
 
 class Wait:
-    """Of one exchange, which it tells where to go. What the waiting room knows is this."""
+    """The wait of one exchange: the entry in the waiting room, which passes decisions on to the exchange."""
 
     __slots__ = ("_exchange",)
 
@@ -41,10 +40,10 @@ class Wait:
     def _app(self) -> App:
         return self._exchange.app
 
-    # -- in -------------------------------------------------------------------------------------------------------
+    # -- entering the waiting room --------------------------------------------------------------------------------
 
     def begin(self, now: float) -> None:
-        """What was chosen at random cannot take it: another backend may, or it has to wait."""
+        """The backend chosen at random cannot take the request: use another one, or wait."""
         exchange, app = self._exchange, self._app
         if app.entry.held + app.entry.in_flight >= app.max_requests:
             exchange.lease = app.entry.hold(now)
@@ -58,7 +57,7 @@ class Wait:
             self._go(endpoint, now)
 
     def enter(self, now: float) -> None:
-        """Wait for a backend, counted as held. What is still to come of the body is not read meanwhile."""
+        """Wait for a backend, counted as held. The rest of the body is not read meanwhile."""
         exchange, app, again = self._exchange, self._app, self._exchange.phase != NEW
         if not app.endpoints.ready and self._end_without_backends(now):
             return
@@ -83,8 +82,8 @@ class Wait:
         self._limit(now)
 
     def _end_without_backends(self, now: float) -> bool:
-        """Whether a request is answered although, or because, there is nothing to go to. One that no backend can ever come for
-        wakes nothing."""
+        """Answer a request for which there is no backend: by a local answer, by the fallback, or by an error. Returns False if it
+        should wait. If the application can never have a backend, the request is not counted, so it starts nothing."""
         exchange, app = self._exchange, self._app
         local = app.answers_asleep
         answer = None if local is None else local.while_asleep(exchange.head, app.endpoints.why)
@@ -97,72 +96,77 @@ class Wait:
         error = BackendError(f"application {app.name}: {why}", reason=reason)
         return exchange.answer_locally(LocalAnswer(text_reply(error), reason), now)
 
-    def _go_to_fallback(self, fallback: EndpointSet, now: float) -> bool:
-        """Uncounted: what is counted would wake the application."""
+    def _go_to_fallback(self, fallback: Fallback, now: float) -> bool:
+        """Send the request to the fallback, counted apart: a counted request would start the application."""
         exchange, app = self._exchange, self._app
         if exchange.phase != NEW:
             return False
         exchange.flag(FALLBACK)
         app.stats.fallbacks += 1
-        exchange.lease = app.count_apart().acquire(now)
+        exchange.lease = app.uncounted_entry().acquire(now)
         self._go(fallback.find(UNBOUNDED) or fallback.ready[0], now)
         return True
 
     def _go(self, endpoint: Endpoint, now: float) -> None:
-        """The waiting is over, and forgotten: nothing may keep the exchange in memory once it is done."""
+        """Send the request to the backend. Dropping the reference first lets the exchange be freed without the garbage
+        collector."""
         self._exchange.wait = None
         self._exchange.go(endpoint, now)
 
     def _do_not_wait(self, *, again: bool) -> None:
-        """There is no room, so that its time is not that of a cold start."""
+        """The waiting room is full, so the request's duration is not measured as a cold start."""
         record = self._exchange.record
         if record is not None and record.flags & COLD and not again:
             record.flags &= ~COLD
             self._app.stats.rejections += 1
 
     def _overflow(self, error: Unavailable) -> None:
-        """Answer that there is no room."""
+        """Answer that too many requests wait, with the route's own page if it has one."""
         exchange, local = self._exchange, self._app.answers_asleep
         reply = None if local is None else local.on_overflow(exchange.head, self._app.endpoints.why)
         exchange.end_with(reply or text_reply(error), error.reason)
 
-    # -- what the waiting room tells --------------------------------------------------------------------------------
+    # -- called by the waiting room ---------------------------------------------------------------------------------
 
     def settle(self, endpoint: Endpoint | None) -> Endpoint | None:
-        """The backend of its session instead of the one that was found. None when it has to wait for that one after all."""
+        """The backend of the request's session instead of the one that was found; None if it has to wait for that backend."""
         return settled(self._app, self._exchange.head, endpoint)
 
     def admit(self, endpoint: Endpoint, now: float) -> None:
-        """The waiting is over."""
+        """The request may go to this backend."""
         exchange = self._exchange
-        self._app.stats.held.observe(now - exchange.started)
+        self._app.stats.held.observe(now - exchange.waits_since)
         exchange.lease.admit(now)
         self._go(endpoint, now)
 
     def reconsider(self, now: float) -> None:
-        """The route was changed: what would be answered in its backends' place is; who still waits has its time limits."""
-        exchange, app = self._exchange, self._app
+        """The route has changed: answer the request if the new route has a local answer for it, or else apply the new limits."""
+        exchange = self._exchange
+        if not exchange.follow_again(now):
+            return
+        app = exchange.app
         answer = None if app.answers_first is None else app.answers_first.at_once(exchange.head)
         if (answer is None or answer is UNCOUNTED) and app.answers_asleep is not None and not app.endpoints.ready:
             answer = app.answers_asleep.while_asleep(exchange.head, app.endpoints.why)
         if answer is UNCOUNTED or not exchange.answer_locally(answer, now):
             self._limit(now)
 
-    def turn_away(self, error: Unavailable) -> None:
-        """The waiting was in vain."""
+    def reject(self, error: Unavailable) -> None:
+        """Answer with an error, because the application was removed or the interceptor shuts down."""
         self._exchange.fail(error)
 
     # -- limits ---------------------------------------------------------------------------------------------------
 
     @property
     def _patience(self) -> float:
-        """Seconds that it may wait for a backend."""
+        """Seconds that the request may wait for a backend."""
         return 0.0 if self._app.endpoints.hopeless else self._exchange.limits.readiness
 
     def _limit(self, now: float) -> None:
-        """Who waits is held to the limits of its route as it is now."""
+        """Set the deadline from the route's current limits: a waiting request follows changes of its route."""
         exchange = self._exchange
-        limits = exchange.limits = self._app.limits
+        limits, timeout = self._app.limits, exchange.head.timeout
+        limits = exchange.limits = limits if timeout is None else limits.within(timeout)
         until = min(exchange.waits_since + self._patience, exchange.started + limits.request)
         if self._app.endpoints.hopeless:
             exchange.client.deadline = until
@@ -171,37 +175,37 @@ class Wait:
             exchange.wait_until(until)
 
     def on_deadline(self, now: float) -> None:
-        """It has waited for as long as it may for a backend, or for the whole request."""
+        """The readiness timeout or the limit of the whole request has passed."""
         exchange, app = self._exchange, self._app
         if now >= exchange.waits_since + self._patience:
             if not self._fall_back(now):
-                self.fail_in_vain(now)
+                self.time_out(now)
         elif now >= exchange.started + exchange.limits.request:
             app.waits.unserved(app, now)
             exchange.fail(request_took_too_long(app.name, exchange.limits))
 
     def _fall_back(self, now: float) -> bool:
-        """The application did not become ready in time: go to its fallback. False when there is none that is ready."""
+        """The application did not become ready in time: send the request to its fallback. False if no backend of it is ready."""
         exchange, app = self._exchange, self._app
         free, ready = fallback_now(app)
         if ready is None:
             return False
         if free is None and now < exchange.waits_since + self._patience + FALLBACK_PATIENCE_SECONDS:
-            exchange.wait_until(now)  # all that waited as long come at once: take turns
+            exchange.wait_until(now)  # many requests time out together: dial a few at a time
             return True
         app.leave(self)
         app.stats.fallbacks += 1
         app.waits.unserved(app, now)
-        exchange.note_wait_in_vain(TIMED_OUT, now)
+        exchange.note_failed_wait(TIMED_OUT, now)
         exchange.flag(FALLBACK)
         exchange.lease.admit(now)
         self._go(ready, now)
         return True
 
-    def fail_in_vain(self, now: float) -> None:
-        """It has waited for the readiness timeout."""
+    def time_out(self, now: float) -> None:
+        """The readiness timeout has passed without a backend."""
         exchange, app = self._exchange, self._app
         error: ExchangeError = never_ready(app)
         if not app.endpoints.ready:
-            app.waits.in_vain(app, now - exchange.waits_since, str(error), now)
+            app.waits.note_timeout(app, now - exchange.waits_since, str(error), now)
         exchange.fail(error)

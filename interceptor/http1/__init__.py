@@ -1,1 +1,1 @@
-"""HTTP/1.1 on both sides: heads, body framing, and the two kinds of connection. Knows no route and no application."""
+"""HTTP/1.1 for clients and backends: heads, body framing, and the two kinds of connection. Knows no routes or applications."""

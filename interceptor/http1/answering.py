@@ -1,16 +1,17 @@
-"""What goes to a client: interim responses, the head of an answer, answers of the proxy's own, and what comes after an answer.
+"""Sends responses to a client: interim responses, heads, and replies of the proxy itself; and decides what follows a response.
 
-After it the connection is open for the next request, ends, or has become a tunnel.
+After a response the connection reads the next request, closes, or has become a tunnel.
 """
 
 from __future__ import annotations
 
 from interceptor.core.deadlines import HORIZON
-from interceptor.core.messages import Fields, Response
+from interceptor.core.messages import BODILESS, Fields, Response
 from interceptor.core.replies import Reply
 from interceptor.core.sides import ClientTunnelEvents, Upstream
-from interceptor.http1.date import http_date
+from interceptor.date import http_date
 from interceptor.http1.fields import CHUNKED, encode_fields
+from interceptor.http1.foreign import ExactLength, chunk, encode_foreign_response, last_chunk
 from interceptor.http1.host import ClientHost
 from interceptor.http1.intake import ReadingClient
 from interceptor.http1.large_reply import MAX_PART_BYTES, LargeReply
@@ -23,30 +24,32 @@ __all__ = ["AnsweringClient"]
 
 
 class AnsweringClient(ReadingClient):
-    """A connection from a client, as far as its answers are concerned. What an exchange does with it."""
+    """The part of a client connection that sends responses, called by an exchange."""
 
     __slots__ = ("half_closed", "own_backend", "persists", "unframed")
 
     def __init__(self, host: ClientHost) -> None:
         super().__init__(host)
         self.unframed = False
-        """Whether the request under way is of HTTP/1.0, whose client takes no chunks."""
+        """Whether the current request is HTTP/1.0, whose client does not know chunks."""
         self.persists = True
-        """Whether the next request may come by this connection, as far as is known."""
+        """Whether the next request may use the same connection, as far as known."""
         self.half_closed = False
-        """Whether it will send no more, and gets an answer nevertheless."""
+        """Whether the client has closed its sending side, and still gets a response."""
         self.own_backend: Upstream | None = None
-        """A connection to a backend that authenticates this client as a whole: it is nobody else's."""
+        """A backend connection that authenticates this client as a whole; no other client may use it."""
 
     def send_interim(self, head: Response) -> None:
-        """100 Continue and its kin go on to clients that know them."""
+        """Send 100 Continue and other interim responses, if the client supports them (not HTTP/1.0)."""
         if not self.unframed:
-            assert isinstance(head, ResponseHead)  # noqa: S101 -- as below
-            self.write(head.encode(chunked=False, connection=None))
+            self.write(_encode(head, (), chunked=False, connection=None))
 
     def send_head(self, head: Response, fields: Fields, data: bytes | memoryview, *, end: bool) -> None:
-        """The head of the answer, with fields that are added to it, and what is here of its body: all of it at the `end`."""
-        assert isinstance(head, ResponseHead)  # noqa: S101 -- no other protocol is spoken to backends yet
+        """Send the head of the response with added fields, and the part of the body received so far; with `end` that is all of
+        it."""
+        if not isinstance(head, ResponseHead):
+            self._send_foreign_head(head, fields, bytes(data), end=end)
+            return
         length, old = head.length, self.unframed
         chunked = length == CHUNKED and not old
         keep = self.persists = self.persists and self._state == COMPLETE and (length >= 0 or chunked) and not self._host.sheds
@@ -59,8 +62,48 @@ class AnsweringClient(ReadingClient):
         else:
             self.write_both(wire, data)
 
+    def _send_foreign_head(self, head: Response, fields: Fields, data: bytes, *, end: bool) -> None:
+        """The same for a backend with another protocol: a body without a length is sent in chunks."""
+        to_head = self._exchange is not None and self._exchange.method == HEAD_METHOD
+        bodiless = to_head or head.status in BODILESS
+        known, old = bodiless or head.length >= 0 or (end and not data), self.unframed
+        chunked = not known and not old
+        keep = self.persists = self.persists and self._state == COMPLETE and (known or chunked) and not self._host.sheds
+        connection = (b"keep-alive" if old else None) if keep else b"close"
+        try:
+            wire = encode_foreign_response(head, fields, chunked=chunked, connection=connection, to_head=to_head)
+        except ValueError:  # an oversight of the other codec
+            self.abort()
+            return
+        if not known and not chunked:
+            self.guard_end()
+        if chunked:
+            self.framer = chunk
+        elif bodiless:  # whatever length it announces
+            self.framer = ExactLength(0)
+        elif known:
+            self.framer = ExactLength(max(head.length, 0))
+        self.write(wire + (data if self.framer is None else self.framer(data)))
+
+    def send_trailers(self, trailers: Fields) -> None:
+        """Send trailers, if the body is chunked; otherwise there is no place for them."""
+        if self.framer is chunk:
+            self.framer = None
+            self.write(last_chunk(trailers))
+
+    def _end_body(self) -> bool:
+        """Write what ends the body of a response that came by another protocol. False if it was shorter than announced: then the
+        connection is reset."""
+        framer, self.framer = self.framer, None
+        if isinstance(framer, ExactLength):
+            if framer.left:
+                self.abort()
+            return not framer.left
+        self.write(last_chunk(()))
+        return True
+
     def reply(self, reply: Reply, *, method: bytes, now: float) -> None:
-        """Answer in the backend's place."""
+        """Send a response in place of the backend."""
         host = self._host
         keep = self.persists = self.persists and not self.unframed and self._state == COMPLETE and not host.sheds
         large = len(reply.body) > MAX_PART_BYTES and has_body(reply, method)
@@ -72,21 +115,22 @@ class AnsweringClient(ReadingClient):
             self.exchange_done(now)
 
     def upgrade(self, tunnel: ClientTunnelEvents, head: Response, fields: Fields, data: bytes) -> bytes:
-        """Answer 101, with what followed it; from then on bytes pass as they are. Returns those that came early."""
+        """Send the 101 response with the data that followed it, and become a tunnel. Returns data that the client sent early."""
         self.guard_end()
         evicted, self._state = self._state == DISCARD, TUNNEL
         self._exchange, self._tunnel = None, tunnel
         early = self._take_stash()
         self.resume_reading()
         if evicted:
-            self.abort()  # the tunnel's first bytes may be among those given up
-        assert isinstance(head, ResponseHead)  # noqa: S101 -- as above
-        self.write(head.encode(chunked=False, connection=b"upgrade", lines=encode_fields(fields)) + data)
+            self.abort()  # the discarded bytes may have been the tunnel's first
+        self.write(_encode(head, fields, chunked=False, connection=b"upgrade") + data)
         return early
 
     def exchange_done(self, now: float) -> None:
-        """The answer is written. The next request, or the end."""
+        """The response was sent: read the next request, or close."""
         self._exchange = None
+        if self.framer is not None and not self._end_body():
+            return
         if not self.persists or self._state != COMPLETE or (self.half_closed and not self._stash):
             self._end(now)
             return
@@ -95,14 +139,20 @@ class AnsweringClient(ReadingClient):
         self.deadline = now + host.keep_alive_timeout
         if not self.bucket or host.keep_alive_timeout < HORIZON:
             host.deadlines.watch(self)
-        if self.congested:  # a client that does not read its answers gets no more of them
+        if self.congested:  # read no further request until the client has read this response
             self.pause_reading()
         elif self._stash or self._paused:
             self._next()
 
     def _end(self, now: float) -> None:
         if self._state == COMPLETE and not self._stash:
-            self._part(now)
+            self._close_after_flush(now)
         else:
             self._state = DISCARD
             self._linger(now)
+
+
+def _encode(head: Response, fields: Fields, *, chunked: bool, connection: bytes | None) -> bytes:
+    if isinstance(head, ResponseHead):
+        return head.encode(chunked=chunked, connection=connection, lines=encode_fields(fields))
+    return encode_foreign_response(head, fields, chunked=chunked, connection=connection)

@@ -1,23 +1,26 @@
-"""A connection to a backend: sends one request at a time, reads the heads of its responses, and hands both ends to the exchange.
+"""A backend connection: sends one request at a time, and parses the heads of responses.
 
-Between exchanges it rests in its endpoint's pool, where anything but silence ends it. Bodies of responses are read in
-`interceptor.http1.response_body`, on which it builds by inheritance: that costs a response no call.
+Between exchanges it is idle in its endpoint's pool; any byte that arrives there ends it. Bodies of responses are read by the base
+class in `interceptor.http1.response_body`: inheritance, because delegation would cost calls.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Final
 
-from interceptor.core.deadlines import NEVER
-from interceptor.core.errors import BackendError, BadResponse
-from interceptor.core.messages import Request
+from interceptor.core.deadlines import FLUSH_SECONDS, NEVER
+from interceptor.core.errors import BackendError, BadResponse, SpeaksHttp2
+from interceptor.core.messages import REQUEST_TIMEOUT, Fields, Request
 from interceptor.core.sides import ResponseEvents, UpstreamTunnelEvents
+from interceptor.http1.backend_states import CLOSED, HEAD, IDLE, TUNNEL, TUNNEL_END, UNTIL_CLOSE
 from interceptor.http1.fields import CRLF, HEAD_END, tokens
-from interceptor.http1.grammar import GrammarError, check_status_line
+from interceptor.http1.foreign import ExactLength, chunk, encode_foreign_request, last_chunk
+from interceptor.http1.grammar import GrammarError, check_status_line, is_http2
 from interceptor.http1.partial import PartialHead
 from interceptor.http1.request import RequestHead
 from interceptor.http1.response import MAX_FIELDS, MAX_HEAD_BYTES, ResponseHead, malformed, parse_response
-from interceptor.http1.response_body import CLOSED, HEAD, REST, TUNNEL, TUNNEL_END, UNTIL_CLOSE, ReadingBackend
+from interceptor.http1.response_body import ReadingBackend
 from interceptor.transport.tcp import BODY_VIEW, CHUNKS_VIEW, FULL_READ, READ_BUFFER, Outbox
 
 if TYPE_CHECKING:
@@ -25,59 +28,101 @@ if TYPE_CHECKING:
 
 __all__ = ["BackendConnection"]
 
-MAX_INTERIM = 64 * 1024
-"""Of the 1xx responses before a final one, in bytes. Many tiny ones cost as much as few with many fields, so each counts for
-some bytes more than it has, and so does each of its lines: all of them cost no more than one head. Early hints come once or
-twice; more than some thirty of them, or more in them than in a head, is a broken backend."""
-INTERIM_BYTES, LINE_BYTES = 1536, 64
+MAX_INTERIM: Final = 64 * 1024
+"""Limit for the 1xx responses before a final one, in weighted bytes. Parsing costs time per response and per line as well, so
+each response and each line counts for some bytes more than it has; together they then cost no more than one large head. Early
+hints come once or twice: a backend that sends some thirty, or more in them than a head may have, is broken."""
+INTERIM_BYTES: Final = 1536
+LINE_BYTES: Final = 64
 
-BEGINNING = b"HTTP/1."
-"""Of every response. What begins otherwise, as the greeting of another protocol does, may never come to the end of a head."""
+BEGINNING: Final = b"HTTP/1."
+"""Beginning of every response. Bytes that begin otherwise (another protocol's greeting) are refused at once, because the end of
+a head may never come."""
 
-INTERIM = b"HTTP/1.1 1"
-"""Of another interim response."""
+INTERIM: Final = b"HTTP/1.1 1"
+"""Beginning of an interim response."""
 
-COPIED_BYTES = 16 * 1024
-"""Up to this size a copy costs less than care for a view of the shared buffer."""
-
-PARTING_SECONDS = 30.0
-"""For a backend to take the last that was written to it."""
+COPIED_BYTES: Final = 16 * 1024
+"""Up to this size, copying the data is cheaper than working on a view of the shared buffer."""
 
 
 class BackendConnection(ReadingBackend):
     """Speaks HTTP/1.1 to one backend."""
 
-    __slots__ = ("_asked", "_interim", "_partial", "_reset", "_tunnel", "endpoint", "personal")
+    __slots__ = ("_asked", "_greeted", "_interim", "_partial", "_reset", "_tunnel", "endpoint", "personal")
+
+    reports_unprocessed = False
 
     def __init__(self, endpoint: Place, outbox: Outbox) -> None:
         super().__init__(outbox)
         self.endpoint = endpoint
         self._tunnel: UpstreamTunnelEvents | None = None
         self._asked: bytes | None = None
-        """The protocols that the request would rather speak."""
+        """The protocols in the request's Upgrade field."""
         self._partial: PartialHead | None = None
-        """A head of which a part is here."""
+        """An incomplete head."""
         self._interim = 0
-        """What the interim responses to the request weigh."""
+        """Weighted bytes of the interim responses to the current request."""
+        self._greeted = False
+        """Whether the backend has begun to speak HTTP/2 before any request was sent, as servers of gRPC do."""
         self._reset = False
-        """Whether a write has met a reset, which reading does not tell any more."""
+        """Whether a write has failed with a reset, which the kernel then does not report to reads any more."""
         self.personal = False
-        """Whether a client may have authenticated it as a whole. Then it is that client's, and never pooled."""
+        """Whether a client may have authenticated it as a whole. Then it belongs to that client and is never pooled."""
 
-    # -- what an exchange does with it ----------------------------------------------------------------------------
+    # -- called by an exchange ------------------------------------------------------------------------------------
 
-    def send_request(self, sink: ResponseEvents, head: Request, body: list[bytes] | None, *, peer: bytes, trusted: bool) -> None:
-        """Send a request that came from `peer`, with what is here of its body; the rest goes through `write_through`. What it
-        tells of others before `peer` goes on where that is `trusted`."""
-        assert isinstance(head, RequestHead)  # noqa: S101 -- no other protocol is spoken by clients yet
-        wire = head.encode(peer, b"http", trusted=trusted, authority=self.endpoint.authority)
+    def send_request(
+        self, sink: ResponseEvents, head: Request, body: list[bytes] | None, *, end: bool, peer: bytes, trusted: bool
+    ) -> None:
+        """Send a request of the client at `peer`, with the part of its body received so far; the rest follows by `write_through`.
+        Its forwarding fields are kept if it is `trusted`."""
+        if isinstance(head, RequestHead):
+            wire = head.encode(peer, head.scheme, trusted=trusted, authority=self.endpoint.authority)
+        else:
+            try:
+                wire, body = self._of_foreign(head, body, peer, end=end, trusted=trusted)
+            except ValueError as error:  # an oversight of the other codec
+                self._sink, self._state = sink, HEAD
+                asyncio.get_running_loop().call_soon(self._cannot_send, sink, error)
+                return
         if head.personal:
             self.personal = True
         self.begin(sink, wire if body is None else wire + b"".join(body))
         self._asked = head.upgrade
 
+    def _of_foreign(
+        self, head: Request, body: list[bytes] | None, peer: bytes, *, end: bool, trusted: bool
+    ) -> tuple[bytes, list[bytes] | None]:
+        """Encode a request that came by another protocol: its head, and the part of its body received so far."""
+        reader, parts = head.body_reader(), body or []
+        assert reader is None  # noqa: S101 -- only HTTP/1 requests have one
+        authority = self.endpoint.authority
+        whole = sum(map(len, parts)) if end else None
+        wire = encode_foreign_request(head, peer, trusted=trusted, authority=authority, body=whole)
+        if end and head.length < 0:
+            return wire, body
+        framer = self.framer = ExactLength(head.length) if head.length >= 0 else chunk
+        parts = [framer(part) for part in parts]
+        if end:
+            self.send_end(())
+        return wire, parts
+
+    def _cannot_send(self, sink: ResponseEvents, error: ValueError) -> None:
+        if self._sink is sink:
+            self._fail(sink, BadResponse(f"the request cannot be sent by HTTP/1.1: {error}"))
+
+    def send_end(self, trailers: Fields) -> None:
+        """End the body of a request that came by another protocol. If it is shorter than announced, it cannot be completed."""
+        framer, self.framer = self.framer, None
+        if isinstance(framer, ExactLength):
+            if framer.left:
+                super().abort()
+        elif framer is not None:
+            self.write(last_chunk(trailers))
+
     def begin(self, sink: ResponseEvents, head: bytes) -> None:
-        """Send a request as it is."""
+        """Send an encoded request."""
         self._sink = sink
         self._state = HEAD
         self._asked = None
@@ -86,26 +131,26 @@ class BackendConnection(ReadingBackend):
         self.write(head)
 
     def enter_tunnel(self, tunnel: UpstreamTunnelEvents) -> None:
-        """From now on bytes pass as they are."""
+        """From now on bytes are passed on unchanged."""
         self._state = TUNNEL
         self._sink, self._tunnel = None, tunnel
 
-    def rest(self) -> None:
-        """Be ready for the next exchange."""
+    def release(self) -> None:
+        """Become idle, ready for the next exchange."""
         self._sink = None
-        self._state = REST
-        if self._paused:  # the last client was slow to the end
+        self._state = IDLE
+        if self._paused:  # paused by a slow client of the last response
             self.resume_reading()
 
     def close(self) -> None:
         self._sink = self._tunnel = self._chunks = None
         super().close()
 
-    def part(self, now: float) -> None:
-        """Close after what is written was taken, for which there is time, but not for ever."""
+    def close_after_flush(self, now: float) -> None:
+        """Close after the written data was accepted, within a time limit."""
         self.close()
         if self.congested:
-            self.deadline = now + PARTING_SECONDS
+            self.deadline = now + FLUSH_SECONDS
             self.endpoint.owner.deadlines.watch(self)
 
     def abort(self) -> None:
@@ -113,9 +158,9 @@ class BackendConnection(ReadingBackend):
         super().abort()
 
     def on_deadline(self, now: float) -> None:
-        """Rested too long, or took too long to part."""
+        """The idle timeout has passed, or the time limit of `close_after_flush`."""
         self.deadline = NEVER
-        if self._state == REST:
+        if self._state == IDLE:
             self.endpoint.withdraw(self)
             self.close()
         else:
@@ -137,7 +182,7 @@ class BackendConnection(ReadingBackend):
                 self._on_large(sink, nbytes)
         else:
             self._on_body(sink, BODY_VIEW[:nbytes])
-            if nbytes >= FULL_READ or nbytes == len(self._view) == len(CHUNKS_VIEW):  # more has come: the others first
+            if nbytes >= FULL_READ or nbytes == len(self._view) == len(CHUNKS_VIEW):  # full: others first
                 self.fall_behind()
 
     def eof_received(self) -> bool:
@@ -155,10 +200,11 @@ class BackendConnection(ReadingBackend):
         state, self._state = self._state, CLOSED
         self.endpoint.owner.deadlines.forget(self)
         sink, self._sink, self._tunnel = self._sink or self._tunnel, None, None
-        if state == REST:
+        if state == IDLE:
             self.endpoint.withdraw(self)
         if sink is not None:
-            sink.on_lost(exc or BackendError("the backend closed the connection before its response was complete"))
+            error = SpeaksHttp2() if self._greeted else exc
+            sink.on_lost(error or BackendError("the backend closed the connection before its response was complete"))
 
     def pause_writing(self) -> None:
         self.congested = True
@@ -171,7 +217,7 @@ class BackendConnection(ReadingBackend):
             sink.resume_body()
 
     def outlives(self, error: OSError) -> bool:
-        """What a tunnel's backend said before it went away may be here, unread: how it ended is told when that was read."""
+        """Continue reading in a tunnel: data that the backend sent before it closed may still be unread."""
         if self._state != TUNNEL:
             return False
         self._reset = self._reset or isinstance(error, ConnectionResetError)
@@ -180,22 +226,23 @@ class BackendConnection(ReadingBackend):
     # -- reading --------------------------------------------------------------------------------------------------
 
     def _on_unasked(self, nbytes: int) -> None:
-        """Bytes while no exchange waits for any: a tunnel's, or nobody's."""
+        """Bytes while no exchange is open: a tunnel's data, or unexpected."""
         if self._tunnel is not None:
             self._tunnel.on_tunnel_data(BODY_VIEW[:nbytes])
             if nbytes >= FULL_READ:
                 self.fall_behind()
         else:
+            self._greeted = is_http2(BODY_VIEW[:nbytes])
             self._unasked()
 
     def _unasked(self) -> None:
-        """Bytes that answer nothing, such as a 408 for an idle connection: it cannot be used again."""
-        if self._state == REST:
+        """Unexpected bytes, such as a 408 on an idle connection: the connection cannot be used again."""
+        if self._state == IDLE:
             self.endpoint.withdraw(self)
         self.close()
 
     def _on_large(self, sink: ResponseEvents, nbytes: int) -> None:
-        """A head with much of its body: only the head is taken out of the shared buffer."""
+        """A head with much of its body: copy only the head out of the shared buffer."""
         end = READ_BUFFER.find(HEAD_END, 0, min(nbytes, MAX_HEAD_BYTES)) + 4
         if end < 4:
             self._on_head(sink, bytes(BODY_VIEW[:nbytes]))
@@ -218,7 +265,7 @@ class BackendConnection(ReadingBackend):
         try:
             end = partial.add(data[: MAX_HEAD_BYTES + 1])
         except GrammarError as error:
-            self._fail(sink, malformed(error))
+            self._fail(sink, SpeaksHttp2() if is_http2(data) else malformed(error))
             return
         if len(partial) > MAX_HEAD_BYTES and not 0 < end <= MAX_HEAD_BYTES:
             self._fail(sink, BadResponse("the head of the response is too large"))
@@ -238,17 +285,28 @@ class BackendConnection(ReadingBackend):
             self._interim += _weight(data)
             self._on_informational(sink, head, bytes(body))
             return
+        if head.status == REQUEST_TIMEOUT and self._is_idle_timeout(sink, head):
+            return
         self._reusable = head.keep_alive
         if head.personal:
             self.personal = True
         if head.length == len(body):
-            self._state = REST
+            self._state = IDLE
             sink.on_answer(head, body, complete=True, reusable=head.keep_alive)
         else:
             self._start_body(sink, head, body)
 
+    def _is_idle_timeout(self, sink: ResponseEvents, head: ResponseHead) -> bool:
+        """Handle a 408 that was not meant for this request: some servers send it when they close an idle connection, and it may
+        cross with the request (RFC 9110 15.5.9). Then the request is treated as if the connection had been closed, and sent
+        again. If it may not be sent again, the 408 is passed on, as the best answer there is."""
+        if head.keep_alive or not sink.may_retry():
+            return False
+        self._fail(sink, BackendError("the backend closed the connection while it was idle"))
+        return True
+
     def _on_informational(self, sink: ResponseEvents, head: ResponseHead, rest: bytes) -> None:
-        """One, and what came with it, of which other interim responses may be the first."""
+        """Handle an interim response or a protocol switch, and the following bytes, which may hold more interim responses."""
         at = 0
         while self._sink is sink:
             self.personal |= head.personal
@@ -279,11 +337,11 @@ class BackendConnection(ReadingBackend):
             self._on_head(sink, rest[at:])
 
     def _agrees(self, head: ResponseHead) -> bool:
-        """Whether it switches to what was asked for (RFC 9110 7.8)."""
-        asked, told = self._asked, head.upgrade
-        return asked is not None and told is not None and set(tokens([told])) <= {b"", *tokens([asked])}
+        """Whether the backend switches to a protocol that was requested (RFC 9110 7.8)."""
+        asked, agreed = self._asked, head.upgrade
+        return asked is not None and agreed is not None and set(tokens([agreed])) <= {b"", *tokens([asked])}
 
 
 def _weight(data: bytes) -> int:
-    """Of one interim response."""
+    """Weighted bytes of one interim response."""
     return INTERIM_BYTES + LINE_BYTES * data.count(CRLF) + len(data)

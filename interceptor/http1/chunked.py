@@ -1,69 +1,63 @@
-"""Bodies in chunks (RFC 9112 7.1): finds where they end and passes them on in one canonical form. Pure.
+"""Chunked bodies (RFC 9112 7.1): finds where they end and passes them on in one canonical form. Pure.
 
-The bytes go on as they came wherever that is canonical already, so a large body costs no copy of its own.
-llhttp cannot tell where in its input a message ended, which pipelining needs; hence this reader.
+Bytes that are canonical already are passed on without a copy. llhttp is not used, because it does not report where in its input a
+message ended, which pipelining needs.
 
 A line costs about a microsecond whatever its length, and a sender can make a line of every three bytes. So a call reads a
-bounded number of lines, and what it leaves is for the next call.
+bounded number of lines; the rest is left for the next call.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Final
 
-from interceptor.http1.fields import TOLD_BY_PROXIES
+from interceptor.core.messages import Field, may_trail
 from interceptor.http1.grammar import is_text, is_token
 
 __all__ = ["LINES_AT_ONCE", "ChunkError", "ChunkedReader"]
 
-LINES_AT_ONCE = 32
-"""Lines read by one call, two for a chunk: less than a tenth of a millisecond. Servers send chunks of some KiB, so that one read
-of their body has fewer."""
-MAX_LINE_BYTES = 1024
-"""One chunk-size line with its extensions."""
-MAX_EXTENSION_BYTES = 16 * 1024
-"""All extensions of one body: they cost the sender nothing and the reader time."""
-MAX_TRAILER_BYTES = 16 * 1024
-MAX_TRAILERS = 256
-"""As many as fields in a head."""
-MAX_SIZE_DIGITS = 15
-"""No chunk of 2**60 bytes is honest."""
+LINES_AT_ONCE: Final = 32
+"""Lines read by one call (a chunk has two): less than 0.1 ms. The usual chunks have some KiB, so one read contains fewer."""
+MAX_LINE_BYTES: Final = 1024
+"""Maximum size of a chunk-size line with its extensions."""
+MAX_EXTENSION_BYTES: Final = 16 * 1024
+"""Maximum size of all extensions of one body: they have no use, and take time to check."""
+MAX_TRAILER_BYTES: Final = 16 * 1024
+MAX_TRAILERS: Final = 256
+"""The same as fields in a head."""
+MAX_SIZE_DIGITS: Final = 15
+"""Chunks below 2**60 bytes; no real chunk is larger."""
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
-# Blanks and a bare semicolon are refused, not repaired.
-_EXTENSIONS = re.compile(rb"(?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?)*")
-_HEX_DIGITS = b"0123456789abcdefABCDEF"
-_BLANKS = b" \t"
-# Fields that frame, route or authorise a message mean nothing after it (RFC 9110 6.5.1), and a backend that takes trailers for
-# fields must not be told there what a field may not tell.
-_NOT_IN_TRAILERS = frozenset(
-    (
-        *b"transfer-encoding content-length content-encoding content-type content-range trailer host connection te upgrade "
-        b"expect authorization cookie set-cookie cache-control keep-alive proxy-authorization max-forwards proxy-connection "
-        b"http2-settings x-forwarded-for x-forwarded-host x-forwarded-proto www-authenticate x-keda-http-cold-start".split(),
-        *(name.encode() for name in TOLD_BY_PROXIES),
-    )
-)
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_QUOTED: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
+# Blanks and an empty extension are refused: parsers disagree about them, so a client could smuggle a request.
+_EXTENSIONS: Final = re.compile(rb"(?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?)*")
+_HEX_DIGITS: Final = b"0123456789abcdefABCDEF"
+_BLANKS: Final = b" \t"
 
-_SIZE, _DATA, _DATA_END, _TRAILERS = range(4)
+_SIZE: Final = 0
+_DATA: Final = 1
+_DATA_END: Final = 2
+_TRAILERS: Final = 3
 
 
 class ChunkError(ValueError):
-    """The bytes are not a body in chunks."""
+    """The bytes are not a valid chunked body."""
 
 
 class ChunkedReader:
-    """Reads one body. `feed` returns what goes on; `done` and `rest` tell its end, `behind` that there is more to read already.
+    """Reads one body. `feed` returns bytes to pass on; `done` and `rest` report its end, `behind` that input is left to read.
 
-    With `plain`, what goes on is the content alone, for a reader that does not know chunks (HTTP/1.0). With `lenient`, blanks
-    around a size and a semicolon are passed over, as the grammar has them (BWS, RFC 9112 7.1.1): a backend's answer cannot
-    smuggle a request, while a client's request could. What goes on is canonical in either case.
+    With `plain`, only the content is passed on, for a receiver that does not know chunks (HTTP/1.0, other protocols), and
+    trailers that may be passed on are in `trailers`, with lower-case names. With `lenient` (responses), blanks around a size and
+    a semicolon are skipped, as the grammar allows (BWS, RFC 9112 7.1.1); for requests they are refused, because a client could
+    use them to smuggle a request. Everything that is passed on is canonical.
     """
 
     __slots__ = (
         "_at", "_data", "_extensions", "_left", "_lenient", "_line", "_out", "_plain", "_state", "_trailer_bytes", "_trailers",
-        "done",
+        "done", "trailers",
     )  # fmt: skip
 
     def __init__(self, *, plain: bool = False, lenient: bool = False) -> None:
@@ -76,23 +70,24 @@ class ChunkedReader:
         self._extensions = 0
         self._trailer_bytes = 0
         self._trailers = 0
+        self.trailers: list[Field] = []
         self._data = b""
         self._at = 0
-        """Bytes of `_data` that are read."""
+        """Bytes of `_data` that have been read."""
         self.done = False
 
     @property
     def behind(self) -> bool:
-        """Whether bytes are here that were not read because a call reads so many lines only: call `feed` again, without more."""
+        """Whether input is left because a call reads a bounded number of lines: call `feed` again, without new bytes."""
         return not self.done and self._at < len(self._data)
 
     @property
     def rest(self) -> bytes:
-        """What came after the body."""
+        """Bytes that came after the body."""
         return self._data[self._at :] if self.done else b""
 
     def feed(self, data: bytes = b"") -> bytes:
-        """Read on. Returns bytes that may go on to the other side. Raises ChunkError."""
+        """Read more. Returns bytes to pass on to the other side. Raises ChunkError."""
         position = self._at
         if self._data:
             data = self._data + data if data else self._data
@@ -128,7 +123,7 @@ class ChunkedReader:
         return self._collect()
 
     def _take_line(self, data: bytes, start: int) -> tuple[bytes | None, int]:
-        """The next line without its end, and where it ended; None when it goes on in the next bytes."""
+        """The next line without its line end, and the position after it; None if the line is incomplete."""
         most = MAX_LINE_BYTES if self._state != _TRAILERS else MAX_TRAILER_BYTES
         newline = data.find(b"\n", start, start + most)
         piece = data[start : newline + 1] if newline >= 0 else data[start : start + most + 1]
@@ -145,7 +140,7 @@ class ChunkedReader:
         return line[:-2], newline + 1
 
     def _check_part(self, line: bytes, piece: bytes) -> None:
-        """The beginning of a line, of which a piece is new: what can no longer become valid is told at once."""
+        """Check an incomplete line, of which `piece` is new: a line that cannot become valid any more is refused at once."""
         if self._state == _DATA_END and line != b"\r":
             raise ChunkError("chunk data goes on after its size")
         if self._state == _SIZE and line[:1].translate(None, _HEX_DIGITS):
@@ -154,7 +149,7 @@ class ChunkedReader:
             raise ChunkError("control characters in a line of a chunked body")
 
     def _on_line(self, line: bytes) -> bytes | None:
-        """Take a line in. Returns what is written in its place; None for the line itself."""
+        """Process a line. Returns the bytes to pass on instead of it; None for the line itself."""
         if self._state == _SIZE:
             return self._on_size(line)
         if self._state == _DATA_END:
@@ -192,7 +187,12 @@ class ChunkedReader:
             raise ChunkError("a malformed trailer")
         if self._trailer_bytes > MAX_TRAILER_BYTES or self._trailers > MAX_TRAILERS:
             raise ChunkError("too many or too large trailers")
-        return b"" if name.lower().replace(b"_", b"-") in _NOT_IN_TRAILERS else name + b": " + value.strip(_BLANKS) + b"\r\n"
+        if not may_trail(name):
+            return b""
+        value = value.strip(_BLANKS)
+        if self._plain:
+            self.trailers.append((name.lower(), value))
+        return b"%b: %b\r\n" % (name, value)
 
     def _flush(self, data: bytes, start: int, end: int) -> None:
         if start < end and not self._plain:

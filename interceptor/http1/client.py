@@ -1,66 +1,88 @@
-"""A connection from a client: finds the heads of requests in its bytes, opens an exchange for each, one at a time, and tells it
-what happens to the connection.
+"""A client connection: parses the heads of requests, opens an exchange for each, one at a time, and reports events to it.
 
-Knows framing and time limits; what becomes of a request is its exchange's business. Bodies and early bytes are read in
-`interceptor.http1.intake`, answers written in `interceptor.http1.answering`, ends chosen in `interceptor.http1.closing`: each
-builds on the one before, by inheritance, so that one request costs no call more than in one class.
+Knows framing and time limits; the exchange decides what happens to a request. Bodies and early bytes are read in
+`interceptor.http1.intake`, responses are sent in `interceptor.http1.answering`, and connections are closed in
+`interceptor.http1.closing`. These are base classes of each other, so that a request costs no more calls than in one class.
 """
 
 from __future__ import annotations
 
 import asyncio
+from typing import ClassVar, Final
 
 from interceptor.core.errors import BadRequest, ExchangeError
+from interceptor.core.messages import HTTP
 from interceptor.core.sides import ClientTunnelEvents, RequestEvents
 from interceptor.http1.answering import AnsweringClient
 from interceptor.http1.fields import CRLF, HEAD_END, MAX_FIELDS
 from interceptor.http1.grammar import GrammarError, check_request_line
+from interceptor.http1.host import ClientHost
 from interceptor.http1.partial import MAX_EMPTY_LINES, PartialHead, TooManyFields
 from interceptor.http1.reply import final_reply
-from interceptor.http1.request import MAX_HEAD_BYTES, malformed, parse_request
-from interceptor.http1.states import BODY, CLOSED, COMPLETE, CUT, DISCARD, HEAD
+from interceptor.http1.request import MAX_HEAD_BYTES, parse_request
+from interceptor.http1.states import ACTIVITIES, BODY, CLOSED, COMPLETE, CUT, DISCARD, HEAD
+from interceptor.http1.validator import malformed
+from interceptor.transport.peers import client_address
 from interceptor.transport.tcp import BODY_VIEW, CHUNKS_VIEW, FULL_READ, HEAD_VIEW
-from interceptor.trust import plain_address
 
 __all__ = ["ClientConnection"]
 
-CARRIAGE_RETURN = 13
+CARRIAGE_RETURN: Final = 13
+HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\n"
+"""How a client begins that knows that HTTP/2 is spoken here (RFC 9113 3.4). To HTTP/1 it is a head."""
 
 
 class ClientConnection(AnsweringClient):
     """Speaks HTTP/1.0 and HTTP/1.1 with one client."""
 
-    __slots__ = ("peer", "trusted")
+    __slots__ = ("_source", "peer", "requests", "since", "trusted")
 
+    protocol = "HTTP/1.1"
+
+    def __init__(self, host: ClientHost, source: str = "") -> None:
+        """`source` is the client's address, if a load balancer has sent it; the connection's own peer is then the balancer."""
+        super().__init__(host)
+        self._source = source
+        self.requests = 0
+
+    scheme: ClassVar[bytes] = HTTP
+    """Of its requests."""
     peer: bytes
     """The client's address."""
+    since: float
+    """When it was opened, in the clock's seconds."""
     trusted: bool
-    """Whether what it tells of those before it is believed."""
+    """Whether the peer is a trusted proxy, whose forwarding fields are kept."""
 
     @property
     def idle(self) -> bool:
-        """Between requests, with nothing of the next one, nor of the last answer."""
+        """Whether it is between requests, with nothing of the next request and nothing left to send."""
         return self._state == HEAD and not self._stash and self._partial is None and not self.congested
 
     @property
+    def activity(self) -> str:
+        """What it is doing, for people."""
+        return "idle" if self.idle else ACTIVITIES[self._state]
+
+    @property
     def begun(self) -> bool:
-        """A part of a head is here, and no more."""
+        """Whether only a part of a head has been received."""
         return self._state == HEAD and self._partial is not None
 
     # -- asyncio.BufferedProtocol ---------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        peer = transport.get_extra_info("peername")
-        address = plain_address(peer[0]) if peer else "unknown"
+        address = client_address(transport, self._source)
         self.peer = address.encode()
         self.trusted = self._host.proxies.trusts(address)
-        self.deadline = self._host.clock() + self._host.head_timeout
+        self.since = self._host.clock()
+        self.deadline = self.since + self._host.head_timeout
         self._host.deadlines.watch(self)
         self._host.client_opened(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        # What comes ahead of its turn is kept, so it is read in small pieces too.
+        # Bytes of later requests are buffered, so they are read in small pieces too.
         return HEAD_VIEW if self._state == HEAD or self._state == COMPLETE else self._view  # noqa: PLR1714 -- quicker
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -74,19 +96,19 @@ class ClientConnection(AnsweringClient):
                 self._on_body(BODY_VIEW[:nbytes])
             elif self._tunnel is not None:
                 self._tunnel.on_client_data(BODY_VIEW[:nbytes])
-            if nbytes >= FULL_READ or nbytes == len(self._view) == len(CHUNKS_VIEW):  # more has come: the others first
+            if nbytes >= FULL_READ or nbytes == len(self._view) == len(CHUNKS_VIEW):  # full: others first
                 self.fall_behind()
 
     def eof_received(self) -> bool:
-        """A client that closes its side has left, unless it is inside a tunnel, or its route has such clients answered: nothing
-        else tells one that gave up."""
+        """The client has closed its sending side. Unless it is inside a tunnel, or its route answers half-closed clients, it is
+        treated as disconnected: a client that has given up looks the same."""
         if self._tunnel is not None:
             self._tunnel.on_client_end()
             return True
         exchange = self._exchange
         if exchange is not None and self._state in (COMPLETE, DISCARD) and exchange.answers_half_closed:
             self.half_closed = True
-            self._host.hangups.watch(self._fd, self, half_closed=True)
+            self._host.hangups.watch(self, half_closed=True)
             return True
         self.flush()
         return False
@@ -95,7 +117,7 @@ class ClientConnection(AnsweringClient):
         self._state = CLOSED
         self._take_stash()
         self._host.deadlines.forget(self)
-        self._host.hangups.forget(self._fd)
+        self._host.hangups.forget(self)
         self._host.client_closed(self)
         own, self.own_backend = self.own_backend, None
         if own is not None:
@@ -108,7 +130,7 @@ class ClientConnection(AnsweringClient):
         self.congested = True
         if (sink := self._sink) is not None:
             sink.pause_answer()
-        elif self._state == HEAD:  # what was answered goes out only now
+        elif self._state == HEAD:  # the last response is not sent yet
             self.pause_reading()
 
     def resume_writing(self) -> None:
@@ -116,7 +138,7 @@ class ClientConnection(AnsweringClient):
         if (sink := self._sink) is not None:
             sink.resume_answer()
         elif self._state == HEAD:
-            self.deadline = self._host.clock() + self._host.keep_alive_timeout  # it rests from now on
+            self.deadline = self._host.clock() + self._host.keep_alive_timeout  # idle from now on
             self._host.deadlines.watch(self)
             self._next()
         elif self._state == DISCARD:
@@ -124,7 +146,7 @@ class ClientConnection(AnsweringClient):
         elif self._state == CUT:
             self._wait_to_reset(self._host.clock())
 
-    # -- time limits, and clients that leave unheard --------------------------------------------------------------
+    # -- time limits, and disconnects while reading is paused -----------------------------------------------------
 
     def on_deadline(self, now: float) -> None:
         if (sink := self._sink) is not None:
@@ -137,25 +159,26 @@ class ClientConnection(AnsweringClient):
             self._refuse(BadRequest("the head of the request did not arrive in time", status=408, reason="slow_head"))
         elif self._state != HEAD:
             self.close()
-        elif not self.close_at_rest():
-            self.wait_for(now)  # to be asked again in a moment
+        elif not self.close_if_idle():
+            self.wait_for(now)  # check again at the next tick
 
     def pause_reading(self) -> None:
-        """From now on nothing is heard of the client but that it leaves."""
+        """Stop reading; from now on only a disconnect is detected."""
         if not self._paused:
             super().pause_reading()
             if self._paused:
-                self._host.hangups.watch(self._fd, self, half_closed=self.half_closed)
+                self._host.hangups.watch(self, half_closed=self.half_closed)
 
     def on_hangup(self, *, gone: bool) -> None:
-        """A client that is not read from has closed its side; inside a tunnel, and between requests, that alone ends nothing."""
+        """The client has closed its sending side while reading is paused. Inside a tunnel and between requests that has no effect
+        unless it is `gone`."""
         exchange = self._exchange
         if gone:
             if self._paused or self.half_closed:
                 super().abort()
         elif self._paused and exchange is not None:
-            if exchange.answers_half_closed:  # its end comes after what there is to read; from here on it may still be gone
-                self._host.hangups.watch(self._fd, self, half_closed=True)
+            if exchange.answers_half_closed:  # the end is read later; watch for the other side
+                self._host.hangups.watch(self, half_closed=True)
             else:
                 super().abort()
 
@@ -170,22 +193,23 @@ class ClientConnection(AnsweringClient):
             self._on_more_of_head(self._partial, data)
             return
         if self._stash or data[0] == CARRIAGE_RETURN:
-            data = _skip_empty_lines(self._take_stash() + data)  # after what was sent ahead and not taken up yet
+            data = _skip_empty_lines(self._take_stash() + data)  # after buffered early bytes
         end = data.find(HEAD_END) + 4
         if end < 4 or end > MAX_HEAD_BYTES:
             if data:
                 self._on_part_of_head(data)
             return
         try:
-            head = parse_request(data if end == len(data) else data[:end])  # the whole of it, most often
+            head = parse_request(data if end == len(data) else data[:end])  # usually the head is all
         except BadRequest as error:
-            self._host.strangers.note(data, self._transport)
-            self._refuse(error)
+            self._on_bad_head(data, error)
             return
+        self.requests += 1
         if head.hops == 0:
             self._refuse(ExchangeError("not to be forwarded any further", status=200, reason="max_forwards"), final_reply(head))
             return
         self.unframed, self.persists = not head.minor, head.keep_alive
+        head.scheme = self.scheme
         exchange = self._exchange = self._host.open_exchange(self, head)
         if head.length == 0:
             self._state = COMPLETE
@@ -195,8 +219,21 @@ class ClientConnection(AnsweringClient):
             return
         exchange.begin()
 
+    def _on_bad_head(self, data: bytes, error: BadRequest) -> None:
+        """Hand a connection that begins with the preface of HTTP/2 over, and answer all others."""
+        take = self._host.on_http2
+        if take is None or self.requests or not data.startswith(HTTP2_PREFACE):
+            self._host.mismatches.note(data, self._transport)
+            self._refuse(error)
+            return
+        self._state = CLOSED
+        self._host.deadlines.forget(self)
+        self._host.hangups.forget(self)
+        self._host.client_closed(self)
+        take(self._transport, data, self._source)
+
     def _on_part_of_head(self, data: bytes) -> None:
-        """The first bytes of a head."""
+        """The first bytes of a head, without its end."""
         if self.deadline > self._host.clock() + self._host.head_timeout:
             self.deadline = self._host.clock() + self._host.head_timeout
             self._host.deadlines.watch(self)
@@ -212,7 +249,7 @@ class ClientConnection(AnsweringClient):
             return
         except GrammarError as error:
             if not began:
-                self._host.strangers.note(data, self._transport)
+                self._host.mismatches.note(data, self._transport)
             self._refuse(malformed(error))
             return
         if 0 < end <= MAX_HEAD_BYTES:
@@ -226,20 +263,20 @@ class ClientConnection(AnsweringClient):
             self._host.early.keep(self, len(partial))
 
     def go_on(self) -> bool:
-        """More of the chunks that were read, or the next request of those that were sent ahead."""
+        """Parse more of the chunks that were read, or the next pipelined request."""
         chunks, exchange = self._chunks, self._exchange
         if self._state == HEAD and self._stash and not self.congested:
             self._on_head(self._take_stash())
         elif self._state == BODY and chunks is not None and exchange is not None:
             self._on_chunks(exchange, chunks, b"")
-        # One may have led to the other.
+        # A request may have been followed by a body, or a body by a request: check both again.
         if self._state == HEAD:
             return bool(self._stash) and not self.congested
         return self._state == BODY and self._chunks is not None and self._chunks.behind
 
 
 def _skip_empty_lines(data: bytes) -> bytes:
-    """Without some empty lines before a request line, which are ignored (RFC 9112 2.2)."""
+    """Remove a few empty lines before a request line, which are ignored (RFC 9112 2.2)."""
     start = 0
     while start < len(CRLF) * MAX_EMPTY_LINES and data.startswith(CRLF, start):
         start += len(CRLF)

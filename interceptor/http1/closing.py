@@ -1,18 +1,17 @@
-"""How a connection from a client ends: with all that was answered, slowly, or with a reset.
+"""How a client connection is closed: after everything was sent, after a slow client has read it, or with a reset.
 
-A client must be able to tell an answer that was cut short from a whole one, and closing a socket of which not everything was read
-destroys what is on its way to the client. So there are several ways to end, and this module knows when each is safe.
+A client must be able to distinguish a truncated response from a complete one. And closing a socket with unread input makes the
+kernel send a reset, which destroys data on its way to the client. So there are several ways to close; this module chooses.
 """
 
 from __future__ import annotations
 
-import socket
-import struct
+from typing import Final
 
 from interceptor.core.errors import ExchangeError
 from interceptor.core.replies import Reply, text_reply
 from interceptor.core.sides import ClientTunnelEvents
-from interceptor.http1.date import http_date
+from interceptor.date import http_date
 from interceptor.http1.host import ClientHost
 from interceptor.http1.reply import encode_reply
 from interceptor.http1.states import CUT, DISCARD, HEAD
@@ -20,17 +19,12 @@ from interceptor.transport.tcp import BODY_VIEW, CHUNKS_VIEW, Connection
 
 __all__ = ["ClosingClient"]
 
-LINGER_SECONDS = 2.0
-"""How long the rest of a refused request is read and dropped: closing at once could destroy the answer on its way."""
-
-NO_LINGER = struct.pack("ii", 1, 0)
-"""Socket option by which closing resets."""
-LINGER = struct.pack("ii", 0, 0)
-"""The usual way: what is written goes out, and then the end."""
+LINGER_SECONDS: Final = 2.0
+"""How long the rest of a refused request is read and dropped, because closing at once could destroy the response on its way."""
 
 
 class ClosingClient(Connection):
-    """A connection from a client, as far as its end is concerned."""
+    """The part of a client connection that closes it."""
 
     __slots__ = ("_guarded", "_host", "_state", "_tunnel", "_view")
 
@@ -38,46 +32,46 @@ class ClosingClient(Connection):
         super().__init__(host.outbox, deadline=0.0)
         self._host = host
         self._state = HEAD
-        """One of those of `interceptor.http1.states`."""
+        """One of `interceptor.http1.states`."""
         self._tunnel: ClientTunnelEvents | None = None
         self._view = BODY_VIEW
-        """What bytes are read into, but those of heads."""
+        """The buffer for reads, except of heads."""
         self._guarded = False
 
     def _drop_input(self) -> None:
-        """Nothing of what was read, and is still here, will be looked at."""
+        """Discard all buffered input."""
         raise NotImplementedError
 
     def on_deadline(self, now: float) -> None:
-        """The time of `deadline` has come."""
+        """`deadline` has passed."""
         raise NotImplementedError
 
-    # -- at rest --------------------------------------------------------------------------------------------------
+    # -- while idle -----------------------------------------------------------------------------------------------
 
-    def close_at_rest(self) -> bool:
-        """Close between requests. False, and nothing done, where there is something to read: a process that was not given its
-        time finds the limit passed before it finds the request that came in time."""
-        if self.has_news():
+    def close_if_idle(self) -> bool:
+        """Close between requests. Returns False, and does nothing, if there is unread data: a process that got no CPU time may
+        see the time limit before it reads a request that arrived in time."""
+        if self.has_input():
             return False
         self.close()
         return True
 
     def wait_for(self, deadline: float) -> None:
-        """Be asked at this time, if nothing has changed by then."""
+        """Set the deadline to this time."""
         self.deadline = deadline
         self._host.deadlines.watch(self)
 
-    # -- with all that was answered -------------------------------------------------------------------------------
+    # -- after everything was sent --------------------------------------------------------------------------------
 
     def _refuse(self, error: ExchangeError, reply: Reply | None = None) -> None:
-        """Answer and close: nothing that follows on this connection can be trusted, or it is not looked at any more."""
+        """Answer and close: the following bytes on this connection cannot be trusted, or are not processed any more."""
         self._host.refused(error)
         self.write(encode_reply(reply or text_reply(error), method=b"GET", close=True, date=http_date()))
         self._state = DISCARD
         self._linger(self._host.clock())
 
-    def _part(self, now: float) -> None:
-        """Close, once the client has taken what was written."""
+    def _close_after_flush(self, now: float) -> None:
+        """Close after the client has accepted everything that was written."""
         self._state = DISCARD
         self.flush()
         if self.congested:
@@ -96,10 +90,10 @@ class ClosingClient(Connection):
         self.deadline = now + seconds
         self._host.deadlines.watch(self)
 
-    # -- slowly ---------------------------------------------------------------------------------------------------
+    # -- after a slow client has read the response ----------------------------------------------------------------
 
     def _wait_for_reader(self, now: float) -> None:
-        """What was answered goes out slowly, or not at all: then it would wait here for as long as the client likes."""
+        """The client reads its response slowly: give it more time, or abort if it has read nothing for too long."""
         stuck, limit = self.stuck_for(), self._host.keep_alive_timeout
         if stuck >= limit:
             self.abort()
@@ -108,52 +102,57 @@ class ClosingClient(Connection):
             self._host.deadlines.watch(self)
 
     def _wait_to_reset(self, now: float) -> None:
-        """A reset drops what the client's machine has not taken yet, so it comes after that."""
+        """Reset after the client's machine has accepted all data, because a reset drops data on its way."""
         if self.congested:
             self._wait_for_reader(now)
         elif self.in_flight():
-            self.wait_for(now)  # to be asked again in a moment
+            self.wait_for(now)  # check again at the next tick
         else:
             self.abort()
 
     # -- with a reset ---------------------------------------------------------------------------------------------
 
     def guard_end(self) -> None:
-        """What follows ends with this connection. Until all of it is written, whatever else ends the connection resets it, the
-        end of this process too, at which the kernel closes it: cut short, it must not look complete."""
+        """The response that follows ends with the connection. Until all of it is written, make every other end of the connection
+        a reset, also when the process dies and the kernel closes it: a truncated response must not look complete."""
         self._guard(on=True)
 
     def _guard(self, *, on: bool) -> None:
         if self._guarded != on and not self._transport.is_closing():
             self._guarded = on
-            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER if on else LINGER)
+            self.reset_on_close(on=on)
 
     def abort(self) -> None:
-        """Close at once and with a reset: an answer that was cut short must not look complete, even where its end is its
-        connection's. What was under way is told by the connection's loss."""
+        """Close at once with a reset: a truncated response must not look complete, even if it ends with the connection. The
+        exchange is informed by `connection_lost`."""
         if not self._transport.is_closing():
-            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+            self.reset_on_close(on=True)
         super().abort()
+
+    def cut(self, reason: str, rpc_status: int | None) -> None:
+        """End a response that has begun: HTTP/1 cannot tell why."""
+        self.abort()
 
     # -- from inside a tunnel -------------------------------------------------------------------------------------
 
     def wind_down(self, now: float, seconds: float) -> None:
-        """Have a tunnel end within so many seconds. Anything else ends by itself."""
+        """End a tunnel within `seconds`. Other exchanges end by themselves."""
         if self._tunnel is not None:
             self._tunnel.wind_down(now, seconds)
 
     def leave_tunnel(self, *, patience: float) -> None:
-        """The backend is through: flush and close. What comes of a client that has not ended its side is read and dropped for so
-        many seconds, since the kernel would answer it with a reset, and drop what is on its way to the client."""
+        """The backend has ended the tunnel: close after everything was sent. Input of a client that has not closed its side is
+        read and dropped for `patience` seconds, because otherwise the kernel would answer it with a reset, which drops data on
+        its way to the client."""
         self._tunnel = None
         if patience:
             self._state = DISCARD
             self._linger(self._host.clock(), min(patience, LINGER_SECONDS))
         else:
-            self._part(self._host.clock())
+            self._close_after_flush(self._host.clock())
 
     def cut_tunnel(self) -> None:
-        """The backend is lost: reset, once the client has taken what came before. A reset drops what is on its way."""
+        """The backend connection failed: reset after the client has accepted the data that came before."""
         self._tunnel, self._state, self._view = None, CUT, CHUNKS_VIEW
         self.flush()
         self.resume_reading()

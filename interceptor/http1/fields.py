@@ -1,7 +1,7 @@
 """Rules about header fields that requests, responses and trailers share (RFC 9110, RFC 9112). Pure.
 
-A head is accepted or refused as a whole. Once it is accepted, line ends stand only between fields and a colon ends each name,
-so one regular expression takes out the fields that a proxy must read, and leaves the others as they came.
+A head is accepted or refused as a whole. In an accepted head, line ends occur only between fields and a colon ends each name. So
+one regular expression can take out the fields that a proxy must read, and leave the others unchanged.
 """
 
 from __future__ import annotations
@@ -9,22 +9,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Final
 
-from interceptor.core.messages import Fields
+from interceptor.core.messages import CONNECTION_SCHEMES, Field, FieldEdit, Fields
 from interceptor.http1.grammar import GrammarError
 
 __all__ = [
     "CHUNKED",
     "CHUNKED_LINE",
-    "CONNECTION_SCHEMES",
     "CRLF",
     "HEAD_END",
     "MAX_FIELDS",
     "MAX_LENGTH_DIGITS",
-    "TOLD_BY_PROXIES",
     "collect",
     "connection_options",
+    "edited_head",
     "encode_fields",
+    "field_pairs",
     "field_splitter",
     "host_is_valid",
     "is_tied_to_connection",
@@ -32,46 +33,34 @@ __all__ = [
     "without_fields",
 ]
 
-CRLF = b"\r\n"
-HEAD_END = b"\r\n\r\n"
-CHUNKED_LINE = b"Transfer-Encoding: chunked\r\n"
+CRLF: Final = b"\r\n"
+HEAD_END: Final = b"\r\n\r\n"
+CHUNKED_LINE: Final = b"Transfer-Encoding: chunked\r\n"
 
-CHUNKED = -1
-"""Body length of a message in chunks."""
+CHUNKED: Final = -1
+"""Body length of a chunked message."""
 
-MAX_LENGTH_DIGITS = 18
-"""Of a Content-Length: below 2**63 whatever they are."""
-MAX_FIELDS = 256
-"""Header fields in one head. Browsers send about 20, gateways add a dozen; nginx and HAProxy stop near 100 to 200."""
+MAX_LENGTH_DIGITS: Final = 18
+"""Maximum digits of a Content-Length, so that it is always below 2**63."""
+MAX_FIELDS: Final = 256
+"""Maximum number of fields in one head. Browsers send about 20, gateways add a dozen; nginx and HAProxy allow 100 to 200."""
 
-CONNECTION_SCHEMES = ("ntlm", "negotiate", "nego2", "kerberos")
-"""Of authentication: those by which a server may take the connection, and not each request, for authenticated."""
-_CONNECTION_SCHEMES = frozenset(name.encode() for name in CONNECTION_SCHEMES)
-TOLD_BY_PROXIES = (
-    "forwarded",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-scheme",
-    "x-forwarded-server",
-    "x-forwarded-ssl",
-    "x-real-ip",
-)
-"""What else than X-Forwarded-For, -Proto and -Host proxies tell of the client that came to them."""
-MAX_ELEMENTS = 256
-"""Of a list in the fields of one name, where the proxy has to look at each."""
-_HOST_PLAIN = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"
-# RFC 3986 reg-name or IP literal, then an optional port. The comma is left out: it joins two Hosts.
-_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+;=]*)(?::[0-9]*)?")
+_CONNECTION_SCHEMES: Final = frozenset(name.encode() for name in CONNECTION_SCHEMES)
+MAX_ELEMENTS: Final = 256
+"""Maximum number of elements of a list field that the proxy parses."""
+_HOST_PLAIN: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"
+# RFC 3986 reg-name or IP literal, then an optional port. No comma, because a comma joins the values of two Host fields.
+_HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+;=]*)(?::[0-9]*)?")
 
 
 def field_splitter(
     names: list[str], *, look_alikes: bool = False, conditional: dict[str, str] | None = None
 ) -> re.Pattern[bytes]:
-    """A pattern whose `split` gives, for an accepted head: bytes before, name, value, bytes between, name, value, … and the rest.
+    """A pattern whose `split` returns, for an accepted head: bytes before, name, value, bytes between, name, value, …, the rest.
 
-    With `look_alikes` also fields named with an underscore for a hyphen are found, under that name of theirs. `conditional` names
-    fields that are only found when their value begins with a pattern. The look at the first two letters spares most fields the
-    comparison with any name, and the first letter most names.
+    With `look_alikes`, names with underscores instead of hyphens are found as well, as they are written. `conditional` has fields
+    that are only found if their value matches a pattern. For speed, the first two letters are checked first, which excludes most
+    fields, and names are grouped by first letter.
     """
     conditional = conditional or {}
     words = {name: re.escape(name) for name in names}
@@ -87,33 +76,47 @@ def field_splitter(
 
 
 def _letters(letters: Iterable[str]) -> str:
-    """A class of some letters of either case, and of what stands for a hyphen."""
+    """A character class of these letters in both cases; a hyphen also allows an underscore."""
     found = {each for letter in letters for each in (letter, letter.upper())}
     return f"[{''.join(sorted(found - {'-'}))}{'_-' if '-' in found else ''}]"
 
 
 @lru_cache(maxsize=256)
 def encode_fields(fields: Fields) -> bytes:
-    """Lines of fields that are added to a head; most answers of an application have the same ones."""
+    """Lines of fields that are added to a head. Cached, because most responses of an application have the same ones."""
     return b"".join(b"%b: %b\r\n" % field for field in fields)
 
 
 def collect(parts: list[bytes]) -> dict[bytes, list[bytes]]:
-    """The fields that a splitter took out: values by lower-case name, in their order."""
+    """The fields that a splitter has found: values by lower-case name, in their order."""
     found: dict[bytes, list[bytes]] = {}
     for at in range(1, len(parts), 3):
         found.setdefault(parts[at].lower(), []).append(parts[at + 1].strip(b" \t"))
     return found
 
 
+def field_pairs(head: bytes) -> list[Field]:
+    """All fields of an accepted head, with lower-case names."""
+    pairs = [line.split(b":", 1) for line in head.split(CRLF)[1:] if line]
+    return [(name.lower(), value.strip(b" \t")) for name, value in pairs]
+
+
 def without_fields(block: bytes, names: frozenset[bytes]) -> bytes:
-    """A block of fields ("\\r\\nName: value…\\r\\n") without those of some lower-case names."""
+    """A block of fields ("\\r\\nName: value…\\r\\n") without the fields of these lower-case names."""
     lines = block.split(CRLF)
     return CRLF.join(line for line in lines if line.partition(b":")[0].lower() not in names)
 
 
+def edited_head(head: bytes, edit: FieldEdit) -> bytes:
+    """A whole head, with its empty line, after the changes of a route. The first line stays."""
+    first, *lines = head[: -len(HEAD_END)].split(CRLF)
+    if edit.dropped:
+        lines = [line for line in lines if not edit.drops(line.partition(b":")[0])]
+    return CRLF.join((first, *lines, *(b"%b: %b" % field for field in edit.added))) + HEAD_END
+
+
 def host_is_valid(host: bytes) -> bool:
-    """Whether a Host value names exactly one authority. An empty name is none (RFC 9110 4.2.1)."""
+    """Whether a Host value is exactly one valid authority. An empty name is not (RFC 9110 4.2.1)."""
     if not host.translate(None, _HOST_PLAIN):
         return bool(host)
     return host[:1] != b":" and _HOST.fullmatch(host) is not None
@@ -125,8 +128,8 @@ def connection_options(values: list[bytes]) -> frozenset[bytes]:
 
 
 def tokens(values: list[bytes]) -> list[bytes]:
-    """The elements of all fields of one name that is defined as a list, in lower case. Raises GrammarError for too many of them:
-    each of 30,000 empty ones would take as long as a whole request does."""
+    """The elements of a list field, which may occur several times, in lower case. Raises GrammarError if there are too many: a
+    head has room for 30,000 empty ones, which would take far longer than a usual request."""
     count = len(values)
     for value in values:
         count += value.count(b",")
@@ -136,9 +139,9 @@ def tokens(values: list[bytes]) -> list[bytes]:
 
 
 def is_tied_to_connection(values: list[bytes]) -> bool:
-    """Whether Authorization or WWW-Authenticate fields name a scheme that authenticates the connection and not the request.
+    """Whether Authorization or WWW-Authenticate fields use a scheme that authenticates the connection and not the request.
 
-    NTLM, and Negotiate where it turns into NTLM: after it, whatever comes on that connection comes from the user who was
-    authenticated (RFC 4559 6, MS-NTHT).
+    With NTLM, and Negotiate if it falls back to NTLM, the server attributes all later requests on the connection to the
+    authenticated user (RFC 4559 6, MS-NTHT).
     """
     return any(element.partition(b" ")[0] in _CONNECTION_SCHEMES for element in tokens(values))

@@ -1,16 +1,17 @@
-"""What a connection from a client needs of the proxy that it belongs to."""
+"""The proxy as a client connection sees it."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from fleet.runtime.strangers import Strangers
+from fleet.runtime.protocol_mismatch import ProtocolMismatches
 from interceptor.core.deadlines import Deadlines
 from interceptor.core.early import EarlyBytes
 from interceptor.core.errors import ExchangeError
 from interceptor.core.messages import Request
-from interceptor.core.sides import Client, RequestEvents
+from interceptor.core.sides import Client, Downstream, RequestEvents
 from interceptor.transport.hangups import HangupWatch
 from interceptor.transport.tcp import Outbox
 from interceptor.trust import TrustedProxies
@@ -19,28 +20,32 @@ __all__ = ["ClientHost"]
 
 
 class ClientHost(Protocol):
-    """Of all its clients the same."""
+    """Shared by all client connections."""
 
     clock: Callable[[], float]
-    """Seconds; it never goes back."""
+    """Monotonic time in seconds."""
     deadlines: Deadlines
     hangups: HangupWatch
     outbox: Outbox
     head_timeout: float
     keep_alive_timeout: float
     sheds: bool
-    """Whether connections are closed after their answer: the proxy drains, or has no room for more of them."""
+    """Whether connections are closed after their response: the proxy drains, or is at its connection limit."""
     early: EarlyBytes
     proxies: TrustedProxies
-    """Clients whose word about who came to them is taken."""
+    """Peers whose forwarding fields are kept."""
 
     @property
-    def open_exchange(self) -> Callable[[Client, Request], RequestEvents]: ...
+    def open_exchange(self) -> Callable[[Downstream, Request], RequestEvents]: ...
     def client_opened(self, client: Client) -> None: ...
     def client_closed(self, client: Client) -> None: ...
 
-    strangers: Strangers
-    """Told how those began whose head was malformed."""
+    mismatches: ProtocolMismatches
+    """Gets the first bytes of clients whose head was malformed."""
+
+    on_http2: Callable[[asyncio.Transport, bytes, str], None] | None
+    """Gets a connection whose first bytes are the preface of HTTP/2, with all that was read, and the client's address if a load
+    balancer told it, else "". None where it is not spoken."""
 
     def refused(self, error: ExchangeError) -> None:
         """A request was refused before it became an exchange."""

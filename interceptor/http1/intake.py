@@ -1,6 +1,8 @@
-"""What comes from a client after the head of a request: its body, and bytes of later requests, kept until it is their turn."""
+"""Reads what a client sends after the head of a request: the body, and bytes of later requests, which are buffered."""
 
 from __future__ import annotations
+
+from typing import Final
 
 from interceptor.core.errors import BadRequest
 from interceptor.core.sides import RequestEvents
@@ -16,38 +18,38 @@ from interceptor.transport.tcp import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_RE
 
 __all__ = ["MAX_PIPELINED_BYTES", "ReadingClient"]
 
-MAX_PIPELINED_BYTES = 32 * 1024
-"""Bytes of later requests kept while one is answered; then the client is not read from."""
+MAX_PIPELINED_BYTES: Final = 32 * 1024
+"""Bytes of later requests that are buffered while one is answered; beyond that, reading is paused."""
 
 
 class ReadingClient(ClosingClient):
-    """A connection from a client, as far as bodies and early bytes are concerned."""
+    """The part of a client connection that reads bodies and early bytes."""
 
     __slots__ = ("_chunks", "_exchange", "_left", "_partial", "_stash")
 
     def __init__(self, host: ClientHost) -> None:
         super().__init__(host)
         self._exchange: RequestEvents | None = None
-        """The one under way, told of its body."""
+        """The current exchange, which gets the body."""
         self._left = 0
-        """Bytes that are to come of a body whose length is known."""
+        """Remaining bytes of a body with a known length."""
         self._chunks: ChunkedReader | None = None
         self._stash = b""
-        """Requests sent ahead of their turn."""
+        """Buffered bytes of later requests (pipelining)."""
         self._partial: PartialHead | None = None
-        """A head of which a part is here."""
+        """An incomplete head."""
 
     # -- bodies ---------------------------------------------------------------------------------------------------
 
     def _start_body(self, exchange: RequestEvents, head: RequestHead, data: bytes) -> bool:
-        """Take in what came of the body with the head. False when it was refused."""
+        """Begin a body with the bytes that came with the head. Returns False if the body was refused."""
         self._state = BODY
         self._chunks = ChunkedReader() if head.length == CHUNKED else None
         self._left = head.length
         self._view = BODY_VIEW
         if data:
             self._on_body(data)
-        if self._left > MIN_SPLICED:
+        if self._left > MIN_SPLICED and not self.encrypted:
             self._view = BULK_VIEW
         elif self._chunks is not None:
             self._view = CHUNKS_VIEW
@@ -74,8 +76,10 @@ class ReadingClient(ClosingClient):
         exchange.on_body(data, complete=True)
 
     def _on_bulk(self, exchange: RequestEvents, data: bytes | memoryview) -> None:
-        """A small part of much: the rest goes past this process, until there is little left."""
+        """Pass on a small part of a large body; the rest is moved inside the kernel until little is left."""
         moved = exchange.on_bulk(data, self, self._left)
+        if moved < 0:  # the other side cannot be written to inside the kernel
+            self._view, moved = BODY_VIEW, 0
         left = self._left = self._left - moved
         if moved >= FULL_READ:
             self.fall_behind()
@@ -108,11 +112,11 @@ class ReadingClient(ClosingClient):
     # -- bytes of later requests ----------------------------------------------------------------------------------
 
     def _on_early(self, data: bytes) -> None:
-        """The next request, before this one is answered."""
+        """Bytes of later requests, before the current one is answered."""
         self._keep(self._stash + data)
 
     def _keep(self, data: bytes) -> None:
-        """For later: it is not its turn yet."""
+        """Buffer bytes of later requests."""
         self._stash = data
         self._host.early.keep(self, len(data))
         if len(self._stash) > MAX_PIPELINED_BYTES:
@@ -125,7 +129,7 @@ class ReadingClient(ClosingClient):
         return data
 
     def evict(self) -> None:
-        """What is kept of later requests is too much for all connections together: the answer under way is the last."""
+        """Discard the buffered bytes, because all connections together buffer too much. The current response is the last one."""
         self._stash, self._partial = b"", None
         if self._state == HEAD:
             self._refuse(BadRequest("too many heads of requests arrive slowly", status=503, reason="slow_heads"))
@@ -134,7 +138,7 @@ class ReadingClient(ClosingClient):
             self.resume_reading()
 
     def _next(self) -> None:
-        """Be open for the next request, which may be here already."""
+        """Read the next request, which may be buffered already."""
         if self._stash:
             self.fall_behind()
         self.resume_reading()

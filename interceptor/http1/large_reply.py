@@ -1,24 +1,25 @@
-"""A large answer of the proxy's own, given out as its client takes it. Stands where the exchange stood until it is through.
+"""A large reply of the proxy itself, sent in parts as fast as the client reads. It replaces the exchange until it is sent.
 
-A tenant's page may have a MiB, and a client may read as slowly as it likes: written at once, each of thousands of such clients
-would keep a copy of it.
+A tenant's page may be a MiB, and clients may read slowly. If it were written at once, thousands of slow clients would each buffer
+a copy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from interceptor.core.errors import ExchangeError
+from interceptor.core.messages import Fields
 
 __all__ = ["MAX_PART_BYTES", "LargeReply"]
 
-MAX_PART_BYTES = 64 * 1024
-"""What one client keeps of it at most: as much as goes to a socket in one call without being missed."""
+MAX_PART_BYTES: Final = 64 * 1024
+"""Bytes of the reply that are written at once, so at most this is buffered per client. Larger parts would hardly be faster."""
 
 
-class Taker(Protocol):
-    """A client that takes what it can."""
+class LargeReplyClient(Protocol):
+    """The client connection."""
 
     congested: bool
 
@@ -30,12 +31,13 @@ class Taker(Protocol):
 
 
 class LargeReply:
-    """Needs a client that takes what it can (`congested`), and gives the connection back when all of it is written."""
+    """Writes while the client is not `congested`; calls `exchange_done` when everything is written."""
 
-    __slots__ = ("_at", "_body", "_client", "_clock", "_patience")
+    __slots__ = ("_at", "_body", "_client", "_clock", "_patience", "method")
 
-    def __init__(self, client: Taker, body: bytes, *, patience: float, clock: Callable[[], float]) -> None:
-        """`patience` is how many seconds the client may take none of it."""
+    def __init__(self, client: LargeReplyClient, body: bytes, *, patience: float, clock: Callable[[], float]) -> None:
+        """`patience`: seconds after which a client that reads nothing is disconnected."""
+        self.method = b""  # that of a request that is over
         self._clock = clock
         self._client = client
         self._body = memoryview(body)
@@ -62,14 +64,14 @@ class LargeReply:
 
     @property
     def answers_half_closed(self) -> bool:
-        """Whoever ends its side before a large page is through has left."""
+        """A client that closes its sending side before a large page is sent is treated as disconnected."""
         return False
 
     def pause_answer(self) -> None:
-        """Seen by `congested`."""
+        """Nothing to do: `congested` is checked before each part."""
 
-    def on_body(self, data: bytes | memoryview, *, complete: bool) -> None:
-        """The request was answered without it."""
+    def on_body(self, data: bytes | memoryview, *, complete: bool, trailers: Fields = ()) -> None:
+        """Ignored: the request was answered without its body."""
 
     def on_bulk(self, data: bytes | memoryview, source: object, left: int) -> int:
         return 0
@@ -78,10 +80,10 @@ class LargeReply:
         return False
 
     def on_client_lost(self) -> None:
-        """Nothing else hangs on it: what it answers was accounted for before."""
+        """Nothing to do: the request was already counted when it was answered."""
 
     def on_deadline(self, now: float) -> None:
-        """Slowly is allowed, not at all is not."""
+        """Disconnect a client that has read nothing for `patience` seconds; a slow one gets more time."""
         stuck = self._client.stuck_for()
         if stuck >= self._patience:
             self._client.abort()

@@ -1,21 +1,23 @@
-"""A head that comes in pieces, as far as it is here. Pure.
+"""A head that arrives in pieces. Pure.
 
-Each byte is looked at once, when it comes: a peer that sends a long head byte by byte costs no more than its bytes. What can no
-longer become a valid head is told at once, so that nobody waits for an end that will not come.
+Each byte is checked once, when it arrives, so a peer that sends a long head byte by byte causes only linear work. A head that can
+no longer become valid is refused at once, because the peer may never send its end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from interceptor.http1.grammar import LINE_END, GrammarError, check_field, is_text, is_token
 
 __all__ = ["MAX_EMPTY_LINES", "PartialHead", "TooManyFields"]
 
-MAX_EMPTY_LINES = 4
-"""Before a request line. They are to be ignored (RFC 9112 2.2), since some clients once sent one after a body."""
+MAX_EMPTY_LINES: Final = 4
+"""Empty lines that are ignored before a request line (RFC 9112 2.2); some old clients send one after a body."""
 
-_LINE_FEED, _CARRIAGE_RETURN = b"\n\r"
+_LINE_FEED: Final = ord("\n")
+_CARRIAGE_RETURN: Final = ord("\r")
 
 
 class TooManyFields(GrammarError):
@@ -30,26 +32,26 @@ class PartialHead:
     def __init__(
         self, check_first: Callable[[bytes], None], *, delimiter: bytes, most_fields: int, beginning: bytes = b""
     ) -> None:
-        """`check_first` judges the first line without its end. What stands in it before `delimiter` has to be a token. A response
-        has a `beginning`, with which its first line begins, and nothing before it."""
+        """`check_first` checks the first line without its line end. The part of that line before `delimiter` must be a token.
+        With a `beginning` (responses), the first line must begin with it, and no empty lines are allowed before."""
         self._check_first = check_first
         self._delimiter = delimiter
         self._beginning = beginning
         self._most_fields = most_fields
         self._data = bytearray()
         self._line = 0
-        """Where the line begins that is not whole yet. The lines before it are valid."""
+        """Where the first incomplete line begins. The lines before it are valid."""
         self._named = False
-        """Whether the token that this line begins with is over."""
+        """Whether the token at the beginning of this line is complete."""
         self._fields = -1
-        """Whole lines, without the first."""
+        """Number of complete field lines; -1 until the first line is complete."""
         self._empty = 0
 
     def __len__(self) -> int:
         return len(self._data)
 
     def add(self, piece: bytes) -> int:
-        """Take more bytes in. Returns the length of the head once it is whole, 0 before. Raises GrammarError."""
+        """Add bytes. Returns the length of the head when it is complete, 0 before. Raises GrammarError."""
         data = self._data
         start = len(data)
         data += piece
@@ -72,11 +74,11 @@ class PartialHead:
 
     @property
     def has_line(self) -> bool:
-        """Whether the first line is whole."""
+        """Whether the first line is complete."""
         return self._fields >= 0
 
     def take(self) -> bytes:
-        """The head, and what came after it."""
+        """The head, and the bytes that came after it."""
         return bytes(self._data)
 
     def _on_empty_line(self) -> int:
@@ -97,12 +99,12 @@ class PartialHead:
             raise TooManyFields(f"more than {self._most_fields} header fields")
 
     def _on_rest(self, rest: bytes, *, begins: bool) -> None:
-        """The end of what is here, which is no whole line. With the byte before it, unless the line begins with it."""
+        """Check the new bytes of an incomplete line. `rest` includes the byte before them, unless the line `begins` with them."""
         if not begins and rest[0] == _CARRIAGE_RETURN and len(rest) > 1:
             raise GrammarError("a CR without LF in the head")
         if rest.endswith(b"\r"):
             rest = rest[:-1]
-        if not is_text(rest) and not (self._beginning and self._fields < 0):  # not in a reason phrase, which means nothing
+        if not is_text(rest) and not (self._beginning and self._fields < 0):  # but not in reason phrases
             raise GrammarError("control characters in the head")
         if self._named or not rest:
             return

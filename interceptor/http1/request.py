@@ -1,119 +1,129 @@
-"""A request's head: from bytes to values, and from values to the bytes a backend gets. Pure; raises BadRequest only.
+"""A request's head: parses the client's bytes, and encodes the head for a backend. Pure; raises BadRequest only.
 
-A head is parsed whole, so where the network cut it changes nothing. llhttp (by httptools) is the usual judge of its grammar; the
-rules that it leaves to its user are here: hosts, targets, versions, framing that two readers could read differently. What llhttp
-refuses is judged by the grammar itself, since llhttp knows a fixed list of methods and of versions.
+A head is parsed as a whole, so it does not matter how the network divided it. `interceptor.http1.validator` checks its grammar;
+this module has the other rules: hosts, targets, versions, and framing that two parsers could read differently.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-import httptools
+from copy import copy
+from typing import Final
 
 from interceptor.core.errors import BadRequest
-from interceptor.core.messages import NO_BODY, Request
+from interceptor.core.grpc import kind_of_fields, read_timeout, timeout_left
+from interceptor.core.messages import CONNECTION_SCHEMES, NO_BODY, OTHER_FORWARDING_FIELDS, Field, Request, RequestEdit
+from interceptor.http1.chunked import ChunkedReader
 from interceptor.http1.fields import (
     CHUNKED,
     CHUNKED_LINE,
-    CONNECTION_SCHEMES,
     CRLF,
     HEAD_END,
     MAX_FIELDS,
     MAX_LENGTH_DIGITS,
-    TOLD_BY_PROXIES,
     collect,
     connection_options,
+    edited_head,
+    field_pairs,
     field_splitter,
     host_is_valid,
     tokens,
     without_fields,
 )
-from interceptor.http1.grammar import GrammarError, check_head, check_request_line
+from interceptor.http1.grammar import GrammarError, check_request_line
+from interceptor.http1.validator import Validator, malformed
 
-__all__ = ["MAX_HEAD_BYTES", "MAX_TARGET_BYTES", "OwnRequest", "RequestHead", "malformed", "parse_request"]
+__all__ = ["MAX_HEAD_BYTES", "MAX_TARGET_BYTES", "RequestHead", "parse_request"]
 
-MAX_HEAD_BYTES = 32 * 1024
-"""A request's head. Twice what most servers take (nginx 4 x 8 KiB, HAProxy 16 KiB), so that Weir is never the narrow part."""
-MAX_TARGET_BYTES = 16 * 1024
-"""A request's target. Servers commonly stop at 8 KiB."""
+MAX_HEAD_BYTES: Final = 32 * 1024
+"""Maximum size of a request's head: not less than what usual servers accept (nginx 4 x 8 KiB, HAProxy 16 KiB), so that Weir does
+not refuse what they would take."""
+MAX_TARGET_BYTES: Final = 16 * 1024
+"""Maximum size of a request's target. Most servers accept 8 KiB."""
 
-SHORTEST_FIELD = len(b"a:\r\n")
+SHORTEST_FIELD: Final = len(b"a:\r\n")
 
-_PROTOCOLS = {b"HTTP/1.%d" % minor: minor for minor in range(10)}
-"""Higher minor versions of 1 are processed as the highest that is known (RFC 9110 2.5)."""
+_PROTOCOLS: Final = {b"HTTP/1.%d" % minor: minor for minor in range(10)}
+"""A higher minor version is processed as HTTP/1.1 (RFC 9110 2.5)."""
 
-# Fields that the proxy reads or writes itself; all others go on as they came.
-_SPECIAL = [
-    "host",
-    "connection",
-    "content-length",
-    "transfer-encoding",
-    "upgrade",
-    "expect",
-    "te",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authorization",
-    "http2-settings",
-    "x-forwarded-for",
-    "x-forwarded-proto",
-    "x-forwarded-host",
-    "max-forwards",
-]
-_NAMES = {name.encode(): "-".join(map(str.capitalize, name.split("-"))).encode() + b": %b\r\n" for name in TOLD_BY_PROXIES}
-_TOLD = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", *_NAMES})
-# X_Forwarded_For is another field than X-Forwarded-For, and the same to a backend that makes variables of names, as CGI, WSGI
-# and PHP do. What so looks like a field of the proxy's does not go on; all other names with underscores do.
+# Fields that the proxy reads or writes itself; all others are passed on unchanged.
+_SPECIAL: Final = [
+    "host", "connection", "content-length", "transfer-encoding", "upgrade", "expect", "te", "keep-alive", "proxy-connection",
+    "proxy-authorization", "http2-settings", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "max-forwards",
+    "grpc-timeout",
+]  # fmt: skip
+_NAMES: Final = {
+    name.encode(): "-".join(map(str.capitalize, name.split("-"))).encode() + b": %b\r\n" for name in OTHER_FORWARDING_FIELDS
+}
+_FORWARDING_NAMES: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", *_NAMES})
+# X_Forwarded_For is another field than X-Forwarded-For, but becomes the same variable in CGI, WSGI and PHP. A field that looks
+# like one of the proxy's in this way is removed; all other names with underscores are passed on.
 _split = field_splitter(
-    [*_SPECIAL, *TOLD_BY_PROXIES], look_alikes=True, conditional={"authorization": "|".join(CONNECTION_SCHEMES)}
+    [*_SPECIAL, *OTHER_FORWARDING_FIELDS], look_alikes=True, conditional={"authorization": "|".join(CONNECTION_SCHEMES)}
 ).split
-# What a Connection field may name without effect: it must not let a client remove what a backend trusts (RFC 9110 7.6.1).
-_KEPT_OPTIONS = frozenset(
-    {b"close", b"", b"authorization", b"cookie", *(name.encode() for name in (*_SPECIAL, *TOLD_BY_PROXIES))}
+# Names in a Connection field that have no effect: a client must not be able to remove a field that a backend trusts by naming it
+# as a hop-by-hop field (RFC 9110 7.6.1).
+_KEPT_OPTIONS: Final = frozenset(
+    {b"close", b"", b"authorization", b"cookie", *(name.encode() for name in (*_SPECIAL, *OTHER_FORWARDING_FIELDS))}
 )
 
 
 class RequestHead(Request, gc=False, eq=False):
-    """A request of HTTP/1 without its body, whose length may be CHUNKED."""
+    """An HTTP/1 request without its body; its length may be CHUNKED."""
 
     _data: bytes = b""
     """The accepted head."""
+    _onward: bytes = b""
+    """The part of the head to pass on unchanged, without its end; empty if that is the whole head."""
     minor: int = 1
     """Minor version of HTTP/1: 0 or 1."""
     keep_alive: bool = True
     takes_trailers: bool = False
     hops: int | None = None
-    """How often it may be forwarded from here, where it says so (RFC 9110 7.6.2); 0 when the proxy is to answer it."""
+    """How often the request may still be forwarded, if it has Max-Forwards (RFC 9110 7.6.2); 0 if the proxy must answer it."""
     _found: dict[bytes, list[bytes]] | None = None
-    """The fields that matter here, unless Host is the only one and nothing else is to be changed."""
+    """The special fields; None if they need no processing (only Host, Content-Length and the default Connection)."""
     _others: bytes = b""
     """The head without these fields."""
     _dropped: frozenset[bytes] = frozenset()
-    """Fields that the client's Connection field keeps from going on."""
+    """Names of fields that the client's Connection field makes hop-by-hop."""
+    _edit: RequestEdit | None = None
 
     @property
     def size(self) -> int:
         """Bytes of the head."""
         return len(self._data)
 
-    def match_fields(self) -> list[tuple[bytes, bytes]]:
+    def match_fields(self) -> list[Field]:
         """All fields with lower-case names, for routing by header."""
-        pairs = [line.split(b":", 1) for line in self._data.split(CRLF)[1:] if line]
-        return [(name.lower(), value.strip(b" \t")) for name, value in pairs]
+        return field_pairs(self._data)
+
+    def fields(self, peer: bytes, *, trusted: bool) -> list[Field]:
+        """The fields of `encode`, for a backend of another protocol."""
+        pairs = field_pairs(self.encode(peer, self.scheme, trusted=trusted))
+        return [pair for pair in pairs if pair[0] not in _OF_HTTP1]
+
+    def edited(self, edit: RequestEdit) -> RequestHead:
+        head = copy(self)
+        _write_anew(head)
+        head.target, head._edit = edit.target, edit  # noqa: SLF001 -- its own class
+        return head
+
+    def body_reader(self) -> ChunkedReader | None:
+        """A reader that removes the chunks of the body, if it is chunked. For backends of other protocols."""
+        return ChunkedReader(plain=True) if self.length == CHUNKED else None
 
     def encode(self, peer: bytes, scheme: bytes, *, trusted: bool = False, authority: bytes = b"") -> bytes:
-        """The head for a backend: hop-by-hop fields gone, forwarding fields added, Host and target as they came.
+        """The head for a backend: without hop-by-hop fields, with forwarding fields, Host and target unchanged.
 
-        What it tells of the client before `peer` goes on only when `peer` is a proxy that is `trusted`. `authority` is the
-        backend's own, for a request that names none (HTTP/1.0).
+        The client's forwarding fields are kept only if `peer` is a `trusted` proxy. `authority` is the backend's own, for a
+        request without a Host (HTTP/1.0).
         """
         if self._found is not None:
             return self._encode_special(self._found, peer, scheme, authority, trusted=trusted)
         host = self.host
         return b"".join(
             (
-                self._data[:-2],
+                self._onward or self._data[:-2],
                 b"X-Forwarded-For: ",
                 peer,
                 b"\r\nX-Forwarded-Proto: ",
@@ -126,11 +136,11 @@ class RequestHead(Request, gc=False, eq=False):
 
     @property
     def is_for_another(self) -> bool:
-        """Whether it says that it was forwarded: then others' requests come by the same connection."""
+        """Whether the request has forwarding fields, so that its connection may carry several users' requests."""
         return self._found is not None and (b"x-forwarded-for" in self._found or b"forwarded" in self._found)
 
     def trace(self) -> bytes:
-        """The head as TRACE shows it: without what nobody but the recipient is to see (RFC 9110 9.3.8)."""
+        """The head for the response to TRACE, without secrets (RFC 9110 9.3.8)."""
         line, _, fields = self._data.partition(CRLF)
         return line + without_fields(CRLF + fields[:-2], _SECRETS) + CRLF
 
@@ -142,24 +152,25 @@ class RequestHead(Request, gc=False, eq=False):
         if self._dropped:
             block = without_fields(block, self._dropped)
         line = b"%b %b HTTP/1.1\r\nHost: %b" % (self.method, self.target, self.host or authority)
-        if not _TOLD.isdisjoint(found) or not self.host:
+        if not _FORWARDING_NAMES.isdisjoint(found) or not self.host:
             forwarding = self._forwarding(found if trusted else {}, peer, scheme)
         else:
             forwarding = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n" % (peer, scheme, self.host)
-        return line + block + forwarding + self._kept(found)
+        head = line + block + forwarding + self._kept(found)
+        return head if self._edit is None else edited_head(head, self._edit)
 
-    def _forwarding(self, told: dict[bytes, list[bytes]], peer: bytes, scheme: bytes) -> bytes:
-        """Where the request comes from: what was told before, and this hop."""
-        clients = [value for value in told.get(b"x-forwarded-for", ()) if value]
-        proto = _first(told.get(b"x-forwarded-proto", ()), scheme)
-        host = _first(told.get(b"x-forwarded-host", ()), self.host)
+    def _forwarding(self, received: dict[bytes, list[bytes]], peer: bytes, scheme: bytes) -> bytes:
+        """The forwarding fields: the ones received (`received`), extended by this hop."""
+        clients = [value for value in received.get(b"x-forwarded-for", ()) if value]
+        proto = next(filter(None, received.get(b"x-forwarded-proto", ())), scheme)
+        host = next(filter(None, received.get(b"x-forwarded-host", ())), self.host)
         lines = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (b", ".join([*clients, peer]), proto)
         if host:
             lines += b"X-Forwarded-Host: %b\r\n" % host
-        return lines + b"".join(_NAMES[name] % value for name, values in told.items() if name in _NAMES for value in values)
+        return lines + b"".join(_NAMES[name] % value for name, values in received.items() if name in _NAMES for value in values)
 
     def _kept(self, found: dict[bytes, list[bytes]]) -> bytes:
-        """What goes on of the fields that were looked at, and the end of the head."""
+        """The special fields that are passed on, and the end of the head."""
         lines, options = b"", b""
         if self.length == CHUNKED:
             lines += CHUNKED_LINE
@@ -169,10 +180,11 @@ class RequestHead(Request, gc=False, eq=False):
             lines += b"Expect: 100-continue\r\n"
         if self.personal:
             lines += b"".join(b"Authorization: %b\r\n" % value for value in found[b"authorization"])
-        if self.hops is not None:
-            lines += b"Max-Forwards: %d\r\n" % (self.hops - 1)
-        elif b"max-forwards" in found:
-            lines += b"".join(b"Max-Forwards: %b\r\n" % value for value in found[b"max-forwards"])
+        if b"max-forwards" in found:
+            values = found[b"max-forwards"] if self.hops is None else [b"%d" % (self.hops - 1)]
+            lines += b"".join(b"Max-Forwards: %b\r\n" % value for value in values)
+        if b"grpc-timeout" in found:
+            lines += b"Grpc-Timeout: %b\r\n" % timeout_left(self, found[b"grpc-timeout"][-1])
         if self.takes_trailers:
             lines += b"TE: trailers\r\n"
             options = b"TE"
@@ -184,60 +196,26 @@ class RequestHead(Request, gc=False, eq=False):
         return lines + CRLF
 
 
-class OwnRequest(RequestHead, gc=False, eq=False):
-    """A request of this process, which nobody has sent it: it goes out as it is."""
-
-    def encode(self, peer: bytes, scheme: bytes, *, trusted: bool = False, authority: bytes = b"") -> bytes:
-        return self._data
-
-
-def _first(values: Iterable[bytes], otherwise: bytes) -> bytes:
-    """The first value that says something."""
-    return next(filter(None, values), otherwise)
+_SECRETS: Final = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
+_OF_HTTP1: Final = frozenset({b"host", b"connection", b"transfer-encoding", b"upgrade", b"expect"})
+_COUNTED: Final = frozenset({b"TRACE", b"OPTIONS"})
+"""Methods to which Max-Forwards applies."""
 
 
-_SECRETS = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
-_COUNTED = frozenset({b"TRACE", b"OPTIONS"})
-"""Methods whose forwarding Max-Forwards counts."""
-
-
-class _Validator:
-    """llhttp, used to accept one whole head after the other."""
-
-    def __init__(self) -> None:
-        self._parser = httptools.HttpRequestParser(self)
-
-    def check(self, data: bytes) -> None:
-        """Raises BadRequest. After anything but a plain request without a body, `renew` is due."""
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            if data.startswith(_NOT_PROXIED):  # whatever its target looks like
-                self.renew()
-                _check_grammar(data)
-        except httptools.HttpParserError:
-            self.renew()
-            _check_grammar(data)
-
-    def renew(self) -> None:
-        """Forget what the last head said of a body or of the connection's end."""
-        self._parser = httptools.HttpRequestParser(self)
-
-
-_validator = _Validator()
+_validator = Validator()
 
 
 def parse_request(data: bytes) -> RequestHead:
-    """One head, `data` being all of it up to and with the empty line.
+    """Parse one head; `data` is all of it, including the empty line.
 
-    Raises BadRequest: 400 for what is wrong or ambiguous, 414 for a long target, 417, 431 for many fields, 501, 505.
+    Raises BadRequest: 400 if it is malformed or ambiguous, 414 for a long target, 417, 431 for many fields, 501, 505.
     """
     if len(data) > MAX_FIELDS * SHORTEST_FIELD and data.count(CRLF) > MAX_FIELDS + 2:
         raise BadRequest(f"more than {MAX_FIELDS} header fields", status=431, reason="too_large")
     _validator.check(data)
     parts = _split(data)
     line = parts[0]
-    if NEWLINE in line:  # llhttp takes one without CR for the end of an HTTP/0.9 request's line, and what follows for fields
+    if NEWLINE in line:  # llhttp accepts a bare LF after an HTTP/0.9 request line
         end = line.find(b"\n")
         line = line[: end - 1] if line[end - 1] == CARRIAGE_RETURN else b""
     words = line.split(b" ")
@@ -248,14 +226,14 @@ def parse_request(data: bytes) -> RequestHead:
     target = words[1]
     if len(parts) == 4 and minor == 1 and parts[1] in _HOST_NAMES:
         head = RequestHead(words[0], target, target, parts[2].strip(b" \t"), _data=data)
+    elif len(parts) == 7 and minor == 1 and parts[4:6] in _NOTHING_NEW and parts[1] in _HOST_NAMES:
+        host = parts[2].strip(b" \t")
+        onward = b"".join((parts[0], b"\r\nHost: ", host, parts[3], parts[6][:-2]))
+        head = RequestHead(words[0], target, target, host, _data=data, _onward=onward)
     else:
         _validator.renew()
-        head = RequestHead(words[0], target, target, b"", _data=data, minor=1 if minor else 0)
-        head._others = b"".join(parts[::3])  # noqa: SLF001 -- parsing is the other half of the class
-        try:
-            _apply_fields(head, collect(parts))
-        except GrammarError as error:
-            raise malformed(error) from None
+        plain = _with_length(words, parts, data) if minor == 1 else None
+        head = plain or _from_fields(words, parts, data, minor=1 if minor else 0)
     if not host_is_valid(head.host) and (head.host or head.minor or b"host" in (head._found or ())):  # noqa: SLF001
         raise BadRequest("the Host field is not a host", reason="host")
     if target[0] != SLASH or HASH in target or len(target) > MAX_TARGET_BYTES:
@@ -265,32 +243,60 @@ def parse_request(data: bytes) -> RequestHead:
     return head
 
 
-# Numbers: to look for one byte in bytes is several times quicker than for a string of one.
-SLASH, HASH, QUESTION, CARRIAGE_RETURN, NEWLINE = b"/#?\r\n"
-FIRST_LETTER = ord("A")
-"""Of a usual method. llhttp passes over line ends before it, which would go on as a part of it."""
-_NOT_PROXIED = (b"CONNECT ", b"PRI ")
-"""Methods that say what becomes of a connection; a reverse proxy has none to give."""
-_HOST_NAMES = frozenset({b"Host", b"host", b"HOST"})
+# Numbers, because searching bytes for a number is several times faster than for a string of one byte.
+SLASH: Final = ord("/")
+HASH: Final = ord("#")
+QUESTION: Final = ord("?")
+CARRIAGE_RETURN: Final = ord("\r")
+NEWLINE: Final = ord("\n")
+ZERO: Final = ord("0")
+FIRST_LETTER: Final = ord("A")
+"""Lowest first byte of a usual method. llhttp skips line ends before the method, which would become part of it here."""
+_HOST_NAMES: Final = frozenset({b"Host", b"host", b"HOST"})
+_LENGTH_NAMES: Final = frozenset({b"Content-Length", b"content-length"})
+_NOTHING_NEW: Final = [[name, b"keep-alive"] for name in (b"Connection", b"connection")]
+"""Browsers and many libraries send this, though it is the default since HTTP/1.1 (RFC 9112 9.3)."""
 
 
-def _check_grammar(data: bytes) -> None:
-    """Judge a head that llhttp does not accept. Raises BadRequest."""
+def _from_fields(words: list[bytes], parts: list[bytes], data: bytes, *, minor: int) -> RequestHead:
+    """Parse any request. Raises BadRequest."""
+    head = RequestHead(words[0], words[1], words[1], b"", _data=data, minor=minor)
+    head._others = b"".join(parts[::3])  # noqa: SLF001 -- parsing is the other half of the class
     try:
-        check_head(data, check_request_line)
+        _apply_fields(head, collect(parts))
     except GrammarError as error:
         raise malformed(error) from None
-    if data.startswith(_NOT_PROXIED):
-        raise BadRequest(f"{data.split(b' ', 1)[0].decode()} is not for a reverse proxy", status=501, reason="method")
+    return head
 
 
-def malformed(error: GrammarError) -> BadRequest:
-    """The answer to a head that breaks the grammar."""
-    return BadRequest(f"malformed request: {error}", reason="malformed")
+def _with_length(words: list[bytes], parts: list[bytes], data: bytes) -> RequestHead | None:
+    """Fast path for a request whose only special fields are Host, Content-Length and perhaps the default Connection: it is
+    forwarded unchanged. None for any other request, and for a length with leading zeros."""
+    count = len(parts)
+    if count not in (7, 10):
+        return None
+    host = length = None
+    onward = [parts[0]]
+    for at in range(1, count, 3):
+        name, value, after = parts[at : at + 3]
+        if host is None and name in _HOST_NAMES:
+            host = value.strip(b" \t")
+        elif length is None and name in _LENGTH_NAMES and value.isdigit() and len(value) <= MAX_LENGTH_DIGITS:
+            length = value
+        elif count == 10 and parts[at : at + 2] in _NOTHING_NEW:
+            onward.append(after)
+            continue
+        else:
+            return None
+        onward.append(b"\r\n%b: %b%b" % (name, value, after))
+    if host is None or length is None or (length[0] == ZERO and length != b"0"):
+        return None
+    kept = b"".join(onward)[:-2] if count == 10 else b""
+    return RequestHead(words[0], words[1], words[1], host, int(length), _data=data, _onward=kept)
 
 
 def _check_line(words: list[bytes]) -> None:
-    """Raises BadRequest for what is no request line of HTTP/1, unusual as its method may be."""
+    """Raises BadRequest if this is not an HTTP/1 request line. Any method is allowed."""
     try:
         check_request_line(b" ".join(words))
     except GrammarError as error:
@@ -315,6 +321,8 @@ def _apply_fields(head: RequestHead, found: dict[bytes, list[bytes]]) -> None:
     if b"max-forwards" in found and head.method in _COUNTED:
         hops = found[b"max-forwards"][0]
         head.hops = int(hops) if hops.isdigit() and len(hops) <= MAX_LENGTH_DIGITS else None
+    if b"grpc-timeout" in found and kind_of_fields(head.match_fields()):
+        head.timeout = read_timeout(found[b"grpc-timeout"][-1])
     head._dropped = options - _KEPT_OPTIONS  # noqa: SLF001
 
 
@@ -345,7 +353,7 @@ def _apply_expect(head: RequestHead, found: dict[bytes, list[bytes]]) -> None:
 
 
 def _apply_upgrade(head: RequestHead, found: dict[bytes, list[bytes]], options: frozenset[bytes]) -> None:
-    """Keep an upgrade only where it can mean one thing: asked for by Connection, and not to h2c (never proxied)."""
+    """Keep an upgrade only if Connection names it, as the RFC demands, and not to h2c, which is never proxied."""
     protocols = found.get(b"upgrade")
     if not protocols or b"upgrade" not in options or head.minor == 0:
         return
@@ -354,7 +362,7 @@ def _apply_upgrade(head: RequestHead, found: dict[bytes, list[bytes]], options: 
 
 
 def _apply_target(head: RequestHead) -> None:
-    """Targets other than a path of moderate length."""
+    """Check targets that are not a path of usual length."""
     target = head.target
     if len(target) > MAX_TARGET_BYTES:
         raise BadRequest(f"a request target of more than {MAX_TARGET_BYTES} bytes", status=414, reason="too_large")
@@ -375,10 +383,16 @@ def _apply_absolute_form(head: RequestHead) -> None:
         raise BadRequest("a URL without a valid host as request target", reason="target")
     head.host = authority
     if end == len(rest) and head.method == b"OPTIONS":
-        head.target = b"*"  # the server is meant, and not one resource of it (RFC 9112 3.2.4)
+        head.target = b"*"  # for the server as a whole (RFC 9112 3.2.4)
     else:
         head.target = rest[end:] if rest[end : end + 1] == b"/" else b"/" + rest[end:]
     head.path = head.target.partition(b"?")[0]
-    if head._found is None:  # noqa: SLF001
-        head._found = {}  # noqa: SLF001 -- the request line has changed: it cannot go on as it came
-        head._others = b"".join(_split(head._data)[::3])  # noqa: SLF001
+    _write_anew(head)
+
+
+def _write_anew(head: RequestHead) -> None:
+    """The request line changes, so that the head must not be passed on as it came."""
+    if head._found is None:  # noqa: SLF001 -- parsing is the other half of the class
+        parts = _split(head._data)  # noqa: SLF001
+        head._found = collect(parts)  # noqa: SLF001
+        head._others = b"".join(parts[::3])  # noqa: SLF001

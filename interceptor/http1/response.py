@@ -1,17 +1,19 @@
-"""A response's head: from bytes to values, and from values to the bytes a client gets. Raises BadResponse only.
+"""A response's head: parses the backend's bytes, and encodes the head for a client. Raises BadResponse only.
 
-Pure, but for the date that a response without one gets.
+Pure, except that a response without a Date gets the current time.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Final
 
 import httptools
+import msgspec
 
 from interceptor.core.errors import BadResponse
-from interceptor.core.messages import NO_BODY, Response
-from interceptor.http1.date import http_date
+from interceptor.core.messages import BODILESS, NO_BODY, Field, FieldEdit, Response
+from interceptor.date import http_date
 from interceptor.http1.fields import (
     CHUNKED,
     CHUNKED_LINE,
@@ -19,6 +21,8 @@ from interceptor.http1.fields import (
     MAX_LENGTH_DIGITS,
     collect,
     connection_options,
+    edited_head,
+    field_pairs,
     field_splitter,
     is_tied_to_connection,
     tokens,
@@ -28,14 +32,14 @@ from interceptor.http1.grammar import GrammarError, check_head, check_status_lin
 
 __all__ = ["MAX_FIELDS", "MAX_HEAD_BYTES", "UNTIL_CLOSE", "ResponseHead", "malformed", "parse_response"]
 
-UNTIL_CLOSE = -2
+UNTIL_CLOSE: Final = -2
 """Body length of a response that ends with its connection."""
-MAX_HEAD_BYTES = 64 * 1024
-"""A response's head. Backends are trusted with more than clients: large cookies and policies are theirs to send."""
-MAX_FIELDS = 1024
-"""Header fields in one head. Each costs about a microsecond where they are looked at one by one."""
-_SHORTEST_FIELDS = MAX_FIELDS * len(b"a:\r\n")
-"""Bytes up to which a head cannot have more."""
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""Maximum size of a response's head. Larger than for requests, because backends send large cookies and policies."""
+MAX_FIELDS: Final = 1024
+"""Maximum number of fields in one head. Each costs about a microsecond when they are handled one by one."""
+_SHORTEST_FIELDS: Final = MAX_FIELDS * len(b"a:\r\n")
+"""A head up to this size cannot have more fields, so they need not be counted."""
 
 _split = field_splitter(
     [
@@ -47,23 +51,23 @@ _split = field_splitter(
         "proxy-connection",
         "proxy-authenticate",
         "www-authenticate",
-        "x-keda-http-cold-start",  # the interceptor's to say
+        "x-keda-http-cold-start",  # only the interceptor sets it
     ]
 ).split
-_KEPT_OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade", b""})
-_LENGTH_NAMES = frozenset({b"Content-Length", b"content-length"})
+_KEPT_OPTIONS: Final = frozenset({b"close", b"keep-alive", b"upgrade", b""})
+_LENGTH_NAMES: Final = frozenset({b"Content-Length", b"content-length"})
 
 
 class ResponseHead(Response, gc=False, eq=False):
-    """A response of HTTP/1 without its body, whose length may be CHUNKED or UNTIL_CLOSE."""
+    """An HTTP/1 response without its body; its length may be CHUNKED or UNTIL_CLOSE."""
 
     _wire: bytes = b""
-    """The head as it goes on, when nothing is to be added; without its last line end otherwise."""
+    """The head for the client; without the empty line at its end unless `_whole`."""
     _whole: bool = True
 
     def encode(self, *, chunked: bool, connection: bytes | None, lines: bytes = b"") -> bytes:
-        """The head for a client, with lines that are added at its end. `chunked` says how a body without a length goes on;
-        `connection` is that field's value, but for what the head itself names in it."""
+        """The head for a client, with `lines` added at its end. `chunked`: whether the body is sent in chunks. `connection`: the
+        value of that field; options that the head itself needs are added."""
         if connection is None and not chunked and self.upgrade is None:
             return b"".join((self._wire[:-2] if self._whole else self._wire, lines, CRLF))
         if chunked:
@@ -76,18 +80,26 @@ class ResponseHead(Response, gc=False, eq=False):
             lines += b"Upgrade: %b\r\n" % self.upgrade
         return b"".join((self._wire[:-2] if self._whole else self._wire, lines, CRLF))
 
+    def fields(self) -> list[Field]:
+        """The fields of `encode`, for a client of another protocol."""
+        return field_pairs(self._wire)
 
-class _Quiet:
-    """Hears nothing: llhttp accepts or refuses, and the splitter finds what matters."""
+    def edited(self, edit: FieldEdit) -> ResponseHead:
+        wire = edited_head(self._wire if self._whole else self._wire + CRLF, edit)
+        return msgspec.structs.replace(self, _wire=wire, _whole=True)
 
 
-_quiet = _Quiet()
+class _NoCallbacks:
+    """A parser protocol without callbacks: llhttp only checks the grammar; `_split` finds the fields."""
+
+
+_quiet = _NoCallbacks()
 
 
 def parse_response(data: bytes, method: bytes) -> ResponseHead:
-    """One head, `data` being all of it up to and with the empty line; `method` is that of its request.
+    """Parse one head; `data` is all of it, including the empty line; `method` is that of the request.
 
-    Raises BadResponse, also for framing that two readers could read differently.
+    Raises BadResponse, also for framing that two parsers could read differently.
     """
     if len(data) > _SHORTEST_FIELDS:
         _bound_fields(data)
@@ -106,7 +118,7 @@ def parse_response(data: bytes, method: bytes) -> ResponseHead:
             head = _from_fields(data, parts)
         except GrammarError as error:
             raise malformed(error) from None
-    if head.status < 200 or head.status in _BODILESS or method == b"HEAD":
+    if head.status < 200 or head.status in BODILESS or method == b"HEAD":
         head.length = NO_BODY
     if head._wire.find(_DATED) < 0 and head.status >= 200 and not _DATE.search(head._wire):  # noqa: SLF001
         _add_date(head)
@@ -114,7 +126,7 @@ def parse_response(data: bytes, method: bytes) -> ResponseHead:
 
 
 def _check_grammar(data: bytes) -> None:
-    """Judge a head that llhttp does not accept. Raises BadResponse."""
+    """Check a head that llhttp does not accept. Raises BadResponse."""
     try:
         check_head(data, check_status_line)
     except GrammarError as error:
@@ -127,34 +139,34 @@ def _bound_fields(data: bytes) -> None:
 
 
 def malformed(error: GrammarError) -> BadResponse:
-    """The failure of a backend whose head breaks the grammar."""
+    """The error for a head that breaks the grammar."""
     return BadResponse(f"malformed response: {error}")
 
 
 def _add_date(head: ResponseHead) -> None:
-    """Who receives an answer without a date, and has a clock, tells it (RFC 9110 6.6.1)."""
+    """A recipient with a clock adds the Date field to a response without one (RFC 9110 6.6.1)."""
     wire = head._wire[:-2] if head._whole else head._wire  # noqa: SLF001 -- parsing is the other half of the class
     head._wire = b"%bDate: %b\r\n" % (wire, http_date())  # noqa: SLF001
     head._whole = False  # noqa: SLF001
 
 
-_DATED = b"\r\nDate: "
-_DATE = re.compile(rb"\r\ndate:", re.IGNORECASE)
-UPGRADE_REQUIRED = 426
-_BODILESS = frozenset({204, 304})
-_USUAL_LINES = (b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 304 Not Modified\r\n", b"HTTP/1.1 204 No Content\r\n")
-_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_DATED: Final = b"\r\nDate: "
+_DATE: Final = re.compile(rb"\r\ndate:", re.IGNORECASE)
+UPGRADE_REQUIRED: Final = 426
+_USUAL_LINES: Final = (b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 304 Not Modified\r\n", b"HTTP/1.1 204 No Content\r\n")
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def _without_phrase(data: bytes) -> bytes:
-    """An accepted head can hold control characters nowhere but in its reason phrase. That is for people, who would see them in
-    a terminal, and means nothing (RFC 9112 4): the answer is as good without."""
+    """Remove the reason phrase, which is the only place in an accepted head for control characters. They could harm a terminal
+    that shows them, and clients ignore the phrase (RFC 9112 4)."""
     end = data.find(CRLF)
     return data[: len(b"HTTP/1.1 200 ")] + data[end:]
 
 
 def _from_plain(data: bytes, parts: list[bytes]) -> ResponseHead | None:
-    """Where a length is all that matters: alone, or with the keep-alive that goes without saying."""
+    """Fast path for the usual head: its only special field is Content-Length, perhaps with "Connection: keep-alive", which is the
+    default anyway. None for any other head."""
     if len(parts) == 4:
         name, value = parts[1], parts[2]
         wire = data
@@ -179,16 +191,17 @@ def _from_plain(data: bytes, parts: list[bytes]) -> ResponseHead | None:
     return ResponseHead(status, int(value), _wire=wire)
 
 
-BLANK, ZERO = b" 0"
-_VERSION = re.compile(rb"HTTP/1\.[0-9] ")
-_UPGRADES = frozenset({101, UPGRADE_REQUIRED})
-LOWEST_STATUS = 100
+BLANK: Final = ord(" ")
+ZERO: Final = ord("0")
+_VERSION: Final = re.compile(rb"HTTP/1\.[0-9] ")
+_UPGRADES: Final = frozenset({101, UPGRADE_REQUIRED})
+LOWEST_STATUS: Final = 100
 
 
 def _from_fields(data: bytes, parts: list[bytes]) -> ResponseHead:
     if not _VERSION.match(data):
         raise BadResponse("malformed response: the protocol version is not HTTP/1")
-    http11 = data[7] != ZERO  # a higher minor version is processed as the highest that is known (RFC 9110 2.5)
+    http11 = data[7] != ZERO  # a higher minor version is processed as HTTP/1.1 (RFC 9110 2.5)
     rest = b"".join(parts[::3])
     end = rest.find(CRLF)
     head = ResponseHead(int(rest[9:12]), UNTIL_CLOSE, _whole=False)
@@ -213,7 +226,7 @@ def _from_fields(data: bytes, parts: list[bytes]) -> ResponseHead:
 
 
 def _apply_framing(head: ResponseHead, found: dict[bytes, list[bytes]], *, http11: bool) -> bytes | None:
-    """How long the body is. Returns the Content-Length to tell."""
+    """Set the length of the body. Returns the Content-Length to send, if any."""
     lengths = found.get(b"content-length")
     if b"transfer-encoding" in found:
         if lengths or len(found[b"transfer-encoding"]) > 1:
@@ -231,7 +244,7 @@ def _apply_framing(head: ResponseHead, found: dict[bytes, list[bytes]], *, http1
 
 
 def _apply_connection(head: ResponseHead, found: dict[bytes, list[bytes]], *, http11: bool) -> frozenset[bytes]:
-    """Whether the connection goes on. Returns the fields that are not to go on."""
+    """Set whether the connection can be used again. Returns the names of fields that must not be passed on."""
     options = connection_options(found.get(b"connection", []))
     head.keep_alive = b"close" not in options and (http11 or b"keep-alive" in options)
     return options - _KEPT_OPTIONS

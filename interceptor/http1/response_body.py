@@ -1,13 +1,15 @@
-"""The body of a backend's response: finds its end by length, by chunks or by the end of the connection, and passes it on.
+"""Reads the body of a backend's response: finds its end by length, chunks or the end of the connection, and passes it on.
 
-A large body of known length goes past this process, from socket to socket, once its beginning is here.
+A large body of known length is moved from socket to socket inside the kernel, after its first bytes.
 """
 
 from __future__ import annotations
 
 from interceptor.core.deadlines import NEVER
 from interceptor.core.errors import BadResponse
+from interceptor.core.messages import Fields
 from interceptor.core.sides import ResponseEvents
+from interceptor.http1.backend_states import CHUNKS, IDLE, LENGTH, UNTIL_CLOSE
 from interceptor.http1.chunked import ChunkedReader, ChunkError
 from interceptor.http1.fields import CHUNKED
 from interceptor.http1.response import UNTIL_CLOSE as WITHOUT_LENGTH
@@ -15,33 +17,30 @@ from interceptor.http1.response import ResponseHead
 from interceptor.transport.splice import MIN_SPLICED
 from interceptor.transport.tcp import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_READ, Connection, Outbox
 
-__all__ = ["CHUNKS", "CLOSED", "HEAD", "LENGTH", "REST", "TUNNEL", "TUNNEL_END", "UNTIL_CLOSE", "ReadingBackend"]
-
-REST, HEAD, LENGTH, CHUNKS, UNTIL_CLOSE, TUNNEL, TUNNEL_END, CLOSED = range(8)
-"""Between responses; before the final head of one; in a body that ends by its length, by its last chunk, or with the connection;
-inside a tunnel; inside one that the backend has ended; and after the end."""
+__all__ = ["ReadingBackend"]
 
 
 class ReadingBackend(Connection):
-    """A connection to a backend, as far as bodies of responses are concerned."""
+    """The part of a backend connection that reads bodies of responses."""
 
     __slots__ = ("_chunks", "_left", "_reusable", "_sink", "_state", "_view")
 
     def __init__(self, outbox: Outbox) -> None:
-        super().__init__(outbox, deadline=NEVER)  # the end of its rest in the pool
-        self._state = REST
+        super().__init__(outbox, deadline=NEVER)  # the idle timeout in the pool
+        self._state = IDLE
+        """One of `interceptor.http1.backend_states`."""
         self._sink: ResponseEvents | None = None
-        """The exchange that is being answered."""
+        """The exchange that receives the response."""
         self._left = 0
-        """Bytes that are to come of a body whose length is known."""
+        """Remaining bytes of a body with a known length."""
         self._chunks: ChunkedReader | None = None
         self._view = BODY_VIEW
-        """What bytes are read into."""
+        """The buffer for reads."""
         self._reusable = True
-        """Whether another request may follow by this connection, as far as is known."""
+        """Whether the connection can be used for another request, as far as known."""
 
     def _unasked(self) -> None:
-        """Bytes came that answer nothing."""
+        """Bytes arrived that belong to no response."""
         raise NotImplementedError
 
     def _start_body(self, sink: ResponseEvents, head: ResponseHead, body: bytes | memoryview) -> None:
@@ -55,7 +54,7 @@ class ReadingBackend(Connection):
         else:
             self._state = LENGTH
             self._left = head.length
-            if head.length - len(body) > MIN_SPLICED:
+            if head.length - len(body) > MIN_SPLICED and not self.encrypted:
                 self._view = BULK_VIEW
         if not body:
             sink.on_answer(head, b"", complete=False, reusable=False)
@@ -66,7 +65,7 @@ class ReadingBackend(Connection):
             self._left -= len(first)
             complete = self._state == LENGTH and not self._left
             if complete:
-                self._state = REST
+                self._state = IDLE
             sink.on_answer(head, first, complete=complete, reusable=not extra and self._reusable)
 
     def _start_chunks(self, sink: ResponseEvents, head: ResponseHead, body: bytes) -> None:
@@ -79,7 +78,11 @@ class ReadingBackend(Connection):
             return
         if chunks.done:
             self._end_chunks()
-        sink.on_answer(head, data, complete=chunks.done, reusable=self._reusable and not chunks.rest)
+            self._reusable = self._reusable and not chunks.rest
+        complete = chunks.done and not chunks.trailers
+        sink.on_answer(head, data, complete=complete, reusable=self._reusable)
+        if chunks.trailers and chunks.done and self._sink is sink:
+            sink.on_answer_end(reusable=self._reusable, trailers=tuple(chunks.trailers))
         if chunks.behind and self._chunks is chunks:
             self.fall_behind()
 
@@ -103,8 +106,10 @@ class ReadingBackend(Connection):
             self._unasked()
 
     def _on_bulk(self, sink: ResponseEvents, data: memoryview) -> None:
-        """A small part of much: the rest goes past this process, until there is little left."""
+        """Pass on a small part of a large body; the rest is moved inside the kernel until little is left."""
         moved = sink.on_answer_bulk(data, self, self._left)
+        if moved < 0:  # the other side cannot be written to inside the kernel
+            self._view, moved = BODY_VIEW, 0
         left = self._left = self._left - moved
         if moved >= FULL_READ:
             self.fall_behind()
@@ -129,25 +134,25 @@ class ReadingBackend(Connection):
             return
         self._end_chunks()
         self._reusable = self._reusable and not chunks.rest
-        self._finish(sink, data)
+        self._finish(sink, data, tuple(chunks.trailers))
 
     def _end_chunks(self) -> None:
-        self._state, self._chunks = REST, None
+        self._state, self._chunks = IDLE, None
         self._view = BODY_VIEW
 
     def go_on(self) -> bool:
-        """More of the chunks that were read."""
+        """Parse more of the chunks that were read."""
         chunks, sink = self._chunks, self._sink
         if chunks is not None and sink is not None and self._state == CHUNKS:
             self._on_chunks(sink, b"")
         return self._state == CHUNKS and self._chunks is not None and self._chunks.behind
 
-    def _finish(self, sink: ResponseEvents, data: bytes | memoryview) -> None:
-        self._state = REST
+    def _finish(self, sink: ResponseEvents, data: bytes | memoryview, trailers: Fields = ()) -> None:
+        self._state = IDLE
         if data:
             sink.on_answer_data(data)
         if self._sink is sink:  # the client may have left while the last bytes were written
-            sink.on_answer_end(reusable=self._reusable)
+            sink.on_answer_end(reusable=self._reusable, trailers=trailers)
 
     def _fail(self, sink: ResponseEvents, error: Exception) -> None:
         self.abort()

@@ -1,1 +1,1 @@
-"""Bytes between this process and its peers. Nothing else touches a file descriptor."""
+"""Reads and writes the sockets of clients and backends. No other package of the data path uses file descriptors."""

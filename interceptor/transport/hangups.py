@@ -1,7 +1,7 @@
-"""Hears when clients leave that are not read from: with the reading paused, the event loop does not look at a socket at all.
+"""Detects disconnects of clients while reading from them is paused: then the event loop does not watch their sockets at all.
 
-One more epoll, itself watched by the event loop, waits for nothing but ends. It costs one system call per pause, and nobody
-is asked again and again whether it is still there. Where there is no epoll, such a client is noticed when it is read from again.
+A second epoll instance, which the event loop watches, waits only for disconnects. It costs one system call per pause, and no
+polling. Without epoll (not on Linux) such a disconnect is noticed when reading resumes.
 """
 
 from __future__ import annotations
@@ -9,23 +9,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import select
-from typing import Protocol
+from typing import Final, Protocol
 
 __all__ = ["HangupWatch", "Paused"]
 
-MAX_EVENTS = 256
-"""Ends taken at once; more are told in the next turn of the event loop."""
+MAX_EVENTS: Final = 256
+"""Events handled at once; more are handled in the next turn of the event loop."""
 
 
 class Paused(Protocol):
-    """A client connection that is not read from."""
+    """A client connection whose reading is paused."""
+
+    _fd: int
 
     def on_hangup(self, *, gone: bool) -> None:
-        """It has closed its side; with `gone`, both sides are closed. It may have been heard of meanwhile."""
+        """The client has closed its sending side; with `gone`, both sides are closed. The connection may know that already."""
 
 
 class HangupWatch:
-    """Who is watched is told once; a connection that is closed is forgotten by the kernel and has to be forgotten here."""
+    """Reports a disconnect once per call of `watch`. The kernel forgets a socket when it is closed, but its number stays in the
+    table here, so `forget` must be called first."""
 
     __slots__ = ("_epoll", "_watched")
 
@@ -36,30 +39,32 @@ class HangupWatch:
     def __len__(self) -> int:
         return len(self._watched)
 
-    def watch(self, fd: int, client: Paused, *, half_closed: bool = False) -> None:
-        """Tell `client` when its peer leaves; of one that is `half_closed`, when the other half ends too. May be called again for
-        each pause."""
+    def watch(self, client: Paused, *, half_closed: bool = False) -> None:
+        """Call `on_hangup` when the peer closes its side or, if it is already `half_closed`, the other side. May be called again
+        for each pause."""
         if not hasattr(select, "epoll"):
             return
         if self._epoll is None:
             self._epoll = select.epoll()
             asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._tell)
-        # Once: who is read from again hears it by reading. The end of both sides is always told.
+        # One-shot: after reading has resumed, reading itself detects the end. EPOLLHUP and EPOLLERR are always reported.
         ends = select.EPOLLONESHOT if half_closed else select.EPOLLRDHUP | select.EPOLLONESHOT
+        fd = client._fd  # noqa: SLF001 -- only this package uses descriptors
         if fd in self._watched:
             self._epoll.modify(fd, ends)
         else:
             self._epoll.register(fd, ends)
             self._watched[fd] = client
 
-    def forget(self, fd: int) -> None:
-        """The connection is about to be closed."""
+    def forget(self, client: Paused) -> None:
+        """Stop watching; call it before the connection is closed."""
+        fd = client._fd  # noqa: SLF001
         if self._watched.pop(fd, None) is not None and self._epoll is not None:
             with contextlib.suppress(OSError):  # closed already
                 self._epoll.unregister(fd)
 
     def close(self) -> None:
-        """Hear no more."""
+        """Stop watching all connections."""
         epoll, self._epoll = self._epoll, None
         self._watched.clear()
         if epoll is not None:

@@ -1,7 +1,7 @@
-"""Large bodies from socket to socket inside the kernel, without a copy into this process. Knows no message and no state.
+"""Moves large bodies from socket to socket inside the kernel (splice), without copying them into this process. Knows no messages.
 
-A body's first bytes are read in the usual way, few of them, to be woken; what else has arrived follows them through a pipe.
-The pipe is empty between any two calls, so one serves every connection of the process, like the one read buffer does.
+A few bytes are read in the usual way, which tells that data has arrived; the rest of it follows through a pipe. The pipe is empty
+between two calls, so one pipe serves all connections of the process, like the shared read buffer.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ import contextlib
 import fcntl
 import os
 import sys
+from typing import Final
 
 __all__ = ["MIN_SPLICED", "Splicer"]
 
-MIN_SPLICED = 64 * 1024 if hasattr(os, "splice") else sys.maxsize
-"""Bytes still to come, below which a read and a write cost less than a way through a pipe. Only Linux has the way."""
-PIPE_BYTES = 512 * 1024
-"""As much as is read at once of other bodies: a slow peer leaves so much in memory."""
+MIN_SPLICED: Final = 64 * 1024 if hasattr(os, "splice") else sys.maxsize
+"""Remaining bytes below which a read and a write cost less than the pipe. Only Linux has splice."""
+PIPE_BYTES: Final = 512 * 1024
+"""The same as one read of other bodies, because up to this much is buffered if the peer is slow."""
 
 
 class Splicer:
-    """Moves bytes from one socket to another. Both must be open and must not block."""
+    """Moves bytes from one socket to another. Both must be open and non-blocking."""
 
     __slots__ = ("_in", "_out")
 
@@ -28,10 +29,10 @@ class Splicer:
         self._out = self._in = -1
 
     def move(self, first: bytes | memoryview, source: int, target: int, count: int) -> tuple[int, bytes]:
-        """Send `first`, and after it what has arrived at the source, at most `count` bytes.
+        """Send `first`, and then up to `count` bytes that have arrived at the source.
 
-        Returns how many bytes the source gave, and those of all that the target did not take: they are the caller's now.
-        A broken socket moves nothing; to find out why is left to who reads from it, or writes to it, next.
+        Returns how many bytes were taken from the source, and the bytes that the target did not accept, which the caller has to
+        send. Errors are not reported: nothing is moved, and the next read or write of that socket fails.
         """
         if self._in < 0 and not self._open():
             return 0, bytes(first)
@@ -48,12 +49,12 @@ class Splicer:
         self._out = self._in = -1
 
     def _open(self) -> bool:
-        """False when there are no descriptors left; the next body tries again."""
+        """Returns False if there are no file descriptors left; the next call tries again."""
         try:
             self._out, self._in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return False
-        with contextlib.suppress(OSError):  # a user's pipes are bounded together; a small one works too
+        with contextlib.suppress(OSError):  # the kernel limits the pipe memory per user; a small pipe works too
             fcntl.fcntl(self._in, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         return True
 

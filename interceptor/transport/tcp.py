@@ -1,7 +1,7 @@
-"""What connections to clients and to backends have in common: one shared read buffer, writes, back-pressure, closing.
+"""What connections to clients and to backends have in common: the shared read buffer, writes, back-pressure, closing.
 
-A read is consumed before its callback returns, and all callbacks run on the event loop's thread, so one buffer serves every
-connection of the process and an idle connection owns none.
+A read is consumed before its callback returns, and all callbacks run on the event loop's thread. So one buffer serves all
+connections of the process, and an idle connection needs no memory for reading.
 """
 
 from __future__ import annotations
@@ -13,36 +13,43 @@ import math
 import os
 import select
 import socket
+import struct
 import sys
 import termios
-from typing import cast
+from collections.abc import Callable
+from typing import ClassVar, Final, cast
 
 from fleet.runtime.backlog import Backlog
 from interceptor.transport.splice import Splicer
 
 __all__ = ["BODY_VIEW", "BULK_VIEW", "CHUNKS_VIEW", "FULL_READ", "HEAD_VIEW", "READ_BUFFER", "Connection", "Outbox"]
 
-READ_BUFFER = bytearray(512 * 1024)
-BODY_VIEW = memoryview(READ_BUFFER)
-"""For bodies: larger reads cost fewer wake-ups, and half a MiB still fits the processor's cache."""
-HEAD_VIEW = BODY_VIEW[: 32 * 1024]
-"""For heads: what is read of a body before there is a backend stays small."""
+READ_BUFFER: Final = bytearray(512 * 1024)
+BODY_VIEW: Final = memoryview(READ_BUFFER)
+"""For bodies: larger reads need fewer wake-ups, and half a MiB still fits into the processor's cache."""
+HEAD_VIEW: Final = BODY_VIEW[: 32 * 1024]
+"""For heads: small, to limit how much of a body is read before there is a backend."""
 
-CHUNKS_VIEW = BODY_VIEW[: 64 * 1024]
-"""For bodies in chunks: what is read of them may wait in the process until there is time to look at every chunk."""
-FULL_READ = len(BODY_VIEW) // 2
-"""Bytes moved by one read after which the others have their turn before the next: more has come, and some event loops read on for
-as long as a read is full. Half of a buffer: at an eighth a body of 1 MiB costs more, at all of it the others wait for longer."""
+CHUNKS_VIEW: Final = BODY_VIEW[: 64 * 1024]
+"""For chunked bodies: smaller, because the data may be buffered until all its chunks have been parsed."""
+FULL_READ: Final = len(BODY_VIEW) // 2
+"""After a read of at least this many bytes, other connections get a turn before the next read, because some event loops continue
+to read from a socket as long as reads are full. Half of the buffer, as measured: with an eighth, a body of 1 MiB costs more; with
+all of it, other connections wait longer."""
 
-BULK_VIEW = BODY_VIEW[: 4 * 1024]
-"""For bodies that are spliced: just enough to be woken by; the rest never comes here."""
+BULK_VIEW: Final = BODY_VIEW[: 4 * 1024]
+"""For spliced bodies: a small read tells that data has arrived; the rest is moved inside the kernel."""
 
-_LAST_DATA_SENT = slice(44, 48)
-"""Of Linux's struct tcp_info: tcpi_last_data_sent, in milliseconds."""
+_LAST_DATA_SENT: Final = slice(44, 48)
+"""Position of tcpi_last_data_sent (milliseconds) in Linux's struct tcp_info."""
 
-STUCK_MILLISECONDS = 2000
-"""Since anything was sent, of a peer that has to take what is on its way."""
-_NOTHING = bytes(4)
+NO_LINGER: Final = struct.pack("ii", 1, 0)
+"""Value of SO_LINGER with which closing the socket sends a reset."""
+LINGER: Final = struct.pack("ii", 0, 0)
+"""The default: written data is sent, and then the end of the stream."""
+STUCK_MILLISECONDS: Final = 2000
+"""If nothing could be sent for this long, the peer is considered stuck, and its unsent data is not waited for."""
+_NOTHING: Final = bytes(4)
 
 _write = os.write
 _splicer = Splicer()
@@ -51,8 +58,8 @@ _splicer = Splicer()
 class Outbox:
     """Connections that have something to send at the end of this turn of the event loop.
 
-    Under load one turn reads from dozens of connections. Their writes, one after the other, wake a sleeping peer once;
-    a write after each read wakes it, and lets it sleep again, every time.
+    Under load one turn reads from dozens of connections. If their writes follow each other directly, a sleeping peer process is
+    woken once; a write after each read would wake it each time.
     """
 
     __slots__ = ("_waiting", "backlog")
@@ -60,7 +67,7 @@ class Outbox:
     def __init__(self) -> None:
         self._waiting: list[Connection] = []
         self.backlog = Backlog()
-        """Of the same connections: what is left for turns to come."""
+        """Connections with work left for later turns."""
 
     def add(self, connection: Connection) -> None:
         waiting = self._waiting
@@ -71,17 +78,25 @@ class Outbox:
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
         for connection in waiting:
-            data, connection._unsent = connection._unsent, b""  # noqa: SLF001 -- as by flush, but for a call
+            data, connection._unsent = connection._unsent, b""  # noqa: SLF001 -- like flush, but saves a call
             if data:
                 connection._send(data)  # noqa: SLF001
 
 
 class Connection(asyncio.BufferedProtocol):
-    """A stream socket whose writes go to the kernel, and to the transport's queue only when that takes no more."""
+    """A stream socket that writes directly to the kernel, and to the transport's queue only if the kernel accepts no more."""
 
     __slots__ = (
-        "_behind", "_fd", "_outbox", "_paused", "_queued", "_transport", "_unsent", "bucket", "congested", "deadline",
+        "_behind", "_ends", "_fd", "_outbox", "_paused", "_queued", "_raw", "_transport", "_unsent", "bucket", "congested",
+        "deadline", "framer",
     )  # fmt: skip
+
+    encrypted: ClassVar[bool] = False
+    """Whether its transport encrypts (`interceptor.transport.tls`)."""
+    write_limit: ClassVar[int] = 0
+    """Bytes in the transport's buffer from which on it is congested. Any buffered data pauses reading from the other side, so at
+    most one read is buffered here. When the buffer is empty again, the kernel's socket buffer is still half full, so the peer
+    does not have to wait."""
 
     def __init__(self, outbox: Outbox, *, deadline: float) -> None:
         self.deadline = deadline
@@ -89,29 +104,38 @@ class Connection(asyncio.BufferedProtocol):
         self._outbox = outbox
         self._unsent = b""
         self._paused = False
-        """Whether what comes next is not wanted now."""
+        """Whether the user has paused reading."""
         self._behind = False
-        """Whether what was read waits to be looked at. Then there is no reading either."""
+        """Whether data that was read is not processed yet. Then reading is paused as well."""
         self._queued = False
-        """Whether it stands in the backlog. One that is behind does, but while it is paused."""
+        """Whether it is in the backlog: if it is behind and not paused."""
         self.congested = False
-        """Whether the peer takes so little that what is written waits here."""
+        """Whether the peer reads so slowly that sent data is buffered here."""
+        self._ends = False
+        """Whether `write_eof` waits for the peer to read what was written. Only if it is `encrypted`."""
+        self.framer: Callable[[bytes | memoryview], bytes] | None = None
+        """If set, encodes data before it is sent by `write_through`."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its base class
-        # Whatever the peer's full socket does not take holds up the other side, so one read at most waits here. The socket
-        # itself is still half full when there is room again: nothing is lost by waiting until then.
-        self._transport.set_write_buffer_limits(0)
-        # Good for as long as the transport is not closing; each use asks.
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transport has all methods but another base class
+        self._transport.set_write_buffer_limits(self.write_limit)
+        # Both are valid as long as the transport is not closing; check that before each use.
         self._fd: int = transport.get_extra_info("socket").fileno()
+        """Of the socket, to observe it."""
+        encrypts = transport.get_extra_info("sslcontext") is not None
+        self._raw: int = -1 if encrypts else self._fd
+        """The same, to move the connection's own bytes. No descriptor where the transport encrypts: bytes that are written to the
+        socket there would go out as plaintext, and those that are read from it are not the peer's."""
+        if encrypts != self.encrypted:
+            raise TypeError(f"{type(self).__name__} has a transport that {'encrypts' if encrypts else 'does not encrypt'}")
 
     @property
     def paused(self) -> bool:
-        """Whether it is not read from now."""
+        """Whether the user has paused reading."""
         return self._paused
 
     def write(self, data: bytes) -> None:
-        """Send a few bytes when this turn of the event loop is over. Dropped when the connection closes before."""
+        """Send a few bytes at the end of this turn of the event loop. Dropped if the connection is aborted before."""
         if self._unsent:
             self._unsent += data
         else:
@@ -119,36 +143,39 @@ class Connection(asyncio.BufferedProtocol):
             self._outbox.add(self)
 
     def write_through(self, data: bytes | memoryview) -> None:
-        """Send many bytes now; a view of the shared buffer too, of which only what the socket does not take is copied."""
+        """Send many bytes now. A view of the shared buffer may be passed: only what the socket does not accept is copied."""
         if self._unsent:
             self.flush()
-        self._send(data)
+        self._send(data if self.framer is None else self.framer(data))
 
     def splice(self, first: bytes | memoryview, source: object, count: int) -> int:
-        """Send the first bytes of a stretch now, and what more of it the source's socket has, at most `count` bytes.
+        """Send `first` now, and then up to `count` further bytes that have arrived at the source's socket.
 
-        Returns how many that were.
+        Returns the number of these further bytes; -1 if there will never be any.
         """
         if self._unsent:
             self.flush()
         transport = self._transport
-        if not isinstance(source, Connection) or transport.is_closing() or transport.get_write_buffer_size():
-            self._send(first)
+        if self.framer is not None or not isinstance(source, Connection) or source.encrypted:
+            self.write_through(first)
+            return -1
+        if transport.is_closing() or transport.get_write_buffer_size():
+            self.write_through(first)
             return 0
-        moved, unsent = _splicer.move(first, source._fd, self._fd, count)  # noqa: SLF001 -- it is of this class
+        moved, unsent = _splicer.move(first, source._raw, self._raw, count)  # noqa: SLF001 -- the source is of this class too
         if unsent:
             transport.write(unsent)
         return moved
 
     def write_both(self, head: bytes, body: memoryview) -> None:
-        """Send a head and many bytes of its body now, as one."""
+        """Send a head and a large part of its body now, in one system call."""
         self.flush()
         transport = self._transport
         if transport.is_closing() or transport.get_write_buffer_size():
             self._send(head + body)
             return
         try:
-            sent = os.writev(self._fd, (head, body))
+            sent = os.writev(self._raw, (head, body))
         except OSError:
             sent = 0
         if sent < len(head):
@@ -157,25 +184,30 @@ class Connection(asyncio.BufferedProtocol):
             transport.write(bytes(body[sent - len(head) :]))
 
     def flush(self) -> None:
-        """Send what `write` has left for later."""
+        """Send now what `write` has left for the end of the turn."""
         data, self._unsent = self._unsent, b""
         if data:
             self._send(data)
 
     def write_eof(self) -> None:
-        """Send no more; what is queued goes out first."""
+        """Close the sending side after everything that was written."""
         self.flush()
         if self._transport.can_write_eof() and not self._transport.is_closing():
-            with contextlib.suppress(OSError):  # the peer has reset the connection, which is yet to be read
+            with contextlib.suppress(OSError):  # the peer has reset the connection; reading will report it
                 self._transport.write_eof()
 
+    def reset_on_close(self, *, on: bool) -> None:
+        """Whether closing the socket, by this process or because it dies, sends a reset."""
+        option = NO_LINGER if on else LINGER
+        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, option)
+
     def close(self) -> None:
-        """Close after what is written has gone out."""
+        """Close after everything that was written has been sent."""
         self.flush()
         self._transport.close()
 
     def abort(self) -> None:
-        """Close at once, without what is still unsent."""
+        """Close at once; unsent data is dropped."""
         self._unsent = b""
         self._transport.abort()
 
@@ -185,20 +217,20 @@ class Connection(asyncio.BufferedProtocol):
             return
         if not transport.get_write_buffer_size():
             try:
-                sent = _write(self._fd, data)
-            except BlockingIOError:  # a full socket waits in the transport
+                sent = _write(self._raw, data)
+            except BlockingIOError:  # the socket is full: the transport queues the data
                 sent = 0
             except OSError as error:
                 if self.outlives(error):
                     return
-                sent = 0  # the transport tells it
+                sent = 0  # the transport's write reports the error
             if sent == len(data):
                 return
             data = data[sent:]
         transport.write(bytes(data))
 
     def outlives(self, error: OSError) -> bool:
-        """Whether a peer that takes no more is still read from; otherwise the connection ends there and then."""
+        """Whether to continue reading from a peer after a write failed; otherwise the connection ends at once."""
         return False
 
     def pause_reading(self) -> None:
@@ -216,7 +248,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._transport.resume_reading()
 
     def fall_behind(self) -> None:
-        """Do the rest of what was read, or read the rest of what has come, when the others have had their turn."""
+        """Continue with the rest, read or not, in later turns, after other connections have had theirs."""
         if self._behind or self._transport.is_closing():
             return
         self._behind = True
@@ -230,7 +262,7 @@ class Connection(asyncio.BufferedProtocol):
             self._outbox.backlog.add(self)
 
     def catch_up(self) -> bool:
-        """A part of what it is behind with."""
+        """Do a bounded part of the remaining work. Returns whether more can be done now."""
         if not self._paused and not self._transport.is_closing():
             self._behind = self.go_on()
         self._queued = self._behind and not self._paused and not self._transport.is_closing()
@@ -239,14 +271,14 @@ class Connection(asyncio.BufferedProtocol):
         return self._queued
 
     def go_on(self) -> bool:
-        """Look at more of what was read. Whether there is still more."""
+        """Process more of the data that was read. Returns whether there is still more."""
         return False
 
     def stuck_for(self) -> float:
-        """Seconds since the peer last took any of what waits for it; infinite when nothing does, or nobody knows.
+        """Seconds since the peer last accepted any of the buffered data; infinite when nothing is buffered or it is unknown.
 
-        What waits is written to the transport at once and told to have gone when all of it has: how far it is only the kernel
-        knows. It sends as fast as the peer has room.
+        The transport only reports when all buffered data has been sent. Only the kernel knows about progress before that: it
+        sends as soon as the peer has room, so the time of its last transmission is used.
         """
         if not self.congested or self._transport.is_closing() or sys.platform != "linux":
             return math.inf
@@ -254,7 +286,8 @@ class Connection(asyncio.BufferedProtocol):
         return int.from_bytes(info[_LAST_DATA_SENT], sys.byteorder) / 1000
 
     def in_flight(self) -> bool:
-        """Whether the peer's machine has yet to take some of what was sent, and takes it. Nobody knows but on Linux."""
+        """Whether the peer's machine has not yet acknowledged all sent data, but is still accepting it. False if not on Linux,
+        where it is unknown."""
         if self._transport.is_closing() or sys.platform != "linux":
             return False
         connection = self._transport.get_extra_info("socket")
@@ -262,8 +295,8 @@ class Connection(asyncio.BufferedProtocol):
         since = int.from_bytes(info[_LAST_DATA_SENT], sys.byteorder)
         return since < STUCK_MILLISECONDS and fcntl.ioctl(self._fd, termios.TIOCOUTQ, _NOTHING) != _NOTHING
 
-    def has_news(self) -> bool:
-        """Whether anything can be read: on a connection at rest that is its end, or bytes that nobody asked for."""
+    def has_input(self) -> bool:
+        """Whether anything can be read: on an idle connection that is its end, or unexpected bytes."""
         if self._transport.is_closing():
             return True
         poller = select.poll()

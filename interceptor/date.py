@@ -1,4 +1,4 @@
-"""The time of day as the Date field has it (RFC 9110 5.6.7)."""
+"""The current time in the format of the Date field (RFC 9110 5.6.7)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["http_date"]
 
 
 def http_date() -> bytes:
-    """Now."""
+    """The value for a Date field, with a resolution of one second."""
     return _of(int(time()))
 
 

@@ -1,0 +1,169 @@
+"""A connection of a client that speaks HTTP/2: opens an exchange for each stream."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar, Final
+
+from interceptor.core.deadlines import NEVER
+from interceptor.core.errors import BadRequest, ExchangeError
+from interceptor.core.messages import HTTP, HTTPS
+from interceptor.core.replies import text_reply
+from interceptor.http2.connection import SessionConnection
+from interceptor.http2.core.config import Config
+from interceptor.http2.core.frames import NO_ERROR
+from interceptor.http2.core.header_rules import Head
+from interceptor.http2.core.stream import Stream
+from interceptor.http2.downstream import StreamClient
+from interceptor.http2.heads import final_reply, read_kind, read_request
+from interceptor.http2.host import ClientHost
+from interceptor.transport.peers import client_address
+from interceptor.transport.tls import OverTls
+
+__all__ = ["Http2Client", "TlsHttp2Client", "take_over"]
+
+CONFIG: Final = Config(connect=True)
+
+
+class Http2Client(SessionConnection):
+    """Speaks HTTP/2 with one client."""
+
+    scheme: ClassVar[bytes] = HTTP
+    """Of its requests."""
+
+    __slots__ = (
+        "_host", "_source", "clients", "clock", "deadlines", "linger", "open_exchange", "peer", "requests", "since", "trusted",
+    )  # fmt: skip
+
+    protocol = "HTTP/2"
+
+    def __init__(self, host: ClientHost, source: str = "") -> None:
+        """`source` is the client's address, if a load balancer has sent it; the connection's own peer is then the balancer."""
+        super().__init__(host.outbox, host.clock, CONFIG, client=False, deadline=0.0)
+        self._host = host
+        self._source = source
+        self.clock = host.clock
+        self.deadlines = host.deadlines
+        self.open_exchange = host.open_exchange
+        self.linger = host.keep_alive_timeout
+        self.peer = b""
+        self.trusted = False
+        self.since = 0.0
+        self.requests = 0
+        self.clients: dict[Stream, StreamClient] = {}
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        address = client_address(transport, self._source)
+        self.peer = address.encode()
+        self.trusted = self._host.proxies.trusts(address)
+        self.since = self.clock()
+        self.deadline = self.since + self._host.head_timeout
+        self.deadlines.watch(self)
+        self._host.client_opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.session.lost()
+        self.deadline = NEVER
+        self.deadlines.forget(self)
+        self._host.client_closed(self)
+
+    # -- events of the session ------------------------------------------------------------------------------------
+
+    def on_request(self, stream: Stream, head: Head, *, end: bool) -> None:
+        self.requests += 1
+        client = self.clients[stream] = StreamClient(self, stream, kind=read_kind(head))
+        stream.sink = client
+        try:
+            request = read_request(head, end=end)
+        except BadRequest as error:
+            self._host.refused(error)
+            client.reply(text_reply(error), method=head.method, now=self.clock())
+            return
+        if request.hops == 0:
+            self._host.refused(ExchangeError("not to be forwarded any further", status=200, reason="max_forwards"))
+            client.reply(final_reply(request), method=request.method, now=self.clock())
+            return
+        request.scheme = self.scheme
+        client.begin(request)
+        self._shed()
+
+    def on_stream_closed(self, stream: Stream) -> None:
+        self.clients.pop(stream, None)
+        if not self.clients:
+            self.deadline = self.clock() + self._host.keep_alive_timeout
+            self.deadlines.watch(self)
+        self._shed()
+        if self.session.drained:
+            self.on_output()
+
+    def _shed(self) -> None:
+        """Have the client go elsewhere with its next requests, if there shall be fewer connections."""
+        if self._host.sheds and not self.session.going_away:
+            self.session.shutdown()
+
+    # -- Client ---------------------------------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        return self.session.ready and not self.clients and not self.congested
+
+    @property
+    def activity(self) -> str:
+        """What it is doing, for people."""
+        if self.clients:
+            return f"{len(self.clients)} streams"
+        return "idle" if self.idle else "closing" if self.session.ready else "head"
+
+    @property
+    def begun(self) -> bool:
+        """The preface is on its way."""
+        return not self.session.ready
+
+    def close_if_idle(self) -> bool:
+        if self.has_input():
+            return False
+        self.session.close(NO_ERROR)
+        self._write_output()
+        self.close()
+        return True
+
+    def evict(self) -> None:
+        self.abort()
+
+    def wind_down(self, now: float, seconds: float) -> None:
+        self.session.shutdown()
+        for client in list(self.clients.values()):
+            client.wind_down(now, seconds)
+
+    def on_deadline(self, now: float) -> None:
+        if self.clients:
+            self.deadline = now + self._host.keep_alive_timeout
+            self.deadlines.watch(self)
+        elif self.congested or not self.session.ready:
+            self.abort()
+        elif not self.close_if_idle():
+            self.deadline = now
+            self.deadlines.watch(self)
+
+
+class TlsHttp2Client(OverTls, Http2Client):
+    """Speaks HTTP/2 with one client over TLS."""
+
+    __slots__ = ()
+    scheme: ClassVar[bytes] = HTTPS
+
+    @property
+    def idle(self) -> bool:
+        return super().idle and not self.is_closing()
+
+
+def take_over(host: ClientHost, transport: asyncio.Transport, data: bytes, source: str = "") -> None:
+    """Go on with a connection whose client speaks HTTP/2, as its first bytes say, which are all that was read, or as was agreed
+    during the TLS handshake."""
+    encrypted = transport.get_extra_info("sslcontext") is not None
+    client = TlsHttp2Client(host, source) if encrypted else Http2Client(host, source)
+    transport.set_protocol(client)
+    client.connection_made(transport)
+    if data:
+        client.take(data)

@@ -1,0 +1,101 @@
+"""A connection with a session of HTTP/2 on it: reads frames in bounded parts, and writes what the session has once a turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from fleet.runtime.backlog import Backlog
+from interceptor.http2.core.config import Config
+from interceptor.http2.core.session import Session
+from interceptor.http2.core.stream import SessionEvents
+from interceptor.transport.tcp import CHUNKS_VIEW, Connection, Outbox
+
+__all__ = ["SessionConnection"]
+
+
+class SessionConnection(Connection, SessionEvents):
+    """Both roles."""
+
+    __slots__ = ("_clock", "_clogged", "_writes", "session")
+
+    def __init__(self, outbox: Outbox, clock: Callable[[], float], config: Config, *, client: bool, deadline: float) -> None:
+        super().__init__(outbox, deadline=deadline)
+        self._clock = clock
+        self._writes = False
+        """Whether output is to be written when this turn of the event loop is over."""
+        self._clogged = False
+        """Whether reading is paused because the peer does not read what it is answered."""
+        self.session = Session(config, self, client=client)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.session.now = self._clock()
+        self.session.start()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return CHUNKS_VIEW
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self.session.feed(CHUNKS_VIEW[:nbytes], self._clock()) or nbytes == len(CHUNKS_VIEW):
+            self.fall_behind()  # the other connections first
+        if self.session.clogged and not self._clogged:
+            self._clogged = True
+            self.pause_reading()
+
+    def take(self, data: bytes) -> None:
+        """What was read before the connection was this one's."""
+        if self.session.feed(data, self._clock()):
+            self.fall_behind()
+
+    def go_on(self) -> bool:
+        return self.session.go_on(self._clock())
+
+    def eof_received(self) -> bool:
+        self.flush()
+        return False
+
+    def pause_writing(self) -> None:
+        self.congested = True
+        self.session.hold()
+
+    def resume_writing(self) -> None:
+        self.congested = False
+        self.session.release()
+        self._write_output()
+        if self._clogged and not self.session.clogged:
+            self._clogged = False
+            self.resume_reading()
+
+    def on_output(self) -> None:
+        if not self._writes:
+            self._writes = True
+            asyncio.get_running_loop().call_soon(self._write_output)
+
+    def _write_output(self) -> None:
+        self._writes = False
+        session = self.session
+        while out := session.take_output():
+            self._send(b"".join(out))
+        if session.drained and not session.pending:
+            self._transport.close()
+
+    def on_closed(self, code: int, message: str) -> None:
+        """The peer broke a rule: the GOAWAY that says so is the last that is written."""
+        self.on_output()
+
+    @property
+    def backlog(self) -> Backlog:
+        """Of work that is more than one turn's."""
+        return self._outbox.backlog
+
+    def now(self) -> float:
+        """Seconds, as the host counts them."""
+        return self._clock()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def abort(self) -> None:
+        self.session.lost()
+        super().abort()

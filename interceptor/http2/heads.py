@@ -1,0 +1,279 @@
+"""Heads of HTTP/2 as the requests and responses of exchanges. Pure, but for the random key of a WebSocket.
+
+The core has checked names and values (`interceptor.http2.core.header_rules`). The rules here are those of a proxy: which fields
+are forwarded, and what they tell of the client. They are the same as for HTTP/1 (`interceptor.http1.request`).
+"""
+
+from __future__ import annotations
+
+from binascii import b2a_base64
+from collections.abc import Iterable
+from secrets import token_bytes
+from typing import Final
+
+import msgspec
+
+from interceptor.core.errors import BadRequest
+from interceptor.core.grpc import NO_CALL, kind_of, read_timeout, timeout_left
+from interceptor.core.messages import (
+    BODILESS,
+    CONNECTION_SCHEMES,
+    NO_BODY,
+    OTHER_FORWARDING_FIELDS,
+    Field,
+    FieldEdit,
+    Fields,
+    Request,
+    RequestEdit,
+    Response,
+)
+from interceptor.core.replies import Reply
+from interceptor.http2.core.header_rules import NO_FIELDS, NO_NAMES, Head
+from interceptor.http2.websocket import ACCEPT, KEY, WEBSOCKET
+
+__all__ = [
+    "UNKNOWN",
+    "ProbeRequest",
+    "StreamRequest",
+    "StreamResponse",
+    "final_reply",
+    "read_kind",
+    "read_request",
+    "read_response",
+]
+
+UNKNOWN: Final = -1
+"""Length of a body that only its end tells."""
+MAX_TARGET_BYTES: Final = 16 * 1024
+"""As for HTTP/1."""
+
+_X_FORWARDED_NAMES: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
+_FORWARDING_NAMES: Final = _X_FORWARDED_NAMES | {name.encode() for name in OTHER_FORWARDING_FIELDS}
+_NOT_FORWARDED: Final = frozenset({b"host", b"expect", b"http2-settings", b"proxy-authorization"})
+_SPECIAL: Final = _FORWARDING_NAMES | _NOT_FORWARDED | frozenset(
+    b"content-length connection transfer-encoding upgrade te keep-alive proxy-connection max-forwards".split()
+)  # fmt: skip
+"""A backend that makes variables of names, as CGI, WSGI and PHP do, takes X_Forwarded_For for X-Forwarded-For: such a look-alike
+of one of these is not forwarded."""
+_NOT_FOR_CLIENTS: Final = frozenset({b"proxy-authenticate", b"x-keda-http-cold-start"})
+"""Of responses: the first concerns the connection, the second is the interceptor's to say."""
+_WEBSOCKET_NAMES: Final = frozenset({ACCEPT, KEY})
+_SCHEMES: Final = frozenset(name.encode() for name in CONNECTION_SCHEMES)
+CONNECT: Final = b"CONNECT"
+_COUNTED: Final = frozenset({b"TRACE", b"OPTIONS"})
+"""Methods to which Max-Forwards applies."""
+_SECRETS: Final = frozenset({b"authorization", b"cookie", b"proxy-authorization", b"host"})
+"""Not to be sent back, and the host, which is said once."""
+MAX_HOPS_DIGITS: Final = 18
+
+
+class _Known:
+    """What was found in a head. It is kept with the head, because the same head comes again and again."""
+
+    __slots__ = ("expects", "fields", "hops", "kind", "peer", "personal", "scheme", "timeout", "trusted")
+
+    def __init__(self, fields: Fields) -> None:
+        self.kind = NO_CALL
+        self.timeout: float | None = None
+        """A deadline of gRPC, in seconds."""
+        self.expects = self.personal = False
+        self.hops = b""
+        """Max-Forwards, if there is one."""
+        self.peer = self.scheme = b""
+        self.trusted = False
+        self.fields: Fields | None = None
+        """Those that are forwarded for this peer."""
+        timeout = b""
+        for name, value in fields:
+            if name == b"content-type":
+                self.kind = self.kind or kind_of(value)
+            elif name == b"grpc-timeout":
+                timeout = value
+            elif name == b"max-forwards":
+                self.hops = self.hops or value
+            elif name == b"expect":
+                self.expects = self.expects or value.lower() == b"100-continue"
+            elif name == b"authorization":
+                self.personal = self.personal or value.split(b" ", 1)[0].lower() in _SCHEMES
+        if timeout and self.kind:
+            self.timeout = read_timeout(timeout)
+
+
+class StreamRequest(Request, gc=False, eq=False):
+    """A request that came by a stream."""
+
+    head: Head = Head(NO_FIELDS, NO_NAMES)
+    kind: int = NO_CALL
+    """Which kind of call of gRPC it is."""
+    hops: int | None = None
+    """How often the request may still be forwarded, if it has Max-Forwards (RFC 9110 7.6.2); 0 if the proxy must answer it."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the fields, about."""
+        return sum(len(name) + len(value) for name, value in self.head.fields)
+
+    @property
+    def is_for_another(self) -> bool:
+        return any(name in (b"x-forwarded-for", b"forwarded") for name, _ in self.head.fields)
+
+    def match_fields(self) -> list[Field]:
+        return [(b"host", self.host), *_regular(self.head.fields)]
+
+    def fields(self, peer: bytes, *, trusted: bool) -> list[Field]:
+        return list(self.forwarded(peer, trusted=trusted))
+
+    def forwarded(self, peer: bytes, *, trusted: bool) -> Fields:
+        """The regular fields for a backend. They are made once for a head that comes again and again."""
+        known = _known(self.head)
+        fields = known.fields
+        if fields is None or known.peer != peer or known.trusted != trusted or known.scheme is not self.scheme:
+            fields = known.fields = _forwarded(self, peer, trusted=trusted)
+            known.peer, known.trusted, known.scheme = peer, trusted, self.scheme
+        if self.upgrade == WEBSOCKET:
+            return (*(field for field in fields if field[0] not in _WEBSOCKET_NAMES), (KEY, _websocket_key()))
+        if self.hops is not None:
+            left = (b"max-forwards", b"%d" % (self.hops - 1))
+            return (*(field for field in fields if field[0] != b"max-forwards"), left)
+        if self.elapsed and self.timeout is not None:
+            return tuple((name, timeout_left(self, value) if name == b"grpc-timeout" else value) for name, value in fields)
+        return fields
+
+    def edited(self, edit: RequestEdit) -> EditedRequest:
+        given = {name: getattr(self, name) for name in _COPIED}
+        return EditedRequest(**given | {"target": edit.target}, edit=edit)
+
+
+class EditedRequest(StreamRequest, gc=False, eq=False):
+    """The same after the changes of its route, for the backend."""
+
+    edit: RequestEdit = RequestEdit(target=b"")
+
+    def forwarded(self, peer: bytes, *, trusted: bool) -> Fields:
+        return tuple(self.edit.applied(super().forwarded(peer, trusted=trusted)))
+
+
+_COPIED: Final = StreamRequest.__struct_fields__
+
+
+class StreamResponse(Response, gc=False, eq=False):
+    """A response that came by a stream."""
+
+    head: Head = Head(NO_FIELDS, NO_NAMES)
+    edit: FieldEdit = FieldEdit()
+
+    def fields(self) -> list[Field]:
+        fields = [field for field in _regular(self.head.fields) if field[0] not in _NOT_FOR_CLIENTS]
+        return self.edit.applied(fields) if self.edit.dropped or self.edit.added else fields
+
+    def edited(self, edit: FieldEdit) -> StreamResponse:
+        return msgspec.structs.replace(self, edit=edit)
+
+
+class ProbeRequest(Request, gc=False, eq=False):
+    """A GET of this process, which has no client."""
+
+    @property
+    def size(self) -> int:
+        return 0
+
+    def fields(self, peer: bytes, *, trusted: bool) -> list[Field]:
+        return [(b"user-agent", b"weir-probe"), (b"accept", b"*/*")]
+
+
+def read_request(head: Head, *, end: bool) -> StreamRequest:
+    """Raises BadRequest, for what HTTP/1 refuses, too: 400, 414, 431, 501."""
+    if head.too_large:
+        raise BadRequest("too many or too large header fields", status=431, reason="too_large")
+    method, upgrade, length = head.method, None, head.length
+    if method == CONNECT:
+        if not head.protocol:
+            raise BadRequest("CONNECT is not for a reverse proxy", status=501, reason="method")
+        method, upgrade, end = b"GET", head.protocol, True  # what follows is the other protocol's, once the backend has agreed
+    host, target = head.authority, head.path
+    if not host or host[:1] == b":":
+        raise BadRequest("a request needs a host", reason="host")
+    if len(target) > MAX_TARGET_BYTES:
+        raise BadRequest(f"a request target of more than {MAX_TARGET_BYTES} bytes", status=414, reason="too_large")
+    path = target.partition(b"?")[0]
+    length = NO_BODY if end else UNKNOWN if length < 0 else length
+    known = _known(head)
+    return StreamRequest(
+        method,
+        target,
+        path,
+        host,
+        length,
+        expects_continue=known.expects and length != NO_BODY,
+        upgrade=upgrade,
+        personal=known.personal,
+        timeout=known.timeout,
+        head=head,
+        kind=known.kind,
+        hops=_hops(method, known.hops),
+    )
+
+
+def read_response(head: Head, method: bytes, *, end: bool) -> StreamResponse:
+    """One head, of a request with this method."""
+    length = head.length if head.length >= 0 else UNKNOWN
+    if head.status in BODILESS or head.status < 200 or (end and length < 0 and method != b"HEAD"):
+        length = NO_BODY
+    elif method == b"HEAD":
+        length = NO_BODY if length >= 0 else UNKNOWN
+    return StreamResponse(head.status, length, head=head)
+
+
+def final_reply(head: StreamRequest) -> Reply:
+    """The reply to TRACE or OPTIONS with Max-Forwards 0 (RFC 9110 7.6.2, 9.3.7, 9.3.8)."""
+    if head.method != b"TRACE":
+        return Reply(200, ())
+    shown = [field for field in _regular(head.head.fields) if field[0] not in _SECRETS]
+    lines = [b"TRACE %b HTTP/2" % head.target, *(b"%b: %b" % field for field in ((b"host", head.host), *shown)), b"", b""]
+    return Reply(200, ((b"content-type", b"message/http"),), b"\r\n".join(lines))
+
+
+def _hops(method: bytes, value: bytes) -> int | None:
+    counts = method in _COUNTED and value.isdigit() and len(value) <= MAX_HOPS_DIGITS
+    return int(value) if counts else None
+
+
+def read_kind(head: Head) -> int:
+    """Which kind of call of gRPC a request is, also one that is refused."""
+    return _known(head).kind
+
+
+def _known(head: Head) -> _Known:
+    known = head.memo
+    if not isinstance(known, _Known):
+        known = head.memo = _Known(head.fields)
+    return known
+
+
+def _websocket_key() -> bytes:
+    """Which HTTP/2 does without, and HTTP/1 does not (RFC 6455 4.1)."""
+    return b2a_base64(token_bytes(16), newline=False)
+
+
+def _regular(fields: Iterable[Field]) -> list[Field]:
+    return [field for field in fields if field[0][:1] != b":"]
+
+
+def _forwarded(request: StreamRequest, peer: bytes, *, trusted: bool) -> Fields:
+    kept: list[Field] = []
+    received: dict[bytes, list[bytes]] = {}
+    for field in request.head.fields:
+        name = field[0]
+        if name[:1] == b":" or name in _NOT_FORWARDED:
+            continue
+        if name in _FORWARDING_NAMES:
+            if trusted:
+                received.setdefault(name, []).append(field[1])
+        elif b"_" not in name or name.replace(b"_", b"-") not in _SPECIAL:
+            kept.append(field)
+    clients = [value for value in received.get(b"x-forwarded-for", ()) if value]
+    kept.append((b"x-forwarded-for", b", ".join([*clients, peer])))
+    kept.append((b"x-forwarded-proto", next(filter(None, received.get(b"x-forwarded-proto", ())), request.scheme)))
+    kept.append((b"x-forwarded-host", next(filter(None, received.get(b"x-forwarded-host", ())), request.host)))
+    kept += [(name, value) for name, values in received.items() if name not in _X_FORWARDED_NAMES for value in values]
+    return tuple(kept)

@@ -1,0 +1,60 @@
+"""Connections of HTTP/2 over TLS to backends. They differ from others only in how bytes are written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import ClassVar, Final, cast
+
+from interceptor.core.messages import HTTPS
+from interceptor.core.sides import Place
+from interceptor.http2.backend import Http2Backend
+from interceptor.http2.dialer import Http2Dialer
+from interceptor.tls.upstream import HTTP2, BackendTls, server_name
+from interceptor.transport.tcp import Outbox
+from interceptor.transport.tls import CLOSE_SECONDS, OverTls
+
+__all__ = ["TLS_HTTP2_PROTOCOLS", "TlsHttp2Backend", "TlsHttp2Dialer"]
+
+TLS_HTTP2_PROTOCOLS: Final = ("h2", "grpcs")
+"""Values of a port's `appProtocol` that mean HTTP/2 over TLS."""
+
+
+class TlsHttp2Backend(OverTls, Http2Backend):
+    """Speaks HTTP/2 to one backend over TLS."""
+
+    __slots__ = ()
+    scheme: ClassVar[bytes] = HTTPS
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say nothing to a backend that has not agreed to HTTP/2 (RFC 9113 3.2)."""
+        if _agreed(transport):
+            super().connection_made(transport)
+        else:
+            cast("asyncio.Transport", transport).abort()
+
+
+class TlsHttp2Dialer(Http2Dialer):
+    """Its connections are open when the backend's certificate has been verified, and HTTP/2 was agreed (ALPN)."""
+
+    def __init__(self, outbox: Outbox, clock: Callable[[], float], tls: BackendTls) -> None:
+        super().__init__(outbox, clock)
+        self._tls = tls
+
+    async def _open(self, endpoint: Place) -> Http2Backend:
+        transport, connection = await asyncio.get_running_loop().create_connection(
+            lambda: TlsHttp2Backend(endpoint, self._outbox, self._clock),
+            endpoint.backend.host,
+            endpoint.backend.port,
+            ssl=self._tls.context(HTTP2),
+            server_hostname=server_name(endpoint.owner.key),
+            ssl_shutdown_timeout=CLOSE_SECONDS,
+        )
+        if not _agreed(transport):
+            raise ConnectionAbortedError("the backend did not agree to HTTP/2")
+        return connection
+
+
+def _agreed(transport: asyncio.BaseTransport) -> bool:
+    protocol: str | None = transport.get_extra_info("ssl_object").selected_alpn_protocol()
+    return protocol == HTTP2

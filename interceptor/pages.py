@@ -1,0 +1,201 @@
+"""The pages of an interceptor's diagnostics: what it knows of routes, requests, backends, clients, listeners and certificates.
+
+Only reads. A page with many rows is generated row by row, with turns of the event loop in between, and never iterates over what
+may change meanwhile. Other parts plug in by `listeners` and `certificates`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain, islice
+from typing import Any, Final
+
+import msgspec
+
+from fleet.discovery.work import BackendWork, TargetWork
+from fleet.runtime.certificates import ShownCertificate, certificates_of_file
+from fleet.runtime.documents import Pairs, Rows
+from fleet.runtime.forms import Page
+from fleet.runtime.terminal import one_line
+from interceptor.backends.endpoint import Endpoint
+from interceptor.backends.endpoints import EndpointSet
+from interceptor.core.sides import Client
+from interceptor.http2.dialer import HTTP2_PROTOCOLS
+from interceptor.proxy import Proxy
+from interceptor.settings import InterceptorSettings
+
+__all__ = ["ListenerRow", "Pages"]
+
+CONNECTIONS_SHOWN: Final = 1000
+"""Client connections of the page /connections, unless its query asks for another number; there may be 50,000."""
+
+
+class ListenerRow(msgspec.Struct, omit_defaults=True):
+    """Something that listens."""
+
+    purpose: str
+    host: str
+    port: int
+    protocols: str
+    tls: bool = False
+    accepts: bool = True
+    """False while there is no room for more connections, and in a drain."""
+    connections: int | None = None
+    most_connections: int | None = None
+    proxy_protocol: str | None = None
+    """Peers whose connections begin with a header of the PROXY protocol."""
+
+
+class ConnectionRow(msgspec.Struct):
+    """The connection of one client."""
+
+    address: str
+    protocol: str
+    seconds: float
+    """Since it was opened."""
+    state: str
+    requests: int
+    trusted_proxy: bool
+
+
+class Pages:
+    """By path: what is shown."""
+
+    def __init__(self, proxy: Proxy, settings: InterceptorSettings) -> None:
+        self._proxy = proxy
+        self._settings = settings
+        self.listeners: list[Callable[[], ListenerRow]] = []
+        """One for each listener, in the order of the page."""
+        self.certificates: list[Callable[[], Iterable[ShownCertificate]]] = [self._rpc_certificates]
+        """The certificates of each part that has any."""
+
+    def all(self) -> Mapping[str, Page]:
+        return {
+            "/routes": Page(self._routes, "the routing table that is served"),
+            "/queue": Page(self._queue, "requests held and in flight, by application"),
+            "/backends": Page(self._backends, "backends of each target: state, requests in flight, connections, failures"),
+            "/connections": Page(
+                self._connections, "client connections, and connections to backends (?limit=N)", limit=CONNECTIONS_SHOWN
+            ),
+            "/config": Page(self._settings.shown, "the settings, without secrets"),
+            "/listeners": Page(lambda: Rows(show() for show in self.listeners), "ports, and what listens there"),
+            "/certs": Page(self._certs, "certificates: names, and when they expire"),
+        }
+
+    def _routes(self) -> Any:
+        table = self._proxy.table
+        if table is None:
+            return {"version": None, "routes": []}
+        return {"version": table.version, "routes": Rows(table.routes), "conflicts": Rows(table.conflicts)}
+
+    def _queue(self) -> Any:
+        clock = self._proxy.clock
+        return Pairs((app.name, app.entry.size(clock())) for app in list(self._proxy.apps.values()))
+
+    # -- backends -------------------------------------------------------------------------------------------------
+
+    def _backends(self) -> Any:
+        return Pairs(_targets(self._proxy.endpoint_sets, self._proxy.removed_sets))
+
+    # -- connections ----------------------------------------------------------------------------------------------
+
+    def _connections(self, most: int) -> Any:
+        proxy, now = self._proxy, self._proxy.clock()
+        clients = list(islice(proxy.clients, most))
+        return {
+            "clients": len(proxy.clients),
+            "most_clients": proxy.most_clients,
+            "shown": len(clients),
+            "connections": Rows(_of_client(client, now) for client in clients),
+            "to_backends": Rows(_to_backends(proxy.endpoint_sets, most)),
+        }
+
+    # -- certificates ---------------------------------------------------------------------------------------------
+
+    def _certs(self) -> Any:
+        return Rows(chain.from_iterable(show() for show in self.certificates))
+
+    def _rpc_certificates(self) -> Iterator[ShownCertificate]:
+        files = self._settings.server_tls
+        if files is not None:
+            yield from certificates_of_file("RPC server", files.cert)
+            if files.ca is not None:
+                yield from certificates_of_file("authority of RPC clients", files.ca)
+
+
+def _targets(sets: Iterable[EndpointSet], removed: Iterable[EndpointSet]) -> Iterator[tuple[str, TargetWork]]:
+    """One entry for each key: a target that was removed and named again has two sets for a while."""
+    old: dict[str, list[EndpointSet]] = {}
+    for one in removed:
+        old.setdefault(one.key, []).append(one)
+    for one in sets:
+        yield one.key, _target([one, *old.pop(one.key, ())])
+    for key, same in old.items():
+        yield key, _target(same)
+
+
+def _target(same: list[EndpointSet]) -> TargetWork:
+    current = same[0]
+    return TargetWork(
+        backends=[_of_endpoint(endpoint) for one in same for endpoint in one.with_work],
+        trouble="" if current.trouble is None else current.trouble.reason,
+        last_error=current.last_error,
+    )
+
+
+def _of_endpoint(endpoint: Endpoint) -> BackendWork:
+    backend = endpoint.backend
+    return BackendWork(
+        host=backend.host,
+        port=backend.port,
+        in_flight=endpoint.load,
+        state=_state(endpoint),
+        protocol=_protocol(backend.app_protocol),
+        pooled=len(endpoint.spare),
+        reserved=len(endpoint.own),
+        dialing=endpoint.dialing,
+        failures=endpoint.failures,
+        pod=one_line(backend.behind),
+    )
+
+
+def _state(endpoint: Endpoint) -> str:
+    if endpoint.gone:
+        return "leaving"
+    if endpoint.trusted:
+        return "ready"
+    return "set aside" if endpoint.owner.rule.path is None or endpoint.failures else "probing"
+
+
+def _protocol(app_protocol: str | None) -> str:
+    return "HTTP/2" if app_protocol is not None and app_protocol.lower() in HTTP2_PROTOCOLS else "HTTP/1.1"
+
+
+def _of_client(client: Client, now: float) -> ConnectionRow:
+    return ConnectionRow(
+        address=client.peer.decode(errors="replace"),
+        protocol=client.protocol,
+        seconds=round(now - client.since, 3),
+        state=client.activity,
+        requests=client.requests,
+        trusted_proxy=client.trusted,
+    )
+
+
+def _to_backends(sets: Iterable[EndpointSet], most: int) -> Iterator[dict[str, Any] | None]:
+    """At most so many rows, and a step without a row for each target, as most may be asleep."""
+    for one in sets:
+        yield None
+        for endpoint in islice(one.endpoints, most):
+            most -= 1
+            yield {
+                "target": one.key,
+                "address": endpoint.address,
+                "protocol": _protocol(endpoint.backend.app_protocol),
+                "in_flight": endpoint.load,
+                "pooled": len(endpoint.spare),
+                "reserved": len(endpoint.own),
+                "dialing": endpoint.dialing,
+            }
+        if most <= 0:
+            return

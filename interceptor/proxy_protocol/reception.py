@@ -1,0 +1,160 @@
+"""Connections whose header of the PROXY protocol has not been read yet. Afterwards they are handed to the protocol that follows.
+
+A header is believed, and required, of certain peers only: the load balancers. Everybody else's connection has none, so that a
+client cannot choose an address for itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final, Protocol, cast
+
+from fleet.runtime.terminal import one_line
+from interceptor.core.deadlines import NEVER, Deadlines
+from interceptor.core.early import EarlyBytes
+from interceptor.core.errors import BadRequest, ExchangeError
+from interceptor.core.sides import Client
+from interceptor.proxy_protocol.header import HeaderError, HeaderReader
+from interceptor.transport.peers import client_address
+from interceptor.transport.tcp import HEAD_VIEW
+from interceptor.trust import TrustedProxies
+
+__all__ = ["HeaderConnection", "Reception", "hand_over"]
+
+QUIET_SECONDS: Final = 60.0
+"""Seconds between two log lines about load balancers that send no header: every one of their connections ends so."""
+
+logger = logging.getLogger(__name__)
+
+GoOn = Callable[[asyncio.Transport, str], None]
+"""Gets a connection once its header was read, and the client's address; "" where that of the connection counts. The next byte to
+read is the first one after the header."""
+
+
+class Host(Protocol):
+    """What these connections need of the proxy."""
+
+    clock: Callable[[], float]
+    deadlines: Deadlines
+    early: EarlyBytes
+    head_timeout: float
+
+    def client_opened(self, client: Client) -> None: ...
+    def client_closed(self, client: Client) -> None: ...
+    def refused(self, error: ExchangeError) -> None: ...
+
+
+def hand_over(transport: asyncio.Transport, protocol: asyncio.BaseProtocol) -> None:
+    """Have another protocol go on with a connection."""
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+
+
+class Reception:
+    """Makes the first protocol of each connection. `balancers` are the peers whose connections begin with a header."""
+
+    def __init__(self, host: Host, balancers: TrustedProxies, go_on: GoOn) -> None:
+        self.host = host
+        self.balancers = balancers
+        self.go_on = go_on
+        self._quiet_until = 0.0
+
+    def __call__(self) -> HeaderConnection:
+        return HeaderConnection(self)
+
+    def refused(self, peer: str, why: BadRequest) -> None:
+        """A connection ended because of its header."""
+        self.host.refused(why)
+        now = self.host.clock()
+        if now >= self._quiet_until:
+            self._quiet_until = now + QUIET_SECONDS
+            logger.warning("connections of %s are refused: %s; it is to send the PROXY protocol", one_line(peer), why)
+
+
+class HeaderConnection(asyncio.BufferedProtocol):
+    """One connection, until its header has been read. To the list of clients it is one whose head is on its way."""
+
+    __slots__ = ("_reader", "_reception", "_transport", "bucket", "deadline", "peer", "since")
+
+    protocol, requests, trusted = "PROXY", 0, False
+    activity = "head"
+    idle, begun = False, True
+
+    def __init__(self, reception: Reception) -> None:
+        self._reception = reception
+        self._reader = HeaderReader()
+        self.peer = b"unknown"
+        """Of the load balancer."""
+        self.since = reception.host.clock()
+        self.deadline = NEVER
+        self.bucket = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        reception, host = self._reception, self._reception.host
+        if not transport.get_extra_info("peername"):
+            # It has left already, as a health check does that is a reset: whether its bytes have a header cannot be known.
+            self.abort()
+            return
+        address = client_address(transport)
+        self.peer = address.encode()
+        if not reception.balancers.trusts(address):
+            reception.go_on(self._transport, "")
+            return
+        self.deadline = self.since + host.head_timeout
+        host.deadlines.watch(self)
+        host.client_opened(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return HEAD_VIEW[: self._reader.wants]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        reader = self._reader
+        try:
+            reader.feed(bytes(HEAD_VIEW[:nbytes]))
+        except HeaderError as error:
+            self._refuse(BadRequest(str(error), reason="proxy_protocol"))
+            return
+        if reader.done:
+            self._leave()
+            self._reception.go_on(self._transport, reader.source)
+        else:
+            self._reception.host.early.keep(self, len(reader))
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
+
+    def on_deadline(self, now: float) -> None:
+        self._refuse(BadRequest("the header of the PROXY protocol did not arrive in time", status=408, reason="proxy_protocol"))
+
+    def evict(self) -> None:
+        """There is no room for heads and headers that arrive slowly."""
+        self.abort()
+
+    def close_if_idle(self) -> bool:
+        """It is never at rest: its time limit ends it."""
+        return False
+
+    def wind_down(self, now: float, seconds: float) -> None:
+        """Its time limit ends it."""
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def _refuse(self, error: BadRequest) -> None:
+        # Whoever speaks another protocol would not understand an answer in any.
+        self._reception.refused(self.peer.decode(), error)
+        self.abort()
+
+    def _leave(self) -> None:
+        """From now on it is not this one that the proxy lists and watches."""
+        host = self._reception.host
+        self.deadline = NEVER
+        host.deadlines.forget(self)
+        host.early.drop(self)
+        host.client_closed(self)

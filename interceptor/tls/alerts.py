@@ -1,0 +1,42 @@
+"""Keeps the alert of a handshake that fails on our side, which says to the client why (RFC 8446 6.2): event loops drop it."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any, cast
+
+__all__ = ["Failed", "ServerContext"]
+
+
+class Failed(ssl.SSLError):
+    """A handshake has failed."""
+
+    alert = b""
+    """What the client is to be told."""
+
+
+class _Server(ssl.SSLObject):
+    """The server's side of one connection."""
+
+    outgoing: ssl.MemoryBIO
+
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            failed = Failed(*error.args)
+            failed.reason, failed.alert = error.reason, self.outgoing.read()
+            raise failed from error
+
+
+class ServerContext(ssl.SSLContext):
+    """A context whose handshakes raise `Failed`."""
+
+    sslobject_class = _Server
+
+    def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **options: Any) -> ssl.SSLObject:
+        made = super().wrap_bio(incoming, outgoing, *args, **options)
+        cast("_Server", made).outgoing = outgoing
+        return made

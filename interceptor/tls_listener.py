@@ -1,0 +1,77 @@
+"""The proxy's port for TLS: certificates, accepted sockets, handshakes, and the codec that was agreed in each of them (ALPN)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from interceptor.core.errors import BadRequest
+from interceptor.core.replies import text_reply
+from interceptor.date import http_date
+from interceptor.http1.over_tls import begin
+from interceptor.http1.reply import encode_reply
+from interceptor.http2.client import take_over
+from interceptor.listener import Listener
+from interceptor.proxy import Proxy
+from interceptor.settings import InterceptorSettings
+from interceptor.tls.certificates import Certificates, Clients
+from interceptor.transport.handshakes import Handshakes
+
+__all__ = ["TlsListener"]
+
+HTTP2: Final = "h2"
+
+
+class TlsListener:
+    """Accepts clients of one proxy over TLS. They are counted together with those that speak plaintext."""
+
+    def __init__(self, settings: InterceptorSettings, proxy: Proxy) -> None:
+        self._proxy = proxy
+        files = settings.proxy_tls
+        clients = None
+        if files is not None and files.ca is not None:
+            clients = Clients(files.ca, required=settings.proxy_tls_client_certs == "required")
+        self.certificates = Certificates(files, settings.certificate_directories, policy=settings.tls_policy, clients=clients)
+        self.handshakes = Handshakes(
+            proxy,
+            proxy.outbox.backlog,
+            context=lambda: self.certificates.context,
+            serve=self._serve,
+            plaintext_answer=_plaintext_answer,
+        )
+        self._listener = Listener(
+            asyncio.Protocol, settings.host, settings.proxy_tls_port, proxy.clock, take=self.handshakes.accept
+        )
+        self.pause, self.resume = self._listener.pause, self._listener.resume
+
+    @property
+    def port(self) -> int:
+        return self._listener.port
+
+    @property
+    def started(self) -> bool:
+        return self._listener.started
+
+    async def start(self) -> None:
+        """Raises StartError if the port or a certificate cannot be used."""
+        await self.certificates.start()
+        await self._listener.start()
+
+    async def stop_accepting(self) -> None:
+        await self._listener.close()
+
+    async def close(self) -> None:
+        await self._listener.close()
+        await self.handshakes.close()
+        await self.certificates.close()
+
+    def _serve(self, transport: asyncio.Transport, protocol: str | None) -> None:
+        if protocol == HTTP2:
+            take_over(self._proxy, transport, b"")
+        else:
+            begin(self._proxy, transport)
+
+
+def _plaintext_answer() -> bytes:
+    error = BadRequest("this port speaks TLS: use https://")
+    return encode_reply(text_reply(error), method=b"GET", close=True, date=http_date())
