@@ -1,1 +1,1 @@
-"""The control plane: custom resources become the routing table, ScaledObjects, and a status that tells the truth."""
+"""The control plane: turns custom resources into the routing table and ScaledObjects, and reports their state in the status."""

@@ -16,6 +16,7 @@ from controller.schema.answers import Placeholder as PlaceholderSpec
 from controller.schema.answers import StaticResponse as StaticResponseSpec
 from controller.schema.answers import StaticRoute as StaticRouteSpec
 from controller.schema.common import Header
+from fleet.defaults import PORT_LIMIT
 from fleet.routing.contenttype import content_type
 from fleet.routing.quantity import octets
 from fleet.routing.route import ColdStart, HeaderMatch, Placeholder, Rule, StaticResponse, StaticRoute, Target
@@ -38,8 +39,8 @@ __all__ = [
 ]
 
 MAINTENANCE = "http.keda.sh/maintenance"
-"""Annotation: "true" puts up the built-in page, any other text but "false" is the page. What people write for either means the
-same: a page that says "off" to everybody is what nobody wants who writes it."""
+"""Annotation: "true" enables the built-in page; any other text except "false" is the text of the page. "yes", "on" and "1" mean
+"true", and "no", "off" and "0" mean "false", because nobody wants a page with such a word as its text."""
 _ON = frozenset({"true", "yes", "on", "1"})
 _OFF = frozenset({"", "false", "no", "off", "0"})
 MAINTENANCE_BODY = "http.keda.sh/maintenance-body"
@@ -170,6 +171,6 @@ def header_matches(headers: Iterable[Header] | None) -> tuple[HeaderMatch, ...]:
 
 def port_of(number: int | None, name: str | None) -> int | str | None:
     """Names of ports have letters: digits alone are the number."""
-    if number is None and name is not None and name.isascii() and name.isdecimal() and len(name) <= len("65535"):
+    if number is None and name is not None and name.isascii() and name.isdecimal() and len(name) <= len(str(PORT_LIMIT)):
         return int(name)
     return number if number is not None else name

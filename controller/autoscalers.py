@@ -1,4 +1,4 @@
-"""What scales workloads: KEDA's ScaledObjects and HorizontalPodAutoscalers, parsed at the edge into frozen values. No I/O."""
+"""What scales workloads: KEDA's ScaledObjects and HorizontalPodAutoscalers, parsed into frozen values. No I/O."""
 
 from __future__ import annotations
 
@@ -29,24 +29,25 @@ SCALED_OBJECT = Kind("ScaledObject", "v1alpha1", "scaledobjects", group="keda.sh
 APP_KEYS = ("app", "httpScaledObject", "interceptorRoute")
 """Keys of a trigger's metadata that name an application."""
 MAX_NAME = 63
-"""Characters. KEDA labels each ScaledObject with its own name, and no value of a label may be longer."""
+"""Characters. KEDA labels each ScaledObject with its own name, and a label value may not be longer."""
 
 LETTING_GO = "httpscaledobject.keda.sh/letting-go"
-"""On a ScaledObject: the controller has paused it, so that KEDA scales down what it is to scale no longer."""
+"""Annotation on a ScaledObject: the controller has paused it, so that KEDA scales down a workload that it will no longer
+scale."""
 PAUSED_REPLICAS = "autoscaling.keda.sh/paused-replicas"
 _PAUSED = "autoscaling.keda.sh/paused"
 _PAUSED_BOTH_WAYS = ("autoscaling.keda.sh/paused-scale-in", "autoscaling.keda.sh/paused-scale-out")
 _FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
-"""As Go's strconv.ParseBool: KEDA takes everything else for true."""
+"""False values of Go's strconv.ParseBool: KEDA takes every other value as true."""
 
 _KINDS = {"deployment": "Deployment", "statefulset": "StatefulSet"}
-"""KEDA minds no case."""
+"""KEDA ignores the case of a kind."""
 
 Json = dict[str, Any]
 
 
 class Workload(msgspec.Struct, frozen=True, order=True):
-    """What is scaled: a Deployment, or any other kind that has a scale. Compared without the version of its kind."""
+    """A workload: a Deployment, or any other kind with a scale subresource. Compared without the API version."""
 
     namespace: str
     group: str
@@ -65,32 +66,32 @@ class Trigger(msgspec.Struct, frozen=True):
 
     @property
     def is_external(self) -> bool:
-        """Whether a scaler of somebody's own is asked, and not one of KEDA's."""
+        """Whether it uses an external scaler, and not one that is built into KEDA."""
         return self.type in ("external", "external-push")
 
     @property
     def named(self) -> dict[str, str]:
-        """The keys that name an application, and what they say, as the scaler reads them."""
+        """The keys that name an application, and their values, as the scaler reads them."""
         metadata = self.metadata or {}
         return {key: value for key in APP_KEYS if (value := metadata.get(key, "").strip())}
 
 
 class ScaledObject(msgspec.Struct, frozen=True):
-    """A ScaledObject as it is, without what KEDA changes all the time."""
+    """A ScaledObject without the parts of its status that KEDA changes all the time."""
 
     meta: ObjectMeta
     spec: Json
     workload: Workload
     triggers: tuple[Trigger, ...]
     apps: frozenset[str]
-    """"namespace/name" of every application that a trigger names."""
+    """ "namespace/name" of every application that a trigger names."""
     ready: str
-    """Status of KEDA's condition Ready; "" before there is one."""
+    """Status of KEDA's condition Ready; "" before it exists."""
     message: str
     paused_count: int | None = None
-    """How many replicas KEDA has scaled the workload to because of a pause."""
+    """Number of replicas to which KEDA has scaled the workload because of a pause."""
     inactive: str = ""
-    """What KEDA's condition HPAActive says while it is False: why the HPA counts nothing."""
+    """Message of KEDA's condition HPAActive while it is False: why the HPA computes nothing."""
 
     @property
     def kind(self) -> Kind:
@@ -102,7 +103,7 @@ class ScaledObject(msgspec.Struct, frozen=True):
 
     @property
     def pause(self) -> str:
-        """The annotation that keeps KEDA from scaling, as "name=value", or ""."""
+        """The annotation that pauses KEDA's scaling, as "name=value", or ""."""
         annotations = self.meta.annotations or {}
         if PAUSED_REPLICAS in annotations:
             return f"{PAUSED_REPLICAS}={annotations[PAUSED_REPLICAS]}"
@@ -111,13 +112,13 @@ class ScaledObject(msgspec.Struct, frozen=True):
 
     @property
     def troubles(self) -> tuple[bool, bool, bool]:
-        """What keeps it from scaling, the worst first: whether KEDA has a complaint, whether it is paused, whether its HPA counts
-        nothing."""
+        """What prevents scaling, the worst first: whether KEDA reports an error, whether it is paused, whether its HPA
+        computes nothing."""
         return (self.ready == "False", bool(self.pause), bool(self.inactive))
 
     @property
     def letting_go(self) -> bool:
-        """Whether its pause is the controller's own, before its workload becomes another."""
+        """Whether the controller itself has paused it, before its workload changes."""
         return LETTING_GO in (self.meta.annotations or {})
 
     def owned_by(self, resource: Resource) -> bool:
@@ -125,19 +126,19 @@ class ScaledObject(msgspec.Struct, frozen=True):
 
     @property
     def is_users(self) -> bool:
-        """Whether it is not one of those that the controller makes for HTTPScaledObjects."""
+        """Whether a user created it, not the controller."""
         return not any(owner.kind == HTTP_SCALED_OBJECTS.kind for owner in self.meta.owner_references or ())
 
 
 class Autoscaler(msgspec.Struct, frozen=True):
-    """A HorizontalPodAutoscaler, without what its controller changes all the time."""
+    """A HorizontalPodAutoscaler without the parts that its controller changes all the time."""
 
     meta: ObjectMeta
     workload: Workload
 
     @property
     def is_users(self) -> bool:
-        """Whether it is not one of those that KEDA makes for ScaledObjects."""
+        """Whether a user created it, not KEDA."""
         return not any(owner.kind == SCALED_OBJECT.kind for owner in self.meta.owner_references or ())
 
 
@@ -158,9 +159,9 @@ class _Head(msgspec.Struct, rename="camel"):
 
 
 def parse_scaled_object(data: bytes | msgspec.Raw) -> ScaledObject:
-    """A ScaledObject as the API server gave it. Raises ValueError."""
+    """A ScaledObject from the API server's JSON. Raises ValueError."""
     raw: Json = msgspec.json.decode(data)
-    # The generation is not kept: a spec that says the same is the same.
+    # The generation is dropped, so that a new generation with an equal spec compares equal.
     meta = msgspec.structs.replace(msgspec.convert(raw.get("metadata"), ObjectMeta), generation=0)
     spec: Json = raw.get("spec") or {}
     status = msgspec.convert(raw.get("status") or {}, _Status)
@@ -181,14 +182,14 @@ def parse_scaled_object(data: bytes | msgspec.Raw) -> ScaledObject:
 
 
 def parse_autoscaler(data: bytes | msgspec.Raw) -> Autoscaler:
-    """A HorizontalPodAutoscaler as the API server gave it. Raises ValueError."""
+    """A HorizontalPodAutoscaler from the API server's JSON. Raises ValueError."""
     head = msgspec.json.decode(data, type=_Head)
     meta = msgspec.structs.replace(head.metadata, generation=0, labels=None, annotations=None)
     return Autoscaler(meta, _target(meta.namespace, head.spec or {}))
 
 
 def workload_of(resource: Resource) -> Workload | None:
-    """What an HTTPScaledObject wants to have scaled; None where it names nothing."""
+    """The workload that an HTTPScaledObject wants to scale; None if it names none."""
     spec = resource.spec
     if not isinstance(spec, HTTPScaledObjectSpec) or not spec.scale_target_ref.name:
         return None

@@ -1,6 +1,7 @@
-"""Puts bodies of ConfigMaps into the answers of routes. Pure: ConfigMaps come in as values, what is missing goes out in words.
+"""Puts bodies from ConfigMaps into the answers of routes. Pure: ConfigMaps come in as values; missing bodies are returned as
+messages.
 
-An answer whose body cannot be had is a 500, as in the KEDA HTTP add-on; the rest of its route is not concerned.
+An answer whose body is missing becomes a 500, as in the KEDA HTTP add-on; the rest of its route is unaffected.
 """
 
 from __future__ import annotations
@@ -14,26 +15,27 @@ import msgspec
 from controller.answers import MAINTENANCE, PLACEHOLDER, Reference, static_place
 from fleet.discovery.kubernetes.objects import ConfigMap
 from fleet.routing.check import RouteError, check_route
-from fleet.routing.check_answers import MAX_ANSWER_BYTES, MAX_FILES, answer_bytes
+from fleet.routing.check_answers import MAX_ANSWER_BYTES, answer_bytes
 from fleet.routing.contenttype import content_type
-from fleet.routing.route import Route, StaticFile, StaticResponse
+from fleet.routing.route import MAX_FILES, Route, StaticFile, StaticResponse
 
 __all__ = ["SMALL_ANSWER_BYTES", "UNAVAILABLE", "Absent", "Bodies", "are_known", "filled", "without_bodies"]
 
 SMALL_ANSWER_BYTES = 4096
-"""Bodies of a route that are never too much, as those of health checks: a large page elsewhere takes nothing from them."""
+"""Bodies of a route up to this size are always accepted, even when the table is full: answers such as health checks must not
+be lost because of large pages elsewhere."""
 
 UNAVAILABLE = StaticResponse(500, (("Content-Type", "text/plain; charset=utf-8"),), b"Internal Server Error\n")
 
 
 class Absent(msgspec.Struct, frozen=True):
-    """A ConfigMap that is not to be had."""
+    """A ConfigMap that does not exist or cannot be used."""
 
     why: str
 
 
 Bodies = Mapping[str, ConfigMap | Absent]
-"""By "namespace/name". One that is not in it was not asked for yet."""
+"""By "namespace/name". One that is missing here has not been read yet."""
 
 
 def are_known(references: Sequence[Reference], bodies: Bodies) -> bool:
@@ -41,7 +43,7 @@ def are_known(references: Sequence[Reference], bodies: Bodies) -> bool:
 
 
 def filled(route: Route, references: Sequence[Reference], bodies: Bodies) -> tuple[Route, tuple[str, ...]]:
-    """The route with its bodies, and what is missing."""
+    """The route with its bodies, and messages about missing ones."""
     if not references:
         return route, ()
     made: dict[str, StaticResponse] = {}
@@ -61,7 +63,7 @@ def filled(route: Route, references: Sequence[Reference], bodies: Bodies) -> tup
 
 
 def _checked(route: Route, references: Sequence[Reference], missing: tuple[str, ...]) -> tuple[Route, tuple[str, ...]]:
-    """No ConfigMap makes a route that a table does not take."""
+    """Make sure that a ConfigMap's content never leads to an invalid route."""
     try:
         check_route(route)
     except RouteError as error:
@@ -71,14 +73,14 @@ def _checked(route: Route, references: Sequence[Reference], missing: tuple[str, 
 
 
 def without_bodies(route: Route) -> tuple[Route, tuple[str, ...]]:
-    """The route with nothing to keep: for one that comes when the table is full of bodies."""
+    """The route without bodies of any size, for when the table is full."""
     large = {place: UNAVAILABLE for place, response in _responses(route) if _size(response) > len(UNAVAILABLE.body or b"")}
     why = "the bodies of older objects leave no room in the routing table"
     return _with(route, large), tuple(f"{place}: {why}" for place in large)
 
 
 class _MissingError(Exception):
-    """Why a body cannot be had."""
+    """Why a body is not available."""
 
 
 def _response(response: StaticResponse, reference: Reference, bodies: Bodies) -> StaticResponse:
@@ -119,7 +121,7 @@ def _size(response: StaticResponse) -> int:
 
 
 def _responses(route: Route) -> Iterator[tuple[str, StaticResponse]]:
-    """Every answer of a route by its place."""
+    """Every answer of a route, by its position."""
     for position, static in enumerate(route.static_routes):
         yield static_place(position), static.response
     if route.cold_start.placeholder is not None:
@@ -133,7 +135,7 @@ def _at(route: Route, place: str) -> StaticResponse:
 
 
 def _with(route: Route, made: Mapping[str, StaticResponse]) -> Route:
-    """The route with other answers in some places."""
+    """The route with the answers at some positions replaced."""
     if not made:
         return route
     replace = msgspec.structs.replace

@@ -1,6 +1,6 @@
-"""The ConfigMaps that answers take their bodies from: those that objects name, and no others.
+"""Reads the ConfigMaps with bodies for answers: only those that objects refer to.
 
-They are watched by their label; what no object names is dropped before it is parsed. Reads; decides nothing.
+They are watched by their label; a ConfigMap that no object refers to is dropped before it is parsed.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ __all__ = ["LABEL", "MAX_KEPT_BYTES", "BodySource"]
 
 LABEL = "http.keda.sh/response-body=true"
 MAX_KEPT_BYTES = 64 << 20
-"""Of all ConfigMaps together. Several times what a routing table takes, so it is a bound on memory and no plan."""
+"""Maximum bytes of all ConfigMaps together: several times what fits into a routing table, as a bound on memory."""
 FETCHED_ALONE = 16
-"""New ones that are asked for one by one; for more, one list costs the server less."""
+"""Up to this many new ConfigMaps are fetched one by one; for more, one list costs the server less."""
 
 _log = logging.getLogger(__name__)
 
 
 class BodySource:
-    """`on_change` is called when an answer may have to be another. Nothing is asked for before something is wanted."""
+    """`on_change` is called when an answer may have changed. Nothing is read before `want` names a ConfigMap."""
 
     def __init__(self, api: Api, namespaces: Collection[str], *, timing: Timing, on_change: Callable[[], None]) -> None:
         self._on_change = on_change
         self._wanted: frozenset[str] = frozenset()
         self._looked: dict[str, str] = {}
-        """What was asked for, and why that failed, or ""."""
+        """What was fetched, and the error, or ""."""
         self._kept_bytes = 0
         self._refused: set[str] = set()
-        """What there was no room for."""
+        """ConfigMaps for which there was no room."""
         self._complaint = ""
         self._maps: ListWatch[ConfigMap | Absent] = ListWatch(
             api,
@@ -59,7 +59,7 @@ class BodySource:
         self._task: asyncio.Task[None] | None = None
 
     def want(self, keys: Collection[str]) -> None:
-        """Follow these ConfigMaps, "namespace/name" each, and no others."""
+        """Follow these ConfigMaps ("namespace/name") and no others."""
         before, self._wanted = self._wanted, frozenset(keys)
         for key in before - self._wanted:
             self._forget(key)
@@ -72,11 +72,11 @@ class BodySource:
         self._ask(new)
 
     def bodies(self) -> Bodies:
-        """What is known now."""
+        """The current state."""
         return {key: found for key in self._wanted if (found := self._get(key)) is not None}
 
     async def known(self, seconds: float) -> None:
-        """Wait until everything that is wanted was asked for, but not longer than this."""
+        """Wait until every wanted ConfigMap was read or tried, at most `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 await self._all_looked.wait()
@@ -167,7 +167,7 @@ class BodySource:
 
 
 def _size(found: ConfigMap | Absent | None) -> int:
-    """Characters, which is near enough to what is kept."""
+    """Characters, as an estimate of the memory used."""
     if not isinstance(found, ConfigMap):
         return 0
     return sum(map(len, found.data.values())) + sum(map(len, found.binary_data.values()))

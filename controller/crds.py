@@ -1,6 +1,6 @@
-"""The CustomResourceDefinitions, made from the structs of controller/schema. Pure; tools/crds.py writes them to deploy/crds.
+"""Generates the CustomResourceDefinitions from the structs of controller/schema. Pure; tools/crds.py writes them to deploy/crds.
 
-What a field may be is said in one place only: here is how that is told to the API server.
+Field rules are declared only in the structs; this module translates them to OpenAPI.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Json = dict[str, Any]
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """A kind of custom resource, as its paths and its objects name it."""
+    """A kind of custom resource, with its API group, version and names."""
 
     kind: str
     version: str
@@ -71,7 +71,7 @@ _ROUTE_COLUMNS: tuple[Json, ...] = (
 
 
 def definitions() -> Mapping[str, Json]:
-    """Each definition by the name of its file."""
+    """Each definition by its file name."""
     return {
         f"{GROUP}_{HTTP_SCALED_OBJECTS.plural}.yaml": _definition(
             HTTP_SCALED_OBJECTS, HTTPScaledObjectSpec, HTTPScaledObjectStatus, _HTTP_COLUMNS, required=()
@@ -85,7 +85,7 @@ def definitions() -> Mapping[str, Json]:
 def _definition(
     kind: Kind, spec: type, status: type, columns: tuple[Json, ...], *, required: tuple[str, ...] = ("spec",)
 ) -> Json:
-    """`required` is what an object has to have. An HTTPScaledObject without a spec says nothing, but the add-on takes it."""
+    """`required` are the required top-level fields. An HTTPScaledObject may lack a spec, because the add-on accepts that."""
     names: Json = {
         "kind": kind.kind,
         "listKind": f"{kind.kind}List",
@@ -127,14 +127,14 @@ def _object(spec: type, status: type, required: tuple[str, ...]) -> Json:
 
 
 def _doc(cls: type) -> str:
-    """The first line of what a class says of itself."""
+    """The first line of a class's docstring."""
     return (cls.__doc__ or "").strip().splitlines()[0]
 
 
 def _schema(info: inspect.Type) -> Json:
     match info:
         case inspect.Metadata():
-            # None takes a key away.
+            # a value of None removes the key
             return {key: said for key, said in (_schema(info.type) | (info.extra_json_schema or {})).items() if said is not None}
         case inspect.UnionType():
             return _union([option for option in info.types if not isinstance(option, inspect.NoneType)])
@@ -145,7 +145,7 @@ def _schema(info: inspect.Type) -> Json:
 
 
 def _union(options: list[inspect.Type]) -> Json:
-    """What may be left out, or a number or a text: other choices have no schema that an API server takes."""
+    """An optional value, or a number or a text: other unions have no structural schema."""
     if len(options) == 1:
         return _schema(options[0])
     number, text = sorted((_schema(option) for option in options), key=lambda schema: str(schema["type"]))
@@ -193,7 +193,7 @@ def _struct(info: inspect.StructType) -> Json:
 
 def _field(field: inspect.Field) -> Json:
     schema = _schema(field.type)
-    # An empty default says only that the field may be absent.
+    # An empty default only means that the field is optional.
     if field.default is not NODEFAULT and field.default not in (None, (), "", 0):
         schema["default"] = field.default
     return schema

@@ -1,4 +1,4 @@
-"""Durations as Go writes them ("1m30s", "500ms", "0"), in seconds. Pure."""
+"""Go's duration syntax ("1m30s", "500ms", "0"), in seconds. Pure."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0
 
 
 def seconds(text: str) -> float:
-    """Raises ValueError for what is no duration."""
+    """Raises ValueError when the text is not a duration."""
     if len(text) > MAX_DURATION or not _WHOLE.fullmatch(text):
         raise ValueError(f'{text!r} is not a duration such as "500ms", "30s" or "1m30s"')
-    # Nanoseconds are what Go keeps; adding parts must not leave traces of binary fractions.
+    # Rounded to nanoseconds, Go's resolution, because adding parts may leave binary rounding errors.
     *parts, _ = _UNIT.split(text)
     return round(sum(float(number) * _UNITS[unit] for number, unit in zip(parts[::2], parts[1::2], strict=True)), 9)

@@ -1,6 +1,6 @@
-"""Kubernetes Events: what became of an object, told where its author looks. Told once, at the change; never required.
+"""Kubernetes Events about changes of an object's conditions. Optional: written once per change.
 
-An event that cannot be written is dropped: the conditions say the same.
+An Event that cannot be written is dropped, because the conditions contain the same information.
 """
 
 from __future__ import annotations
@@ -23,60 +23,60 @@ from fleet.discovery.kubernetes.client import Api, ApiError
 from fleet.discovery.kubernetes.objects import Resource as Path
 from fleet.runtime.tasks import cancel_and_wait
 
-__all__ = ["EventRecorder", "News", "news_of"]
+__all__ = ["EventRecorder", "Notice", "notices_of"]
 
 EVENTS = Path("/api/v1", "events")
 COMPONENT = "weir-controller"
 MAX_WAITING = 1000
-"""Events not written yet; more are dropped. An API server that is slow must not be made slower."""
+"""Maximum number of Events waiting to be written; further ones are dropped, so that a slow API server is not loaded more."""
 REPEAT_SECONDS = 60.0
-"""News of the same reason about the same object is told no more often, here and in the log; but that all is well again after
-every warning that was told."""
+"""Seconds before an Event with the same reason about the same object is written or logged again. A recovery is reported after
+every reported warning."""
 MAX_REPEATS = 10_000
-"""What is remembered for that."""
+"""Maximum number of remembered Events for that limit."""
 MAX_MESSAGE = 1024
-"""Characters; the API server refuses longer ones."""
+"""Characters; the API server refuses longer messages."""
 
 _WORTH = (CONFLICT, BACKEND_FOUND, BODIES_FOUND, SCALED_OBJECT_READY, REACHABLE, PROTOCOL_SPOKEN, READY)
 
 _log = logging.getLogger(__name__)
 
 
-class News(msgspec.Struct, frozen=True):
-    """One event."""
+class Notice(msgspec.Struct, frozen=True):
+    """The content of one Event."""
 
     reason: str
     message: str
     warning: bool = False
 
 
-def news_of(resource: Resource, status: HTTPScaledObjectStatus) -> Iterator[News]:
-    """What a new status has to tell to somebody who knows the one before."""
+def notices_of(resource: Resource, status: HTTPScaledObjectStatus) -> Iterator[Notice]:
+    """The Events for the difference between the resource's old status and a new one."""
     before = resource.conditions
     after = {condition.type: condition for condition in status.conditions}
     for kind in _WORTH:
         if kind == REACHABLE and after[BACKEND_FOUND].status == "False" and after[kind].reason == after[BACKEND_FOUND].reason:
-            continue  # told already
+            continue  # reported already
         if kind in after and _is_other(before.get(kind), after[kind]):
-            yield from _told(kind, before, after[kind])
+            yield from _notices(kind, before, after[kind])
 
 
 def _is_other(before: Condition | None, after: Condition) -> bool:
     return before is None or (before.status, before.reason) != (after.status, after.reason)
 
 
-def _told(kind: str, before: Mapping[str, Condition], after: Condition) -> Iterator[News]:
+def _notices(kind: str, before: Mapping[str, Condition], after: Condition) -> Iterator[Notice]:
     good = "False" if kind == CONFLICT else "True"
     if after.status == good:
-        # What is as it should be is news only after it was not; but that an object is ready always is.
+        # A good status is reported only after a bad one, except for Ready, which is always reported.
         if kind == READY or (kind in before and before[kind].status not in (good, "Unknown")):
-            yield News(after.reason, after.message)
+            yield Notice(after.reason, after.message)
     elif (after.status != "Unknown" and kind != READY) or (after.status == "False" and after.reason == "Invalid"):
-        yield News(after.reason, after.message, warning=True)
+        yield Notice(after.reason, after.message, warning=True)
 
 
-class Told(Protocol):
-    """An object that events are about."""
+class EventTarget(Protocol):
+    """An object that Events can refer to."""
 
     @property
     def kind(self) -> Kind: ...
@@ -87,16 +87,17 @@ class Told(Protocol):
 
 
 class EventRecorder:
-    """Writes events one after the other, behind the work that they are about."""
+    """Writes Events one after the other, in the background."""
 
     def __init__(self, api: Api, instance: str, *, clock: Callable[[], float] = monotonic) -> None:
         self._api = api
         self._instance = instance
-        self._waiting: asyncio.Queue[tuple[Told, News]] = asyncio.Queue(MAX_WAITING)
+        self._waiting: asyncio.Queue[tuple[EventTarget, Notice]] = asyncio.Queue(MAX_WAITING)
         self._task: asyncio.Task[None] | None = None
         self._clock = clock
-        self._told: dict[tuple[str, str, bool], float] = {}
-        """When it was last told, by the object's uid, the reason, and whether it was a warning: both may have the same reason."""
+        self._reported: dict[tuple[str, str, bool], float] = {}
+        """When it was last reported, by the object's uid, the reason, and whether it was a warning: a warning and its recovery
+        may have the same reason."""
         self.dropped = 0
 
     def start(self) -> None:
@@ -106,39 +107,39 @@ class EventRecorder:
         task, self._task = self._task, None
         await cancel_and_wait(task)
 
-    def tell(self, resource: Told, news: News) -> None:
-        """A warning is a line of the log, too."""
-        if self._is_repeated(resource.meta.uid, news):
+    def tell(self, resource: EventTarget, notice: Notice) -> None:
+        """Queue an Event. A warning is logged, too."""
+        if self._is_repeated(resource.meta.uid, notice):
             return
-        if news.warning:
-            _log.warning("%s: %s: %s", resource.key, news.reason, news.message[:MAX_MESSAGE])
+        if notice.warning:
+            _log.warning("%s: %s: %s", resource.key, notice.reason, notice.message[:MAX_MESSAGE])
         try:
-            self._waiting.put_nowait((resource, news))
+            self._waiting.put_nowait((resource, notice))
         except asyncio.QueueFull:
             self.dropped += 1
 
-    def _is_repeated(self, uid: str, news: News) -> bool:
-        now, what, worry = self._clock(), (uid, news.reason, news.warning), (uid, "", True)
-        due = self._told.get(what, -REPEAT_SECONDS) + REPEAT_SECONDS
-        if now < due and (news.warning or worry not in self._told):
+    def _is_repeated(self, uid: str, notice: Notice) -> bool:
+        now, what, worry = self._clock(), (uid, notice.reason, notice.warning), (uid, "", True)
+        due = self._reported.get(what, -REPEAT_SECONDS) + REPEAT_SECONDS
+        if now < due and (notice.warning or worry not in self._reported):
             return True
         self._remember(what, now)
-        if news.warning:
+        if notice.warning:
             self._remember(worry, now)
         else:
-            self._told.pop(worry, None)
+            self._reported.pop(worry, None)
         return False
 
     def _remember(self, what: tuple[str, str, bool], now: float) -> None:
-        self._told.pop(what, None)  # to the end: the oldest is forgotten first
-        self._told[what] = now
-        if len(self._told) > MAX_REPEATS:
-            del self._told[next(iter(self._told))]
+        self._reported.pop(what, None)  # move it to the end: the oldest is forgotten first
+        self._reported[what] = now
+        if len(self._reported) > MAX_REPEATS:
+            del self._reported[next(iter(self._reported))]
 
     async def _write(self) -> None:
         while True:
-            resource, news = await self._waiting.get()
-            body = event(resource, news, instance=self._instance, now=_now())
+            resource, notice = await self._waiting.get()
+            body = event(resource, notice, instance=self._instance, now=_now())
             try:
                 await self._api.request("POST", EVENTS.path(resource.meta.namespace), body=body)
             except ApiError as error:
@@ -146,8 +147,8 @@ class EventRecorder:
                 _log.debug("event not written: %s", error)
 
 
-def event(resource: Told, news: News, *, instance: str, now: str) -> dict[str, Any]:
-    """The Event to create."""
+def event(resource: EventTarget, notice: Notice, *, instance: str, now: str) -> dict[str, Any]:
+    """The Event object to create."""
     meta = resource.meta
     return {
         "apiVersion": "v1",
@@ -160,9 +161,9 @@ def event(resource: Told, news: News, *, instance: str, now: str) -> dict[str, A
             "name": meta.name,
             "uid": meta.uid,
         },
-        "type": "Warning" if news.warning else "Normal",
-        "reason": news.reason,
-        "message": news.message[:MAX_MESSAGE],
+        "type": "Warning" if notice.warning else "Normal",
+        "reason": notice.reason,
+        "message": notice.message[:MAX_MESSAGE],
         "source": {"component": COMPONENT},
         "reportingComponent": COMPONENT,
         "reportingInstance": instance[:128],

@@ -1,4 +1,4 @@
-"""What a condition should say, before it is compared with what it says. Pure."""
+"""The desired value of a condition, before it is compared with the current one. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The interceptors that exist, ready or not: the pods that a table has to reach.
+"""The interceptors that exist, ready or not: the pods to which a routing table must propagate.
 
-From the EndpointSlices of their headless Service, which name pods that are not ready, too; or from any other source
-of members, which are taken for ready.
+From the EndpointSlices of their headless Service, which also contain pods that are not ready; or from another source of members,
+which are assumed to be ready.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["InterceptorSource", "ListedInterceptors", "ServiceInterceptors", "in
 
 
 class InterceptorSource(Protocol):
-    """Who should serve the table."""
+    """The interceptors that should serve the table."""
 
     @property
     def current(self) -> tuple[Interceptor, ...] | None:
@@ -29,7 +29,7 @@ class InterceptorSource(Protocol):
     def subscribe(self, on_change: Callable[[], None]) -> None: ...
 
     async def known(self) -> None:
-        """Wait until `current` says who there is, if nobody is told of it."""
+        """Wait until `current` is known, if its first value is not reported to subscribers."""
 
     async def start(self) -> None: ...
 
@@ -37,7 +37,7 @@ class InterceptorSource(Protocol):
 
 
 class ServiceInterceptors:
-    """The pods behind a Service, at the port of that name."""
+    """The pods behind a Service, at the named port."""
 
     def __init__(self, api: Api, namespace: str, service: str, port: str, *, timing: Timing | None = None) -> None:
         self._port = port
@@ -81,7 +81,7 @@ class ListedInterceptors:
         self._members.subscribe(lambda _: on_change())
 
     async def known(self) -> None:
-        """Members that are read for the first time are told as a change."""
+        """Does nothing: the first read of members is reported as a change."""
 
     async def start(self) -> None:
         await self._members.start()
@@ -91,7 +91,8 @@ class ListedInterceptors:
 
 
 def interceptors_of(slices: Iterable[EndpointSlice], port: str) -> tuple[Interceptor, ...]:
-    """By name; of a pod with two addresses the IPv4 one. Pods that end are left out: what they lack, nobody will miss."""
+    """Sorted by name. For a pod with two addresses, the IPv4 address is used. Terminating pods are left out, because they need
+    no new table."""
     found: dict[str, Interceptor] = {}
     for one in sorted(slices, key=lambda one: one.ipv6):
         number = next((candidate.port for candidate in one.ports if candidate.name == port), None)

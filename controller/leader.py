@@ -1,4 +1,4 @@
-"""Leads while it holds a Lease: starts the work when it has it, and has it stopped before anyone else may have it."""
+"""Holds a Lease: runs the leader's work while it has it, and stops the work before another process may take it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["LEASES", "Leader"]
 
 LEASES = Resource("/apis/coordination.k8s.io/v1", "leases")
 RELEASED_SECONDS = 1
-"""Duration of a lease that was given back."""
+"""Duration in seconds of a released lease."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class _Lease(msgspec.Struct, frozen=True):
 
 
 class Leader:
-    """`lead` is run while the lease is held, and cancelled when it is not. An end of it by itself is an error of its own."""
+    """`lead` runs while the lease is held, and is cancelled when it is lost. It must not return by itself."""
 
     def __init__(
         self, api: Api, namespace: str, name: str, *, identity: str, duration: float, lead: Callable[[], Awaitable[None]]
@@ -64,12 +64,12 @@ class Leader:
 
     @property
     def holder(self) -> str:
-        """Who leads, as far as is known."""
+        """Who leads, as far as known."""
         lease = self._election.lease
         return "" if lease is None else lease.holder
 
     async def run(self) -> None:
-        """Until cancelled; then the lease is given back. Raises what `lead` raises."""
+        """Run until cancelled; then release the lease. Raises what `lead` raises."""
         try:
             while True:
                 await self._try()
@@ -80,7 +80,7 @@ class Leader:
             await self._release()
 
     async def _try(self) -> None:
-        """Renew the lease, or take it if that may be."""
+        """Renew the lease, or take it if allowed."""
         asked_at = self._clock()
         try:
             if not self._election.leads(asked_at):
@@ -96,7 +96,7 @@ class Leader:
 
     async def _refused(self, error: ApiError) -> None:
         if error.status == 409:
-            self._election.lost()  # another was first; the next look says who
+            self._election.lost()  # another process was faster; the next read shows which
             return
         if str(error) != self._complaint:
             _log.warning("lease %s/%s: %s", self._namespace, self._name, error)
@@ -114,7 +114,7 @@ class Leader:
         await self._lead()
 
     async def _pause(self) -> None:
-        """Until the next attempt, or until the work has ended by itself."""
+        """Wait until the next attempt, or until the work has ended by itself."""
         pause = self._election.renew_every
         if self._leading is None:
             await asyncio.sleep(pause)
@@ -174,7 +174,7 @@ class Leader:
 
     @property
     def _patience(self) -> float:
-        """A question that takes longer than this is asked once more before the lease runs out."""
+        """Timeout of one request, short enough for another attempt before the lease expires."""
         return self._duration / 4
 
 

@@ -1,7 +1,7 @@
-"""From the targets and durations of a custom resource to those of its route. Pure.
+"""Converts the targets and durations of a custom resource to those of its route. Pure.
 
-The add-on's schemas hardly look into these fields. What means nothing is as good as not given, and is noted, so that the
-status can tell: requests are routed all the same.
+The add-on's schemas hardly validate these fields. A field with a meaningless value is treated as not set, and noted for the
+status; requests are routed all the same.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from controller.schema.http_scaled_object import Rate as HttpRate
 from controller.schema.http_scaled_object import ScalingMetric as HttpScalingMetric
 from controller.schema.interceptor_route import InterceptorRouteSpec
 from fleet.defaults import FAILOVER_SECONDS, TARGET
-from fleet.routing.check import MAX_BUCKETS, MIN_GRANULARITY
+from fleet.routing.check import MAX_BUCKETS
+from fleet.routing.kinds import MIN_GRANULARITY
 from fleet.routing.route import RateTarget, Scaling, Timeouts
 
 __all__ = [
@@ -33,16 +34,17 @@ __all__ = [
 
 _USUAL = "the interceptors' setting holds"
 _MAX_SHOWN = 40
-"""Characters of a value in a note."""
+"""Characters of a value that are repeated in a note."""
 _DEFAULT_RATE = RateTarget(float(TARGET))
 
 
 _INT32 = range(-(1 << 31), 1 << 31)
-"""What KEDA can read. An API server takes larger numbers, and then KEDA reads no ScaledObject any more, whosever it is."""
+"""The range that KEDA can parse. The API server accepts larger numbers, but then KEDA fails to decode the list of all
+ScaledObjects."""
 
 
 class Notes:
-    """Fields of one object that mean nothing, each with the reason and what holds instead."""
+    """Ignored fields of one object, each with the reason and the value used instead."""
 
     def __init__(self) -> None:
         self.ignored: list[Problem] = []
@@ -52,12 +54,12 @@ class Notes:
 
 
 def for_keda(number: int | None) -> int | None:
-    """A number for a ScaledObject; None when KEDA could not read it."""
+    """A number for a ScaledObject; None when KEDA could not parse it."""
     return number if number is None or number in _INT32 else None
 
 
 def note_for_keda(notes: Notes, spec: HTTPScaledObjectSpec) -> None:
-    """Numbers that only a ScaledObject has, and that are left out of it."""
+    """Note the numbers that are used only in the ScaledObject, and are left out there."""
     replicas = spec.replicas
     numbers = {
         "replicas.min": replicas.min if replicas else None,
@@ -72,7 +74,7 @@ def note_for_keda(notes: Notes, spec: HTTPScaledObjectSpec) -> None:
 
 
 def note_patterns(notes: Notes, field: str, prefixes: Sequence[str]) -> None:
-    """Prefixes that look as if they meant more than they do: of whole segments, of which no character stands for others."""
+    """Note prefixes that look like patterns: prefixes match whole segments, and have no wildcards."""
     for number, prefix in enumerate(prefixes):
         if "?" in prefix or "#" in prefix:
             notes.ignore(f"{field}[{number}]", f"{_shown(prefix)} has a ? or a #, which no path has: no request fits")
@@ -85,7 +87,8 @@ def _shown(text: str) -> str:
 
 
 def duration(field: str, text: str | None) -> float | None:
-    """A duration of ours, in seconds: the schema has looked at it. Raises Problem for what came in past the schema."""
+    """A duration of one of our own fields, in seconds, as checked by the schema. Raises Problem for objects that bypassed the
+    schema."""
     if text is None:
         return None
     try:
@@ -97,7 +100,7 @@ def duration(field: str, text: str | None) -> float | None:
 def scaling_of(
     notes: Notes, metric: ScalingMetric | HttpScalingMetric | None, activity_period: str | None, pending: int | None
 ) -> Scaling:
-    """`pending` is the older way to say a concurrency. Raises Problem."""
+    """`pending` is the older form of a concurrency target. Raises Problem."""
     concurrency = None
     rate = None
     if metric is not None and metric.concurrency is not None:
@@ -130,11 +133,11 @@ def _rate(notes: Notes, given: Rate | HttpRate) -> RateTarget:
 
 
 def _granularity(notes: Notes, field: str, text: str, window: float) -> float:
-    """The nearest size of parts that a window can have."""
+    """The nearest granularity that a window of this length can have."""
     usual = _DEFAULT_RATE.granularity
     size = _any_duration(notes, field, text, f"the window's parts are {usual:g} s, if it is that long")
     wanted = usual if size is None else size
-    # One part fewer than may be, for quotients are rounded.
+    # one bucket less than the maximum, because the quotient is rounded
     possible = min(max(wanted, MIN_GRANULARITY, window / (MAX_BUCKETS - 1)), window)
     if size is not None and possible != wanted:
         notes.ignore(field, f"{text!r} does not split a window of {window:g} s; its parts are {possible:g} s")
@@ -185,13 +188,13 @@ def _failover(notes: Notes, given: int) -> float:
 
 
 def _with_fallback(readiness: float | None, spec: Treatment) -> float | None:
-    """Without a limit, a fallback would never get anything."""
+    """A default limit for routes with a fallback: without one, the fallback would never be used."""
     has_fallback = spec.cold_start is not None and spec.cold_start.fallback is not None
     return float(FAILOVER_SECONDS) if readiness == 0 and has_fallback else readiness
 
 
 def _limit(notes: Notes, field: str, text: str | None) -> float | None:
-    """A time limit of the add-on's. One below 0 is none, as there."""
+    """A time limit of the add-on. A negative one means no limit, as in the add-on."""
     limit = None if text is None else _any_duration(notes, field, text, _USUAL)
     if limit is not None and limit < 0:
         notes.ignore(field, f"{text!r} is less than 0; there is no limit")
@@ -200,7 +203,7 @@ def _limit(notes: Notes, field: str, text: str | None) -> float | None:
 
 
 def _any_duration(notes: Notes, field: str, text: str, instead: str) -> float | None:
-    """A duration in seconds, with a sign perhaps; None when it is no duration."""
+    """A duration in seconds, possibly negative; None when the text is not a duration."""
     try:
         size = seconds(text[1:] if text[:1] in ("-", "+") else text)
     except ValueError:

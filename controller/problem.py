@@ -1,4 +1,4 @@
-"""What is wrong with a custom resource, in its author's words. Pure."""
+"""The exception for an invalid custom resource, in terms of the fields that its author wrote. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Problem(ValueError):
 
     @classmethod
     def of(cls, error: msgspec.ValidationError) -> Problem:
-        """From what the decoder of a spec says."""
+        """From a decoding error of a spec."""
         text = str(error)
         at = _AT.search(text)
         if at is None:

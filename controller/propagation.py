@@ -1,8 +1,7 @@
-"""Which interceptors serve the route of which application. Pure: tables, members and answers come in as events.
+"""Which interceptors serve the current route of each application. Pure: tables, members and answers come in as events.
 
-A member that serves an older table serves every route that has not changed since; so the change of one application
-says nothing about the others, and nobody's status is written for it. But a route that gets a claim of another, or loses
-one to it, has changed with it.
+An interceptor with an older table serves every route that has not changed since then, so a change of one application does not
+affect the status of the others. A route that gains or loses a claim because of another route has changed as well.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from fleet.routing.table import RoutingTable
 __all__ = ["MAX_VERSIONS", "Interceptor", "Missing", "Propagation", "Verdict"]
 
 MAX_VERSIONS = 4096
-"""Versions that are remembered. A member behind all of these is told as serving none that is known."""
+"""Maximum number of remembered versions. An interceptor with an older one counts as serving no known table."""
 
 T = TypeVar("T")
 
 
 class Interceptor(msgspec.Struct, frozen=True):
-    """A pod that should serve the table: its name and "host:port"; the address is empty before it has one."""
+    """A pod that should serve the table: its name and "host:port"; the address is empty before the pod has one."""
 
     name: str
     address: str
@@ -40,16 +39,16 @@ class Missing(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """How far a route has come."""
+    """How far a route has propagated."""
 
     version: str
-    """The version of the table that brought it."""
+    """The version of the table in which the route last changed."""
     serving: int
     total: int
-    """Interceptors that count: those that are ready, and those that have answered before."""
+    """The interceptors that count: those that are ready, and those that have answered before."""
     missing: tuple[Missing, ...]
     pending: bool
-    """Some have neither answered nor failed yet, or it is not known yet who there is."""
+    """Some have neither answered nor failed yet, or the interceptors are not known yet."""
 
     @property
     def everywhere(self) -> bool:
@@ -57,7 +56,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class _Member:
-    """What is known of one interceptor. `serves` is the newest publication that it has; 0 before it has answered."""
+    """The state of one interceptor. `serves` is the number of the newest publication that it has; 0 before it has answered."""
 
     def __init__(self, interceptor: Interceptor) -> None:
         self.interceptor = interceptor
@@ -66,7 +65,7 @@ class _Member:
 
 
 class Propagation:
-    """Follows publications through the fleet."""
+    """Tracks which interceptors have which published tables."""
 
     def __init__(self) -> None:
         self._members: dict[str, _Member] = {}
@@ -78,11 +77,11 @@ class Propagation:
         self._table: RoutingTable | None = None
         self._said: Mapping[str, object] = {}
         self._since: dict[str, int] = {}
-        self._told: dict[str, tuple[bool, bool, tuple[Missing, ...]]] = {}
+        self._reported: dict[str, tuple[bool, bool, tuple[Missing, ...]]] = {}
 
     @property
     def version(self) -> str:
-        """Of the newest table that the store has; "" before the first."""
+        """Version of the newest stored table; "" before the first."""
         return self._versions.get(self._published, "")
 
     @property
@@ -90,14 +89,14 @@ class Propagation:
         return tuple(member.interceptor for member in self._members.values())
 
     def expect(self, table: RoutingTable) -> None:
-        """The store is about to have this table. An interceptor may serve it sooner than it is known to be written."""
+        """The table is about to be stored. An interceptor may serve it before the write is confirmed."""
         if self._table is not None and self._table.version == table.version:
             return
         self._number += 1
         before, self._said = self._said, _said(table)
         self._since = {app: self._since[app] if before.get(app) == said else self._number for app, said in self._said.items()}
         self._table = table
-        self._numbers.pop(table.version, None)  # to the end: the oldest is forgotten first
+        self._numbers.pop(table.version, None)  # move it to the end: the oldest is forgotten first
         self._numbers[table.version] = self._number
         self._versions[self._number] = table.version
         while len(self._numbers) > MAX_VERSIONS:
@@ -106,15 +105,16 @@ class Propagation:
             del self._versions[next(iter(self._versions))]
 
     def publish(self, table: RoutingTable) -> bool:
-        """The store has this table: from now on interceptors should serve it. Whether that is news."""
+        """The table was stored: from now on interceptors should serve it. Returns whether it is new."""
         self.expect(table)
         before, self._published = self._published, self._number
-        # Of what it brings, something else may have been told while it was being written, even where all serve it at once.
-        self._told = {app: meaning for app, meaning in self._told.items() if self._since.get(app, 0) <= before}
+        # Applications changed by this table are reported again, even if all interceptors serve it already: their verdict may have
+        # been computed while it was being written.
+        self._reported = {app: meaning for app, meaning in self._reported.items() if self._since.get(app, 0) <= before}
         return self._published != before
 
     def members(self, interceptors: Iterable[Interceptor]) -> None:
-        """These are the pods that exist."""
+        """Set the pods that exist."""
         known = self._members
         self._known = True
         self._members = {}
@@ -123,7 +123,8 @@ class Propagation:
             member.interceptor = interceptor
 
     def answered(self, name: str, version: str, *, asked: str) -> bool:
-        """A member serves this version; whether that is as new as what was the newest when it was asked."""
+        """An interceptor answered that it serves this version. Returns whether it is at least as new as the newest one when it
+        was asked."""
         member = self._members.get(name)
         if member is None:
             return False
@@ -133,28 +134,28 @@ class Propagation:
         return fresh
 
     def failed(self, name: str, why: str) -> None:
-        """A member gave no answer, or no good one."""
+        """An interceptor gave no valid answer."""
         member = self._members.get(name)
         if member is not None:
             member.failure = why
 
     def behind(self, name: str) -> bool:
-        """Whether a member should be asked: it has not said yet that it serves the newest table."""
+        """Whether an interceptor must be asked: it has not yet answered that it serves the newest table."""
         member = self._members.get(name)
         return member is not None and member.serves < self._published
 
     def verdict(self, route: Route) -> Verdict | None:
-        """How far a route has come; None for one that is not in the newest table of the store."""
+        """How far a route has propagated; None for a route that is not in the newest stored table."""
         if self._table is None or self._table.apps.get(route.app) != route:
             return None
         since = self._since[route.app]
         return self._verdict(since) if since <= self._published else None
 
     def changed(self) -> list[str]:
-        """The applications for which something else is true than when this was asked last."""
+        """The applications whose verdict has changed since the last call."""
         by_since = {since: self._verdict(since) for since in set(self._since.values()) if since <= self._published}
         now = {app: _meaning(by_since[since]) for app, since in self._since.items() if since in by_since}
-        before, self._told = self._told, now
+        before, self._reported = self._reported, now
         return [app for app, meaning in now.items() if before.get(app) != meaning]
 
     def _verdict(self, since: int) -> Verdict:
@@ -169,14 +170,14 @@ class Propagation:
         )
 
     def _counted(self) -> Iterator[_Member]:
-        """A pod that is only starting takes no requests; it reads the newest table before it does."""
+        """Interceptors that count. A starting pod does not: it takes no requests, and reads the newest table before it does."""
         for member in self._members.values():
             if member.interceptor.ready or member.serves:
                 yield member
 
 
 def _said(table: RoutingTable) -> dict[str, object]:
-    """What a table says of each application: its route, and which claims it does not get."""
+    """What a table contains about each application: its route, and the claims that it does not get."""
     said: dict[str, object] = dict(table.apps)
     for app, lost in groupby(table.conflicts, key=lambda conflict: conflict.app):
         said[app] = (said[app], frozenset(conflict.claim for conflict in lost))

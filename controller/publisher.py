@@ -1,6 +1,6 @@
-"""Keeps the stored routing table equal to the objects. Level-triggered: it looks at all of them, whatever has changed.
+"""Keeps the stored routing table equal to the objects. Level-triggered: each run looks at all objects.
 
-Changes that come together share a table; the first of them waits for nothing.
+Changes close together share a table; the first change after a pause is processed at once.
 """
 
 from __future__ import annotations
@@ -22,21 +22,20 @@ from fleet.routing.table import RoutingTable
 __all__ = ["Publisher", "affected"]
 
 SPACING_SECONDS = 0.05
-"""Between two tables at least, whether or not they are written."""
+"""Minimum seconds between two tables, whether or not they are written."""
 WRITING_SPACING_SECONDS = 1.0
-"""Between two writes at least: each is of the whole table, and every interceptor and scaler reads it. The first change after a
-pause is written at once, and what comes within this time after it is written together."""
+"""Minimum seconds between two writes: each writes the whole table, and every interceptor and scaler reads it. The first change
+after a pause is written at once; changes within this time after it are written together."""
 SPACING_PER_BUILD = 1.0
-"""A table that takes long to make and to write is made less often: half of the time goes into it at most."""
+"""Pause after a table, relative to the time that making and writing it took: at most half of the time is spent on tables."""
 
 _log = logging.getLogger(__name__)
 
 
 class Publisher:
-    """`objects` and `bodies` give all there are; `on_objects` is told which of them another table says other things about, and
-    `on_published` that the store has a table which interceptors should take. Nothing is written unless `leads` says so by then:
-    a process that was stopped goes on where it was, with the objects of that time.
-    """
+    """`objects` and `bodies` return the current state. `on_objects` is called with the objects whose result in the new table
+    differs; `on_published` after a table was stored that interceptors should take. Before each write, `leads` is checked: a
+    process that was suspended may continue with outdated objects after it has lost the lease."""
 
     def __init__(
         self,
@@ -62,17 +61,17 @@ class Publisher:
         self._pauses = Pauses(0.2, 10.0)
         self._recalled: RoutingTable | None = None
         self.assembly: Assembly | None = None
-        """The last; it may not be written yet."""
+        """The last one; it may not be stored yet."""
         self.failure = ""
-        """Why the store has not taken the last one, or ""."""
+        """Why the last one could not be stored, or ""."""
         self.writes = 0
 
     def changed(self) -> None:
-        """An object is another, or the store holds something else."""
+        """An object or the store's content has changed."""
         self._stale.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Run until cancelled."""
         await self._recall()
         while True:
             await self._stale.wait()
@@ -91,7 +90,7 @@ class Publisher:
             await self._sleep(max(spacing, SPACING_PER_BUILD * (time.monotonic() - began)))
 
     async def _recall(self) -> None:
-        """Begin with what another controller has written: what has not changed since is served by those that serve that."""
+        """Read the table that a previous leader stored: interceptors that serve it serve all routes that are unchanged since."""
         try:
             table = await self._store.read()
         except (SourceError, OSError) as error:
@@ -102,7 +101,7 @@ class Publisher:
             self._on_published()
 
     async def _publish(self) -> bool:
-        """Make the table, and have it kept; whether it had to be written."""
+        """Make the table and store it; returns whether it had to be written."""
         before = self.assembly
         resources = [*self._objects()]
         served = self._recalled if before is None else before.table
@@ -110,7 +109,7 @@ class Publisher:
         self.assembly = assembly
         self._on_objects(affected(before, assembly))
         self._propagation.expect(assembly.table)
-        if not self._leads():  # it stood still meanwhile, and another controller may have written what has come since
+        if not self._leads():  # this process was suspended meanwhile, and another controller may have written a newer table
             raise SourceError("the lease has run out")
         wrote = await self._store.write(assembly.table)
         if wrote:
@@ -127,19 +126,19 @@ class Publisher:
 
 
 def affected(before: Assembly | None, after: Assembly) -> set[Key]:
-    """The objects about which another table says something else than the one before."""
-    told = {} if before is None else _told(before)
-    tells = _told(after)
-    return {key for key in told.keys() | tells.keys() if told.get(key) != tells.get(key)}
+    """The objects whose result differs between two tables."""
+    old = {} if before is None else _results(before)
+    new = _results(after)
+    return {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
 
 
-def _told(assembly: Assembly) -> dict[Key, object]:
-    told: dict[Key, object] = {
+def _results(assembly: Assembly) -> dict[Key, object]:
+    results: dict[Key, object] = {
         key: route if key in assembly.asked else ("not read yet", route) for key, route in assembly.routes.items()
     }
     for part in (assembly.missing, assembly.problems, assembly.lost, assembly.shadowed, assembly.outdone):
         for key, value in part.items():
-            told[key] = (told.get(key), value)
+            results[key] = (results.get(key), value)
     for key in assembly.unserved:
-        told[key] = (told.get(key), "unserved")
-    return told
+        results[key] = (results.get(key), "unserved")
+    return results

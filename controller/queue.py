@@ -1,6 +1,6 @@
-"""A work queue: each key is worked on by one worker at a time, however often it is asked for; failures back off.
+"""A work queue: each key is processed by one worker at a time, however often it is added; failures are retried with backoff.
 
-`Schedule` is the decisions, pure, with a clock that is handed in; `WorkQueue` is the workers.
+`Schedule` makes the decisions (pure, the clock is passed in); `WorkQueue` runs the workers.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Generic, TypeVar
 from fleet.discovery.sources import SourceError
 from fleet.runtime.tasks import cancel_and_wait
 
-__all__ = ["FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS", "NEWS_PAUSE_SECONDS", "Schedule", "WorkQueue"]
+__all__ = ["CHANGED_PAUSE_SECONDS", "FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS", "Schedule", "WorkQueue"]
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 60.0
-"""As long as a full re-list takes to come round: by then the world may have changed."""
-NEWS_PAUSE_SECONDS = 1.0
-"""For what fails and is news."""
+"""Maximum seconds before a retry: the interval of a full re-list."""
+CHANGED_PAUSE_SECONDS = 1.0
+"""Maximum seconds before a retry after the key was added again, because a change may have fixed the failure."""
 
 K = TypeVar("K", bound=Hashable)
 
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class Schedule(Generic[K]):
-    """What is to be done, and when. A key that is asked for while it is worked on comes again afterwards."""
+    """Which keys are due, and when. A key that is added while it is processed is processed again afterwards."""
 
     def __init__(self, *, uniform: Callable[[float, float], float] = random.uniform) -> None:
         self._uniform = uniform
@@ -50,8 +50,8 @@ class Schedule(Generic[K]):
         return len(self._failures)
 
     def add(self, key: K, due: float) -> None:
-        """Ask for a key, at `due` or before. News shortens the pause after a failure, for it may help, but does not end it:
-        what a failing attempt itself has changed is news, too."""
+        """Schedule a key at `due` or earlier. After a failure, adding shortens the pause but does not end it, because the
+        failed attempt itself may have caused the change."""
         due = max(due, self._not_before.get(key, due))
         if key in self._running:
             self._again[key] = min(due, self._again.get(key, due))
@@ -61,7 +61,7 @@ class Schedule(Generic[K]):
             heapq.heappush(self._heap, (due, self._count, key))
 
     def take(self, now: float) -> K | None:
-        """The key that is due longest, now being worked on; None when none is."""
+        """The key that has been due longest, now marked as processed; None when none is due."""
         while self._heap and self._heap[0][0] <= now:
             due, _, key = heapq.heappop(self._heap)
             if self._due.get(key) == due:
@@ -82,7 +82,7 @@ class Schedule(Generic[K]):
         again = self._again.pop(key, None)
         if failed:
             pause = self._pause(key)
-            self._not_before[key] = now + min(pause, NEWS_PAUSE_SECONDS)
+            self._not_before[key] = now + min(pause, CHANGED_PAUSE_SECONDS)
             self.add(key, now + pause if again is None else again)
             return
         self._failures.pop(key, None)
@@ -97,7 +97,7 @@ class Schedule(Generic[K]):
 
 
 class WorkQueue(Generic[K]):
-    """Workers over a schedule. `work` raises what went wrong; then the key comes again after a pause."""
+    """Workers over a schedule. If `work` raises, the key is processed again after a pause."""
 
     def __init__(self, work: Callable[[K], Awaitable[None]], *, workers: int, name: str) -> None:
         self._work = work
@@ -119,12 +119,12 @@ class WorkQueue(Generic[K]):
         self._tasks = [asyncio.create_task(self._run(), name=f"{self._name}:{number}") for number in range(self._workers)]
 
     async def close(self) -> None:
-        """Stop in the middle of whatever is being done; it is level-triggered, so it can be done again."""
+        """Stop, cancelling running work; it is level-triggered, so it can be repeated."""
         tasks, self._tasks = self._tasks, []
         await cancel_and_wait(*tasks)
 
     def add(self, key: K, *, after: float = 0.0) -> None:
-        """Ask for a key, after so many seconds."""
+        """Add a key, to be processed after so many seconds."""
         self._schedule.add(key, self._clock() + after)
         self._wake()
 

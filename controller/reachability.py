@@ -1,7 +1,7 @@
-"""Why requests find no backend: from facts to one cause, in words that help. Pure.
+"""Why requests find no backend: from facts to one cause, with a helpful message. Pure.
 
-The facts are what interceptors tell of waiting requests and what the API server tells of the Service, its endpoints, the
-workload and its pods. Of several causes the one is told that has to be mended first.
+The facts are what interceptors report about waiting requests, and the Service, its endpoints, the workload and its pods. If there
+are several causes, the one that must be fixed first is reported.
 """
 
 from __future__ import annotations
@@ -11,43 +11,45 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from controller.finding import Finding
+from fleet import defaults
 
 __all__ = ["Demand", "Evidence", "PodFacts", "ServiceFacts", "Workload", "judge"]
 
 MAX_NAMED = 3
-"""Pods or ports in one message."""
-IN_VAIN_SECONDS = 60.0
-"""Without a backend for requests that do not wait themselves: what those that wait get without a setting of their own."""
+"""Pods or ports named in one message."""
+FAILED_WAIT_SECONDS = 60.0
+"""Seconds without a backend after which requests that do not wait (those answered locally) count as failed: the default limit
+of waiting requests."""
 
 _IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"})
 _CREATION = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreCreateHookError"})
 
 
 class Demand(msgspec.Struct, frozen=True):
-    """What the interceptors tell of one application, all together; times in seconds."""
+    """What all interceptors together report about one application; times in seconds."""
 
     held: int = 0
     held_seconds: float = 0.0
     timed_out: int = 0
-    """Requests that waited in vain since the application last had a backend."""
+    """Requests that reached their time limit since the application last had a backend."""
     timed_out_seconds: float = 0.0
     listed: int = 0
-    """Backends that an interceptor knows of, at most; and of them those that it may choose."""
+    """Number of backends that an interceptor knows (the maximum over all), and how many of them it may choose."""
     ready: int = 0
     last_error: str = ""
     unserved: int = 0
-    """Requests since it last had a backend that got none and did not wait until their time was up: they were answered in its
-    place, or their clients have left. And how long ago the first of them was."""
+    """Requests since it last had a backend that got none without reaching a time limit: they were answered locally, or their
+    clients disconnected; and seconds since the first of them."""
     unserved_seconds: float = 0.0
 
     @property
     def wants(self) -> bool:
-        """Whether there is any request that found no backend."""
+        """Whether any request found no backend."""
         return bool(self.held or self.timed_out or self.unserved)
 
 
 class ServiceFacts(msgspec.Struct, frozen=True):
-    """The Service that a route names, at the port that it names."""
+    """The Service and the port that a route names."""
 
     name: str
     selector: Mapping[str, str] = {}
@@ -55,74 +57,74 @@ class ServiceFacts(msgspec.Struct, frozen=True):
     target_port: str = ""
     port_name: str = ""
     endpoints: int | None = 0
-    """Addresses in its EndpointSlices, at whatever port; those at the port, and of these the ready ones. None where the slices
+    """Number of addresses in its EndpointSlices at any port, at this port, and of these the ready ones. None when the slices
     could not be read."""
     at_port: int = 0
     ready: int = 0
 
 
 class Workload(msgspec.Struct, frozen=True):
-    """What is scaled."""
+    """The workload that is scaled."""
 
     kind: str
     name: str
     found: bool | None = True
     """None when it could not be read."""
     replicas: int = 0
-    """As many are asked for."""
+    """The number of replicas requested."""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
 
 
 class PodFacts(msgspec.Struct, frozen=True):
-    """One pod that is not about to end."""
+    """One pod that is not terminating."""
 
     name: str
     ready: bool = False
     labels: Mapping[str, str] = {}
     waiting: str = ""
-    """Reason for which a container is not started, as "ImagePullBackOff"; what is said with it, its image and its name."""
+    """Reason why a container is not started, such as "ImagePullBackOff"; its message, image and name."""
     detail: str = ""
     image: str = ""
     container: str = ""
     restarts: int = 0
     exit_code: int | None = None
-    """Of the container with the most restarts: its last end, why it ended, and its name."""
+    """Of the container with the most restarts: its last exit code, the reason, and its name."""
     exit_reason: str = ""
     ended: str = ""
     unschedulable: str = ""
     initializing: str = ""
-    """The init container that has not ended, or not started, and for which the others wait."""
+    """The init container that has not started or not ended, and that the others wait for."""
     unready: tuple[str, ...] = ()
     """Containers that run and are not ready."""
     gate: str = ""
-    """Why it is not ready although its containers are."""
+    """Why the pod is not ready although its containers are."""
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """What was found when somebody looked. None stands for what could not be read."""
+    """What was read from the API server. None stands for what could not be read."""
 
     service: ServiceFacts | None = None
     workload: Workload | None = None
     pods: tuple[PodFacts, ...] | None = None
-    """Of the workload; where that is not known, those that the Service selects."""
+    """Pods of the workload; if that is unknown, those that the Service selects."""
     selected: tuple[PodFacts, ...] | None = None
     """Pods that the Service selects."""
     refusal: str = ""
-    """What is told of the last pod of the workload that could not be made, where it has none."""
+    """Why the last pod of the workload could not be created, if it has none."""
 
 
 def judge(demand: Demand, evidence: Evidence) -> Finding | None:
-    """What is told of an application whose requests wait. None when there is nothing to say."""
+    """The finding for an application whose requests wait; None when there is nothing to report."""
     if demand.ready:
         return Finding("True", "BackendsReady", "interceptors have ready backends")
     cause = next(_causes(evidence, demand), None)
     if cause is None:
         return None
     reason, why, certain = cause
-    in_vain = demand.timed_out or demand.unserved_seconds >= IN_VAIN_SECONDS
-    status = "False" if certain or in_vain else "Unknown"
+    failed = demand.timed_out or demand.unserved_seconds >= FAILED_WAIT_SECONDS
+    status = "False" if certain or failed else "Unknown"
     waited = _waited(demand)
     return Finding(status, reason, f"{waited}: {why}" if waited else why)
 
@@ -138,11 +140,11 @@ def _waited(demand: Demand) -> str:
 
 
 _Cause = tuple[str, str, bool]
-"""Reason, words, and whether waiting cannot help: else it may only take longer than usual."""
+"""Reason, message, and whether waiting cannot help; otherwise the start may only take longer than usual."""
 
 
 def _causes(evidence: Evidence, demand: Demand) -> Iterator[_Cause]:
-    """The first is the one to mend first."""
+    """The possible causes; the first is the one to fix first."""
     service, workload, pods = evidence.service, evidence.workload, evidence.pods
     if service is not None and service.external_name:
         yield _external(service)
@@ -165,7 +167,7 @@ def _external(service: ServiceFacts) -> _Cause:
 
 
 def _service_causes(service: ServiceFacts, evidence: Evidence) -> Iterator[_Cause]:
-    """What is wrong with the Service, as far as its workload's pods do not have to be ready to know it."""
+    """Problems of the Service that can be detected before its pods are ready."""
     if not service.selector:
         if service.endpoints == 0:
             yield "NoSelector", f"Service {service.name} has no selector, and nobody has made EndpointSlices for it", True
@@ -196,7 +198,7 @@ def _pod_causes(pods: tuple[PodFacts, ...], workload: Workload | None, refusal: 
         return
     has = f"{'the workload' if workload is None else workload} has {_count(len(pods), 'pod')}, 0 ready"
     causes = [cause for pod in pods if (cause := _pod_cause(pod, has)) is not None]
-    yield from sorted(causes, key=lambda cause: not cause[2])  # what does not mend itself before what may
+    yield from sorted(causes, key=lambda cause: not cause[2])  # causes that do not resolve by themselves come first
     if pods:
         yield "PodsNotReady", f"{has}{next((why for pod in pods if (why := _unready(pod))), '')}", False
     elif workload is not None and workload.replicas:
@@ -209,7 +211,7 @@ def _pod_causes(pods: tuple[PodFacts, ...], workload: Workload | None, refusal: 
 
 
 def _unready(pod: PodFacts) -> str:
-    """Why a pod is not ready whose containers are well."""
+    """Why a pod is not ready although its containers have no error."""
     if pod.unready:
         containers = ", ".join(pod.unready[:MAX_NAMED])
         return f": container {containers} of {pod.name} runs and has not passed its startup or readiness probe"
@@ -234,7 +236,7 @@ def _pod_cause(pod: PodFacts, has: str) -> _Cause | None:
 
 
 def _endpoint_causes(service: ServiceFacts, demand: Demand) -> Iterator[_Cause]:
-    """Pods are ready, and the way to them is not."""
+    """Problems between ready pods and the interceptors."""
     if service.endpoints and not service.at_port and not service.selector:
         why = f'no EndpointSlice of Service {service.name} has a port named "{service.port_name}", as its own port is'
         yield "TargetPortNotFound", why, True
@@ -242,9 +244,11 @@ def _endpoint_causes(service: ServiceFacts, demand: Demand) -> Iterator[_Cause]:
         why = f"Service {service.name} leads to port {service.target_port} of its pods, and none of them has a port of that name"
         yield "TargetPortNotFound", why, True
     elif service.ready and demand.last_error and demand.listed:
-        told = f"{_count(service.ready, 'pod')} ready" if service.ready != 1 else "1 pod ready"
-        why = f"{told}, but none takes a connection at port {service.target_port} of Service {service.name} ({demand.last_error})"
-        yield "ConnectionRefused", why, False
+        pods = f"{_count(service.ready, 'pod')} ready" if service.ready != 1 else "1 pod ready"
+        mismatch = demand.last_error == defaults.SPEAKS_HTTP2
+        fails = "answers by HTTP/1.1" if mismatch else "takes a connection"
+        why = f"{pods}, but none {fails} at port {service.target_port} of Service {service.name} ({demand.last_error})"
+        yield "ProbeFails" if mismatch else "ConnectionRefused", why, False
     elif service.ready and demand.listed:
         why = f"{_count(service.ready, 'endpoint')} of Service {service.name} ready, but none has passed the interceptors' probe"
         yield "ProbeFails", why, False

@@ -1,6 +1,6 @@
-"""Looks at the surroundings of one application in trouble: Service, EndpointSlices, workload, pods. Reads, and only when asked.
+"""Reads the objects around an application in trouble: Service, EndpointSlices, workload, pods. Only when asked.
 
-What may not be read is left out: less is told then, and nothing else is wrong.
+Objects that it has no permission to read are left out; then the report contains less.
 """
 
 from __future__ import annotations
@@ -31,35 +31,35 @@ from fleet.discovery.kubernetes.objects import (
 from fleet.discovery.kubernetes.objects import Resource as Path
 from fleet.routing.route import Target
 
-__all__ = ["Looker", "Subject", "subject_of"]
+__all__ = ["EvidenceReader", "Subject", "subject_of"]
 
 PODS = Path("/api/v1", "pods")
 EVENTS = Path("/api/v1", "events")
 _SCALABLE = {"Deployment": Path("/apis/apps/v1", "deployments"), "StatefulSet": Path("/apis/apps/v1", "statefulsets")}
-"""Kinds whose scale the controller may read. Of others it knows what their Services select."""
+"""Kinds whose scale the controller may read. For others, it uses the pods that their Services select."""
 MAX_PODS = 100
-"""Read of one workload; causes show at any of them."""
+"""Maximum pods read of one workload; a cause shows in any of them."""
 MAX_WORKLOADS = 4
-"""Read of one application: several ScaledObjects may name it."""
+"""Maximum workloads read of one application; several ScaledObjects may name it."""
 _COMBINED = "(combined from similar events): "
-"""Before the words of an event that stands for several."""
+"""Prefix of the message of an Event that stands for several."""
 _CACHED = ("resourceVersion", "0")
-"""From the API server's memory: no look costs its store anything."""
+"""Served from the API server's cache, so that reads do not load etcd."""
 
 _log = logging.getLogger(__name__)
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """What is looked at."""
+    """What to read about."""
 
     namespace: str
     target: Target
     workloads: tuple[tuple[str, str], ...] = ()
-    """Kind and name of each that is scaled by its requests, as far as that is known."""
+    """Kind and name of each workload that is scaled by the application's requests, as far as known."""
     selector: tuple[tuple[str, str], ...] = ()
-    """Of the target's Service."""
+    """The selector of the target's Service."""
     uid: str = ""
-    """Of the object: another one of its name is another application."""
+    """The object's uid: another object of the same name is another application."""
 
 
 def subject_of(world: World, app: str) -> Subject | None:
@@ -76,7 +76,7 @@ def _scaled(world: World, resource: Resource) -> tuple[tuple[str, str], ...]:
     own = workload_of(resource)
     if own is not None and not resource.meta.annotated(SKIP):
         return ((own.kind, own.name),)
-    # Its user writes what scales it, and what the object itself says may be long ago.
+    # With a ScaledObject of the user, what the HTTPScaledObject itself names may be outdated.
     found = [one.workload for one in world.scaled_objects_for(resource.key.app)] or ([] if own is None else [own])
     return tuple(dict.fromkeys((one.kind, one.name) for one in found))[:MAX_WORKLOADS]
 
@@ -95,7 +95,7 @@ class _Scale(msgspec.Struct):
 
 
 class _Scaled(msgspec.Struct, frozen=True):
-    """A workload, and what selects its pods."""
+    """A workload, and the selector of its pods."""
 
     workload: Workload
     selector: str = ""
@@ -105,16 +105,16 @@ class _Scaled(msgspec.Struct, frozen=True):
         return parse_selector(self.selector)
 
 
-class Looker:
-    """Four to six reads at a look."""
+class EvidenceReader:
+    """Reads the evidence, with four to six requests each time."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._is_told = False
-        """Whether it was logged that something may not be read."""
+        self._is_logged = False
+        """Whether missing permissions were logged."""
 
     async def look(self, subject: Subject) -> Evidence:
-        """Raises ApiError when the API server cannot be asked."""
+        """Raises ApiError when the API server cannot be reached."""
         service, scaled = await asyncio.gather(self._service(subject), self._workloads(subject))
         selected = None
         if service is not None and service.selector:
@@ -126,8 +126,8 @@ class Looker:
         return Evidence(service, found.workload, pods, selected, await self._refusal(subject, found.workload, pods))
 
     async def survey(self, subject: Subject) -> Selection | None:
-        """Which pods the Service selects; None when that cannot be compared with the workload. One read where both select by the
-        same labels. Raises ApiError."""
+        """Which pods the Service selects; None when that cannot be compared with the workload. One request if both have the
+        same selector. Raises ApiError."""
         if not subject.selector:
             return None
         labels, scaled = dict(subject.selector), await self._workloads(subject)
@@ -165,18 +165,18 @@ class Looker:
         except ApiError as error:
             if error.status not in (403, 404):
                 raise
-            self._heed(error)
+            self._note_forbidden(error)
             return _Scaled(Workload(kind, name, found=None if error.status == 403 else False))
         scale = msgspec.json.decode(raw, type=_Scale)
         return _Scaled(Workload(kind, name, replicas=scale.spec.replicas), scale.status.selector)
 
     async def _refusal(self, subject: Subject, workload: Workload, pods: tuple[PodFacts, ...] | None) -> str:
-        """Why the last pod of a workload could not be made, where there are none; "" when nothing is told."""
+        """Why the last pod of a workload could not be created, if it has none; "" when no Event says so."""
         if pods != () or not workload.replicas:
             return ""
         path = EVENTS.path(subject.namespace)
-        told = await self._list(path, ("fieldSelector", "reason=FailedCreate"))
-        events = (msgspec.json.decode(one, type=_Event) for one in told or ())
+        listed = await self._list(path, ("fieldSelector", "reason=FailedCreate"))
+        events = (msgspec.json.decode(one, type=_Event) for one in listed or ())
         about = [one for one in events if one.is_about(workload)]
         last = max(about, key=lambda one: one.last_timestamp or "", default=_Event())
         return last.message.removeprefix(_COMBINED)[:300]
@@ -196,17 +196,17 @@ class Looker:
         except ApiError as error:
             if error.status != 403:
                 raise
-            self._heed(error)
+            self._note_forbidden(error)
             return None
 
-    def _heed(self, error: ApiError) -> None:
-        if error.status == 403 and not self._is_told:
-            self._is_told = True
+    def _note_forbidden(self, error: ApiError) -> None:
+        if error.status == 403 and not self._is_logged:
+            self._is_logged = True
             _log.warning("less can be told of applications that are not reached: %s", error)
 
 
 def _likeliest(scaled: Sequence[_Scaled], labels: Mapping[str, str], selected: Sequence[PodFacts]) -> _Scaled | None:
-    """Of the workloads that an application's requests scale, the one that its Service is for."""
+    """Of the workloads scaled by an application's requests, the one that its Service most likely selects."""
 
     def rank(one: _Scaled) -> int:
         if one.selector and any(selects(one.requirements, pod.labels) for pod in selected):
@@ -219,7 +219,7 @@ def _likeliest(scaled: Sequence[_Scaled], labels: Mapping[str, str], selected: S
 
 
 def _written(labels: Mapping[str, str]) -> str:
-    """As a selector."""
+    """As a label selector."""
     return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
 
 
@@ -260,7 +260,7 @@ class _State(msgspec.Struct, rename="camel"):
         reason: str = ""
 
     class Running(msgspec.Struct):
-        """Whose content does not matter."""
+        """Its content is not used."""
 
     waiting: Waiting | None = None
     running: Running | None = None
@@ -339,7 +339,7 @@ def _pod_facts(pod: _Pod) -> PodFacts:
 
 
 def _initializing(pod: _Pod) -> str:
-    """The init container that the others wait for. One that goes on beside them is ready by then."""
+    """The init container that the others wait for. A sidecar container (restartPolicy Always) is ready by then."""
     statuses = pod.status.init_container_statuses or ()
     return next((one.name for one in statuses if one.state.running is not None and not one.ready), "")
 
@@ -354,7 +354,7 @@ class _Event(msgspec.Struct, rename="camel"):
     last_timestamp: str | None = None
 
     def is_about(self, workload: Workload) -> bool:
-        """Deployments have their pods made by ReplicaSets, whose names end with one part more."""
+        """Pods of a Deployment are created by ReplicaSets, whose names have one more part."""
         about = self.involved_object
         if about.kind == "ReplicaSet" and workload.kind == "Deployment":
             return about.name.rpartition("-")[0] == workload.name

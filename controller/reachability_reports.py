@@ -1,4 +1,4 @@
-"""What every interceptor tells of applications whose requests wait, all together. One stream from each, by a task of its own."""
+"""Merges what all interceptors report about applications with waiting requests. One stream and one task per interceptor."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from protos.weir.interceptor.v1 import waiting_pb2, waiting_pb2_grpc
 __all__ = ["Reports", "merged"]
 
 SILENCE_SECONDS = 30.0
-"""Three heartbeats: a stream that is silent for as long is opened anew."""
+"""Three heartbeats: a stream that is silent for so many seconds is opened again."""
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
 OLDER_PAUSE_SECONDS = 60.0
-"""Before one that does not know the service, for it is of an older version, is asked again."""
+"""Seconds before an interceptor without the service, because of an older version, is asked again."""
 
 
 class Reports:
-    """`on_news` is called after every message."""
+    """`on_message` is called after every message."""
 
-    def __init__(self, channels: ChannelFactory, *, watcher: str, on_news: Callable[[], None]) -> None:
+    def __init__(self, channels: ChannelFactory, *, watcher: str, on_message: Callable[[], None]) -> None:
         self._channels = channels
         self._watcher = watcher
-        self._on_news = on_news
-        self._told: dict[str, tuple[waiting_pb2.WaitingApp, ...]] = {}
+        self._on_message = on_message
+        self._reports: dict[str, tuple[waiting_pb2.WaitingApp, ...]] = {}
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         """By name and address."""
         self._leaving: set[asyncio.Task[None]] = set()
@@ -42,14 +42,14 @@ class Reports:
     @property
     def demands(self) -> Mapping[str, Demand]:
         """By application."""
-        return merged(self._told.values())
+        return merged(self._reports.values())
 
     def members(self, interceptors: Iterable[Interceptor]) -> None:
-        """These are to be heard."""
+        """Set the interceptors to follow."""
         wanted = {(one.name, one.address) for one in itertools.islice(interceptors, MAX_MEMBERS) if one.address}
         for gone in self._tasks.keys() - wanted:
             self._leave(self._tasks.pop(gone))
-            self._told.pop(gone[0], None)
+            self._reports.pop(gone[0], None)
         for name, address in wanted - self._tasks.keys():
             self._tasks[name, address] = asyncio.create_task(self._follow(name, address), name=f"waits:{name}")
 
@@ -70,8 +70,8 @@ class Reports:
                 except grpc.aio.AioRpcError as error:
                     pause = OLDER_PAUSE_SECONDS if error.code() == grpc.StatusCode.UNIMPLEMENTED else None
                 except TimeoutError:
-                    """Silent: it is asked anew."""
-                self._told.pop(name, None)
+                    """Silent stream: open it again."""
+                self._reports.pop(name, None)
                 await asyncio.sleep(pauses.next() if pause is None else pause)
         finally:
             await channel.close()
@@ -85,8 +85,8 @@ class Reports:
                 if not isinstance(message, waiting_pb2.WatchWaitingResponse):
                     return
                 pauses.reset()
-                self._told[name] = tuple(message.apps)
-                self._on_news()
+                self._reports[name] = tuple(message.apps)
+                self._on_message()
         finally:
             stream.cancel()
 
@@ -96,16 +96,17 @@ class Reports:
         task.add_done_callback(self._leaving.discard)
 
     def _on_certificates(self) -> None:
-        """Channels keep the certificates that they were opened with."""
+        """Channels keep the certificates with which they were opened."""
         interceptors = [Interceptor(name, address, ready=True) for name, address in self._tasks]
         self.members(())
         self.members(interceptors)
 
 
-def merged(told: Iterable[Iterable[waiting_pb2.WaitingApp]]) -> dict[str, Demand]:
-    """Sums of requests, the longest waits; an application has a backend when all that tell of it have one."""
+def merged(reports: Iterable[Iterable[waiting_pb2.WaitingApp]]) -> dict[str, Demand]:
+    """Sums of requests, the maximum of waiting times; an application has a backend when all interceptors that report it have
+    one."""
     found: dict[str, Demand] = {}
-    for one in itertools.chain.from_iterable(told):
+    for one in itertools.chain.from_iterable(reports):
         so_far = found.get(one.app)
         found[one.app] = Demand(
             held=one.held + (so_far.held if so_far else 0),

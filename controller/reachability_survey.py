@@ -1,6 +1,5 @@
-"""When each application's Service is compared with its workload: once it is new or another, and from time to time where the
-selectors alone do not tell enough. Remembers; reads and judges by others.
-"""
+"""When to compare each application's Service with its workload: when it is new or has changed, and repeatedly if the selectors
+alone are not conclusive. Reading and judging is done elsewhere."""
 
 from __future__ import annotations
 
@@ -16,18 +15,18 @@ __all__ = ["Survey"]
 
 LOOKS_AT_ONCE = 2
 SPACING_SECONDS = 0.02
-"""After each look: a controller that begins looks at all applications."""
+"""Seconds after each comparison, because a controller that starts compares all applications."""
 FIRST_AGAIN_SECONDS = 5.0
 UNKNOWN_AGAIN_SECONDS = 1.0
-"""After news of one of which nothing could be told so far."""
+"""Seconds before another comparison after a change of an application whose result is unknown."""
 LONGEST_UNSURE_SECONDS = 30.0
-"""Between two looks at one whose Service selects some pods, and nobody knows whose; doubling."""
+"""Maximum seconds between comparisons when a Service selects pods of unknown owners; doubling."""
 LONGEST_AGAIN_SECONDS = 600.0
-"""Between two looks at others whose selectors differ: pods come and go; doubling."""
+"""Maximum seconds between other comparisons of differing selectors, because pods come and go; doubling."""
 
 
 class _State:
-    """Of one application."""
+    """The state of one application."""
 
     __slots__ = ("finding", "pause", "subject")
 
@@ -38,7 +37,8 @@ class _State:
 
 
 class Survey:
-    """`subject` says what an application is now, `look` looks, and `on_finding` is called with the application of every news."""
+    """`subject` describes an application, `look` reads, and `on_finding` is called with each application whose finding
+    changes."""
 
     def __init__(
         self,
@@ -62,8 +62,8 @@ class Survey:
     async def close(self) -> None:
         await self._queue.close()
 
-    def heed(self, app: str) -> None:
-        """The application, or something around it, may be another."""
+    def observe(self, app: str) -> None:
+        """The application, or an object around it, may have changed."""
         subject, state = self._subject(app), self._states.get(app)
         if subject is None:
             self._states.pop(app, None)
@@ -71,10 +71,10 @@ class Survey:
             self._states[app] = _State(subject)
             self._queue.add(app)
         elif state.finding is None:
-            self._queue.add(app, after=UNKNOWN_AGAIN_SECONDS)  # its workload may be there by now
+            self._queue.add(app, after=UNKNOWN_AGAIN_SECONDS)  # its workload may exist by now
 
     def finding(self, app: str) -> Finding | None:
-        """What was found of the application as it is now; None while that is not known."""
+        """The finding about the application in its current form; None while unknown."""
         state = self._states.get(app)
         return None if state is None or state.subject != self._subject(app) else state.finding
 
@@ -91,7 +91,8 @@ class Survey:
         if finding != state.finding:
             state.finding = finding
             self._on_finding(app)
-        # One that cannot be compared is left alone at last, until there is news: the scale may not be for the controller to read.
+        # An inconclusive comparison is repeated with growing pauses and given up at the limit, until there is a change: the
+        # controller may lack permission to read the scale.
         if state.pause < LONGEST_AGAIN_SECONDS if found is None else found.selected is not None:
             self._queue.add(app, after=state.pause)
             unsure = finding is None and found is not None and bool(found.selected)

@@ -1,6 +1,7 @@
-"""Which applications are in trouble, when each is looked at, and what was found. Remembers; reads and judges by others.
+"""Which applications have waiting requests, when to look for the cause, and what was found. Reading and judging is done
+elsewhere.
 
-Only applications whose requests wait are looked at, a few at a time; one whose trouble is over can only get better.
+Only applications with waiting requests are looked at, a few at a time.
 """
 
 from __future__ import annotations
@@ -16,23 +17,23 @@ from controller.reachability_evidence import Subject
 __all__ = ["MAX_TRACKED", "Tracker"]
 
 LOOK_AFTER_SECONDS = 3.0
-"""Most applications are awake by then."""
+"""Seconds before the first look; most applications are ready by then."""
 FIRST_AGAIN_SECONDS = 5.0
 LONGEST_AGAIN_SECONDS = 60.0
-"""Between two looks at one application, doubling."""
+"""Maximum seconds between two looks at one application, doubling."""
 REFRESH_SECONDS = 30.0
-"""How old a message gets whose numbers have changed: each is a write of a status."""
+"""Minimum age in seconds of a message before only its numbers are updated, because each update writes a status."""
 MAX_TRACKED = 500
-"""Applications in trouble that are known; others have to wait until one is out of it."""
+"""Maximum number of tracked applications; others are tracked when one of these has recovered."""
 MAX_LOOKS_AFTERWARDS = 20
-"""Looks at one of which no request waits any more: then the next request is waited for."""
+"""Looks at an application without waiting requests; after that, the next request is awaited."""
 LOOKS_AT_ONCE = 4
 
 
 class _State:
-    """Of one application."""
+    """The state of one application."""
 
-    __slots__ = ("afterwards", "demand", "finding", "pause", "since", "subject", "timed_out", "told")
+    __slots__ = ("afterwards", "demand", "finding", "pause", "reported", "since", "subject", "timed_out")
 
     def __init__(self) -> None:
         self.demand = Demand()
@@ -43,8 +44,8 @@ class _State:
         self.pause = FIRST_AGAIN_SECONDS
         self.afterwards = 0
         self.timed_out = False
-        self.told = False
-        """Whether anything was ever found: then it is told when all is well again."""
+        self.reported = False
+        """Whether anything was ever found: then the recovery is reported."""
 
     @property
     def over(self) -> bool:
@@ -52,7 +53,8 @@ class _State:
 
 
 class Tracker:
-    """`subject` says what an application is now, `look` looks, and `on_finding` is called with the application of every news."""
+    """`subject` describes an application, `look` reads, and `on_finding` is called with each application whose finding
+    changes."""
 
     def __init__(
         self,
@@ -78,7 +80,7 @@ class Tracker:
         await self._queue.close()
 
     def finding(self, app: str) -> Finding | None:
-        """What was found, if it is about the application as it is now."""
+        """The finding, if it is about the application in its current form."""
         state = self._states.get(app)
         if state is None or state.finding is None:
             return None
@@ -88,8 +90,8 @@ class Tracker:
             return None
         return state.finding
 
-    def heed(self, demands: Mapping[str, Demand]) -> None:
-        """What interceptors tell now, by application."""
+    def observe(self, demands: Mapping[str, Demand]) -> None:
+        """Process the current reports of the interceptors, by application."""
         for app, state in self._states.items():
             if app not in demands:
                 state.demand = Demand()
@@ -100,19 +102,19 @@ class Tracker:
                 self._in_trouble(app, demand)
 
     def adopt(self, app: str, finding: Finding) -> None:
-        """Another controller found this. Whether it is still so is looked at."""
+        """Take over a finding of a previous leader. It is checked again."""
         if app not in self._states and len(self._states) < MAX_TRACKED:
             state = self._states[app] = _State()
-            state.finding, state.subject, state.told = finding, self._subject(app), True
+            state.finding, state.subject, state.reported = finding, self._subject(app), True
             self._queue.add(app)
 
     def _recovered(self, app: str, demand: Demand) -> None:
-        """Told once; forgotten when that was written."""
+        """Report the recovery once; forget the application after that was written."""
         state = self._states.get(app)
         if state is None or (state.finding is not None and state.finding.status == "True"):
             return
         state.demand = demand
-        if not state.told:
+        if not state.reported:
             del self._states[app]
             return
         state.finding, state.since, state.pause = judge(demand, Evidence()), self._clock(), FIRST_AGAIN_SECONDS
@@ -157,5 +159,5 @@ class Tracker:
             return
         same = before is not None and (before.status, before.reason) == (finding.status, finding.reason)
         if not same or now >= state.since + REFRESH_SECONDS:
-            state.finding, state.since, state.told = finding, now, True
+            state.finding, state.since, state.reported = finding, now, True
             self._on_finding(app)

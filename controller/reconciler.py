@@ -1,6 +1,5 @@
-"""One object at a time: its ScaledObject as it should be, its status as it is. Level-triggered: nothing is remembered that
-could not be found out again, but for what was sent and is not back by the watch yet.
-"""
+"""Reconciles one object at a time: its ScaledObject and its status. Level-triggered: it keeps no state that could not be read
+again, except writes that the watch has not returned yet."""
 
 from __future__ import annotations
 
@@ -11,9 +10,8 @@ from datetime import UTC, datetime
 import msgspec
 
 from controller.autoscalers import SCALED_OBJECT, ScaledObject, workload_of
-from controller.contest import Contest
 from controller.crds import HTTP_SCALED_OBJECTS
-from controller.events import EventRecorder, News, news_of
+from controller.events import EventRecorder, Notice, notices_of
 from controller.finding import Finding
 from controller.problem import Problem
 from controller.propagation import Propagation
@@ -21,29 +19,31 @@ from controller.resources import Asked, Key, Resource
 from controller.scaledobject import SKIP, Create, Delete, Foreign, Leave, Patch, next_step
 from controller.scaling import Contention, ScalingFacts, contention, too_long
 from controller.schema.http_scaled_object import HTTPScaledObjectStatus
-from controller.status import Facts, is_pending, next_status
+from controller.status import Facts, Ports, is_pending, next_status
 from controller.store import FIELD_MANAGER
 from controller.table import Assembly
 from controller.wiring import Scaler, Trouble, wired
 from controller.world import SCALED_OBJECTS, World, path_of
+from controller.write_backoff import WriteBackoff
 from fleet.discovery.kubernetes.client import Api, ApiError
+from fleet.routing.route import Route
 
 __all__ = ["Reconciler"]
 
 ADDON_FINALIZER = "httpscaledobject.http.keda.sh"
-"""Of the KEDA HTTP add-on. Where it is gone, nobody else would ever remove it, and the object could not go."""
-GREETING_SECONDS = 2.0
-"""How long a status waits while it is not known yet whether the object is ready: mostly one write is enough then."""
+"""The finalizer of the KEDA HTTP add-on. Without the add-on nothing else would remove it, and the object could not be deleted."""
+FIRST_STATUS_SECONDS = 2.0
+"""Seconds for which a first status is delayed while readiness is unknown: usually one write is enough then."""
 TRANSFER = "scaledobject.keda.sh/transfer-hpa-ownership"
-"""Says that a HorizontalPodAutoscaler which is there already is to become KEDA's."""
+"""Annotation by which KEDA takes over an existing HorizontalPodAutoscaler."""
 ECHO_SECONDS = 5.0
-"""For a write to come back by the watch. After that it is made once more, if it still seems to be needed."""
+"""Seconds for a write to come back by the watch. After that it is repeated, if it still seems necessary."""
 _MERGE = "application/merge-patch+json"
 _MANAGER = (("fieldManager", FIELD_MANAGER),)
 
 
 class _Scaling(msgspec.Struct, frozen=True):
-    """What came of the ScaledObject."""
+    """The result for the ScaledObject."""
 
     managed: bool = True
     trouble: Trouble | None = None
@@ -52,7 +52,7 @@ class _Scaling(msgspec.Struct, frozen=True):
 
 
 class _Sent:
-    """What was written, until the watch tells of it: it is not written twice because the watch is slow."""
+    """Writes that the watch has not returned yet, so that a slow watch does not cause a second write."""
 
     def __init__(self, later: Callable[[Key, float], None]) -> None:
         self._later = later
@@ -66,7 +66,7 @@ class _Sent:
         self._sent.pop(key, None)
 
     def is_under_way(self, key: Key, what: object) -> bool:
-        """Whether this was sent, for the same reason, a moment ago."""
+        """Whether the same was written a moment ago."""
         sent, when = self._sent.get(key, (None, 0.0))
         left = when + ECHO_SECONDS - self._clock()
         if sent != what or left <= 0:
@@ -76,7 +76,7 @@ class _Sent:
 
 
 class Reconciler:
-    """`later` asks for an object again, after some seconds."""
+    """`later` requests another reconciliation of an object after some seconds."""
 
     def __init__(
         self,
@@ -102,12 +102,12 @@ class Reconciler:
         self._patient_until: dict[Key, float] = {}
         self._steps = _Sent(later)
         self._statuses = _Sent(later)
-        self._contested_steps, self._contested_statuses = Contest(), Contest()
+        self._step_backoff, self._status_backoff = WriteBackoff(), WriteBackoff()
         self.writes = 0
         """ScaledObjects and statuses written since the start."""
 
     async def reconcile(self, key: Key) -> None:
-        """Raises ApiError when it should be tried again."""
+        """Raises ApiError when it must be retried."""
         resource = self._world.get(key)
         if resource is None:
             self._forget(key)
@@ -124,13 +124,13 @@ class Reconciler:
             raise scaling.error
 
     def _can_wait(self, resource: Resource, status: HTTPScaledObjectStatus) -> bool:
-        """Whether it says too little to be written yet; then the object is asked for again."""
+        """Whether the status is too incomplete to be written yet; then the object is scheduled again."""
         key = resource.key
         if not is_pending(status):
             self._patient_until.pop(key, None)
             return False
         if key not in self._patient_until:
-            self._patient_until[key] = self._clock() + GREETING_SECONDS
+            self._patient_until[key] = self._clock() + FIRST_STATUS_SECONDS
         left = self._patient_until[key] - self._clock()
         if left > 0:
             self._later(key, left)
@@ -140,8 +140,8 @@ class Reconciler:
         self._patient_until.pop(key, None)
         self._steps.settled(key)
         self._statuses.settled(key)
-        self._contested_steps.forget(key)
-        self._contested_statuses.forget(key)
+        self._step_backoff.forget(key)
+        self._status_backoff.forget(key)
 
     # -- the ScaledObject -----------------------------------------------------------------------------------------
 
@@ -165,7 +165,7 @@ class Reconciler:
             return _Scaling(trouble=Trouble("NameTaken", step.why), contention=contention)
         if isinstance(step, Leave):
             self._steps.settled(resource.key)
-            self._contested_steps.settled(resource.key)
+            self._step_backoff.settled(resource.key)
             trouble = too_long(resource) if step.managed and not withheld else None
             return _Scaling(step.managed, trouble, contention)
         if isinstance(step, Create) and (trouble := too_long(resource)) is not None:
@@ -173,7 +173,7 @@ class Reconciler:
         return msgspec.structs.replace(await self._take(resource, step, actual), contention=contention)
 
     def _contention(self, resource: Resource) -> Contention | None:
-        """With another HTTPScaledObject, as the table in hand has it, or with what users have made themselves."""
+        """A conflict with another HTTPScaledObject (according to the current table), or with an autoscaler of the user."""
         assembly, workload = self._assembly(), workload_of(resource)
         if workload is None or resource.meta.annotated(SKIP):
             return None
@@ -185,7 +185,7 @@ class Reconciler:
         return contention(resource, workload, rivals)
 
     def _is_shared(self, actual: ScaledObject | None) -> bool:
-        """Whether somebody else scales, or wants to, what a ScaledObject scales now."""
+        """Whether another autoscaler scales, or wants to scale, the workload that a ScaledObject scales now."""
         return actual is not None and self._world.is_wanted(actual.workload, actual.key.app)
 
     def _is_unserved(self, resource: Resource) -> bool:
@@ -193,7 +193,7 @@ class Reconciler:
         return assembly is not None and _is_current(resource, assembly) and resource.key in assembly.unserved
 
     def _is_served(self, resource: Resource) -> bool:
-        """Whether the store has the route of an object as it is now, so that the scaler has it or is about to."""
+        """Whether the current route of an object is stored, so that the scaler has it or is about to."""
         assembly = self._assembly()
         if assembly is None or not _is_current(resource, assembly):
             return False
@@ -202,21 +202,21 @@ class Reconciler:
 
     async def _take(self, resource: Resource, step: Create | Patch | Delete, actual: ScaledObject | None) -> _Scaling:
         content = _content(step)
-        if self._steps.is_under_way(resource.key, (step, actual)) or self._waits(self._contested_steps, resource.key, content):
+        if self._steps.is_under_way(resource.key, (step, actual)) or self._waits(self._step_backoff, resource.key, content):
             return _Scaling()
         try:
             await self._write(resource, step, actual)
         except ApiError as error:
             return _Scaling(trouble=Trouble("Refused", str(error)), error=error)
         self._steps.sent(resource.key, (step, actual))
-        if self._contested_steps.wrote(resource.key, content, self._clock()):
+        if self._step_backoff.wrote(resource.key, content, self._clock()):
             why = f"something else changes ScaledObject {resource.meta.name} back each time"
-            self._recorder.tell(resource, News("ScaledObjectContested", f"{why}: it is put right less often now", warning=True))
+            self._recorder.tell(resource, Notice("ScaledObjectContested", f"{why}: it is put right less often now", warning=True))
         return _Scaling()
 
-    def _waits(self, contest: Contest, key: Key, what: int) -> bool:
-        """Whether this has to wait for its next turn; then the object is asked for again."""
-        left = contest.pause(key, what, self._clock())
+    def _waits(self, backoff: WriteBackoff, key: Key, what: int) -> bool:
+        """Whether a repeated write must wait; then the object is scheduled again."""
+        left = backoff.pause(key, what, self._clock())
         if left > 0:
             self._later(key, left)
         return left > 0
@@ -247,12 +247,12 @@ class Reconciler:
     # -- the status -----------------------------------------------------------------------------------------------
 
     def _facts(self, resource: Resource, scaling: _Scaling) -> Facts | None:
-        """None while the table in hand is older than the object: the next one asks for the object again."""
+        """None while the current table is older than the object: the next table schedules the object again."""
         assembly, key = self._assembly(), resource.key
         if assembly is None or not _is_current(resource, assembly):
             return None
         problem = assembly.problems.get(key) or resource.problem
-        # With its bodies, as interceptors get it; an object whose place another takes has only its own.
+        # With bodies, as interceptors get it. An object that another one shadows has only the route without them.
         route = assembly.routes.get(key) or resource.route
         fallback = route.cold_start.fallback if route is not None else None
         return Facts(
@@ -265,17 +265,21 @@ class Reconciler:
             external_name="" if route is None else self._world.external_name(route.target.service),
             app_protocol="" if route is None else self._world.app_protocol(route.target),
             reachable=self._reachable(resource),
+            rule_ports={} if route is None else self._rule_ports(route),
             fallback_ports=None if fallback is None else self._world.ports(fallback.service),
             missing_bodies=assembly.missing.get(key, ()),
             scaling=self._scaling_facts(resource, scaling, unserved=key in assembly.unserved),
         )
+
+    def _rule_ports(self, route: Route) -> dict[str, Ports | None]:
+        return {target.service: self._world.ports(target.service) for rule in route.rules for target in rule.backends}
 
     def _scaling_facts(self, resource: Resource, scaling: _Scaling, *, unserved: bool) -> ScalingFacts:
         app, world = resource.key.app, self._world
         found, miswired = world.scaled_object(app), None
         if not (scaling.managed and resource.kind == HTTP_SCALED_OBJECTS):
             judged = [(wired(one, self._scaler, app), one) for one in world.scaled_objects_for(app)]
-            # One that scales by it is enough, whatever others are wrong.
+            # One ScaledObject that works is enough, whatever is wrong with others.
             miswired, found = min(judged, key=lambda one: (one[0] is not None, *one[1].troubles), default=(None, None))
         return ScalingFacts(
             managed=scaling.managed,
@@ -293,47 +297,47 @@ class Reconciler:
         status = next_status(resource, facts, _now())
         if status == before:
             self._statuses.settled(key)
-            self._contested_statuses.settled(key)
+            self._status_backoff.settled(key)
             self._patient_until.pop(key, None)
             return
         if self._can_wait(resource, status):
             return
         said = _content(_timeless(status))
-        if self._statuses.is_under_way(key, (status, before)) or self._waits(self._contested_statuses, key, said):
+        if self._statuses.is_under_way(key, (status, before)) or self._waits(self._status_backoff, key, said):
             return
         await self._write_status(resource, status)
         self._statuses.sent(key, (status, before))
-        if self._contested_statuses.wrote(key, said, self._clock()):
+        if self._status_backoff.wrote(key, said, self._clock()):
             why = "something else writes another status each time: does the HTTP add-on's operator run, or a second controller?"
-            self._recorder.tell(resource, News("StatusContested", why, warning=True))
-        for news in news_of(resource, status):
-            self._recorder.tell(resource, news)
+            self._recorder.tell(resource, Notice("StatusContested", why, warning=True))
+        for notice in notices_of(resource, status):
+            self._recorder.tell(resource, notice)
 
     async def _write_status(self, resource: Resource, status: HTTPScaledObjectStatus) -> None:
         self.writes += 1
-        # Whole, so that what an older version has left there goes.
+        # The whole status, so that fields of an older version are removed.
         body = {"metadata": {"uid": resource.meta.uid}, "status": msgspec.to_builtins(status)}
         path = path_of(resource.kind).path(resource.meta.namespace, resource.meta.name)
         try:
             await self._api.request("PATCH", f"{path}/status", query=_MANAGER, body=body, content_type=_MERGE)
         except ApiError as error:
-            if error.status not in (404, 409):  # gone, or another of the same name: the watch will tell
+            if error.status not in (404, 409):  # deleted, or replaced by one of the same name: the watch will report it
                 raise
 
 
 def _content(written: object) -> int:
-    """What is written, to be compared with what was."""
+    """A hash of what is written, to be compared with earlier writes."""
     return hash(msgspec.json.encode(written))
 
 
 def _timeless(status: HTTPScaledObjectStatus) -> HTTPScaledObjectStatus:
-    """A status without its times, which go with what others write between."""
+    """A status without times, which may differ when the meaning does not."""
     conditions = [msgspec.structs.replace(condition, last_transition_time="") for condition in status.conditions]
     return msgspec.structs.replace(status, conditions=tuple(conditions))
 
 
 def _is_current(resource: Resource, assembly: Assembly) -> bool:
-    """Whether the table in hand was made of the object as it is now."""
+    """Whether the current table was made of the object's current version."""
     key = resource.key
     if assembly.workloads.get(key) != workload_of(resource):
         return False
@@ -341,7 +345,7 @@ def _is_current(resource: Resource, assembly: Assembly) -> bool:
 
 
 def _asked_in(resource: Resource, assembly: Assembly) -> Asked | None:
-    """What a table that knows the object as it is was made of."""
+    """What a table that includes the object's current version was made of."""
     return None if resource.key in assembly.problems else resource.asked
 
 

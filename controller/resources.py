@@ -1,7 +1,7 @@
-"""Custom resources, parsed once at the edge into frozen values.
+"""Custom resources, parsed once into frozen values.
 
-Whatever an object holds, parsing gives a Resource: what is wrong with it is kept beside it, to be told in its own status,
-and nobody else's route is concerned.
+Parsing never fails for an invalid object: the result is a Resource that contains the problem, which is reported in the object's
+status; routes of other objects are unaffected.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Spec = TypeVar("Spec", HTTPScaledObjectSpec, InterceptorRouteSpec)
 
 
 class Key(msgspec.Struct, frozen=True, order=True):
-    """Which object: kind, namespace and name."""
+    """Identifies an object: kind, namespace and name."""
 
     kind: str
     namespace: str
@@ -42,7 +42,7 @@ class Key(msgspec.Struct, frozen=True, order=True):
 
 
 class OwnerReference(msgspec.Struct, frozen=True, rename="camel"):
-    """An object without which another is removed."""
+    """An owner reference of an object."""
 
     kind: str = ""
     name: str = ""
@@ -53,7 +53,7 @@ class OwnerReference(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ObjectMeta(msgspec.Struct, frozen=True, rename="camel"):
-    """What the controller reads of an object's metadata."""
+    """The fields of an object's metadata that the controller reads."""
 
     name: str
     namespace: str = ""
@@ -76,16 +76,16 @@ class ObjectMeta(msgspec.Struct, frozen=True, rename="camel"):
         return self.deletion_timestamp is not None
 
     def annotated(self, name: str) -> bool:
-        """Whether the annotation says "true"."""
+        """Whether the annotation is "true"."""
         return (self.annotations or {}).get(name) == "true"
 
 
 Asked = tuple[Route, tuple[Reference, ...]]
-"""A route, and the bodies that it still needs."""
+"""A route, and references to the bodies that it still needs."""
 
 
 class Resource(msgspec.Struct, frozen=True):
-    """A custom resource: what it asks for as a route, or what is wrong with it, and the status it has."""
+    """A custom resource: its route or its problem, and its current status."""
 
     kind: Kind
     meta: ObjectMeta
@@ -96,7 +96,7 @@ class Resource(msgspec.Struct, frozen=True):
     """Bodies that the route still needs."""
     status: HTTPScaledObjectStatus
     ignored: tuple[Problem, ...] = ()
-    """Fields that mean nothing, and what holds instead: the route is served without them."""
+    """Fields that are ignored, and the values used instead; the route is served without them."""
 
     @property
     def key(self) -> Key:
@@ -113,12 +113,12 @@ class Resource(msgspec.Struct, frozen=True):
 
 
 def parse_http_scaled_object(data: bytes | msgspec.Raw) -> Resource:
-    """An HTTPScaledObject as the API server gave it. Raises ValueError for what is no object at all."""
+    """An HTTPScaledObject from the API server's JSON. Raises ValueError when it is not a Kubernetes object at all."""
     return _parse(data, HTTP_SCALED_OBJECTS, HTTPScaledObjectSpec, of_http_scaled_object)
 
 
 def parse_interceptor_route(data: bytes | msgspec.Raw) -> Resource:
-    """An InterceptorRoute as the API server gave it. Raises ValueError for what is no object at all."""
+    """An InterceptorRoute from the API server's JSON. Raises ValueError when it is not a Kubernetes object at all."""
     return _parse(data, INTERCEPTOR_ROUTES, InterceptorRouteSpec, of_interceptor_route)
 
 
@@ -140,7 +140,7 @@ def _parse(
 
 
 def _status(raw: object) -> HTTPScaledObjectStatus:
-    """A status that another version wrote, or another controller, is as good as none: it is written anew."""
+    """The status; empty if it cannot be decoded, for example because another version wrote it: then it is written anew."""
     try:
         return msgspec.convert(raw or {}, HTTPScaledObjectStatus)
     except msgspec.ValidationError:

@@ -1,7 +1,7 @@
-"""The ScaledObject of each HTTPScaledObject: what it should be, and what to do about what it is. Pure.
+"""The ScaledObject of each HTTPScaledObject: what it should be, and the next step towards it. Pure.
 
-Owned are the fields that an HTTPScaledObject can express; they are repaired. What else a user has put into the
-ScaledObject (fallback, HPA behaviour, a pause) stays. A ScaledObject of someone else is never touched.
+Fields that an HTTPScaledObject can express are owned, and repaired. Other fields that a user has added (fallback, HPA behavior, a
+pause) are kept. A ScaledObject of another owner is never changed.
 """
 
 from __future__ import annotations
@@ -35,19 +35,20 @@ __all__ = [
 SKIP = "httpscaledobject.keda.sh/skip-scaledobject-creation"
 ORPHAN = "httpscaledobject.keda.sh/orphan-scaledobject"
 COPIED = "httpscaledobject.keda.sh/copied-annotations"
-"""On a ScaledObject: which annotations came from its owner, so that they go when the owner loses them."""
+"""Annotation on a ScaledObject: which annotations were copied from its owner, so that they are removed when the owner loses
+them."""
 API_VERSION = "keda.sh/v1alpha1"
 
 _NOT_COPIED = ("httpscaledobject.keda.sh/", "http.keda.sh/", "kubectl.kubernetes.io/", "argocd.argoproj.io/", "meta.helm.sh/")
-"""Prefixes of annotations that are about their own object only."""
+"""Prefixes of annotations that concern only the object they are on."""
 _KEDAS_LABELS = "scaledobject.keda.sh/"
-"""Prefix of labels that KEDA puts on a ScaledObject, and puts back when they are changed."""
+"""Prefix of labels that KEDA sets on a ScaledObject, and restores when they are changed."""
 
 Json = dict[str, Any]
 
 
 class Leave(msgspec.Struct, frozen=True):
-    """Nothing to do. `managed` is whether the ScaledObject is ours to look after."""
+    """Nothing to do. `managed` is whether the controller manages the ScaledObject."""
 
     managed: bool = True
 
@@ -68,7 +69,7 @@ class Delete(msgspec.Struct, frozen=True):
 
 
 class Foreign(msgspec.Struct, frozen=True):
-    """The name is taken."""
+    """A ScaledObject of this name exists and is not ours."""
 
     why: str
 
@@ -100,11 +101,11 @@ def next_step(
     served: bool = True,
     shared: bool = True,
 ) -> Step:
-    """What to do for an HTTPScaledObject. Raises Problem.
+    """The next step for an HTTPScaledObject. Raises Problem.
 
-    `withheld` is whether it has to do without, for another one scales its workload; `served` whether the scaler can know its
-    route: KEDA asks at once, and after an answer that is an error it waits for longer and longer. `shared` is whether somebody
-    else scales, or wants to, what the ScaledObject scales now.
+    `withheld`: it must have no ScaledObject, because another one scales its workload. `served`: the scaler can know its route;
+    KEDA calls the scaler at once, and after an error it waits longer and longer. `shared`: another autoscaler scales, or wants to
+    scale, the workload that the ScaledObject scales now.
     """
     meta = resource.meta
     if meta.deleting:
@@ -115,15 +116,15 @@ def next_step(
         wanted = desired(resource, scaler)
         return Create(wanted) if served else Leave()
     if actual.meta.deleting:
-        return Leave()  # its deletion is news, and then it is made anew
+        return Leave()  # being deleted: its deletion is a change, and then it is created again
     if meta.annotated(ORPHAN):
         return _release(resource, actual)
-    stranger = _stranger(resource, actual)
-    return Foreign(stranger) if stranger else _repair(resource, actual, scaler, shared=shared)
+    why = _not_ours(resource, actual)
+    return Foreign(why) if why else _repair(resource, actual, scaler, shared=shared)
 
 
 def _without(resource: Resource, actual: ScaledObject | None, *, managed: bool) -> Step:
-    """Its user writes the ScaledObject, or another one scales the workload: the one made before is in the way."""
+    """Remove a ScaledObject created before, because the user provides one, or another one scales the workload."""
     if actual is None or not actual.owned_by(resource) or actual.meta.deleting:
         return Leave(managed=managed)
     if resource.meta.annotated(ORPHAN):
@@ -138,13 +139,13 @@ def _release(resource: Resource, actual: ScaledObject) -> Step:
     return Patch({"metadata": {"ownerReferences": kept or None}}, "released from its owner")
 
 
-def _stranger(resource: Resource, actual: ScaledObject) -> str:
+def _not_ours(resource: Resource, actual: ScaledObject) -> str:
     """Why a ScaledObject of this name is not ours, or ""."""
     if actual.owned_by(resource):
         return ""
     name = f"ScaledObject {actual.meta.namespace}/{actual.meta.name}"
     owner = next((owner for owner in actual.meta.owner_references or () if owner.controller), None)
-    # After a restore from a backup the owner is of an earlier life.
+    # After a restore from a backup the owner reference has the uid of the earlier object.
     if owner is not None and (owner.kind, owner.name) != (resource.kind.kind, resource.meta.name):
         return f"{name} belongs to {owner.kind} {owner.name}"
     if owner is None and resource.key.app not in actual.apps:
@@ -158,7 +159,7 @@ def _repair(resource: Resource, actual: ScaledObject, scaler: Scaler, *, shared:
     minimum = wanted["minReplicaCount"] or 0
     if _must_let_go(resource, actual, minimum, shared=shared):
         if actual.letting_go:
-            return Leave()  # KEDA scales it down, and says so
+            return Leave()  # KEDA scales the workload down, and reports when it has
         metadata["annotations"] = metadata.get("annotations", {}) | {LETTING_GO: "true", PAUSED_REPLICAS: str(minimum)}
         return Patch({"metadata": metadata}, f"{actual.workload} is let go")
     spec = _difference(wanted, actual.spec)
@@ -172,10 +173,10 @@ def _repair(resource: Resource, actual: ScaledObject, scaler: Scaler, *, shared:
 
 
 def _must_let_go(resource: Resource, actual: ScaledObject, minimum: int, *, shared: bool) -> bool:
-    """Whether KEDA has still to scale down what this ScaledObject scales and is to scale no longer: nobody would later.
+    """Whether KEDA must first scale down the old workload of this ScaledObject, because nothing would scale it later.
 
-    KEDA does it for a pause with a number of replicas, so that the controller needs no right to scale. Where KEDA does not
-    scale now, because it has a complaint or its user has paused it, it is left as it is.
+    KEDA does so for a pause with a number of replicas, so the controller needs no permission to scale. If KEDA does not scale
+    now, because of an error or a pause by the user, the workload is left as it is.
     """
     if shared or actual.workload == workload_of(resource) or actual.ready != "True" or not actual.workload.name:
         return False
@@ -204,7 +205,7 @@ def _annotations_difference(wanted: Mapping[str, str], actual: Mapping[str, str]
 
 
 def _difference(wanted: Mapping[str, Any], actual: Mapping[str, Any]) -> Json:
-    """The merge patch that brings `actual` to `wanted`, where None stands for absent. Fields of neither stay."""
+    """The merge patch that changes `actual` to `wanted`, where None means absent. Other fields are kept."""
     patch: Json = {}
     for name, value in wanted.items():
         found = actual.get(name)
@@ -223,7 +224,7 @@ def _equal(wanted: object, found: object) -> bool:
 
 
 def _same_item(wanted: object, found: object) -> bool:
-    """Lists are owned whole; what a writer leaves empty may be there or not."""
+    """Lists are owned as a whole; a field that is empty in `wanted` may be present or not."""
     if isinstance(wanted, Mapping) and isinstance(found, Mapping):
         return dict(wanted) == {name: value for name, value in found.items() if name in wanted or value}
     return wanted == found
@@ -254,7 +255,7 @@ def _trigger(meta: ObjectMeta, scaler: Scaler) -> Json:
     metadata = {"scalerAddress": scaler.address, "httpScaledObject": meta.name}
     if not scaler.trigger_authentication:
         return {"type": "external-push", "metadata": metadata}
-    # Said twice: without the secret that the reference leads to, KEDA would dial in plain text.
+    # Set in addition to the reference: if the secret behind the reference is missing, KEDA would dial in plain text.
     metadata["enableTLS"] = "true"
     reference = {"name": scaler.trigger_authentication, "kind": "ClusterTriggerAuthentication"}
     return {"type": "external-push", "metadata": metadata, "authenticationRef": reference}

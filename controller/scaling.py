@@ -1,4 +1,4 @@
-"""What the status of an object says of its scaling: who scales the workload, and what keeps it from being scaled. Pure."""
+"""The condition about scaling: what scales the workload, and what prevents it from being scaled. Pure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["PENDING", "Contention", "Rival", "ScalingFacts", "by_age", "contenti
 
 
 PENDING = "Pending"
-"""The reason of what is not known yet."""
+"""The reason of a condition that is not known yet."""
 _PENDING = Finding("Unknown", PENDING, "KEDA has not said yet whether the ScaledObject is ready: does its operator run?")
 
 
 class Rival(msgspec.Struct, frozen=True):
-    """Something that scales a workload."""
+    """Another object that scales a workload."""
 
     key: Key
     created: float
@@ -27,12 +27,12 @@ class Rival(msgspec.Struct, frozen=True):
 
 
 class Contention(msgspec.Struct, frozen=True):
-    """Another one scales the workload of an HTTPScaledObject."""
+    """A conflict: another object scales the workload of an HTTPScaledObject."""
 
     workload: Workload
     other: Key
     yields: bool
-    """Whether the HTTPScaledObject is the younger one, and has no ScaledObject while the other is there."""
+    """Whether the HTTPScaledObject is the younger one, and has no ScaledObject while the other exists."""
 
     @property
     def message(self) -> str:
@@ -45,28 +45,28 @@ class ScalingFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known about the scaling of one object."""
 
     managed: bool = True
-    """Whether its ScaledObject is ours to look after."""
+    """Whether the controller manages its ScaledObject."""
     known: bool = False
     """Whether the ScaledObjects were read."""
     missing: bool = False
-    """The API server knows no ScaledObjects at all."""
+    """The API server does not know the kind ScaledObject."""
     found: ScaledObject | None = None
     trouble: Trouble | None = None
-    """Why its ScaledObject cannot be as it should."""
+    """Why its ScaledObject is not as desired."""
     miswired: Trouble | None = None
-    """Why the ScaledObject, which is its user's, does not scale by it."""
+    """Why the ScaledObject, which its user wrote, does not scale by it."""
     contention: Contention | None = None
     unserved: bool = False
-    """Others hold every claim it has: it gets no requests, and no ScaledObject."""
+    """All its claims belong to other objects, so it gets neither requests nor a ScaledObject."""
 
 
 def by_age(created: float, key: Key) -> tuple[float, str, str, str]:
-    """The order in which workloads and claims are given away: the older first, then by namespace and name."""
+    """The order in which workloads and claims are assigned: the oldest first, then by namespace and name."""
     return (created, key.namespace, key.name, key.kind)
 
 
 def contention(resource: Resource, workload: Workload, rivals: list[Rival]) -> Contention | None:
-    """What to say of others that scale the same workload. `rivals` may be empty, and are not of the controller's making."""
+    """The conflict with others that scale the same workload. `rivals`, which may be empty, were created by users."""
     if not rivals:
         return None
     first = min(rivals, key=lambda rival: by_age(rival.created, rival.key))
@@ -75,7 +75,7 @@ def contention(resource: Resource, workload: Workload, rivals: list[Rival]) -> C
 
 
 def too_long(resource: Resource) -> Trouble | None:
-    """KEDA refuses a ScaledObject with such a name, in words that nobody would take for this."""
+    """The name is too long for KEDA, whose own error message does not say so."""
     length = len(resource.meta.name)
     if length <= MAX_NAME:
         return None
@@ -88,7 +88,7 @@ def too_long(resource: Resource) -> Trouble | None:
 
 
 def judged(resource: Resource, facts: ScalingFacts) -> Finding | None:
-    """What the condition ScaledObjectReady should say; None while the ScaledObjects were not read."""
+    """The condition ScaledObjectReady; None while the ScaledObjects were not read."""
     if facts.missing:
         return Finding("False", "KedaMissing", "the API server knows no ScaledObjects: KEDA is not installed")
     if facts.trouble is not None:

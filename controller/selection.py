@@ -1,7 +1,7 @@
 """Whether a Service selects the pods of the workload that its requests scale. Pure.
 
-Pods of something else that are ready answer for the application, and no request waits: nobody would be told. Most are told
-apart by the two selectors alone, before there is any pod.
+If it selects ready pods of something else, requests succeed and none waits, so nothing else would report the mistake. Most such
+mistakes can be found by comparing the two selectors, before any pod exists.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from controller.selectors import Requirement, implies, rules_out, selects
 __all__ = ["CLEAR", "SURVEYED", "Selection", "compare", "reachable"]
 
 SURVEYED = frozenset({"SelectsNothing", "SelectsOtherPods", "SelectsMore"})
-"""Reasons that are found here."""
+"""Reasons that this module finds."""
 CLEAR = Finding("True", "NoFailure", "no request has waited in vain for a backend")
-"""The Service selects the workload's pods, and no others."""
+"""The Service selects exactly the workload's pods."""
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """What was found of one application's Service and workload."""
+    """What was read of one application's Service and workload."""
 
     service: str
     labels: Mapping[str, str]
-    """That the Service selects by."""
+    """The labels in the Service's selector."""
     workload: str
-    """As "Deployment web"."""
+    """Such as "Deployment web"."""
     requirements: tuple[Requirement, ...]
     """Of the workload's selector."""
     selected: tuple[PodFacts, ...] | None = None
-    """Pods that the Service selects; None where they were not read, as both selectors are the same."""
+    """Pods that the Service selects; None when they were not read because both selectors are equal."""
     pods: tuple[PodFacts, ...] | None = None
-    """The workload's pods, where they were read."""
+    """The workload's pods, if they were read."""
 
 
 def compare(found: Selection) -> Finding | None:
-    """What is told of a Service's selector; None when that is not known."""
+    """The finding about a Service's selector; None when it is unknown."""
     if found.selected is None:
         return CLEAR
     others = [pod for pod in found.selected if not selects(found.requirements, pod.labels)]
@@ -47,7 +47,7 @@ def compare(found: Selection) -> Finding | None:
     if rules_out(found.requirements, found.labels) or (fits and not any(fits)):
         return _wrong(found, others)
     if not (any(fits) or len(others) < len(found.selected) or implies(found.requirements, found.labels)):
-        return None  # the workload has no pods now, and what labels they would have is not known
+        return None  # the workload has no pods now, and the labels they would have are unknown
     if any(pod.ready for pod in others):
         why = f"Service {found.service} selects pods of something else, too, which get requests as well ({_by(found)})"
         return Finding("True", "SelectsMore", f"{why}: {_named(others)}")
@@ -55,8 +55,8 @@ def compare(found: Selection) -> Finding | None:
 
 
 def reachable(waited: Finding | None, surveyed: Finding | None, before: str) -> Finding | None:
-    """What the condition says, from what came of requests and of the selectors. `before` is the reason that it has now; None
-    leaves it as it is."""
+    """The condition, from the findings about requests and about selectors. `before` is its current reason; None leaves the
+    condition unchanged."""
     if waited is not None and waited.status != "True":
         return waited
     if surveyed is not None and surveyed != CLEAR:

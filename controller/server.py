@@ -1,7 +1,7 @@
-"""The controller as a whole: what it watches, who leads, diagnostics; their start and end.
+"""The controller as a whole: watches, leader election, diagnostics; their start and end.
 
-The only place of the package where the parts meet; decides nothing that they decide. A controller that does not lead
-watches all the same, so that it can take over at once.
+The composition root of the package; makes no decisions of its own. A controller that does not lead watches all the same, so that
+it can take over at once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from controller.leader import Leader
 from controller.settings import ControllerSettings
 from controller.store import ConfigMapStore, FileStore, TableStore
 from controller.telemetry import metrics, pages
-from controller.term import Means, Term
+from controller.term import Term, TermDependencies
 from controller.wiring import Scaler
 from controller.world import World
 from fleet.discovery.kubernetes.client import Api, check_credentials, open_api
@@ -36,10 +36,10 @@ _log = logging.getLogger(__name__)
 
 
 class Controller(Component):
-    """One controller. Make it within a running loop. `api` replaces the credentials of the pod or of KUBECONFIG."""
+    """One controller. Create it within a running loop. `api` replaces the credentials of the pod or of KUBECONFIG."""
 
     def __init__(self, settings: ControllerSettings, *, api: Api | None = None) -> None:
-        """Raises StartError for settings that make no sense."""
+        """Raises StartError for invalid settings."""
         super().__init__()
         if api is None:
             _check_credentials()
@@ -78,7 +78,7 @@ class Controller(Component):
         return self._term is not None
 
     def _steps(self) -> Sequence[Step]:
-        """Watch, and lead as soon as nobody else does; at the end the lease is given back first."""
+        """Start to watch, then lead when no other controller does; at the end the lease is released first."""
         return (
             Step("API", close=self._api.close),
             Step("diagnostics", self._diagnostics.start, self._diagnostics.stop),
@@ -90,7 +90,7 @@ class Controller(Component):
         )
 
     async def ended(self) -> None:
-        """Wait for the end that nobody asked for, and raise what caused it."""
+        """Wait until the controller fails by itself, and raise the cause."""
         if self._task is not None:
             await asyncio.shield(self._task)
 
@@ -99,14 +99,14 @@ class Controller(Component):
         _log.info("diagnostics on port %d", self.diagnostics_port)
 
     async def _lead_no_more(self) -> None:
-        """Finish, and give the lease back."""
+        """Stop leading, and release the lease."""
         task, self._task = self._task, None
         await cancel_and_wait(task)
 
     async def _lead(self) -> None:
         settings = self._settings
         term = Term(
-            Means(
+            TermDependencies(
                 self._api,
                 self._world,
                 self._store,
@@ -142,7 +142,7 @@ class Controller(Component):
             self._term.on_routes()
 
     def _not_ready(self) -> str | None:
-        """One that does not lead is ready: it is there to take over."""
+        """A controller that does not lead is ready: it can take over."""
         if self._task is None:
             return "not started"
         if self._world.unread:

@@ -1,4 +1,4 @@
-"""Services as the controller follows them: what interceptors know of one, and which pods it selects. No I/O."""
+"""Services with the fields that the controller uses: those that interceptors use, and the selector. No I/O."""
 
 from __future__ import annotations
 

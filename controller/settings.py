@@ -14,17 +14,20 @@ __all__ = ["ControllerSettings"]
 
 
 class ControllerSettings(ComponentSettings):
-    """Read once at start. Durations are seconds."""
+    """Read once at the start. Durations are seconds."""
 
     host: str = Field("0.0.0.0", description="Address that the diagnostics listen on.")  # noqa: S104
     diagnostics_port: int = Field(
-        defaults.CONTROLLER_DIAGNOSTICS_PORT, ge=0, le=65535, description="Port of /livez, /readyz, /metrics; 0 takes a free one."
+        defaults.CONTROLLER_DIAGNOSTICS_PORT,
+        ge=0,
+        le=defaults.PORT_LIMIT,
+        description="Port of /livez, /readyz, /metrics; 0 for any free port.",
     )
     controller_name: str = Field(
         default_factory=socket.gethostname, description="Name of this controller in the lease and in events."
     )
     namespaces: str = Field(
-        "", description="Namespaces whose custom resources and Services are followed, separated by commas; all when empty."
+        "", description="Namespaces whose custom resources and Services are watched, separated by commas; empty for all."
     )
     routes: str = Field(
         "configmap:weir-system/weir-routing-table",
@@ -41,35 +44,38 @@ class ControllerSettings(ComponentSettings):
     )
     trigger_authentication: str = Field(
         "",
-        description="ClusterTriggerAuthentication with KEDA's certificate for the scaler; with it KEDA is told to speak TLS.",
+        description="ClusterTriggerAuthentication with KEDA's certificate for the scaler; with it, KEDA uses TLS.",
     )
     scaler_aliases: str = Field(
         "",
-        description="Other addresses of the scaler that triggers may have, separated by commas: of a Service with another name.",
+        description="Other addresses of the scaler in triggers, separated by commas, for example of a Service with another name.",
     )
     resync: float = Field(
-        defaults.RESYNC_SECONDS, gt=0, description="Seconds between full lists of everything, in case that a watch is broken."
+        defaults.RESYNC_SECONDS,
+        gt=0,
+        description="Seconds between full lists, in case a watch has failed without an error.",
     )
     lease: str = Field(
-        "", description="NAMESPACE/NAME of the lease that says who leads; weir-controller beside the table if empty."
+        "",
+        description="NAMESPACE/NAME of the lease for leader election; if empty, weir-controller in the table's namespace.",
     )
     leader_elect: bool = Field(
-        True, description="Whether to wait for the lease. Off only where there is never a second controller."
+        True, description="Whether to wait for the lease. Switch it off only if there is never a second controller."
     )
     lease_duration: float = Field(
-        10.0, ge=3, description="Seconds after which a leader that is silent is replaced. A second controller leads within 15 s."
+        10.0, ge=3, description="Seconds after which a silent leader is replaced. With 10, a second controller leads within 15 s."
     )
-    workers: int = Field(16, ge=1, le=256, description="Objects worked on at once; each is mostly waiting for the API server.")
-    verify_timeout: float = Field(2.0, gt=0, description="Seconds for an interceptor to say which table it serves.")
+    workers: int = Field(
+        16, ge=1, le=256, description="Objects processed at once; most of the time they wait for the API server."
+    )
+    verify_timeout: float = Field(2.0, gt=0, description="Seconds for an interceptor to report which table it serves.")
 
     member_tls_cert: str = Field(
         "", description="Certificate file shown to interceptors; without it, calls to them are plaintext."
     )
     member_tls_key: str = Field("", description="Key file of the certificate shown to interceptors.")
     member_tls_ca: str = Field("", description="CA file for the certificates of interceptors; the system's roots without it.")
-    member_tls_name: str = Field(
-        "", description="Name that the certificates of interceptors are made out to; they are found by address."
-    )
+    member_tls_name: str = Field("", description="Name in the certificates of interceptors, which are found by address.")
 
     log_level: str = Field("info", description="debug, info, warning or error.")
     log_json: bool = Field(False, description="One JSON object per log line.")
@@ -92,7 +98,7 @@ class ControllerSettings(ComponentSettings):
 
     @property
     def watched(self) -> tuple[str, ...]:
-        """The namespaces; none means all."""
+        """The watched namespaces; empty means all."""
         return _listed(self.namespaces)
 
 

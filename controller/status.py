@@ -1,12 +1,13 @@
-"""The status of an object: what its conditions are, from facts. Pure.
+"""The status of an object: its conditions, from facts. Pure.
 
-Each condition says one thing, in words that help. A condition that still says the same is left as it was, its time and
-its words included, so that nothing is written without a change of meaning.
+Each condition is about one thing, with a helpful message. A condition whose meaning has not changed keeps its time and its
+message, so that nothing is written without a change of meaning.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -34,6 +35,7 @@ __all__ = [
     "ROUTES_PROPAGATED",
     "SCALED_OBJECT_READY",
     "Facts",
+    "Ports",
     "is_pending",
     "next_status",
 ]
@@ -43,17 +45,24 @@ ROUTES_PROPAGATED = "RoutesPropagated"
 CONFLICT = "Conflict"
 BACKEND_FOUND = "BackendFound"
 BODIES_FOUND = "BodiesFound"
-"""Only of objects whose answers take bodies from ConfigMaps."""
+"""Only for objects whose answers take bodies from ConfigMaps."""
 SCALED_OBJECT_READY = "ScaledObjectReady"
 FIELDS_IGNORED = "FieldsIgnored"
-"""Only of objects with fields that mean nothing. Their requests are routed without them."""
+"""Only for objects with ignored fields. Their requests are routed without them."""
 REACHABLE = "Reachable"
-"""Whether requests find a backend. Ready is about what is configured; this is about what happens."""
+"""Whether requests find a backend. Ready is about the configuration; this is about what happens to requests."""
 PROTOCOL_SPOKEN = "ProtocolSpoken"
-"""Only of objects whose Service says that something else than HTTP/1.1 is spoken there."""
+"""Only for objects whose Service declares a protocol that interceptors do not speak."""
 
-SPOKEN = frozenset({"http", "http1", "http/1.1", "kubernetes.io/ws", "ws", "grpc-web"})
-"""Values of appProtocol, in lower case, that are HTTP/1.1."""
+SPOKEN = frozenset(
+    (
+        *("http", "http1", "http/1.1", "kubernetes.io/ws", "ws", "grpc-web"),  # HTTP/1.1
+        *("kubernetes.io/h2c", "h2c", "grpc"),  # HTTP/2
+        *("https", "kubernetes.io/wss", "wss"),  # HTTP/1.1 over TLS
+        *("h2", "grpcs"),  # HTTP/2 over TLS
+    )
+)
+"""Values of appProtocol, in lower case, that interceptors speak."""
 MAX_NAMED = 5
 """Names in one message; a fleet may have hundreds."""
 MAX_MESSAGE = 1024
@@ -66,30 +75,32 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known about one object and its surroundings. None stands for what is not known yet."""
 
     problem: str = ""
-    """Why it has no place in the table, or ""."""
+    """Why it is not in the table, or ""."""
     lost: tuple[Lost, ...] = ()
     shadowed_by: Key | None = None
     verdict: Verdict | None = None
     services_known: bool = False
     ports: Ports | None = None
-    """Ports of its Service; None when there is none."""
+    """Ports of its Service; None when the Service does not exist."""
     external_name: str = ""
-    """Of its Service, which then has no pods."""
+    """externalName of its Service, which then has no pods."""
     app_protocol: str = ""
-    """What its Service says is spoken at the port, "" where it says nothing."""
+    """The appProtocol at its Service's port, "" without one."""
     reachable: Finding | None = None
-    """What is known of requests that waited for a backend."""
+    """The finding about requests that waited for a backend."""
     fallback_ports: Ports | None = None
-    """Ports of the Service that it falls back to; None when there is none."""
+    """Ports of the fallback's Service; None when the Service does not exist."""
+    rule_ports: Mapping[str, Ports | None] = MappingProxyType({})
+    """Ports of the Services behind its rules, by "namespace/name"; None for a Service that does not exist."""
     missing_bodies: tuple[str, ...] = ()
-    """Answers whose bodies cannot be had, and why."""
+    """Answers whose bodies are not available, and why."""
     scaling: ScalingFacts = ScalingFacts()
 
 
 def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectStatus:
-    """The status that the object should have; equal to the one it has when there is nothing to write.
+    """The status that the object should have; equal to the current one when there is nothing to write.
 
-    `now` is the time in RFC 3339, for conditions whose status becomes another.
+    `now` is the time in RFC 3339 format, for conditions whose status changes.
     """
     findings: dict[str, Finding] = {
         BACKEND_FOUND: _backend(resource, facts),
@@ -119,7 +130,7 @@ def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectS
 
 
 def is_pending(status: HTTPScaledObjectStatus) -> bool:
-    """Whether it is only not known yet whether the object is ready."""
+    """Whether the object's readiness is just not known yet."""
     return any((condition.type, condition.reason) == (READY, PENDING) for condition in status.conditions)
 
 
@@ -133,7 +144,8 @@ def _settled(kind: str, found: Finding, before: Condition | None, generation: in
 def _says_the_same(kind: str, found: Finding, before: Condition, generation: int) -> bool:
     if (before.status, before.reason, before.observed_generation) != (found.status, found.reason, generation):
         return False
-    # Once everywhere, a route stays told as it was then: how many there are, and the table's version, change all the time.
+    # A route that has propagated everywhere keeps its message: the number of interceptors and the table's version change all the
+    # time.
     return before.message == _cut(found.message) or (kind == ROUTES_PROPAGATED and found.status == "True")
 
 
@@ -153,7 +165,7 @@ def _ready(resource: Resource, facts: Facts, findings: Mapping[str, Finding]) ->
 
 
 def _manner(resource: Resource, findings: Mapping[str, Finding]) -> str:
-    """In one word, what becomes of requests to an object with which nothing is wrong."""
+    """One word for what happens to requests to an object without problems."""
     if resource.route is not None and resource.route.maintenance is not None:
         return "Maintenance"
     scaled = findings[SCALED_OBJECT_READY]
@@ -186,14 +198,20 @@ def _backend(resource: Resource, facts: Facts) -> Finding:
     trouble = _unfound(target, facts.ports, "")
     if trouble is None and fallback is not None:
         trouble = _unfound(fallback, facts.fallback_ports, "Fallback")
+    backends = {backend.key: backend for rule in resource.route.rules for backend in rule.backends}
+    troubles = (_unfound(backend, facts.rule_ports.get(backend.service), "Rule") for backend in backends.values())
+    trouble = trouble or next(filter(None, troubles), None)
     if trouble is not None:
         return trouble
     beside = f", and the fallback {fallback.service} has port {fallback.port}" if fallback is not None else ""
+    if backends:
+        beside += f", and so have those of rules: {_some([backend.service for backend in backends.values()])}"
     return Finding("True", "Found", f"Service {target.service} has port {target.port}{beside}")
 
 
 def _unfound(target: Target, ports: Ports | None, role: str) -> Finding | None:
-    """What is wrong with a Service that requests go to. `role` is "" for the application's own."""
+    """What is wrong with the Service of a target. `role` is "" for the application's own Service, otherwise "Fallback" or
+    "Rule"."""
     name = f"Service {target.service}" + (f" ({role.lower()})" if role else "")
     if ports is None:
         dots = ": its name would have no dots, and be of the same namespace" if "." in target.service.partition("/")[2] else ""
@@ -205,11 +223,11 @@ def _unfound(target: Target, ports: Ports | None, role: str) -> Finding | None:
 
 
 NOT_OBSERVED = frozenset({"ServiceNotFound", "PortNotFound", "ExternalName", "Invalid", "Pending"})
-"""Reasons that follow from what is configured, and not from requests: they hold no longer than that."""
+"""Reasons that follow from the configuration, not from requests: they are valid only while the configuration is unchanged."""
 
 
 def _reachable(resource: Resource, facts: Facts, backend: Finding) -> Finding:
-    if backend.status != "True" and not backend.reason.startswith("Fallback"):
+    if backend.status != "True" and not backend.reason.startswith(("Fallback", "Rule")):
         return backend
     if facts.external_name:
         service = resource.route.target.service if resource.route is not None else ""
@@ -265,19 +283,19 @@ def _propagated(resource: Resource, facts: Facts) -> Finding:
 
 
 def _judged(resource: Resource, facts: Facts, verdict: Verdict) -> Finding:
-    version, told = verdict.version, f"{verdict.serving}/{verdict.total} interceptors serve version {verdict.version}"
+    version, summary = verdict.version, f"{verdict.serving}/{verdict.total} interceptors serve version {verdict.version}"
     if verdict.pending:
         return _still_propagated(resource, facts, f"interceptors were not heard yet about version {version}")
     if verdict.missing:
         names = _some([f"{missing.name} ({missing.why})" for missing in verdict.missing])
-        return Finding("False", "Propagating", f"{told}; not: {names}")
+        return Finding("False", "Propagating", f"{summary}; not: {names}")
     if not verdict.total:
         return Finding("False", "NoInterceptors", "no interceptor is ready")
-    return Finding("True", "Propagated", told)
+    return Finding("True", "Propagated", summary)
 
 
 def _still_propagated(resource: Resource, facts: Facts, why: str) -> Finding:
-    """What was found while others held its claims says nothing about requests that it gets only now."""
+    """A result from the time when others held its claims does not apply to the requests that it gets only now."""
     conflict, before = _conflict(facts), resource.conditions.get(CONFLICT)
     if before is None or (before.status, before.message) != (conflict.status, _cut(conflict.message)):
         return Finding("Unknown", PENDING, why)
@@ -285,7 +303,7 @@ def _still_propagated(resource: Resource, facts: Facts, why: str) -> Finding:
 
 
 def _still(resource: Resource, kind: str, why: str) -> Finding:
-    """Not known now: what was found about this generation before, if by another controller, holds until it is."""
+    """Currently unknown: keep the earlier result for this generation, perhaps of a previous leader, until it is known."""
     before = resource.conditions.get(kind)
     if before is not None and before.observed_generation == resource.meta.generation:
         return Finding(before.status, before.reason, before.message)
@@ -311,7 +329,7 @@ def _service(resource: Resource) -> str:
 
 
 def _hosts(resource: Resource) -> str:
-    """Of all rules, each once; "*" where any will do."""
+    """The hosts of all rules without duplicates; "*" if a rule has any host."""
     rules = resource.route.rules if resource.route is not None else ()
     hosts = dict.fromkeys(host for rule in rules for host in (rule.hosts or ("*",)))
     return _cut(_some(list(hosts)))
@@ -324,7 +342,7 @@ def _scaled_by(resource: Resource, facts: Facts) -> str:
 
 
 def _is_http(resource: Resource) -> bool:
-    """Ready means scaled, too, where the ScaledObject is the controller's; else its author's is as good as none."""
+    """Ready includes scaling if the controller manages the ScaledObject, and not if its author provides it."""
     return resource.kind == HTTP_SCALED_OBJECTS and not resource.meta.annotated(SKIP)
 
 
@@ -334,6 +352,6 @@ def _some(items: Sequence[str]) -> str:
 
 
 def _cut(text: str) -> str:
-    """What a message may be: of a bounded length, and nothing that acts on the terminal of whoever describes the object."""
+    """A message with bounded length, and without characters that a terminal acts on when the object is described."""
     text = one_line(text)
     return text if len(text) <= MAX_MESSAGE else f"{text[: MAX_MESSAGE - 1]}…"

@@ -1,6 +1,6 @@
-"""Where the routing table is kept: a place that interceptors and scalers read. ConfigMaps, or a file.
+"""Where the routing table is stored for interceptors and scalers: ConfigMaps, or a file.
 
-A store writes only what is another than what it holds; what others change or remove in it is put right.
+A store writes only differences from its content; changes by others are corrected.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ __all__ = ["FIELD_MANAGER", "ConfigMapStore", "FileStore", "TableStore"]
 
 FIELD_MANAGER = "weir-controller"
 SHARD_OF = "weir.http.keda.sh/shard-of"
-"""Label of the shards, so that those of older tables are found and removed."""
+"""Label of shards, by which shards of older tables are found and removed."""
 KEPT_TABLES = 2
-"""The table that is served and the one before: a reader may be in the middle of it."""
+"""The current table and the one before, because a reader may be in the middle of reading it."""
 
 _log = logging.getLogger(__name__)
 
 
 class TableStore(Protocol):
-    """A place for one routing table."""
+    """Stores one routing table."""
 
     def subscribe(self, on_change: Callable[[], None]) -> None:
-        """Call when somebody else may have changed what is kept."""
+        """Call on_change when somebody else may have changed the content."""
 
     async def start(self) -> None: ...
 
     async def read(self) -> RoutingTable | None:
-        """The table that is kept; None when there is none, or it is not known. Raises SourceError."""
+        """The stored table; None when there is none or it is not known. Raises SourceError."""
 
     async def write(self, table: RoutingTable) -> bool:
-        """Have this table kept; whether anything had to be written. Raises SourceError."""
+        """Store this table; returns whether anything had to be written. Raises SourceError."""
 
     async def close(self) -> None: ...
 
@@ -58,10 +58,10 @@ class FileStore:
         self._path = Path(path)
 
     def subscribe(self, on_change: Callable[[], None]) -> None:
-        """Nobody else writes the file."""
+        """Does nothing: nobody else writes the file."""
 
     async def start(self) -> None:
-        """Nothing to begin."""
+        """Nothing to do."""
 
     async def read(self) -> RoutingTable | None:
         return await asyncio.to_thread(self._read)
@@ -70,7 +70,7 @@ class FileStore:
         return await asyncio.to_thread(write_routes, self._path, table)
 
     async def close(self) -> None:
-        """Nothing to end."""
+        """Nothing to do."""
 
     def _read(self) -> RoutingTable | None:
         try:
@@ -94,7 +94,7 @@ class _Shards(msgspec.Struct, frozen=True):
 
 
 class ConfigMapStore:
-    """The ConfigMap of a name, and its shards beyond the size of one, by server-side apply."""
+    """A ConfigMap of the given name, with shards for a large table; written with server-side apply."""
 
     def __init__(self, api: Api, namespace: str, name: str, *, timing: Timing | None = None) -> None:
         self._api = api
@@ -112,7 +112,7 @@ class ConfigMapStore:
         self._on_change = on_change
 
     async def start(self) -> None:
-        """What is kept is known when this returns, unless the API server could not be asked."""
+        """When it returns, the stored content is known, unless the API server could not be reached."""
         self._maps.start()
         await self._maps.tried()
 
@@ -170,14 +170,14 @@ class ConfigMapStore:
         )
 
     async def _shards(self) -> dict[str, Mapping[str, str]]:
-        """Binary data by name, of whatever table."""
+        """Binary data by name, of all tables."""
         listed = await self._api.get(CONFIG_MAPS.path(self._namespace), [("labelSelector", f"{SHARD_OF}={self._name}")])
         raw = msgspec.json.decode(listed, type=_Shards).items
         names = [item.metadata.name for item in msgspec.json.decode(listed, type=_Heads).items]
         return {name: parse_config_map(data).binary_data for name, data in zip(names, raw, strict=True)}
 
     async def _remove_shards(self, written: tuple[str, ...]) -> None:
-        """Of tables before the last one. What cannot be removed now is found again after the next write."""
+        """Remove shards of tables before the last one. After a failure, the next write tries again."""
         sharded_before = any(self._tables)
         first = not self._tables
         self._tables = [*self._tables, written][-KEPT_TABLES:]
@@ -187,7 +187,7 @@ class ConfigMapStore:
         try:
             listed = await self._api.get(CONFIG_MAPS.path(self._namespace), [("labelSelector", f"{SHARD_OF}={self._name}")])
             for item in msgspec.json.decode(listed, type=_Heads).items:
-                # At the first write it is not known which table was served before.
+                # At the first write it is not known which table was current before.
                 if item.metadata.name not in kept and not first:
                     await self._api.request("DELETE", CONFIG_MAPS.path(self._namespace, item.metadata.name))
         except ApiError as error:

@@ -1,7 +1,7 @@
-"""From all objects to the routing table, and what each object is told of the others. Pure.
+"""From all objects to the routing table, and to the conflicts that each object is told about. Pure.
 
-An object that is wrong has no route; that is its own affair. Of two objects that claim the same, the older has it. Bodies that
-ConfigMaps hold are put in here; an object whose ConfigMaps were not read yet stays as it was.
+An invalid object has no route, which affects no other object. Of two objects with the same claim, the older gets it. Bodies from
+ConfigMaps are inserted here; while an object's ConfigMaps are not read yet, its previous route is kept.
 """
 
 from __future__ import annotations
@@ -27,37 +27,38 @@ from fleet.routing.table import Conflict, RoutingTable
 __all__ = ["MAX_TABLE_ANSWER_BYTES", "Assembly", "Lost", "assemble"]
 
 MAX_TABLE_ANSWER_BYTES = 16 << 20
-"""Bodies of all routes together: every interceptor keeps them in memory, and every change of the table writes them anew."""
+"""Maximum bytes of the bodies of all routes: every interceptor keeps them in memory, and every change of the table writes them
+again."""
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """A claim that an object does not get, in words, and who has it."""
+    """A claim that an object does not get, as text, and the object that has it."""
 
     claim: str
     winner: Key
 
 
 class Assembly(msgspec.Struct, frozen=True):
-    """The table, and what concerns single objects."""
+    """The table, and the results for single objects."""
 
     table: RoutingTable
     routes: Mapping[Key, Route]
     """The route of each object that has one in the table."""
     asked: Mapping[Key, Asked]
-    """What each of these was made of. None of those whose ConfigMaps were not read yet."""
+    """What each of these routes was made of; without objects whose ConfigMaps were not read yet."""
     missing: Mapping[Key, tuple[str, ...]]
-    """Answers whose bodies cannot be had."""
+    """Answers whose bodies are not available."""
     problems: Mapping[Key, Problem]
     lost: Mapping[Key, tuple[Lost, ...]]
     shadowed: Mapping[Key, Key]
-    """HTTPScaledObjects beside which an InterceptorRoute of the same name stands in the table, and those."""
+    """HTTPScaledObjects that are replaced in the table by an InterceptorRoute of the same name, and that InterceptorRoute."""
 
     unserved: frozenset[Key]
     """Objects that get none of their claims."""
     outdone: Mapping[Key, Key]
-    """HTTPScaledObjects whose workload an older one scales, and that one."""
+    """HTTPScaledObjects whose workload an older one scales, and that older one."""
     workloads: Mapping[Key, Workload]
-    """What each HTTPScaledObject wants to have scaled."""
+    """The workload that each HTTPScaledObject wants to scale."""
 
     @property
     def conflicted(self) -> frozenset[Key]:
@@ -67,7 +68,7 @@ class Assembly(msgspec.Struct, frozen=True):
 def assemble(
     resources: Iterable[Resource], bodies: Bodies = MappingProxyType({}), before: RoutingTable | None = None
 ) -> Assembly:
-    """The table of these objects, in whatever order they come. `before` is the one that is served now."""
+    """The table of these objects, whose order does not matter. `before` is the table that is served now."""
     ordered = sorted(resources, key=lambda resource: (resource.meta.created, resource.key))
     problems = {resource.key: resource.problem for resource in ordered if resource.problem is not None}
     valid = {resource.key: wanted for resource in ordered if (wanted := resource.asked) is not None}
@@ -89,7 +90,7 @@ def assemble(
 
 
 class _Filling:
-    """Puts bodies into routes, the oldest first, as long as there is room."""
+    """Inserts bodies into routes, the oldest route first, as long as there is room."""
 
     def __init__(self, bodies: Bodies, before: RoutingTable | None) -> None:
         self._bodies = bodies
@@ -100,7 +101,7 @@ class _Filling:
 
     def fill(self, key: Key, asked: Asked) -> Route | None:
         route, references = asked
-        # Where nothing is served there is nothing that could stay: a route with a part of its answers is better than none.
+        # Without a previous table there is nothing to keep: a route with some of its answers is better than none.
         if self._before is not None and not are_known(references, self._bodies):
             self.pending.add(key)
             return self._before.apps.get(route.app)
@@ -126,7 +127,7 @@ def _unserved(table: RoutingTable, owners: Mapping[str, Key]) -> Iterator[Key]:
 
 
 def _outdone(ordered: Iterable[Resource]) -> dict[Key, Key]:
-    """Who asks for a workload that an older one has; `ordered` is the oldest first."""
+    """HTTPScaledObjects whose workload an older one has; `ordered` is the oldest first."""
     holders: dict[Workload, Key] = {}
     outdone: dict[Key, Key] = {}
     for resource in ordered:

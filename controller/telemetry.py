@@ -1,4 +1,4 @@
-"""What the controller knows, for people and for Prometheus. Reads the term when it is asked and counts nothing itself."""
+"""The controller's metrics and diagnostics pages. Reads the term when asked; keeps no counts of its own."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ class _Controller:
 
 
 def metrics(term: Callable[[], Term | None]) -> Callable[[], Iterator[str]]:
-    """For /metrics: as many series for a thousand objects as for one."""
+    """For /metrics: the number of series does not depend on the number of objects."""
     controller = _Controller(term)
     return lambda: of_metrics(controller.collect())
 
 
 def pages(term: Callable[[], Term | None]) -> Mapping[str, Callable[[], Any]]:
-    """/table: the newest table and what is wrong with objects; /interceptors: who serves it."""
+    """/table: the newest table and what is wrong with objects; /interceptors: which ones serve it."""
     return {"/table": lambda: _table(term()), "/interceptors": lambda: _interceptors(term())}
 
 

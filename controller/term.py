@@ -1,4 +1,4 @@
-"""One term of leadership: everything that writes, from its beginning to its end. Nothing of a term outlives it."""
+"""One term of leadership: owns everything that writes, from its start to its end. Nothing of a term is used after it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from controller.interceptors import InterceptorSource
 from controller.propagation import Propagation
 from controller.publisher import Publisher
 from controller.queue import WorkQueue
-from controller.reachability_evidence import Looker, subject_of
+from controller.reachability_evidence import EvidenceReader, subject_of
 from controller.reachability_reports import Reports
 from controller.reachability_survey import Survey
 from controller.reachability_tracker import Tracker
@@ -32,14 +32,14 @@ from fleet.discovery.kubernetes.client import Api
 from fleet.runtime.channels import ChannelFactory
 from fleet.runtime.tasks import cancel_and_wait
 
-__all__ = ["Means", "Term"]
+__all__ = ["Term", "TermDependencies"]
 
-NEWS_SECONDS = 0.05
-"""Answers of interceptors that come together are looked at together."""
+COLLECT_SECONDS = 0.05
+"""Seconds for which answers of interceptors are collected, to be processed together."""
 
 
-class Means(msgspec.Struct, frozen=True):
-    """What a term works with; it was there before and stays after."""
+class TermDependencies(msgspec.Struct, frozen=True):
+    """Objects that a term uses, and that exist before and after it."""
 
     api: Api
     world: World
@@ -52,55 +52,57 @@ class Means(msgspec.Struct, frozen=True):
     verify_timeout: float
     resync: float
     leads: Callable[[], bool]
-    """Whether nobody else may lead by now."""
+    """Whether this process still holds the lease."""
 
 
 class Term:
-    """Make one and run it, within a running loop."""
+    """Create one and run it, within a running loop."""
 
-    def __init__(self, means: Means) -> None:
-        self._means = means
-        self._world = means.world
+    def __init__(self, dependencies: TermDependencies) -> None:
+        self._dependencies = dependencies
+        self._world = dependencies.world
         self.propagation = Propagation()
-        self.recorder = EventRecorder(means.api, means.instance)
+        self.recorder = EventRecorder(dependencies.api, dependencies.instance)
         self.publisher = Publisher(
-            means.world.objects,
-            means.world.bodies,
-            means.store,
+            dependencies.world.objects,
+            dependencies.world.bodies,
+            dependencies.store,
             self.propagation,
             on_objects=self._on_objects,
             on_published=self._on_published,
-            leads=means.leads,
+            leads=dependencies.leads,
         )
         self.reconciler = Reconciler(
-            means.api,
-            means.world,
+            dependencies.api,
+            dependencies.world,
             self.propagation,
-            means.scaler,
+            dependencies.scaler,
             self.recorder,
             assembly=lambda: self.publisher.assembly,
             later=lambda key, seconds: self.queue.add(key, after=seconds),
             reachable=self._reachable,
         )
         self._adviser = Adviser(
-            means.world, means.scaler, self.recorder, later=lambda key, seconds: self.queue.add(key, after=seconds)
+            dependencies.world, dependencies.scaler, self.recorder, later=lambda key, seconds: self.queue.add(key, after=seconds)
         )
-        subject, looker = partial(subject_of, means.world), Looker(means.api)
-        self.tracker = Tracker(subject=subject, look=looker.look, on_finding=self._on_app)
-        self._survey = Survey(subject=subject, look=looker.survey, on_finding=self._on_app)
-        self._reports = Reports(means.channels, watcher=means.instance, on_news=lambda: self.tracker.heed(self._reports.demands))
-        self.queue: WorkQueue[Key] = WorkQueue(self._work, workers=means.workers, name="reconcile")
+        subject, reader = partial(subject_of, dependencies.world), EvidenceReader(dependencies.api)
+        self.tracker = Tracker(subject=subject, look=reader.look, on_finding=self._on_app)
+        self._survey = Survey(subject=subject, look=reader.survey, on_finding=self._on_app)
+        self._reports = Reports(
+            dependencies.channels, watcher=dependencies.instance, on_message=lambda: self.tracker.observe(self._reports.demands)
+        )
+        self.queue: WorkQueue[Key] = WorkQueue(self._work, workers=dependencies.workers, name="reconcile")
         self._verifier = Verifier(
             self.propagation,
-            means.channels,
-            timeout=means.verify_timeout,
-            recheck=means.resync,
-            on_news=self._on_news,
+            dependencies.channels,
+            timeout=dependencies.verify_timeout,
+            recheck=dependencies.resync,
+            on_answer=self._on_progress,
         )
-        self._news = asyncio.Event()
+        self._progress = asyncio.Event()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Run until cancelled."""
         tasks: list[asyncio.Task[None]] = []
         try:
             await self._world.known()
@@ -113,7 +115,7 @@ class Term:
             self._on_objects(self._world.scaled_object_keys())
             tasks = [
                 asyncio.create_task(self.publisher.run(), name="publish"),
-                asyncio.create_task(self._heed_news(), name="propagation"),
+                asyncio.create_task(self._report_progress(), name="propagation"),
                 asyncio.create_task(self._look_again(), name="surroundings"),
             ]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
@@ -133,10 +135,10 @@ class Term:
         if key.kind == SCALED_OBJECT.kind:
             self._adviser.look(key)
         else:
-            self._survey.heed(key.app)
+            self._survey.observe(key.app)
             await self.reconciler.reconcile(key)
 
-    # What the world tells.
+    # Called by the world.
 
     def on_object(self, key: Key) -> None:
         self.queue.add(key)
@@ -145,15 +147,15 @@ class Term:
         self.publisher.changed()
 
     def on_interceptors(self) -> None:
-        interceptors = self._means.interceptors.current
+        interceptors = self._dependencies.interceptors.current
         if interceptors is not None:
             self.propagation.members(interceptors)
             self._verifier.members(interceptors)
             self._reports.members(interceptors)
-            self._on_news()
+            self._on_progress()
 
     def _reachable(self, resource: Resource) -> Finding | None:
-        """What is known of requests to it. What another controller found before is looked at again."""
+        """The finding about requests to the object. A finding of a previous leader is checked again."""
         app = resource.key.app
         found = self.tracker.finding(app)
         before = resource.conditions.get(REACHABLE)
@@ -161,7 +163,7 @@ class Term:
             self.tracker.adopt(app, Finding(before.status, before.reason, before.message))
         return reachable(found, self._survey.finding(app), before.reason if before is not None else "")
 
-    # What the parts tell each other.
+    # Called by the parts.
 
     def _on_app(self, app: str) -> None:
         self._on_objects(self._world.objects_of(app))
@@ -172,22 +174,22 @@ class Term:
 
     def _on_published(self) -> None:
         self._verifier.wake()
-        self._on_news()
+        self._on_progress()
 
-    def _on_news(self) -> None:
-        self._news.set()
+    def _on_progress(self) -> None:
+        self._progress.set()
 
-    async def _heed_news(self) -> None:
+    async def _report_progress(self) -> None:
         while True:
-            await self._news.wait()
-            await asyncio.sleep(NEWS_SECONDS)
-            self._news.clear()
+            await self._progress.wait()
+            await asyncio.sleep(COLLECT_SECONDS)
+            self._progress.clear()
             for app in self.propagation.changed():
                 self._on_objects(self._world.objects_of(app))
 
     async def _look_again(self) -> None:
-        """What was not known at the beginning of the term is looked at once it is."""
-        await self._means.interceptors.known()
+        """Process what was not known at the start of the term once it is known."""
+        await self._dependencies.interceptors.known()
         self.on_interceptors()
         synced = (self._world.services.synced, self._world.scaled_objects.synced)
         unread = [event for event in synced if not event.is_set()]

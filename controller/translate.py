@@ -20,15 +20,17 @@ from controller.answers import (
     paths_of,
     port_of,
     references_of,
-    rule_of,
     static_routes_of,
 )
+from controller.cors import cors_of
 from controller.limits import Notes, duration, http_timeouts, note_for_keda, note_patterns, route_timeouts, scaling_of
 from controller.problem import Problem
+from controller.rules import RuleMaker
 from controller.schema.answers import Affinity as AffinitySpec
 from controller.schema.answers import Treatment
 from controller.schema.http_scaled_object import HTTPScaledObjectSpec
 from controller.schema.interceptor_route import InterceptorRouteSpec
+from controller.schema.rules import RouteRule
 from fleet.routing.check import RouteError, check_route
 from fleet.routing.route import Affinity, Protection, Route, Rule, Target
 
@@ -36,12 +38,12 @@ __all__ = ["Named", "Translation", "of_http_scaled_object", "of_interceptor_rout
 
 _Names = Sequence[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]]
 """What a route calls its fields, and what an object does."""
-_HTTP_FIELDS: _Names = (
+_ONE_RULE_FIELDS: _Names = (
     (re.compile(r"^rules\[0\]\.paths"), "pathPrefixes"),
     (re.compile(r"^rules\[0\]\."), ""),
     (re.compile(r"^rules$"), "hosts and pathPrefixes"),
-    (re.compile(r"^target\."), "scaleTargetRef."),
 )
+_HTTP_FIELDS: _Names = ((re.compile(r"^target\."), "scaleTargetRef."),)
 _FAILOVER_FIELDS: _Names = ((re.compile(r"^cold_start\.fallback"), "coldStartTimeoutFailoverRef"),)
 _BOTH_FIELDS: _Names = (
     (re.compile(r"(\.paths\[\d+\])$"), r"\1.value"),
@@ -52,6 +54,8 @@ _BOTH_FIELDS: _Names = (
     (re.compile(r"^cold_start\.overflow_placeholder"), "coldStart.overflow"),
     (re.compile(r"\.response\.status$"), ".response.statusCode"),
     (re.compile(r"\.response\.headers\[\d+\]$"), ".response.headers"),
+    (re.compile(r"(_headers\.(?:set|add))\[\d+\]$"), r"\1"),
+    (re.compile(r"redirect\.status$"), "redirect.statusCode"),
     (re.compile(r"^protection\."), ""),
     (re.compile(r"^scaling\.concurrency"), "scalingMetric.concurrency.targetValue"),
     (re.compile(r"^scaling\.rate\.target"), "scalingMetric.requestRate.targetValue"),
@@ -61,7 +65,7 @@ _BOTH_FIELDS: _Names = (
 )
 
 
-_SERVICES = ("target.service", "cold_start.fallback.service")
+_SERVICES = re.compile(r"^(?:target|cold_start\.fallback|rules\[(\d+)\]\.backends\[(\d+)\])\.service$")
 """Fields of a route that name Services, with the namespace that objects leave out."""
 
 
@@ -91,38 +95,47 @@ def of_http_scaled_object(meta: Named, spec: HTTPScaledObjectSpec) -> Translatio
     notes = Notes()
     note_for_keda(notes, spec)
     note_patterns(notes, "pathPrefixes", spec.path_prefixes or ())
+    _note_paths(notes, spec.rules)
     target, failover = spec.scale_target_ref, spec.cold_start_timeout_failover_ref
     cold = cold_start_of(meta.namespace, spec.cold_start)
     if failover is not None:
         fallback = Target(f"{meta.namespace}/{failover.service}", port_of(failover.port, failover.port_name))
         cold = msgspec.structs.replace(cold, fallback=fallback)
+    rules = RuleMaker(meta.namespace, direct=spec.direct_pod_routing)
+    own = Rule(spec.hosts or (), paths_of(spec.path_prefixes or ()), header_matches(spec.headers), spec.methods or ())
     route = Route(
         app=f"{meta.namespace}/{meta.name}",
         target=Target(f"{meta.namespace}/{target.service}", port_of(target.port, target.port_name)),
-        rules=(Rule(spec.hosts or (), paths_of(spec.path_prefixes or ()), header_matches(spec.headers), spec.methods or ()),),
+        rules=tuple(rules.rule(rule) for rule in spec.rules) if spec.rules else (rules.treated(own, spec),),
         scaling=scaling_of(notes, spec.scaling_metric, spec.activity_period, spec.target_pending_requests),
         timeouts=http_timeouts(notes, spec),
         cold_start=cold,
         created=meta.created,
     )
-    return _whole(meta, spec, route, notes, (*_HTTP_FIELDS, *(_FAILOVER_FIELDS if failover else ()), *_BOTH_FIELDS))
+    names = (*(() if spec.rules else _ONE_RULE_FIELDS), *_HTTP_FIELDS, *(_FAILOVER_FIELDS if failover else ()), *_BOTH_FIELDS)
+    return _whole(meta, spec, route, notes, names)
 
 
 def of_interceptor_route(meta: Named, spec: InterceptorRouteSpec) -> Translation:
     """Raises Problem."""
     notes = Notes()
-    for number, rule in enumerate(spec.rules or ()):
-        note_patterns(notes, f"rules[{number}].paths", [path.value for path in rule.paths or ()])
+    _note_paths(notes, spec.rules)
+    rules = RuleMaker(meta.namespace, direct=spec.direct_pod_routing)
     route = Route(
         app=f"{meta.namespace}/{meta.name}",
         target=Target(f"{meta.namespace}/{spec.target.service}", port_of(spec.target.port, spec.target.port_name)),
-        rules=tuple(rule_of(rule) for rule in spec.rules or ()),
+        rules=tuple(rules.rule(rule) for rule in spec.rules or ()),
         scaling=scaling_of(notes, spec.scaling_metric, spec.activity_period, None),
         timeouts=route_timeouts(notes, spec),
         cold_start=cold_start_of(meta.namespace, spec.cold_start),
         created=meta.created,
     )
     return _whole(meta, spec, route, notes, _BOTH_FIELDS)
+
+
+def _note_paths(notes: Notes, rules: Sequence[RouteRule] | None) -> None:
+    for number, rule in enumerate(rules or ()):
+        note_patterns(notes, f"rules[{number}].paths", [path.value for path in rule.paths or ()])
 
 
 def _whole(meta: Named, spec: Treatment, route: Route, notes: Notes, names: _Names) -> Translation:
@@ -138,6 +151,7 @@ def _whole(meta: Named, spec: Treatment, route: Route, notes: Notes, names: _Nam
         target=msgspec.structs.replace(route.target, direct=spec.direct_pod_routing),
         maintenance=maintenance,
         affinity=None if spec.affinity is None else _affinity(spec.affinity),
+        cors=cors_of(spec.cors),
         protection=Protection(spec.backend_concurrency, spec.max_requests, spec.readiness_path),
         server_timing=spec.server_timing,
         answer_half_closed=spec.answer_half_closed,
@@ -158,13 +172,15 @@ def _check(route: Route, names: _Names) -> None:
         field = error.field
         if field.startswith("maintenance"):
             raise Problem(f"metadata.annotations[{MAINTENANCE}]", error.reason) from error
-        reason = error.reason if field not in _SERVICES else _no_service(route, field)
+        reason = error.reason if (service := _SERVICES.match(field)) is None else _no_service(route, service)
         for pattern, name in names:
             field = pattern.sub(name, field)
         raise Problem(f"spec.{field}", reason) from error
 
 
-def _no_service(route: Route, field: str) -> str:
-    target = route.target if field == "target.service" else route.cold_start.fallback
+def _no_service(route: Route, field: re.Match[str]) -> str:
+    target: Target | None = route.target if field[0] == "target.service" else route.cold_start.fallback
+    if field[1] is not None:
+        target = route.rules[int(field[1])].backends[int(field[2])]
     name = "" if target is None else target.service.removeprefix(f"{route.app.partition('/')[0]}/")
     return f"{name[:100]!r} is no name of a Service; it would be in the namespace of this object"

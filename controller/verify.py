@@ -1,7 +1,7 @@
-"""Asks every interceptor which table it serves, until all serve the newest. Each is asked by a task of its own.
+"""Asks every interceptor which table it serves, until all serve the newest. One task per interceptor.
 
-Carries questions and answers; what follows from them is controller.propagation's to say. An interceptor that gives no
-answer keeps nobody else waiting.
+Only exchanges messages; controller.propagation draws the conclusions. An interceptor that does not answer does not delay the
+others.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class Verifier:
-    """Keeps `propagation` informed of what the interceptors serve. `on_news` is called after every answer."""
+    """Reports to `propagation` what the interceptors serve. `on_answer` is called after every answer."""
 
     def __init__(
         self,
@@ -40,14 +40,15 @@ class Verifier:
         *,
         timeout: float,
         recheck: float,
-        on_news: Callable[[], None],
+        on_answer: Callable[[], None],
     ) -> None:
-        """timeout of one answer, and recheck, the time after which one that serves the newest is asked again: seconds."""
+        """In seconds: `timeout` of one answer; `recheck`, the time after which an interceptor with the newest table is asked
+        again."""
         self._propagation = propagation
         self._channels = channels
         self._timeout = timeout
         self._recheck = recheck
-        self._on_news = on_news
+        self._on_answer = on_answer
         self._askers: dict[str, _Asker] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._round = itertools.count(1)
@@ -55,7 +56,7 @@ class Verifier:
         self._unsubscribe = channels.subscribe(self._on_certificates)
 
     def members(self, interceptors: Iterable[Interceptor]) -> None:
-        """These are to be asked."""
+        """Set the interceptors to ask."""
         wanted = {one.name: one for one in itertools.islice(interceptors, MAX_MEMBERS) if one.address}
         for name in [
             name
@@ -69,7 +70,7 @@ class Verifier:
                 asker.task = asyncio.create_task(self._follow(asker), name=f"verify:{name}")
 
     def wake(self) -> None:
-        """There is a table to ask about."""
+        """There is a new table to ask about."""
         for asker in self._askers.values():
             asker.awake.set()
 
@@ -93,10 +94,10 @@ class Verifier:
             await channel.close()
 
     async def _ask(self, name: str, stub: routing_pb2_grpc.RoutingServiceAsyncStub) -> bool:
-        """Whether it serves what is the newest table as it is asked."""
+        """Whether it serves the table that was the newest when it was asked."""
         newest = self._propagation.version
         if not newest:
-            return True  # nothing to ask about yet
+            return True  # there is no table yet
         sync_id = f"{self._origin}-{next(self._round)}"
         try:
             answer = await stub.SyncRoutingTable(routing_pb2.SyncRoutingTableRequest(sync_id=sync_id), timeout=self._timeout)
@@ -107,12 +108,12 @@ class Verifier:
         fresh = self._propagation.answered(name, answer.version, asked=newest)
         if answer.error and not fresh:
             return self._failed(name, answer.error)
-        self._on_news()
+        self._on_answer()
         return fresh
 
     def _failed(self, name: str, why: str) -> bool:
         self._propagation.failed(name, one_line(" ".join(why.split()))[:200])
-        self._on_news()
+        self._on_answer()
         return False
 
     def _leave(self, asker: _Asker) -> None:
@@ -122,7 +123,7 @@ class Verifier:
             asker.task.add_done_callback(self._leaving.discard)
 
     def _on_certificates(self) -> None:
-        """Channels keep the certificates that they were opened with."""
+        """Channels keep the certificates with which they were opened."""
         interceptors = [asker.interceptor for asker in self._askers.values()]
         self.members(())
         self.members(interceptors)
@@ -137,7 +138,8 @@ class _Asker:
         self.task: asyncio.Task[None] | None = None
 
     async def sleep(self, seconds: float, *, alert: bool) -> None:
-        """Until there is another table, if alert. A failure is not mended by another table: then all of the time."""
+        """Wait for some seconds. If `alert`, a new table ends the wait; after a failure it does not, because a new table does
+        not fix the failure."""
         if not alert:
             await asyncio.sleep(seconds)
             return

@@ -1,7 +1,7 @@
-"""Whether a ScaledObject leads to an application of ours: what is wrong with its triggers, in words. Pure.
+"""Whether a ScaledObject is connected to an application of ours: what is wrong with its triggers. Pure.
 
-A ScaledObject that a user writes names an application and the address of the scaler. KEDA tells of neither being wrong but
-"no metric specs returned", so it is told here, to whoever looks at the ScaledObject or at the application.
+A user's ScaledObject names an application and the scaler's address. If either is wrong, KEDA only reports "no metric specs
+returned"; so the reason is reported here, on the ScaledObject and on the application.
 """
 
 from __future__ import annotations
@@ -18,37 +18,37 @@ __all__ = ["Scaler", "Trouble", "miswiring", "wired"]
 
 _KINDS = {"httpScaledObject": HTTP_SCALED_OBJECTS.kind, "interceptorRoute": INTERCEPTOR_ROUTES.kind}
 _OLD_KEYS = ("hosts", "host")
-"""By which triggers of the HTTP add-on named an application before it had names."""
+"""Keys by which old triggers of the HTTP add-on named an application."""
 _FLEET_KEY = "interceptorTargetPendingRequests"
 """Asks about all applications together; names none."""
 
 Find = Callable[[str], str | None]
-"""What is wrong with the application "namespace/name": "" for nothing, None when there is no object of that name."""
+"""Returns what is wrong with the application "namespace/name": "" for nothing, None when there is no object of that name."""
 
 
 class Trouble(msgspec.Struct, frozen=True):
-    """Why something does not work: one word for programs, a sentence for people."""
+    """Why something does not work: a reason for programs, a sentence for people."""
 
     reason: str
     message: str
 
 
 class Scaler(msgspec.Struct, frozen=True):
-    """How KEDA reaches the scaler. With the name of a ClusterTriggerAuthentication it speaks TLS."""
+    """How KEDA reaches the scaler; by TLS if a ClusterTriggerAuthentication is named."""
 
     address: str
     trigger_authentication: str = ""
     aliases: tuple[str, ...] = ()
-    """Other addresses of it that triggers may have."""
+    """Other addresses of the scaler that triggers may have."""
 
     def is_at(self, address: str) -> bool:
-        """Whether a trigger's address is one of this scaler's, however a cluster lets one write it."""
+        """Whether a trigger's address is one of this scaler's, in any form that the cluster's DNS accepts."""
         return _normal(address) in {_normal(known) for known in (self.address, *self.aliases)}
 
 
 def miswiring(scaled_object: ScaledObject, scaler: Scaler, find: Find) -> Trouble | None:
-    """The first thing that keeps a ScaledObject from scaling by what it names; None when there is none, or it is no business
-    of this scaler."""
+    """The first reason why a ScaledObject does not scale by the applications that it names; None when there is none, or when
+    it does not concern this scaler."""
     judged = (_judged(scaled_object, trigger, scaler, find) for trigger in scaled_object.triggers)
     return next(chain.from_iterable(judged), None)
 
@@ -61,9 +61,9 @@ def wired(scaled_object: ScaledObject, scaler: Scaler, app: str) -> Trouble | No
 
 
 def _judged(scaled_object: ScaledObject, trigger: Trigger, scaler: Scaler, find: Find) -> Iterator[Trouble]:
-    """Of one trigger, whoever it asks."""
+    """Problems of one trigger of any kind."""
     ours = scaler.is_at((trigger.metadata or {}).get("scalerAddress", ""))
-    # An "app" is said to many scalers; the other two words only to one of this kind.
+    # The key "app" is used by many scalers; the other two keys only by this one and the add-on's.
     if trigger.is_external and (ours or any(key in _KINDS for key in trigger.named)):
         yield from _troubles(scaled_object, trigger, scaler, find)
         if trigger.type == "external":
@@ -72,7 +72,7 @@ def _judged(scaled_object: ScaledObject, trigger: Trigger, scaler: Scaler, find:
 
 
 def _troubles(scaled_object: ScaledObject, trigger: Trigger, scaler: Scaler, find: Find) -> Iterator[Trouble]:
-    """Of a trigger that is meant for this scaler."""
+    """Problems of a trigger that is meant for this scaler."""
     metadata, named = trigger.metadata or {}, trigger.named
     if not scaler.is_at(metadata.get("scalerAddress", "")):
         given = metadata.get("scalerAddress", "").strip() or "not named"
@@ -111,7 +111,7 @@ def _apps_of(scaled_object: ScaledObject, trigger: Trigger) -> set[str]:
 
 
 def _normal(address: str) -> str:
-    """ "scaler.namespace.svc.cluster.local.:9091" and "scaler.namespace:9091" are the same."""
+    """ "scaler.namespace.svc.cluster.local.:9091" and "scaler.namespace:9091" are the same address."""
     host, colon, port = address.strip().lower().removeprefix("dns:///").rpartition(":")
     labels = host.rstrip(".").split(".")
     if len(labels) > 2 and labels[2] == "svc":

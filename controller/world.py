@@ -1,4 +1,4 @@
-"""What the controller watches, and which objects each change concerns. Reads; decides nothing and writes nothing."""
+"""What the controller watches, and which objects each change concerns. Makes no decisions and writes nothing."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from fleet.routing.route import Target
 __all__ = ["AUTOSCALERS", "SCALED_OBJECTS", "World", "path_of"]
 
 BODIES_SECONDS = 5.0
-"""How long a table waits for the ConfigMaps of answers; then it is made with what is there."""
+"""Seconds for which a table waits for the ConfigMaps of answers; then it is made of what is known."""
 AUTOSCALERS_SECONDS = 5.0
-"""How long a term waits to know the HorizontalPodAutoscalers; it may have no right to."""
+"""Seconds for which a term waits for the HorizontalPodAutoscalers; the controller may lack permission to read them."""
 
 SCALED_OBJECTS = Path("/apis/keda.sh/v1alpha1", "scaledobjects")
 AUTOSCALERS = Path("/apis/autoscaling/v2", "horizontalpodautoscalers")
@@ -44,13 +44,13 @@ T = TypeVar("T", bound=Hashable)
 
 
 def path_of(kind: Kind) -> Path:
-    """Where the objects of a kind are."""
+    """The API path of a kind."""
     return Path(f"/apis/{GROUP}/{kind.version}", kind.plural)
 
 
 class World:
-    """`on_object` is called with each object whose own or whose surroundings' state is another; `on_routes` when the
-    routing table may have to be another."""
+    """`on_object` is called with each object that has changed, or whose surroundings have; `on_routes` when the routing table
+    may have to change."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class World:
         self._by_config_map = _Users[str]()
         self._by_workload = _Users[Workload]()
         self._rivals: dict[Workload, dict[Key, Rival]] = {}
-        """What scales a workload, and is not of the controller's making."""
+        """What users have created that scales a workload."""
         self._bodies = BodySource(api, namespaces, timing=timing, on_change=on_routes)
         self._scaled_by_app: dict[str, set[str]] = {}
         self._resources = {
@@ -109,7 +109,7 @@ class World:
         await self._bodies.close()
 
     async def known(self) -> None:
-        """Wait until every custom resource was read: a table of a part of them would take routes away."""
+        """Wait until all custom resources were read: a table of some of them would remove the routes of the others."""
         for watch in self._resources.values():
             await watch.synced.wait()
         await self._bodies.known(BODIES_SECONDS)
@@ -118,7 +118,7 @@ class World:
                 await self.autoscalers.tried()
 
     def bodies(self) -> Bodies:
-        """The ConfigMaps that answers take their bodies from."""
+        """The ConfigMaps with bodies for answers."""
         return self._bodies.bodies()
 
     @property
@@ -142,22 +142,22 @@ class World:
                 yield Key(kind, namespace, name)
 
     def ports(self, service: str) -> Ports | None:
-        """The ports of a Service; None when there is none."""
+        """The ports of a Service; None when it does not exist."""
         found = self.services.get(service)
         return None if found is None else found.ports
 
     def external_name(self, service: str) -> str:
-        """Of a Service of type ExternalName; "" of any other."""
+        """The external name of a Service of type ExternalName; "" for others."""
         found = self.services.get(service)
         return "" if found is None else found.external_name
 
     def selector(self, service: str) -> tuple[tuple[str, str], ...]:
-        """The labels that a Service selects by; none of one that selects nothing, or is not there."""
+        """The labels that a Service selects by; empty when it selects nothing or does not exist."""
         found = self.services.get(service)
         return () if found is None else found.selector
 
     def app_protocol(self, target: Target) -> str:
-        """What the Service of a target says is spoken at its port; "" where it says nothing."""
+        """The appProtocol at the port of a target's Service; "" without one."""
         found = self.services.get(target.service)
         numbers = {number for name, number in found.ports if target.port in (None, name, number)} if found is not None else set()
         return next((protocol for number, protocol in (found.protocols if found is not None else ()) if number in numbers), "")
@@ -167,22 +167,22 @@ class World:
         return self.scaled_objects.get(app)
 
     def scaled_objects_for(self, app: str) -> Iterator[ScaledObject]:
-        """The ScaledObjects that name the application, by name."""
+        """The ScaledObjects that name the application, sorted by name."""
         for name in sorted(self._scaled_by_app.get(app, ())):
             if (found := self.scaled_objects.get(name)) is not None:
                 yield found
 
     def scaled_object_keys(self) -> Iterator[Key]:
-        """Of all ScaledObjects."""
+        """The keys of all ScaledObjects."""
         return (found.key for _, found in self.scaled_objects.items())
 
     def rivals(self, workload: Workload, app: str) -> list[Rival]:
-        """ScaledObjects and HorizontalPodAutoscalers of users that scale a workload, but for the ScaledObject of this name."""
+        """ScaledObjects and HorizontalPodAutoscalers of users that scale a workload, except the ScaledObject of this name."""
         own = Key(SCALED_OBJECT.kind, *app.split("/", 1))
         return [rival for key, rival in self._rivals.get(workload, {}).items() if key != own]
 
     def is_wanted(self, workload: Workload, app: str) -> bool:
-        """Whether something but this application scales a workload, or wants to."""
+        """Whether anything else than this application scales a workload, or wants to."""
         others = [key for key in self._by_workload.of(workload) if key.app != app]
         return bool(others or self.rivals(workload, app))
 
@@ -263,7 +263,7 @@ class _Users(Generic[T]):
         return self._keys.get(name, ())
 
     def move(self, key: Key, before: Collection[T], after: Collection[T]) -> bool:
-        """An object used these and uses those; whether that are others."""
+        """Replace the things that an object uses; returns whether they differ."""
         for name in before:
             self._keys[name].discard(key)
         for name in after:
@@ -278,8 +278,7 @@ def _services(resource: Resource | None) -> frozenset[str]:
     if resource is None or resource.route is None:
         return frozenset()
     route = resource.route
-    targets = (route.target, route.cold_start.fallback)
-    return frozenset(target.service for target in targets if target is not None)
+    return frozenset(target.service for target in route.targets)
 
 
 def _config_maps(resource: Resource | None) -> frozenset[str]:

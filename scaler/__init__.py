@@ -1,1 +1,1 @@
-"""Metric plane: KEDA's ExternalScaler over the merged demand of the fleet."""
+"""The metric plane: KEDA's ExternalScaler, answered from the merged demand of the fleet."""

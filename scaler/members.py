@@ -1,7 +1,6 @@
-"""The streams to the interceptors: one WatchQueueSizes per member, each with a task, a deadline and pauses of its own.
+"""The streams to the interceptors: one WatchQueueSizes per member, each with its own task, deadline and pauses.
 
-Carries news from the wire to the merged demand and decides nothing about it. A member that is silent, slow or broken
-keeps nobody else waiting.
+Passes messages to the merged demand and makes no decisions about them. A silent, slow or broken member does not delay the others.
 """
 
 from __future__ import annotations
@@ -27,14 +26,15 @@ from protos.weir.interceptor.v1 import queue_pb2, queue_pb2_grpc
 __all__ = ["MemberStreams", "Watch", "size_of"]
 
 FIRST_PAUSE_SECONDS = 0.05
-"""After a member was lost. An interceptor that restarts on one machine is back within a few of these."""
+"""Seconds after a member was lost. An interceptor that restarts on one machine is back within a few of these."""
 ROUND_SECONDS = 0.5
-"""Between two rounds of the sweeper, which looks at time-to-lives and at who is silent."""
+"""Seconds between two rounds of the sweeper, which checks for silent members and expired counts."""
 FEWEST_ROUNDS = 4
-"""In the time that a member may be silent."""
+"""Minimum number of rounds within the time for which a member may be silent."""
 
 LOOKS = 3
-"""Passes of the event loop in which news that has come is taken: it is noticed, its call is woken, its stream is."""
+"""Passes of the event loop until a received message has been processed: its socket is read, its call wakes, its stream's task
+runs."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ _Call = grpc.aio.UnaryStreamCall[queue_pb2.WatchQueueSizesRequest, queue_pb2.Wat
 
 
 class Watch(msgspec.Struct, frozen=True):
-    """What every stream needs: where its news goes, how to reach a member, and how patient it is. Durations are seconds."""
+    """What every stream needs: where messages go, how to reach a member, and the timeouts. Durations are seconds."""
 
     demand: FleetDemand
     channels: ChannelFactory
@@ -55,7 +55,7 @@ class Watch(msgspec.Struct, frozen=True):
 
 
 class MemberStreams:
-    """Follows the members that discovery names, and keeps the demand informed."""
+    """Follows the members that discovery lists, and passes their messages to the demand."""
 
     def __init__(self, source: MemberSource, watch: Watch) -> None:
         self._source = source
@@ -64,18 +64,18 @@ class MemberStreams:
         self._unsubscribe: list[Callable[[], None]] = []
         self._sweeper: asyncio.Task[None] | None = None
         self._round_seconds = min(ROUND_SECONDS, watch.news_timeout / FEWEST_ROUNDS)
-        # Silence is counted in rounds and not in seconds: however busy this process was, what had come meanwhile was taken
-        # between two of them. One more than fit, as the first of them may come at once.
+        # Silence is counted in rounds and not in seconds: however busy this process was, received messages are processed between
+        # two rounds. One round more than fits, because the first may come at once.
         self._most_rounds = ceil(watch.news_timeout / self._round_seconds) + 1
 
     def start(self) -> None:
-        """Open the streams. The source and the channels were started before."""
+        """Open the streams. The source and the channels must have been started."""
         self._unsubscribe = [self._source.subscribe(self._on_members), self._watch.channels.subscribe(self._on_certificates)]
         self._on_members(self._source.current or ())
         self._sweeper = asyncio.create_task(self._sweep(), name="members:sweep")
 
     async def close(self) -> None:
-        """Cut the streams. Nothing in the demand changes."""
+        """Cancel the streams. The demand is not changed."""
         while self._unsubscribe:
             self._unsubscribe.pop()()
         sweeper, self._sweeper = self._sweeper, None
@@ -102,7 +102,8 @@ class MemberStreams:
         stream.task = asyncio.create_task(stream.run(), name=f"member:{member.name}")
 
     def _leave(self, stream: _Stream) -> None:
-        """Discovery no longer names it. It may be draining, with requests on it: while it tells of them, they count."""
+        """Discovery no longer lists the member. It may be draining with open requests: while its stream reports them, they
+        count."""
         stream.listed = False
         if not stream.connected and stream.task is not None:
             stream.task.cancel()
@@ -117,7 +118,7 @@ class MemberStreams:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(self._round_seconds)
-            # Timers come before what the network has brought: this lets the loop look for that, and the streams take it.
+            # Timers run before socket events: let the loop process received messages before silence is counted.
             for _ in range(LOOKS):
                 await asyncio.sleep(0)
             for stream in list(self._streams.values()):
@@ -131,7 +132,7 @@ class MemberStreams:
 
 
 class _Stream:
-    """One member: its task, and whether it is heard."""
+    """One member: its task and its connection state."""
 
     def __init__(self, member: Member, watch: Watch, on_gone: Callable[[_Stream], None]) -> None:
         self._watch = watch
@@ -140,9 +141,9 @@ class _Stream:
         self._attempt: asyncio.Task[str] | None = None
         self._again = False
         self._pause = FIRST_PAUSE_SECONDS
-        self._told = ""
+        self._logged = ""
         self._rounds = 0
-        """Rounds since something was heard, or since the connection was dialled."""
+        """Rounds since the last message, or since the connection was dialled."""
         self._silent = False
         self.name = member.name
         self.listed = True
@@ -150,19 +151,19 @@ class _Stream:
         self.task: asyncio.Task[None] | None = None
 
     def move(self, address: str) -> None:
-        """Discovery names another address."""
+        """Discovery lists another address for the member."""
         if address != self._address:
             self._address = address
             self.redial()
 
     def redial(self) -> None:
-        """Leave the connection of now and make another, at once."""
+        """Drop the current connection and dial again at once."""
         self._again = True
         if self._attempt is not None:
             self._attempt.cancel()
 
     def count_round(self, most: int) -> None:
-        """Another round of the sweeper without news; after so many the member is silent, and the connection given up."""
+        """A round without a message; after `most` rounds the member counts as silent and the connection is dropped."""
         self._rounds += 1
         if self._rounds >= most and self._attempt is not None:
             self._silent = True
@@ -181,18 +182,18 @@ class _Stream:
                 self._pause = min(2 * self._pause, self._watch.retry_limit)
 
     async def _attempt_once(self) -> str:
-        """One connection from dial to end; gives the reason of its end."""
+        """One connection from dial to end; returns the reason of its end."""
         attempt = self._attempt = asyncio.create_task(self._follow(), name=f"member:{self.name}:stream")
         try:
             await asyncio.wait((attempt,))
         finally:
-            # Also when this task is cancelled: the attempt is never left alone.
+            # Also when this task is cancelled: the attempt's task must not be left running.
             attempt.cancel()
             await asyncio.wait((attempt,))
         if attempt.cancelled():
             return f"silent for {self._watch.news_timeout:g} s" if self._silent else "dialing again"
         if (error := attempt.exception()) is not None:
-            # A fault of ours, met on the news of one member: the others and the next attempt go on.
+            # A defect in processing one member's message: the other members and the next attempt continue.
             _log.error("member %s: its news could not be taken", self.name, exc_info=error)
             return "fault"
         return attempt.result()
@@ -231,24 +232,24 @@ class _Stream:
     def _found(self) -> None:
         self.connected = True
         self._pause = FIRST_PAUSE_SECONDS
-        self._told = ""
+        self._logged = ""
         _log.info("member %s is heard, at %s", self.name, self._address)
 
     def _lost(self, reason: str) -> None:
         self.connected = False
         self._watch.demand.broken(self.name, self._watch.clock())
-        # Details of the same trouble differ from one attempt to the next.
+        # The details of the same problem differ between attempts.
         trouble = reason.partition(":")[0]
-        if trouble != self._told:
-            # The end of one that discovery no longer names is as it should be.
+        if trouble != self._logged:
+            # For a member that discovery no longer lists, the end of its stream is expected.
             _log.log(logging.WARNING if self.listed else logging.DEBUG, "member %s at %s: %s", self.name, self._address, reason)
-        self._told = trouble
+        self._logged = trouble
 
 
 def size_of(size: queue_pb2.QueueSize) -> QueueSize:
-    """The same in the terms of the demand."""
+    """Convert to the demand's type."""
     return QueueSize(
-        sys.intern(size.app),  # one text for all members, of which each tells of ten thousand applications
+        sys.intern(size.app),  # one str object for all members, each of which sends up to ten thousand names
         size.held,
         size.in_flight,
         size.connections,

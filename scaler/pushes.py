@@ -1,7 +1,7 @@
-"""When a stream pushes `true`. Pure: decides from what is told and the time, and sends nothing itself.
+"""When a StreamIsActive stream pushes `true`. Pure: decides from state and time, and sends nothing itself.
 
-On the edge from inactive to active, and again while requests wait, as a write of KEDA's that failed is not tried again;
-never faster than the interval, as each push costs KEDA a write and refreshes the time it counts its cooldown from.
+It pushes when the application becomes active, and repeatedly while requests are held, because KEDA does not retry a failed write;
+never more often than the interval, because each push costs KEDA a write and restarts its cooldown.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ __all__ = ["Push"]
 
 
 class Push:
-    """The pushes of one stream. At its opening an active application is an edge."""
+    """The pushes of one stream. An application that is active when the stream opens is pushed."""
 
     __slots__ = ("_edge", "_interval", "_last", "_waiting")
 
@@ -21,11 +21,11 @@ class Push:
         self._waiting = False
 
     def wake(self) -> None:
-        """The application became active, or requests began to wait."""
+        """The application became active, or its first request is held."""
         self._edge = True
 
     def due(self, now: float, *, active: bool, held: bool) -> bool:
-        """Whether to push now; then it counts as pushed."""
+        """Whether to push now; if so, it counts as pushed."""
         self._edge = self._edge and active
         if not self._edge and not held:
             self._waiting = False
@@ -39,5 +39,5 @@ class Push:
         return True
 
     def next(self) -> float | None:
-        """When to ask again; None when only a wake can bring a push."""
+        """When to ask again; None when only a wake can cause a push."""
         return self._last + self._interval if self._waiting else None

@@ -1,6 +1,6 @@
 """The scaler as a whole: sources, streams to the interceptors, the ExternalScaler, diagnostics; their start and end.
 
-The only place of the package where the parts meet; decides nothing that they decide.
+The composition root of the package; makes no decisions of its own.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from scaler.telemetry import Metrics, pages
 __all__ = ["Scaler"]
 
 STOP_GRACE_SECONDS = 1.0
-"""For streams to end with OK and calls to be answered; both take milliseconds with a client that reads."""
+"""Seconds for streams to end with OK and for calls to be answered; both take milliseconds with a client that reads."""
 
 _log = logging.getLogger(__name__)
 
 
 class Scaler(Component):
-    """One scaler. `routes` and `members` replace the sources that the settings name."""
+    """One scaler. `routes` and `members` replace the sources named in the settings."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Scaler(Component):
 
     @property
     def port(self) -> int:
-        """Of the ExternalScaler; before `start` the one asked for."""
+        """The ExternalScaler's port; before `start` the configured one."""
         return self._rpc.port
 
     @property
@@ -86,8 +86,8 @@ class Scaler(Component):
         return self._diagnostics.port
 
     def _steps(self) -> Sequence[Step]:
-        """Read the sources, listen to the interceptors, then serve. At the end not ready first, so that whoever looks goes
-        elsewhere."""
+        """Read the sources, connect to the interceptors, then serve. At the end readiness is withdrawn first, so that clients
+        go to another scaler."""
         return (
             Step("diagnostics", self._diagnostics.start, self._diagnostics.stop),
             Step("routes", self._start_routes, self._close_routes),
@@ -95,7 +95,7 @@ class Scaler(Component):
             Step("channels", self._channels.start, self._channels.close),
             Step("streams", self._streams.start, self._streams.close),
             Step("RPC", self._rpc.start, lambda: self._rpc.stop(STOP_GRACE_SECONDS)),
-            Step("garbage", keep_what_is_here),  # 20,000 streams take a second of a collection, for which pushes would wait
+            Step("garbage", keep_what_is_here),  # with 20,000 streams a full collection would block pushes for a second
             Step("serving", self._serve, self._serve_no_more),
         )
 
@@ -117,7 +117,7 @@ class Scaler(Component):
         _log.info("ExternalScaler on port %d, diagnostics on port %d", self.port, self.diagnostics_port)
 
     async def _serve_no_more(self) -> None:
-        """Every stream ends with OK."""
+        """End every stream with OK."""
         self._serving = False
         await self._rpc.set_serving(False)
         self._service.close()
@@ -130,8 +130,8 @@ class Scaler(Component):
         self._service.wake(app)
 
     def _not_ready(self) -> str | None:
-        """Interceptors that are down do not make the scaler unready: it would answer nothing at all then, and KEDA
-        needs its GetMetricSpec."""
+        """Unreachable interceptors do not make the scaler unready: then no call would reach it, and KEDA needs its
+        GetMetricSpec."""
         if not self._serving:
             return "not serving"
         if self._routes.current is None:

@@ -1,8 +1,8 @@
-"""KEDA's ExternalScaler over the merged demand. Answers from memory: no call waits for anybody.
+"""KEDA's ExternalScaler over the merged demand. Answered from memory: no call waits for another process.
 
-IsActive, GetMetrics and the pushes read one state, so they never disagree. GetMetricSpec needs the routing table only
-and answers while no interceptor is reachable; the others fail then, so that KEDA neither scales to zero nor up.
-KEDA sets no deadline on its calls and asks under a lock that pushes wait for, so an answer late is worse than none.
+IsActive, GetMetrics and the pushes read the same state, so they agree. GetMetricSpec needs only the routing table, and answers
+while no interceptor is reachable; the others fail then, so that KEDA scales neither to zero nor up. KEDA sets no deadline on its
+calls, and makes them under a lock that pushes need too, so a late answer is worse than an error.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fleet.discovery.sources import RouteSource
 from fleet.runtime.terminal import one_line
 from protos.externalscaler import externalscaler_pb2 as pb
 from protos.externalscaler import externalscaler_pb2_grpc
-from scaler.complaints import Complaints
+from scaler.log_limit import LogLimit
 from scaler.pushes import Push
 from scaler.triggers import ALL_APPS, Refusal, RefusalKind, Spec, Subject, find_spec, subject_of, whole
 
@@ -35,7 +35,7 @@ _CODES = {
 }
 
 MAX_REFERENCE = 520
-"""Characters of a ScaledObject's namespace and name: no API server has longer ones."""
+"""Maximum characters of a ScaledObject's namespace and name; Kubernetes allows no longer ones."""
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
     """externalscaler.ExternalScaler for every application of the routing table, and for all of them together.
 
-    `wake` is the demand's `on_wake`, `on_table` is for the route source's changes. `clock` is the demand's clock.
+    Connect `wake` to the demand's `on_wake`, and `on_table` to the route source's changes. `clock` is the demand's clock.
     """
 
     def __init__(
@@ -57,13 +57,14 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
         reassert_interval: float = 2.0,
         fleet_namespace: str = "",
     ) -> None:
-        """fleet_namespace: whose ScaledObjects may ask about all applications; "" for those of any."""
+        """fleet_namespace: the namespace whose ScaledObjects may ask about all applications together; "" allows every
+        namespace."""
         self._demand = demand
         self._routes = routes
         self._clock = clock
         self._reassert_interval = reassert_interval
         self._fleet_namespace = fleet_namespace
-        self._complaints = Complaints()
+        self._log_limit = LogLimit()
         self._listeners: dict[str, set[asyncio.Event]] = {}
         self._spec_listeners: set[asyncio.Event] = set()
         self._closing = False
@@ -76,7 +77,7 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
         return sum(len(listeners) for listeners in self._listeners.values())
 
     def wake(self, app: str) -> None:
-        """An application became active, or requests began to wait."""
+        """An application became active, or its first request is held."""
         for key in (app, ALL_APPS):
             for listener in self._listeners.get(key, ()):
                 listener.set()
@@ -87,13 +88,13 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
             listener.set()
 
     def close(self) -> None:
-        """End every stream with OK, which alone resets KEDA's pauses; they have ended when the server's stop returns."""
+        """End every stream with OK, which resets KEDA's pauses; they have ended when the server's stop returns."""
         self._closing = True
         for listeners in (*self._listeners.values(), self._spec_listeners):
             for listener in listeners:
                 listener.set()
 
-    # The five calls. N802: their names are KEDA's.
+    # KEDA's five RPCs. N802: the method names are KEDA's.
 
     async def IsActive(self, request: pb.ScaledObjectRef, context: _Context) -> pb.IsActiveResponse:  # noqa: N802
         try:
@@ -119,19 +120,19 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
         except Refusal as refusal:
             await self._refuse(request.scaledObjectRef, context, refusal)
         value = round(self._value(subject, spec), 3)
-        # One value: an HPA adds up whatever it gets.
+        # Exactly one value, because an HPA adds up all values.
         return pb.GetMetricsResponse(
             metricValues=[pb.MetricValue(metricName=spec.name, metricValue=whole(value), metricValueFloat=value)]
         )
 
-    # Coroutines that write, not generators: a generator cut off at its yield is cleaned up only by the collector.
+    # Coroutines that write, not generators: a generator cancelled at a yield is cleaned up only by the garbage collector.
     async def StreamIsActive(self, request: pb.ScaledObjectRef, context: _Context) -> None:  # type: ignore[override]  # noqa: N802
         try:
             app = self._subject(request).app
         except Refusal as refusal:
             await self._refuse(request, context, refusal)
         with self._listening(app) as listener:
-            # Headers at once: a client may want to know that it is heard long before there is something to push.
+            # Send headers at once, so that a client knows that the stream is open before there is anything to push.
             await context.send_initial_metadata(())
             await self._push(app, listener, context)
 
@@ -155,16 +156,16 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
                 push.wake()
 
     async def _tell_specs(self, ref: pb.ScaledObjectRef, listener: asyncio.Event, context: _Context) -> None:
-        told: tuple[Spec, ...] = ()
+        sent: tuple[Spec, ...] = ()
         while not self._closing:
             specs = self._specs(ref)
-            if specs and specs != told:
-                told = specs
+            if specs and specs != sent:
+                sent = specs
                 await context.write(_spec_message(specs))
             await _set_within(listener, None)
 
     def _specs(self, ref: pb.ScaledObjectRef) -> tuple[Spec, ...]:
-        """None of a route that is gone. KEDA would take an empty list for "no metrics", so it is told nothing then."""
+        """The metrics; empty for a route that is gone. KEDA would take an empty list as "no metrics", so then nothing is sent."""
         try:
             return self._subject(ref).specs
         except Refusal:
@@ -177,14 +178,14 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
 
     async def _refuse(self, ref: pb.ScaledObjectRef, context: _Context, refusal: Refusal) -> NoReturn:
         why = str(refusal)
-        # What cannot be told now passes by itself; the rest only its author can mend, who is told nothing of it by KEDA.
+        # UNAVAILABLE ends by itself. Other refusals must be corrected by the object's author, to whom KEDA does not show them.
         lasting = refusal.kind is not RefusalKind.UNAVAILABLE
-        if lasting and self._complaints.is_due((ref.namespace, ref.name, why), self._clock()):
+        if lasting and self._log_limit.is_due((ref.namespace, ref.name, why), self._clock()):
             _log.warning("ScaledObject %s is refused: %s", one_line(f"{ref.namespace}/{ref.name}"[:MAX_REFERENCE]), one_line(why))
         else:
             _log.debug("refused: %s", refusal)
         await context.abort(_CODES[refusal.kind], why)
-        raise refusal  # abort has raised; the types do not say so
+        raise refusal  # never reached: abort raises, but its type does not say so
 
     def _value(self, subject: Subject, spec: Spec) -> float:
         now = self._clock()
@@ -197,7 +198,7 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
         return self._demand.held(app) > 0 if app else self._demand.any_held()
 
     def _is_active(self, subject: Subject) -> bool:
-        """Demand that is known makes active whatever else is not; its absence must be sure."""
+        """Known demand makes it active, whatever else is unknown; "no demand" must be certain."""
         now = self._clock()
         active = self._has_demand(subject.app, now)
         if not (active and self._demand.reachable(now)):
@@ -205,7 +206,7 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
         return active
 
     def _check_whole(self) -> None:
-        """Raise Refusal unless the demand can be told: an unknown is not a zero, and a part is not the sum."""
+        """Raise Refusal unless the sum is complete: unknown is not zero, and a partial sum is not the sum."""
         now = self._clock()
         if not self._demand.reachable(now):
             raise Refusal(RefusalKind.UNAVAILABLE, "no interceptor is reachable")
@@ -235,8 +236,8 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
 
 
 async def _set_within(listener: asyncio.Event, seconds: float | None) -> bool:
-    """Wait until the listener is set, for so long at most, and clear it; whether it was set."""
-    if seconds is None:  # of most streams, of which there may be 20,000
+    """Wait until the listener is set, at most `seconds`, and clear it; returns whether it was set."""
+    if seconds is None:  # the usual case, for up to 20,000 streams
         await listener.wait()
     else:
         try:

@@ -14,49 +14,57 @@ __all__ = ["ScalerSettings"]
 
 
 class ScalerSettings(ComponentSettings):
-    """Read once at start. Durations are seconds."""
+    """Read once at the start. Durations are seconds."""
 
     host: str = Field("0.0.0.0", description="Address that the ExternalScaler and the diagnostics listen on.")  # noqa: S104
     port: int = Field(
-        defaults.SCALER_PORT, ge=0, le=65535, description="Port of the ExternalScaler, for KEDA; 0 takes a free one."
+        defaults.SCALER_PORT,
+        ge=0,
+        le=defaults.PORT_LIMIT,
+        description="Port of the ExternalScaler, for KEDA; 0 for any free port.",
     )
     diagnostics_port: int = Field(
-        defaults.SCALER_DIAGNOSTICS_PORT, ge=0, le=65535, description="Port of /livez, /readyz, /metrics; 0 takes a free one."
+        defaults.SCALER_DIAGNOSTICS_PORT,
+        ge=0,
+        le=defaults.PORT_LIMIT,
+        description="Port of /livez, /readyz, /metrics; 0 for any free port.",
     )
     scaler_name: str = Field(default_factory=socket.gethostname, description="Name of this scaler in the logs of interceptors.")
-    routes: str = Field("", description="Where the routing table is: file:PATH or configmap:NAMESPACE/NAME.")
+    routes: str = Field("", description="Source of the routing table: file:PATH or configmap:NAMESPACE/NAME.")
     members: str = Field(
         "",
-        description="Where interceptors are: file:PATH, dns:NAME:PORT, service:NAMESPACE/NAME:PORTNAME or HOST:PORT,HOST:PORT.",
+        description="Source of interceptors: file:PATH, dns:NAME:PORT, service:NAMESPACE/NAME:PORTNAME or HOST:PORT,HOST:PORT.",
     )
     resync: float = Field(
         defaults.RESYNC_SECONDS,
         gt=0,
-        description="Seconds between full reads of routes and members, in case a watch is broken and does not say so.",
+        description="Seconds between full reads of routes and members, in case a watch has failed without an error.",
     )
 
     member_ttl: float = Field(
         defaults.MEMBER_TTL,
         gt=0,
-        description="Seconds for which the last counts of a silent interceptor are kept while discovery names it.",
+        description="Seconds for which the last counts of a silent interceptor are used while discovery lists it.",
     )
     news_timeout: float = Field(
         defaults.NEWS_TIMEOUT,
         gt=0,
-        description="Seconds of silence after which an interceptor's stream is broken; three of its heartbeats.",
+        description="Seconds without a message after which an interceptor's stream is opened again; three of its heartbeats.",
     )
     retry_limit: float = Field(
         defaults.MEMBER_RETRY_LIMIT,
         gt=0,
-        description="Longest pause in seconds between attempts to reach an interceptor. Interceptors are near.",
+        description="Longest pause in seconds between attempts to connect to an interceptor.",
     )
     startup_grace: float = Field(
         defaults.STARTUP_GRACE,
         ge=0,
-        description="Seconds for which a scaler just started waits for all interceptors before it answers for a part.",
+        description="Seconds for which a new scaler waits for all interceptors before it answers with the counts of some.",
     )
     reassert_interval: float = Field(
-        2.0, gt=0, description="Seconds between pushes while requests are held. Each one costs KEDA a write to its API server."
+        2.0,
+        gt=0,
+        description="Seconds between pushes to KEDA while requests are held. Each makes KEDA write to the API server.",
     )
     fleet_namespace: str = Field(
         "",
@@ -66,25 +74,23 @@ class ScalerSettings(ComponentSettings):
     concurrency_window: float = Field(
         defaults.CONCURRENCY_WINDOW,
         gt=0,
-        description="Seconds over which concurrency is averaged; as long as an HPA waits between two readings.",
+        description="Seconds over which concurrency is averaged; the same as between two readings of an HPA.",
     )
     metrics_max_bytes: int = Field(
         defaults.METRICS_MAX_BYTES,
         ge=200_000,
-        description="Bytes of /metrics at most. Applications that have no room are added up, as application _others.",
+        description="Maximum bytes of /metrics. Applications for which there is no room are added up, as application _others.",
     )
 
     tls_cert: str = Field("", description="Certificate file of the ExternalScaler; without it the server speaks plaintext.")
     tls_key: str = Field("", description="Key file of the ExternalScaler.")
-    tls_ca: str = Field("", description="CA file; with it, KEDA must show a certificate of this CA.")
+    tls_ca: str = Field("", description="CA file; with it, KEDA needs a certificate of this CA.")
     member_tls_cert: str = Field(
         "", description="Certificate file shown to interceptors; without it the streams to them are plaintext."
     )
     member_tls_key: str = Field("", description="Key file of the certificate shown to interceptors.")
     member_tls_ca: str = Field("", description="CA file for the certificates of interceptors; the system's roots without it.")
-    member_tls_name: str = Field(
-        "", description="Name that the certificates of interceptors are made out to, when they are found by address."
-    )
+    member_tls_name: str = Field("", description="Name in the certificates of interceptors, which are found by address.")
 
     log_level: str = Field("info", description="debug, info, warning or error.")
     log_json: bool = Field(False, description="One JSON object per log line.")

@@ -1,4 +1,4 @@
-"""What the scaler knows, for people and for Prometheus. Reads the demand when it is asked and counts nothing itself."""
+"""The scaler's metrics and diagnostics pages. Reads the demand when asked; keeps no counts of its own."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _STREAMS = Family("weir_scaler_activity_streams", Kind.GAUGE, "Open StreamIsActi
 _PUSHES = Family("weir_scaler_pushes", Kind.COUNTER, "Activations pushed to KEDA.")
 
 FAMILIES = (*_APP_GAUGES, _CONNECTED, _STREAMS, _PUSHES)
-"""All there are."""
+"""All metric families."""
 
 
 class Metrics:
-    """The metrics of one scaler, in documents of `most_bytes` at most. One document is written at a time."""
+    """The metrics of one scaler, in documents of at most `most_bytes`. One document is generated at a time."""
 
     def __init__(
         self, demand: FleetDemand, service: ExternalScalerServicer, clock: Callable[[], float], *, most_bytes: int
@@ -56,7 +56,7 @@ class Metrics:
 
 
 def _apps(demand: FleetDemand, clock: Callable[[], float]) -> Iterator[AppDemand]:
-    """One at a time, each as of now."""
+    """One at a time, each with its current values."""
     for name in demand.names():
         if (app := demand.app(name, clock())) is not None:
             yield app

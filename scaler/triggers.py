@@ -1,6 +1,6 @@
-"""From the metadata of a KEDA trigger to the application it names, or to the fleet as a whole, and to its metrics. Pure.
+"""From the metadata of a KEDA trigger to the application or the whole fleet that it names, and to its metrics. Pure.
 
-Whatever comes in was written by a tenant: answers name what was asked for and never what else there is.
+The metadata is written by a tenant: answers name only what was asked for, never other tenants' applications.
 """
 
 from __future__ import annotations
@@ -31,33 +31,33 @@ __all__ = [
 ]
 
 MIN_TARGET = 0.001
-"""KEDA keeps three decimals, and an HPA refuses a target of zero."""
+"""Smallest target: KEDA keeps three decimals, and an HPA refuses zero."""
 _MAX_INT = 2**63 - 1
 _SHOWN = 200
-"""Characters of a tenant's text in an answer."""
+"""Characters of a tenant's text that are repeated in an answer."""
 
 _NAME_KEYS = ("httpScaledObject", "interceptorRoute")
 _APP_KEY = "app"
 _FLEET_KEY = "interceptorTargetPendingRequests"
-"""The add-on's: scales the interceptors themselves, by what all applications together have to carry."""
+"""The add-on's key for scaling the interceptors themselves by the demand of all applications together."""
 _FLEET_METRIC = "weir-interceptor-pending-requests"
 ALL_APPS = ""
-"""In place of an application's name."""
+"""Takes the place of an application's name."""
 
 
 class RefusalKind(enum.Enum):
-    """Why there is no answer."""
+    """Why a call is refused."""
 
     INVALID = enum.auto()
-    """What was asked makes no sense."""
+    """The metadata is invalid."""
     UNKNOWN = enum.auto()
     """There is no such application or metric."""
     UNAVAILABLE = enum.auto()
-    """It cannot be told now."""
+    """The answer is not known now."""
 
 
 class Refusal(Exception):
-    """A question that gets no answer, and the reason in one line."""
+    """A call that is refused, and the reason in one line."""
 
     def __init__(self, kind: RefusalKind, message: str) -> None:
         super().__init__(message)
@@ -65,7 +65,7 @@ class Refusal(Exception):
 
 
 class Spec(msgspec.Struct, frozen=True):
-    """One metric of an application: its name towards KEDA, and what one replica should carry."""
+    """One metric of an application: its name for KEDA, and the target for one replica."""
 
     name: str
     metric: Metric
@@ -73,7 +73,7 @@ class Spec(msgspec.Struct, frozen=True):
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """What a trigger asks about, and its metrics: an application, or ALL_APPS."""
+    """What a trigger asks about, an application or ALL_APPS, and its metrics."""
 
     app: str
     specs: tuple[Spec, ...]
@@ -83,11 +83,11 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 def subject_of(table: RoutingTable | None, namespace: str, metadata: Mapping[str, str], *, fleet_namespace: str = "") -> Subject:
-    """The subject of a trigger. Only in `fleet_namespace` may one ask about all applications, unless it is empty. Raises
-    Refusal."""
+    """The subject of a trigger. All applications may be asked about only from `fleet_namespace`, or from every namespace if it
+    is empty. Raises Refusal."""
     if metadata.get(_FLEET_KEY, "").strip():
         if fleet_namespace not in ("", namespace):
-            # What all tenants have to carry is no tenant's business.
+            # The demand of all tenants must not be readable by one tenant.
             raise Refusal(RefusalKind.INVALID, f"scalerMetadata.{_FLEET_KEY}: not for ScaledObjects of namespace {namespace!r}")
         return Subject(ALL_APPS, (_fleet_spec(metadata),))
     route = route_of(table, app_of(namespace, metadata))
@@ -95,9 +95,8 @@ def subject_of(table: RoutingTable | None, namespace: str, metadata: Mapping[str
 
 
 def app_of(namespace: str, metadata: Mapping[str, str]) -> str:
-    """The application that a trigger names: `app` ("namespace/name" or a name), or `httpScaledObject` or
-    `interceptorRoute` (a name). A name alone is one in the ScaledObject's namespace. Raises Refusal.
-    """
+    """The application that a trigger names: `app` ("namespace/name" or a name), or `httpScaledObject` or `interceptorRoute` (a
+    name). A name alone refers to the ScaledObject's namespace. Raises Refusal."""
     named = {key: metadata[key].strip() for key in (_APP_KEY, *_NAME_KEYS) if metadata.get(key, "").strip()}
     if not named:
         raise Refusal(
@@ -120,7 +119,8 @@ def route_of(table: RoutingTable | None, app: str) -> Route:
 
 
 def specs_of(route: Route) -> tuple[Spec, ...]:
-    """The metrics of a route; never none. Names are stable: an HPA asks for the ones it was made with."""
+    """The metrics of a route; never empty. The names are stable, because an HPA keeps asking for the names it was created
+    with."""
     stem = "weir-" + route.app.replace("/", "-")
     specs = []
     if route.scaling.concurrency is not None or route.scaling.rate is None:
@@ -131,7 +131,7 @@ def specs_of(route: Route) -> tuple[Spec, ...]:
 
 
 def find_spec(subject: Subject, metric_name: str) -> Spec:
-    """The metric of that name, whatever its case; without a name the only one. Raises Refusal."""
+    """The metric of that name, ignoring case; without a name the only one. Raises Refusal."""
     specs = subject.specs
     if not metric_name and len(specs) == 1:
         return specs[0]
@@ -145,7 +145,7 @@ def find_spec(subject: Subject, metric_name: str) -> Spec:
 
 
 def whole(value: float) -> int:
-    """A value for clients that read only integers: rounded up, so that some demand is never none."""
+    """A value for clients that read only integers: rounded up, so that small demand does not become zero."""
     return min(ceil(value), _MAX_INT)
 
 
@@ -158,7 +158,7 @@ def _fleet_spec(metadata: Mapping[str, str]) -> Spec:
         target = float(given)
     except ValueError:
         target = 0.0
-    if not 0.0 < target < _MAX_INT:  # which a nan is not either
+    if not 0.0 < target < _MAX_INT:  # false for NaN, too
         raise Refusal(RefusalKind.INVALID, f"scalerMetadata.{_FLEET_KEY}: {given[:_SHOWN]!r} is not a number above zero")
     return Spec(_FLEET_METRIC, Metric.CONCURRENCY, _target(target))
 
@@ -173,7 +173,7 @@ def _qualified(key: str, value: str, namespace: str) -> str:
         form = '"namespace/name" or a name' if key == _APP_KEY else "a name in the ScaledObject's namespace"
         raise Refusal(RefusalKind.INVALID, f"scalerMetadata.{key}: {value[:_SHOWN]!r} is not {form}")
     if slash and namespace and owner != namespace:
-        # A tenant may not scale by, nor read, the demand of another.
+        # A tenant must neither scale by nor read the demand of another.
         raise Refusal(RefusalKind.INVALID, f"scalerMetadata.{key}: {value[:_SHOWN]!r} is not in namespace {namespace!r}")
     if not slash and not namespace:
         raise Refusal(

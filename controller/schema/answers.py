@@ -5,14 +5,19 @@ Names, limits and defaults are those of the add-on's InterceptorRoute at 0.16; w
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from controller.schema.common import (
     BY_NAME,
+    NEEDED_IN_ADDON,
+    NOT_IN_ADDON,
     ONE_PORT,
+    PORT_NAME,
+    PORT_NUMBER,
+    SERVICE_NAME,
     Duration,
     Header,
     Name,
@@ -22,7 +27,12 @@ from controller.schema.common import (
     Quantity,
     Rule,
     check_port,
+    said,
 )
+from controller.schema.cors import Cors
+from fleet.routing import route as routes
+from fleet.routing.kinds import AGENT, REQUEST_TARGET
+from fleet.routing.route import MAX_AGENTS
 
 __all__ = [
     "ATOMIC",
@@ -31,6 +41,7 @@ __all__ = [
     "ColdStart",
     "Fallback",
     "FallbackService",
+    "Headers",
     "Methods",
     "PathMatch",
     "Placeholder",
@@ -42,10 +53,11 @@ __all__ = [
 
 StatusCode = Annotated[int, Meta(ge=100, le=599)]
 Body = Annotated[str, Meta(max_length=32768)]
-Agents = Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=256)], ...], Meta(max_length=100)]
-RequestTarget = Annotated[str, Meta(pattern='^/[!"$-~]*$', max_length=1024)]
+Agents = Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=AGENT.max_length)], ...], Meta(max_length=MAX_AGENTS)]
+RequestTarget = Annotated[str, Meta(pattern=REQUEST_TARGET.pattern, max_length=1024)]
 
-ATOMIC: Final[dict[str, Any]] = {"x-kubernetes-list-type": "atomic"}
+ATOMIC: Final = Meta(extra_json_schema={"x-kubernetes-list-type": "atomic"})
+_SET: Final = Meta(extra_json_schema={"x-kubernetes-list-type": "set"})
 
 
 class PathMatch(msgspec.Struct, frozen=True, rename="camel"):
@@ -54,33 +66,17 @@ class PathMatch(msgspec.Struct, frozen=True, rename="camel"):
     value: Annotated[Name, Meta(description="Prefix of the path, by whole segments; the longest wins.")]
 
 
-Methods = Annotated[
-    tuple[Name, ...],
-    Meta(
-        description="Methods, in capitals; GET does not take HEAD. Without any, every method. (Not in the add-on.)",
-        extra_json_schema={"x-kubernetes-list-type": "set"},
-        max_length=32,
-    ),
-]
+Methods = Annotated[Annotated[tuple[Name, ...], Meta(max_length=32)] | None, said(routes.Rule, "methods", NOT_IN_ADDON), _SET]
+Headers = Annotated[tuple[Header, ...] | None, said(routes.Rule, "headers"), Meta(extra_json_schema=BY_NAME)]
 
 
 class RoutingRule(msgspec.Struct, frozen=True, rename="camel"):
     """One way to the target: any of the hosts, any of the paths, any of the methods, and all of the headers."""
 
-    hosts: Annotated[
-        tuple[str, ...] | None,
-        Meta(
-            description='Exact, "*.example.com", or "*". Without any, every host.',
-            extra_json_schema={"x-kubernetes-list-type": "set"},
-        ),
-    ] = None
-    paths: Annotated[
-        tuple[PathMatch, ...] | None, Meta(description="Prefixes. Without any, every path.", extra_json_schema=ATOMIC)
-    ] = None
-    headers: Annotated[
-        tuple[Header, ...] | None, Meta(description="Headers that a request must carry, all of them.", extra_json_schema=BY_NAME)
-    ] = None
-    methods: Methods | None = None
+    hosts: Annotated[tuple[str, ...] | None, said(routes.Rule, "hosts"), _SET] = None
+    paths: Annotated[tuple[PathMatch, ...] | None, said(routes.Rule, "paths"), ATOMIC] = None
+    headers: Headers = None
+    methods: Methods = None
 
 
 class BodyFromConfigMap(msgspec.Struct, frozen=True, rename="camel"):
@@ -103,12 +99,12 @@ class StaticResponse(msgspec.Struct, frozen=True, rename="camel"):
 
     cel: ClassVar[tuple[Rule, ...]] = (_ONE_BODY,)
 
-    status_code: Annotated[
-        StatusCode | None, Meta(description="Status from 200 on; without it 503 for a placeholder, 200 for a static route.")
+    status_code: Annotated[StatusCode | None, said(routes.StaticResponse, "status")] = None
+    body: Annotated[Body | None, said(routes.StaticResponse, "body")] = None
+    body_from_config_map: Annotated[
+        BodyFromConfigMap | None, said(routes.StaticResponse, "files", words="A body that a ConfigMap holds.")
     ] = None
-    body: Annotated[Body | None, Meta(description="The body; empty without it.")] = None
-    body_from_config_map: Annotated[BodyFromConfigMap | None, Meta(description="A body that a ConfigMap holds.")] = None
-    headers: Annotated[dict[str, str] | None, Meta(description="Headers of the answer.")] = None
+    headers: Annotated[dict[str, str] | None, said(routes.StaticResponse, "headers")] = None
 
     def __post_init__(self) -> None:
         if self.body is not None and self.body_from_config_map is not None:
@@ -123,14 +119,14 @@ class Placeholder(msgspec.Struct, frozen=True, rename="camel"):
 
     cel: ClassVar[tuple[Rule, ...]] = (_RESPONSE_OR_AUDIENCE,)
 
-    response: Annotated[
-        StaticResponse | None, Meta(description="The answer. Without it, a built-in page. (Needed in the add-on.)")
-    ] = None
+    response: Annotated[StaticResponse | None, said(routes.Placeholder, "response", NEEDED_IN_ADDON)] = None
     audience: Annotated[
         Literal["Browsers", "Everyone"] | None,
-        Meta(
-            description="Browsers: only who asks for a page gets it, and programs wait. Without it Everyone where there is a "
-            "response. (Not in the add-on.)"
+        said(
+            routes.Placeholder,
+            "browsers_only",
+            NOT_IN_ADDON,
+            words="Browsers: only who asks for a page gets it, and programs wait. Without it Everyone where there is a response.",
         ),
     ] = None
 
@@ -144,9 +140,9 @@ class FallbackService(msgspec.Struct, frozen=True, rename="camel"):
 
     cel: ClassVar[tuple[Rule, ...]] = (ONE_PORT,)
 
-    name: Annotated[Name, Meta(description="Service, in the namespace of this object.")]
-    port: Annotated[Port | None, Meta(description="Number of the Service's port.")] = None
-    port_name: Annotated[Name | None, Meta(description="Name of the Service's port.")] = None
+    name: Annotated[Name, SERVICE_NAME]
+    port: Annotated[Port | None, PORT_NUMBER] = None
+    port_name: Annotated[Name | None, PORT_NAME] = None
 
     def __post_init__(self) -> None:
         check_port(self.port, self.port_name)
@@ -173,25 +169,17 @@ class ColdStart(msgspec.Struct, frozen=True, rename="camel"):
 
     cel: ClassVar[tuple[Rule, ...]] = (_ONE_COLD_START, _OVERFLOW_NEEDS_PLACEHOLDER)
 
-    fallback: Annotated[Fallback | None, Meta(description="Service for requests that waited too long.")] = None
-    placeholder: Annotated[
-        Placeholder | None, Meta(description="Answered at once instead of waiting; wins over the fallback.")
-    ] = None
-    max_pending_requests: Annotated[
-        Positive | None, Meta(description="Most requests that wait at once, at each interceptor.")
-    ] = None
-    max_pending_bytes: Annotated[
-        Quantity | None,
-        Meta(
-            description="Most memory for what waits at once, at each interceptor: bytes, or a quantity such as 16Mi. "
-            "(Not in the add-on.)"
-        ),
-    ] = None
+    fallback: Annotated[Fallback | None, said(routes.ColdStart, "fallback")] = None
+    placeholder: Annotated[Placeholder | None, said(routes.ColdStart, "placeholder")] = None
+    max_pending_requests: Annotated[Positive | None, said(routes.ColdStart, "max_held")] = None
+    max_pending_bytes: Annotated[Quantity | None, said(routes.ColdStart, "max_held_bytes", NOT_IN_ADDON)] = None
     overflow: Annotated[
         Literal["Reject", "Placeholder"] | None,
-        Meta(
-            description="What requests beyond maxPendingRequests get: 503, or the placeholder. With Placeholder, those within "
-            "maxPendingRequests wait."
+        said(
+            routes.ColdStart,
+            "overflow_placeholder",
+            words="What requests beyond maxPendingRequests get: 503, or the placeholder. With Placeholder, those within "
+            "maxPendingRequests wait.",
         ),
     ] = None
 
@@ -213,22 +201,10 @@ class StaticRoute(msgspec.Struct, frozen=True, rename="camel"):
 
     cel: ClassVar[tuple[Rule, ...]] = (_SELECTS,)
 
-    response: Annotated[StaticResponse, Meta(description="The answer.")]
-    rules: Annotated[
-        tuple[RoutingRule, ...] | None,
-        Meta(description="Any of them selects a request. (Needed in the add-on.)", extra_json_schema=ATOMIC),
-    ] = None
-    user_agents: Annotated[
-        Agents | None,
-        Meta(
-            description='Patterns with "*", one of which has to fit the User-Agent as well; case does not matter. '
-            "(Not in the add-on.)",
-            extra_json_schema=ATOMIC,
-        ),
-    ] = None
-    response_mode: Annotated[Literal["WhenUnavailable", "Always"], Meta(description="Whether also while a backend is ready.")] = (
-        "WhenUnavailable"
-    )
+    response: Annotated[StaticResponse, said(routes.StaticRoute, "response")]
+    rules: Annotated[tuple[RoutingRule, ...] | None, said(routes.StaticRoute, "rules", NEEDED_IN_ADDON), ATOMIC] = None
+    user_agents: Annotated[Agents | None, said(routes.StaticRoute, "user_agents", NOT_IN_ADDON), ATOMIC] = None
+    response_mode: Annotated[Literal["WhenUnavailable", "Always"], said(routes.StaticRoute, "always")] = "WhenUnavailable"
 
     def __post_init__(self) -> None:
         if not self.rules and not self.user_agents:
@@ -244,11 +220,9 @@ class Affinity(msgspec.Struct, frozen=True, rename="camel"):
 
     cel: ClassVar[tuple[Rule, ...]] = (_COOKIE_OR_HEADER, _AGE_OF_A_COOKIE)
 
-    cookie: Annotated[Name | None, Meta(description="Name of a cookie that interceptors set.")] = None
-    header: Annotated[Name | None, Meta(description="Name of a request header whose value is the session.")] = None
-    max_age: Annotated[
-        Duration | None, Meta(description="How long a browser keeps the cookie; without it, until it is closed.")
-    ] = None
+    cookie: Annotated[Name | None, said(routes.Affinity, "cookie")] = None
+    header: Annotated[Name | None, said(routes.Affinity, "header")] = None
+    max_age: Annotated[Duration | None, said(routes.Affinity, "max_age")] = None
 
     def __post_init__(self) -> None:
         if (self.cookie is None) == (self.header is None):
@@ -260,44 +234,13 @@ class Affinity(msgspec.Struct, frozen=True, rename="camel"):
 class Treatment(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """Fields that both custom resources have at their end."""
 
-    cold_start: Annotated[ColdStart | None, Meta(description="For requests that come while no backend is ready.")] = None
-    static_routes: Annotated[
-        tuple[StaticRoute, ...] | None, Meta(description="Fixed answers; the first fit is taken.", extra_json_schema=ATOMIC)
-    ] = None
-    affinity: Annotated[
-        Affinity | None, Meta(description="Keeps a session at one replica while it is ready. (Not in the add-on.)")
-    ] = None
-    backend_concurrency: Annotated[
-        Natural | None,
-        Meta(
-            description="Requests that one interceptor has on one replica at once; more wait. 0 is no bound. Without it, "
-            "replicas that come up get what they are scaled for. (Not in the add-on.)"
-        ),
-    ] = None
-    max_requests: Annotated[
-        Positive | None,
-        Meta(description="Requests at one interceptor, waiting and at work; more get 503. (Not in the add-on.)"),
-    ] = None
-    readiness_path: Annotated[
-        RequestTarget | None,
-        Meta(
-            description="Path that a new replica has to answer with 200 to 399 before it gets requests. (Not in the add-on.)",
-        ),
-    ] = None
-    server_timing: Annotated[
-        bool, Meta(description="Whether answers tell in Server-Timing how long a request waited. (Not in the add-on.)")
-    ] = False
-    direct_pod_routing: Annotated[
-        bool | None,
-        Meta(
-            description="Whether requests go to pods themselves; false: to their Service's address. Without it, the setting of "
-            "the interceptors counts. (Not in the add-on.)"
-        ),
-    ] = None
-    answer_half_closed: Annotated[
-        bool | None,
-        Meta(
-            description="Whether a client that shuts its side of the connection down after its request is answered, instead of "
-            "being taken for gone. Without it, the interceptors' setting counts. (Not in the add-on.)"
-        ),
-    ] = None
+    cold_start: Annotated[ColdStart | None, said(routes.Route, "cold_start")] = None
+    static_routes: Annotated[tuple[StaticRoute, ...] | None, said(routes.Route, "static_routes"), ATOMIC] = None
+    affinity: Annotated[Affinity | None, said(routes.Route, "affinity", NOT_IN_ADDON)] = None
+    cors: Annotated[Cors | None, said(routes.Route, "cors", NOT_IN_ADDON)] = None
+    backend_concurrency: Annotated[Natural | None, said(routes.Protection, "backend_concurrency", NOT_IN_ADDON)] = None
+    max_requests: Annotated[Positive | None, said(routes.Protection, "max_requests", NOT_IN_ADDON)] = None
+    readiness_path: Annotated[RequestTarget | None, said(routes.Protection, "readiness_path", NOT_IN_ADDON)] = None
+    server_timing: Annotated[bool, said(routes.Route, "server_timing", NOT_IN_ADDON)] = False
+    direct_pod_routing: Annotated[bool | None, said(routes.Target, "direct", NOT_IN_ADDON)] = None
+    answer_half_closed: Annotated[bool | None, said(routes.Route, "answer_half_closed", NOT_IN_ADDON)] = None

@@ -12,6 +12,9 @@ import msgspec
 from msgspec import Meta
 
 from fleet import defaults
+from fleet.routing import route as routes
+from fleet.routing.declare import declared
+from fleet.routing.kinds import COUNT, OCTETS, PORT
 from fleet.routing.quantity import QUANTITY_PATTERN
 
 __all__ = [
@@ -47,15 +50,38 @@ Duration = Annotated[str, Meta(pattern=DURATION_PATTERN, max_length=MAX_DURATION
 AnyText = str
 """A duration, in fields of the add-on. Its schemas do not look into them, so that a wrong one is for the status to tell."""
 Name = Annotated[str, Meta(min_length=1)]
-Port = Annotated[int, Meta(ge=1, le=65535)]
-Natural = Annotated[int, Meta(ge=0)]
+Port = Annotated[int, Meta(ge=PORT.ge, le=PORT.le)]
+Natural = Annotated[int, Meta(ge=COUNT.ge)]
 Positive = Annotated[int, Meta(ge=1)]
 
 Quantity = Annotated[
-    Annotated[int, Meta(ge=0)] | Annotated[str, Meta(pattern=QUANTITY_PATTERN, max_length=32)],
+    Annotated[int, Meta(ge=OCTETS.ge)] | Annotated[str, Meta(pattern=QUANTITY_PATTERN, max_length=32)],
     Meta(extra_json_schema={"x-kubernetes-int-or-string": True}),
 ]
 """Bytes, by number or as a quantity."""
+
+
+NOT_IN_ADDON: Final = "(Not in the add-on.)"
+NEEDED_IN_ADDON: Final = "(Needed in the add-on.)"
+FOLLOWS: Final = "follows"
+"""Where the metadata of a field keep the field of a route that it becomes."""
+
+
+def said(struct: type[msgspec.Struct], field: str, *notes: str, words: str | None = None, more: str = "") -> Meta:
+    """What a field of an object means: what the field of a route says that it becomes, `more`, and notes.
+
+    `words` are instead of it where an object writes a value in another form than a route.
+    """
+    follows = declared(struct)[field]
+    meaning = words or follows.field.meaning
+    return Meta(
+        description=" ".join((f"{meaning.removesuffix('.')}; {more}." if more else meaning, *notes)), extra={FOLLOWS: follows}
+    )
+
+
+def as_duration(seconds: float) -> str:
+    """A default as objects write it."""
+    return f"{seconds / 60:g}m" if seconds >= 60 and seconds % 60 == 0 else f"{seconds:g}s"
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -77,33 +103,47 @@ ONE_PORT: Final = Rule("has(self.port) != has(self.portName)", "exactly one of '
 class Header(msgspec.Struct, frozen=True, rename="camel"):
     """A header that a request must carry."""
 
-    name: Annotated[Name, Meta(description="Name of the header; its case does not matter.")]
-    value: Annotated[
-        str | None, Meta(description="Exact value. Without it, any value is accepted, but the header must be there.")
-    ] = None
+    name: Annotated[Name, said(routes.HeaderMatch, "name")]
+    value: Annotated[str | None, said(routes.HeaderMatch, "value")] = None
+
+
+SERVICE_NAME: Final = said(routes.Target, "service", words="Service, in the namespace of this object.")
+PORT_NUMBER: Final = said(routes.Target, "port", words="Number of the Service's port.")
+PORT_NAME: Final = said(routes.Target, "port", words="Name of the Service's port.")
+Window = Annotated[AnyText, said(routes.RateTarget, "window")]
+Granularity = Annotated[AnyText, said(routes.RateTarget, "granularity")]
+ActivityPeriod = Annotated[
+    Duration | None,
+    said(routes.Scaling, "activity_period", NOT_IN_ADDON, more=as_duration(defaults.ACTIVITY_PERIOD)),
+]
+Readiness = Annotated[
+    AnyText | None,
+    said(routes.Timeouts, "readiness", more=f'"0s" with a fallback is {as_duration(defaults.FAILOVER_SECONDS)}'),
+]
+ResponseHeader = Annotated[AnyText | None, said(routes.Timeouts, "response_header")]
+Connect = Annotated[Duration | None, said(routes.Timeouts, "connect", NOT_IN_ADDON)]
+Idle = Annotated[Duration | None, said(routes.Timeouts, "idle", NOT_IN_ADDON)]
 
 
 class Concurrency(msgspec.Struct, frozen=True, rename="camel"):
     """Scale by requests at once."""
 
-    target_value: Annotated[int, Meta(ge=1, description="Requests at once that one replica should carry.")] = defaults.TARGET
+    target_value: Annotated[Positive, said(routes.Scaling, "concurrency")] = defaults.TARGET
 
 
 class Rate(msgspec.Struct, frozen=True, rename="camel"):
     """Scale by requests per second."""
 
-    target_value: Annotated[int, Meta(ge=1, description="Requests per second that one replica should carry.")] = defaults.TARGET
-    window: Annotated[AnyText, Meta(description="Time over which the rate is averaged.")] = defaults.RATE_WINDOW_TEXT
-    granularity: Annotated[AnyText, Meta(description="Size of the window's parts; from 1ms up to the window.")] = (
-        defaults.RATE_GRANULARITY_TEXT
-    )
+    target_value: Annotated[Positive, said(routes.RateTarget, "target")] = defaults.TARGET
+    window: Window = as_duration(defaults.RATE_WINDOW)
+    granularity: Granularity = as_duration(defaults.RATE_GRANULARITY)
 
 
 class ScalingMetric(msgspec.Struct, frozen=True, rename="camel"):
     """What replicas are counted by. With both, the larger number of replicas is taken."""
 
     concurrency: Annotated[Concurrency | None, Meta(description="Scale by requests at once.")] = None
-    request_rate: Annotated[Rate | None, Meta(description="Scale by requests per second.")] = None
+    request_rate: Annotated[Rate | None, said(routes.Scaling, "rate")] = None
 
 
 class Condition(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -122,6 +162,6 @@ class Condition(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True)
 
 
 ANY_SIZE: Final[dict[str, Any]] = {"format": None}
-"""Of integers of which the add-on does not say how large they may be."""
+"""Removes the format of integers for which the add-on's schema has none."""
 BY_NAME: Final[dict[str, Any]] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
 LIST_OF_CONDITIONS: Final[dict[str, Any]] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}

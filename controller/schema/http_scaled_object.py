@@ -11,21 +11,33 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
-from controller.schema.answers import Methods, Treatment
+from controller.schema.answers import ATOMIC, Headers, Methods, Treatment
 from controller.schema.common import (
     ANY_SIZE,
-    BY_NAME,
     LIST_OF_CONDITIONS,
+    NOT_IN_ADDON,
     ONE_PORT,
-    AnyText,
+    PORT_NAME,
+    PORT_NUMBER,
+    SERVICE_NAME,
+    ActivityPeriod,
     Condition,
+    Connect,
     Duration,
-    Header,
+    Granularity,
+    Idle,
     Positive,
+    Readiness,
+    ResponseHeader,
     Rule,
+    Window,
+    as_duration,
     check_port,
+    said,
 )
+from controller.schema.rules import Backends, RedirectField, RequestHeaders, ResponseHeaders, RewriteField, RouteRule
 from fleet import defaults
+from fleet.routing import route as routes
 
 __all__ = [
     "Failover",
@@ -38,17 +50,20 @@ __all__ = [
 ]
 
 
+AnyNumber = Annotated[int, Meta(extra_json_schema=ANY_SIZE)]
+
+
 class ScaleTarget(msgspec.Struct, frozen=True, rename="camel"):
     """The workload that is scaled, and the Service that its requests go to."""
 
     cel: ClassVar[tuple[Rule, ...]] = (ONE_PORT,)
 
-    service: Annotated[str, Meta(description="Service, in the namespace of this object.")]
+    service: Annotated[str, SERVICE_NAME]
     name: Annotated[str | None, Meta(description="Name of the workload to scale.")] = None
     api_version: Annotated[str | None, Meta(description="API version of the workload; KEDA takes apps/v1 without it.")] = None
     kind: Annotated[str | None, Meta(description="Kind of the workload; KEDA takes Deployment without it.")] = None
-    port: Annotated[int | None, Meta(description="Number of the Service's port.")] = None
-    port_name: Annotated[str | None, Meta(description="Name of the Service's port.")] = None
+    port: Annotated[int | None, PORT_NUMBER] = None
+    port_name: Annotated[str | None, PORT_NAME] = None
 
     def __post_init__(self) -> None:
         check_port(self.port, self.port_name)
@@ -59,9 +74,9 @@ class Failover(msgspec.Struct, frozen=True, rename="camel"):
 
     cel: ClassVar[tuple[Rule, ...]] = (ONE_PORT,)
 
-    service: Annotated[str, Meta(description="Service, in the namespace of this object.")]
-    port: Annotated[int | None, Meta(description="Number of the Service's port.")] = None
-    port_name: Annotated[str | None, Meta(description="Name of the Service's port.")] = None
+    service: Annotated[str, SERVICE_NAME]
+    port: Annotated[int | None, PORT_NUMBER] = None
+    port_name: Annotated[str | None, PORT_NAME] = None
     timeout_seconds: Annotated[int, Meta(description="Seconds for which a request waits for the workload.")] = (
         defaults.FAILOVER_SECONDS
     )
@@ -80,40 +95,32 @@ class Replicas(msgspec.Struct, frozen=True, rename="camel"):
 class Concurrency(msgspec.Struct, frozen=True, rename="camel"):
     """Scale by requests at once."""
 
-    target_value: Annotated[
-        int, Meta(description="Requests at once that one replica should carry.", extra_json_schema=ANY_SIZE)
-    ] = defaults.TARGET
+    target_value: Annotated[AnyNumber, said(routes.Scaling, "concurrency")] = defaults.TARGET
 
 
 class Rate(msgspec.Struct, frozen=True, rename="camel"):
     """Scale by requests per second."""
 
-    target_value: Annotated[
-        int, Meta(description="Requests per second that one replica should carry.", extra_json_schema=ANY_SIZE)
-    ] = defaults.TARGET
-    window: Annotated[AnyText, Meta(description="Time over which the rate is averaged.")] = defaults.RATE_WINDOW_TEXT
-    granularity: Annotated[AnyText, Meta(description="Size of the window's parts; from 1ms up to the window.")] = (
-        defaults.RATE_GRANULARITY_TEXT
-    )
+    target_value: Annotated[AnyNumber, said(routes.RateTarget, "target")] = defaults.TARGET
+    window: Window = as_duration(defaults.RATE_WINDOW)
+    granularity: Granularity = as_duration(defaults.RATE_GRANULARITY)
 
 
 class ScalingMetric(msgspec.Struct, frozen=True, rename="camel"):
     """What replicas are counted by. With both, the larger number of replicas is taken."""
 
     concurrency: Annotated[Concurrency | None, Meta(description="Scale by requests at once.")] = None
-    request_rate: Annotated[Rate | None, Meta(description="Scale by requests per second.")] = None
+    request_rate: Annotated[Rate | None, said(routes.Scaling, "rate")] = None
 
 
 class Timeouts(msgspec.Struct, frozen=True, rename="camel"):
     """Limits of this application's requests; "0s" switches one off. Without one, the interceptors' setting holds."""
 
-    condition_wait: Annotated[AnyText | None, Meta(description="How long a request waits for the workload.")] = None
-    response_header: Annotated[
-        AnyText | None, Meta(description="How long the head of the answer may take after the request was sent.")
-    ] = None
-    request: Annotated[Duration | None, Meta(description="Time of the whole exchange. (Not in the add-on.)")] = None
-    connect: Annotated[Duration | None, Meta(description="Time of one attempt to connect. (Not in the add-on.)")] = None
-    idle: Annotated[Duration | None, Meta(description="Silence of a body or of a tunnel. (Not in the add-on.)")] = None
+    condition_wait: Readiness = None
+    response_header: ResponseHeader = None
+    request: Annotated[Duration | None, said(routes.Timeouts, "request", NOT_IN_ADDON)] = None
+    connect: Connect = None
+    idle: Idle = None
 
 
 _ONE_FALLBACK = Rule(
@@ -122,25 +129,44 @@ _ONE_FALLBACK = Rule(
 )
 
 
+_OF_A_RULE = (
+    "hosts", "pathPrefixes", "headers", "methods", "rewrite", "requestHeaders", "responseHeaders", "redirect", "backends",
+)  # fmt: skip
+_RULES_ALONE = Rule(
+    f"!has(self.rules) || size(self.rules) == 0 || !({' || '.join(f'has(self.{field})' for field in _OF_A_RULE)})",
+    f"'rules' excludes {', '.join(map(repr, _OF_A_RULE))}",
+)
+
+
 class HTTPScaledObjectSpec(Treatment, frozen=True, rename="camel", kw_only=True):
     """Which requests belong to a workload, and how it is scaled by them."""
 
-    cel: ClassVar[tuple[Rule, ...]] = (_ONE_FALLBACK,)
+    cel: ClassVar[tuple[Rule, ...]] = (_ONE_FALLBACK, _RULES_ALONE)
 
-    scale_target_ref: Annotated[ScaleTarget, Meta(description="The workload, and the Service in front of it.")]
-    hosts: Annotated[
-        tuple[str, ...] | None,
-        Meta(description='Hosts of the requests: exact, "*.example.com", or "*". Without any, every host.'),
+    scale_target_ref: Annotated[ScaleTarget, said(routes.Route, "target", words="The workload, and the Service in front of it.")]
+    hosts: Annotated[tuple[str, ...] | None, said(routes.Rule, "hosts")] = None
+    path_prefixes: Annotated[tuple[str, ...] | None, said(routes.Rule, "paths")] = None
+    headers: Headers = None
+    methods: Methods = None
+    rewrite: RewriteField = None
+    request_headers: RequestHeaders = None
+    response_headers: ResponseHeaders = None
+    redirect: RedirectField = None
+    backends: Backends = None
+    rules: Annotated[
+        tuple[RouteRule, ...] | None,
+        said(
+            routes.Route,
+            "rules",
+            NOT_IN_ADDON,
+            words="Several ways to the workload, as in an InterceptorRoute, instead of the one that hosts, pathPrefixes and the "
+            "like say.",
+        ),
+        ATOMIC,
     ] = None
-    path_prefixes: Annotated[
-        tuple[str, ...] | None, Meta(description="Prefixes of the requests' paths, by whole segments. Without any, every path.")
-    ] = None
-    headers: Annotated[
-        tuple[Header, ...] | None, Meta(description="Headers that a request must carry, all of them.", extra_json_schema=BY_NAME)
-    ] = None
-    methods: Methods | None = None
     cold_start_timeout_failover_ref: Annotated[
-        Failover | None, Meta(description="Where requests go that waited too long for the workload.")
+        Failover | None,
+        said(routes.ColdStart, "fallback", words="Where requests go that waited too long for the workload."),
     ] = None
     replicas: Annotated[Replicas | None, Meta(description="Bounds of the number of replicas.")] = None
     target_pending_requests: Annotated[
@@ -153,13 +179,11 @@ class HTTPScaledObjectSpec(Treatment, frozen=True, rename="camel", kw_only=True)
         int | None, Meta(description="Seconds after the creation before the workload may sleep; 0 without it.")
     ] = None
     scaling_metric: Annotated[
-        ScalingMetric | None, Meta(description=f"What replicas are counted by; {defaults.TARGET} requests at once without it.")
+        ScalingMetric | None,
+        said(routes.Route, "scaling", words=f"What replicas are counted by; {defaults.TARGET} requests at once without it."),
     ] = None
-    timeouts: Annotated[Timeouts | None, Meta(description="Limits of this application's requests.")] = None
-    activity_period: Annotated[
-        Duration | None,
-        Meta(description="How long the application counts as active after its last request; 15s. (Not in the add-on.)"),
-    ] = None
+    timeouts: Annotated[Timeouts | None, said(routes.Route, "timeouts")] = None
+    activity_period: ActivityPeriod = None
     polling_interval: Annotated[
         Positive | None,
         Meta(description=f"Seconds between KEDA's questions to the scaler; {defaults.POLLING_SECONDS}. (Not in the add-on.)"),
@@ -172,6 +196,10 @@ class HTTPScaledObjectSpec(Treatment, frozen=True, rename="camel", kw_only=True)
             and self.cold_start.fallback is not None
         ):
             raise ValueError(_ONE_FALLBACK.message)
+        own = (self.hosts, self.path_prefixes, self.headers, self.methods)
+        treatment = (self.rewrite, self.request_headers, self.response_headers, self.redirect, self.backends)
+        if self.rules and any(field is not None for field in (*own, *treatment)):
+            raise ValueError(_RULES_ALONE.message)
 
 
 class HTTPScaledObjectStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):

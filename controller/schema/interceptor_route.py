@@ -7,19 +7,29 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
-from controller.schema.answers import ATOMIC, RoutingRule, Treatment
+from controller.schema.answers import ATOMIC, Treatment
 from controller.schema.common import (
     LIST_OF_CONDITIONS,
     ONE_PORT,
+    PORT_NAME,
+    PORT_NUMBER,
+    SERVICE_NAME,
+    ActivityPeriod,
     AnyText,
     Condition,
-    Duration,
+    Connect,
+    Idle,
     Name,
     Port,
+    Readiness,
+    ResponseHeader,
     Rule,
     ScalingMetric,
     check_port,
+    said,
 )
+from controller.schema.rules import RouteRule
+from fleet.routing import route as routes
 
 __all__ = ["InterceptorRouteSpec", "InterceptorRouteStatus", "RouteMetric", "ServiceTarget", "Timeouts"]
 
@@ -29,9 +39,9 @@ class ServiceTarget(msgspec.Struct, frozen=True, rename="camel"):
 
     cel: ClassVar[tuple[Rule, ...]] = (ONE_PORT,)
 
-    service: Annotated[Name, Meta(description="Service, in the namespace of this object.")]
-    port: Annotated[Port | None, Meta(description="Number of the Service's port.")] = None
-    port_name: Annotated[Name | None, Meta(description="Name of the Service's port.")] = None
+    service: Annotated[Name, SERVICE_NAME]
+    port: Annotated[Port | None, PORT_NUMBER] = None
+    port_name: Annotated[Name | None, PORT_NAME] = None
 
     def __post_init__(self) -> None:
         check_port(self.port, self.port_name)
@@ -53,31 +63,21 @@ class RouteMetric(ScalingMetric, frozen=True, rename="camel"):
 class Timeouts(msgspec.Struct, frozen=True, rename="camel"):
     """Limits of this application's requests; "0s" switches one off. Without one, the interceptors' setting holds."""
 
-    readiness: Annotated[
-        AnyText | None, Meta(description='How long a request waits for a backend; "0s" with a fallback is 30s.')
-    ] = None
-    request: Annotated[AnyText | None, Meta(description="Time of the whole exchange.")] = None
-    response_header: Annotated[
-        AnyText | None, Meta(description="How long the head of the answer may take after the request was sent.")
-    ] = None
-    connect: Annotated[Duration | None, Meta(description="Time of one attempt to connect. (Not in the add-on.)")] = None
-    idle: Annotated[Duration | None, Meta(description="Silence of a body or of a tunnel. (Not in the add-on.)")] = None
+    readiness: Readiness = None
+    request: Annotated[AnyText | None, said(routes.Timeouts, "request")] = None
+    response_header: ResponseHeader = None
+    connect: Connect = None
+    idle: Idle = None
 
 
 class InterceptorRouteSpec(Treatment, frozen=True, rename="camel", kw_only=True):
     """Which requests go to a Service, and what they are counted by."""
 
-    target: Annotated[ServiceTarget, Meta(description="Where the requests go.")]
-    scaling_metric: Annotated[RouteMetric, Meta(description="What replicas are counted by.")]
-    rules: Annotated[
-        tuple[RoutingRule, ...] | None,
-        Meta(description="Any of them selects a request. Without rules, no request is selected.", extra_json_schema=ATOMIC),
-    ] = None
-    timeouts: Annotated[Timeouts | None, Meta(description="Limits of this application's requests.")] = None
-    activity_period: Annotated[
-        Duration | None,
-        Meta(description="How long the application counts as active after its last request; 15s. (Not in the add-on.)"),
-    ] = None
+    target: Annotated[ServiceTarget, said(routes.Route, "target")]
+    scaling_metric: Annotated[RouteMetric, said(routes.Route, "scaling")]
+    rules: Annotated[tuple[RouteRule, ...] | None, said(routes.Route, "rules"), ATOMIC] = None
+    timeouts: Annotated[Timeouts | None, said(routes.Route, "timeouts")] = None
+    activity_period: ActivityPeriod = None
 
 
 class InterceptorRouteStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):

@@ -1,26 +1,26 @@
-"""What is written again and again because something else changes it back: less and less often. Pure, with a clock handed in.
+"""Backoff for repeated writes: the controller writes a value less and less often if something else keeps changing it back. Pure;
+the clock is passed in.
 
-Another controller that looks after the same objects, or a policy that changes them, would otherwise be fought as fast as the
-API server goes.
+Without it, another controller or a policy that changes the same objects would make both write as fast as the API server allows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 
-__all__ = ["FREE_WRITES", "LONGEST_PAUSE_SECONDS", "Contest"]
+__all__ = ["FREE_WRITES", "LONGEST_PAUSE_SECONDS", "WriteBackoff"]
 
 FREE_WRITES = 3
-"""Of the same, one after the other: somebody has tried something by hand."""
+"""Writes of the same value without a pause: somebody may have edited the object by hand."""
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
-"""Between two writes of the same, doubling."""
+"""Maximum pause in seconds between two writes of the same value; pauses double."""
 FORGET_SECONDS = 300.0
-"""Without a write, after which it begins anew."""
+"""Seconds without a write after which counting starts again."""
 
 
-class Contest:
-    """Of many objects; what is written is compared by content. Times are seconds of one clock."""
+class WriteBackoff:
+    """For many objects; written values are compared by content. Times are seconds of one clock."""
 
     def __init__(self) -> None:
         self._written: dict[Hashable, _Written] = {}
@@ -29,7 +29,7 @@ class Contest:
         return len(self._written)
 
     def pause(self, key: Hashable, what: object, now: float) -> float:
-        """Seconds before this may be written; 0 for now."""
+        """Seconds to wait before this may be written; 0 for now."""
         last = self._written.get(key)
         if last is None or not last.is_of(what, now) or last.count < FREE_WRITES:
             return 0.0
@@ -37,7 +37,8 @@ class Contest:
         return max(0.0, last.when + pause - now)
 
     def wrote(self, key: Hashable, what: object, now: float) -> bool:
-        """This was written. Whether it was, as often in a row, that something else must be changing it back."""
+        """Record a write. Returns whether the same value was written so often in a row that something else must be changing it
+        back."""
         last = self._written.get(key)
         if last is None or not last.is_of(what, now):
             last = self._written[key] = _Written(what)
@@ -46,7 +47,7 @@ class Contest:
         return last.count > FREE_WRITES
 
     def settled(self, key: Hashable) -> None:
-        """What was written last is there: when it has to be written again, something has changed it."""
+        """The last written value was seen in the object: if it has to be written again, something has changed it."""
         last = self._written.get(key)
         if last is not None:
             last.was_there = True
@@ -56,7 +57,7 @@ class Contest:
 
 
 class _Written:
-    """What was written of one object last, when, and how often in a row it had to be although it was there."""
+    """The last value written to one object, when, and how often in a row it was rewritten although it had been seen there."""
 
     __slots__ = ("count", "was_there", "what", "when")
 

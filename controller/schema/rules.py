@@ -1,0 +1,103 @@
+"""What both custom resources say of the requests that come by a rule, beyond which they are. None of it is in the add-on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from controller.schema.answers import ATOMIC, RoutingRule
+from controller.schema.common import (
+    NOT_IN_ADDON,
+    Name,
+    Port,
+    check_port,
+    said,
+)
+from fleet.routing import route as routes
+from fleet.routing.kinds import NEW_PATH, WEIGHT
+from fleet.routing.route import MAX_BACKENDS, MAX_CHANGES
+
+__all__ = [
+    "Backend",
+    "Backends",
+    "HeaderChanges",
+    "Redirect",
+    "RedirectField",
+    "RequestHeaders",
+    "ResponseHeaders",
+    "Rewrite",
+    "RewriteField",
+    "RouteRule",
+]
+
+NewPath = Annotated[str, Meta(pattern=NEW_PATH.pattern, max_length=1024)]
+
+
+class Rewrite(msgspec.Struct, frozen=True, rename="camel"):
+    """What the backend reads in place of what was requested."""
+
+    prefix: Annotated[NewPath, said(routes.Rewrite, "prefix")]
+
+
+RewriteField = Annotated[Rewrite | None, said(routes.Rule, "rewrite", NOT_IN_ADDON)]
+
+
+_SOME: Final = Meta(extra_json_schema={"maxProperties": MAX_CHANGES})
+
+
+class HeaderChanges(msgspec.Struct, frozen=True, rename="camel"):
+    """What is changed about the header fields of a message. Each name is in one of the lists."""
+
+    set: Annotated[dict[str, str] | None, said(routes.HeaderChanges, "set"), _SOME] = None
+    add: Annotated[dict[str, str] | None, said(routes.HeaderChanges, "add"), _SOME] = None
+    remove: Annotated[
+        Annotated[tuple[str, ...], Meta(max_length=MAX_CHANGES)] | None, said(routes.HeaderChanges, "remove"), ATOMIC
+    ] = None
+
+
+RequestHeaders = Annotated[HeaderChanges | None, said(routes.Rule, "request_headers", NOT_IN_ADDON)]
+ResponseHeaders = Annotated[HeaderChanges | None, said(routes.Rule, "response_headers", NOT_IN_ADDON)]
+
+
+class Redirect(msgspec.Struct, frozen=True, rename="camel"):
+    """An answer that sends the client elsewhere."""
+
+    scheme: Annotated[Literal["http", "https"] | None, said(routes.Redirect, "scheme")] = None
+    host: Annotated[Name | None, said(routes.Redirect, "host")] = None
+    port: Annotated[Port | None, said(routes.Redirect, "port")] = None
+    path: Annotated[NewPath | None, said(routes.Redirect, "path")] = None
+    prefix: Annotated[NewPath | None, said(routes.Redirect, "prefix")] = None
+    status_code: Annotated[Annotated[int, Meta(ge=301, le=308)], said(routes.Redirect, "status")] = 302
+
+
+RedirectField = Annotated[Redirect | None, said(routes.Rule, "redirect", NOT_IN_ADDON)]
+
+
+class Backend(msgspec.Struct, frozen=True, rename="camel"):
+    """One of the Services behind a rule."""
+
+    service: Annotated[Name, said(routes.WeightedTarget, "service", words="Service, in the namespace of this object.")]
+    port: Annotated[Port | None, said(routes.WeightedTarget, "port", words="Number of the Service's port.")] = None
+    port_name: Annotated[Name | None, said(routes.WeightedTarget, "port", words="Name of the Service's port.")] = None
+    weight: Annotated[Annotated[int, Meta(ge=WEIGHT.ge, le=WEIGHT.le)], said(routes.WeightedTarget, "weight")] = 1
+
+    def __post_init__(self) -> None:
+        # No rule for the API server: it would count it for as many backends as fit into rules of any number, and refuse that.
+        check_port(self.port, self.port_name)
+
+
+Backends = Annotated[
+    Annotated[tuple[Backend, ...], Meta(max_length=MAX_BACKENDS)] | None, said(routes.Rule, "backends", NOT_IN_ADDON), ATOMIC
+]
+
+
+class RouteRule(RoutingRule, frozen=True, rename="camel"):
+    """One way to the target: any of the hosts, any of the paths, any of the methods, and all of the headers."""
+
+    rewrite: RewriteField = None
+    request_headers: RequestHeaders = None
+    response_headers: ResponseHeaders = None
+    redirect: RedirectField = None
+    backends: Backends = None
