@@ -1,1 +1,1 @@
-"""The `weir` command, and the local engine that plays KEDA and Kubernetes on one machine."""
+"""The `weir` command, and the local engine, which takes the place of KEDA and Kubernetes on one machine."""

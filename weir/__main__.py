@@ -1,4 +1,5 @@
-"""`weir`, and `python -m weir`: the command, and a quiet end for whoever changes his mind while it is being imported."""
+"""Entry point of `weir` and `python -m weir`. Ctrl-C while modules are still being imported ends the process without a
+traceback."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ def main() -> None:
     """The entry point."""
     heard = signal.getsignal(signal.SIGINT)
     if heard is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a traceback through half the imports would help nobody
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # without this, Ctrl-C during an import would print a long traceback
     from weir.cli import main as run  # noqa: PLC0415  it takes most of a second
 
     signal.signal(signal.SIGINT, heard)

@@ -1,7 +1,7 @@
-"""The `weir` command: what there is to run and to ask, and the exit codes.
+"""The command line of `weir`: arguments, help texts and exit codes.
 
-Only reads what was typed; the work is done elsewhere, and imported when it is asked for, so that `weir --help` and a
-restarted component are quick.
+Only parses arguments. Each command imports the module that does its work when it is called, so that `weir --help` and a restarted
+component start quickly.
 """
 
 # ruff: noqa: PLC0415  what a command needs is imported when it is run
@@ -18,26 +18,28 @@ from typing import Annotated
 
 import typer
 
+from fleet.defaults import FILE_OF_APPS, LOG_LINES, PORT_LIMIT
 from fleet.routing.duration import seconds
 from fleet.runtime.terminal import complain, say
 
 __all__ = ["app", "main"]
 
 EXIT_NOT_WRITTEN = 1
+DEFAULT_FILE = Path(FILE_OF_APPS)
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-"""Why standard output may take nothing. That its reader has gone is for typer to see."""
-DEFAULT_FILE = Path("weir.yaml")
+"""Errors of a write to standard output that mean "no space left or I/O error". A closed pipe (EPIPE) is handled by typer."""
 COMPLETION_VARIABLE = "_WEIR_COMPLETE"
-"""In which the script of a shell asks for what may follow."""
+"""Environment variable with which a shell's completion script asks for completions."""
 
 app = typer.Typer(name="weir", help="Applications that sleep until a request comes.", no_args_is_help=True, add_completion=False)
 
 _COMPONENT = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-"""A component's flags are those of its settings class, its --help included."""
+"""A component parses its own flags, `--help` included, with its settings class."""
 
 
-# The settings of the same name tell scaler and controller how to reach interceptors: in their pods nothing has to be typed.
-# Texts and not paths: an empty path is that of the directory, and then nobody could tell that nothing was meant.
+# The defaults come from the settings of the same name, which tell scaler and controller how to reach interceptors, so that
+# nothing has to be typed in their pods. The type is str and not Path: Path("") is the current directory, so an empty value could
+# not be detected.
 _Ca = Annotated[
     str | None,
     typer.Option(
@@ -57,7 +59,7 @@ _Key = Annotated[
 _Name = Annotated[
     str | None,
     typer.Option(
-        envvar="WEIR_MEMBER_TLS_NAME", help="Name in the interceptors' certificates, when it is not dialled.", show_default=False
+        envvar="WEIR_MEMBER_TLS_NAME", help="Name in the interceptors' certificates, if not the address.", show_default=False
     ),
 ]
 
@@ -100,28 +102,33 @@ def weir(
 
 
 _File = Annotated[Path, typer.Argument(help="YAML file of apps; - is standard input.")]
-_Of = Annotated[Path | None, typer.Option("--of", metavar="FILE", help="Of the weir up that runs this file.", show_default=False)]
+_Of = Annotated[Path | None, typer.Option("--of", metavar="FILE", help="The file of the weir up to use.", show_default=False)]
 
 
 @app.command()
 def up(
     file: _File = DEFAULT_FILE,
     *,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the first interceptor; 0 takes a free one.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=PORT_LIMIT, help="Port of the first interceptor; 0 for any free port.")
+    ] = None,
     host: Annotated[
         str, typer.Option(callback=_listening_host, help="IP address that interceptors and scaler listen on.")
     ] = "127.0.0.1",
     duration: Annotated[
         float | None,
-        typer.Option(parser=_seconds, metavar="TIME", help="End by itself so long after it serves, like 90s or 1m30s."),
+        typer.Option(parser=_seconds, metavar="TIME", help="Exit this long after everything is ready, like 90s or 1m30s."),
     ] = None,
     ui: Annotated[bool | None, typer.Option("--ui/--no-ui", help="Live table; default on a terminal.")] = None,
-    processes: Annotated[bool, typer.Option(help="Run every component as a process of its own.")] = False,
+    processes: Annotated[bool, typer.Option(help="Run every component in a separate process.")] = False,
     state_dir: Annotated[Path | None, typer.Option(help="Directory for the engine's files; default a temporary one.")] = None,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Serve https as well, with certificates of an authority of your own.")
+    ] = False,
     log_level: Annotated[str, typer.Option(callback=_log_level, help="debug, info, warning or error.")] = "info",
     log_json: Annotated[bool, typer.Option("--log-json", help="One JSON object for each line, without a live table.")] = False,
 ) -> None:
-    """Run the apps of a file on this machine: they sleep at zero, wake on a request, grow under load."""
+    """Run the apps of a file on this machine: started by requests, more replicas under load, none when idle."""
     from weir.up import Request, run_up
 
     show = sys.stdout.isatty() if ui is None else ui
@@ -135,6 +142,7 @@ def up(
         ui=show and not log_json,
         processes=processes,
         state_dir=state_dir,
+        tls=tls,
         log_level=log_level,
         log_json=log_json,
     )
@@ -143,15 +151,15 @@ def up(
 
 @app.command()
 def check(file: _File = DEFAULT_FILE) -> None:
-    """Tell everything that is wrong in a file of apps, and run nothing. The exit code is 3 when something is."""
+    """Report all errors in a file of apps, without running anything. The exit code is 3 if there are any."""
     from weir.files import run_check
 
     raise typer.Exit(run_check(file))
 
 
 @app.command()
-def init(file: Annotated[Path, typer.Argument(help="Where to write it.")] = DEFAULT_FILE) -> None:
-    """Write a file of apps to begin with. One that is there is left as it is."""
+def init(file: Annotated[Path, typer.Argument(help="The file to write.")] = DEFAULT_FILE) -> None:
+    """Write an example file of apps. An existing file is not changed."""
     from weir.files import run_init
 
     raise typer.Exit(run_init(file))
@@ -167,7 +175,7 @@ def schema() -> None:
 
 @app.command()
 def completion(shell: Annotated[str, typer.Argument(help="bash, zsh or fish.")]) -> None:
-    """Print what a shell needs to complete what is typed: source <(weir completion bash)."""
+    """Print the completion script of a shell, for example for: source <(weir completion bash)."""
     from typer._completion_shared import get_completion_script
 
     if shell not in ("bash", "zsh", "fish"):
@@ -187,7 +195,7 @@ _App = Annotated[str, typer.Argument(metavar="NAME", help="An app: NAME or NAMES
 
 @app.command()
 def ps(*, of: _Of = None, output: Annotated[str, typer.Option("--output", "-o", help="text or json.")] = "text") -> None:
-    """Print the apps of every weir up that runs."""
+    """Print the apps of every running weir up."""
     from weir.local import run_ps
 
     if output not in ("text", "json"):
@@ -200,8 +208,8 @@ def logs(
     name: _App,
     *,
     of: _Of = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 100,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue with new lines.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Number of last lines.")] = LOG_LINES,
 ) -> None:
     """Print what an app has written lately."""
     from weir.local import run_logs
@@ -211,7 +219,7 @@ def logs(
 
 @app.command()
 def wake(name: _App, *, of: _Of = None) -> None:
-    """Start an app as if a request had come for it."""
+    """Start an app as if a request had arrived for it."""
     from weir.local import run_order
 
     raise typer.Exit(run_order("wake", name, of))
@@ -227,7 +235,7 @@ def sleep(name: _App, *, of: _Of = None) -> None:
 
 @app.command()
 def restart(name: _App, *, of: _Of = None) -> None:
-    """Put new processes of an app in the place of the old ones."""
+    """Replace the processes of an app by new ones."""
     from weir.local import run_order
 
     raise typer.Exit(run_order("restart", name, of))
@@ -310,7 +318,8 @@ def explain(
 
 
 def _quiet() -> None:
-    """What gRPC's library logs of a handshake that failed is for its authors. It looks here when it is imported."""
+    """Silence gRPC's own log of failed handshakes, which is written for its developers. gRPC reads the variable when it is
+    imported."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
@@ -321,7 +330,7 @@ def main() -> None:
 
         completion_init()
     for standard in (sys.stdin, sys.stdout, sys.stderr):
-        if standard is None:  # what is opened next would be taken for it
+        if standard is None:  # a file opened later would get this descriptor, and be written to as standard output
             os.open(os.devnull, os.O_RDWR)
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  for the life of the process
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
@@ -331,6 +340,6 @@ def main() -> None:
         if error.errno not in _FULL:
             raise
         with suppress(OSError):
-            sys.stdout.close()  # what is left in it cannot be written either
+            sys.stdout.close()  # its buffer cannot be written either, and Python would try again at exit
         complain(f"error: cannot write: {error.strerror}")
         sys.exit(EXIT_NOT_WRITTEN)

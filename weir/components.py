@@ -1,4 +1,5 @@
-"""`weir interceptor`, `weir scaler` and `weir controller`: one component in this process, set by its own settings class."""
+"""`weir interceptor`, `weir scaler` and `weir controller`: run one component in this process, configured by its settings
+class."""
 
 # ruff: noqa: PLC0415  one component does not pay for importing the other
 
@@ -12,7 +13,7 @@ __all__ = ["run_controller", "run_interceptor", "run_scaler"]
 
 
 def run_interceptor(argv: Sequence[str]) -> int:
-    """Run an interceptor until it is told to end; gives the exit code."""
+    """Run an interceptor until SIGTERM or SIGINT; returns the exit code."""
     from interceptor.server import Interceptor
     from interceptor.settings import InterceptorSettings
 
@@ -20,7 +21,7 @@ def run_interceptor(argv: Sequence[str]) -> int:
 
 
 def run_scaler(argv: Sequence[str]) -> int:
-    """Run a scaler until it is told to end; gives the exit code."""
+    """Run a scaler until SIGTERM or SIGINT; returns the exit code."""
     from scaler.server import Scaler
     from scaler.settings import ScalerSettings
 
@@ -28,7 +29,7 @@ def run_scaler(argv: Sequence[str]) -> int:
 
 
 def run_controller(argv: Sequence[str]) -> int:
-    """Run a controller until it is told to end; gives the exit code."""
+    """Run a controller until SIGTERM or SIGINT; returns the exit code."""
     from controller.server import Controller
     from controller.settings import ControllerSettings
 

@@ -1,6 +1,6 @@
-"""How commands reach interceptors: in plain text, or with the certificates that were named; and why they could not.
+"""gRPC channels from commands to interceptors, in plain text or with the given certificates, and readable connection errors.
 
-For one question and its answer: files are read once. What runs for long and follows its certificates is in fleet.runtime.
+For short-lived commands: certificate files are read once. Long-running components, which reload certificates, use fleet.runtime.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from fleet.runtime.terminal import one_line
 from fleet.runtime.tls import TlsError, TlsFiles, read_authority
 from fleet.runtime.tlsparts import fault_of_set
 
-__all__ = ["PLAIN", "Dial", "Tls", "dial"]
+__all__ = ["CALL_TIMEOUT", "PLAIN", "Dial", "Tls", "dial"]
 
+CALL_TIMEOUT = 5.0
+"""Seconds for one interceptor to answer a question that is asked once, its handshake included."""
 _MEANINGS = {
     "Hostname Verification": "its certificate is for another name than the one dialled; --tls-name says for which",
     "CERTIFICATE_VERIFY_FAILED": "its certificate is not of an authority in --tls-ca",
@@ -28,15 +30,15 @@ _MEANINGS = {
     "weir up's are found without an address",
     "Domain name not found": "the name is not known",
 }
-"""What gRPC says of a connection that failed, for whoever has to repair it."""
+"""Parts of gRPC's error text for a failed connection, and an explanation for the user."""
 
 
 _NAMES = {part: f"--tls-{part} (WEIR_MEMBER_TLS_{part.upper()})" for part in ("cert", "key", "ca", "name")}
-"""What whoever types commands knows the parts by."""
+"""The flag and the variable of each TLS part, as the user of a command knows them."""
 
 
 class Tls(msgspec.Struct, frozen=True):
-    """What was typed, or is in the environment; None of what is not."""
+    """TLS options as typed or from the environment; None for an option that was not given."""
 
     ca: str | None = None
     cert: str | None = None
@@ -45,7 +47,7 @@ class Tls(msgspec.Struct, frozen=True):
 
 
 class Dial(msgspec.Struct, frozen=True):
-    """Opens channels to interceptors."""
+    """Opens channels to interceptors with fixed credentials."""
 
     credentials: grpc.ChannelCredentials | None = None
     shows_certificate: bool = False
@@ -53,7 +55,7 @@ class Dial(msgspec.Struct, frozen=True):
 
     def open(self, address: str, options: Sequence[tuple[str, int | str]] = ()) -> aio.Channel:
         """A channel to "host:port". The caller closes it. Raises AddressError."""
-        split_address(address)  # gRPC would look for what is none among names
+        split_address(address)  # without this check, gRPC would resolve any text as a host name
         every = (*self.options, *options)
         if self.credentials is None:
             return aio.insecure_channel(address, options=every)

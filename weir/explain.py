@@ -1,4 +1,4 @@
-"""`weir explain`: which app a request would reach, step by step, in a file's table or a running interceptor's."""
+"""`weir explain`: which app a request would reach, step by step, from the table in a file or in a running interceptor."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from urllib.parse import SplitResult, urlsplit
 import yaml
 from grpc import aio
 
-from fleet.defaults import PROXY_PORT
-from fleet.routing.claims import normal_host
+from fleet.defaults import PORT_LIMIT, PROXY_PORT
 from fleet.routing.codec import CodecError, decode_json, decode_yaml
-from fleet.routing.instead import instead
+from fleet.routing.explanation import Explanation, explain
+from fleet.routing.host import normal_host
+from fleet.routing.local_answers import local_answers
 from fleet.routing.match import METHOD
 from fleet.routing.nearest import nearest
 from fleet.routing.table import RouteError, RoutingTable
-from fleet.routing.walk import Explanation, explain
+from fleet.routing.treatment_words import treatment
 from fleet.runtime.address import AddressError
 from fleet.runtime.rpc import MAX_SENT_BYTES
 from fleet.runtime.terminal import complain, say
@@ -29,7 +30,7 @@ from fleet.runtime.tls import TlsError
 from interceptor.http1.fields import host_is_valid
 from protos.weir.interceptor.v1 import routing_pb2 as pb
 from protos.weir.interceptor.v1.routing_pb2_grpc import RoutingServiceStub
-from weir.dial import Dial, Tls, dial
+from weir.dial import CALL_TIMEOUT, Dial, Tls, dial
 from weir.engine.specfile import SpecError, parse_spec
 from weir.running import DEFAULT_RPC_ADDRESS, engines, proxy_ports, rpc_addresses
 
@@ -37,14 +38,12 @@ __all__ = ["Source", "run_explain"]
 
 EXIT_NO_ROUTE = 1
 EXIT_NO_TABLE = 3
-CALL_TIMEOUT = 5.0
-"""Seconds for an interceptor to send its table."""
 
 LIST = "weir up lists its apps there, unless list_apps is off"
 _LISTED = (b"localhost", b"127.0.0.1", b"::1")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _URL_MARKS = re.compile(r"[/?#]")
-"""Characters that end the host of a URL, and that no host has."""
+"""Characters that end the host in a URL and cannot be part of a host."""
 
 
 class _NoTableError(Exception):
@@ -57,7 +56,8 @@ class _NoTableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the tables are: in a file, at an address, or, without either, with the `weir up` that run, or run the file `of`."""
+    """Where the tables come from: a file, an address, or, without either, the running `weir up` (those that run the file `of`,
+    if given)."""
 
     file: Path | None = None
     address: str | None = None
@@ -66,7 +66,7 @@ class Source:
 
 
 def run_explain(host: str, path: str | None, headers: Sequence[str], *, method: str, source: Source) -> int:
-    """Print the steps and the result; gives the exit code."""
+    """Print the steps and the result; returns the exit code."""
     try:
         port = _port(host)
         host, path = _asked(host, path)
@@ -79,7 +79,7 @@ def run_explain(host: str, path: str | None, headers: Sequence[str], *, method: 
             complain(line)
         return EXIT_NO_TABLE
     route = explanation.route
-    more = instead(route, *request) if route else nearest(tables[file], request[0])
+    more = (*local_answers(route, *request), *treatment(route, *request)) if route else nearest(tables[file], request[0])
     for step in (*explanation.steps, *more, *([] if route or not _has_list(source, *request) else [LIST])):
         say(step)
     say(f"-> {route.app}" if route else "-> no route (404)")
@@ -87,7 +87,7 @@ def run_explain(host: str, path: str | None, headers: Sequence[str], *, method: 
 
 
 async def _tables(source: Source, port: int | None) -> Mapping[str, RoutingTable]:
-    """By the file that a `weir up` runs, if that was asked."""
+    """Routing tables by the file that a `weir up` runs, or by "" for a given file or address."""
     if source.file:
         return {"": _from_file(source.file)}
     reach = dial(source.tls)
@@ -110,7 +110,7 @@ async def _tables(source: Source, port: int | None) -> Mapping[str, RoutingTable
 
 
 def _meant(explanations: Mapping[str, Explanation]) -> tuple[str, Explanation]:
-    """The only one, or the only one with a route."""
+    """The only explanation, or the only one that found a route."""
     routed = [(file, explanation) for file, explanation in explanations.items() if explanation.route] or [*explanations.items()]
     if len(routed) > 1 and routed[0][1].route:
         raise _NoTableError(
@@ -120,12 +120,12 @@ def _meant(explanations: Mapping[str, Explanation]) -> tuple[str, Explanation]:
 
 
 def _has_list(source: Source, host: bytes, path: bytes, _headers: object) -> bool:
-    """Whether `weir up` may answer with its list of apps."""
+    """Whether a `weir up` answers this path with its list of apps."""
     return not source.address and path == b"/" and normal_host(host) in _LISTED
 
 
 def _port(typed: str) -> int | None:
-    """Where the request would go, if it was told."""
+    """The port in a URL or host, if it has one."""
     try:
         return _split(typed).port
     except ValueError:
@@ -133,12 +133,12 @@ def _port(typed: str) -> int | None:
 
 
 def _split(typed: str) -> SplitResult:
-    """The parts of a URL. A scheme may be left out, as in an address bar. Raises ValueError."""
+    """The parts of a URL; the scheme may be left out. Raises ValueError."""
     return urlsplit(typed if typed.startswith("//") or _SCHEME.match(typed) else f"//{typed}")
 
 
 def _asked(typed: str, path: str | None) -> tuple[str, str]:
-    """Host and path, of which a pasted URL has both, with a scheme or without."""
+    """Host and path. A pasted URL contains both, with or without a scheme."""
     if not _URL_MARKS.search(typed):
         return _host(typed), path or "/"
     if path is not None:
@@ -153,7 +153,7 @@ def _asked(typed: str, path: str | None) -> tuple[str, str]:
 
 
 def _host(typed: str) -> str:
-    """What an interceptor would take as the Host of a request, or an IPv6 address that was typed without brackets."""
+    """The Host field of the request; for an IPv6 address typed without brackets, with brackets."""
     if _is_ipv6(typed):
         return typed
     if not typed.isascii():
@@ -163,7 +163,7 @@ def _host(typed: str) -> str:
     try:
         _ = urlsplit(f"//{typed}").port
     except ValueError as error:
-        raise _NoTableError(f"{typed!r} is not a host: its port is not from 0 to 65535") from error
+        raise _NoTableError(f"{typed!r} is not a host: its port is not from 0 to {PORT_LIMIT}") from error
     return typed
 
 
@@ -198,11 +198,11 @@ def _from_file(path: Path) -> RoutingTable:
 
 
 def _is_apps(data: bytes) -> bool:
-    """A file for `weir up`, and not a routing table."""
+    """Whether it is a file of apps and not a routing table."""
     try:
         value = yaml.safe_load(data)
     except yaml.YAMLError:
-        return True  # whose errors have lines
+        return True  # reported as a file of apps, because its errors name lines
     return isinstance(value, dict) and "apps" in value
 
 

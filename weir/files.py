@@ -1,4 +1,4 @@
-"""`weir check`, `weir init` and `weir schema`: the file of apps without running it."""
+"""`weir check`, `weir init` and `weir schema`: commands on the file of apps that run nothing."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ apps:
 
 
 def run_check(file: Path) -> int:
-    """Tell everything that is wrong; gives the exit code."""
+    """Print everything that is wrong; returns the exit code."""
     try:
         spec = load_spec(file).spec
     except SpecError as error:
@@ -52,7 +52,7 @@ def run_check(file: Path) -> int:
 
 
 def run_init(file: Path) -> int:
-    """Write a file to begin with; gives the exit code."""
+    """Write an example file; returns the exit code."""
     try:
         with file.open("x", encoding="utf-8") as fresh:
             fresh.write(STARTER)

@@ -1,4 +1,4 @@
-"""`weir ps`, `logs`, `wake`, `sleep` and `restart`: asks the page of a `weir up` that runs on this machine."""
+"""`weir ps`, `logs`, `wake`, `sleep` and `restart`: requests to the page of a `weir up` that runs on this machine."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = ["app_names", "run_logs", "run_order", "run_ps"]
 
 EXIT_NOT_DONE = 1
 TIMEOUT = 30.0
-"""Seconds for an answer; what takes longest is asking every interceptor."""
+"""Seconds for an answer. The slowest answers ask every interceptor."""
 _COLUMNS = ("app", "replicas", "held", "in flight", "pids", "state")
-"""The state last: it may say why, at length."""
+"""The state is the last column, because it may contain a long reason."""
 
 
 class _NotDoneError(Exception):
-    """One line for whoever typed the command."""
+    """The command was not carried out; the message is one line."""
 
 
 def run_ps(of: Path | None, *, as_json: bool) -> int:
-    """Print the apps of every engine, or of the one that runs a file; gives the exit code."""
+    """Print the apps of every running engine, or of the one that runs the file `of`; returns the exit code."""
     asked = engines(of)
     if not asked:
         return _none(of)
@@ -47,7 +47,7 @@ def run_ps(of: Path | None, *, as_json: bool) -> int:
 
 
 def app_names(typed: str) -> Sequence[str]:
-    """Names of apps that run and begin with what was typed: their own, and with the namespace once that is typed."""
+    """Completions: names of running apps that begin with what was typed; with namespace once that was typed."""
     found: list[str] = []
     for engine in engines(None):
         with suppress(_NotDoneError):
@@ -57,7 +57,7 @@ def app_names(typed: str) -> Sequence[str]:
 
 
 def run_order(verb: str, name: str, of: Path | None) -> int:
-    """Have an app woken, put to sleep or restarted, and print what was done; gives the exit code."""
+    """Wake, sleep or restart an app, and print the result; returns the exit code."""
     try:
         say(_ask(_one(name, of), verb, {"name": name})["told"])
     except _NotDoneError as error:
@@ -67,7 +67,7 @@ def run_order(verb: str, name: str, of: Path | None) -> int:
 
 
 def run_logs(name: str, of: Path | None, *, follow: bool, lines: int) -> int:
-    """Print the last lines of an app, and go on if asked to, until interrupted or the engine ends."""
+    """Print the last lines of an app; with `follow`, continue until interrupted or the engine ends."""
     try:
         engine = _one(name, of)
         body = {"name": name, "lines": lines, "follow": follow}
@@ -76,13 +76,13 @@ def run_logs(name: str, of: Path | None, *, follow: bool, lines: int) -> int:
                 answer.read()
                 raise _NotDoneError(_why(answer))
             for line in answer.iter_lines():
-                told = json.loads(line)
-                say(f"{told['speaker']} | {told['line']}")
+                entry = json.loads(line)
+                say(f"{entry['speaker']} | {entry['line']}")
     except _NotDoneError as error:
         complain(str(error))
         return EXIT_NOT_DONE
     except (httpx.HTTPError, KeyboardInterrupt):
-        return 0  # the engine has ended, or nobody wants more
+        return 0  # the engine has ended, or standard output was closed
     return 0
 
 
@@ -126,8 +126,8 @@ def _ask(engine: Running, what: str, body: Mapping[str, Any] | None = None) -> d
         raise _NotDoneError(f"weir up {engine.pid} ({engine.file}) does not answer: {error}") from error
     if answer.status_code != httpx.codes.OK:
         raise _NotDoneError(_why(answer))
-    told: dict[str, Any] = answer.json()
-    return told
+    state: dict[str, Any] = answer.json()
+    return state
 
 
 def _why(answer: httpx.Response) -> str:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from fleet.runtime.terminal import complain, say
 from fleet.runtime.tls import TlsError
-from weir.dial import Dial, Tls, dial
+from weir.dial import CALL_TIMEOUT, Dial, Tls, dial
 from weir.queue_reader import AppDemand, QueueReader, Queues
 from weir.running import DEFAULT_RPC_ADDRESS, engines, rpc_addresses
 from weir.styled import text
@@ -24,18 +24,17 @@ __all__ = ["run_queue"]
 
 EXIT_NO_ANSWER = 1
 EXIT_WRONG_FLAGS = 3
-CALL_TIMEOUT = 5.0
-"""Seconds for one interceptor to answer, its handshake included."""
 INTERVAL = 1.0
-"""Seconds between two readings of --watch."""
+"""Seconds between two readings with --watch."""
 NUMBERS_CELLS, LEAST_NAME = 50, 8
-"""Cells of a line of --watch that numbers and their frame take, and that a name has at least."""
+"""Terminal cells that the numbers and the frame of the table take, and the least width of a name."""
 PROBLEMS_SHARE = 3
-"""Of the lines of a terminal, one in so many at most says who did not answer: the apps of those that did are to be seen too."""
+"""At most one in so many terminal lines shows failed interceptors, so that the apps of the others stay visible."""
 
 
 def run_queue(addresses: Sequence[str] | None, *, of: Path | None = None, as_json: bool, watch: bool, tls: Tls) -> int:
-    """Print one reading, or one a second; gives the exit code. Without addresses, of every `weir up`, or of the one of a file."""
+    """Print one reading, or one per second; returns the exit code. Without addresses: all running `weir up`, or the one that
+    runs the file `of`."""
     try:
         return asyncio.run(_run(addresses, of, dial(tls), as_json=as_json, watch=watch))
     except TlsError as error:
@@ -51,7 +50,7 @@ async def _run(addresses: Sequence[str] | None, of: Path | None, reach: Dial, *,
     live = Live(console=console, auto_refresh=False) if watch and console.is_terminal and not as_json else None
     try:
         while True:
-            # Looked for each time: they come and go with the file, and with their engines.
+            # Looked up each time, because interceptors and engines may start and stop.
             asked = {"": addresses} if addresses else _of_engines(of)
             for file in set(readers).difference(asked):
                 await readers.pop(file).close()
@@ -73,7 +72,7 @@ async def _run(addresses: Sequence[str] | None, of: Path | None, reach: Dial, *,
 
 
 def _of_engines(of: Path | None) -> Mapping[str, Sequence[str]]:
-    """Addresses by the file that an engine runs. Two engines have apps of the same name, which are not to be added up."""
+    """Addresses by the file of each engine. Apps of different engines may have equal names and are not added up."""
     found = {engine.file: rpc_addresses(engine) for engine in engines(of)}
     if found:
         return found
@@ -88,12 +87,13 @@ async def _read(readers: dict[str, QueueReader], reach: Dial, file: str, address
 
 
 def _picture(readings: Mapping[str, Queues], console: Console) -> Group:
-    """What is redrawn in place: the tables, and below each who did not answer. Fits on the terminal, apps with requests first."""
+    """The display that is redrawn in place: the tables, and below each the interceptors that failed. Fits the terminal; apps
+    with requests come first."""
     several = len(readings) > 1
     names = max(LEAST_NAME, console.width - NUMBERS_CELLS)
     most = max(1, console.height // PROBLEMS_SHARE // max(1, len(readings)))
     problems = {file: _problems(queues, most) for file, queues in readings.items()}
-    # Without rows a table is narrower, and what is below it has as many lines as with them, or more.
+    # The height is measured on tables without rows: they are narrower, so the lines below wrap at least as often.
     frames = [_table(queues, file if several else "", [], name_cells=names) for file, queues in readings.items()]
     room = console.height - 1 - _height(console, Group(*frames, *(line for lines in problems.values() for line in lines)))
     rows = _shares({file: len(queues.apps) for file, queues in readings.items()}, room)
@@ -110,7 +110,7 @@ def _picture(readings: Mapping[str, Queues], console: Console) -> Group:
 
 
 def _problems(queues: Queues, most: int) -> Sequence[Text]:
-    """Who did not answer, a line each and no more than so many."""
+    """Interceptors that did not answer, one line each and at most `most` lines."""
     lines = [text(f"{address}: {problem}", "red") for address, problem in queues.problems.items()]
     if len(lines) > most:
         lines[most - 1 :] = [text(f"{len(lines) - most + 1} {'more ' if most > 1 else ''}do not answer", "red")]
@@ -124,7 +124,7 @@ def _height(console: Console, part: RenderableType) -> int:
 
 
 def _shares(wanted: Mapping[str, int], room: int) -> Mapping[str, int]:
-    """Rows of each table: what one does not need, the others have. At least one, to say how many apps there are."""
+    """Rows of each table: rows that one table does not need go to the others. At least one row each, which counts the apps."""
     shares: dict[str, int] = {}
     for done, (file, rows) in enumerate(sorted(wanted.items(), key=lambda item: item[1])):
         shares[file] = max(1, min(rows, room // (len(wanted) - done)))
@@ -149,7 +149,7 @@ def _show(readings: Mapping[str, Queues], *, as_json: bool) -> None:
 
 
 def _table(queues: Queues, file: str, shown: Sequence[AppDemand], *, more: int = 0, name_cells: int | None = None) -> Table:
-    """The apps that are shown, and a count of those that are not. With a bound on the cells of names each app is one line."""
+    """The given apps, and a count of the others. With `name_cells`, names are cut so that each app takes one line."""
     cut = name_cells is not None
     table = Table(caption=text(", ".join(sorted(queues.members))), caption_justify="left")
     if file:

@@ -1,6 +1,6 @@
-"""Reading the queue sizes of interceptors by their QueueService, and summing them.
+"""Reads the queue sizes of interceptors over QueueService and adds them up.
 
-A client like any other: knows addresses, not processes.
+An ordinary client: it knows addresses, not processes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["AppDemand", "QueueReader", "Queues", "rates"]
 
 CALL_TIMEOUT = 1.0
-"""Seconds for one interceptor to answer where readings follow each other; one that hangs must not hide the others."""
+"""Seconds for one interceptor to answer in repeated readings; one that hangs must not delay the others."""
 
 
 @dataclass(slots=True)
@@ -45,16 +45,16 @@ class AppDemand:
 
 @dataclass(slots=True)
 class Queues:
-    """What the interceptors answered, and why some did not."""
+    """The answers of the interceptors, and the errors of those that did not answer."""
 
     apps: dict[str, AppDemand] = field(default_factory=dict)
     members: list[str] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
-    """By address."""
+    """Errors by address."""
 
 
 class QueueReader:
-    """Keeps a connection to each interceptor that it was asked about."""
+    """Keeps a connection to each interceptor that it has asked."""
 
     def __init__(self, dial: Dial = PLAIN, *, timeout: float = CALL_TIMEOUT) -> None:
         self._dial = dial
@@ -62,7 +62,7 @@ class QueueReader:
         self._channels: dict[str, aio.Channel] = {}
 
     async def read(self, addresses: Iterable[str]) -> Queues:
-        """Ask all of them at once."""
+        """Ask all interceptors concurrently."""
         wanted = list(dict.fromkeys(addresses))
         await self._forget(set(self._channels).difference(wanted))
         queues = Queues()
@@ -96,7 +96,7 @@ class QueueReader:
 
 
 def rates(before: Mapping[str, AppDemand], after: Mapping[str, AppDemand], seconds: float) -> dict[str, float]:
-    """Requests per second of each app between two readings; a counter that went back began anew."""
+    """Requests per second of each app between two readings. A counter that decreased was restarted at zero."""
     return {app: _rate(before.get(app), demand, seconds) for app, demand in after.items()}
 
 

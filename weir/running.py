@@ -1,6 +1,6 @@
-"""Which `weir up` run on this machine, for commands that ask one. A file for each, locked for as long as it lives.
+"""The registry of the `weir up` that run on this machine: one file each, locked while the process lives.
 
-The files are in a directory that only this user may enter, because each holds the secret of its engine's page.
+The directory is accessible to this user only, because each file contains the secret of its engine's page.
 """
 
 from __future__ import annotations
@@ -21,24 +21,25 @@ from fleet.discovery.sources import SourceError
 __all__ = ["DEFAULT_RPC_ADDRESS", "Running", "directory", "engines", "proxy_ports", "registered", "rpc_addresses", "running"]
 
 DEFAULT_RPC_ADDRESS = f"127.0.0.1:{INTERCEPTOR_RPC_PORT}"
-"""Where an interceptor listens that was told nothing else."""
+"""Default RPC address of an interceptor."""
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A `weir up` that runs."""
+    """A running `weir up`."""
 
     pid: int
     file: str
     state_directory: str
     url: str
-    """Of its page: "http://127.0.0.1:PORT"."""
+    """URL of its page: "http://127.0.0.1:PORT"."""
     token: str
-    """What its page asks for."""
+    """The secret that its page requires."""
 
 
 def directory() -> Path:
-    """Where they register: WEIR_RUNTIME_DIR, or the user's runtime directory, or one of the user's own among temporary files."""
+    """The directory of the registry: WEIR_RUNTIME_DIR, the user's runtime directory, or a directory of the user among the
+    temporary files."""
     if named := os.environ.get("WEIR_RUNTIME_DIR"):
         return Path(named)
     if runtime := os.environ.get("XDG_RUNTIME_DIR"):
@@ -48,7 +49,7 @@ def directory() -> Path:
 
 @contextmanager
 def registered(entry: Running) -> Iterator[None]:
-    """Let others find it until the block ends. Raises OSError."""
+    """Register this process until the context ends. Raises OSError."""
     place = directory()
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not _is_ours(place):
@@ -57,7 +58,7 @@ def registered(entry: Running) -> Iterator[None]:
     fresh = path.with_suffix(".fresh")
     fresh.unlink(missing_ok=True)
     with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # before others can see it, so that it never looks left over
+        fcntl.flock(file, fcntl.LOCK_EX)  # locked before it becomes visible, so that it never looks like a file of a dead process
         json.dump(asdict(entry), file)
         file.flush()
         fresh.replace(path)
@@ -68,7 +69,7 @@ def registered(entry: Running) -> Iterator[None]:
 
 
 def running() -> Sequence[Running]:
-    """Those that run now, oldest first. What an engine that was killed left behind is removed."""
+    """Those that run now, oldest first. Files of engines that were killed are removed."""
     place = directory()
     if not place.is_dir() or not _is_ours(place):
         return []
@@ -77,13 +78,13 @@ def running() -> Sequence[Running]:
 
 
 def engines(of: Path | None) -> Sequence[Running]:
-    """Those that run a file ("-" is standard input); all of them when none is named."""
+    """Those that run a file ("-" is standard input); all when no file is given."""
     wanted = None if of is None else "-" if str(of) == "-" else str(of.resolve())
     return [engine for engine in running() if wanted in (None, engine.file)]
 
 
 def rpc_addresses(engine: Running) -> Sequence[str]:
-    """ "host:port" of the RPC of each of its interceptors; none while it starts and when it has just ended."""
+    """ "host:port" of the RPC server of each of its interceptors; none while it starts or just after it has ended."""
     with suppress(OSError, SourceError):
         members = decode_members((Path(engine.state_directory) / "members.json").read_bytes())
         return [member.address for member in members]
@@ -91,7 +92,7 @@ def rpc_addresses(engine: Running) -> Sequence[str]:
 
 
 def proxy_ports(engine: Running) -> Sequence[int]:
-    """Where its interceptors take requests."""
+    """Ports on which its interceptors accept requests."""
     with suppress(OSError, ValueError, TypeError, AttributeError):
         components = json.loads((Path(engine.state_directory) / "components.json").read_bytes())
         return [component["proxy_port"] for component in components if component.get("proxy_port")]
@@ -107,7 +108,7 @@ def _read(path: Path) -> Running | None:
                 return None
             return Running(**json.load(file))
     except (OSError, ValueError, TypeError):
-        return None  # it has just ended
+        return None  # the engine has just ended
 
 
 def _is_ours(place: Path) -> bool:

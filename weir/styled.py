@@ -1,4 +1,4 @@
-"""Text for the tables of rich, which takes plain strings for markup: a name in brackets would be a style, or an error."""
+"""Text for rich's tables, which parse plain strings as markup: a name in brackets would become a style or an error."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ __all__ = ["text"]
 
 
 def text(written: str, style: str = "") -> Text:
-    """What somebody else has written, as it is, in one line."""
+    """Text from others, unchanged, in one line."""
     return Text(one_line(written), style=style)

@@ -1,4 +1,4 @@
-"""`weir up`: reads the file, makes the engine and its view, runs both on one loop."""
+"""`weir up`: reads the file, creates the engine and its view, and runs both on one event loop."""
 
 from __future__ import annotations
 
@@ -15,35 +15,34 @@ from typing import IO, cast
 
 from rich.console import Console
 
+from fleet.defaults import FILE_OF_APPS
 from fleet.runtime.listen import PortInUseError
 from fleet.runtime.process import EXIT_CANNOT_START, Shutdown, StartError, run_component
 from fleet.runtime.tasks import cancel_and_wait
 from fleet.runtime.terminal import complain
+from weir.engine.controls import EngineControls
 from weir.engine.engine import Engine, Options
 from weir.engine.logbook import LogBook
-from weir.engine.outlet import Outlet
 from weir.engine.page import Page
 from weir.engine.portmap import collisions, owners
 from weir.engine.spec import FleetSpec
 from weir.engine.specfile import STDIN, SpecError, SpecFile, load_spec
-from weir.engine.subject import EngineSubject
+from weir.engine.threaded_writer import ThreadedWriter
 from weir.engine.view import LiveView, PlainView, View
 from weir.running import Running, registered
 
-__all__ = ["DEFAULT_FILE", "Request", "run_up"]
+__all__ = ["Request", "run_up"]
 
 
-DEFAULT_FILE = Path("weir.yaml")
-"""What is run when no file is named."""
 _log = logging.getLogger(__name__)
 
-LAST_WORDS_TIMEOUT = 0.2
-"""Seconds for a terminal to take what is left to be said when the end is to be at once."""
+FLUSH_TIMEOUT = 0.2
+"""Seconds to write the remaining output to the terminal on an immediate exit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was typed."""
+    """The arguments of the command."""
 
     file: Path
     port: int | None
@@ -54,11 +53,12 @@ class Request:
     state_dir: Path | None
     log_level: str
     log_json: bool = False
+    tls: bool = False
 
 
 def run_up(request: Request) -> int:
-    """Run the file; gives the exit code."""
-    if request.file == DEFAULT_FILE and not request.file.exists():
+    """Run the file; returns the exit code."""
+    if request.file == Path(FILE_OF_APPS) and not request.file.exists():
         complain(f"{request.file}: No such file or directory; weir init writes one")
         return EXIT_CANNOT_START
     try:
@@ -68,12 +68,12 @@ def run_up(request: Request) -> int:
         for line in error.lines:
             complain(line)
         return EXIT_CANNOT_START
-    # Apps inherit the limit of files. Only components in this process need the whole of it.
+    # Apps inherit the limit of open files. Only components in this process need the raised limit.
     return run_component(lambda: request, lambda request: _run(file, request), raise_files=not request.processes)
 
 
 def _check_ports(spec: FleetSpec, request: Request) -> None:
-    """What was typed may meet what the file says. Raises SpecError."""
+    """A port on the command line may collide with one in the file. Raises SpecError."""
     if request.port:
         faults = [f"--port {request.port}: {collision.reason}" for collision in collisions(owners(_as_typed(spec, request.port)))]
         if faults:
@@ -85,7 +85,7 @@ def _as_typed(spec: FleetSpec, port: int) -> FleetSpec:
 
 
 def _set_levels(spec: FleetSpec) -> None:
-    """Of components in this process; those that are processes of their own are started with them."""
+    """Set the log levels of components in this process; components in their own processes get theirs as flags."""
     for kind, settings in (("interceptor", spec.interceptor), ("scaler", spec.scaler)):
         if "log_level" in settings:
             logging.getLogger(kind).setLevel(str(settings["log_level"]).upper())
@@ -93,13 +93,13 @@ def _set_levels(spec: FleetSpec) -> None:
 
 async def _run(file: SpecFile, request: Request) -> None:
     _set_levels(file.spec)
-    outlet = Outlet(sys.stdout.fileno() if request.ui else sys.stderr.fileno())
+    writer = ThreadedWriter(sys.stdout.fileno() if request.ui else sys.stderr.fileno())
     try:
-        await _run_engine(file, request, _view(outlet, request), outlet)
+        await _run_engine(file, request, _view(writer, request), writer)
     except PortInUseError as error:
         raise StartError(f"{error}; {_way_out(error.port, file.spec, request)}") from error
     finally:
-        outlet.close()
+        writer.close()
 
 
 def _way_out(port: int, spec: FleetSpec, request: Request) -> str:
@@ -109,22 +109,22 @@ def _way_out(port: int, spec: FleetSpec, request: Request) -> str:
     return "0 in the ports of the file takes a free one"
 
 
-def _end_at_once(code: int, view: View, outlet: Outlet) -> None:
-    """Processes and files are the keeper's to clean up; a cursor that is hidden would stay so."""
+def _end_at_once(code: int, view: View, writer: ThreadedWriter) -> None:
+    """Exit at once. The reaper cleans up processes and files; the terminal's hidden cursor must be restored here."""
     try:
         view.leave()
-        outlet.close(LAST_WORDS_TIMEOUT)
+        writer.close(FLUSH_TIMEOUT)
     finally:
         os._exit(code)
 
 
-def _view(outlet: Outlet, request: Request) -> View:
+def _view(writer: ThreadedWriter, request: Request) -> View:
     if request.ui:
-        return LiveView(Console(file=cast("IO[str]", outlet)), outlet)
-    return PlainView(outlet, json=request.log_json)
+        return LiveView(Console(file=cast("IO[str]", writer)), writer)
+    return PlainView(writer, json=request.log_json)
 
 
-async def _run_engine(file: SpecFile, request: Request, view: View, outlet: Outlet) -> None:
+async def _run_engine(file: SpecFile, request: Request, view: View, writer: ThreadedWriter) -> None:
     temporary = request.state_dir is None
     options = Options(
         file=request.file,
@@ -134,25 +134,26 @@ async def _run_engine(file: SpecFile, request: Request, view: View, outlet: Outl
         log_level=request.log_level,
         host=request.host,
         proxy_port=request.port,
+        tls=request.tls,
         duration=request.duration,
     )
     book = LogBook(view.tell)
     engine = Engine(file, options, tell=book.tell, has_room=view.has_room, on_ready=view.ready)
-    with Shutdown(end=lambda code: _end_at_once(code, view, outlet)) as shutdown, ExitStack() as entry:
+    with Shutdown(end=lambda code: _end_at_once(code, view, writer)) as shutdown, ExitStack() as entry:
         showing = asyncio.create_task(view.run(engine), name="view")
-        subject, token = EngineSubject(engine), secrets.token_urlsafe(32)
-        page = Page(subject, book, token)
+        controls, token = EngineControls(engine), secrets.token_urlsafe(32)
+        page = Page(controls, book, token)
         try:
             _register(entry, options, await page.start(file.spec.ports.page), token)
             await engine.run(shutdown)
         finally:
             await page.stop()
-            await subject.close()
+            await controls.close()
             await cancel_and_wait(showing)
 
 
 def _register(entry: ExitStack, options: Options, url: str, token: str) -> None:
-    """Let `weir ps` and its like find this one; without them, everything else still works."""
+    """Register this engine for `weir ps` and similar commands. If that fails, everything else still works."""
     file = "-" if options.file == STDIN else str(options.file.resolve())
     try:
         entry.enter_context(registered(Running(os.getpid(), file, str(options.state_directory), url, token)))

@@ -1,1 +1,1 @@
-"""The local engine: plays KEDA and Kubernetes for the applications of one file."""
+"""The local engine: takes the place of KEDA and Kubernetes for the applications of one file."""

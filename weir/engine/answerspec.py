@@ -11,23 +11,24 @@ from typing import Annotated
 from pydantic import BeforeValidator, model_validator
 
 from fleet.routing.contenttype import content_type
-from fleet.routing.route import Affinity, HeaderMatch, Placeholder, Rule, StaticResponse, StaticRoute
+from fleet.routing.route import Affinity, ColdStart, HeaderMatch, Placeholder, Rule, StaticResponse, StaticRoute
 from weir.engine.fields import (
     AnswerHeaders,
     Cookie,
     HeaderName,
-    HeaderSpec,
-    Host,
-    Method,
+    Headers,
+    Hosts,
+    Methods,
     Model,
-    PathPrefix,
+    Paths,
+    Says,
     Seconds,
     Status,
     Text,
     UserAgent,
     fault,
 )
-from weir.engine.words import FIELDS
+from weir.engine.messages import FIELDS
 
 __all__ = [
     "AffinitySpec",
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 Contents = Mapping[str, bytes]
+ResponseHeaders = Annotated[AnswerHeaders, Says(StaticResponse, "headers")]
 
 
 def _switch(value: object) -> object:
@@ -54,10 +56,13 @@ def _switch(value: object) -> object:
 class _Body(Model):
     """What an answer consists of."""
 
-    status: Status | None = None
-    body: Text | None = None
-    file: Text | None = None
-    """Name of a file with the body, relative to the file of apps."""
+    status: Annotated[Status | None, Says(StaticResponse, "status")] = None
+    body: Annotated[
+        Text | None, Says(StaticResponse, "body", "The body; without one, a placeholder and maintenance have a built-in page.")
+    ] = None
+    file: Annotated[Text | None, Says(StaticResponse, "body", "Name of a file with the body, relative to the file of apps.")] = (
+        None
+    )
 
     @model_validator(mode="after")
     def _one_body(self) -> _Body:
@@ -66,7 +71,7 @@ class _Body(Model):
         return self
 
     def _made(self, headers: Mapping[str, str], contents: Contents) -> StaticResponse:
-        """Without a body, it is for whoever answers to say what the body is."""
+        """The response. Without body and file, the interceptor chooses the body."""
         if self.body is None and self.file is None:
             return StaticResponse(self.status, tuple(headers.items()))
         body = contents[self.file] if self.file is not None else (self.body or "").encode()
@@ -79,7 +84,7 @@ class _Body(Model):
 class MaintenanceSpec(_Body):
     """The answer to every request; without a body the built-in page."""
 
-    headers: AnswerHeaders = {}
+    headers: ResponseHeaders = {}
 
     def response(self, contents: Contents) -> StaticResponse:
         return self._made(self.headers, contents)
@@ -88,11 +93,12 @@ class MaintenanceSpec(_Body):
 class PlaceholderSpec(_Body):
     """The answer while no replica is ready; without a body the built-in page."""
 
-    headers: AnswerHeaders = {}
-    everyone: bool = False
-    """Programs as well; otherwise they wait, and only browsers get it."""
-    when_full: bool = False
-    """Only what does not fit into the waiting room; everything else waits."""
+    headers: ResponseHeaders = {}
+    everyone: Annotated[
+        bool,
+        Says(Placeholder, "browsers_only", "Whether programs get it as well; otherwise they wait, and only browsers get it."),
+    ] = False
+    when_full: Annotated[bool, Says(ColdStart, "overflow_placeholder")] = False
 
     def placeholder(self, contents: Contents) -> Placeholder:
         return Placeholder(self._made(self.headers, contents), browsers_only=not self.everyone)
@@ -101,15 +107,13 @@ class PlaceholderSpec(_Body):
 class StaticSpec(_Body):
     """Requests that are answered in the replicas' place, and not counted."""
 
-    hosts: list[Host] = []
-    paths: list[PathPrefix] = []
-    headers: list[HeaderSpec] = []
-    """That a request must carry."""
-    methods: list[Method] = []
-    user_agents: list[UserAgent] = []
-    response_headers: AnswerHeaders = {}
-    always: bool = False
-    """Also while a replica is ready."""
+    hosts: Hosts = []
+    paths: Paths = []
+    headers: Headers = []
+    methods: Methods = []
+    user_agents: Annotated[list[UserAgent], Says(StaticRoute, "user_agents")] = []
+    response_headers: ResponseHeaders = {}
+    always: Annotated[bool, Says(StaticRoute, "always")] = False
 
     @model_validator(mode="after")
     def _not_empty(self) -> StaticSpec:
@@ -132,9 +136,9 @@ class StaticSpec(_Body):
 class AffinitySpec(Model):
     """Requests of one session go to one replica for as long as it is ready."""
 
-    cookie: Cookie | None = None
-    header: HeaderName | None = None
-    max_age: Seconds | None = None
+    cookie: Annotated[Cookie | None, Says(Affinity, "cookie")] = None
+    header: Annotated[HeaderName | None, Says(Affinity, "header")] = None
+    max_age: Annotated[Seconds | None, Says(Affinity, "max_age")] = None
 
     @model_validator(mode="after")
     def _one_of_two(self) -> AffinitySpec:

@@ -1,10 +1,10 @@
-"""One app of the engine: KEDA's client, the autoscaler's decisions and the replicas that follow them."""
+"""One app of the engine: its triggers, the autoscaler's decision, and the replicas that are started and stopped to follow it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,8 @@ from weir.engine.keda import KedaClient
 from weir.engine.replica import Replica
 from weir.engine.rollout import Rollout, Standing, plan, plan_alone
 from weir.engine.spec import AppSpec
-from weir.engine.supervisor import State, Yard
+from weir.engine.supervisor import ProcessContext, State
+from weir.engine.triggers import Triggers
 
 if TYPE_CHECKING:
     from protos.externalscaler.externalscaler_pb2_grpc import ExternalScalerAsyncStub
@@ -26,20 +27,20 @@ if TYPE_CHECKING:
 __all__ = ["App", "AtWork", "Publish"]
 
 Publish = Callable[[str, tuple[Backend, ...], Trouble | None], None]
-"""Takes the key of a route's target and its ready backends, or why there is none."""
+"""Called with the key of a route's target and its ready backends, or with the reason why there is none."""
 AtWork = Callable[[str], Awaitable[Mapping[Backend, int] | None]]
-"""Of a target: exchanges at each backend that may get another one, or has some that are not over. None when it is not known."""
+"""For a target: the open exchanges at each backend that may get new requests or still has open ones. None when unknown."""
 
 HOPELESS_AFTER = 3
-"""Failures in a row of every replica after which requests are refused at once, until one of them gets ready."""
+"""When every replica has failed this often in a row, requests are refused at once, until a replica becomes ready."""
 FIRST_LOOK, LONGEST_LOOK = 0.02, 0.25
-"""Seconds between two looks whether a replica that is to end still has something to finish."""
+"""Shortest and longest pause in seconds between two checks whether a draining replica still has open requests."""
 
 _log = logging.getLogger(__name__)
 
 
 class App:
-    """Runs from `start` to `close`. Everything happens on the loop's thread."""
+    """One app, from `start` to `close`. All methods run on the event loop's thread."""
 
     def __init__(
         self,
@@ -49,40 +50,40 @@ class App:
         *,
         scaler_address: str,
         poll_interval: Callable[[], float],
-        yard: Yard,
+        context: ProcessContext,
         publish: Publish,
         at_work: AtWork,
     ) -> None:
         self.spec = spec
         self.trouble = ""
-        """Why a replica failed last, until one is ready or the file says something else."""
+        """Why a replica failed last. Cleared when one is ready or when the app's spec changes."""
         self._base = directory
-        self._yard, self._publish, self._at_work = yard, publish, at_work
+        self._context, self._publish, self._at_work = context, publish, at_work
         self._clock = asyncio.get_running_loop().time
         self._autoscaler = Autoscaler(_policy(spec), self._clock())
         self._replicas: list[Replica] = []
         self._ending: set[asyncio.Task[None]] = set()
-        self._thinning: asyncio.Task[None] | None = None
+        self._retiring_task: asyncio.Task[None] | None = None
         self._closing = False
         self._drain = True
         self._generation = 0
-        self._client = KedaClient(
-            stub,
-            pb.ScaledObjectRef(
-                name=spec.name,
-                namespace=spec.namespace,
-                scalerMetadata={"scalerAddress": scaler_address, "app": spec.key},
-            ),
-            poll_interval=poll_interval,
-            asleep=lambda: self._autoscaler.desired == 0,
-            on_active=self._activated,
-            on_reading=self._read,
-        )
-        self._task: asyncio.Task[None] | None = None
+
+        def client(app: str, on_reading: Callable[[Reading], None]) -> KedaClient:
+            metadata = {"scalerAddress": scaler_address, "app": app}
+            return KedaClient(
+                stub,
+                pb.ScaledObjectRef(name=spec.name, namespace=spec.namespace, scalerMetadata=metadata),
+                poll_interval=poll_interval,
+                asleep=lambda: self._autoscaler.desired == 0,
+                on_active=self._activated,
+                on_reading=on_reading,
+            )
+
+        self._triggers = Triggers(spec.key, client, on_reading=self._read, create_task=context.tasks.create_task)
 
     @property
     def replicas(self) -> tuple[Replica, ...]:
-        """All that exist, those that are ending included."""
+        """All existing replicas, including those that are ending."""
         return tuple(self._replicas)
 
     @property
@@ -91,16 +92,21 @@ class App:
 
     @property
     def joined(self) -> asyncio.Event:
-        """Set once the scaler knows the app."""
-        return self._client.joined
+        """Set once the scaler has returned metrics for the app."""
+        return self._triggers.joined
 
     def start(self) -> None:
-        """Start the replicas that must always be there, and begin to ask the scaler."""
-        self._task = self._yard.tasks.create_task(self._client.run(), name=f"app {self.spec.key}")
+        """Start the minimum number of replicas, and begin to poll the scaler."""
+        self._triggers.start()
         self._reconcile()
 
+    def follow(self, others: Iterable[str]) -> None:
+        """Set the apps whose requests it gets too, which then wake and scale it as its own do."""
+        if not self._closing:
+            self._triggers.follow(others)
+
     def update(self, spec: AppSpec) -> None:
-        """Take what the file says now. Replicas that would be the same live on, others are replaced one for one."""
+        """Apply a changed spec. Replicas whose process would be the same keep running; others are replaced one by one."""
         if not spec.same_process(self.spec):
             self.trouble = ""
         self.spec = spec
@@ -109,15 +115,15 @@ class App:
         self._publish_ready()
 
     def wake(self) -> None:
-        """At least one replica, as if a request had come."""
+        """Scale to at least one replica, as if a request had come."""
         self._ordered(self._autoscaler.pushed(self._clock()) if not self.desired else self.desired, "woken by hand")
 
     def sleep(self) -> None:
-        """To the minimum, until a request comes. What replicas have in hand they finish within their drain."""
+        """Scale to the minimum until the next request. Replicas finish their open requests within the drain timeout."""
         self._ordered(self._autoscaler.sleep(), "put to sleep by hand")
 
     def restart(self) -> None:
-        """New processes in the place of those that there are, one for one, as after an edit of the command."""
+        """Replace every process by a new one, one by one, as after a change of the command."""
         self._generation += 1
         _log.info("%s: restarted by hand", self.spec.key)
         self._reconcile()
@@ -126,15 +132,16 @@ class App:
         _log.info("%s: %d replicas: %s", self.spec.key, desired, why)
         self._reconcile()
 
-    def end_is_near(self) -> None:
-        """Components are about to end, so that what they fail to answer is no news."""
-        self._client.quiet = True
+    def expect_shutdown(self) -> None:
+        """The components are about to stop: from now on do not log failed calls to the scaler."""
+        self._triggers.hush()
 
     async def close(self, *, drain: bool) -> None:
-        """Stop asking, then end every replica. Without drain when nothing can reach them any more."""
+        """Stop polling, then end every replica. Without `drain`, for when requests can no longer reach the replicas, end them
+        at once."""
         self._closing = True
         self._drain = drain
-        await cancel_and_wait(self._task, self._thinning)
+        await cancel_and_wait(*self._triggers.stop(), self._retiring_task)
         for replica in self._replicas:
             self._retire(replica, asyncio.create_task)
         self._publish_ready()
@@ -144,40 +151,40 @@ class App:
     def _activated(self) -> None:
         before = self.desired
         if self._autoscaler.pushed(self._clock()) != before:
-            self._told(before, "requests are waiting")
+            self._log_change(before, "requests are waiting")
             self._reconcile()
 
     def _read(self, reading: Reading) -> None:
         before = self.desired
         if self._autoscaler.polled(reading, self._clock()) != before:
-            self._told(before, _because(reading))
+            self._log_change(before, _because(reading))
             self._reconcile()
 
-    def _told(self, before: int, why: str) -> None:
+    def _log_change(self, before: int, why: str) -> None:
         _log.info("%s: %d -> %d replicas: %s", self.spec.key, before, self.desired, why)
 
     def _reconcile(self) -> None:
         rollout = self._plan({})
         for _ in range(rollout.start):
             self._start_replica()
-        if rollout.retire and self._thinning is None:
+        if rollout.retire and self._retiring_task is None:
             name = f"fewer replicas of {self.spec.key}"
-            self._thinning = task = self._yard.tasks.create_task(self._thin_out(), name=name)
-            task.add_done_callback(self._thinned_out)
+            self._retiring_task = task = self._context.tasks.create_task(self._retire_surplus(), name=name)
+            task.add_done_callback(self._surplus_retired)
 
-    async def _thin_out(self) -> None:
-        """Retire what is too much: what has nothing to do before what has."""
+    async def _retire_surplus(self) -> None:
+        """Retire surplus replicas: idle ones before those with open requests."""
         work = await self._at_work(self.spec.key)
         retire = self._plan(work or {}).retire
         for replica in [replica for replica in self._replicas if replica.number in retire]:
-            self._retire(replica, self._yard.tasks.create_task)
+            self._retire(replica, self._context.tasks.create_task)
         if retire:
             self._publish_ready()
 
-    def _thinned_out(self, task: asyncio.Task[None]) -> None:
-        self._thinning = None
+    def _surplus_retired(self, task: asyncio.Task[None]) -> None:
+        self._retiring_task = None
         if not self._closing and not task.cancelled() and task.exception() is None:
-            self._reconcile()  # for what has changed meanwhile
+            self._reconcile()  # desired state or replicas may have changed while it ran
 
     def _is_current(self, replica: Replica) -> bool:
         return replica.spec.same_process(self.spec) and replica.generation == self._generation
@@ -193,7 +200,7 @@ class App:
         used = {replica.number for replica in self._replicas}
         number = next(number for number in range(1, len(used) + 2) if number not in used)
         directory = self.spec.directory(self._base)
-        replica = Replica(self.spec, number, directory, yard=self._yard, on_change=self._changed)
+        replica = Replica(self.spec, number, directory, context=self._context, on_change=self._changed)
         replica.generation = self._generation
         self._replicas.append(replica)
         replica.start()
@@ -214,15 +221,16 @@ class App:
             await replica.end()
         self._replicas.remove(replica)
         if self.spec.port is not None and not self._closing:
-            self._reconcile()  # the next one has waited for the port
+            self._reconcile()  # a replacement may have been waiting for the fixed port
 
     async def _drained(self, number: int, backend: Backend) -> None:
-        """Until no interceptor gives it anything new, nor waits for anything of it; or the time is over."""
+        """Wait until no interceptor sends new requests to the replica and all open ones have ended, or until the drain
+        timeout."""
         pauses = Backoff(FIRST_LOOK, LONGEST_LOOK)
         left: Mapping[Backend, int] | None = None
         try:
             async with asyncio.timeout(self.spec.drain):
-                while (left := await self._at_work(self.spec.key)) is None or backend in left:  # noqa: ASYNC110  nobody tells
+                while (left := await self._at_work(self.spec.key)) is None or backend in left:  # noqa: ASYNC110  no event exists
                     await asyncio.sleep(pauses.pause())
         except TimeoutError:
             count = "an unknown number of" if left is None else left.get(backend, 0)
@@ -244,10 +252,10 @@ class App:
         self._publish(self.spec.key, backends, None if backends else self._trouble())
 
     def _trouble(self) -> Trouble | None:
-        """Of the replicas, none of which is ready."""
+        """Why the app has no ready replica; None while it has one or none has failed."""
         live = [replica for replica in self._replicas if replica.state is not State.DRAINING]
         worst = max(live, key=lambda replica: (bool(replica.reason), replica.failures), default=None)
-        if worst is None:  # asleep, and the next request tries again: until then it is told what kept it from starting
+        if worst is None:  # no replica exists: report the last failure until the next request starts one
             return Trouble(self.trouble, hopeless=False) if self.trouble else None
         if not worst.reason:
             return None
@@ -265,7 +273,7 @@ def _standing(replica: Replica, work: Mapping[Backend, int], *, current: bool) -
 
 
 def _policy(spec: AppSpec) -> Policy:
-    most = spec.max if spec.port is None else 1  # a port has one listener
+    most = spec.max if spec.port is None else 1  # with a fixed port only one process can listen
     return Policy(
         minimum=min(spec.min, most), maximum=min(spec.max, most), cooldown=spec.cooldown, scale_down_window=spec.scale_down_window
     )

@@ -1,7 +1,7 @@
-"""How many replicas an app should have: KEDA's activation and an HPA's arithmetic, as one pure decision.
+"""How many replicas an app should have: KEDA's activation and the HPA's algorithm as one pure decision.
 
-No clock, no I/O: metric values and `now` come in, a number of replicas comes out. What is simpler than the original:
-one trigger per app, the target is read anew with every poll (KEDA freezes it into the HPA), and an HPA sync is a poll.
+No clock, no I/O: metric values and `now` come in, a number of replicas is returned. Simplified compared with KEDA: one trigger
+per app, the target is read at every poll (KEDA writes it into the HPA once), and each poll is also an HPA sync.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from dataclasses import dataclass
 __all__ = ["Autoscaler", "Metric", "Policy", "Reading"]
 
 TOLERANCE = 0.1
-"""A deviation from the target that is not worth a change (kube-controller-manager's default)."""
+"""Relative deviation from the target that does not change the number of replicas (kube-controller-manager's default)."""
 SCALE_UP_FACTOR, SCALE_UP_STEP = 2, 4
-"""A step up at most doubles, or reaches four, as an HPA without behaviour rules does."""
+"""One step up at most doubles the replicas, or reaches four: the HPA's default scale-up policy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the owner of an app asks for. Times in seconds."""
+    """The scaling settings of one app. Times in seconds."""
 
     minimum: int
     maximum: int
     cooldown: float
-    """Silence before an app goes to zero (KEDA's cooldownPeriod)."""
+    """Seconds without activity before the app is scaled to zero (KEDA's cooldownPeriod)."""
     scale_down_window: float
-    """The highest wish of this window counts when replicas become fewer (an HPA's stabilisation window)."""
+    """Scaling down uses the highest recommendation of this many seconds (the HPA's stabilization window)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """The sum over the fleet, and the share of one replica (an HPA's AverageValue)."""
+    """The sum of a metric over all interceptors, and the target for one replica (the HPA's AverageValue)."""
 
     value: float
     target: float
@@ -40,31 +40,31 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one poll of the scaler gave."""
+    """The result of one poll of the scaler."""
 
     active: bool
     metrics: Sequence[Metric]
 
 
 class Autoscaler:
-    """The replicas of one app. Starts at its minimum, as if the app had just been active."""
+    """Decides the number of replicas of one app. Starts at the minimum, and counts the start as activity."""
 
     def __init__(self, policy: Policy, now: float) -> None:
         self._policy = policy
         self._last_active = now
         self._wishes: deque[tuple[float, int]] = deque()
         self._put_to_sleep = False
-        """Whether somebody wanted it to be asleep. Requests of before are no reason to wake; new ones are pushed."""
+        """Set by `sleep`: polled metrics do not wake the app, because they may count older requests; a pushed activation does."""
         self.desired = policy.minimum
 
     def configure(self, policy: Policy) -> int:
-        """Take a changed policy; replicas outside of the new bounds are not kept."""
+        """Apply a changed policy: clamp the current number of replicas to the new bounds. Returns the number."""
         self._policy = policy
         self.desired = _clamp(self.desired, max(policy.minimum, 1), policy.maximum) if self.desired else policy.minimum
         return self.desired
 
     def pushed(self, now: float) -> int:
-        """The scaler said that the app is active: it leaves zero at once."""
+        """The scaler pushed that the app is active: scale from zero at once."""
         self._last_active = now
         self._put_to_sleep = False
         if self.desired == 0:
@@ -72,14 +72,14 @@ class Autoscaler:
         return self.desired
 
     def sleep(self) -> int:
-        """To the minimum at once."""
+        """Scale to the minimum at once, whatever the metrics say."""
         self.desired = self._policy.minimum
         self._put_to_sleep = self.desired == 0
         self._wishes.clear()
         return self.desired
 
     def polled(self, reading: Reading, now: float) -> int:
-        """A reading of the metrics: to zero and back is KEDA's part, between one and many the HPA's."""
+        """Apply polled metrics: KEDA's rules between zero and one replica, the HPA's from one to many."""
         if reading.active:
             self._last_active = now
         self._put_to_sleep &= reading.active
@@ -105,7 +105,8 @@ class Autoscaler:
         return _clamp(wish, max(self._policy.minimum, 1), self._policy.maximum)
 
     def _stabilised(self, wish: int, now: float) -> int:
-        """Up at once; down only to the highest wish of the window, and never up again by an old wish."""
+        """Scale up at once. Scale down to the highest recommendation of the window; an old recommendation never scales up
+        again."""
         self._wishes.append((now, wish))
         while self._wishes[0][0] < now - self._policy.scale_down_window:
             self._wishes.popleft()
@@ -115,10 +116,10 @@ class Autoscaler:
 
 
 def _wish(metric: Metric, current: int) -> int:
-    """GetExternalPerPodMetricReplicas of the HPA's replica calculator."""
+    """The HPA's GetExternalPerPodMetricReplicas (replica_calculator.go)."""
     if 1.0 - TOLERANCE <= metric.value / (metric.target * current) <= 1.0 + TOLERANCE:
         return current
-    # Thousandths, as Kubernetes' quantities are: 3.3 / 1.1 is three replicas, not four.
+    # Computed in thousandths, as Kubernetes quantities are: 3.3 / 1.1 must give three replicas, not four.
     return -(-round(metric.value * 1000) // max(round(metric.target * 1000), 1))
 
 

@@ -1,4 +1,4 @@
-"""Pauses between attempts: each longer than the last, up to a limit. Pure."""
+"""Exponential backoff: pauses between attempts that double up to a limit. Pure."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Backoff:
         self._next = first
 
     def pause(self) -> float:
-        """The pause before this attempt."""
+        """The pause in seconds before the next attempt; the one after it is longer."""
         pause = self._next
         self._next = min(pause * 2, self._limit)
         return pause
 
     def reset(self) -> None:
-        """Something worked: begin again with the first pause."""
+        """An attempt succeeded: begin again with the first pause."""
         self._next = self._first

@@ -1,6 +1,6 @@
-"""One process of the engine: started at once, its lines told, its end noticed, its whole group ended.
+"""One process of the engine: started at once, its output passed on, its exit detected, its whole process group ended.
 
-Does not restart and knows no app: see replica.py and supervisor.py.
+Does not restart the process, and knows nothing about apps: see supervisor.py and replica.py.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from fleet.runtime.backlog import Backlog
-from weir.engine.guard import Guard
 from weir.engine.inherited import handing_down, mark_of
-from weir.engine.keeper import HAS_PROC, group_members
 from weir.engine.lines import Lines, always, backlog
 from weir.engine.listening import listening
+from weir.engine.reaper import HAS_PROC, group_members
+from weir.engine.reaper_handle import ReaperHandle
 
 __all__ = ["Child", "Launch", "SpawnError", "describe_exit"]
 
 MARK = "WEIR_PROCESS"
-"""Environment variable that a process and all that it starts carry; its value is the process's own."""
+"""Environment variable, unique per process, that its descendants inherit; used to find those that left the process group."""
 GROUP_PAUSE = 0.02
-"""Seconds between two looks whether the rest of a process group has ended."""
+"""Seconds between two checks whether the rest of a process group has ended."""
 LOOKS = 50
-"""Looks for what is left; what is killed and does not end in a second is not the engine's to end."""
+"""Checks before giving up: a process that does not end within a second of SIGKILL cannot be ended by the engine."""
 OUTPUT_TIMEOUT = 0.2
-"""Seconds for the last lines of a process that has ended, or for some of them if they are many."""
+"""Seconds to read the last output of a process that has ended; if there is much output, only a part is read."""
 
 
 class SpawnError(Exception):
-    """The process could not be started. One line."""
+    """The process could not be started. The message is one line."""
 
 
 class Launch:
-    """What to start: values only."""
+    """What to start: command, environment and working directory."""
 
     __slots__ = ("command", "cwd", "env")
 
@@ -51,34 +51,34 @@ class Launch:
 
 
 class Child:
-    """A running process, the leader of a session of its own: a signal to its group reaches what it started itself.
+    """A running process, the leader of its own session, so that a signal to its group also reaches the processes it started.
 
-    Needs a running loop. `on_lines` gets the lines of its output, standard error included, on the loop's thread: a bounded part
-    in its turn in `behind`, and none while there is no room for them. Raises SpawnError.
+    Needs a running loop. `on_lines` is called on the loop's thread with lines of standard output and standard error; `behind`
+    bounds how many lines are handled per turn, and nothing is read while `has_room` is false. Raises SpawnError.
     """
 
     def __init__(
         self,
         launch: Launch,
-        guard: Guard,
+        reaper: ReaperHandle,
         *,
         on_lines: Callable[[Sequence[str]], None],
         has_room: Callable[[], bool] = always,
         behind: Backlog | None = None,
     ) -> None:
-        self._guard = guard
+        self._reaper = reaper
         self._loop = asyncio.get_running_loop()
         self._exit: asyncio.Future[int] = self._loop.create_future()
         self._mark = f"{MARK}={secrets.token_hex(16)}"
-        self._inherited = mark_of(guard.marks)
-        self._process = _spawn(launch, guard, self._mark, self._inherited)
+        self._inherited = mark_of(reaper.marks)
+        self._process = _spawn(launch, reaper, self._mark, self._inherited)
         self.pid = self._process.pid
         self.left_behind = False
-        """Whether something outlived it, and was killed."""
-        guard.keep(self.pid)
+        """Whether descendants outlived the process and were killed."""
+        reaper.track(self.pid)
         self._lines = Lines(on_lines, behind or backlog(), has_room)
         self._output = self._loop.create_task(self._tell_lines(), name=f"output of process {self.pid}")
-        # A thread waits, because only the one that waits learns how a process ended, on every system alike.
+        # Popen.wait on a thread: it reports the exit status in the same way on every platform.
         threading.Thread(target=self._wait, name=f"wait for process {self.pid}", daemon=True).start()
 
     @property
@@ -87,26 +87,26 @@ class Child:
         return self._exit.result() if self._exit.done() else None
 
     async def wait(self) -> int:
-        """The exit code, once the process has ended."""
+        """Wait until the process has ended; returns the exit code."""
         return await asyncio.shield(self._exit)
 
     async def listening(self) -> Sequence[tuple[str, int]]:
-        """Addresses and ports that it or what it started listens on. Empty where the system does not tell."""
+        """Addresses and ports on which it or its descendants listen. Empty where the system does not provide this."""
         return await asyncio.to_thread(lambda: listening(self._members()))
 
     async def stop(self, grace: float) -> None:
-        """SIGTERM to all of it, SIGKILL after `grace` seconds. Returns when nothing of it is left."""
+        """SIGTERM to the process and its descendants, SIGKILL after `grace` seconds. Returns when all have ended."""
         self._signal(signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 _signal_each(await asyncio.to_thread(self._strays), signal.SIGTERM)
                 await self.wait()
-                while await asyncio.to_thread(self._has_members):  # noqa: ASYNC110  processes tell nobody of their end
+                while await asyncio.to_thread(self._has_members):  # noqa: ASYNC110  no event exists for this
                     await asyncio.sleep(GROUP_PAUSE)
         await self.kill()
 
     async def kill(self) -> None:
-        """SIGKILL to whatever is left of it. Call it also when the process ended by itself."""
+        """SIGKILL to everything that is left. Call it also after the process has ended by itself, for its descendants."""
         if self._exit.done():
             self.left_behind = await asyncio.to_thread(self._has_members)
         self._signal(signal.SIGKILL)
@@ -117,18 +117,19 @@ class Child:
             self.left_behind = True
             _signal_each(strays, signal.SIGKILL)
             await asyncio.sleep(GROUP_PAUSE)
-        self._guard.release(self.pid)
+        self._reaper.release(self.pid)
         await self._last_lines()
         self._output.cancel()
         await asyncio.wait([self._output])
 
     async def _last_lines(self) -> None:
-        """What the group wrote is here or in the pipe; what left the group may hold the pipe open, and write for ever."""
-        due, told = self._lines.received + self._unread(), -1
-        while not self._output.done() and told < self._lines.told < due:
-            told = self._lines.told
+        """Read the remaining output of the group. With a time limit, because a descendant that left the group may keep the
+        pipe open."""
+        due, passed_on = self._lines.received + self._unread(), -1
+        while not self._output.done() and passed_on < self._lines.passed_on < due:
+            passed_on = self._lines.passed_on
             await asyncio.wait([self._output], timeout=OUTPUT_TIMEOUT)
-        # All of it, but the end of the pipe is still to be seen, or the rest of a line.
+        # Everything written was read, but the end of file or the rest of a line may still be outstanding.
         await asyncio.wait([self._output], timeout=OUTPUT_TIMEOUT)
 
     def _unread(self) -> int:
@@ -141,17 +142,17 @@ class Child:
         try:
             os.killpg(self.pid, number)
         except (ProcessLookupError, PermissionError):
-            # PermissionError is how macOS tells that only zombies are left.
+            # On macOS, PermissionError means that only zombies are left.
             return False
         return True
 
     def _members(self) -> set[int]:
-        """All that runs of it: its group, and what left that, as daemons do, and has one of its marks still."""
+        """All its processes: the group, and descendants that left it, as daemons do, but still carry one of the marks."""
         limits = range(self._inherited, self._inherited + 1)
         return group_members({self.pid}, self._mark.encode(), limits) if HAS_PROC else set()
 
     def _strays(self) -> set[int]:
-        """Those that have left its group, and do not hear what the group is told."""
+        """Descendants that left the process group, so that signals to the group do not reach them."""
         return {pid for pid in self._members() if _group_of(pid) not in (None, self.pid)}
 
     def _has_members(self) -> bool:
@@ -159,7 +160,7 @@ class Child:
 
     def _wait(self) -> None:
         code = self._process.wait()
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left who wants to know
+        with contextlib.suppress(RuntimeError):  # the loop is closed: no caller waits any more
             self._loop.call_soon_threadsafe(self._exited, code)
 
     def _exited(self, code: int) -> None:
@@ -179,7 +180,7 @@ def _group_of(pid: int) -> int | None:
     try:
         return os.getpgid(pid)
     except OSError:
-        return None  # it has ended
+        return None  # the process has ended
 
 
 def _signal_each(pids: set[int], number: int) -> None:
@@ -188,14 +189,14 @@ def _signal_each(pids: set[int], number: int) -> None:
             os.kill(pid, number)
 
 
-def _spawn(launch: Launch, guard: Guard, mark: str, inherited: int) -> subprocess.Popen[bytes]:
+def _spawn(launch: Launch, reaper: ReaperHandle, mark: str, inherited: int) -> subprocess.Popen[bytes]:
     try:
-        # Not through asyncio: its fork copies the engine's page tables, which grow with the engine, while this one's
-        # vfork takes a tenth of a millisecond. No preexec_fn for the same reason, and for the threads of gRPC.
+        # Not through asyncio: its fork copies the page tables, which grow with the engine, while subprocess's vfork takes 0.1 ms.
+        # preexec_fn is not used either: it prevents vfork, and is unsafe with gRPC's threads.
         with handing_down(inherited):
             return subprocess.Popen(  # noqa: S603  running the user's commands is what this is for
                 launch.command,
-                env={**os.environ, **launch.env, **guard.environment, **dict([mark.split("=", 1)])},
+                env={**os.environ, **launch.env, **reaper.environment, **dict([mark.split("=", 1)])},
                 cwd=launch.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

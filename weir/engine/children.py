@@ -1,7 +1,7 @@
-"""Every component as a process of its own: what fault tests pull the plugs of.
+"""Interceptors and scaler as processes of their own, for tests that kill single components.
 
-One that dies is taken from the members at once and started again. Ports are chosen once, so that a component that was
-restarted is found where it was.
+When an interceptor process dies, it is removed from the members at once and restarted. Ports are chosen once, so that a restarted
+component keeps its addresses.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from fleet.discovery.work import decode_work, sum_of_work
 from fleet.runtime.address import join_address
 from fleet.runtime.listen import bound
 from fleet.runtime.process import StartError
-from weir.engine.ask import AskError, ask
 from weir.engine.child import Launch
 from weir.engine.layout import SCALER_NAME, Layout, interceptor_name
+from weir.engine.page_client import PageError, get_page
 from weir.engine.probe import Probe
 from weir.engine.state import Component, StateDirectory
-from weir.engine.supervisor import Job, State, Supervisor, Yard
+from weir.engine.supervisor import Job, ProcessContext, State, Supervisor
 
 __all__ = ["ChildPlanes"]
 
 READINESS_TIMEOUT = 30.0
-"""Seconds for a component to serve: it reads two files and opens three ports."""
+"""Seconds until a component must be ready: it reads two files and opens three ports."""
 RESTART_FIRST, RESTART_LIMIT = 0.05, 5.0
-"""Seconds before a component is started again: every app waits for it."""
+"""Shortest and longest pause in seconds before a component is restarted; short, because every app depends on it."""
 KILL_AFTER = 10.0
-"""Seconds that a component may take to end beyond its own drain."""
+"""Seconds after a component's drain timeout until it is killed."""
 LAST_LINES = 5
-"""Lines of output kept from each component, to tell why one could not start."""
+"""Lines of output kept of each component, to explain a failed start."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class _Placed:
-    """A component with its supervisor, which knows its process."""
+    """A component with its supervisor."""
 
     supervisor: Supervisor
     component: Component
@@ -53,11 +53,11 @@ class _Placed:
 class ChildPlanes:
     """Runs `python -m weir interceptor` and `python -m weir scaler`."""
 
-    def __init__(self, layout: Layout, state: StateDirectory, yard: Yard) -> None:
-        self._layout, self._state, self._yard = layout, state, yard
+    def __init__(self, layout: Layout, state: StateDirectory, context: ProcessContext) -> None:
+        self._layout, self._state, self._context = layout, state, context
         self._scaler: _Placed | None = None
         self._interceptors: list[_Placed] = []
-        self._scaler_port = layout.spec.ports.scaler or yard.ports.take()
+        self._scaler_port = layout.spec.ports.scaler or context.ports.take()
 
     @property
     def scaler_address(self) -> str:
@@ -68,24 +68,28 @@ class ChildPlanes:
         return tuple(placed.component.proxy_port or 0 for placed in self._interceptors)
 
     @property
+    def proxy_tls_ports(self) -> tuple[int, ...]:
+        return tuple(port for placed in self._interceptors if (port := placed.component.proxy_tls_port) is not None)
+
+    @property
     def rpc_addresses(self) -> Mapping[str, str]:
         ready = [placed.component for placed in self._interceptors if placed.supervisor.state is State.READY]
         host = self._layout.near_host
         return {component.name: join_address(host, component.rpc_port or 0) for component in ready}
 
     async def at_work(self, key: str) -> Mapping[Backend, int] | None:
-        told = await asyncio.gather(*(self._work_of(placed, key) for placed in self._interceptors))
-        works = [work for work in told if work is not None]
-        return sum_of_work(works) if len(works) == len(told) else None
+        answers = await asyncio.gather(*(self._work_of(placed, key) for placed in self._interceptors))
+        works = [work for work in answers if work is not None]
+        return sum_of_work(works) if len(works) == len(answers) else None
 
     async def _work_of(self, placed: _Placed, key: str) -> Mapping[Backend, int] | None:
-        """None when it runs and did not tell. One that is gone has nothing any more."""
+        """None when the component runs but did not answer. A component that is not running has no open requests."""
         if placed.supervisor.pid is None:
             return {}
         try:
-            page = await ask(self._layout.near_host, placed.component.diagnostics_port, "/backends")
+            page = await get_page(self._layout.near_host, placed.component.diagnostics_port, "/backends")
             return decode_work(page).get(key, {})
-        except (AskError, ValueError) as error:
+        except (PageError, ValueError) as error:
             if placed.supervisor.state in (State.STARTING, State.FAILED):
                 return {}
             _log.debug("%s: %s", placed.component.name, error)
@@ -119,7 +123,8 @@ class ChildPlanes:
         surplus = self._interceptors[count:]
         for placed in surplus:
             placed.supervisor.withdraw()
-        # No members any more, so that scalers do not look for them; their streams tell of what they finish.
+        # Removed from the members first, so that scalers do not reconnect to them; open streams still report the remaining
+        # requests.
         self._sync()
         grace = float(self._layout.spec.interceptor.get("drain_timeout", 0)) + KILL_AFTER
         await asyncio.gather(*(placed.supervisor.end(grace=grace) for placed in surplus))
@@ -127,12 +132,13 @@ class ChildPlanes:
         self._sync()
 
     def _place_interceptor(self, index: int) -> _Placed:
-        layout, ports = self._layout, self._yard.ports
+        layout, ports = self._layout, self._context.ports
         component = Component(
             name=interceptor_name(index),
             kind="interceptor",
             pid=0,
             proxy_port=layout.proxy_port(index) or ports.take(),
+            proxy_tls_port=layout.proxy_tls_port(index) or ports.take() if layout.makes_certificates else None,
             rpc_port=layout.rpc_port(index) or ports.take(),
             diagnostics_port=layout.interceptor_diagnostics_port(index) or ports.take(),
         )
@@ -141,6 +147,7 @@ class ChildPlanes:
             proxy=component.proxy_port or 0,
             rpc=component.rpc_port or 0,
             diagnostics=component.diagnostics_port,
+            proxy_tls=component.proxy_tls_port,
         )
         placed = self._place(component, flags)
         self._interceptors.append(placed)
@@ -149,7 +156,7 @@ class ChildPlanes:
         return placed
 
     def _place_scaler(self) -> _Placed:
-        diagnostics = self._layout.spec.ports.scaler_diagnostics or self._yard.ports.take()
+        diagnostics = self._layout.spec.ports.scaler_diagnostics or self._context.ports.take()
         component = Component(name=SCALER_NAME, kind="scaler", pid=0, port=self._scaler_port, diagnostics_port=diagnostics)
         placed = self._place(component, self._layout.scaler(port=self._scaler_port, diagnostics=diagnostics))
         placed.supervisor.start()
@@ -170,24 +177,30 @@ class ChildPlanes:
         lines: deque[str] = deque(maxlen=LAST_LINES)
         changed = asyncio.Event()
 
-        def tell(speaker: str, told: Sequence[str]) -> None:
-            lines.extend(told)
-            self._yard.tell(speaker, told)
+        def tell(speaker: str, new: Sequence[str]) -> None:
+            lines.extend(new)
+            self._context.tell(speaker, new)
 
         def on_change() -> None:
             changed.set()
             self._sync()
 
-        return _Placed(Supervisor(job, replace(self._yard, tell=tell), on_change=on_change), component, lines, changed)
+        return _Placed(Supervisor(job, replace(self._context, tell=tell), on_change=on_change), component, lines, changed)
 
     def _check_ports(self, component: Component) -> None:
-        """Told here at once, and not by a process that ends and is started again and again."""
-        for port in (component.proxy_port, component.rpc_port, component.port, component.diagnostics_port):
+        """Report a port in use at once, instead of starting a process again and again that cannot listen."""
+        for port in (
+            component.proxy_port,
+            component.proxy_tls_port,
+            component.rpc_port,
+            component.port,
+            component.diagnostics_port,
+        ):
             if port:
                 bound(self._layout.host, port, component.name).close()
 
     def _sync(self) -> None:
-        """Write down who runs: members first, because scalers wait for that."""
+        """Write the members file before the components file, because scalers wait for members."""
         addresses = self.rpc_addresses
         self._state.write_members(Member(name=name, address=address) for name, address in addresses.items())
         placed = [*self._interceptors, *([self._scaler] if self._scaler else [])]
@@ -195,7 +208,7 @@ class ChildPlanes:
 
 
 async def _serving(placed: _Placed) -> None:
-    """Return once the component serves. Raises StartError when its first process fails to."""
+    """Return once the component is ready. Raises StartError when its first process fails."""
     supervisor = placed.supervisor
     while supervisor.state is not State.READY:
         if supervisor.failures:

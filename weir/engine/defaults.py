@@ -1,4 +1,4 @@
-"""`defaults`: what every app says unless it says otherwise. Pure."""
+"""`defaults` of the file: fields for all apps that do not set them. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import create_model
 
+from fleet.routing.rules import TREATMENT
 from weir.engine.document import Path
 from weir.engine.fields import Model
 from weir.engine.findings import Findings
@@ -15,14 +16,14 @@ from weir.engine.spec import AppSpec
 
 __all__ = ["OWN", "DefaultsSpec", "with_defaults"]
 
-OWN = ("name", "hosts", "paths", "headers", "rules", "port")
-"""What is one app's alone."""
+OWN = ("name", "hosts", "paths", "headers", "rules", *TREATMENT, "port")
+"""Fields that cannot have a default, because they identify one app."""
 _MERGED = ("env", "timeouts", "readiness")
-"""Taken field by field; all else is taken whole."""
+"""Fields merged key by key; a field that is not listed here is taken whole."""
 
 
 def _field(name: str) -> tuple[Any, Any]:
-    """As an app has it, but nothing has to be said."""
+    """The type and settings of an app's field, made optional."""
     field = copy(AppSpec.model_fields[name])
     if field.is_required():
         field.default = None
@@ -32,7 +33,7 @@ def _field(name: str) -> tuple[Any, Any]:
 if TYPE_CHECKING:
 
     class DefaultsSpec(Model):
-        """The fields of an app that all may share."""
+        """The fields of an app that `defaults` may set."""
 
 else:
     DefaultsSpec = create_model(
@@ -44,7 +45,7 @@ else:
 
 
 def with_defaults(apps: Any, defaults: Mapping[str, Any], findings: Findings) -> Any:
-    """The apps as written, and what they leave to the defaults."""
+    """The apps as written, completed with the defaults."""
     doubted = [name for name in AppSpec.model_fields if findings.doubts(("defaults", name))]
     if not isinstance(apps, list) or not (defaults or doubted):
         return apps
@@ -60,7 +61,7 @@ def _one(app: Mapping[str, Any], defaults: Mapping[str, Any], path: Path, findin
     for name, value in defaults.items():
         own = app.get(name)
         if name == "max" and app.get("port") is not None:
-            continue  # with a port of its own it has one replica, whatever others have
+            continue  # an app with a fixed port has one replica, whatever the defaults say
         if name in _MERGED and isinstance(own, dict) and isinstance(value, dict):
             whole[name] = {**value, **own}
         elif name not in app and not findings.doubts((*path, name)):

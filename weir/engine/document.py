@@ -1,7 +1,7 @@
-"""A YAML document as plain values that remember their lines.
+"""A YAML document as plain values with the line of each.
 
-Reads text only: no files, and no meaning of any field. Faults name the line and the field; all of them are told, unless the text
-is no YAML at all.
+Parses text only: opens no files, and knows the meaning of no field. Faults name the line and the field. All faults are reported
+together, unless the text is not valid YAML.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import yaml
 __all__ = ["Document", "DocumentError", "Fault", "Path", "field_name", "parse_document"]
 
 Path = tuple[str | int, ...]
-"""Where a value stands: keys of mappings and indexes of lists, from the outside in."""
+"""Position of a value: mapping keys and list indexes, from the outermost to the innermost."""
 
 MAX_DEPTH = 32
-"""Levels of a document. A file of apps needs five; an alias that contains itself would never end."""
+"""Maximum nesting depth. A file of apps needs five; the limit stops an alias that contains itself."""
 MAX_VALUES = 2_000_000
-"""Values of a document, those of aliases each time. A few aliases of aliases make more of them than a machine can hold."""
+"""Maximum number of values, counting an alias each time it is used: nested aliases can expand to more than fits into memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Fault:
 
 
 class DocumentError(Exception):
-    """The text is no document at all, so that nothing else can be said of it."""
+    """The text is not a YAML document; nothing else can be checked."""
 
     def __init__(self, line: int, path: Path, reason: str) -> None:
         self.fault = Fault(line, path, reason)
@@ -45,14 +45,14 @@ class DocumentError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The values of a document, the line on which each was written, and which could not be read: they are None."""
+    """The values of a document and the line of each. Values that could not be read are None."""
 
     value: Any
     lines: dict[Path, int]
     faults: tuple[Fault, ...] = ()
 
     def line(self, path: Sequence[str | int]) -> int:
-        """The line of a value, or of the nearest one around it when it was not written at all."""
+        """The line of a value; for a value that was not written, the line of the nearest enclosing one."""
         written = tuple(path)
         while written not in self.lines and written:
             written = written[:-1]
@@ -92,11 +92,12 @@ _WORDS = {
     "expected <block end>": "is not indented as what it belongs to",
     "found unexpected end of stream": "is the end, and something is not closed",
 }
-"""What YAML's reader says, for whoever has written the file."""
+"""Messages of the YAML parser, reworded for the author of the file."""
 
 
 def _broken(error: yaml.MarkedYAMLError) -> str:
-    """What is no YAML, and where it began: a quote that is never closed is noticed at the end of the file."""
+    """The message for invalid YAML, with the place where the problem began: PyYAML detects an unclosed quote only at the end
+    of the file."""
     problem, began = error.problem or str(error), error.context_mark
     problem = next((words for sign, words in _WORDS.items() if problem.startswith(sign)), problem)
     doing, _, what = (error.context or "").partition("ing ")
@@ -106,17 +107,17 @@ def _broken(error: yaml.MarkedYAMLError) -> str:
 
 
 _UNREADABLE = (yaml.YAMLError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError)
-"""What the loader raises for a value that is not of the type that its tag claims; it does not look before it leaps."""
+"""What the YAML loader may raise for a value that does not fit its tag; it does not validate values first."""
 
 
 class _Reader:
-    """Turns nodes into values, and notes their lines and what is wrong with them."""
+    """Converts nodes to values, and collects their lines and faults."""
 
     def __init__(self) -> None:
         self.lines: dict[Path, int] = {}
         self.faults: list[Fault] = []
         self._values = 0
-        # The loader's own constructor knows scalars and merge keys; it is never given a stream to load.
+        # Used only for the constructors of scalars and merge keys; it loads no stream.
         self._constructor = yaml.SafeLoader("")
 
     def read(self, node: yaml.Node, path: Path, line: int) -> Any:
@@ -144,14 +145,15 @@ class _Reader:
             self._wrong(mark.line + 1 if mark else line, (*path, "<<"), error.problem or str(error))
         entries: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         for key_node, value_node in node.value:
-            # What was merged in stands first and yields to what this mapping says itself.
+            # Merged keys come first, and are overridden by the mapping's own keys.
             if isinstance(key_node, yaml.ScalarNode) and key_node.tag != _MERGE and own.get(key_node.value, key_node) is key_node:
                 entries[key_node.value] = (key_node, value_node)
-        node.value = [*entries.values()]  # for the next alias of it
+        node.value = [*entries.values()]  # so that another alias of this node gets the merged mapping
         return {key: self.read(value, (*path, key), name.start_mark.line + 1) for key, (name, value) in entries.items()}
 
     def _own_keys(self, node: yaml.MappingNode, path: Path) -> dict[str, yaml.Node]:
-        """The keys that the mapping itself writes, merge keys aside. YAML would let the last of two equal ones win."""
+        """The keys written in this mapping itself, without merged ones. Duplicate keys are a fault; YAML would silently use
+        the last."""
         own: dict[str, yaml.Node] = {}
         kept = []
         for key_node, value_node in node.value:
@@ -182,8 +184,8 @@ _MERGE = "tag:yaml.org,2002:merge"
 
 
 def _whole(text: str) -> str:
-    """A text whose escapes are characters: of the two halves in which JSON writes some, one alone is none, and nothing that
-    starts a process or names a file takes a NUL. Raises ValueError."""
+    """Decode escaped surrogate pairs. A single surrogate or a NUL raises ValueError: neither can be part of a command or a
+    file name."""
     if "\0" in text:
         raise ValueError("a NUL")
     return text.encode("utf-16", "surrogatepass").decode("utf-16")

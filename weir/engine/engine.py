@@ -1,17 +1,18 @@
-"""The engine behind `weir up`: the planes, the apps and the file that says what they should be.
+"""The engine of `weir up`: the interceptors and the scaler, the apps, and the file that configures them.
 
-The composition root: it puts the parts together and ends them in order. Decisions are elsewhere.
+The composition root: creates the parts and ends them in order. Decisions are made in other modules.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from grpc import aio
 
@@ -22,23 +23,26 @@ from fleet.runtime.tasks import cancel_and_wait
 from protos.externalscaler.externalscaler_pb2_grpc import ExternalScalerStub
 from weir.engine.app import App
 from weir.engine.children import ChildPlanes
-from weir.engine.guard import Guard
 from weir.engine.inline import InlinePlanes
 from weir.engine.keda import scaler_channel
 from weir.engine.layout import Layout, Planes
 from weir.engine.ports import Ports
+from weir.engine.reaper_handle import ReaperHandle
 from weir.engine.spec import AppSpec, FleetSpec
 from weir.engine.specfile import STDIN, SpecError, SpecFile, load_spec
 from weir.engine.specwatch import SpecWatch
 from weir.engine.state import StateDirectory
-from weir.engine.supervisor import Tell, Yard
+from weir.engine.supervisor import ProcessContext, Tell
+
+if TYPE_CHECKING:
+    from weir.engine.local_authority import LocalCertificates
 
 __all__ = ["Engine", "Options", "Ready"]
 
 JOIN_TIMEOUT = 15.0
-"""Seconds for the scaler to know every app of the file, which it reads from the same disk."""
+"""Seconds until the scaler must know every app of the file. It reads the routes from the same disk."""
 RESYNC = 5.0
-"""Seconds between two looks at the file, in case a change of it was not told."""
+"""Seconds between two checks of the file, in case a change notification was missed."""
 
 Ready = Callable[["Engine"], None]
 
@@ -47,20 +51,22 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How the engine is run; what it runs is in the file."""
+    """How the engine is run. What it runs is in the file."""
 
     file: Path
     state_directory: Path
     temporary: bool
-    """Whether the state directory goes when the engine does."""
+    """Whether the state directory is removed when the engine ends."""
     processes: bool
     log_level: str
-    """Of the components that are processes of their own."""
+    """For components that run as their own processes."""
     host: str
     proxy_port: int | None
-    """Instead of what the file says."""
+    """Overrides the port in the file."""
+    tls: bool
+    """Whether interceptors also serve TLS, with certificates of the user's own authority."""
     duration: float | None
-    """Seconds from readiness to the end; None is until a signal."""
+    """Seconds to run after all is ready; None means until a signal."""
 
 
 class Engine:
@@ -71,8 +77,11 @@ class Engine:
         self._tell, self._has_room, self._on_ready = tell, has_room, on_ready
         self._apps: dict[str, App] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
-        """Apps that the file has no more, while their replicas finish what they have."""
+        """Apps that were removed from the file, while their replicas finish open requests."""
         self._state = StateDirectory(options.state_directory)
+        self._certificates: LocalCertificates | None = None
+        self.https_hosts: Collection[str] = ()
+        """Names that the certificates have."""
         self._planes: Planes | None = None
         self._channel: aio.Channel | None = None
 
@@ -83,77 +92,103 @@ class Engine:
 
     @property
     def spec(self) -> FleetSpec:
-        """The last good file."""
+        """The last valid version of the file."""
         return self._file.spec
 
     @property
     def rpc_addresses(self) -> Sequence[str]:
-        """Where the interceptors that run now tell their queue sizes."""
+        """RPC addresses of the interceptors that run now."""
         return list(self._planes.rpc_addresses.values()) if self._planes else []
 
     @property
     def near_host(self) -> str:
-        """Where this machine reaches the interceptors."""
+        """Address at which this machine reaches the interceptors."""
         return near_host(self._options.host)
 
     @property
     def proxy_ports(self) -> tuple[int, ...]:
         return self._planes.proxy_ports if self._planes else ()
 
+    @property
+    def proxy_tls_ports(self) -> tuple[int, ...]:
+        return self._planes.proxy_tls_ports if self._planes else ()
+
+    @property
+    def authority(self) -> Path | None:
+        """The file of the authority whose certificates are served."""
+        return None if self._certificates is None else self._certificates.authority.path
+
     async def run(self, shutdown: Shutdown) -> None:
-        """Until the shutdown is requested or the duration has passed. Raises StartError."""
-        guard = Guard(self._options.state_directory if self._options.temporary else None)
+        """Run until a shutdown is requested or the duration has passed. Raises StartError."""
+        reaper = ReaperHandle(self._options.state_directory if self._options.temporary else None)
         try:
             async with asyncio.TaskGroup() as tasks:
-                yard = Yard(guard=guard, ports=Ports(), tell=self._tell, tasks=tasks, has_room=self._has_room)
-                await self._until(shutdown, tasks.create_task(self._live(yard), name="life of the engine"))
+                context = ProcessContext(reaper=reaper, ports=Ports(), tell=self._tell, tasks=tasks, has_room=self._has_room)
+                await self._until(shutdown, tasks.create_task(self._live(context), name="life of the engine"))
         except BaseExceptionGroup as group:
             raise _plainest(group) from group
         finally:
             self._state.close()
-            await asyncio.to_thread(guard.close)
+            await asyncio.to_thread(reaper.close)
 
     async def _until(self, shutdown: Shutdown, life: asyncio.Task[None]) -> None:
         requested = asyncio.create_task(shutdown.wait(), name="wait for a signal")
         try:
             await asyncio.wait([life, requested], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            # Its failure, if it is one, is told by the group that owns it.
+            # If this task has failed, the task group raises the failure.
             life.cancel()
             await asyncio.wait([life])
             await cancel_and_wait(requested)
             await self._close()
 
-    async def _live(self, yard: Yard) -> None:
-        """Start everything, then follow the file for as long as the engine is to run."""
-        if self._options.file == STDIN:  # read, and gone
-            await self._start(yard)
+    async def _live(self, context: ProcessContext) -> None:
+        """Start everything, then follow the file until cancelled."""
+        if self._options.file == STDIN:  # standard input cannot be read again, so there is nothing to follow
+            await self._start(context)
             self._on_ready(self)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._options.duration):
                     await asyncio.Event().wait()
             return
-        # Watched before it is started from: an edit during the start is seen after it.
+        # Watch before the first read, so that an edit during the start is not missed.
         watch = SpecWatch(self._options.file)
         watch.start()
         try:
-            await self._start(yard)
+            await self._start(context)
             self._on_ready(self)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._options.duration):
-                    await self._follow(watch, yard)
+                    await self._follow(watch, context)
         finally:
             await watch.close()
 
-    async def _start(self, yard: Yard) -> None:
+    async def _start(self, context: ProcessContext) -> None:
         self._state.write_table(self._file.table)
-        self._planes = planes = _planes(self._file.spec, self._options, self._state, yard)
+        if self._options.tls:
+            self._certificates = await asyncio.to_thread(_certificates, self._options.state_directory)
+            await self._certify()
+        directory = None if self._certificates is None else self._certificates.directory
+        self._planes = planes = _planes(self._file.spec, self._options, self._state, context, directory)
         await planes.start()
         self._channel = scaler_channel(planes.scaler_address)
         self._stub = ExternalScalerStub(self._channel)
         for spec in self._file.spec.apps:
-            self._add(spec, planes, yard)
+            self._add(spec, planes, context)
+        self._follow_each_other()
         await self._joined()
+
+    async def _certify(self) -> None:
+        """Make certificates for the hosts of the file, unless they are there already."""
+        certificates = self._certificates
+        if certificates is None:
+            return
+        hosts = [host for route in self._file.table.routes for rule in route.rules for host in rule.hosts]
+        hosts += [f"{app.name}.localhost" for app in self._file.spec.apps]
+        try:
+            self.https_hosts = await asyncio.to_thread(certificates.write, hosts)
+        except OSError as error:
+            _log.error("certificates could not be written to %s: %s", certificates.directory, error.strerror)
 
     async def _joined(self) -> None:
         try:
@@ -164,27 +199,36 @@ class Engine:
             missing = ", ".join(app.spec.key for app in self.apps if not app.joined.is_set())
             raise StartError(f"the scaler does not know {missing}") from error
 
-    def _add(self, spec: AppSpec, planes: Planes, yard: Yard) -> None:
+    def _add(self, spec: AppSpec, planes: Planes, context: ProcessContext) -> None:
         app = App(
             spec,
             self._file.directory,
             self._stub,
             scaler_address=planes.scaler_address,
             poll_interval=lambda: self._file.spec.poll_interval,
-            yard=yard,
+            context=context,
             publish=self._state.publish,
             at_work=planes.at_work,
         )
         self._apps[spec.key] = app
         app.start()
 
-    async def _follow(self, watch: SpecWatch, yard: Yard) -> None:
+    def _follow_each_other(self) -> None:
+        """Tell the apps that rules of others name as backends whose requests they get."""
+        named: dict[str, set[str]] = {}
+        for spec in self._file.spec.apps:
+            for _, key in spec.backend_keys():
+                named.setdefault(key, set()).add(spec.key)
+        for key, app in self._apps.items():
+            app.follow(named.get(key, ()))
+
+    async def _follow(self, watch: SpecWatch, context: ProcessContext) -> None:
         complaint = ""
         while True:
             await watch.also(self._file.files)
             await watch.wait(RESYNC)
             try:
-                # On a thread: a big file must not stall the requests that go through this process.
+                # On a thread: parsing a large file would block the event loop, which also carries requests.
                 file = await asyncio.to_thread(load_spec, self._options.file)
             except SpecError as error:
                 if str(error) != complaint:
@@ -196,10 +240,12 @@ class Engine:
             if complaint or _is_other(file, self._file):
                 _log.info("%s: read", self._options.file)
             complaint = ""
-            await self._apply(file, yard)
+            await self._apply(file, context)
+            await self._certify()
 
-    async def _apply(self, file: SpecFile, yard: Yard) -> None:
-        """Routes first: requests for a new app are held until it is there, and a removed one gets no new ones."""
+    async def _apply(self, file: SpecFile, context: ProcessContext) -> None:
+        """Apply a changed file. Write the routes first: requests for a new app are held until it is ready, and a removed app
+        gets no new requests."""
         last, self._file = self._file, file
         before, planes = last.spec, self._planes
         if planes is None or not _is_other(file, last):
@@ -209,14 +255,15 @@ class Engine:
         for spec in file.spec.apps:
             if spec.key not in self._apps:
                 await self._has_left(spec.key)
-                self._add(spec, planes, yard)
+                self._add(spec, planes, context)
             elif self._apps[spec.key].spec != spec:
                 self._apps[spec.key].update(spec)
         for field in _FIXED:
             if getattr(before, field) != getattr(file.spec, field):
                 _log.warning("%s: %s takes effect at the next start", self._options.file, field)
+        self._follow_each_other()
         for key in [key for key in self._apps if key not in wanted]:
-            self._leaving[key] = task = yard.tasks.create_task(self._apps.pop(key).close(drain=True), name=f"end of {key}")
+            self._leaving[key] = task = context.tasks.create_task(self._apps.pop(key).close(drain=True), name=f"end of {key}")
             task.add_done_callback(partial(self._left, key))
         if before.interceptors != file.spec.interceptors:
             await self._resize(planes, file.spec.interceptors)
@@ -226,7 +273,7 @@ class Engine:
             del self._leaving[key]
 
     async def _has_left(self, key: str) -> None:
-        """An app that is brought back begins when its end is over."""
+        """Wait until an earlier app of this key has ended, in case it was removed and added again."""
         leaving = self._leaving.get(key)
         if leaving is not None:
             await asyncio.wait([leaving])
@@ -238,9 +285,9 @@ class Engine:
             _log.error("%s: interceptors: %s", self._options.file, error)
 
     async def _close(self) -> None:
-        """Interceptors finish what they have while the apps still run; then the apps end, then the scaler."""
+        """End in order: the interceptors finish open requests while the apps still run; then the apps end, then the scaler."""
         for app in self._apps.values():
-            app.end_is_near()
+            app.expect_shutdown()
         if self._planes is not None:
             await self._planes.drain()
         await asyncio.gather(*(app.close(drain=False) for app in self._apps.values()))
@@ -253,21 +300,36 @@ class Engine:
 
 
 def _is_other(file: SpecFile, before: SpecFile) -> bool:
-    """Whether it says something else, in itself or in the files that it names."""
+    """Whether the file, or a file that it refers to, has changed."""
     return file.spec != before.spec or file.table.version != before.table.version
 
 
 _FIXED = ("ports", "interceptor", "scaler")
-"""Fields that are read once: components keep the ports and settings that they were started with."""
+"""Fields that are read only at the start: components keep their ports and settings."""
 
 
-def _planes(spec: FleetSpec, options: Options, state: StateDirectory, yard: Yard) -> Planes:
-    layout = Layout(spec, state, host=options.host, proxy_port=options.proxy_port, log_level=options.log_level)
-    return ChildPlanes(layout, state, yard) if options.processes else InlinePlanes(layout, state)
+def _certificates(state: Path) -> LocalCertificates:
+    from weir.engine.local_authority import LocalAuthority, LocalCertificates, authority_directory  # noqa: PLC0415  # 8 MB
+
+    return LocalCertificates(LocalAuthority(authority_directory()), state / "tls")
+
+
+def _planes(
+    spec: FleetSpec, options: Options, state: StateDirectory, context: ProcessContext, certificates: Path | None
+) -> Planes:
+    layout = Layout(
+        spec,
+        state,
+        host=options.host,
+        proxy_port=options.proxy_port,
+        log_level=options.log_level,
+        certificates=certificates,
+    )
+    return ChildPlanes(layout, state, context) if options.processes else InlinePlanes(layout, state)
 
 
 def _plainest(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The reason for an operator when there is one; else the group itself, which is a defect and shows all of it."""
+    """The error to show the user: a StartError if there is one, else the group itself, which means a defect."""
     for error in group.exceptions:
         inner = _plainest(error) if isinstance(error, BaseExceptionGroup) else error
         if isinstance(inner, StartError | SettingsError):

@@ -1,6 +1,6 @@
-"""Files of environment variables, a line NAME=value for each, as most tools write and read `.env`. Reads text only.
+"""Parser for files of environment variables: one NAME=value per line, the usual syntax of `.env` files. Reads text only.
 
-Nothing is put in for $NAME, except what an app's own env does with $PORT; a value of several lines is written with \\n.
+$NAME is not expanded here; only $PORT is replaced, later, as in an app's own env. A value of several lines is written with \\n.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class EnvFileError(Exception):
 
 
 def parse_env(text: str) -> Mapping[str, str]:
-    """The variables. Of two lines for one name the last one counts. Raises EnvFileError."""
+    """The variables. If a name occurs twice, the last line wins. Raises EnvFileError."""
     variables: dict[str, str] = {}
     faults: list[tuple[int, str]] = []
     for number, line in _lines(text):
@@ -76,7 +76,7 @@ def _value(written: str, name: str) -> str:
 
 
 def _closing(written: str, quote: str) -> int:
-    """Where the quote that stands first ends, or -1."""
+    """Index of the quote that closes the one at the start, or -1."""
     position = 1
     while position < len(written):
         if written[position] == "\\" and quote == '"':

@@ -1,6 +1,6 @@
-"""Which lines a terminal is shown of more than it can show: the first and the last of each period, and how many were left out.
+"""Limits the output shown on a terminal: of each period the first and last lines, and the number of lines left out.
 
-Pure: lines in, lines out; whoever uses it decides when a period ends.
+Pure: lines in, lines out. The caller decides when a period ends.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Sequence
 __all__ = ["LAST", "LEAST", "ROWS", "Excerpt"]
 
 ROWS = 1000
-"""Of a terminal, in a period, for the first lines of all speakers together. In a second that is a hundred kilobytes, which every
-terminal takes, and more than anybody reads."""
+"""Terminal rows per period for the first lines of all speakers together. At one period per second this is about 100 KB/s,
+which every terminal can show, and more than anybody can read."""
 LEAST = 50
-"""Of those, for each speaker however many there are."""
+"""Rows of each speaker in any case, however many speakers there are."""
 LAST = 20
-"""Lines that are shown of the end of each speaker's period: how something ended matters as much as how it began."""
+"""Lines shown of the end of each speaker's period, because the last lines usually say why a process ended."""
 ROW = 100
-"""Characters of a line that take one row, about."""
+"""Characters per terminal row, for the estimate how many rows a line takes."""
 
 
 class _Said:
-    """By one speaker in the period."""
+    """What one speaker wrote in the period."""
 
     __slots__ = ("last", "left_out", "rows")
 
@@ -32,13 +32,13 @@ class _Said:
 
 
 class Excerpt:
-    """Of one period, which goes on until `end`."""
+    """One period, which lasts until `end`."""
 
     def __init__(self) -> None:
         self._said: dict[str, _Said] = {}
 
     def take(self, speaker: str, lines: Sequence[str]) -> Sequence[str]:
-        """Those of the lines that are to be shown now."""
+        """Record lines of a speaker; returns those to show now."""
         said = self._said.get(speaker)
         if said is None:
             said = self._said[speaker] = _Said()
@@ -51,7 +51,7 @@ class Excerpt:
         return lines
 
     def end(self) -> list[tuple[str, list[str]]]:
-        """What is to be shown now of each speaker who said too much. The next period begins."""
+        """End the period: returns the lines still to show of each speaker that had lines left out."""
         ends = [(speaker, _end(said)) for speaker, said in self._said.items() if said.last]
         self._said.clear()
         return ends
@@ -69,5 +69,5 @@ def _end(said: _Said) -> list[str]:
 
 
 def left_out(count: int) -> str:
-    """For people."""
+    """The line that says how many lines were left out."""
     return f"… {count:,} {'line' if count == 1 else 'lines'} left out"

@@ -3,18 +3,51 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
-from pydantic_core import PydanticCustomError
+import msgspec
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import CoreSchema, PydanticCustomError
 
-from fleet.routing.check import check_readiness_path
-from fleet.routing.check_answers import check_agent, check_header_name, check_status
-from fleet.routing.check_rules import check_host, check_method
+from fleet.defaults import PORT_LIMIT
+from fleet.routing.cors import ORIGIN
+from fleet.routing.declare import Check, declared
 from fleet.routing.duration import DURATION_PATTERN, seconds
-from fleet.routing.faults import Fail, RouteError, check_path, check_sendable, check_token
+from fleet.routing.faults import Fail, RouteError
+from fleet.routing.kinds import (
+    AGENT,
+    AMOUNT,
+    COOKIE_NAME,
+    COUNT,
+    HEADER_NAME,
+    HOST,
+    MATCHED,
+    METHOD,
+    NEW_PATH,
+    OCTETS,
+    PATH,
+    POSITIVE_SECONDS,
+    REDIRECT_HOST,
+    REDIRECT_STATUS,
+    REQUEST_TARGET,
+    SECONDS,
+    STATUS,
+    WEIGHT,
+    check_changed_name,
+    check_changed_value,
+    check_header_name,
+    check_sendable,
+)
 from fleet.routing.quantity import QUANTITY_PATTERN, octets
 from fleet.routing.route import HeaderMatch, Rule
 
@@ -24,28 +57,39 @@ __all__ = [
     "OCTETS_SCHEMA",
     "Amount",
     "AnswerHeaders",
+    "ChangedHeaders",
+    "ChangedName",
     "Command",
     "Cookie",
     "Count",
     "Files",
     "HeaderName",
     "HeaderSpec",
-    "Host",
+    "Headers",
+    "Hosts",
     "Method",
+    "Methods",
     "Model",
     "Name",
+    "NewPath",
     "Octets",
-    "PathPrefix",
+    "Origin",
+    "Paths",
     "Port",
+    "Positive",
+    "PositivePort",
     "PositiveSeconds",
     "RawPath",
+    "RedirectHost",
+    "RedirectStatus",
     "RequestPath",
-    "RuleSpec",
+    "Says",
     "Seconds",
     "Status",
     "Text",
     "UserAgent",
     "Variable",
+    "Weight",
     "as_octets",
     "fault",
 ]
@@ -56,7 +100,7 @@ EXTENSION = "x-"
 _NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 _PATH_PATTERN = r"^/[!-~]*$"
 _VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
-"""Of the schema as well; asked for the whole of a text."""
+"""These patterns are also part of the JSON schema. They must match the whole text."""
 _NAME = re.compile(_NAME_PATTERN)
 _REQUEST_PATH = re.compile(_PATH_PATTERN)
 _VARIABLE = re.compile(_VARIABLE_PATTERN)
@@ -109,13 +153,10 @@ def fault(field: str, reason: str, *beside: str, given: tuple[str, ...] = ()) ->
     return PydanticCustomError("weir", "{reason}", {"field": field, "reason": reason, "beside": beside, "given": given})
 
 
-_Checked = TypeVar("_Checked")
-
-
-def _fit(check: Callable[[_Checked, str, Fail], None]) -> AfterValidator:
+def _fit(check: Check) -> AfterValidator:
     """What a routing table asks of a value, asked where the value is read."""
 
-    def checked(value: _Checked) -> _Checked:
+    def checked(value: Any) -> Any:
         try:
             check(value, "", partial(RouteError, ""))
         except RouteError as error:
@@ -132,14 +173,6 @@ def _without_query(path: str, field: str, fail: Fail) -> None:
         raise fail(field, f"{path!r} has a query or a fragment, of which routes know nothing; write {cut!r}")
 
 
-def _cookie(value: str, field: str, fail: Fail) -> None:
-    check_token(value, field, fail, what="the name of a cookie")
-
-
-def _matched_value(value: str, field: str, fail: Fail) -> None:
-    check_sendable(value, field, fail, what="request")
-
-
 def _request_path(value: str) -> str:
     if not _REQUEST_PATH.fullmatch(value):
         raise ValueError('should be a path that starts with "/", as requests carry it: without spaces, the rest of ASCII only')
@@ -154,13 +187,13 @@ def _schema(*kinds: dict[str, Any]) -> WithJsonSchema:
 _TEXT = {"type": "string"}
 _DURATION = {"type": "string", "pattern": DURATION_PATTERN}
 
-DURATION_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "number", "minimum": 0}, _DURATION]}
-Seconds = Annotated[float, BeforeValidator(seconds), Field(ge=0, allow_inf_nan=False), WithJsonSchema(DURATION_SCHEMA)]
+DURATION_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "number", "minimum": SECONDS.ge}, _DURATION]}
+Seconds = Annotated[float, BeforeValidator(seconds), Field(ge=SECONDS.ge, allow_inf_nan=False), WithJsonSchema(DURATION_SCHEMA)]
 PositiveSeconds = Annotated[
     float,
     BeforeValidator(seconds),
-    Field(gt=0, allow_inf_nan=False),
-    _schema({"type": "number", "exclusiveMinimum": 0}, _DURATION),
+    Field(gt=POSITIVE_SECONDS.gt, allow_inf_nan=False),
+    _schema({"type": "number", "exclusiveMinimum": POSITIVE_SECONDS.gt}, _DURATION),
 ]
 Name = Annotated[str, AfterValidator(_name), _schema({"type": "string", "pattern": _NAME_PATTERN})]
 Variable = Annotated[str, AfterValidator(_variable), _schema({"type": "string", "pattern": _VARIABLE_PATTERN})]
@@ -171,21 +204,47 @@ Command = Annotated[tuple[str, ...], BeforeValidator(_command), _schema({"type":
 Files = Annotated[
     tuple[str, ...], BeforeValidator(_files), _schema({"type": "string", "minLength": 1}, {**_WORDS, "minItems": 0})
 ]
-Port = Annotated[int, Field(ge=0, le=65535)]
-Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0)]
-OCTETS_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": QUANTITY_PATTERN}]}
-Octets = Annotated[int, BeforeValidator(as_octets), Field(ge=0), WithJsonSchema(OCTETS_SCHEMA)]
-Host = Annotated[Text, _fit(check_host)]
-PathPrefix = Annotated[Text, _fit(check_path), _fit(_without_query)]
-RawPath = Annotated[Text, _fit(check_readiness_path)]
-HeaderName = Annotated[Text, Field(min_length=1), _fit(check_token)]
-Method = Annotated[Text, _fit(check_method)]
-UserAgent = Annotated[Text, _fit(check_agent)]
-Cookie = Annotated[Text, _fit(_cookie)]
-Status = Annotated[int, _fit(check_status), _schema({"type": "integer", "minimum": 200, "maximum": 599})]
+Port = Annotated[int, Field(ge=0, le=PORT_LIMIT)]
+Amount = Annotated[float, Field(gt=AMOUNT.gt, allow_inf_nan=False)]
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=COUNT.ge)]
+Weight = Annotated[int, Field(ge=WEIGHT.ge, le=WEIGHT.le)]
+OCTETS_SCHEMA: dict[str, Any] = {
+    "anyOf": [{"type": "integer", "minimum": OCTETS.ge}, {"type": "string", "pattern": QUANTITY_PATTERN}]
+}
+Octets = Annotated[int, BeforeValidator(as_octets), Field(ge=OCTETS.ge), WithJsonSchema(OCTETS_SCHEMA)]
+Host = Annotated[Text, _fit(HOST.check)]
+PathPrefix = Annotated[Text, _fit(PATH.check), _fit(_without_query)]
+RawPath = Annotated[Text, _fit(REQUEST_TARGET.check)]
+NewPath = Annotated[Text, _fit(NEW_PATH.check), _schema({"type": "string", "pattern": NEW_PATH.pattern})]
+HeaderName = Annotated[Text, Field(min_length=1), _fit(HEADER_NAME.check)]
+Method = Annotated[Text, _fit(METHOD.check)]
+UserAgent = Annotated[Text, _fit(AGENT.check)]
+Cookie = Annotated[Text, _fit(COOKIE_NAME.check)]
+Origin = Annotated[Text, _fit(ORIGIN.check)]
+Status = Annotated[int, _fit(STATUS.check), _schema({"type": "integer", "minimum": STATUS.ge, "maximum": STATUS.le})]
+ChangedName = Annotated[Text, _fit(check_changed_name)]
+ChangedHeaders = dict[ChangedName, Annotated[Text, _fit(check_changed_value)]]
+"""Headers that a rule sets or adds: names and values."""
+RedirectHost = Annotated[Text, _fit(REDIRECT_HOST.check)]
+RedirectStatus = Annotated[int, _fit(REDIRECT_STATUS.check), _schema({"enum": [301, 302, 303, 307, 308]})]
+PositivePort = Annotated[int, Field(ge=1, le=PORT_LIMIT)]
 AnswerHeaders = dict[Annotated[Text, _fit(check_header_name)], Annotated[Text, _fit(check_sendable)]]
-"""Of answers: name and value."""
+"""Headers of answers: names and values."""
+
+
+class Says:
+    """What a field of the file means: what the field of a route says that it becomes.
+
+    `words` are instead of it where the file writes a value in another form than a route.
+    """
+
+    def __init__(self, struct: type[msgspec.Struct], field: str, words: str | None = None) -> None:
+        self.follows = declared(struct)[field]
+        self.meaning = words or self.follows.field.meaning
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(schema), "description": self.meaning}
 
 
 class Model(BaseModel):
@@ -203,25 +262,11 @@ class Model(BaseModel):
 class HeaderSpec(Model):
     """A header that a request must carry; without a value, presence is enough."""
 
-    name: HeaderName
-    value: Annotated[Text, _fit(_matched_value)] | None = None
+    name: Annotated[HeaderName, Says(HeaderMatch, "name")]
+    value: Annotated[Annotated[Text, _fit(MATCHED.check)] | None, Says(HeaderMatch, "value")] = None
 
 
-class RuleSpec(Model):
-    """One way to the app: any of the hosts, any of the paths, any of the methods, and all of the headers."""
-
-    hosts: list[Host] = []
-    paths: list[PathPrefix] = []
-    headers: list[HeaderSpec] = []
-    methods: list[Method] = []
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> RuleSpec:
-        ways = ("hosts", "paths", "headers", "methods")
-        if not any(getattr(self, way) for way in ways):
-            raise fault("hosts", 'is missing, and so are paths, headers and methods; "*" is any host', *ways)
-        return self
-
-    def rule(self) -> Rule:
-        headers = tuple(HeaderMatch(name=header.name, value=header.value) for header in self.headers)
-        return Rule(hosts=tuple(self.hosts), paths=tuple(self.paths), headers=headers, methods=tuple(self.methods))
+Hosts = Annotated[list[Host], Says(Rule, "hosts")]
+Paths = Annotated[list[PathPrefix], Says(Rule, "paths")]
+Headers = Annotated[list[HeaderSpec], Says(Rule, "headers")]
+Methods = Annotated[list[Method], Says(Rule, "methods")]

@@ -1,4 +1,5 @@
-"""What is wrong in a document, found bit by bit: each fault told once, and none that only follows from another. Pure."""
+"""Collects the faults of a document. Each fault is reported once, and faults that only follow from another are suppressed.
+Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ __all__ = ["Findings"]
 
 
 class Findings:
-    """Takes faults by their place. What was found wrong is doubted from then on: conclusions from it are not told."""
+    """Collects faults by position. A value with a fault is marked as doubtful; checks that depend on it are skipped."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
@@ -23,16 +24,16 @@ class Findings:
 
     @property
     def faults(self) -> Sequence[Fault]:
-        """In the order of the file, for people mend files from the top."""
+        """Sorted by line, because people correct a file from top to bottom."""
         return sorted(self._faults.values(), key=lambda fault: fault.line)
 
     def add(self, path: Path, reason: str) -> None:
-        """Something wrong, and nothing to be concluded from it."""
+        """Record a fault, and mark the value as doubtful."""
         self.note(path, reason)
         self.doubt(path)
 
     def note(self, path: Path, reason: str) -> None:
-        """Something wrong, of which there may be more in the same place."""
+        """Record a fault where there may be several at one position."""
         self._note(Fault(self._document.line(path), path, reason))
 
     def doubt(self, path: Path) -> None:
@@ -40,11 +41,11 @@ class Findings:
         self._around.update(path[:length] for length in range(1, len(path)))
 
     def doubts(self, *paths: Path) -> bool:
-        """Whether one of these values, a part of it or what it is a part of, was found wrong."""
+        """Whether one of these values, a part of it, or a value that contains it is doubtful."""
         return any(
             path in self._around or any(path[:length] in self._doubted for length in range(len(path) + 1)) for path in paths
         )
 
     def _note(self, fault: Fault) -> None:
-        # By its text: what an alias repeats is told where it was written, once.
+        # Keyed by its text, so that a fault in an aliased value is reported once, where it was written.
         self._faults.setdefault((fault.line, str(fault)), fault)

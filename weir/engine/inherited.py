@@ -1,9 +1,9 @@
-"""The mark that a process hands down to all that it starts, whatever they do: a number in a resource limit.
+"""The mark by which descendants of a process are found: a number in a resource limit.
 
-A daemon leaves its group, and may change its environment or write its title over it. Limits of resources are inherited by
-every fork and exec, anybody may read them, and hardly a program sets this one: the time that a process with real-time
-scheduling may compute without a pause. Here it is 146,000 years, and its last bits say whose process it is. Only Linux has it;
-where the limit is taken, or is lower already, there is no mark, and the environment and the group have to do.
+A daemon leaves its process group, and may change its environment or overwrite it with a title. Resource limits are inherited
+through fork and exec, other processes can read them, and hardly any program sets this one: RLIMIT_RTTIME, the CPU time a
+real-time process may use without a pause. Here it is set to 146,000 years, and its low bits identify the process. It exists on
+Linux only. Where the hard limit is already lower, there is no mark, and only the environment and the process group are used.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from contextlib import contextmanager, suppress
 __all__ = ["handing_down", "mark_of", "marks"]
 
 BASE = 1 << 62
-"""Microseconds, as are all of them: of engines are the numbers from here on."""
+"""Microseconds, the unit of the limit. Marks are the numbers from here on."""
 BITS = 31
-"""Of an engine's part of the number, and of a process's."""
+"""Bits for the engine's number, and bits for the process's number."""
 
 
 def marks() -> range:
-    """Those of a new engine, one for each of its processes."""
+    """The marks of a new engine, one for each of its processes."""
     first = BASE | secrets.randbits(BITS) << BITS
     return range(first, first + (1 << BITS))
 
 
 def mark_of(engine: range) -> int:
-    """One for a new process of the engine."""
+    """A mark for a new process of the engine."""
     return secrets.choice(engine)
 
 
 @contextmanager
 def handing_down(mark: int | None) -> Iterator[None]:
-    """Processes that are started within have the mark; None takes away the one that this process may have itself."""
+    """Processes started within this context inherit the mark; None removes a mark that this process may have itself."""
     kind = getattr(resource, "RLIMIT_RTTIME", None)
     if kind is None:
         yield

@@ -1,4 +1,4 @@
-"""Every component in the engine's own process, on its loop: the quickest way, and one thing to look at."""
+"""Interceptors and scaler in the engine's own process and on its event loop: the fastest way, and only one process to observe."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["InlinePlanes"]
 
 
 class InlinePlanes:
-    """Interceptors and scaler as objects. They see nothing of the engine but the state directory."""
+    """Interceptors and scaler as objects. They read the state directory, and use nothing else of the engine."""
 
     def __init__(self, layout: Layout, state: StateDirectory) -> None:
         self._layout, self._state = layout, state
         self._scaler: Scaler | None = None
         self._interceptors: list[Interceptor] = []
         self._leaving: list[Interceptor] = []
-        """They finish what they have."""
+        """Interceptors that were removed and still finish open requests."""
 
     @property
     def scaler_address(self) -> str:
@@ -36,6 +36,10 @@ class InlinePlanes:
     @property
     def proxy_ports(self) -> tuple[int, ...]:
         return tuple(interceptor.proxy_port for interceptor in self._interceptors)
+
+    @property
+    def proxy_tls_ports(self) -> tuple[int, ...]:
+        return tuple(port for interceptor in self._interceptors if (port := interceptor.proxy_tls_port) is not None)
 
     @property
     def rpc_addresses(self) -> Mapping[str, str]:
@@ -84,7 +88,7 @@ class InlinePlanes:
 
     async def _shrink(self, count: int) -> None:
         surplus = self._interceptors[count:]
-        # No members any more, so that the scaler does not look for them; their streams tell of what they finish.
+        # Removed from the members first, so that the scaler does not reconnect; open streams still report the remaining requests.
         del self._interceptors[count:]
         self._sync()
         self._leaving += surplus
@@ -104,6 +108,7 @@ class InlinePlanes:
                 kind="interceptor",
                 pid=os.getpid(),
                 proxy_port=interceptor.proxy_port,
+                proxy_tls_port=interceptor.proxy_tls_port,
                 rpc_port=interceptor.rpc_port,
                 diagnostics_port=interceptor.diagnostics_port,
             )

@@ -1,8 +1,8 @@
-"""KEDA's side of the ExternalScaler contract for one app: what it asks, when, and how it tries again.
+"""KEDA's side of the ExternalScaler contract for one app: which calls it makes, when, and how it retries.
 
-Speaks to the scaler by nothing but that contract, and decides nothing: activity and readings go out as they come in.
-Where it differs from KEDA: pauses are shorter (a machine of one's own has no API server to spare), calls have a
-deadline, and the target is taken from every poll, as if the ScaledObject were reconciled each time.
+Talks to the scaler only through that contract, and decides nothing: activations and metric values are passed on as they come.
+Differences from KEDA: pauses are shorter, because there is no API server to protect; calls have a deadline; and the target is
+taken from every poll, as if the ScaledObject were reconciled each time.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ if TYPE_CHECKING:
 __all__ = ["KedaClient", "scaler_channel"]
 
 CALL_TIMEOUT = 5.0
-"""Seconds for a unary call. KEDA sets none, and then one call that hangs stops everything for its object."""
+"""Seconds for a unary call. KEDA sets no deadline, so there one call that hangs blocks its whole object."""
 ASLEEP_INTERVAL = 30.0
-"""Seconds between polls of an app at zero, if its own pause is no longer: KEDA's default. What wakes it is pushed, so a poll
-only finds what was lost, and thousands of apps that sleep should cost little."""
+"""Seconds between polls of an app at zero replicas, unless its own interval is longer: KEDA's default. An activation is
+pushed, so a poll only finds what a lost push missed, and thousands of sleeping apps must cost little."""
 RETRY_FIRST, RETRY_LIMIT = 0.05, 2.0
-"""Seconds between attempts (KEDA: 2 to 60), so that a scaler that was restarted is found again within seconds."""
+"""Pauses in seconds between attempts (KEDA: 2 to 60), short so that a restarted scaler is found again within seconds."""
 PATIENCE = 1.0
-"""Pause after which a scaler that still does not know the app is worth a line in the log: it may read its routes
-a moment after the engine wrote them."""
+"""When the pause reaches this many seconds, a scaler that still does not know the app is logged. Before, it may just not have
+read the routes that the engine wrote."""
 
 _log = logging.getLogger(__name__)
 
 
 def scaler_channel(address: str) -> aio.Channel:
-    """One connection for all apps, as KEDA's pool keeps one for each address."""
+    """One connection for all apps, as KEDA's pool keeps one per address."""
     return aio.insecure_channel(
         address,
         options=[
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.min_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 1000),
-            # The scaler is on this machine: a proxy from the environment can only be wrong.
+            # The scaler is on this machine, so a proxy from the environment is never right.
             ("grpc.enable_http_proxy", 0),
         ],
     )
@@ -55,8 +55,7 @@ def scaler_channel(address: str) -> aio.Channel:
 class KedaClient:
     """One external-push trigger.
 
-    `on_active` is called for every `true` that is pushed, `on_reading` after every poll that worked. Both at once, on
-    the loop's thread.
+    `on_active` is called for every `true` that is pushed, `on_reading` after every successful poll; both on the loop's thread.
     """
 
     def __init__(
@@ -72,23 +71,23 @@ class KedaClient:
         self._stub, self._ref = stub, ref
         self._poll_interval, self._asleep = poll_interval, asleep
         self.quiet = False
-        """Whether an end is near, so that a scaler that does not answer is nothing to tell of."""
+        """Set before a shutdown: failed calls are not logged any more."""
         self._on_active, self._on_reading = on_active, on_reading
         self._name = f"{ref.namespace}/{ref.name}"
         self._patient = True
         self._failing: grpc.StatusCode | None = None
         self.joined = asyncio.Event()
-        """Set once the scaler has told what it measures; only then does KEDA begin to listen."""
+        """Set once the scaler has returned a metric; only then does KEDA open its stream."""
 
     async def run(self) -> None:
-        """Ask and listen until cancelled."""
+        """Poll and listen until cancelled."""
         await self._reconcile()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen(), name=f"activity of {self._name}")
             group.create_task(self._poll(), name=f"metrics of {self._name}")
 
     async def _reconcile(self) -> None:
-        """Until there is a metric: before that KEDA makes no HPA and opens no stream."""
+        """Repeat until there is a metric; before, KEDA creates no HPA and opens no stream."""
         backoff = Backoff(RETRY_FIRST, RETRY_LIMIT)
         while not await self._has_metrics():
             pause = backoff.pause()
@@ -112,7 +111,7 @@ class KedaClient:
                     backoff.reset()
                     if answer.result:  # KEDA ignores a pushed false
                         self._on_active()
-                backoff.reset()  # a clean end
+                backoff.reset()  # the stream ended with OK
             except aio.AioRpcError as error:
                 _log.debug("%s: StreamIsActive: %s", self._name, _reason(error))
             await asyncio.sleep(backoff.pause())
@@ -129,7 +128,7 @@ class KedaClient:
             await self._rest()
 
     async def _rest(self) -> None:
-        """Until the next poll is due; one that is woken meanwhile waits no longer than any other."""
+        """Wait until the next poll is due. When the app wakes meanwhile, wait only as long as for a running app."""
         rested = 0.0
         while True:
             interval = self._poll_interval()
@@ -139,7 +138,7 @@ class KedaClient:
                 return
 
     async def _read(self) -> Reading:
-        """In KEDA's order: the specs, each metric, the activity. One that fails fails the reading."""
+        """Call in KEDA's order: the specs, each metric, the activity. A failure of one call fails the whole reading."""
         answer = await self._stub.GetMetricSpec(self._ref, timeout=CALL_TIMEOUT)
         metrics = [Metric(await self._value(spec), _target(spec)) for spec in answer.metricSpecs]
         active = await self._stub.IsActive(self._ref, timeout=CALL_TIMEOUT)
@@ -148,11 +147,11 @@ class KedaClient:
     async def _value(self, spec: pb.MetricSpec) -> float:
         request = pb.GetMetricsRequest(scaledObjectRef=self._ref, metricName=spec.metricName)
         answer = await self._stub.GetMetrics(request, timeout=CALL_TIMEOUT)
-        # An HPA sums whatever is returned, under whatever name.
+        # An HPA adds up all returned values, whatever their names.
         return sum(_number(value.metricValueFloat, value.metricValue) for value in answer.metricValues)
 
     def _failed(self, error: aio.AioRpcError) -> None:
-        """Told once, not at every attempt. Replicas stay as they are: no news is not zero."""
+        """Log the first failure only. The replicas stay as they are: a missing value is not zero."""
         if self._failing != error.code() and not self._patient and not self.quiet:
             self._failing = error.code()
             _log.warning("%s: no answer of the scaler, replicas stay as they are: %s", self._name, _reason(error))
@@ -169,7 +168,7 @@ def _target(spec: pb.MetricSpec) -> float:
 
 
 def _number(real: float, whole: int) -> float:
-    """KEDA takes the float when it is above zero, in thousandths, and else the integer."""
+    """KEDA uses the float value when it is above zero, with three decimals, and else the integer."""
     return round(real, 3) if real > 0 else float(max(whole, 0))
 
 

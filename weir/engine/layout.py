@@ -1,11 +1,12 @@
-"""How the components of an engine are set: the flags of each, from what the file says and where the state is.
+"""The flags of the engine's components, from the settings in the file and the paths of the state directory.
 
-Values only. Both ways to run components, in this process or as processes of their own, take the same flags.
+Values only. Components in this process and components in their own processes get the same flags.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from fleet.discovery.sources import Backend
@@ -18,7 +19,7 @@ __all__ = ["SCALER_NAME", "Layout", "Planes", "interceptor_name"]
 SCALER_NAME = "scaler"
 
 _LOCAL_DEFAULTS = {"drain_timeout": 5.0, "list_apps": True}
-"""People who press Ctrl-C do not want to wait for half a minute for a stream that never ends; and all apps are theirs."""
+"""Ctrl-C should not wait half a minute for a stream that never ends; and all apps belong to the user, so they may be listed."""
 
 
 def interceptor_name(index: int) -> str:
@@ -26,7 +27,7 @@ def interceptor_name(index: int) -> str:
 
 
 class Planes(Protocol):
-    """The interceptors and the scaler of an engine, wherever they run."""
+    """The interceptors and the scaler of an engine, in this process or in others."""
 
     @property
     def scaler_address(self) -> str: ...
@@ -35,23 +36,27 @@ class Planes(Protocol):
     def proxy_ports(self) -> tuple[int, ...]: ...
 
     @property
+    def proxy_tls_ports(self) -> tuple[int, ...]:
+        """Of interceptors that have certificates."""
+
+    @property
     def rpc_addresses(self) -> Mapping[str, str]:
-        """ "host:port" of every interceptor that runs, by its name."""
+        """ "host:port" of every running interceptor, by its name."""
 
     async def at_work(self, key: str) -> Mapping[Backend, int] | None:
-        """Exchanges at each backend of an app: of those that get new ones, and of those that have some that are not over.
-        None when an interceptor that runs did not tell."""
+        """Open exchanges at each backend of a target: backends that get new requests, and backends that still have open ones.
+        None when a running interceptor did not answer."""
 
     async def start(self) -> None:
-        """Return once all of them serve. Raises StartError."""
+        """Return once all components are ready. Raises StartError."""
 
     async def resize(self, interceptors: int) -> None: ...
 
     async def drain(self) -> None:
-        """Let the interceptors finish what they have, and end them."""
+        """Let the interceptors finish open requests, and end them."""
 
     async def close(self) -> None:
-        """End whatever is left, the scaler included."""
+        """End everything that is left, including the scaler."""
 
 
 class Layout:
@@ -65,18 +70,28 @@ class Layout:
         host: str = LOOPBACK,
         proxy_port: int | None = None,
         log_level: str = "info",
+        certificates: Path | None = None,
     ) -> None:
+        """`certificates`: a directory with those of the proxies, if the engine makes them."""
         self.spec, self._state, self.host = spec, state, host
+        self._certificates = {} if certificates is None else {"proxy_tls_directories": str(certificates)}
         self._defaults = {"log_level": log_level}
         self._first_proxy_port = spec.ports.proxy if proxy_port is None else proxy_port
 
     @property
     def near_host(self) -> str:
-        """The address at which this machine reaches what listens on `host`."""
+        """The address at which this machine reaches a server that listens on `host`."""
         return near_host(self.host)
 
     def proxy_port(self, index: int) -> int:
         return _nth(self._first_proxy_port, index)
+
+    def proxy_tls_port(self, index: int) -> int:
+        return _nth(self.spec.ports.proxy_tls, index)
+
+    @property
+    def makes_certificates(self) -> bool:
+        return bool(self._certificates)
 
     def rpc_port(self, index: int) -> int:
         return _nth(self.spec.ports.rpc, index)
@@ -84,10 +99,13 @@ class Layout:
     def interceptor_diagnostics_port(self, index: int) -> int:
         return _nth(self.spec.ports.interceptor_diagnostics, index)
 
-    def interceptor(self, index: int, *, proxy: int, rpc: int, diagnostics: int) -> list[str]:
+    def interceptor(self, index: int, *, proxy: int, rpc: int, diagnostics: int, proxy_tls: int | None = None) -> list[str]:
+        """`proxy_tls` is the port for TLS, unless it follows from the file."""
         own = {
             "host": self.host,
             "proxy_port": proxy,
+            "proxy_tls_port": self.proxy_tls_port(index) if proxy_tls is None else proxy_tls,
+            **self._certificates,
             "rpc_port": rpc,
             "diagnostics_port": diagnostics,
             "member_name": interceptor_name(index),
@@ -108,7 +126,7 @@ class Layout:
 
 
 def _nth(first: int, index: int) -> int:
-    """Interceptors stand side by side from the first port on; without one, each takes a free port."""
+    """The port of the index-th interceptor: consecutive from the first one; 0 (any free port) if the file names none."""
     return first + index if first else 0
 
 

@@ -1,8 +1,8 @@
-"""What a process writes, cut into lines that are safe to show. Knows neither the process nor who is told.
+"""Splits the output of a process into lines that are safe to show.
 
-A read of lines of one character each is tens of thousands of lines. So a bounded part of a read is told at a time, in turn
-with other processes that are behind; until all of it has been told no more is read, and the process waits in its write, as
-it would at a terminal that does not keep up.
+One read may contain tens of thousands of short lines. So only a bounded part is handled at a time, in turn with the output of
+other processes. Until everything has been handled nothing more is read, and the process blocks in its write, as it would with a
+terminal that does not keep up.
 """
 
 from __future__ import annotations
@@ -17,44 +17,45 @@ from fleet.runtime.terminal import shown
 __all__ = ["MAX_LINE", "PART_BYTES", "PART_LINES", "Lines", "always", "backlog"]
 
 MAX_LINE = 8 * 1024
-"""Bytes of a line of output; a longer one is told in pieces, so that a process cannot fill the memory."""
+"""Bytes of one line; a longer line is passed on in pieces, so that a process cannot fill the memory."""
 PART_LINES = 32
 PART_BYTES = 2 * 1024
-"""Told at once: as many lines, or lines of as many bytes together, whichever comes first. A line of MAX_LINE is the most that one
-part can be; it takes a few hundredths of a millisecond, or half a one if all of it is control characters."""
+"""One part is at most PART_LINES lines or PART_BYTES bytes, whichever comes first; a single line may have MAX_LINE bytes. A
+part takes a few hundredths of a millisecond, up to 0.5 ms if it consists of control characters."""
 REST = 0.001
-"""Seconds between two slices for all that are behind. A slice is a quarter of that, so that processes that print without end take
-a fifth of the loop, and not all of a processor."""
+"""Seconds between two slices for all processes that are behind. A slice is a quarter of that, so that processes that print
+without end use a fifth of the event loop, and not a whole core."""
 ROOM_PAUSE = 0.02
-"""Seconds between two looks whether there is room again for somebody's lines."""
+"""Seconds between two checks whether lines can be passed on again."""
 
 
 def always() -> bool:
-    """There is room for whoever keeps everything."""
+    """The default `has_room`, for a receiver that accepts everything."""
     return True
 
 
 def backlog() -> Backlog:
-    """For the processes that are told of together."""
+    """A backlog for processes that share one receiver."""
     return Backlog(rest=REST)
 
 
 class Lines(asyncio.Protocol):
-    """Reads the pipe of one process. `tell` gets at most PART_LINES lines at a time, and only when there is room for them."""
+    """Reads the pipe of one process. `tell` gets at most PART_LINES lines per call, and is called only while `has_room` is
+    true."""
 
     def __init__(self, tell: Callable[[Sequence[str]], None], behind: Backlog, has_room: Callable[[], bool] = always) -> None:
         self.ended = asyncio.Event()
-        """All of it has been told."""
+        """Set when all output has been passed on."""
         self.received = 0
-        """Bytes, ever."""
+        """Bytes received since the start."""
         self._tell, self._backlog, self._has_room = tell, behind, has_room
         self._transport: asyncio.ReadTransport | None = None
         self._data, self._start = b"", 0
         self._behind = self._at_end = False
 
     @property
-    def told(self) -> int:
-        """Bytes of what was received that were told, or left out for good."""
+    def passed_on(self) -> int:
+        """Bytes of what was received that were passed on or discarded."""
         return self.received - (len(self._data) - self._start)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -70,7 +71,7 @@ class Lines(asyncio.Protocol):
         self._fall_behind()
 
     def abandon(self) -> None:
-        """Nobody waits for what is left."""
+        """Discard the rest: no caller waits for it."""
         if b"\n" in self._data[self._start :]:
             self._tell(["… the last lines left out"])
             self._data, self._start = b"", 0
@@ -103,7 +104,7 @@ class Lines(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _cut(self) -> tuple[list[str], bool]:
-        """The next part, and whether there may be another line."""
+        """The next lines, and whether there may be more."""
         lines, until = list[str](), self._start + PART_BYTES
         while len(lines) < PART_LINES and self._start < until:
             if (line := self._next()) is None:

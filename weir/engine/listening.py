@@ -1,4 +1,4 @@
-"""Where processes listen, as Linux tells it in /proc. Reads and changes nothing."""
+"""Which addresses processes listen on, from Linux's /proc. Read only."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ _TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 
 
 def listening(pids: Iterable[int]) -> Sequence[tuple[str, int]]:
-    """Addresses and ports that any of the processes listens on, sorted. Processes that have ended, or are others', have none."""
+    """Addresses and ports on which any of the processes listens, sorted. Processes that have ended or belong to other users
+    are skipped."""
     inodes = {inode for pid in pids for inode in _sockets(pid)}
     found = [entry for table in _TABLES if table.exists() for entry in parse_table(table.read_text())]
     return sorted({(host, port) for host, port, inode in found if inode in inodes})
 
 
 def parse_table(table: str) -> Iterator[tuple[str, int, str]]:
-    """Host, port and inode of every socket that listens, of the text of /proc/net/tcp or tcp6."""
+    """Host, port and inode of every listening socket, from the text of /proc/net/tcp or tcp6."""
     for line in table.splitlines()[1:]:
         _, local, _, state, *rest = line.split()
         if state == _LISTEN:
@@ -39,13 +40,13 @@ def _sockets(pid: int) -> Iterator[str]:
 
 
 def _links(folder: str) -> Iterator[str]:
-    with contextlib.suppress(OSError):  # the process has ended, or is another user's
+    with contextlib.suppress(OSError):  # the process has ended, or belongs to another user
         for name in os.listdir(folder):
-            with contextlib.suppress(OSError):  # it was closed
+            with contextlib.suppress(OSError):  # the descriptor was closed meanwhile
                 yield os.readlink(f"{folder}/{name}")
 
 
 def _address(text: str) -> str:
-    """Words of 32 bits in the order of the machine."""
+    """Decode the hexadecimal address, which is in 32-bit words of the machine's byte order."""
     words = [int(text[at : at + 8], 16) for at in range(0, len(text), 8)]
     return str(ipaddress.ip_address(struct.pack(f"={len(words)}I", *words)))

@@ -1,4 +1,4 @@
-"""The last lines of each app's output, for those who ask later, and new ones for those who listen. Bounded in bytes."""
+"""The last output lines of each app, for `weir logs`, and a subscription to new lines. Bounded in size."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from contextlib import contextmanager
 __all__ = ["Line", "LogBook"]
 
 MAX_CHARACTERS = 256 * 1024
-"""Kept of one app: some thousands of lines."""
+"""Characters kept per app: some thousand lines."""
 MAX_BEHIND = 10_000
-"""Lines that a listener has not taken yet; what comes then it misses, and is told so."""
+"""Lines that wait for a subscriber; beyond that, new lines are dropped for it, and it is told so."""
 
 Line = tuple[str, str]
-"""Who speaks ("hello/1"), and a line of its output."""
+"""The speaker ("hello/1") and one line of its output."""
 
 
 class LogBook:
-    """Stands between the processes and the view. Used on the loop's thread only."""
+    """Receives the lines of all processes, keeps the last ones, and passes them on to the view. Used on the loop's thread
+    only."""
 
     def __init__(self, tell: Callable[[str, Sequence[str]], None]) -> None:
         self._tell = tell
@@ -28,7 +29,7 @@ class LogBook:
         self._listeners: dict[asyncio.Queue[Line], str] = {}
 
     def tell(self, speaker: str, lines: Sequence[str]) -> None:
-        """Take lines, and hand them on."""
+        """Record lines and pass them on."""
         app = speaker.partition("/")[0]
         kept = self._kept.setdefault(app, deque())
         size = self._sizes.get(app, 0)
@@ -44,13 +45,13 @@ class LogBook:
         self._tell(speaker, lines)
 
     def last(self, app: str, count: int) -> Sequence[Line]:
-        """The last lines of an app, by its bare name, oldest first."""
+        """The last lines of an app, by its name without namespace, oldest first."""
         kept = self._kept.get(app, deque())
         return list(kept)[max(0, len(kept) - count) :]
 
     @contextmanager
     def listening(self, app: str) -> Iterator[asyncio.Queue[Line]]:
-        """New lines of an app for as long as the block lasts."""
+        """A queue of the app's new lines, while the context lasts."""
         queue: asyncio.Queue[Line] = asyncio.Queue(MAX_BEHIND)
         self._listeners[queue] = app
         try:

@@ -1,7 +1,7 @@
-"""The engine's page: what `weir ps`, `logs`, `wake`, `sleep` and `restart` ask a running `weir up`.
+"""The HTTP server of a running `weir up`, used by `weir ps`, `logs`, `wake`, `sleep` and `restart`.
 
-Commands over HTTP on the loopback address. A page of any site may have a browser send requests here, so everything is a POST
-that names this very host, comes from no other origin, and carries the secret that only this user can read.
+Listens on the loopback address. Any web page may make a browser send requests to it, so every request must be a POST with this
+host in Host, no foreign Origin, and the secret that only this user can read.
 """
 
 from __future__ import annotations
@@ -18,25 +18,24 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from fleet.defaults import LOG_LINES
 from fleet.runtime.address import LOOPBACK, join_address
 from fleet.runtime.diagnostics import QuietServer, quiet_configuration
 from fleet.runtime.listen import bound
 from weir.engine.logbook import Line, LogBook
 
-__all__ = ["Page", "Refused", "Subject"]
+__all__ = ["Controls", "Page", "Refused"]
 
 BACKLOG = 16
 MAX_BODY_BYTES = 64 * 1024
-LINES = 100
-"""Of an app's output, when nothing else is asked for."""
 
 
 class Refused(Exception):
-    """What was asked for is not done; the text says why."""
+    """The request is not carried out; the message says why."""
 
 
-class Subject(Protocol):
-    """What a page tells of and acts on: an engine."""
+class Controls(Protocol):
+    """What the page shows and controls: the engine."""
 
     async def overview(self) -> list[dict[str, Any]]:
         """Every app, as `weir ps -o json` prints it."""
@@ -45,14 +44,14 @@ class Subject(Protocol):
         """ "namespace/name" of an app given as NAME or NAMESPACE/NAME. Raises Refused."""
 
     async def act(self, verb: str, key: str) -> str:
-        """Wake, sleep or restart an app; tells what was done. Raises Refused."""
+        """Wake, sleep or restart an app; returns a description of what was done. Raises Refused."""
 
 
 class Page:
-    """Listens from `start` to `stop`."""
+    """The server. Listens from `start` to `stop`."""
 
-    def __init__(self, subject: Subject, book: LogBook, token: str) -> None:
-        self._subject, self._book, self._token = subject, book, token
+    def __init__(self, controls: Controls, book: LogBook, token: str) -> None:
+        self._controls, self._book, self._token = controls, book, token
         self._port = 0
         self._ending = asyncio.Event()
         self._server: QuietServer | None = None
@@ -65,7 +64,7 @@ class Page:
         self._app = Starlette(routes=[*asking, *acting])
 
     async def start(self, port: int) -> str:
-        """Listen there (0: anywhere), and give the URL. Raises StartError."""
+        """Listen on the port (0: any free one) and return the URL. Raises StartError."""
         listener: socket.socket = bound(LOOPBACK, port, "weir ps and its like")
         listener.listen(BACKLOG)
         self._port = listener.getsockname()[1]
@@ -93,10 +92,10 @@ class Page:
         return guarded
 
     def _fault(self, request: Request) -> str | None:
-        """Why whoever asks must not be answered."""
+        """Why the request must be refused, or None."""
         hosts = {join_address(name, self._port) for name in (LOOPBACK, "localhost")}
         if request.headers.get("host") not in hosts:
-            return "the host is not this one"  # a name of somebody's own that leads here
+            return "the host is not this one"  # protects against DNS rebinding: a foreign name that resolves to this address
         origin = request.headers.get("origin")
         if origin is not None and origin not in {f"http://{host}" for host in hosts}:
             return "the origin is another one"
@@ -106,17 +105,17 @@ class Page:
         return None
 
     async def _ps(self, _: dict[str, Any]) -> Response:
-        return JSONResponse({"apps": await self._subject.overview()})
+        return JSONResponse({"apps": await self._controls.overview()})
 
     def _acting(self, verb: str) -> Callable[[dict[str, Any]], Awaitable[Response]]:
         async def act(body: dict[str, Any]) -> Response:
-            return JSONResponse({"told": await self._subject.act(verb, self._subject.find(_name(body)))})
+            return JSONResponse({"told": await self._controls.act(verb, self._controls.find(_name(body)))})
 
         return act
 
     async def _logs(self, body: dict[str, Any]) -> Response:
-        name = self._subject.find(_name(body)).partition("/")[2]
-        count = body.get("lines", LINES)
+        name = self._controls.find(_name(body)).partition("/")[2]
+        count = body.get("lines", LOG_LINES)
         if not isinstance(count, int) or count < 0:
             raise Refused("lines should be a number from 0 up")
         return StreamingResponse(self._lines(name, count, follow=bool(body.get("follow"))), media_type="application/x-ndjson")
@@ -129,7 +128,7 @@ class Page:
                 yield _encoded(fresh)
 
     async def _next(self, queue: asyncio.Queue[Line]) -> Line | None:
-        """The next line, or None once the page ends."""
+        """The next line, or None when the page is closed."""
         taking = asyncio.create_task(queue.get(), name="next line")
         ending = asyncio.create_task(self._ending.wait(), name="end of the page")
         try:

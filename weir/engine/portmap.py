@@ -1,31 +1,31 @@
-"""Who is to listen where, and who with whom on the same port. Pure; whether others have a port is only seen at the start."""
+"""Which ports of the file are used by which component or app, and which are used twice. Pure: whether another program uses a
+port is only known at the start."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from fleet.defaults import PORT_LIMIT
 from weir.engine.document import Path
 from weir.engine.spec import FleetSpec
 
 __all__ = ["Collision", "Owner", "collisions", "owners"]
 
-MAX_PORT = 65535
-
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Somebody who is to listen on a port that the file names."""
+    """A component or app that listens on a port named in the file."""
 
     port: int
     name: str
     path: Path
-    """What says so."""
+    """The field that names the port."""
 
 
 @dataclass(frozen=True, slots=True)
 class Collision:
-    """Why a port cannot be had, and the places that say so, of which the last one is to be mended."""
+    """Why a port cannot be used, and the fields that name it; the last one is the one to change."""
 
     path: Path
     reason: str
@@ -33,7 +33,7 @@ class Collision:
 
 
 def owners(spec: FleetSpec) -> Iterator[Owner]:
-    """Of every port that is not to be chosen freely."""
+    """Every fixed port of the file and its owner."""
     ports = spec.ports
     several = {"proxy": "the proxy", "rpc": "the RPC server", "interceptor_diagnostics": "the diagnostics"}
     for field, what in several.items():
@@ -50,16 +50,18 @@ def owners(spec: FleetSpec) -> Iterator[Owner]:
 
 
 def collisions(every: Iterable[Owner]) -> Iterator[Collision]:
-    """Each port that two want, told of the second, and each that there is not."""
+    """Each port that is used twice, reported at the second use, and each port that does not exist."""
     taken: dict[int, Owner] = {}
-    told: set[tuple[Path, Path]] = set()
+    reported: set[tuple[Path, Path]] = set()
     for owner in every:
-        if owner.port > MAX_PORT:
-            if (owner.path, owner.path) not in told:
-                told.add((owner.path, owner.path))
-                yield Collision(owner.path, f"{owner.name} would have port {owner.port}, and ports end at {MAX_PORT}", owner.path)
+        if owner.port > PORT_LIMIT:
+            if (owner.path, owner.path) not in reported:
+                reported.add((owner.path, owner.path))
+                yield Collision(
+                    owner.path, f"{owner.name} would have port {owner.port}, and ports end at {PORT_LIMIT}", owner.path
+                )
             continue
         other = taken.setdefault(owner.port, owner)
-        if other is not owner and (owner.path, other.path) not in told:
-            told.add((owner.path, other.path))
+        if other is not owner and (owner.path, other.path) not in reported:
+            reported.add((owner.path, other.path))
             yield Collision(owner.path, f"port {owner.port} is for {owner.name}, and for {other.name}", other.path)

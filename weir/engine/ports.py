@@ -1,4 +1,4 @@
-"""Free ports on the loopback addresses of both families, each given out once until it is given back."""
+"""Free ports on the loopback addresses of IPv4 and IPv6. A port is not given out again until it is given back."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from fleet.runtime.listen import in_use
 __all__ = ["NoPortError", "Ports"]
 
 FIRST, LAST = 20_000, 32_767
-"""Below the ports from which Linux, macOS and Windows take the near end of outgoing connections: a process that starts
-a moment after its port was chosen must not find it taken by some connection to a neighbour."""
+"""Below the ephemeral ports of Linux, macOS and Windows: between the choice of a port and the start of the process, an
+outgoing connection must not take the port."""
 ATTEMPTS = 200
-"""Ports tried before giving up; on a machine that fails so often nothing else would work either."""
+"""Ports tried before giving up."""
 
 
 class NoPortError(Exception):
@@ -21,13 +21,13 @@ class NoPortError(Exception):
 
 
 class Ports:
-    """Chooses ports at random, so that two engines on one machine do not run into each other."""
+    """Chooses ports at random, so that two engines on one machine rarely try the same ones."""
 
     def __init__(self) -> None:
         self._given: set[int] = set()
 
     def take(self) -> int:
-        """A port on which nobody listens now, and which nobody else was given. Raises NoPortError."""
+        """A port on which no process listens, and which is not given out. Raises NoPortError."""
         for _ in range(ATTEMPTS):
             port = random.randint(FIRST, LAST)  # noqa: S311  nothing secret about a port
             if port not in self._given and not any(in_use(host, port) for host in LOOPBACKS):
@@ -36,7 +36,8 @@ class Ports:
         raise NoPortError(f"no free port between {FIRST} and {LAST}")
 
     def claim(self, port: int) -> int:
-        """This very port. Raises NoPortError when somebody has it: a probe would find him, and requests would go there."""
+        """Reserve this port. Raises NoPortError when it is in use: the probe would succeed at the other program, and requests
+        would go there."""
         if port in self._given or any(in_use(host, port) for host in LOOPBACKS):
             raise NoPortError(f"port {port} is in use already")
         self._given.add(port)

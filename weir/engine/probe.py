@@ -1,4 +1,4 @@
-"""Whether a started process takes requests yet: probes that come tightly at first, because a request may be waiting."""
+"""Readiness probe of a started process: very frequent at first, because a request may be waiting."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from fleet.runtime.address import join_address
 __all__ = ["Probe", "wait_until_ready"]
 
 FIRST_PAUSE = 0.005
-"""Seconds between the first probes. A refused connection on the loopback costs some fifty microseconds."""
+"""Seconds between the first probes. A refused connection on the loopback address costs about 50 microseconds."""
 PAUSE_FACTOR = 1.2
 """From 5 to 100 ms in 17 probes, one second after the start."""
 ATTEMPT_TIMEOUT = 1.0
-"""Seconds for one probe: what takes longer is not ready, and the next one may find it so."""
+"""Seconds for one probe; a process that takes longer is not ready yet."""
 LATE_AFTER = 3.0
-"""Seconds after which, and then again, it is worth a look where something listens instead."""
+"""Seconds after which, and then repeatedly, to check whether the process listens on another port or address."""
 MAX_STATUS_LINE = 8 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Where and how to ask. Without a path, a port that accepts is enough."""
+    """Where and how to probe. Without a path, an accepted connection is enough."""
 
     hosts: tuple[str, ...]
-    """Addresses, of which one is enough: what listens on "localhost" may do so on one of them alone."""
+    """Addresses of which one must answer: a server that listens on "localhost" may use only one of them."""
     port: int
     path: str | None = None
     interval: float = 0.1
@@ -34,7 +34,7 @@ class Probe:
 
     @property
     def failure(self) -> str:
-        """What is wrong while it does not succeed."""
+        """The message while the probe does not succeed."""
         where = " or ".join(join_address(host, self.port) for host in self.hosts)
         if self.path is None:
             return f"nothing takes connections at {where}, the port that the command has in $PORT"
@@ -44,7 +44,8 @@ class Probe:
 async def wait_until_ready(
     probe: Probe, *, late: Callable[[], Awaitable[None]] | None = None, patience: float = LATE_AFTER
 ) -> str:
-    """The address that the probe succeeded at, once it does; wrap it in a timeout. `late` is awaited every `patience` seconds."""
+    """Wait until the probe succeeds; returns the address that answered. Callers set the timeout. `late` is awaited every
+    `patience` seconds."""
     began = asyncio.get_running_loop().time()
     pause = min(FIRST_PAUSE, probe.interval)
     while True:
@@ -65,7 +66,7 @@ async def _succeeds(host: str, probe: Probe) -> bool:
             try:
                 return probe.path is None or await _answers(reader, writer, join_address(host, probe.port), probe.path)
             finally:
-                # Not a polite end: an answer that nobody reads should not keep a connection for long.
+                # abort, not close: unread response data must not keep the connection open
                 writer.transport.abort()
     except (OSError, TimeoutError, ValueError):
         return False

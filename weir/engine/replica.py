@@ -1,6 +1,6 @@
-"""One replica of an app: a supervised process with a port of its own.
+"""One replica of an app: a supervised process with its own port.
 
-Does not decide how many there are (autoscaler.py), nor who may be told of its address (app.py).
+Does not decide how many replicas there are (autoscaler.py), nor when its address is published (app.py).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from weir.engine.child import Launch, SpawnError
 from weir.engine.ports import NoPortError
 from weir.engine.probe import Probe
 from weir.engine.spec import AppSpec
-from weir.engine.supervisor import Job, State, Supervisor, Yard
+from weir.engine.supervisor import Job, ProcessContext, State, Supervisor
 
 __all__ = ["Replica"]
 
 RESTART_FIRST, RESTART_LIMIT = 0.25, 30.0
-"""Seconds before a failed process is started again: soon at first, because a request may be waiting for it; later
-seldom, because a process that fails at once would do nothing but start."""
+"""Shortest and longest pause in seconds before a failed process is restarted: short at first, because a request may be
+waiting; later long, because a process that fails at once would only cost CPU."""
 
 _PORT = re.compile(r"\$(?:PORT\b|\{PORT\})", re.ASCII)
 
@@ -29,11 +29,13 @@ _PORT = re.compile(r"\$(?:PORT\b|\{PORT\})", re.ASCII)
 class Replica:
     """A process of an app. `on_change` is called when its state changes by itself."""
 
-    def __init__(self, spec: AppSpec, number: int, directory: Path, *, yard: Yard, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, spec: AppSpec, number: int, directory: Path, *, context: ProcessContext, on_change: Callable[[], None]
+    ) -> None:
         self.spec, self.number = spec, number
         self.generation = 0
-        """How often the app had been restarted by hand when it was made."""
-        self._directory, self._yard = directory, yard
+        """The app's count of manual restarts when this replica was created."""
+        self._directory, self._context = directory, context
         self._port: int | None = None
         job = Job(
             name=f"{spec.key}: replica {number}",
@@ -42,9 +44,9 @@ class Replica:
             readiness_timeout=spec.readiness.timeout,
             restart_first=RESTART_FIRST,
             restart_limit=RESTART_LIMIT,
-            told_its_port=True,
+            port_in_environment=True,
         )
-        self._supervisor = Supervisor(job, yard, on_change=on_change)
+        self._supervisor = Supervisor(job, context, on_change=on_change)
 
     @property
     def state(self) -> State:
@@ -56,7 +58,7 @@ class Replica:
 
     @property
     def reason(self) -> str:
-        """Why it is not ready, if it is not as it should be; empty otherwise."""
+        """Why the replica is not ready; empty when it is ready or starts normally."""
         return self._supervisor.reason
 
     @property
@@ -65,27 +67,29 @@ class Replica:
 
     @property
     def backend(self) -> Backend | None:
-        """The address for requests, while it may have any."""
+        """The address for requests; None while it must not get any."""
         address = self._supervisor.address
-        return None if address is None else Backend(*address)
+        protocol = None if self.spec.app_protocol == "http" else self.spec.app_protocol
+        return None if address is None else Backend(*address, app_protocol=protocol)
 
     def start(self) -> None:
-        """Start the process within this very call."""
+        """Start the process, before this call returns."""
         self._supervisor.start()
 
     def withdraw(self) -> None:
-        """Its address is to be taken away from requests. `end` must follow."""
+        """Remove its address from the backends. `end` must follow."""
         self._supervisor.withdraw()
 
     async def end(self, drained: Callable[[], Awaitable[None]] | None = None) -> None:
-        """End it, once `drained` has returned if it had requests."""
+        """End the process; if it was ready, first wait until `drained` returns."""
         await self._supervisor.end(grace=self.spec.grace, drained=drained)
         self._free_port()
 
     def _launch(self) -> tuple[Launch, Probe]:
-        """A new port for every start, unless it has its own: somebody may have taken the last one, or be connected to it."""
+        """A new port for every start unless the app has a fixed one: the last port may be taken by now, or have open
+        connections."""
         self._free_port()
-        ports, fixed = self._yard.ports, self.spec.port
+        ports, fixed = self._context.ports, self.spec.port
         try:
             self._port = port = ports.take() if fixed is None else ports.claim(fixed)
         except NoPortError as error:
@@ -93,13 +97,13 @@ class Replica:
         env = {name: _with_port(value, port) for name, value in self.spec.env.items()} | {"PORT": str(port)}
         readiness = self.spec.readiness
         probe = Probe(LOOPBACKS, port, readiness.path, readiness.interval)
-        # A list of words has no shell that would put in the port.
+        # A command given as a list runs without a shell, so $PORT is replaced here.
         command = [_with_port(word, port) for word in self.spec.command]
         return Launch(command, env=env, cwd=self._directory), probe
 
     def _free_port(self) -> None:
         if self._port is not None:
-            self._yard.ports.give_back(self._port)
+            self._context.ports.give_back(self._port)
             self._port = None
 
 

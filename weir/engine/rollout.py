@@ -1,4 +1,4 @@
-"""Which replicas to start and which to retire, so that an app has as many as it should, of what it should be now. Pure."""
+"""Which replicas to start and which to retire, so that the desired number runs with the current configuration. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ __all__ = ["Rollout", "Standing", "plan", "plan_alone"]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What there is to know of one replica that is not being retired."""
+    """The state of one replica that is not being retired."""
 
     number: int
     ready: bool
     current: bool
-    """Whether it runs what the file says now."""
+    """Whether it runs the current configuration."""
     in_flight: int = 0
-    """Exchanges that are not over, as far as it is known."""
+    """Open exchanges, as far as known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,15 @@ class Rollout:
 
 
 def plan_alone(standings: Sequence[Standing], desired: int, *, ending: bool) -> Rollout:
-    """Of an app that has one place only: what is there goes first, and a new one starts when nothing is left, or `ending`."""
+    """For an app with one place only, such as a fixed port: the old replica is retired first; a new one starts when none is
+    left or `ending`."""
     current = [standing for standing in standings if standing.current][: min(desired, 1)]
     retire = tuple(sorted(standing.number for standing in standings if standing not in current))
     return Rollout(start=int(desired > 0 and not standings and not ending), retire=retire)
 
 
 def plan(standings: Sequence[Standing], desired: int) -> Rollout:
-    """New ones are started beside the old ones, and an old one goes when a new one can stand in for it."""
+    """New replicas are started beside the old ones; an old one is retired when a ready new one replaces it."""
     current = sorted((s for s in standings if s.current), key=_worth)
     outdated = sorted((s for s in standings if not s.current), key=_worth)
     surplus = current[desired:]
@@ -47,5 +48,5 @@ def plan(standings: Sequence[Standing], desired: int) -> Rollout:
 
 
 def _worth(standing: Standing) -> tuple[bool, int, int]:
-    """Those that serve first, then those that have the most to finish, then the oldest."""
+    """Sort key, most worth keeping first: ready replicas, then those with the most open exchanges, then the oldest."""
     return (not standing.ready, -standing.in_flight, standing.number)

@@ -1,12 +1,13 @@
-"""The JSON schema of the file of apps, for editors: made of the same declarations that read the file.
+"""The JSON schema of the file of apps, for editors: generated from the same models that parse the file.
 
-Says what can be said of one value, or of values side by side; that a file exists or a port is free is said by `weir check`.
+Covers what can be checked in the document itself; `weir check` also checks files and ports.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from fleet.defaults import PORT_LIMIT
 from weir.engine.defaults import DefaultsSpec
 from weir.engine.fields import EXTENSION
 from weir.engine.spec import FleetSpec
@@ -19,12 +20,12 @@ _SHORT = {
     "maintenance": {"type": "boolean"},
     "rate": {"type": "number", "exclusiveMinimum": 0},
 }
-"""What may be written in the place of fields."""
+"""Alternative forms in which fields may be written."""
 _REFERENCES = "#/$defs/{model}"
 
 
 def file_schema() -> dict[str, Any]:
-    """Draft 2020-12."""
+    """The schema, in JSON Schema draft 2020-12."""
     schema = FleetSpec.model_json_schema(ref_template=_REFERENCES)
     defaults = DefaultsSpec.model_json_schema(ref_template=_REFERENCES)
     models: dict[str, Any] = schema["$defs"] | defaults.pop("$defs") | {"DefaultsSpec": defaults}
@@ -33,13 +34,13 @@ def file_schema() -> dict[str, Any]:
     for kind in ("interceptor", "scaler"):
         fields[kind] = _settings(kind)
     app = models["AppSpec"]
-    app["properties"]["port"] = {"type": "integer", "minimum": 1, "maximum": 65535}
+    app["properties"]["port"] = {"type": "integer", "minimum": 1, "maximum": PORT_LIMIT}
     for holder in (app, defaults):
         for name, short in _SHORT.items():
             holder["properties"][name]["anyOf"].append(short)
         holder["properties"]["env"] |= {"propertyNames": {"not": {"const": "PORT"}}, "additionalProperties": False}
     app["anyOf"] = [{"required": [way]} for way in ("hosts", "paths", "headers", "rules")]
-    app["required"].remove("command")  # defaults may have it
+    app["required"].remove("command")  # `defaults` may set it
     commanded = {"properties": {"apps": {"items": {"required": ["command"]}}}}
     schema |= {"if": {"properties": {"defaults": {"required": ["command"]}}, "required": ["defaults"]}, "else": commanded}
     for model in (schema, fields["interceptor"], fields["scaler"], *models.values()):

@@ -5,7 +5,7 @@ Values only: nothing here opens a file, starts a process or knows a line number.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -13,34 +13,38 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from fleet.defaults import ACTIVITY_PERIOD, PROXY_PORT
-from fleet.routing.check import check_rate
+from fleet.defaults import ACTIVITY_PERIOD, PORT_LIMIT, PROXY_PORT, PROXY_TLS_PORT, RATE_GRANULARITY
+from fleet.routing.check import check_part
 from fleet.routing.faults import RouteError
 from fleet.routing.route import ColdStart, Protection, RateTarget, Route, Scaling, Target, Timeouts
+from fleet.routing.rules import TREATMENT
 from weir.engine.answerspec import AffinitySpec, MaintenanceField, PlaceholderField, StaticSpec
+from weir.engine.corsspec import CorsSpec
 from weir.engine.fields import (
     Amount,
     Command,
     Count,
     Files,
-    HeaderSpec,
-    Host,
-    Method,
+    Headers,
+    Hosts,
+    Methods,
     Model,
     Name,
     Octets,
-    PathPrefix,
+    Paths,
     Port,
+    Positive,
     PositiveSeconds,
     RawPath,
     RequestPath,
-    RuleSpec,
+    Says,
     Seconds,
     Text,
     Variable,
     fault,
 )
-from weir.engine.words import FIELDS
+from weir.engine.messages import FIELDS
+from weir.engine.rulespec import Backends, RedirectField, RequestHeaders, ResponseHeaders, RewriteField, RuleSpec
 
 __all__ = ["AppSpec", "FleetSpec", "PortsSpec", "RateSpec", "ReadinessSpec", "TimeoutsSpec", "port_is_given"]
 
@@ -61,15 +65,15 @@ def _rate(value: object) -> object:
 class RateSpec(Model):
     """Requests per second per replica, averaged over a window."""
 
-    target: Amount
-    window: PositiveSeconds = 10.0
+    target: Annotated[Amount, Says(RateTarget, "target")]
+    window: Annotated[PositiveSeconds, Says(RateTarget, "window")] = 10.0
     """Short enough to follow a burst that one person makes. Objects for Kubernetes have the add-on's minute."""
-    granularity: PositiveSeconds = 1.0
+    granularity: Annotated[PositiveSeconds, Says(RateTarget, "granularity")] = RATE_GRANULARITY
 
     @model_validator(mode="after")
     def _parts_fit(self) -> RateSpec:
         try:
-            check_rate(RateTarget(self.target, self.window, self.granularity), partial(RouteError, ""))
+            check_part(RateTarget(self.target, self.window, self.granularity), "rate", partial(RouteError, ""))
         except RouteError as error:
             raise fault("granularity", error.reason, "window") from error
         return self
@@ -94,11 +98,11 @@ class ReadinessSpec(Model):
 class TimeoutsSpec(Model):
     """Limits of an exchange. What is not said is the interceptor's setting; 0 switches a limit off."""
 
-    readiness: Seconds | None = None
-    connect: Seconds | None = None
-    response_header: Seconds | None = None
-    request: Seconds | None = None
-    idle: Seconds | None = None
+    readiness: Annotated[Seconds | None, Says(Timeouts, "readiness")] = None
+    connect: Annotated[Seconds | None, Says(Timeouts, "connect")] = None
+    response_header: Annotated[Seconds | None, Says(Timeouts, "response_header")] = None
+    request: Annotated[Seconds | None, Says(Timeouts, "request")] = None
+    idle: Annotated[Seconds | None, Says(Timeouts, "idle")] = None
 
     def timeouts(self) -> Timeouts:
         return Timeouts(**self.model_dump())
@@ -122,11 +126,18 @@ class AppSpec(Model):
     name: Name
     namespace: Name = "default"
 
-    hosts: list[Host] = []
-    paths: list[PathPrefix] = []
-    headers: list[HeaderSpec] = []
-    methods: list[Method] = []
-    rules: list[RuleSpec] = []
+    hosts: Hosts = []
+    paths: Paths = []
+    headers: Headers = []
+    methods: Methods = []
+    rules: Annotated[
+        list[RuleSpec], Says(Route, "rules", "Several ways to the app, each with hosts, paths, headers and methods.")
+    ] = []
+    rewrite: RewriteField = None
+    request_headers: RequestHeaders = None
+    response_headers: ResponseHeaders = None
+    redirect: RedirectField = None
+    backends: Backends = []
 
     command: Command
     port: int | None = None
@@ -137,6 +148,8 @@ class AppSpec(Model):
     """Files with lines NAME=value, relative to the file of apps; a later one wins, and `env` wins over all."""
     cwd: str | None = None
     """Relative to the file; the file's own directory when not said."""
+    app_protocol: Literal["http", "h2c", "kubernetes.io/h2c", "grpc"] = "http"
+    """What the app speaks, as `appProtocol` of a Service's port says it: HTTP/1.1, or HTTP/2 without TLS."""
     readiness: ReadinessSpec = ReadinessSpec()
     drain: Seconds = 30.0
     """How long a replica that takes no more new requests may finish the ones it has, at most, before it is told to end."""
@@ -145,37 +158,33 @@ class AppSpec(Model):
 
     min: int = Field(default=0, ge=0, le=MAX_REPLICAS)
     max: int = Field(default=4, ge=1, le=MAX_REPLICAS)
-    target: Amount | None = None
-    """Requests at once that one replica should carry."""
-    rate: Annotated[RateSpec, BeforeValidator(_rate)] | None = None
-    activity_period: Seconds = ACTIVITY_PERIOD
+    target: Annotated[Amount | None, Says(Scaling, "concurrency")] = None
+    rate: Annotated[Annotated[RateSpec, BeforeValidator(_rate)] | None, Says(Scaling, "rate")] = None
+    activity_period: Annotated[Seconds, Says(Scaling, "activity_period")] = ACTIVITY_PERIOD
     cooldown: Seconds = 30.0
     scale_down_window: Seconds = 10.0
     """How long fewer replicas must have been enough before any is stopped. An HPA's default is 300."""
 
-    timeouts: TimeoutsSpec = TimeoutsSpec()
+    timeouts: Annotated[TimeoutsSpec, Says(Route, "timeouts")] = TimeoutsSpec()
 
-    placeholder: PlaceholderField = None
-    """What browsers get while no replica is ready; true is the built-in page."""
-    fallback: Text | None = None
-    """Another app of the file, NAME or NAMESPACE/NAME, that takes requests which waited too long."""
-    static: list[StaticSpec] = []
-    """Fixed answers; the first that fits is taken."""
-    maintenance: MaintenanceField = None
-    """Answers every request, and lets the app sleep; true is the built-in page."""
-    affinity: AffinitySpec | None = None
-    max_held: Annotated[int, Field(ge=1)] | None = None
-    """Requests that wait at once, at one interceptor."""
-    max_held_bytes: Octets | None = None
-    backend_concurrency: Count | None = None
-    """Requests that one interceptor has on one replica at once; 0 is no bound."""
-    max_requests: Annotated[int, Field(ge=1)] | None = None
-    """Requests at one interceptor, waiting and at work."""
-    readiness_path: RawPath | None = None
-    """Path that a new replica has to answer with 200 to 399 before it gets requests."""
-    server_timing: bool = False
-    answer_half_closed: bool | None = None
-    """Whether a client that shuts its side of the connection down after its request is answered."""
+    placeholder: Annotated[PlaceholderField, Says(ColdStart, "placeholder")] = None
+    """true is the built-in page, for browsers."""
+    fallback: Annotated[
+        Text | None,
+        Says(ColdStart, "fallback", "Another app of the file, NAME or NAMESPACE/NAME, for requests that waited too long."),
+    ] = None
+    static: Annotated[list[StaticSpec], Says(Route, "static_routes")] = []
+    maintenance: Annotated[MaintenanceField, Says(Route, "maintenance")] = None
+    """true is the built-in page."""
+    affinity: Annotated[AffinitySpec | None, Says(Route, "affinity")] = None
+    cors: Annotated[CorsSpec | None, Says(Route, "cors")] = None
+    max_held: Annotated[Positive | None, Says(ColdStart, "max_held")] = None
+    max_held_bytes: Annotated[Octets | None, Says(ColdStart, "max_held_bytes")] = None
+    backend_concurrency: Annotated[Count | None, Says(Protection, "backend_concurrency")] = None
+    max_requests: Annotated[Positive | None, Says(Protection, "max_requests")] = None
+    readiness_path: Annotated[RawPath | None, Says(Protection, "readiness_path")] = None
+    server_timing: Annotated[bool, Says(Route, "server_timing")] = False
+    answer_half_closed: Annotated[bool | None, Says(Route, "answer_half_closed")] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -187,8 +196,8 @@ class AppSpec(Model):
     @field_validator("port")
     @classmethod
     def _is_port(cls, value: int | None) -> int | None:
-        if value is not None and not 1 <= value <= 65535:
-            raise ValueError("should be a port, from 1 to 65535; without it, each replica has a free one")
+        if value is not None and not 1 <= value <= PORT_LIMIT:
+            raise ValueError(f"should be a port, from 1 to {PORT_LIMIT}; without it, each replica has a free one")
         return value
 
     @model_validator(mode="after")
@@ -199,6 +208,9 @@ class AppSpec(Model):
             raise fault("hosts", 'is missing, and so are paths, headers, methods and rules; "*" is any host', *ways)
         if self.rules and any(getattr(self, way) for way in alone):
             raise fault("rules", "say either rules, or hosts, paths, headers and methods", *ways)
+        for field in TREATMENT if self.rules else ():
+            if getattr(self, field):
+                raise fault(field, "belongs into the rules, where there are rules", "rules")
         if self.port is not None and self.max > 1:
             raise fault(
                 "max", f"{self.max} replicas cannot all have port {self.port}; say max: 1, or leave port out", given=("port",)
@@ -209,6 +221,8 @@ class AppSpec(Model):
             raise fault("max", f"{self.max} is less than min, which is {self.min}", "min", given=("port",))
         if self.fallback_key == self.key:
             raise fault("fallback", "is the app itself", given=("name", "namespace"))
+        if self.app_protocol != "http" and self.readiness.path is not None:
+            raise fault("readiness", "its path is asked over HTTP/1.1, which the app does not speak", given=("app_protocol",))
         return self
 
     @property
@@ -222,6 +236,19 @@ class AppSpec(Model):
         if self.fallback is None:
             return None
         return self.fallback if "/" in self.fallback else f"{self.namespace}/{self.fallback}"
+
+    @property
+    def every_rule(self) -> list[RuleSpec]:
+        """The rules; of an app without `rules` the one that its own fields are."""
+        return self.rules or [RuleSpec(**{name: getattr(self, name) for name in RuleSpec.model_fields})]
+
+    def backend_keys(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """ "namespace/name" of the apps that its requests go to by its rules, each with the field that names it."""
+        rules: Sequence[RuleSpec | AppSpec] = self.rules or (self,)
+        for number, rule in enumerate(rules):
+            at = ("rules", number) if self.rules else ()
+            for position, backend in enumerate(rule.backends):
+                yield (*at, "backends", position, "service"), backend.key(self.namespace)
 
     def files(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """The files that answers take their bodies from, each with the field that names it."""
@@ -237,17 +264,17 @@ class AppSpec(Model):
     def route(self, contents: Mapping[str, bytes] = MappingProxyType({})) -> Route:
         """The app as interceptors and scalers know it, given the content of its files."""
         rate = RateTarget(**self.rate.model_dump()) if self.rate else None
-        rules = self.rules or [RuleSpec(hosts=self.hosts, paths=self.paths, headers=self.headers, methods=self.methods)]
         return Route(
             app=self.key,
             target=Target(service=self.key),
-            rules=tuple(rule.rule() for rule in rules),
+            rules=tuple(rule.rule(self.namespace) for rule in self.every_rule),
             scaling=Scaling(concurrency=self.target, rate=rate, activity_period=self.activity_period),
             timeouts=self.timeouts.timeouts(),
             static_routes=tuple(static.route(contents) for static in self.static),
             cold_start=self._cold_start(contents),
             maintenance=None if self.maintenance is None else self.maintenance.response(contents),
             affinity=None if self.affinity is None else self.affinity.affinity(),
+            cors=None if self.cors is None else self.cors.cors(),
             protection=Protection(self.backend_concurrency, self.max_requests, self.readiness_path),
             server_timing=self.server_timing,
             answer_half_closed=self.answer_half_closed,
@@ -273,13 +300,15 @@ class AppSpec(Model):
 
 
 def _process_of(spec: AppSpec) -> tuple[object, ...]:
-    return (spec.command, spec.env, spec.cwd, spec.port, spec.readiness)
+    return (spec.command, spec.env, spec.cwd, spec.port, spec.app_protocol, spec.readiness)
 
 
 class PortsSpec(Model):
     """Where the components listen, on the loopback address; 0 is a free port. Of many interceptors, the first."""
 
     proxy: Port = PROXY_PORT
+    proxy_tls: Port = PROXY_TLS_PORT
+    """Only with `weir up --tls`, or if the interceptors have certificates."""
     rpc: Port = 0
     interceptor_diagnostics: Port = 0
     scaler: Port = 0

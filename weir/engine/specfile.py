@@ -1,6 +1,6 @@
-"""The file of apps: read, checked, and told what is wrong with it, all of it, each with its line.
+"""Reads and checks the file of apps, and reports every error with its line.
 
-Gives a whole good file or every error; never half of it, and never starts anything.
+Returns a valid file as a whole, or all errors; never a part of it. Starts nothing.
 """
 
 from __future__ import annotations
@@ -30,33 +30,44 @@ from weir.engine.document import DocumentError, Fault, Path, parse_document
 from weir.engine.envfile import EnvFileError, parse_env
 from weir.engine.fields import DURATION_SCHEMA, EXTENSION, OCTETS_SCHEMA, as_octets
 from weir.engine.findings import Findings
+from weir.engine.messages import reason_of, suggestion
 from weir.engine.portmap import collisions, owners
 from weir.engine.spec import AppSpec, FleetSpec
 from weir.engine.validated import validated
-from weir.engine.words import reason_of, suggestion
 
 __all__ = ["STDIN", "SpecError", "SpecFile", "load_spec", "parse_spec", "setting_types"]
 
 STDIN = FilePath("-")
-"""Stands for standard input, which is read once."""
+"""The path that means standard input, which is read once."""
 MAX_FILE_BYTES = 4 * 1024 * 1024
-"""A file of some ten thousand apps; what is larger was named by mistake."""
+"""Bytes: enough for ten thousand apps. A larger file was probably named by mistake."""
 MAX_ENV_BYTES = 128 * 1024
-"""What a process may be given in one variable, and more than any file of them has."""
-MAX_TOLD = 100
-"""Lines of errors. Whoever mends so many looks again."""
+"""The most that Linux passes to a process in one variable; files of variables are smaller than that."""
+MAX_ERRORS = 100
+"""Maximum number of reported errors. Whoever has corrected these runs the check again."""
 
 _RESERVED = frozenset(
-    {"host", "port", "proxy_port", "rpc_port", "diagnostics_port", "member_name", "routes", "backends", "members"}
-    # It is a process's, and components share one unless told otherwise: --log-json is for all.
+    {
+        "host",
+        "port",
+        "proxy_port",
+        "proxy_tls_port",
+        "rpc_port",
+        "diagnostics_port",
+        "member_name",
+        "routes",
+        "backends",
+        "members",
+    }
+    # A setting of the process, and components share one process by default: --log-json sets it for all.
     | {"log_json"}
 )
-"""Settings of components that the engine gives itself."""
+"""Settings of components that the engine sets itself."""
 _SETTINGS: Mapping[str, type[ComponentSettings]] = {"interceptor": InterceptorSettings, "scaler": ScalerSettings}
 
 
 class SpecError(Exception):
-    """The file is wrong: a line "FILE:LINE: field: reason" for everything that is."""
+    """The file is invalid: one line "FILE:LINE: field: reason" for each error."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         super().__init__("\n".join(lines))
@@ -64,21 +75,21 @@ class SpecError(Exception):
 
     @classmethod
     def of(cls, file: FilePath, faults: Sequence[Fault]) -> SpecError:
-        lines = [f"{file}:{fault}" for fault in faults[:MAX_TOLD]]
-        if len(faults) > MAX_TOLD:
-            lines.append(f"{file}: and {len(faults) - MAX_TOLD} more errors")
+        lines = [f"{file}:{fault}" for fault in faults[:MAX_ERRORS]]
+        if len(faults) > MAX_ERRORS:
+            lines.append(f"{file}: and {len(faults) - MAX_ERRORS} more errors")
         return cls(lines)
 
 
 @dataclass(frozen=True, slots=True)
 class SpecFile:
-    """A good file: what it says, and the routing table that follows from it."""
+    """A valid file: its content, and the routing table made of it."""
 
     spec: FleetSpec
     table: RoutingTable
     directory: FilePath
     files: frozenset[FilePath] = frozenset()
-    """Files that are a part of it: bodies of answers, and environments."""
+    """Files that it names: bodies of answers, and variables."""
 
 
 def load_spec(path: FilePath) -> SpecFile:
@@ -103,7 +114,8 @@ def _read(path: FilePath) -> bytes:
 
 
 def parse_spec(text: str, path: FilePath) -> SpecFile:
-    """Check the text of a file that lies at path; one from standard input lies in the working directory. Raises SpecError."""
+    """Check the text of the file at `path`; relative paths in it are resolved from its directory, or from the working directory
+    if it came from standard input. Raises SpecError."""
     try:
         document = parse_document(text)
     except DocumentError as error:
@@ -120,15 +132,15 @@ def parse_spec(text: str, path: FilePath) -> SpecFile:
 
 
 def setting_types(kind: str) -> Mapping[str, TypeAdapter[Any]]:
-    """The settings of a kind of component ("interceptor", "scaler") that a file may give, and how it writes them."""
+    """The settings of a kind of component ("interceptor", "scaler") that a file may set, with the types of their values in it."""
     settings = _SETTINGS[kind]
-    # And not those of certificates: the engine dials its components without, on this machine's own loopback.
+    # TLS settings neither: the engine connects to its components in plaintext, on the loopback address.
     reserved = _RESERVED.union(*(group.values() for group in tls_groups(settings.model_fields).values()))
     return {name: _setting(name, field) for name, field in settings.model_fields.items() if name not in reserved}
 
 
 def _setting(name: str, field: FieldInfo) -> TypeAdapter[Any]:
-    """The type of a setting, for which a file may write what it may write anywhere: 10s, 16Mi."""
+    """The type of a setting in a file, which may write durations and sizes with a unit: 10s, 16Mi."""
     written: Any = field.annotation
     if field.annotation is float:  # seconds, all of them
         written = Annotated[float, BeforeValidator(seconds), WithJsonSchema(DURATION_SCHEMA)]
@@ -146,30 +158,33 @@ def _level(name: str) -> str:
 
 
 class _Checked:
-    """What has to be looked at beyond each value: the files that are named, and apps beside each other."""
+    """Checks of more than single values: named files, references between apps, and conflicts between them."""
 
     def __init__(self, spec: FleetSpec, findings: Findings, directory: FilePath) -> None:
         self._findings, self._directory = findings, directory
         self._files: dict[str, bytes | None] = {}
-        """What was read by its name, or None of what could not be."""
+        """Contents by file name; None if a file could not be read."""
         settings = {kind: self._settings(kind, getattr(spec, kind)) for kind in _SETTINGS}
         apps = [self._with_env_files(app, ("apps", index)) for index, app in enumerate(spec.apps)]
         self._spec = spec.model_copy(update={**settings, "apps": apps})
 
     def file(self) -> SpecFile:
-        """To be used only when nothing was found."""
+        """The file; valid only if there are no findings afterwards."""
         self._check_ports()
         names = self._check_names()
         unsure = [index for index in range(len(self._spec.apps)) if any(self._unsure(index))]
         for index, app in enumerate(self._spec.apps):
             self._check_directory(app, ("apps", index, "cwd"))
             if app.fallback_key is not None and app.fallback_key not in names:
-                self._check_fallback(index, app.fallback_key, unsure, names)
+                self._check_named(index, ("fallback",), app.fallback_key, unsure, names, own="/" not in (app.fallback or ""))
+            for field, key in app.backend_keys():
+                if key not in names:
+                    self._check_named(index, field, key, unsure, names, own=key.startswith(f"{app.namespace}/"))
         table = self._table([*names.values()])
         return SpecFile(self._spec, table, self._directory, frozenset(self._directory / name for name in self._files))
 
     def _settings(self, kind: str, given: dict[str, Any]) -> dict[str, Any]:
-        """Only what the file says: what the environment says is checked by the component itself."""
+        """The checked settings of the file. Those of the environment are checked by the component."""
         checked: dict[str, Any] = {}
         types = setting_types(kind)
         for name, value in given.items():
@@ -202,7 +217,7 @@ class _Checked:
 
     def _check_ports(self) -> None:
         for collision in collisions(owners(self._spec)):
-            # Of a doubtful number of interceptors one is left here, and one there is whatever the number becomes.
+            # If the number of interceptors is invalid, 1 is assumed: there is at least one, whatever the corrected number is.
             if not self._findings.doubts(collision.path, collision.beside):
                 self._findings.add(collision.path, collision.reason)
 
@@ -224,11 +239,13 @@ class _Checked:
         """Whether an app's name may become another one, and whether its namespace may."""
         return self._findings.doubts(("apps", index, "name")), self._findings.doubts(("apps", index, "namespace"))
 
-    def _check_fallback(self, index: int, key: str, unsure: Sequence[int], known: Mapping[str, int]) -> None:
-        """Of an app that falls back to what is none, unless it may become one of the apps whose names are `unsure`."""
-        path: Path = ("apps", index, "fallback")
-        own_namespace = "/" not in (self._spec.apps[index].fallback or "")
-        if self._findings.doubts(path) or (own_namespace and self._unsure(index)[1]):
+    def _check_named(
+        self, index: int, field: Path, key: str, unsure: Sequence[int], known: Mapping[str, int], *, own: bool
+    ) -> None:
+        """Report an app that a field names and that is not in the file, unless it may be one of those with invalid names
+        (`unsure`). `own`: it is in the namespace of the app that names it."""
+        path: Path = ("apps", index, *field)
+        if self._findings.doubts(path) or (own and self._unsure(index)[1]):
             return
         if not any(self._may_become(other, key) for other in unsure if other != index):
             self._findings.add(path, f"there is no app {key}{suggestion(key, sorted(known))}")
@@ -239,7 +256,7 @@ class _Checked:
         return (any_name or app.name == name) and (any_namespace or app.namespace == namespace)
 
     def _content(self, name: str, path: Path, most: int) -> bytes | None:
-        """What a file holds that is named there; None when it could not be read, which is told once."""
+        """The content of a file that is named at `path`; None if it could not be read, which is reported once."""
         if name not in self._files:
             try:
                 self._files[name] = _file_content(self._directory / name, most)
@@ -261,7 +278,8 @@ class _Checked:
         return table
 
     def _contents(self) -> Mapping[str, bytes]:
-        """Of the files that answers take their bodies from; those that cannot be read are empty, and told."""
+        """The contents of the files used as bodies of answers. A file that cannot be read is reported, and its content is
+        empty."""
         contents: dict[str, bytes] = {}
         for index, app in enumerate(self._spec.apps):
             for path, name in app.files():
@@ -289,7 +307,7 @@ class _Checked:
 def _is_directory(app: AppSpec, base: FilePath) -> bool:
     try:
         return app.directory(base).is_dir()
-    except (OSError, RuntimeError):  # a name too long, or the home of nobody
+    except (OSError, RuntimeError):  # the name is too long, or ~user has no home
         return False
 
 
@@ -314,14 +332,14 @@ _WRITTEN = (
     (re.compile(r"^static_routes"), "static"),
     (re.compile(r"^((placeholder|maintenance)\.headers).*"), r"\1"),
 )
-"""What a route calls a field, and what the file does."""
+"""The name of a field in a route, and in the file."""
 _WRITTEN_SHORT = ((re.compile(r"^rules\[\d+\]\."), ""), *_WRITTEN)
 """The same for an app that gives its hosts and paths without rules."""
 _PART = re.compile(r"[^.\[\]]+")
 
 
 def _written(field: str, app: AppSpec) -> Path:
-    """Where the file says what a route calls "scaling.rate.window" or "rules[0].hosts[1]"."""
+    """The path in the file of a field that a route calls "scaling.rate.window" or "rules[0].hosts[1]"."""
     for pattern, name in _WRITTEN if app.rules else _WRITTEN_SHORT:
         field = pattern.sub(name, field)
     return tuple(int(part) if part.isdigit() else part for part in _PART.findall(field))

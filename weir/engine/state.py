@@ -1,6 +1,6 @@
-"""The state directory: the files through which the engine tells interceptors and scaler what there is.
+"""The state directory: the files by which the engine configures interceptors and scaler.
 
-Nothing but these files goes from the engine to the planes, whether they share its process or not.
+The components get everything from these files, whether they run in the engine's process or not.
 """
 
 from __future__ import annotations
@@ -23,21 +23,24 @@ __all__ = ["Component", "StateDirectory"]
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A component that runs, for tests that pull its plug and for people who look for it."""
+    """A running component, for tests that kill it and for people who look for it."""
 
     name: str
     kind: str
-    """"interceptor" or "scaler"."""
+    """ "interceptor" or "scaler"."""
     pid: int
     diagnostics_port: int
     proxy_port: int | None = None
+    proxy_tls_port: int | None = None
+    """Only with certificates."""
     rpc_port: int | None = None
     port: int | None = None
-    """Of the scaler's ExternalScaler."""
+    """The ExternalScaler's port, for the scaler."""
 
 
 class StateDirectory:
-    """Writes each file whole, and only when it changes. Raises StartError for a directory that it cannot have."""
+    """Writes each file as a whole, and only when its content changes. Raises StartError when the directory is in use or not
+    writable."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -50,7 +53,7 @@ class StateDirectory:
         self.write_components(())
 
     def close(self) -> None:
-        """Let others have the directory. The files stay."""
+        """Release the lock of the directory. The files stay."""
         if self._pending is not None:
             self._pending.cancel()
         self._lock.close()
@@ -71,7 +74,8 @@ class StateDirectory:
         write_routes(self.path / "routes.json", table)
 
     def publish(self, key: str, backends: tuple[Backend, ...], trouble: Trouble | None) -> None:
-        """The ready backends of a target, or why it has none. What changes in one turn of the loop is written once."""
+        """Set the ready backends of a target, or the reason why it has none. Changes in one turn of the event loop are written
+        together."""
         if self._backends.get(key, ()) == backends and self._troubles.get(key) == trouble:
             return
         self._backends.pop(key, None)
@@ -98,7 +102,7 @@ class StateDirectory:
 
 
 def _locked(path: Path) -> BinaryIO:
-    """Make the directory, and keep other engines out of it for as long as this process lives."""
+    """Create the directory and lock it against other engines; the lock lasts as long as the process."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = (path / "lock").open("wb")

@@ -1,6 +1,6 @@
-"""Keeps one process running: started, probed, restarted after a failure with longer and longer pauses, drained, ended.
+"""Keeps one process running: starts it, probes it, restarts it after a failure with growing pauses, drains it and ends it.
 
-Knows neither apps nor components; those say what to start and what its state means.
+Knows neither apps nor components; its callers say what to start and use its state.
 """
 
 from __future__ import annotations
@@ -18,39 +18,40 @@ from fleet.runtime.backlog import Backlog
 from fleet.runtime.tasks import cancel_and_wait
 from weir.engine.backoff import Backoff
 from weir.engine.child import Child, Launch, SpawnError, describe_exit
-from weir.engine.guard import Guard
-from weir.engine.lastwords import KEPT_LINES, last_words
+from weir.engine.error_line import KEPT_LINES, error_line
 from weir.engine.lines import always, backlog
 from weir.engine.ports import Ports
 from weir.engine.probe import Probe, wait_until_ready
+from weir.engine.reaper_handle import ReaperHandle
 
-__all__ = ["Job", "State", "Supervisor", "Tell", "Yard"]
+__all__ = ["Job", "ProcessContext", "State", "Supervisor", "Tell"]
 
 STABLE_AFTER = 10.0
-"""Seconds of being ready after which a failure counts as the first again."""
+"""Seconds of readiness after which the count of failures and the pauses are reset."""
 FOREGROUND = "they were ended, because a command has to stay in the foreground"
 MAX_ADDRESSES = 5
-"""Told of what listens elsewhere."""
+"""Listening addresses named in a message."""
 
 Tell = Callable[[str, Sequence[str]], None]
-"""Takes who speaks ("hello/1") and some lines of its output."""
+"""Called with the speaker ("hello/1") and some lines of its output."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Yard:
-    """What every process of an engine shares."""
+class ProcessContext:
+    """Resources that all processes of an engine share."""
 
-    guard: Guard
+    reaper: ReaperHandle
     ports: Ports
     tell: Tell
     tasks: asyncio.TaskGroup
-    """Owns what runs on: a task that fails ends the engine, instead of an app that silently never scales again."""
+    """Owns the supervisors' tasks: an unexpected failure of one ends the engine, instead of leaving an app that never scales
+    again."""
     has_room: Callable[[], bool] = always
-    """Whether those who read the lines keep up. While they do not, processes are not read from."""
+    """Whether the receiver of output lines keeps up. While it does not, output of processes is not read."""
     behind: Backlog = field(default_factory=backlog)
-    """Whose output is still to be told: all together get one slice of a turn."""
+    """Output still to be passed on: all processes together get one slice of each turn of the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,45 +59,45 @@ class Job:
     """What is to be kept running."""
 
     name: str
-    """How the log calls it."""
+    """Name in the log."""
     speaker: str
-    """How its own lines are marked."""
+    """Prefix of its output lines."""
     launch: Callable[[], tuple[Launch, Probe]]
-    """Asked before every start. Raises SpawnError."""
+    """Called before every start. Raises SpawnError."""
     readiness_timeout: float
     restart_first: float
     restart_limit: float
-    """Seconds before a failed process is started again: the first pause, and the longest."""
-    told_its_port: bool = False
-    """Whether it may listen elsewhere than it was told, which is then told of."""
+    """Seconds before a failed process is restarted: the first pause, and the longest."""
+    port_in_environment: bool = False
+    """Whether the process got its port by a variable only, and may listen elsewhere; then that is detected and logged."""
 
 
 class State(enum.Enum):
-    """Where a process is in its life. Any state may be followed by DRAINING, and DRAINING by none."""
+    """The state of a process. Every state may change to DRAINING, which is final."""
 
     STARTING = "starting"
     READY = "ready"
     FAILED = "failed"
     """Waits for its next start."""
     DRAINING = "draining"
-    """Gets no new requests, and ends."""
+    """Gets no new requests, and will end."""
 
 
 class Supervisor:
-    """Runs one job. `on_change` is called when the state changes by itself, on the loop's thread."""
+    """Runs one job. `on_change` is called on the loop's thread when the state changes by itself."""
 
-    def __init__(self, job: Job, yard: Yard, *, on_change: Callable[[], None]) -> None:
+    def __init__(self, job: Job, context: ProcessContext, *, on_change: Callable[[], None]) -> None:
         self.state = State.STARTING
         self.failures = 0
         """Failures since it was last stable."""
         self.problem = ""
-        """How it failed last."""
+        """The last failure."""
         self.last_lines: deque[str] = deque(maxlen=KEPT_LINES)
-        """Of its output."""
+        """The last lines of the output."""
         self._host = ""
         self._hint = ""
-        self._words = ""
-        self._job, self._yard, self._on_change = job, yard, on_change
+        self._error_line = ""
+        self._job, self._context, self._on_change = job, context, on_change
         self._backoff = Backoff(job.restart_first, job.restart_limit)
         self._child: Child | None = None
         self._probe: Probe | None = None
@@ -105,10 +106,10 @@ class Supervisor:
 
     @property
     def reason(self) -> str:
-        """Why it is not ready, if it is not as it should be, with what it said of that itself; empty otherwise."""
+        """Why it is not ready, with the best error line of its output; empty when it is ready or starts normally."""
         if self._hint or not self.failures:
             return self._hint
-        return f"{self.problem}: {self._words}" if self._words else self.problem
+        return f"{self.problem}: {self._error_line}" if self._error_line else self.problem
 
     @property
     def pid(self) -> int | None:
@@ -116,21 +117,21 @@ class Supervisor:
 
     @property
     def address(self) -> tuple[str, int] | None:
-        """Where it can be reached, once it is ready and while it is."""
+        """Host and port where it can be reached, while it is ready."""
         return (self._host, self._probe.port) if self._probe is not None and self.state is State.READY else None
 
     def start(self) -> None:
-        """Start the process now, within this very call: a request may be waiting for it."""
+        """Start the process before this call returns, because a request may be waiting."""
         self._spawn()
-        self._task = self._yard.tasks.create_task(self._live(), name=self._job.name)
+        self._task = self._context.tasks.create_task(self._live(), name=self._job.name)
 
     def withdraw(self) -> None:
-        """It is not started again, and its state tells that it is to get no new requests. `end` must follow."""
+        """Stop restarting it, and mark it as draining, so that it gets no new requests. `end` must follow."""
         self._served = self.state is State.READY
         self.state = State.DRAINING
 
     async def end(self, *, grace: float, drained: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Wait for what it has in hand if it was ready, until `drained` returns; then SIGTERM, `grace` seconds, SIGKILL."""
+        """If it was ready, wait until `drained` returns; then SIGTERM, and SIGKILL after `grace` seconds."""
         await cancel_and_wait(self._task)
         if self._child is None:
             return
@@ -160,22 +161,22 @@ class Supervisor:
             launch, self._probe = self._job.launch()
             self._child = Child(
                 launch,
-                self._yard.guard,
-                on_lines=self._told,
-                has_room=self._yard.has_room,
-                behind=self._yard.behind,
+                self._context.reaper,
+                on_lines=self._on_lines,
+                has_room=self._context.has_room,
+                behind=self._context.behind,
             )
         except SpawnError as error:
-            self.problem, self._words = str(error), ""
+            self.problem, self._error_line = str(error), ""
             return
         _log.info("%s: started, pid %d, port %d", self._job.name, self._child.pid, self._probe.port)
 
-    def _told(self, lines: Sequence[str]) -> None:
+    def _on_lines(self, lines: Sequence[str]) -> None:
         self.last_lines.extend(lines)
-        self._yard.tell(self._job.speaker, lines)
+        self._context.tell(self._job.speaker, lines)
 
     async def _run(self, child: Child, probe: Probe | None) -> str:
-        """Until the process ends; tells how it did."""
+        """Run until the process ends; returns a description of how it ended."""
         unready: list[str] = []
         watching = asyncio.create_task(self._watch(child, probe, unready), name=f"{self._job.name}: readiness")
         try:
@@ -183,7 +184,7 @@ class Supervisor:
         finally:
             await cancel_and_wait(watching)
         await child.kill()
-        self._words = "" if unready else last_words(self.last_lines)
+        self._error_line = "" if unready else error_line(self.last_lines)
         if unready:
             return unready[0]
         how = f"ended with {describe_exit(code)}"
@@ -194,7 +195,7 @@ class Supervisor:
         try:
             async with asyncio.timeout(self._job.readiness_timeout):
                 if probe is not None:
-                    late = partial(self._late, child, probe) if self._job.told_its_port else None
+                    late = partial(self._late, child, probe) if self._job.port_in_environment else None
                     self._host = await wait_until_ready(probe, late=late)
         except TimeoutError:
             why = "" if probe is None else f": {probe.failure}{await self._elsewhere(child, probe)}"
@@ -210,7 +211,7 @@ class Supervisor:
         self._backoff.reset()
 
     async def _late(self, child: Child, probe: Probe) -> None:
-        """It takes longer than most, which is nothing to tell of unless it listens elsewhere."""
+        """Called when readiness takes long: log only if the process listens on another address than it was told."""
         elsewhere = await self._elsewhere(child, probe)
         hint = elsewhere and f"is not ready yet: {probe.failure}{elsewhere}"
         if hint in (self._hint, "") or self.state is State.DRAINING:
@@ -220,8 +221,8 @@ class Supervisor:
         self._on_change()
 
     async def _elsewhere(self, child: Child, probe: Probe) -> str:
-        """Where something of the process listens, if not where it was told to."""
-        found = await child.listening() if self._job.told_its_port else ()
+        """The addresses on which the process listens, if not on the one it was told."""
+        found = await child.listening() if self._job.port_in_environment else ()
         others = [join_address(host, port) for host, port in found if port != probe.port]
         return f"; it listens on {', '.join(others[:MAX_ADDRESSES])}" if others else ""
 
@@ -232,7 +233,7 @@ class Supervisor:
 
 
 async def _ended_before(child: Child, drained: Awaitable[None]) -> None:
-    """Return when it has nothing in hand, or has ended with it."""
+    """Return when the requests are drained, or when the process has ended before that."""
     waits = [asyncio.ensure_future(drained), asyncio.ensure_future(child.wait())]
     try:
         done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

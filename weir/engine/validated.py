@@ -1,7 +1,7 @@
-"""A document as a FleetSpec, and everything that is wrong in it: a fault hides no other.
+"""Validates a document into a FleetSpec and collects all faults, so that one fault does not hide another.
 
-What is wrong is taken out and the rest looked at again, until nothing is wrong any more. What is left is good enough for the
-checks that look at several apps, and is never run. Pure.
+Values with a fault are removed and the rest is validated again, until no fault is left. The result is good enough for checks that
+compare apps, and is never run when there were faults. Pure.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from weir.engine.answerspec import AffinitySpec, MaintenanceSpec, PlaceholderSpec, StaticSpec
+from weir.engine.corsspec import CorsSpec
 from weir.engine.defaults import DefaultsSpec, with_defaults
 from weir.engine.document import Path
-from weir.engine.fields import HeaderSpec, Model, RuleSpec
+from weir.engine.fields import HeaderSpec, Model
 from weir.engine.findings import Findings
+from weir.engine.messages import meant, reason_of, unknown_field
+from weir.engine.rulespec import BackendSpec, HeaderChangesSpec, RedirectSpec, RewriteSpec, RuleSpec
 from weir.engine.spec import AppSpec, FleetSpec, PortsSpec, RateSpec, ReadinessSpec, TimeoutsSpec
-from weir.engine.words import meant, reason_of, unknown_field
 
 __all__ = ["validated"]
 
 MAX_ROUNDS = 20
-"""Looks at what is left. Each takes something out; three are usual, and this many are nobody's mistake."""
+"""Validation rounds. Each round removes something; three are usual."""
 
 _MODELS: Mapping[str, type[Model]] = {
     "": FleetSpec,
@@ -31,6 +33,11 @@ _MODELS: Mapping[str, type[Model]] = {
     "defaults": DefaultsSpec,
     "ports": PortsSpec,
     "rules": RuleSpec,
+    "rewrite": RewriteSpec,
+    "backends": BackendSpec,
+    "request_headers": HeaderChangesSpec,
+    "response_headers": HeaderChangesSpec,
+    "redirect": RedirectSpec,
     "readiness": ReadinessSpec,
     "timeouts": TimeoutsSpec,
     "rate": RateSpec,
@@ -38,9 +45,10 @@ _MODELS: Mapping[str, type[Model]] = {
     "maintenance": MaintenanceSpec,
     "static": StaticSpec,
     "affinity": AffinitySpec,
+    "cors": CorsSpec,
     "headers": HeaderSpec,
 }
-"""By the field that holds one, or a list of them."""
+"""Models by the field that holds one, or a list of them."""
 _CALLED = {"": "the file's top level", "apps": "an app"}
 _ELSEWHERE = {
     name: _CALLED.get(holder, holder)
@@ -48,13 +56,13 @@ _ELSEWHERE = {
     for name in model.model_fields
     if holder != "defaults"
 }
-"""Where a field belongs; one of several, the outermost."""
+"""Where a field belongs; of several places, the outermost."""
 
 _AnyModel = TypeVar("_AnyModel", bound=Model)
 
 
 def validated(value: dict[str, Any], findings: Findings) -> FleetSpec | None:
-    """The file as far as it is good, or None when not even its outlines are. Changes value."""
+    """The valid part of the file, or None when its outermost structure is wrong. Changes `value`."""
     rounds = _Rounds(value, findings)
     rounds.take_out_doubted()
     if rounds.run(DefaultsSpec, ("defaults",)) is None:
@@ -84,14 +92,14 @@ class _Rounds:
         return None
 
     def _look_at(self, details: Sequence[ErrorDetails], at: Path) -> None:
-        """Note each fault, then take all of them out."""
+        """Record each fault, then remove all faulty values."""
         seen = [_places(detail, at) for detail in details]
-        told = [
+        reports = [
             not self._findings.doubts(path, *beside, *given) and not self._is_misspelt(path, detail["type"])
             for detail, (path, beside, given) in zip(details, seen, strict=True)
         ]
-        for detail, (path, *_), tell in zip(details, seen, told, strict=True):
-            if tell:
+        for detail, (path, *_), report in zip(details, seen, reports, strict=True):
+            if report:
                 self._findings.add(path, self._reason(detail, path))
         for path, beside, _ in seen:
             there = [place for place in (path, *beside) if _is_there(self._value, place)]
@@ -106,7 +114,8 @@ class _Rounds:
         return unknown_field(str(path[-1]), _model_at(path[:-1]).model_fields, _ELSEWHERE)
 
     def _is_misspelt(self, path: Path, kind: str) -> bool:
-        """Of a field that is missing, when there is one that was probably meant to be it: that one is told."""
+        """For a missing field: whether an unknown field beside it is probably a misspelling of it. Then only that one is
+        reported."""
         holder = _at(self._value, path[:-1]) if kind in ("missing", "weir") and not _is_there(self._value, path) else None
         if not isinstance(holder, dict):
             return False
@@ -114,19 +123,20 @@ class _Rounds:
         return any(meant(name, fields) == path[-1] for name in holder if name not in fields)
 
     def _take_out(self, path: Path) -> None:
-        """Remove a value; where it has to be, what it is a part of. Apps stay, with stand-ins: the rest of one is looked at."""
+        """Remove a value; if it is required, remove what contains it. Apps are kept with placeholders for required fields, so
+        that the rest of an app is still checked."""
         while path:
             holder = _at(self._value, path[:-1])
             if path[:-1] == ("apps",) and isinstance(holder, list):
-                holder[int(path[-1])] = {name: _stand_in(name, path[-1]) for name in _STAND_INS}
+                holder[int(path[-1])] = {name: _substitute(name, path[-1]) for name in _SUBSTITUTES}
                 break
             if path[-2:] == ("rate", "target") and isinstance(holder, dict):
-                holder["target"] = 1  # a rate has to have one, and its window is looked at beside it
+                holder["target"] = 1  # a rate needs a target; with a placeholder, its window is still checked
                 break
-            if len(path) == 3 and path[0] == "apps" and path[2] in _STAND_INS and isinstance(holder, dict):
-                holder[str(path[2])] = _stand_in(str(path[2]), path[1])
+            if len(path) == 3 and path[0] == "apps" and path[2] in _SUBSTITUTES and isinstance(holder, dict):
+                holder[str(path[2])] = _substitute(str(path[2]), path[1])
                 break
-            # A list without one of its items would number the others anew.
+            # Removing a list item would change the index of the others.
             if isinstance(holder, dict) and path[-1] in holder:
                 del holder[path[-1]]
                 break
@@ -134,25 +144,25 @@ class _Rounds:
         self._findings.doubt(path)
 
 
-_STAND_INS = ("name", "hosts", "command")
-"""Fields that an app has to have."""
+_SUBSTITUTES = ("name", "hosts", "command")
+"""Required fields of an app."""
 
 
-def _stand_in(name: str, index: str | int) -> str | list[str]:
-    label = f"stand-in-{index}"
+def _substitute(name: str, index: str | int) -> str | list[str]:
+    label = f"substitute-{index}"
     return [f"{label}.invalid"] if name == "hosts" else label
 
 
 class _Places(NamedTuple):
     path: Path
     beside: Sequence[Path]
-    """What may be wrong in its stead."""
+    """Fields one of which may be wrong instead."""
     given: Sequence[Path]
-    """What it only depends on."""
+    """Fields that the fault depends on."""
 
 
 def _places(detail: ErrorDetails, at: Path) -> _Places:
-    """Where a fault is, and the other fields that it has to do with."""
+    """The position of a fault, and the other fields that it involves."""
     around: Path = (*at, *(part for part in detail["loc"] if part != "[key]"))
     context = detail.get("ctx", {})
     field = context.get("field")

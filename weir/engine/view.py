@@ -1,4 +1,4 @@
-"""What `weir up` shows: plain lines, or a live table with the lines above it.
+"""The display of `weir up`: plain lines, or a live table with output lines above it.
 
 Reads the engine and the interceptors' queue sizes; changes nothing.
 """
@@ -20,49 +20,49 @@ from rich.segment import Segment, SegmentLines
 from rich.text import Text
 
 from fleet.routing.claims import ANY_HOST, Claim, claims_of
-from fleet.routing.tryout import address_of, command_for
+from fleet.routing.request_examples import address_of, command_for
 from fleet.runtime.address import join_address
 from fleet.runtime.logs import LineFormatter
 from fleet.runtime.process import StartError
 from fleet.runtime.terminal import escaped, one_line, say, shown
 from weir.engine.app import App
-from weir.engine.board import Mood, Sight, board
 from weir.engine.engine import Engine
 from weir.engine.excerpt import Excerpt
-from weir.engine.fields import RuleSpec
-from weir.engine.outlet import Outlet
+from weir.engine.live_table import AppStatus, Row, table_lines
 from weir.engine.spec import AppSpec
 from weir.engine.supervisor import State
+from weir.engine.threaded_writer import ThreadedWriter
 from weir.queue_reader import AppDemand, QueueReader, Queues, rates
 from weir.styled import text
 
-__all__ = ["LiveView", "PlainView", "View", "curl_lines", "sight_of", "state_of", "way_to"]
+__all__ = ["LiveView", "PlainView", "View", "curl_lines", "https_lines", "row_of", "state_of", "way_to"]
 
 REFRESH = 0.5
-"""Seconds between two looks, and two pictures of the table where something has changed."""
+"""Seconds between two readings; the table is drawn again only when something has changed."""
 APPS_AT_ONCE = 50
-"""Apps looked at in one turn of the loop that carries requests: about half a millisecond's work."""
+"""Apps read in one turn of the event loop, which also carries requests: about half a millisecond of work."""
 MAX_CURL_LINES = 5
 FLUSH = 0.05
-"""Seconds that lines may wait for others above the live table, which is written anew below them each time."""
+"""Seconds that lines may wait, so that several lines cost only one redraw of the live table below them."""
 PERIOD = 1.0
-"""Seconds in which a bounded number of lines is shown above it; what was left out is told at the end of each."""
+"""Length in seconds of a period, in which a bounded number of lines is shown; at its end the number of lines left out is
+shown."""
 BEHIND = 64 * 1024
-"""Characters not yet taken by a terminal that is too slow for more lines."""
+"""Characters not yet written to the terminal from which on it counts as too slow, and lines are left out."""
 
 
 Way = tuple[str, str | None]
-"""How an app is reached, in short, and the URL where that is enough."""
+"""How an app is reached, in short, and its URL if opening one is enough."""
 
 
 class View(Protocol):
-    """How people are told."""
+    """A display of the engine."""
 
     def tell(self, speaker: str, lines: Sequence[str]) -> None:
-        """Some lines that a process of the engine wrote."""
+        """Show lines that a process of the engine wrote."""
 
     def has_room(self) -> bool:
-        """Whether lines are to be told now, or later."""
+        """Whether more lines may be passed to `tell` now."""
 
     def ready(self, engine: Engine) -> None:
         """Requests are served from now on."""
@@ -71,21 +71,21 @@ class View(Protocol):
         """Show the engine until cancelled."""
 
     def leave(self) -> None:
-        """Give the terminal back as it was found, for an end at once."""
+        """Restore the terminal, for an immediate exit."""
 
 
 class PlainView:
-    """Lines: the log and the apps' output on standard error, `ready` on standard output."""
+    """Plain lines: log and output of the apps on standard error, `ready` on standard output."""
 
-    def __init__(self, errors: Outlet, *, json: bool = False) -> None:
+    def __init__(self, errors: ThreadedWriter, *, json: bool = False) -> None:
         self._errors, self._json = errors, json
         for handler in logging.getLogger().handlers:
             if isinstance(handler, logging.StreamHandler):
                 handler.setStream(errors)
 
     def tell(self, speaker: str, lines: Sequence[str]) -> None:
-        told = [_as_json(speaker, line) for line in lines] if self._json else [f"{speaker} | {line}\n" for line in lines]
-        self._errors.write("".join(told))
+        texts = [_as_json(speaker, line) for line in lines] if self._json else [f"{speaker} | {line}\n" for line in lines]
+        self._errors.write("".join(texts))
 
     def has_room(self) -> bool:
         return self._errors.has_room()
@@ -93,6 +93,8 @@ class PlainView:
     def ready(self, engine: Engine) -> None:
         for line in curl_lines(engine):
             self._errors.write(_as_json("weir", f"try: {line}") if self._json else f"try: {one_line(line)}\n")
+        for line in https_lines(engine):
+            self._errors.write(_as_json("weir", line) if self._json else f"{one_line(line)}\n")
         try:
             say("ready")
         except OSError as error:
@@ -102,11 +104,11 @@ class PlainView:
         await asyncio.Event().wait()
 
     def leave(self) -> None:
-        """Lines leave nothing behind."""
+        """Nothing to restore: plain lines do not change the terminal's state."""
 
 
 def _as_json(speaker: str, line: str) -> str:
-    """As the log writes its lines."""
+    """In the format of the JSON log."""
     record = {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "level": "INFO",
@@ -117,19 +119,19 @@ def _as_json(speaker: str, line: str) -> str:
 
 
 class LiveView:
-    """A table that is redrawn in place, for a terminal.
+    """A table that is redrawn in place on a terminal.
 
-    Lines above it wait for a moment, so that many cost one write of the table. More than a terminal can show are left out.
-    Takes the outlet that the console writes to.
+    Lines above it are collected for a moment, so that many lines cost one redraw. Lines beyond what a terminal can show are left
+    out. `writer` is the stream that the console writes to.
     """
 
-    def __init__(self, console: Console, outlet: Outlet) -> None:
-        self._console, self._outlet = console, outlet
+    def __init__(self, console: Console, writer: ThreadedWriter) -> None:
+        self._console, self._writer = console, writer
         self._colours = console.color_system is not None and not console.no_color
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._drawn: object = None
         self._ways: dict[str, tuple[AppSpec, Way]] = {}
-        """How apps are reached, and the spec that says so."""
+        """How apps are reached, by key, with the spec from which it was computed."""
         self._excerpt = Excerpt()
         self._written: list[str] = []
         self._lock = threading.Lock()
@@ -145,11 +147,13 @@ class LiveView:
         self._period = self._period or loop.call_later(PERIOD, self._end_period_in_time)
 
     def has_room(self) -> bool:
-        return True  # what is too much is left out
+        return True  # lines beyond the limit are left out
 
     def ready(self, engine: Engine) -> None:
         for line in curl_lines(engine):
             self._console.print(Text.assemble("try: ", text(line, style="bold")))
+        for line in https_lines(engine):
+            self._console.print(text(line))
         self._console.print("ready")
 
     async def run(self, engine: Engine) -> None:
@@ -167,18 +171,18 @@ class LiveView:
             await reader.close()
 
     async def draw(self, engine: Engine, queues: Queues, rps: Mapping[str, float]) -> None:
-        """Show how things are now, if that is other than what is shown."""
-        at, size, sights = at_of(engine), self._console.size, list[Sight]()
+        """Draw the current state, if it differs from what is shown."""
+        at, size, rows = at_of(engine), self._console.size, list[Row]()
         for app in engine.apps:
             key = app.spec.key
-            sights.append(sight_of(app, queues.apps.get(key) or AppDemand(key), rps.get(key, 0.0), self._way_to(app.spec, at)))
-            if not len(sights) % APPS_AT_ONCE:
+            rows.append(row_of(app, queues.apps.get(key) or AppDemand(key), rps.get(key, 0.0), self._way_to(app.spec, at)))
+            if not len(rows) % APPS_AT_ONCE:
                 await asyncio.sleep(0)
-        picture = (title_of(engine), size, sights)
+        picture = (title_of(engine), size, rows)
         if picture != self._drawn:
             self._drawn = picture
-            lines = board(sights, picture[0], width=size.width, height=size.height)
-            # Made once: it is written again below every line that comes until the next one.
+            lines = table_lines(rows, picture[0], width=size.width, height=size.height)
+            # Rendered once: rich draws it again below every line written until the next change.
             self._live.update(SegmentLines(lines, new_lines=True), refresh=True)
 
     def _way_to(self, spec: AppSpec, at: str) -> Way:
@@ -199,20 +203,20 @@ class LiveView:
 
     def _flush_in_time(self) -> None:
         self._flushing = None
-        if self._outlet.waiting < BEHIND:
+        if self._writer.waiting < BEHIND:
             self._flush()
         else:
             self._flushing = asyncio.get_running_loop().call_later(FLUSH, self._flush_in_time)
 
     def _flush(self) -> None:
-        with self._lock:  # log lines come from any thread
+        with self._lock:  # log lines may come from any thread
             written, self._written = self._written, []
         if written:
             self._console.print(_AsItIs("".join(written)), crop=False)
 
     def _end_period_in_time(self) -> None:
         self._period = None
-        if self._outlet.waiting < BEHIND:
+        if self._writer.waiting < BEHIND:
             self._end_period()
             self._flush()
         else:
@@ -224,7 +228,7 @@ class LiveView:
 
 
 class _AsItIs:
-    """Text whose colours are written already: rich takes half a millisecond to understand a line and write the same again."""
+    """Text that already has its colour codes: parsing and rendering it with rich would take half a millisecond per line."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -234,7 +238,7 @@ class _AsItIs:
 
 
 class _ConsoleHandler(logging.Handler):
-    """Log lines above the table, short: whoever looks at a terminal knows the date."""
+    """Log lines above the table, without the date."""
 
     def __init__(self, console: Console, flush_lines: Callable[[], None]) -> None:
         super().__init__()
@@ -242,19 +246,19 @@ class _ConsoleHandler(logging.Handler):
         self._console, self._flush_lines = console, flush_lines
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._flush_lines()  # so that a process ends after it has said why
+        self._flush_lines()  # so that a process's last output comes before the log line about its end
         style = "red" if record.levelno >= logging.ERROR else "yellow" if record.levelno >= logging.WARNING else "dim"
         moment = time.strftime("%H:%M:%S", time.localtime(record.created))
         self._console.print(Text(f"{moment} {self.format(record)}", style=style))
 
 
-def sight_of(app: App, demand: AppDemand, rps: float, way: Way) -> Sight:
-    """What the table shows of an app."""
-    mood, state = state_of(app)
+def row_of(app: App, demand: AppDemand, rps: float, way: Way) -> Row:
+    """The table row of an app."""
+    status, state = state_of(app)
     ready = sum(replica.state is State.READY for replica in app.replicas)
-    return Sight(
+    return Row(
         name=app.spec.key.removeprefix("default/"),
-        mood=mood,
+        status=status,
         state=state if app.spec.maintenance is None else f"in maintenance, {state}",
         replicas=f"{ready}/{app.desired}",
         held=demand.held,
@@ -265,21 +269,21 @@ def sight_of(app: App, demand: AppDemand, rps: float, way: Way) -> Sight:
     )
 
 
-def state_of(app: App) -> tuple[Mood, str]:
+def state_of(app: App) -> tuple[AppStatus, str]:
     living = [replica for replica in app.replicas if replica.state is not State.DRAINING]
     states = {replica.state for replica in living}
     failing = [replica for replica in living if replica.failures and replica.state is not State.READY]
     if failing:
         worst = max(failing, key=lambda replica: replica.failures)
         count = "" if worst.failures == 1 else f" ({worst.failures} times)"
-        return Mood.TROUBLED, f"failing{count}: {worst.reason}"
+        return AppStatus.TROUBLED, f"failing{count}: {worst.reason}"
     if State.STARTING in states:
-        return Mood.STARTING, "starting" if State.READY not in states else "growing"
+        return AppStatus.STARTING, "starting" if State.READY not in states else "growing"
     if State.READY in states:
-        return Mood.AWAKE, "ready"
+        return AppStatus.AWAKE, "ready"
     if app.trouble:
-        return Mood.TROUBLED, f"failed: {app.trouble}"
-    return (Mood.LEAVING, "going to sleep") if app.replicas else (Mood.ASLEEP, "asleep")
+        return AppStatus.TROUBLED, f"failed: {app.trouble}"
+    return (AppStatus.LEAVING, "going to sleep") if app.replicas else (AppStatus.ASLEEP, "asleep")
 
 
 def way_to(spec: AppSpec, at: str) -> Way:
@@ -292,13 +296,22 @@ def way_to(spec: AppSpec, at: str) -> Way:
 
 
 def _first_claim(spec: AppSpec) -> Claim:
-    rules = spec.rules or [RuleSpec(hosts=spec.hosts, paths=spec.paths, headers=spec.headers)]
-    return next(claims_of(rule.rule() for rule in rules))
+    return next(claims_of(rule.rule(spec.namespace) for rule in spec.every_rule))
 
 
 def curl_lines(engine: Engine) -> Sequence[str]:
-    """How to try the first apps."""
+    """Example commands for the first apps."""
     return [command_for(_first_claim(spec), at_of(engine)) for spec in engine.spec.apps[:MAX_CURL_LINES] if engine.proxy_ports]
+
+
+def https_lines(engine: Engine) -> Sequence[str]:
+    """URLs of the first apps by https, and what to trust for them."""
+    if engine.authority is None or not engine.proxy_tls_ports:
+        return ()
+    port = engine.proxy_tls_ports[0]
+    hosts = [host for host in engine.https_hosts if "*" not in host][: MAX_CURL_LINES + 1]
+    urls = ", ".join(f"https://{join_address(host, port)}/" for host in hosts)
+    return (f"https: {urls}", f"https: trust {engine.authority} once, or: curl --cacert {engine.authority} …")
 
 
 def at_of(engine: Engine) -> str:

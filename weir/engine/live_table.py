@@ -1,6 +1,6 @@
-"""The live table of `weir up` as lines of a terminal: which apps are in it, in which order, and how wide. Pure.
+"""The live table of `weir up` as terminal lines: which apps are shown, in which order, and how wide the columns are. Pure.
 
-Written without rich's tables, which take half a millisecond for each row: requests go through the process that draws.
+Does not use rich's tables: they take half a millisecond per row, on the event loop that also carries requests.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from rich.style import Style
 
 from fleet.runtime.terminal import one_line
 
-__all__ = ["Line", "Mood", "Sight", "board"]
+__all__ = ["AppStatus", "Line", "Row", "table_lines"]
 
 KEPT_LINES = 8
-"""Lines of the terminal that the table leaves free, where there are as many: what apps print is above it."""
+"""Terminal lines that stay free above the table for the output of apps, if the terminal is high enough."""
 SHORT, LEAST_ROWS = 12, 3
-"""A terminal with fewer lines has the table alone; and rows that there are at least."""
+"""On a terminal with fewer than SHORT lines more, only the table is shown; LEAST_ROWS rows are shown in any case."""
 MAX_NAME, MAX_STATE = 32, 34
-"""Cells of a column, beyond which texts are cut."""
+"""Widest columns in terminal cells; longer texts are cut."""
 
 Line = list[Segment]
 
 
-class Mood(IntEnum):
-    """How an app is, in the order in which apps are shown."""
+class AppStatus(IntEnum):
+    """The status of an app. Apps are shown in this order."""
 
     TROUBLED = 0
     STARTING = 1
@@ -39,72 +39,73 @@ class Mood(IntEnum):
     ASLEEP = 4
 
 
-class Sight(NamedTuple):
-    """What is seen of an app. Texts may be anybody's."""
+class Row(NamedTuple):
+    """What the table shows of one app. The texts may come from users; they are made safe for the terminal here."""
 
     name: str
-    mood: Mood
+    status: AppStatus
     state: str
     replicas: str
     held: int
     in_flight: int
     rps: float
     way: str
-    """How it is reached, in short."""
+    """How to reach the app, in short."""
     url: str | None
-    """The same in full, shown where there is room: terminals make links of what begins with http://."""
+    """The full URL, shown when there is room, because terminals turn texts that begin with http:// into links."""
 
 
 _STYLES = {
-    Mood.TROUBLED: Style(color="red"),
-    Mood.STARTING: Style(color="yellow"),
-    Mood.AWAKE: Style(color="green"),
-    Mood.LEAVING: Style(color="blue"),
-    Mood.ASLEEP: Style(dim=True),
+    AppStatus.TROUBLED: Style(color="red"),
+    AppStatus.STARTING: Style(color="yellow"),
+    AppStatus.AWAKE: Style(color="green"),
+    AppStatus.LEAVING: Style(color="blue"),
+    AppStatus.ASLEEP: Style(dim=True),
 }
 _PLAIN, _BOLD, _DIM = Style(), Style(bold=True), Style(dim=True)
 GAP = "  "
 """Between columns."""
 _NUMBERS = ("replicas", "held", "in flight", "rps")
 _RIGHT = (8, 5, 9, 7)
-"""Widths of their columns."""
+"""Widths of the numeric columns."""
 
 
-def board(sights: Iterable[Sight], title: str, *, width: int, height: int) -> list[Line]:
-    """The lines for a terminal of so many columns and lines: troubled and awake apps first, and a count of what does not fit."""
-    ordered = sorted(sights, key=attrgetter("mood"))  # stable: in the order of the file
+def table_lines(rows: Iterable[Row], title: str, *, width: int, height: int) -> list[Line]:
+    """The lines for a terminal of this width and height in cells: apps in trouble and running ones first, then a count of the
+    apps that do not fit."""
+    ordered = sorted(rows, key=attrgetter("status"))  # stable: in the order of the file
     room = _room(height)
     shown = ordered if len(ordered) <= room else ordered[: max(1, room - 1)]
-    names = min(MAX_NAME, max([3, *(cell_len(one_line(sight.name)) for sight in ordered)]))
-    states = min(MAX_STATE, max([5, *(cell_len(sight.state) for sight in shown if sight.mood is not Mood.TROUBLED)]))
+    names = min(MAX_NAME, max([3, *(cell_len(one_line(row.name)) for row in ordered)]))
+    states = min(MAX_STATE, max([5, *(cell_len(row.state) for row in shown if row.status is not AppStatus.TROUBLED)]))
     head = ["app", *_NUMBERS, "state", "address"]
     lines = [_cut([(one_line(title), _BOLD)], width), _line(head, [_DIM] * 7, names, states, width)]
-    lines += [_row(sight, names, states, width) for sight in shown]
+    lines += [_row(row, names, states, width) for row in shown]
     if len(shown) < len(ordered):
         lines.append(_cut([(_rest(ordered[len(shown) :]), _DIM)], width))
     return lines
 
 
 def _room(height: int) -> int:
-    """Rows, the one that counts what does not fit included."""
+    """Number of rows that fit, including the row that counts the apps left out."""
     kept = KEPT_LINES if height > KEPT_LINES + SHORT else 1
     return max(LEAST_ROWS, height - 2 - kept)
 
 
-def _rest(sights: Sequence[Sight]) -> str:
-    counts = Counter("asleep" if sight.mood is Mood.ASLEEP else "awake" for sight in sights)
+def _rest(rows: Sequence[Row]) -> str:
+    counts = Counter("asleep" if row.status is AppStatus.ASLEEP else "awake" for row in rows)
     return ", ".join(f"{counts[kind]:,} more {kind}" for kind in ("awake", "asleep") if counts[kind])
 
 
-def _row(sight: Sight, names: int, states: int, width: int) -> Line:
-    style = _STYLES[sight.mood]
-    texts = [sight.name, sight.replicas, f"{sight.held:,}", f"{sight.in_flight:,}", f"{sight.rps:,.1f}", sight.state]
-    quiet = _DIM if sight.mood is Mood.ASLEEP else _PLAIN
+def _row(row: Row, names: int, states: int, width: int) -> Line:
+    style = _STYLES[row.status]
+    texts = [row.name, row.replicas, f"{row.held:,}", f"{row.in_flight:,}", f"{row.rps:,.1f}", row.state]
+    quiet = _DIM if row.status is AppStatus.ASLEEP else _PLAIN
     styles = [quiet, *[quiet] * 4, style]
-    if sight.mood is Mood.TROUBLED:
-        return _line(texts, styles, names, states, width)  # why is worth more than where
+    if row.status is AppStatus.TROUBLED:
+        return _line(texts, styles, names, states, width)  # in trouble, the reason is more useful than the address
     left = width - names - sum(_RIGHT) - states - 6 * len(GAP)
-    way = sight.url if sight.url is not None and cell_len(sight.url) <= left else sight.way
+    way = row.url if row.url is not None and cell_len(row.url) <= left else row.way
     return _line([*texts, way], [*styles, quiet], names, states, width)
 
 
@@ -120,8 +121,8 @@ def _fitted(text: str, width: int) -> str:
 
 
 def _cut(cells: Sequence[tuple[str, Style]], width: int) -> Line:
-    """The cells with two blanks between them, and no more of them than the terminal is wide. Neighbours of one style are one
-    segment: segments are what a console takes its time over."""
+    """Join the cells with a gap and cut at the terminal's width. Neighbouring cells of one style share a segment, because
+    rich's cost grows with the number of segments."""
     line: Line = []
     used, pending, last = 0, "", _PLAIN
     for text, style in cells:

@@ -1,4 +1,4 @@
-"""Of the last lines that a process wrote, the one that says best why it ended. Pure."""
+"""Chooses, from the last output of a process, the line that best explains why it ended. Pure."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Iterable
 
 from fleet.runtime.terminal import one_line
 
-__all__ = ["KEPT_LINES", "last_words"]
+__all__ = ["KEPT_LINES", "error_line"]
 
 KEPT_LINES = 30
-"""Lines of a process that are looked at: the trace of an error is as long."""
+"""Number of last lines that are searched; enough for a stack trace."""
 MAX_LENGTH = 300
 _TELLING = re.compile(r"error|exception|panic|fatal|cannot|not found|denied|failed", re.IGNORECASE)
 
 
-def last_words(lines: Iterable[str]) -> str:
-    """The last line that names an error, and is no step of its trace (those are indented); else the last one with anything in it.
+def error_line(lines: Iterable[str]) -> str:
+    """The last line that names an error and is not indented, as the lines of a stack trace are; else the last non-empty line.
 
-    Fit for a terminal and for a page; empty when nothing was written.
+    Safe for a terminal and for a page; empty when nothing was written.
     """
     cleaned = [one_line(line).rstrip()[:MAX_LENGTH] for line in lines]
     written = [line for line in cleaned if line.strip()]

@@ -1,9 +1,9 @@
-"""The keeper: a process beside the engine that leaves nothing running when the engine is gone, however it went.
+"""The reaper: a process beside the engine that ends the engine's processes when the engine is gone, even after SIGKILL.
 
-Run as a script by the bare interpreter, so it may import nothing but the standard library's quickest. It reads its
-orders from standard input; the end of input means that the engine has ended. Then it ends what is still running: the
-process groups it was told of, and every process that carries the engine's mark, in its environment or in a limit that it
-has inherited (which finds those that left their group, and one that was being started in the very moment the engine died).
+Run as a script by the bare interpreter; imports only fast standard-library modules. It reads orders from standard input; end of
+file means that the engine has ended. Then it ends what is still running: the registered process groups, and every process that
+carries the engine's mark in its environment or in an inherited resource limit. The marks also find processes that left their
+group, and one that was just being started when the engine died.
 """
 
 import os
@@ -13,27 +13,27 @@ import sys
 import time
 
 MARK = "WEIR_ENGINE"
-"""Environment variable that every process of an engine carries; its value is the engine's own."""
+"""Environment variable that every process of an engine has; the value identifies the engine."""
 GRACE = 2.0
-"""Seconds between SIGTERM and SIGKILL. The engine is gone and nobody waits for answers any more."""
+"""Seconds between SIGTERM and SIGKILL. Short, because the engine is gone and no client can receive an answer."""
 PAUSE = 0.05
-"""Seconds between two looks at what is left."""
+"""Seconds between two checks for remaining processes."""
 LIMIT = 10.0
-"""Seconds after which nothing that is left would end: a process that nobody reaps looks alive for ever."""
+"""Seconds after which it gives up: a zombie that nobody waits for looks alive for ever."""
 HAS_PROC = os.path.isdir("/proc/self")
-"""Whether the system tells of its processes in files, as Linux does; elsewhere there are only the groups."""
+"""Whether the system lists processes in /proc, as Linux does; elsewhere only the process groups are known."""
 LIMIT_NAME = b"Max realtime timeout"
 """The limit that carries a mark, in /proc/PID/limits; see inherited.py."""
 QUIET_LOOKS = 2
-"""Looks that must find nothing: between two, a process that was being started shows itself."""
+"""Consecutive checks that must find nothing, because a process that is just being started may be missed once."""
 
 
 def group_members(groups: set[int], mark: bytes = b"", limits: range = range(0)) -> set[int]:
-    """Processes that belong to one of the groups, or have the mark in their environment, or one of the limits; this one and
-    zombies aside.
+    """Processes in one of the groups, or with the mark in their environment, or with one of the limits; without this process and
+    without zombies.
 
-    Zombies are left aside because they have ended, though a group that has one still takes signals; nobody may ever
-    reap them. Only Linux tells, see HAS_PROC.
+    Zombies are excluded because they have ended, although a group that contains one still accepts signals. Works only with
+    HAS_PROC.
     """
     found = set()
     for name in os.listdir("/proc"):
@@ -45,7 +45,7 @@ def group_members(groups: set[int], mark: bytes = b"", limits: range = range(0))
             if state not in b"ZX" and (int(group) in groups or (mark and carries(name, mark, limits))):
                 found.add(int(name))
         except (OSError, ValueError):
-            continue  # ended just now, or belongs to another user
+            continue  # it has just ended, or belongs to another user
     return found
 
 
@@ -56,7 +56,7 @@ def carries(pid: str, mark: bytes, limits: range) -> bool:
 
 
 def limit_of(pid: str) -> int:
-    """The number of the limit that carries marks, or -1. Never None, for which a range is looked through number by number."""
+    """The number in the limit that carries marks, or -1. An int in any case: `None in range` would be a linear search."""
     with open(f"/proc/{pid}/limits", "rb") as lines:
         for line in lines:
             if line.startswith(LIMIT_NAME):
@@ -66,7 +66,7 @@ def limit_of(pid: str) -> int:
 
 
 def signal_all(groups: set[int], mark: bytes, limits: range, number: int) -> bool:
-    """Signal whatever is left, and tell whether anything was."""
+    """Send a signal to all remaining processes; returns whether there were any."""
     found = group_members(groups, mark, limits) if HAS_PROC else groups
     targets = [(os.kill if HAS_PROC else os.killpg, pid) for pid in found]
     left = False
@@ -90,13 +90,14 @@ def end_all(groups: set[int], mark: bytes, limits: range) -> None:
 
 
 def main() -> None:
-    """keeper.py MARK FIRST LAST [DIRECTORY]: the engine's marks, in words and numbers, and a directory to remove at the end."""
+    """reaper.py MARK FIRST LAST [DIRECTORY]: the engine's environment mark, the range of its limit marks, and a directory to
+    remove at the end."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     groups: set[int] = set()
     for line in sys.stdin:
         order, group = line.split()
-        if order == "keep":
+        if order == "track":
             groups.add(int(group))
         else:
             groups.discard(int(group))

@@ -1,4 +1,4 @@
-"""What is wrong with a value, in the words of whoever writes YAML. Pure: pydantic's findings in, one reason out."""
+"""Error messages for invalid values, for the author of the YAML file. Pure: pydantic's error details in, one message out."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ _REASONS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "float_type": _NUMBER,
     "float_parsing": _NUMBER,
     "finite_number": "should be a finite number",
+    "literal_error": lambda bound: f"should be {bound['expected']}",
     "bool_type": _SWITCH,
     "bool_parsing": _SWITCH,
     "greater_than": lambda bound: f"should be more than {bound['gt']:g}",
@@ -51,6 +52,8 @@ _MEANT: Mapping[str, tuple[tuple[str, ...], str]] = {
     "maxReplicas": (("max",), "did you mean max?"),
     "maxReplicaCount": (("max",), "did you mean max?"),
     "max_replicas": (("max",), "did you mean max?"),
+    "host": (("hosts",), "did you mean hosts?"),
+    "path": (("paths",), "did you mean paths?"),
     "concurrency": (("target",), "target says how many requests at once one replica should carry"),
     "requestRate": (("rate",), "did you mean rate?"),
     "cooldownPeriod": (("cooldown",), "did you mean cooldown?"),
@@ -92,17 +95,19 @@ _MEANT: Mapping[str, tuple[tuple[str, ...], str]] = {
     "routes": (("apps",), "did you mean apps?"),
     "version": (("apps",), "there is but one version of this file"),
     "apiVersion": (("apps",), _KUBERNETES),
+    "protocol": (("app_protocol",), "did you mean app_protocol?"),
+    "appProtocol": (("app_protocol",), "did you mean app_protocol?"),
     "kind": (("apps",), _KUBERNETES),
     "metadata": (("apps",), _KUBERNETES),
     "spec": (("apps",), _KUBERNETES),
     "log_level": (("apps",), "interceptor: {log_level: debug} sets it for one kind of component, --log-level for all"),
     "log_json": (("apps",), "--log-json sets it for all"),
 }
-"""What people bring from elsewhere: the fields of ours that have to be there for the hint to help, and the hint."""
+"""Field names known from other tools: the fields of ours that must exist for the hint to apply, and the hint."""
 
 
 def reason_of(detail: ErrorDetails) -> str:
-    """Why pydantic does not take a value. What our own validators say is taken as it is."""
+    """Why pydantic rejected a value. Messages of our own validators are used as they are."""
     reason = _REASONS.get(detail["type"])
     if reason is None:
         message = detail["msg"].removeprefix("Value error, ")
@@ -111,13 +116,14 @@ def reason_of(detail: ErrorDetails) -> str:
 
 
 def meant(name: str, known: Iterable[str]) -> str | None:
-    """The field that was probably meant by a name that is none."""
+    """The field that was probably meant by an unknown name."""
     near = get_close_matches(name, [other for other in known if other != name], n=1)
     return near[0] if near else None
 
 
 def _nearly(name: str, known: Iterable[str]) -> str | None:
-    """The same where less is to be expected: of all the fields that there are anywhere, one is always a little like it."""
+    """The same with a stricter limit, for use with all fields of the file: among so many names, one is always somewhat
+    similar."""
     near = get_close_matches(name, known, n=1, cutoff=0.75)
     return near[0] if near else None
 
@@ -128,7 +134,8 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def unknown_field(name: str, here: Iterable[str], elsewhere: Mapping[str, str]) -> str:
-    """Why a field is none, and what to write: `here` are the fields that there are, `elsewhere` says where other names belong."""
+    """Why a field is unknown, and what to write instead: `here` are the fields valid at this place, `elsewhere` says where
+    other names belong."""
     fields = set(here)
     needed, hint = _MEANT.get(name, ((), ""))
     if hint and fields.intersection(needed):

@@ -1,8 +1,8 @@
-"""Text on its way to a terminal, a file or a pipe, written by a thread.
+"""Text output to a terminal, a file or a pipe, written by a thread.
 
-Whoever reads may stop reading (a pager, a stopped terminal, a test that looks at nothing); requests that pass through
-this process must not stop with it. So what is not taken waits, up to a limit, and is then lost and counted. Whoever can wait
-with more asks for room first: then nothing is lost to a reader that is only slow.
+A reader may stop reading (a pager, a stopped terminal), and a blocking write would stop the requests that this process carries.
+So text is queued up to a limit; beyond it, text is dropped and counted. Callers that can wait check `has_room` first, so that a
+reader that is only slow gets everything.
 """
 
 from __future__ import annotations
@@ -13,21 +13,22 @@ from collections import deque
 from collections.abc import Callable
 from time import monotonic
 
-__all__ = ["Outlet"]
+__all__ = ["ThreadedWriter"]
 
 MAX_WAITING = 4 * 1024 * 1024
-"""Characters that wait for a reader: some forty thousand lines."""
+"""Characters that may wait for the reader: some forty thousand lines."""
 ROOM = MAX_WAITING // 4
-"""Characters that wait, from which on there is no room for lines that can wait elsewhere."""
+"""From this many waiting characters on, `has_room` is false."""
 PATIENCE = 1.0
-"""Seconds for which a reader may take nothing and is still waited for; then it has stopped, and nothing is to stop with it."""
+"""Seconds without progress after which the reader counts as stopped; then `has_room` is true again, so that processes are not
+blocked by it."""
 PIECE = 16 * 1024
-"""Characters written at once: less than a pipe holds, so that a reader who reads at all is seen to."""
+"""Characters per write: less than a pipe holds, so that any progress of the reader is noticed."""
 END_TIMEOUT = 1.0
-"""Seconds for the last lines when the process ends; a reader that takes none of them would keep it for ever."""
+"""Seconds to write the last lines at the end; a reader that does not read must not keep the process alive."""
 
 
-class Outlet:
+class ThreadedWriter:
     """A text stream, as far as logging and rich need one, in front of a file descriptor."""
 
     encoding = "utf-8"
@@ -39,12 +40,12 @@ class Outlet:
         self._moved = clock()
         self._closed = False
         self._changed = threading.Condition()
-        # A daemon, and past the interpreter's own buffers: one that is stuck in a write must not keep the process.
+        # A daemon thread, and os.write instead of a buffered stream: a write that blocks must not keep the process alive.
         self._thread = threading.Thread(target=self._write_all, name=f"output to {descriptor}", daemon=True)
         self._thread.start()
 
     def write(self, text: str) -> int:
-        """Never blocks."""
+        """Queue the text. Never blocks."""
         with self._changed:
             if self._waiting + len(text) > self._limit:
                 self._lost += max(1, text.count("\n"))
@@ -60,11 +61,11 @@ class Outlet:
         return self._waiting
 
     def has_room(self) -> bool:
-        """Whether who can wait with more should not: the reader keeps up, or has stopped for so long that nobody waits for it."""
+        """Whether more text may be written: the reader keeps up, or it has stopped for PATIENCE seconds and is not waited for."""
         return self._waiting < ROOM or self._clock() - self._moved > PATIENCE
 
     def flush(self) -> None:
-        """Everything is on its way already."""
+        """Does nothing: all text is already queued for the writer thread."""
 
     def fileno(self) -> int:
         return self._descriptor
@@ -73,7 +74,7 @@ class Outlet:
         return os.isatty(self._descriptor)
 
     def close(self, timeout: float = END_TIMEOUT) -> None:
-        """Write what waits, unless nobody takes it for so many seconds."""
+        """Write what is queued. Gives up when the reader takes nothing for `timeout` seconds."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -89,7 +90,7 @@ class Outlet:
                         data = data[os.write(self._descriptor, data) :]
                         self._moved = self._clock()
                 except OSError:
-                    return  # the reader is gone for good; what comes now is dropped by the limit
+                    return  # the reader is gone; later text is dropped at the limit
                 with self._changed:
                     self._waiting -= len(piece)
 
@@ -111,6 +112,6 @@ class Outlet:
 
     def _add(self, text: str) -> None:
         if not self._waiting:
-            self._moved = self._clock()  # the reader had nothing to take until now
+            self._moved = self._clock()  # the queue was empty, so a pause until now was not the reader's
         self._texts.append(text)
         self._waiting += len(text)

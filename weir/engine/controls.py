@@ -1,4 +1,4 @@
-"""What the engine's page tells and does: apps in an overview, and orders for one of them."""
+"""The engine as the page controls it: an overview of the apps, and the commands for one app."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Any
 
 from weir.engine.app import App
 from weir.engine.engine import Engine
+from weir.engine.messages import suggestion
 from weir.engine.page import Refused
 from weir.engine.supervisor import State
 from weir.engine.view import state_of
-from weir.engine.words import suggestion
 from weir.queue_reader import AppDemand, QueueReader, Queues
 
-__all__ = ["EngineSubject"]
+__all__ = ["EngineControls"]
 
 
-class EngineSubject:
-    """An engine as its page sees it."""
+class EngineControls:
+    """Implements the page's Controls for an engine."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

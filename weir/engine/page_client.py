@@ -1,4 +1,4 @@
-"""One question to a page of a component's diagnostics, on this machine."""
+"""A GET request to a diagnostics page of a component on this machine."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import asyncio
 
 from fleet.runtime.address import join_address
 
-__all__ = ["AskError", "ask"]
+__all__ = ["PageError", "get_page"]
 
 TIMEOUT = 1.0
-"""Seconds for an answer: pages come from memory."""
+"""Seconds for an answer. Pages are made from memory, so an answer normally takes milliseconds."""
 MAX_BYTES = 64 << 20
 
 
-class AskError(Exception):
-    """There was no answer, or none that is 200. One line."""
+class PageError(Exception):
+    """The page did not answer, or not with status 200. The message is one line."""
 
 
-async def ask(host: str, port: int, path: str) -> bytes:
-    """The body of the answer to GET `path`. Raises AskError."""
+async def get_page(host: str, port: int, path: str) -> bytes:
+    """Return the response body of GET `path`. Raises PageError."""
     address = join_address(host, port)
     try:
         async with asyncio.timeout(TIMEOUT):
@@ -29,9 +29,9 @@ async def ask(host: str, port: int, path: str) -> bytes:
             finally:
                 writer.transport.abort()
     except (OSError, TimeoutError) as error:
-        raise AskError(f"{address}{path}: {str(error) or 'no answer'}") from error
+        raise PageError(f"{address}{path}: {str(error) or 'no answer'}") from error
     if head.split(None, 2)[1:2] != [b"200"]:
-        raise AskError(f"{address}{path}: {head[:100]!r}")
+        raise PageError(f"{address}{path}: {head[:100]!r}")
     return body
 
 

@@ -1,0 +1,143 @@
+"""What a file of apps may say of the ways to an app, and of the requests that come by them. Values only."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from fleet.routing.route import (
+    MAX_BACKENDS,
+    MAX_CHANGES,
+    HeaderChanges,
+    HeaderMatch,
+    Redirect,
+    Rewrite,
+    Rule,
+    WeightedTarget,
+)
+from weir.engine.fields import (
+    ChangedHeaders,
+    ChangedName,
+    Headers,
+    Hosts,
+    Methods,
+    Model,
+    NewPath,
+    Paths,
+    PositivePort,
+    RedirectHost,
+    RedirectStatus,
+    Says,
+    Text,
+    Weight,
+    fault,
+)
+
+__all__ = [
+    "BackendSpec",
+    "Backends",
+    "HeaderChangesSpec",
+    "RedirectField",
+    "RedirectSpec",
+    "RequestHeaders",
+    "ResponseHeaders",
+    "RewriteField",
+    "RewriteSpec",
+    "RuleSpec",
+]
+
+
+class RewriteSpec(Model):
+    """What the app reads in place of what was requested."""
+
+    prefix: Annotated[NewPath, Says(Rewrite, "prefix")]
+
+    def rewrite(self) -> Rewrite:
+        return Rewrite(self.prefix)
+
+
+RewriteField = Annotated[RewriteSpec | None, Says(Rule, "rewrite")]
+
+
+class HeaderChangesSpec(Model):
+    """What is changed about the header fields of a message. Each name is in one of the lists."""
+
+    set: Annotated[ChangedHeaders, Field(max_length=MAX_CHANGES), Says(HeaderChanges, "set")] = {}
+    add: Annotated[ChangedHeaders, Field(max_length=MAX_CHANGES), Says(HeaderChanges, "add")] = {}
+    remove: Annotated[list[ChangedName], Field(max_length=MAX_CHANGES), Says(HeaderChanges, "remove")] = []
+
+    def changes(self) -> HeaderChanges:
+        return HeaderChanges(tuple(self.set.items()), tuple(self.add.items()), tuple(self.remove))
+
+
+class RedirectSpec(Model):
+    """An answer that sends the client elsewhere."""
+
+    scheme: Annotated[Literal["http", "https"] | None, Says(Redirect, "scheme")] = None
+    host: Annotated[RedirectHost | None, Says(Redirect, "host")] = None
+    port: Annotated[PositivePort | None, Says(Redirect, "port")] = None
+    path: Annotated[NewPath | None, Says(Redirect, "path")] = None
+    prefix: Annotated[NewPath | None, Says(Redirect, "prefix")] = None
+    status: Annotated[RedirectStatus, Says(Redirect, "status")] = 302
+
+    def redirect(self) -> Redirect:
+        return Redirect(self.scheme, self.host, self.port, self.path, self.prefix, self.status)
+
+
+RequestHeaders = Annotated[HeaderChangesSpec | None, Says(Rule, "request_headers")]
+ResponseHeaders = Annotated[HeaderChangesSpec | None, Says(Rule, "response_headers")]
+RedirectField = Annotated[RedirectSpec | None, Says(Rule, "redirect")]
+
+
+class BackendSpec(Model):
+    """One of the apps behind a rule."""
+
+    service: Annotated[Text, Says(WeightedTarget, "service", "An app of the file, NAME or NAMESPACE/NAME.")]
+    weight: Annotated[Weight, Says(WeightedTarget, "weight")] = 1
+
+    def key(self, namespace: str) -> str:
+        """ "namespace/name"; without a namespace it is in that of the app that names it."""
+        return self.service if "/" in self.service else f"{namespace}/{self.service}"
+
+
+Backends = Annotated[
+    list[BackendSpec],
+    Field(max_length=MAX_BACKENDS),
+    Says(Rule, "backends", "Apps that the requests go to instead, by weight. All are counted for this one; those apps follow."),
+]
+
+
+class RuleSpec(Model):
+    """One way to the app: any of the hosts, any of the paths, any of the methods, and all of the headers."""
+
+    hosts: Hosts = []
+    paths: Paths = []
+    headers: Headers = []
+    methods: Methods = []
+    rewrite: RewriteField = None
+    request_headers: RequestHeaders = None
+    response_headers: ResponseHeaders = None
+    redirect: RedirectField = None
+    backends: Backends = []
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> RuleSpec:
+        ways = ("hosts", "paths", "headers", "methods")
+        if not any(getattr(self, way) for way in ways):
+            raise fault("hosts", 'is missing, and so are paths, headers and methods; "*" is any host', *ways)
+        return self
+
+    def rule(self, namespace: str) -> Rule:
+        """The rule of an app of this namespace."""
+        return Rule(
+            hosts=tuple(self.hosts),
+            paths=tuple(self.paths),
+            headers=tuple(HeaderMatch(name=header.name, value=header.value) for header in self.headers),
+            methods=tuple(self.methods),
+            rewrite=None if self.rewrite is None else self.rewrite.rewrite(),
+            request_headers=None if self.request_headers is None else self.request_headers.changes(),
+            response_headers=None if self.response_headers is None else self.response_headers.changes(),
+            redirect=None if self.redirect is None else self.redirect.redirect(),
+            backends=tuple(WeightedTarget(backend.key(namespace), weight=backend.weight) for backend in self.backends),
+        )
