@@ -2,13 +2,13 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check gen lock bench soak clients cluster-tools cluster-test peers clean
+.PHONY: help setup demo unit pythons test check gen lock bench soak clients conformance cluster-tools cluster-test peers clean
 
 BIN := .venv/bin
 STAMP := .venv/.installed
 # What tests run beside Python's own clients: an independent peer finds what a shared mistake hides.
-TEST_PACKAGES := curl chromium
-BENCH_PACKAGES := wrk haproxy nginx
+TEST_PACKAGES := curl chromium haproxy openssl sslscan
+BENCH_PACKAGES := wrk haproxy nginx nghttp2-client
 LOCK := $(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make lock" --quiet
 # Passed on: make test ARGS="tests/unit -k routing", make bench ARGS="--rounds 2".
 ARGS ?=
@@ -25,6 +25,13 @@ $(STAMP): pyproject.toml requirements.lock tools/setup
 demo: $(STAMP) ## Run three example apps that sleep at zero; Ctrl-C ends it
 	@$(BIN)/weir up deploy/examples/local/demo.yaml
 
+# What pytest compiles is kept for the next run, also where the environment says not to: it is a third of all the work.
+unit: $(STAMP) ## Run the fast tests, those of tests/unit: half a minute on two cores
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest tests/unit --numprocesses 2 --dist worksteal $(ARGS)
+
+pythons: $(STAMP) ## Run the fast tests on the other Pythons that Weir supports, as far as this machine has them
+	@tools/pythons $(ARGS)
+
 test: peers ## Run every test that this machine can run (the first time it builds a Kubernetes control plane: 10 to 20 minutes)
 	@$(BIN)/python -m tests $(ARGS)
 
@@ -37,29 +44,34 @@ check: $(STAMP) ## Format, lint, types, imports, stubs, documents, protobuf rule
 	@echo "check: types";     $(BIN)/mypy
 	@echo "check: imports";   $(BIN)/lint-imports --no-logo
 	@echo "check: stubs";     tools/check-stubs
-	@echo "check: documents"; $(BIN)/python tools/settings_docs.py --check
+	@echo "check: documents"; $(BIN)/python tools/docs_tables.py --check
 	@echo "check: CRDs";      $(BIN)/python tools/crds.py --check
 	@echo "check: contracts"; tools/check-protos
 
-gen: $(STAMP) ## Write the protobuf stubs, the CRDs and the settings tables of docs/ anew
+gen: $(STAMP) ## Write the protobuf stubs, the CRDs and the tables of settings and fields in docs/ anew
 	@tools/gen
 	@$(BIN)/python tools/crds.py
-	@$(BIN)/python tools/settings_docs.py
+	@$(BIN)/python tools/docs_tables.py
 
 lock: $(STAMP) ## Resolve requirements.lock anew from pyproject.toml, and from it what the image installs
 	@$(LOCK) --extra dev pyproject.toml -o requirements.lock
 	@$(LOCK) --no-annotate -c requirements.lock pyproject.toml -o deploy/image/runtime.lock
 	@echo setuptools | $(LOCK) --no-annotate -c requirements.lock - -o deploy/image/build.lock
 
-bench: $(STAMP) ## Measure origin, HAProxy and Weir side by side (about five minutes)
+bench: $(STAMP) ## Measure origin, HAProxy and Weir side by side (nine to ten minutes)
 	@tools/packages $(BENCH_PACKAGES)
+	@tools/clients >/dev/null
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 soak: $(STAMP) ## Everything at once for twenty minutes, and a look at what is left (--minutes N)
 	@$(BIN)/python -m tests.soak $(ARGS)
 
-clients: $(STAMP) ## Build grpcurl and ghz into build/tools/bin (needs go)
+clients: $(STAMP) ## Build grpcurl, ghz and h2spec into build/tools/bin (needs go)
 	@tools/clients
+
+conformance: $(STAMP) ## Run the suites of Connect and grpc-go directly and through an interceptor (two minutes; needs go)
+	@tools/clients conformance
+	@$(BIN)/python -m tests.conformance $(ARGS)
 
 cluster-tools: $(STAMP) ## Build the control plane and KEDA into the user's cache, once (10 to 20 minutes; needs go)
 	@$(BIN)/python -m tests.cluster.tools >/dev/null
