@@ -4,7 +4,8 @@ Arguments that begin with "tests" choose; without any, all tests run. Where the 
 others do, and one test in their place says why: it fails, or is skipped when WEIR_SKIP_CLUSTER=1 asks for that, or when go,
 which builds the control plane, is not there and nobody has asked for them by name.
 
-The cluster tests mostly wait, so where all tests run, these and the others run side by side, as two workers of one pytest.
+Many tests mostly wait, those of the cluster above all, so where all tests run, three workers of one pytest run them: one has the
+cluster, two the rest.
 """
 
 import os
@@ -27,7 +28,7 @@ PACKAGES = ("nftables", "iproute2")
 """Of Debian: addresses of Services are translated by nftables, pods' networks are made by iproute2."""
 WITH_A_VALUE = ("--ignore", "--ignore-glob", "--deselect", "-k", "-m")
 """Options of pytest whose next word is no choice, although it may look like one."""
-SIDE_BY_SIDE = ("--numprocesses", "2")
+SIDE_BY_SIDE = ("--numprocesses", "3", "--dist", "loadscope", "--no-loadscope-reorder")
 """Which has which tests is said in tests/conftest.py."""
 BUILDERS = ("tools/clients", "tools/kustomize")
 """What tests run and would fetch; inside there is no network."""
@@ -55,6 +56,8 @@ def choose(arguments: Sequence[str]) -> Wanted:
 
 def main(arguments: Sequence[str]) -> int:
     """pytest's exit code."""
+    # What Python compiles is kept, also where the environment says not to: tests start hundreds of processes of the same code.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     wanted = choose(arguments)
     command = [sys.executable, "-m", "pytest", *wanted.arguments]
     if not wanted.cluster:

@@ -16,54 +16,41 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from tests.bench.haproxy import haproxy
 from tests.bench.idle import bytes_per_connection
 from tests.bench.measure import Sample, Server, in_turn, sample
 from tests.bench.neighbours import beside_senders, neighbour
-from tests.bench.origin import BODY, SMALL
+from tests.bench.origin import SMALL
 from tests.bench.processes import BenchError
 from tests.bench.report import (
     Results,
+    Rounds,
     Senders,
     against_as_markdown,
     as_json,
     as_markdown,
+    rows_as_json,
+    rows_as_markdown,
     senders_as_json,
     senders_as_markdown,
 )
 from tests.bench.weir import ASLEEP_HOST, CHECKOUT, MANY_HOSTS, WORST_HOST, Bench, with_routes, with_weir
+from tests.bench.workloads import AS_USERS_SEND, CONNECTIONS, HTTP2, ROWS, WORKLOADS
 from tests.bench.wrk import Load
 from tests.support.senders import SENDERS
 
-CONNECTIONS = 50
-BODY_CONNECTIONS = 8
 IDLE_CONNECTIONS = 8000
 ROUTES = 10_000
 MIN_DESCRIPTORS = 4000
 """Open files that are needed at least; some 20,000 are needed for all the idle connections."""
 SENDER_ROUNDS = 3
 """At most, of each sender, where everything is measured: there are many of them."""
-BROWSER = (
-    ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"),
-    ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8"),
-    ("Accept-Encoding", "gzip, deflate, br, zstd"),
-    ("Accept-Language", "en-US,en;q=0.9,de;q=0.8"),
-    ("Cache-Control", "max-age=0"),
-    ("Connection", "keep-alive"),
-    ("Cookie", "session=3f1d6c7b52ee4b0d9b2f5a6f0c1e8d77; theme=dark; consent=all"),
-    ("Sec-CH-UA", '"Chromium";v="142", "Not_A Brand";v="99"'),
-    ("Sec-CH-UA-Mobile", "?0"),
-    ("Sec-CH-UA-Platform", '"Linux"'),
-    ("Sec-Fetch-Dest", "document"),
-    ("Sec-Fetch-Mode", "navigate"),
-    ("Sec-Fetch-Site", "same-origin"),
-    ("Upgrade-Insecure-Requests", "1"),
-)
 BUILD = CHECKOUT / "build"
 _RECORD = re.compile(r"(<!-- bench: .*? -->\n).*?(<!-- end of bench -->)", re.DOTALL)
 
@@ -73,9 +60,11 @@ def main(argv: Sequence[str]) -> int:
     # Ending by SystemExit leaves through every `with` block, and so ends every process.
     signal.signal(signal.SIGTERM, _leave)
     try:
-        _need("wrk", "haproxy", "nginx", "sed")
+        _need("wrk", "haproxy", "nginx", "sed", "h2load")
         if options.against:
             print(_against(options))
+        elif options.rows:
+            _publish_rows(_run_rows(options))
         elif options.senders:
             _publish_senders(_run_senders(options))
         else:
@@ -89,8 +78,9 @@ def main(argv: Sequence[str]) -> int:
 def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each pair (default 5)")
-    parser.add_argument("--seconds", type=int, default=3, help="seconds of each run of small requests (default 3)")
+    parser.add_argument("--seconds", type=int, default=2, help="seconds of each run of wrk (default 2)")
     parser.add_argument("--record", action="store_true", help="put the table into README.md too")
+    parser.add_argument("--rows", type=_rows, metavar="NAMES", help=f"only these loads, with commas: {', '.join(ROWS)}")
     parser.add_argument("--senders", type=_senders, metavar="NAMES", help="only what these do to others, with commas, or all")
     parser.add_argument("--against", type=Path, metavar="DIR", help="only this Weir and that of another checkout, in turn")
     parser.add_argument("--checkout", type=Path, default=CHECKOUT, help="with --senders: another checkout whose Weir to measure")
@@ -100,23 +90,39 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _senders(names: str) -> list[str]:
-    chosen = list(SENDERS) if names == "all" else names.split(",")
-    if unknown := set(chosen) - set(SENDERS):
-        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))} is none of {', '.join(SENDERS)}")
+    return _chosen(names, SENDERS)
+
+
+def _rows(names: str) -> list[str]:
+    return _chosen(names, ROWS)
+
+
+def _chosen(names: str, among: Iterable[str]) -> list[str]:
+    chosen = list(among) if names == "all" else names.split(",")
+    if unknown := set(chosen) - set(among):
+        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))} is none of {', '.join(among)}")
     return chosen
+
+
+def _publish_rows(rows: dict[str, Rounds]) -> None:
+    print(rows_as_markdown(rows))
+    _keep("bench-rows.json", rows_as_json(rows))
 
 
 def _publish_senders(senders: Senders) -> None:
     print(senders_as_markdown(senders))
+    _keep("bench-senders.json", senders_as_json(senders))
+
+
+def _keep(name: str, figures: dict[str, Any]) -> None:
     BUILD.mkdir(exist_ok=True)
-    (BUILD / "bench-senders.json").write_text(json.dumps(senders_as_json(senders), indent=2) + "\n")
+    (BUILD / name).write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def _publish(results: Results, *, record: bool) -> None:
     table = as_markdown(results)
     print(table)
-    BUILD.mkdir(exist_ok=True)
-    (BUILD / "bench.json").write_text(json.dumps(as_json(results), indent=2) + "\n")
+    _keep("bench.json", as_json(results))
     if record:
         readme = CHECKOUT / "README.md"
         readme.write_text(_RECORD.sub(lambda block: f"{block[1]}{table}{block[2]}", readme.read_text()))
@@ -129,28 +135,29 @@ def _leave(number: int, frame: FrameType | None) -> None:
 def _need(*programs: str) -> None:
     missing = [program for program in programs if shutil.which(program) is None]
     if missing:
-        raise BenchError(f"{', '.join(missing)} not found; `make bench` installs wrk, haproxy and nginx, or says how")
+        raise BenchError(
+            f"{', '.join(missing)} not found; `make bench` installs wrk, haproxy, nginx and nghttp2-client, or says how"
+        )
 
 
 def _run(options: argparse.Namespace) -> Results:
     descriptors = _raise_descriptors()
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="weir-bench-")))
-        directory.chmod(0o755)  # nginx's worker gives up root and must still read what it serves
+        directory = _directory(stack)
         clients = min(9500, descriptors // 2 - 500)
         bench, beside = _start(stack, directory, clients, CHECKOUT)
         origin, weir = bench.origin, bench.weir
         trio, pair = (origin, beside, weir), (beside, weir)
         _warm_up(trio, directory)
 
-        _say(f"small requests: {options.rounds} rounds")
-        small = in_turn(trio, Load(SMALL, CONNECTIONS, options.seconds), options.rounds, directory)
+        rows = _in_turn(trio, ["small"], options, directory)
+        rows |= _in_turn(pair, AS_USERS_SEND, options, directory)
+        rows |= _over_http2(bench, pair, list(HTTP2), options, directory)
         count = min(IDLE_CONNECTIONS, clients - 500)
         _say(f"idle connections: {count:,} each")
         idle = {server.name: bytes_per_connection(server, count) for server in pair}
-        _say(f"1 MiB bodies: {options.rounds} rounds")
-        body = in_turn(trio, Load(BODY, BODY_CONNECTIONS, 2), options.rounds, directory)
+        rows |= _in_turn(trio, ["body_1mib"], options, directory)
         _say(f"beside a flood of {count:,} connections: {options.rounds} rounds")
         beside_flood = {
             server.name: neighbour(server, flooded_host=ASLEEP_HOST, connections=count, rounds=options.rounds) for server in pair
@@ -158,44 +165,71 @@ def _run(options: argparse.Namespace) -> Results:
         senders = _beside_senders(pair, list(SENDERS), options)
         routes = _routes(origin, options, directory)
     _say(f"done in {time.monotonic() - started:.0f} s")
-    return Results(_machine(), small, body, routes, idle, count, beside_flood, senders)
+    return Results(_machine(), rows, routes, idle, count, beside_flood, senders)
+
+
+def _run_rows(options: argparse.Namespace) -> dict[str, Rounds]:
+    with contextlib.ExitStack() as stack:
+        directory = _directory(stack)
+        bench, beside = _start(stack, directory, 1000, CHECKOUT)
+        pair = beside, bench.weir
+        _warm_up(pair, directory)
+        rows = _in_turn(pair, [name for name in options.rows if name in WORKLOADS], options, directory)
+        return rows | _over_http2(bench, pair, [name for name in options.rows if name in HTTP2], options, directory)
+
+
+def _over_http2(
+    bench: Bench, pair: Sequence[Server], names: Sequence[str], options: argparse.Namespace, directory: Path
+) -> dict[str, Rounds]:
+    """Calls of gRPC go to the server itself, too."""
+    measured: dict[str, Rounds] = {}
+    for name in names:
+        direct = (bench.grpc,) if name == "grpc" and bench.grpc is not None else ()
+        measured |= _in_turn((*direct, *pair), [name], options, directory)
+    return measured
+
+
+def _in_turn(servers: Sequence[Server], names: Sequence[str], options: argparse.Namespace, directory: Path) -> dict[str, Rounds]:
+    """The rounds of some workloads, one workload after the other."""
+    measured: dict[str, Rounds] = {}
+    for name in names:
+        workload = ROWS[name]
+        _say(f"{workload.what}: {options.rounds} rounds")
+        measured[name] = in_turn(servers, workload.lasting(options.seconds), options.rounds, directory)
+    return measured
+
+
+def _directory(stack: contextlib.ExitStack) -> Path:
+    directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="weir-bench-")))
+    directory.chmod(0o755)  # nginx's worker gives up root and must still read what it serves
+    return directory
 
 
 def _run_senders(options: argparse.Namespace) -> Senders:
     with contextlib.ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="weir-bench-")))
-        directory.chmod(0o755)
+        directory = _directory(stack)
         bench, beside = _start(stack, directory, 1000, options.checkout)
         return _beside_senders((beside, bench.weir), options.senders, options)
 
 
 def _against(options: argparse.Namespace) -> str:
     """This checkout and another one, whose round each of this one follows."""
-    loads = {
-        "32-byte answers": Load(SMALL, CONNECTIONS, options.seconds),
-        "32-byte answers to a browser": Load(SMALL, CONNECTIONS, options.seconds, fields=BROWSER),
-        "1 MiB answers": Load(BODY, BODY_CONNECTIONS, options.seconds),
-    }
     with contextlib.ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="weir-bench-")))
-        directory.chmod(0o755)
+        directory = _directory(stack)
         _say(f"starting {options.against}, and this one")
+        grpc = "grpc" in (options.rows or ())
         before, after = (
-            replace(stack.enter_context(with_weir(directory / name, checkout=checkout)).weir, name=name)
+            replace(stack.enter_context(with_weir(directory / name, checkout=checkout, grpc=grpc)).weir, name=name)
             for name, checkout in (("before", options.against.resolve()), ("after", CHECKOUT))
         )
         _warm_up((before, after), directory)
-        rounds: dict[str, dict[str, list[Sample]]] = {}
-        for name, load in loads.items():
-            _say(f"{name}: {options.rounds} rounds")
-            rounds[name] = in_turn((before, after), load, options.rounds, directory)
-    return against_as_markdown(rounds)
+        return against_as_markdown(_in_turn((before, after), options.rows or list(WORKLOADS), options, directory))
 
 
 def _start(stack: contextlib.ExitStack, directory: Path, clients: int, checkout: Path) -> tuple[Bench, Server]:
     _say("starting origin, weir and haproxy")
-    bench = stack.enter_context(with_weir(directory / "weir", checkout=checkout))
-    beside = haproxy(bench.origin.port, bench.worst_port, directory / "haproxy", connections=clients)
+    bench = stack.enter_context(with_weir(directory / "weir", checkout=checkout, grpc=checkout == CHECKOUT))
+    beside = haproxy(bench, directory / "haproxy", connections=clients)
     return bench, stack.enter_context(beside)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.bench.measure import Server
 from tests.bench.origin import SMALL
 from tests.bench.processes import answers, free_ports, running, wait_until
-from tests.bench.weir import ASLEEP_HOST, HOST, WORST_HOST
+from tests.bench.weir import ASLEEP_HOST, GRPC_HOST, HOST, WORST_HOST, Bench
 from tests.support.senders import UNKNOWN_HOST
 
 __all__ = ["haproxy"]
@@ -29,12 +29,16 @@ defaults
     timeout http-keep-alive 300s
 frontend proxy
     bind 127.0.0.1:{port} backlog 4096
+    bind 127.0.0.1:{http2_port} proto h2
     use_backend asleep if {{ hdr(host) {asleep} }}
     use_backend worst if {{ hdr(host) {worst_host} }}
+    use_backend grpc if {{ hdr(host) {grpc_host} }}
     use_backend nowhere if {{ hdr(host) {nowhere} }}
     default_backend origin
 backend origin
     server origin 127.0.0.1:{origin}
+backend grpc
+    server grpc 127.0.0.1:{grpc} proto h2
 backend worst
     server worst 127.0.0.1:{worst}
 backend nowhere
@@ -45,16 +49,18 @@ backend asleep
 
 
 @contextlib.contextmanager
-def haproxy(origin_port: int, worst_port: int, directory: Path, *, connections: int) -> Iterator[Server]:
+def haproxy(bench: Bench, directory: Path, *, connections: int) -> Iterator[Server]:
     """A running HAProxy with the hosts that Weir has. `connections` bounds clients; it needs two descriptors for each.
 
     Requests for the app that does not come up get 503, those for a host without a route 404.
     """
     directory.mkdir(parents=True)
-    (port,) = free_ports(1)
+    port, http2_port = free_ports(2)
     config, log = directory / "haproxy.cfg", directory / "haproxy.log"
-    hosts = {"asleep": ASLEEP_HOST, "worst_host": WORST_HOST, "nowhere": UNKNOWN_HOST}
-    config.write_text(_CONFIG.format(connections=connections, port=port, origin=origin_port, worst=worst_port, **hosts))
+    hosts = {"asleep": ASLEEP_HOST, "worst_host": WORST_HOST, "nowhere": UNKNOWN_HOST, "grpc_host": GRPC_HOST}
+    grpc = bench.worst_port if bench.grpc is None else bench.grpc.port
+    ports = {"port": port, "http2_port": http2_port, "origin": bench.origin.port, "worst": bench.worst_port, "grpc": grpc}
+    config.write_text(_CONFIG.format(connections=connections, **ports, **hosts))
     with running("haproxy", ["haproxy", "-db", "-f", str(config)], log=log) as process:
         wait_until(lambda: answers(port, SMALL, HOST), "haproxy", process=process, log=log)
-        yield Server("haproxy", port=port, pid=process.pid, host=HOST)
+        yield Server("haproxy", port=port, pid=process.pid, host=HOST, http2_port=http2_port, grpc_host=GRPC_HOST)

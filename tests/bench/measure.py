@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
-from tests.bench import wrk
-from tests.bench.wrk import Load
+from tests.bench.http2 import GrpcLoad
+from tests.bench.wrk import Outcome
 
-__all__ = ["MEBIBYTE", "Sample", "Server", "in_turn", "rss", "sample"]
+__all__ = ["MEBIBYTE", "Load", "Sample", "Server", "in_turn", "rss", "sample"]
 
 MEBIBYTE = 1 << 20
 
@@ -25,6 +26,21 @@ class Server:
     pid: int
     host: str
     """Value of the Host header that it knows."""
+    http2_port: int = 0
+    """Where it speaks HTTP/2, if that is another port."""
+    grpc_host: str = ""
+    """Authority of the gRPC server behind it."""
+
+
+class Load(Protocol):
+    """What is asked of a server, for some seconds."""
+
+    @property
+    def http2(self) -> bool: ...
+    @property
+    def seconds(self) -> float: ...
+    def run(self, *, port: int, host: str, directory: Path) -> Outcome:
+        """Load a port of this machine and wait for the end. Raises BenchError when a request fails."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +60,9 @@ def sample(server: Server, load: Load, directory: Path) -> Sample:
     """Load a server once. CPU is that of all threads of its process, from the first connection to the last."""
     process = psutil.Process(server.pid)
     before = process.cpu_times()
-    outcome = wrk.run(load, port=server.port, host=server.host, directory=directory)
+    port = server.http2_port or server.port if load.http2 else server.port
+    host = server.grpc_host if isinstance(load, GrpcLoad) else server.host
+    outcome = load.run(port=port, host=host, directory=directory)
     after = process.cpu_times()
     user = (after.user - before.user) * 1e6 / outcome.requests
     system = (after.system - before.system) * 1e6 / outcome.requests

@@ -16,6 +16,7 @@ from tests.bench.measure import Server
 from tests.bench.origin import SMALL
 from tests.bench.processes import BenchError
 from tests.support.neighbour import Sent, apart, calm, felt_p99, flooded, p99, sending, work_of
+from tests.support.senders import SENDERS
 
 __all__ = ["BesideSender", "Neighbour", "beside_senders", "neighbour"]
 
@@ -57,6 +58,7 @@ async def _beside_sender(server: Server, name: str, host: str, rounds: int) -> B
     """A round in quiet and a round beside it, in turn: what else the machine does changes from second to second."""
     clocks = (perf_counter, work_of(server.pid))
     told = BesideSender([], [], [], [], Sent())
+    port = server.port if SENDERS[name].http2 is None else server.http2_port or server.port
 
     async def measured() -> list[float]:
         felt = await felt_p99(server.port, server.host, SMALL, requests=SENDER_REQUESTS, clocks=clocks)
@@ -69,7 +71,7 @@ async def _beside_sender(server: Server, name: str, host: str, rounds: int) -> B
             except TimeoutError as error:
                 raise BenchError(f"{server.name}: still busy with a sender that is gone, {name} or the one before") from error
             quiet, quiet_work = await measured()
-            async with sending(name, server.port, host) as moved:
+            async with sending(name, port, host) as moved:
                 beside, beside_work = await measured()
             told.quiet.append(quiet)
             told.beside.append(beside)

@@ -9,9 +9,21 @@ from typing import Any
 
 from tests.bench.measure import Sample
 from tests.bench.neighbours import BesideSender, Neighbour
+from tests.bench.workloads import ROWS
 from tests.support.senders import SENDERS
 
-__all__ = ["Results", "Senders", "against_as_markdown", "as_json", "as_markdown", "senders_as_json", "senders_as_markdown"]
+__all__ = [
+    "Results",
+    "Rounds",
+    "Senders",
+    "against_as_markdown",
+    "as_json",
+    "as_markdown",
+    "rows_as_json",
+    "rows_as_markdown",
+    "senders_as_json",
+    "senders_as_markdown",
+]
 
 Rounds = dict[str, list[Sample]]
 Senders = dict[str, dict[str, BesideSender]]
@@ -25,10 +37,9 @@ class Results:
     """Everything that was measured: the rounds of each server, in order, so that a round's neighbours can be compared."""
 
     machine: str
-    small: Rounds
-    """origin, haproxy, weir: 32-byte answers."""
-    body: Rounds
-    """origin, haproxy, weir: 1 MiB answers, so that a request is a MiB."""
+    rows: dict[str, Rounds]
+    """By workload. origin, haproxy, weir: 32-byte answers to a short head, and 1 MiB answers, so that a request is a MiB.
+    haproxy, weir: what users send."""
     routes: Rounds
     """one, many: the same requests with 1 and with 10,000 routes; all_hosts: requests over all 10,000 hosts."""
     idle_bytes: dict[str, float]
@@ -65,8 +76,7 @@ def _ratio(rounds: Rounds, above: str, below: str, name: str) -> _Spread:
 def as_json(results: Results) -> dict[str, Any]:
     """Medians, with the lowest and highest round of each under "spread"."""
     return {
-        "small": _servers(results.small),
-        "body_1mib": _servers(results.body),
+        **rows_as_json(results.rows),
         "routes_10000": _servers(results.routes)
         | {"cpu_ratio": round(_ratio(results.routes, "many", "one", "cpu_us").middle, 3)},
         "idle_connection_kb": round(results.idle_bytes["weir"] / 1024, 2),
@@ -75,6 +85,17 @@ def as_json(results: Results) -> dict[str, Any]:
             for name, (quiet, flooded) in results.neighbours.items()
         },
         "senders_p99_ms": senders_as_json(results.senders),
+    }
+
+
+def rows_as_json(rows: dict[str, Rounds]) -> dict[str, Any]:
+    """The figures of each workload, and of all of them what Weir's CPU is of HAProxy's: pairs that ran one after the other."""
+    ratios = {name: _ratio(rounds, "weir", "haproxy", "cpu_us") for name, rounds in rows.items()}
+    return {name: _servers(rounds) for name, rounds in rows.items()} | {
+        "cpu_ratio_to_haproxy": {
+            name: {"median": round(ratio.middle, 3), "spread": [round(ratio.low, 3), round(ratio.high, 3)]}
+            for name, ratio in ratios.items()
+        }
     }
 
 
@@ -109,11 +130,11 @@ def _server(samples: Sequence[Sample]) -> dict[str, Any]:
 
 
 def as_markdown(results: Results) -> str:
-    """Tables of small requests, large bodies, many routes and a flood, and what Weir is held to."""
+    """Tables of each workload, many routes, a flood and the worst senders, and what Weir is held to."""
+    rounds = len(results.rows["small"]["weir"])
     parts = [
-        f"Measured on {results.machine}. Medians of {len(results.small['weir'])} rounds in turn, lowest and highest in brackets.",
-        _table("32-byte answers, 50 connections", results.small, "requests/s", "CPU µs per request"),
-        _table("1 MiB answers, 8 connections", results.body, "MiB/s", "CPU µs per MiB"),
+        f"Measured on {results.machine}. Medians of {rounds} rounds in turn, lowest and highest in brackets, ratios of pairs.",
+        rows_as_markdown(results.rows),
         _table(
             "Routes (one: 1, many: 10,000, all_hosts: requests over all of them)",
             results.routes,
@@ -127,14 +148,21 @@ def as_markdown(results: Results) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def against_as_markdown(loads: dict[str, Rounds]) -> str:
+def rows_as_markdown(rows: dict[str, Rounds]) -> str:
+    """A table for each workload, and where it has both proxies a line with their ratios."""
+    titled = ((ROWS[name], rounds) for name, rounds in rows.items())
+    return "\n\n".join(_table(one.what, rounds, one.rate, f"CPU µs per {one.unit}") for one, rounds in titled)
+
+
+def against_as_markdown(rows: dict[str, Rounds]) -> str:
     """What another build costs, and this one: the middle ratio of neighbouring rounds, and the ratio of the best rounds."""
     lines = ["| | before: CPU µs | after | paired | best of each | requests/s, paired |", "|---|---|---|---|---|---|"]
-    for name, rounds in loads.items():
+    for name, rounds in rows.items():
         before, after = (_figure(rounds[build], "cpu_us") for build in ("before", "after"))
         paired = (_times(_ratio(rounds, "after", "before", figure)) for figure in ("cpu_us", "rps"))
         cpu, rate = paired
-        lines.append(f"| {name} | {_exact(before)} | {_exact(after)} | {cpu} | {after.low / before.low:.3f} × | {rate} |")
+        best = f"{after.low / before.low:.3f} ×"
+        lines.append(f"| {ROWS[name].what} | {_exact(before)} | {_exact(after)} | {cpu} | {best} | {rate} |")
     return "\n".join(lines)
 
 
@@ -208,19 +236,24 @@ def _times(spread: _Spread) -> str:
 
 
 def _goals(results: Results) -> str:
-    cpu = _ratio(results.small, "weir", "haproxy", "cpu_us")
-    p99 = _ratio(results.small, "weir", "haproxy", "p99_ms")
-    body = _ratio(results.body, "weir", "haproxy", "cpu_us")
+    small, browser, body = (results.rows[name] for name in ("small", "browser", "body_1mib"))
+    cpu, to_browser, of_body = (_ratio(rounds, "weir", "haproxy", "cpu_us") for rounds in (small, browser, body))
+    p99 = _ratio(small, "weir", "haproxy", "p99_ms")
     routes = _ratio(results.routes, "many", "one", "cpu_us")
     idle = results.idle_bytes["weir"] / 1024
     beside = results.idle_bytes["haproxy"] / 1024
+    over_http2 = _ratio(results.rows["h2"], "weir", "haproxy", "cpu_us")
+    call = _figure(results.rows["grpc"]["weir"], "cpu_us")
     quiet, flooded = (_Spread.of(rounds) for rounds in results.neighbours["weir"])
     worst, sender = _worst(results.senders, "weir")
     same, _ = _worst(results.senders, "haproxy")
     rows = [
         ("CPU per small request, × HAProxy", _times(cpu), "2", cpu.middle <= 2),
+        ("CPU per request of a browser, × HAProxy", _times(to_browser), "2.2", to_browser.middle <= 2.2),
         ("p99 at 50 connections, × HAProxy", _times(p99), "2", p99.middle <= 2),
-        ("CPU per 1 MiB answer, × HAProxy", _times(body), "0.8", body.middle <= 0.8),
+        ("CPU per small request over HTTP/2, × HAProxy", _times(over_http2), "2", over_http2.middle <= 2),
+        ("CPU per unary call of gRPC, µs", _tenths(call), "120", call.middle <= 120),
+        ("CPU per 1 MiB answer, × HAProxy", _times(of_body), "0.8", of_body.middle <= 0.8),
         ("CPU per request with 10,000 routes, × one route", _times(routes), "1.05", routes.middle <= 1.05),
         (
             "p99 beside a flood of another app, × quiet",

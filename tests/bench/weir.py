@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from fleet.discovery.files import write_backends, write_members, write_routes
@@ -20,7 +21,7 @@ from tests.bench import origin
 from tests.bench.measure import Server
 from tests.bench.processes import BenchError, answers, free_ports, running, wait_until
 
-__all__ = ["ASLEEP_HOST", "CHECKOUT", "HOST", "MANY_HOSTS", "WORST_HOST", "Bench", "with_routes", "with_weir"]
+__all__ = ["ASLEEP_HOST", "CHECKOUT", "GRPC_HOST", "HOST", "MANY_HOSTS", "WORST_HOST", "Bench", "with_routes", "with_weir"]
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -30,11 +31,15 @@ ASLEEP_HOST = "asleep.bench.localhost"
 """Host of an app that never comes up."""
 WORST_HOST = "worst.bench.localhost"
 """Host of the app that the worst senders talk to, and that answers as badly."""
+GRPC_HOST = "grpc.bench.localhost"
+"""Host of a gRPC server."""
 MANY_HOSTS = "app-%05d.bench.localhost"
 """Hosts of a large table, as a format for their numbers. The one app is among them."""
 
 _APP = "bench/origin"
 _WORST_APP = "bench/worst"
+_GRPC_APP = "bench/grpc"
+_RPC = CHECKOUT / "tests" / "system" / "apps" / "rpc.py"
 _WEIR = str(Path(sys.executable).with_name("weir"))
 _ALWAYS_UP = {"min": 1, "target": 1000, "readiness": {"path": origin.SMALL}}
 _DURATION = 1800
@@ -49,15 +54,17 @@ class Bench:
     weir: Server
     worst_port: int
     """Of the senders' backend."""
+    grpc: Server | None = None
+    """The gRPC server itself, where there is one."""
 
 
 @contextlib.contextmanager
-def with_weir(directory: Path, *, checkout: Path = CHECKOUT) -> Iterator[Bench]:
-    """`weir up`, every component a process of its own, with the origin as its app."""
+def with_weir(directory: Path, *, checkout: Path = CHECKOUT, grpc: bool = False) -> Iterator[Bench]:
+    """`weir up`, every component a process of its own, with the origin as its app; with `grpc` a gRPC server as well."""
     origin.prepare(directory / "origin")
     (port,) = free_ports(1)
     file, state, log = directory / "weir.yaml", directory / "state", directory / "weir.log"
-    file.write_text(_document(origin.command(directory / "origin")))
+    file.write_text(_document(origin.command(directory / "origin"), grpc=grpc))
     # Its components are what the directory that it runs in has; as a module of there it is that too.
     python = sys.executable if checkout == CHECKOUT else str(checkout / ".venv/bin/python")
     command = [python, "-m", "weir", "up", str(file), "--processes", "--no-ui", "--duration", str(_DURATION)]
@@ -68,17 +75,33 @@ def with_weir(directory: Path, *, checkout: Path = CHECKOUT) -> Iterator[Bench]:
         )
         wait_until(lambda: answers(port, origin.SMALL, WORST_HOST), "weir", process=process, log=log)
         worker = origin.worker_pid(process.pid)
+        if grpc:
+            wait_until(lambda: _backends(state, _GRPC_APP) != [], "grpc", process=process, log=log)
+        direct = _grpc_server(process.pid, _backend_port(state, _GRPC_APP)) if grpc else None
         yield Bench(
             Server("origin", port=_backend_port(state, _APP), pid=worker, host=HOST),
-            Server("weir", port=port, pid=_interceptor_pid(state), host=HOST),
+            Server("weir", port=port, pid=_interceptor_pid(state), host=HOST, grpc_host=GRPC_HOST),
             _backend_port(state, _WORST_APP),
+            direct,
         )
 
 
-def _document(command: str) -> str:
+def _grpc_server(ancestor: int, port: int) -> Server:
+    found = [child for child in psutil.Process(ancestor).children(recursive=True) if str(_RPC) in child.cmdline()]
+    pids = [child.pid for child in found if not child.children()]
+    if len(pids) != 1:
+        raise BenchError(f"grpc: {len(pids)} servers where one was started")
+    return Server("direct", port=port, pid=pids[0], host=GRPC_HOST, grpc_host=GRPC_HOST)
+
+
+def _document(command: str, *, grpc: bool) -> str:
+    server = (
+        _app(_GRPC_APP, GRPC_HOST, f'exec "{sys.executable}" "{_RPC}"') | _ALWAYS_UP | {"app_protocol": "grpc", "readiness": {}}
+    )
     return yaml.safe_dump(
         {
             "apps": [
+                *([server] if grpc else []),
                 _app(_APP, HOST, command) | _ALWAYS_UP,
                 _app("bench/asleep", ASLEEP_HOST, "exec sleep 900"),
                 _app(_WORST_APP, WORST_HOST, f'exec "{sys.executable}" -m tests.support.senders backend $PORT daemon')
@@ -95,8 +118,13 @@ def _app(app: str, host: str, command: str) -> dict[str, Any]:
 
 
 def _backend_port(state: Path, app: str) -> int:
-    (backend,) = json.loads((state / "backends.json").read_bytes())["backends"][app]
+    (backend,) = _backends(state, app)
     return int(backend["port"])
+
+
+def _backends(state: Path, app: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((state / "backends.json").read_bytes())["backends"].get(app, [])
+    return found
 
 
 def _interceptor_pid(state: Path) -> int:

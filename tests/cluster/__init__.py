@@ -1,1 +1,1 @@
-"""Weir on a real control plane with a real KEDA, pods as local processes; every test here runs inside a namespace of its own."""
+"""Weir on a real control plane with a real KEDA; pods are local processes. Tests run inside separate Linux namespaces."""

@@ -1,4 +1,4 @@
-"""`python -m tests.cluster [PYTEST ARGUMENTS]`: these tests only."""
+"""`python -m tests.cluster [PYTEST ARGUMENTS]`: runs only these tests."""
 
 import sys
 

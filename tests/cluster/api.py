@@ -1,4 +1,4 @@
-"""A small client of the API server: JSON in and out, and watches. Shares no code with the product's, so that a mistake shows."""
+"""A small client of the API server: JSON and watches. Shares no code with the product's client, so that mistakes there show."""
 
 import json
 import ssl
@@ -39,7 +39,7 @@ _GROUPS = {
 
 
 class ApiError(Exception):
-    """The API server refused; .status is its HTTP status."""
+    """The API server refused a request; .status is the HTTP status."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(f"{status}: {text[:1000]}")
@@ -48,7 +48,7 @@ class ApiError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Files that say who the client is, and whom it trusts."""
+    """Files of the client's certificate and key, and of the authority that it trusts."""
 
     ca: Path
     cert: Path
@@ -75,7 +75,7 @@ class Api:
     def __init__(self, url: str, tls: Tls | None = None, *, token: str = "", ca: Path | None = None) -> None:
         verify = tls.context() if tls else ssl.create_default_context(cafile=str(ca))
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        # Watches hold their connections for ever, so the pool has no bound.
+        # Watches keep their connections for ever, so the pool has no limit.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=50, keepalive_expiry=None)
         self._client = httpx.AsyncClient(
             base_url=url, verify=verify, timeout=120, limits=limits, headers=headers, trust_env=False
@@ -90,7 +90,7 @@ class Api:
     async def call(
         self, method: str, path: str, body: Object | None = None, *, kind: str = "application/json", **query: Any
     ) -> Object:
-        """Raises ApiError for 4xx and 5xx, httpx.HTTPError when the server is away."""
+        """Raises ApiError for 4xx and 5xx, httpx.HTTPError if the server cannot be reached."""
         content = None if body is None else json.dumps(body)
         answer = await self._client.request(method, path, content=content, params=query, headers={"Content-Type": kind})
         if answer.is_error:
@@ -102,7 +102,7 @@ class Api:
         return await self.call("GET", path, **query)
 
     async def find(self, path: str) -> Object | None:
-        """The object, or None when there is none."""
+        """The object, or None if it does not exist."""
         try:
             return await self.get(path)
         except ApiError as error:
@@ -121,7 +121,7 @@ class Api:
         return await self.call("PATCH", path, body, kind="application/merge-patch+json")
 
     async def delete(self, path: str, body: Object | None = None) -> None:
-        """Gone already is well."""
+        """Delete an object. No error if it does not exist."""
         try:
             await self.call("DELETE", path, body)
         except ApiError as error:
@@ -129,7 +129,7 @@ class Api:
                 raise
 
     async def watch(self, path: str, version: str, **query: Any) -> AsyncIterator[tuple[str, Object]]:
-        """(type, object) until the server ends the stream."""
+        """Yields (type, object) until the server ends the stream."""
         params = {"watch": "1", "resourceVersion": version, "allowWatchBookmarks": "true", **query}
         async with self._client.stream("GET", path, params=params, timeout=httpx.Timeout(120, read=None)) as answer:
             if answer.is_error:
@@ -143,7 +143,7 @@ class Api:
     async def follow(self, path: str, seen: Callable[[Object, bool], None], cleared: Callable[[], None], **query: Any) -> None:
         """Lists, then watches: seen(object, exists) for every change. Ends with the stream; the caller calls again.
 
-        cleared() comes with every list, just before its objects: an API server that is away makes nobody forget anything.
+        cleared() is called with every list, just before its objects, so nothing is forgotten while the API server is away.
         """
         listed = await self.get(path, **query)
         cleared()

@@ -1,4 +1,4 @@
-"""The whole cluster: network, control plane, one node, KEDA. What the tests hold in their hands."""
+"""The whole cluster as tests use it: network, control plane, one node, KEDA."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ IMAGES: Mapping[str, Sequence[str]] = {
     "whoami": [sys.executable, "-I", "-S", str(_APPS / "whoami.py")],
     "curl": ["curl"],
 }
-"""What stands for each image: its entry point as a local command."""
+"""The local command that replaces the entry point of each image."""
 
 
 class Cluster:
@@ -58,7 +58,7 @@ class Cluster:
         return Api(URL, self.plane.admin)
 
     def events(self, event: str = "", *, namespace: str = "", app: str = "") -> list[Object]:
-        """What the node did, oldest first."""
+        """The node's actions, oldest first."""
         file = self.directory / "events.jsonl"
         lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
         return [
@@ -68,7 +68,7 @@ class Cluster:
         ]
 
     def processes(self, namespace: str, component: str) -> dict[str, int]:
-        """The running processes of a component: by pod, the last process that was started and has not ended."""
+        """The running processes of a component: by pod, the process that was started last and has not ended."""
         running: dict[str, int] = {}
         for line in self.events(namespace=namespace):
             if line["container"] == component and line["event"] == "started":
@@ -78,12 +78,12 @@ class Cluster:
         return running
 
     def log(self, namespace: str, pod: str, container: str) -> str:
-        """What it has written; nothing before it has begun."""
+        """A container's log; empty before it has started."""
         file = self.directory / "pods" / namespace / pod / f"{container}.log"
         return file.read_text(errors="replace") if file.exists() else ""
 
     def report(self) -> str:
-        """The ends of all logs, for a test that failed."""
+        """The last lines of all logs, for a test that failed."""
         return "\n\n".join(f"--- {daemon.name}\n{daemon.tail()}" for daemon in self.daemons if daemon.log.exists())
 
     def _node(self) -> Daemon:

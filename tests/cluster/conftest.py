@@ -1,4 +1,4 @@
-"""One cluster for the whole run, a namespace for each test. Runs only where `python -m tests` has made room for it."""
+"""One cluster for all of these tests, a namespace for each test. Runs only in the namespaces that `python -m tests` creates."""
 
 import asyncio
 import os
@@ -17,10 +17,10 @@ from tests.support.gate import Gate
 
 HERE = Path(__file__).parent
 LONGEST_TEST = 1200
-"""Seconds, unless a test says otherwise; the first one starts the cluster, too."""
+"""Time limit of a test in seconds, unless it sets another; the first test also starts the cluster."""
 
 _placeholder = HERE / "test_outside.py"
-# Elsewhere these tests would touch the machine's own network.
+# Outside the namespaces these tests would change the machine's own network.
 collect_ignore = [_placeholder] if os.environ.get(INSIDE) == "1" else sorted({*HERE.glob("test_*.py")} - {_placeholder})
 
 
@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(LONGEST_TEST))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     directory = Path(os.environ.get("WEIR_CLUSTER_DIRECTORY") or tmp_path_factory.mktemp("cluster"))
     cluster = Cluster(directory, require())
@@ -47,7 +47,7 @@ async def api(cluster: Cluster) -> AsyncIterator[Api]:
         yield api
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def installed(cluster: Cluster) -> Cluster:
     """Our own manifests, applied once."""
     asyncio.run(Weir.install(cluster))
@@ -56,7 +56,7 @@ def installed(cluster: Cluster) -> Cluster:
 
 @pytest.fixture
 async def weir(installed: Cluster, api: Api) -> AsyncIterator[Weir]:
-    # A request may be held for as long as a cold start takes, or as a route says.
+    # A request may be held as long as a cold start takes, or up to a timeout of its route.
     async with httpx.AsyncClient(trust_env=False, timeout=240, limits=httpx.Limits(max_connections=None)) as client:
         weir = Weir(installed, client)
         await weir.until_ready(api)
@@ -66,7 +66,7 @@ async def weir(installed: Cluster, api: Api) -> AsyncIterator[Weir]:
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[Gate]:
-    """What apps wait for; open when the test has ended, so that none waits on."""
+    """A gate that apps wait for; opened when the test has ended, so that no app continues to wait."""
     gate = Gate(tmp_path)
     yield gate
     gate.open()
@@ -74,7 +74,7 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
 
 @pytest.fixture
 async def namespace(api: Api, request: pytest.FixtureRequest) -> AsyncIterator[str]:
-    """Gone with everything in it when the test ends; nobody waits for that."""
+    """A namespace for the test. It is deleted at the end, without waiting for that."""
     name = str(request.node.name).replace("_", "-").replace("[", "-").replace("]", "")[:50].strip("-")
     await api.create(namespaced("namespaces"), {"metadata": {"name": name}})
     yield name

@@ -1,4 +1,4 @@
-"""etcd, kube-apiserver and kube-controller-manager as child processes: started in order, each waited for."""
+"""etcd, kube-apiserver and kube-controller-manager as child processes: started in order, each after the one before is ready."""
 
 import asyncio
 import time
@@ -17,24 +17,24 @@ __all__ = ["PATIENCE", "URL", "ControlPlane", "until"]
 
 URL = f"https://{NODE_ADDRESS}:6443"
 PATIENCE = 240.0
-"""Seconds after which a start is given up; it takes four to ten here."""
+"""Seconds after which a start has failed; it usually takes four to ten."""
 LONGEST_ROUND = 1.5
-"""Of asking and a pause, in pauses: as long as it takes while the machine keeps up."""
+"""Duration of one check with its pause, as a multiple of the pause, on a machine that is not overloaded."""
 CONTROLLERS = (
     "deployment-controller", "replicaset-controller", "statefulset-controller", "endpointslice-controller",
     "horizontal-pod-autoscaler-controller", "garbage-collector-controller", "namespace-controller", "serviceaccount-controller",
     "root-ca-certificate-publisher-controller", "disruption-controller",
 )  # fmt: skip
 HPA_SYNC = "3s"
-"""A cluster's is 15 s; tests would only wait longer."""
+"""The default is 15 s; tests would only wait longer."""
 
 T = TypeVar("T")
 
 
 async def until(ask: Callable[[], Awaitable[T]], what: str, *, patience: float = PATIENCE, pause: float = 0.1) -> T:
-    """Asks until the answer is true; an API server that is away, or refuses, is asked again.
+    """Call `ask` until its result is true; errors of the API server are ignored.
 
-    Of a round that takes longer than it would on a quiet machine only a part counts as patience: the others have as little time.
+    If a round takes longer than on a quiet machine, only a part of it counts as `patience`, because everything else is slow too.
     """
     waited, last = 0.0, ""
     while waited < patience:
@@ -71,7 +71,7 @@ class ControlPlane:
         self.manager.start()
 
     async def serving(self) -> None:
-        """Until the API server says that it is ready."""
+        """Wait until the API server is ready."""
         async with Api(URL, self.admin) as api:
 
             async def ready() -> bool:
@@ -92,7 +92,7 @@ class ControlPlane:
             "listen-client-urls": client,
             "advertise-client-urls": client,
             "listen-peer-urls": "http://127.0.0.1:2380",
-            "unsafe-no-fsync": "true",  # nothing here outlives the machine
+            "unsafe-no-fsync": "true",  # nothing here must survive a crash of the machine
             "log-level": "warn",
         }
         return Daemon("etcd", [self._programs / "etcd", *flags(options)], logs=self.logs)

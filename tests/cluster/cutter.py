@@ -1,6 +1,6 @@
-"""A proxy in front of the API server that can make every watch fall silent without a word: open, and nothing comes.
+"""A proxy in front of the API server that can silence every watch: the connections stay open, but nothing arrives.
 
-Reads only: one request without a body per connection.
+Only for reads: one request without a body per connection.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _WATCH = re.compile(rb"[?&]watch=(1|true|True)\b")
 
 
 class Cutter:
-    """Use as `async with`. Speaks with the API server's own certificate."""
+    """Use as `async with`. Uses the API server's own certificate."""
 
     def __init__(self, pki: Path, ca: Path) -> None:
         self._serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -28,7 +28,7 @@ class Cutter:
         self._serving_now: set[asyncio.Task[None]] = set()
         self._silent = False
         self.watches = 0
-        """How many were opened."""
+        """Number of watches opened."""
         self.address, self.port = NODE_ADDRESS, 0
 
     async def __aenter__(self) -> Self:
@@ -44,7 +44,7 @@ class Cutter:
         await asyncio.gather(*self._serving_now, return_exceptions=True)
 
     def cut(self) -> None:
-        """From now on no watch says anything, those that are open included."""
+        """From now on no watch delivers anything, including open ones."""
         self._silent = True
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -80,4 +80,4 @@ class Cutter:
                 writer.write(data)
                 await writer.drain()
         if watching and self._silent:
-            await asyncio.Event().wait()  # not even its end is told
+            await asyncio.Event().wait()  # not even the end of the stream is passed on

@@ -1,4 +1,4 @@
-"""KEDA as it is released: its custom resources, its operator, and its metrics adapter behind the API server's aggregation."""
+"""KEDA as released: its custom resources, its operator, and its metrics adapter behind the API server's aggregation layer."""
 
 from pathlib import Path
 
@@ -18,14 +18,14 @@ GROUP = "external.metrics.k8s.io"
 
 
 class Keda:
-    """Operator and adapter beside the control plane, on the node itself."""
+    """Operator and adapter as processes of the node, like the control plane."""
 
     def __init__(self, plane: ControlPlane, programs: Path, directory: Path) -> None:
         self._plane = plane
         self.operator, self.adapter = self._daemons(programs, directory)
 
     async def start(self, kubectl: Kubectl) -> None:
-        """Until the API server hands metrics out."""
+        """Start, and wait until the API server serves metrics."""
         await kubectl("apply", "--server-side", "-f", str(keda_crds()))
         async with Api(URL, self._plane.admin) as api:
             await api.create(namespaced("namespaces"), {"metadata": {"name": NAMESPACE}})
@@ -47,7 +47,7 @@ class Keda:
 
     def _daemons(self, programs: Path, directory: Path) -> tuple[Daemon, Daemon]:
         directory.mkdir()
-        # One pair for both ends: the operator's service to the adapter wants client certificates of the same authority.
+        # One certificate for both ends: the operator's service to the adapter requires client certificates of the same authority.
         authority = Authority.create(directory, "ca")
         pair = authority.issue("tls", hosts=["localhost", f"{SERVICE}.{NAMESPACE}.svc"])
         config = self._plane.kubeconfig
@@ -63,7 +63,7 @@ class Keda:
             "health-probe-bind-address": "127.0.0.1:8081",
             "metrics-service-bind-address": ":9666",
             "zap-log-level": "info",
-            # By itself it asks the API server 20 times a second at most, and a thousand objects would take it minutes.
+            # By default it sends at most 20 requests a second to the API server; a thousand objects would take minutes.
             "kube-api-qps": "200",
             "kube-api-burst": "400",
         }
@@ -86,7 +86,7 @@ class Keda:
 
 
 def _service() -> Object:
-    # An ExternalName needs no endpoints, which would have to lie outside loopback.
+    # An ExternalName needs no endpoints; addresses of endpoints must not be loopback.
     ports = [{"port": ADAPTER_PORT, "name": "https"}]
     return {"metadata": {"name": SERVICE}, "spec": {"type": "ExternalName", "externalName": "localhost", "ports": ports}}
 

@@ -8,7 +8,7 @@ __all__ = ["Kubectl"]
 
 
 class Kubectl:
-    """Call it with kubectl's words; gives what it prints, and fails with what it says."""
+    """Call it with kubectl's arguments; returns the output, and fails with the error message."""
 
     def __init__(self, program: Path, kubeconfig: Path) -> None:
         self._program, self._kubeconfig = program, kubeconfig

@@ -1,4 +1,4 @@
-"""What an HPA reads of an app, by way of KEDA's adapter; and a watch on it that no moment of zero escapes."""
+"""The metric that an HPA reads for an app, through KEDA's adapter; and frequent samples of it, to detect a short drop to zero."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ async def external_metric(api: Api, namespace: str, name: str) -> float:
 
 @contextlib.asynccontextmanager
 async def sampled_metrics(api: Api, namespace: str, names: list[str]) -> AsyncIterator[dict[str, list[float]]]:
-    """Values as they came while the block ran. A refusal is no value: KEDA then leaves replicas as they are."""
+    """Samples taken while the block runs. An error gives no sample, because KEDA does not change replicas then."""
     seen: dict[str, list[float]] = {name: [] for name in names}
 
     async def sample() -> None:

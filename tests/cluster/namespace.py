@@ -1,7 +1,7 @@
-"""Network, mount and process namespaces of one's own for a command. The cluster tests need them; `python -m tests` makes them.
+"""Runs a command in new network, mount and process namespaces. The cluster tests need them; `python -m tests` creates them.
 
-Whatever the command starts ends with it, however it ends: the kernel kills a process namespace whose first process is gone.
-Nobody has to be root for this where the kernel lets users make namespaces of users.
+All processes that the command starts end with it, because the kernel kills a process namespace when its first process ends.
+Root is not needed if the kernel permits user namespaces.
 """
 
 import contextlib
@@ -15,15 +15,15 @@ from collections.abc import Iterator, Sequence
 __all__ = ["INSIDE", "blocked", "run_inside"]
 
 INSIDE = "WEIR_CLUSTER_NAMESPACE"
-"""Set for the command, so that nothing of the cluster tests ever touches the machine's own network."""
+"""Set for the command; without it cluster tests do not run, so that they never change the machine's own network."""
 
 _AS_ROOT = () if os.geteuid() == 0 else ("--map-root-user",)
-# unshare ignores SIGTERM while it waits, so it must be killed when its parent goes.
+# unshare ignores SIGTERM while it waits, so it must be killed when its parent ends.
 _UNSHARE = (
     "setpriv", "--pdeathsig", "KILL", "--", "unshare", *_AS_ROOT, "--net", "--mount", "--pid", "--fork", "--mount-proc",
     "--kill-child", "--propagation", "private", "--", "sh", "-c",
 )  # fmt: skip
-# Pods mount under /run and /etc; what they create there must not be seen outside.
+# Pods mount under /run and /etc; what they create there must not be visible outside.
 _PREPARE = """
 set -e
 mount -t tmpfs -o mode=755 tmpfs /run
@@ -32,7 +32,7 @@ cp -r -d --preserve=mode,links /etc/. /run/weir/etc 2>/run/weir/unreadable || tr
 mount --bind /run/weir/etc /etc
 ip link set lo up
 """
-# What a cluster needs of its kernel.
+# Kernel features that a cluster needs.
 _TRY = (
     _PREPARE
     + """
@@ -44,12 +44,12 @@ nft add chain ip weir nat '{ type nat hook output priority -100; }'
 echo '# of our own' >/etc/resolv.conf
 """
 )
-# The shell stays as the first process, which has to take in the orphans.
+# The shell stays as the first process, because that has to adopt orphaned processes.
 _ENTER = _PREPARE + '"$@"'
 
 
 def blocked() -> str | None:
-    """Why no command can be run this way; None when it can."""
+    """Why commands cannot be run in namespaces; None if they can."""
     path = _environment()["PATH"]
     missing = [tool for tool in ("setpriv", "unshare", "nsenter", "mount", "ip", "nft") if shutil.which(tool, path=path) is None]
     if missing:
@@ -59,19 +59,19 @@ def blocked() -> str | None:
 
 
 def run_inside(command: Sequence[str]) -> int:
-    """Runs the command and gives its exit code."""
+    """Runs the command and returns its exit code."""
     with _interruptions_left_to_it():
         return subprocess.run([*_UNSHARE, _ENTER, "sh", *command], env=_environment(), check=False).returncode
 
 
 def _environment() -> dict[str, str]:
-    # Servers live in /usr/sbin, which is not on every user's PATH; inside, everybody is root, but whose files are whose stays.
+    # Some programs are in /usr/sbin, which is not on every user's PATH. Inside, the user is root, but file owners do not change.
     return {**os.environ, INSIDE: "1", "LOGNAME": getpass.getuser(), "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
 
 
 @contextlib.contextmanager
 def _interruptions_left_to_it() -> Iterator[None]:
-    """Ctrl-C reaches the command, too: it ends in its own way, and we after it."""
+    """Ignore Ctrl-C here, because the command gets it as well: it ends in its own way, and this process after it."""
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         yield

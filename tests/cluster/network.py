@@ -1,7 +1,7 @@
-"""The cluster's network: a point-to-point link and a namespace per pod, addresses of Services translated by nftables.
+"""The cluster's network: a point-to-point link and a namespace per pod; nftables translates the addresses of Services.
 
-Pods reach each other, Services and the API server by way of the harness's namespace, as they do through a node, which is where
-network policies are enforced. Runs only inside `tests.cluster.namespace`.
+Pods reach each other, Services and the API server through the harness's namespace, like through a node; network policies are
+enforced there. Runs only inside `tests.cluster.namespace`.
 """
 
 import itertools
@@ -30,14 +30,14 @@ __all__ = [
 ]
 
 NODE_ADDRESS = "10.200.0.1"
-"""The node, the API server and whatever runs beside the pods. EndpointSlices refuse loopback addresses."""
+"""Address of the node, the API server and everything outside pods. Not loopback, which EndpointSlices refuse."""
 SERVICE_RANGE = "10.96.0.0/16"
 API_ADDRESS = "10.96.0.1"
 DNS_ADDRESS = "10.96.0.10"
 GATEWAY = "169.254.1.1"
-"""What pods route through; an address of the harness's namespace, the same on every pod's link."""
+"""The pods' default gateway: an address of the harness's namespace, the same on every pod's link."""
 SPARE = 12
-"""Networks made ahead, so that starting a pod does not wait for the kernel to make one."""
+"""Networks created in advance, so that starting a pod does not wait for the kernel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +67,14 @@ class ServicePort:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """Sources that may reach a TCP port of a pod; None stands for all."""
+    """Sources that may reach a TCP port of a pod; None means all."""
 
     sources: frozenset[str] | None
     port: int | None
 
 
 def open_network() -> None:
-    """Once, before anything else: the node's address, forwarding, and a route for the addresses of Services."""
+    """Set up the node's address, forwarding, and a route for the addresses of Services. Called once, first."""
     assert os.environ.get(INSIDE) == "1", "only inside tests.cluster.namespace"
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
     _ip([f"addr add {address}/32 dev lo" for address in (NODE_ADDRESS, DNS_ADDRESS, GATEWAY)])
@@ -83,14 +83,14 @@ def open_network() -> None:
 
 
 class Sandboxes:
-    """Makes networks of pods ahead of need, and reuses the address that has rested longest."""
+    """Creates networks of pods in advance, and reuses the address that has been free for longest."""
 
     def __init__(self) -> None:
         self._free: deque[Sandbox] = deque()
-        self._numbers = itertools.count(2)  # 10.244.0.0 and .1 stay unused
+        self._numbers = itertools.count(2)  # 10.244.0.0 and .1 are not used
 
     def fill(self) -> None:
-        """Make networks until there are SPARE of them."""
+        """Create networks until SPARE of them are free."""
         while len(self._free) < SPARE:
             self._free.append(self._make())
 
@@ -144,7 +144,7 @@ table ip weir {{
 
 
 def write_policies(pods: Mapping[str, Iterable[Opening]]) -> None:
-    """Replaces every rule in one transaction: to these pods come these and no others. Answers always come through."""
+    """Replaces every rule in one transaction: only these sources may reach these pods. Replies are always allowed."""
     chains = "\n".join(_chain(address, openings) for address, openings in sorted(pods.items()))
     jumps = ", ".join(f"{address} : jump {_chain_name(address)}" for address in sorted(pods))
     document = f"""

@@ -1,4 +1,4 @@
-"""The Kubernetes objects that tests create, as small as they can be, and questions about them."""
+"""Minimal Kubernetes objects for tests, and queries about them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -37,7 +37,7 @@ def service(name: str) -> Object:
 
 
 async def create_app(api: Api, namespace: str, name: str, *, replicas: int = 0, env: Mapping[str, str] | None = None) -> None:
-    """A Deployment and its Service."""
+    """Create a Deployment and its Service."""
     await api.create(namespaced("deployments", namespace), deployment(name, replicas=replicas, env=env))
     await api.create(namespaced("services", namespace), service(name))
 
@@ -47,12 +47,12 @@ async def pods(api: Api, namespace: str, app: str) -> Sequence[Object]:
 
 
 async def replicas(api: Api, namespace: str, app: str) -> int:
-    """What the Deployment is asked to have."""
+    """The replicas in the Deployment's spec."""
     return int((await api.get(namespaced("deployments", namespace, app)))["spec"]["replicas"])
 
 
 async def until_ready(api: Api, namespace: str, app: str, count: int = 1, *, patience: float = PATIENCE) -> list[Object]:
-    """The ready pods, once there are exactly so many and no others."""
+    """Wait until there are exactly `count` pods and all are ready; returns them."""
 
     async def ready() -> list[Object] | None:
         found = await pods(api, namespace, app)
@@ -65,7 +65,7 @@ async def until_ready(api: Api, namespace: str, app: str, count: int = 1, *, pat
 
 
 async def until_deployed(api: Api, namespace: str, name: str, *, patience: float = PATIENCE) -> None:
-    """Until every pod is of the last template, and ready, and no older one is left."""
+    """Wait until every pod is from the current template and ready, and no older one is left."""
 
     async def deployed() -> bool:
         found = await api.get(namespaced("deployments", namespace, name))

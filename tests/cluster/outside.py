@@ -1,8 +1,8 @@
-"""How the cluster tests learn that they cannot run: two environment variables. See tests.__main__."""
+"""Two environment variables that tell the cluster tests that they cannot run. See tests.__main__."""
 
 __all__ = ["OBSTACLE", "SKIP"]
 
 OBSTACLE = "WEIR_CLUSTER_OBSTACLE"
-"""Why they cannot run."""
+"""The reason why they cannot run."""
 SKIP = "WEIR_SKIP_CLUSTER"
-"""1 where that is no failure."""
+"""1 if that is not a failure."""

@@ -42,7 +42,7 @@ class Authority:
         return self.directory / f"{self.certificate.subject.rfc4514_string().removeprefix('CN=')}.crt"
 
     def issue(self, name: str, *, groups: Sequence[str] = (), hosts: Sequence[str] = ()) -> Tls:
-        """A certificate for both ends of a connection; groups are what Kubernetes reads as the user's groups."""
+        """A certificate for both ends of a connection. Kubernetes uses `groups` as the user's groups."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(_name(name, groups), self.certificate.subject, key.public_key())
         builder = builder.add_extension(x509.ExtendedKeyUsage(_USAGES), critical=False)
@@ -63,7 +63,7 @@ def service_account_key(path: Path) -> Path:
 
 
 def kubeconfig(path: Path, url: str, tls: Tls) -> Path:
-    """A kubeconfig; JSON is YAML."""
+    """Write a kubeconfig file, as JSON, which is valid YAML."""
     cluster = {"server": url, "certificate-authority": str(tls.ca)}
     user = {"client-certificate": str(tls.cert), "client-key": str(tls.key)}
     document = {

@@ -1,4 +1,4 @@
-"""One program of the control plane as a child process: its log, its signals, its end. Knows nothing of what it runs."""
+"""One program of the control plane as a child process: its log, signals and end. Knows nothing about the program."""
 
 import contextlib
 import os
@@ -10,16 +10,16 @@ from pathlib import Path
 __all__ = ["Daemon", "flags"]
 
 GRACE = 5.0
-"""Seconds from SIGTERM to SIGKILL; nothing here has anything to lose."""
+"""Seconds from SIGTERM to SIGKILL; short, because no data has to be saved."""
 
 
 def flags(options: Mapping[str, object]) -> list[str]:
-    """--name=value for each."""
+    """--name=value for each option."""
     return [f"--{name}={value}" for name, value in options.items()]
 
 
 class Daemon:
-    """Started by start(), and again after stop() or kill() with the same arguments: that is how tests pull plugs."""
+    """Started by start(), also again after stop() or kill(), with the same arguments: tests simulate failures in this way."""
 
     def __init__(self, name: str, argv: Sequence[str | Path], *, logs: Path, env: Mapping[str, str] | None = None) -> None:
         self.name, self.log = name, logs / f"{name}.log"
@@ -44,7 +44,7 @@ class Daemon:
         os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """SIGKILL, as an out-of-memory killer does."""
+        """Send SIGKILL, like the kernel's out-of-memory killer."""
         if self.alive:
             self.signal(signal.SIGKILL)
         self._reap()

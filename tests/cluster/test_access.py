@@ -1,4 +1,4 @@
-"""What the components may do: what the other tests show with the manifests' own accounts, and nothing beyond it."""
+"""Permissions of the components: only what they need. The other tests show, with the manifests' accounts, that it is enough."""
 
 import pytest
 
@@ -30,7 +30,7 @@ EVERYONE: tuple[Words, ...] = (
     ("patch", "", "services", "default"),
     ("create", "authorization.k8s.io", "subjectaccessreviews", ""),
 )
-"""Refused to every component."""
+"""Actions that no component may do."""
 DATA_PLANES: tuple[Words, ...] = (
     ("list", "", "pods", ""),
     ("list", "", "events", ""),
@@ -69,7 +69,7 @@ NEEDED: dict[str, Words] = {
 
 
 async def allowed(api: Api, account: str, words: Words, *, home: str = NAMESPACE) -> bool:
-    """Whether the account, of that namespace, may do so."""
+    """Whether the account, in that namespace, is allowed to do this."""
     verb, group, kind, namespace = words
     resource, _, subresource = kind.partition("/")
     attributes = {"verb": verb, "group": group, "resource": resource, "subresource": subresource, "namespace": namespace}
@@ -92,7 +92,7 @@ async def test_a_component_may_do_what_it_needs_and_nothing_else(weir: Weir, api
 
 @pytest.mark.parametrize("account", REFUSED)
 async def test_a_pods_own_token_is_no_more(cluster: Cluster, weir: Weir, api: Api, account: str) -> None:
-    """The token as the component has it, on the wire."""
+    """Sends requests with the token that the component has."""
     request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
     made = await api.create(namespaced("serviceaccounts", NAMESPACE, account) + "/token", request)
     async with Api(URL, token=made["status"]["token"], ca=cluster.plane.ca) as own:

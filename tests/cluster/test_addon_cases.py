@@ -1,7 +1,7 @@
-"""The end-to-end cases of the KEDA HTTP add-on, by its Service names: the aliases in keda, Weir in a namespace of its own.
+"""The end-to-end cases of the KEDA HTTP add-on, with its Service names: the aliases in keda, Weir in a namespace of its own.
 
-All but one run at the same time, in namespaces of their own, before the first of them is told. Not among them: those of gRPC, of
-TLS on the proxy and of OpenTelemetry, which Weir does not have, and those of an Ingress controller, a Gateway or Argo Rollouts.
+All but one run at the same time, in separate namespaces, before the first result is reported. Not included are cases about gRPC,
+TLS on the proxy and OpenTelemetry, which Weir does not have, and about Ingress controllers, Gateways and Argo Rollouts.
 """
 
 import asyncio
@@ -19,19 +19,19 @@ from tests.cluster.weir import COMPONENTS, NAMESPACE, Weir
 
 TOGETHER: Mapping[str, Run] = {**scaling.CASES, **http.CASES, **routing.CASES}
 ALONE: Mapping[str, Run] = {"TestGracefulShutdown": scaling.graceful_shutdown}
-"""Replaces the interceptors, which the others would notice."""
+"""Cases that run alone: they replace the interceptors, which would disturb others."""
 WRITTEN = """
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources: [{deploy}/overlays/default]
 components: [{deploy}/components/http-add-on-aliases-in-keda]
 """
-"""As docs/migration.md has it."""
+"""As in docs/migration.md."""
 
 
 @pytest.fixture(scope="module")
 def aliased(installed: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """The same fleet with the add-on's names, and without them again afterwards."""
+    """The fleet with the add-on's Service names, which are removed afterwards."""
     directory = tmp_path_factory.mktemp("aliases")
     deploy = os.path.relpath(ROOT / "deploy", directory)
     (directory / "kustomization.yaml").write_text(WRITTEN.format(deploy=deploy))
@@ -59,7 +59,7 @@ async def _until_deployed(cluster: Cluster) -> None:
 
 @pytest.fixture(scope="module")
 def outcomes(aliased: Cluster, request: pytest.FixtureRequest) -> Mapping[str, Exception | None]:
-    """Of the cases that were asked for."""
+    """The results of the selected cases."""
     named = {
         item.callspec.params.get("name")
         for item in request.session.items

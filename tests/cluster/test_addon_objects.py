@@ -1,7 +1,7 @@
-"""What the add-on accepts is accepted, on a real API server: its schemas as definitions of another group, beside ours.
+"""Every object that the add-on accepts is accepted, on a real API server: its schemas are defined in another group, beside ours.
 
-Each object of the corpus goes to both. Nothing is stored: the server only says whether it would. The half of the corpus that
-departs from an object with few fields says the same, and is left to the unit tests.
+Each object of the corpus is sent to both, as a dry run, so nothing is stored. The half of the corpus with changes to the minimal
+object is left to the unit tests, because it gives the same results.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ GROUP = "addon.example.com"
 DEFINITIONS = namespaced("customresourcedefinitions")
 AT_ONCE = 16
 STEP = 1 if FULL else 4
-"""Every day, of so many objects one."""
+"""One of this many objects is tested, unless at full size."""
 
 pytestmark = [pytest.mark.usefixtures("installed"), pytest.mark.timeout(900)]
 
@@ -32,7 +32,7 @@ KINDS = [
 
 
 async def verdict(api: Api, api_version: str, kind: str, namespace: str, made: Schema) -> str:
-    """Why the server refuses an object, or ""."""
+    """Why the server refuses an object; "" if it accepts it."""
     path = f"/apis/{api_version}/namespaces/{namespace}/{kind.lower()}s"
     whole = {"apiVersion": api_version, "kind": kind, "metadata": {"name": "tried"}, **made}
     try:
@@ -69,7 +69,7 @@ async def test_what_the_addon_accepts_is_accepted(api: Api, namespace: str, kind
     finally:
         await api.delete(namespaced("customresourcedefinitions", name=f"{kind.lower()}s.{GROUP}"))
     assert [(what, ours) for what, _, _, ours in results if ours] == []
-    # The schemas' own reading, by which tests without an API server go, is the server's.
+    # Our own evaluation of schemas, which tests without an API server use, agrees with the server.
     misread = [what for what, expected, theirs, _ in results if expected != theirs]
     assert not misread, f"{len(misread)}: {misread[:50]}"
     assert sum(theirs for _, _, theirs, _ in results) > len(results) / 4

@@ -1,4 +1,4 @@
-"""What objects say of requests that meet no backend, on a real API server: admitted or refused, translated, told, and served."""
+"""Fields about requests without a backend, on a real API server: admitted or refused, translated, reported, and served."""
 
 import asyncio
 import base64
@@ -27,7 +27,7 @@ def pages_of(text: str, labels: Object = BODY) -> Object:
 
 
 async def routed(api: Api, namespace: str, app: str) -> Object:
-    """What the routing table says of an application; {} for nothing."""
+    """The routing table's entry for an application; {} if there is none."""
     held = await api.get(namespaced("configmaps", NAMESPACE, TABLE))
     text = held["data"].get("table.json")
     if text is None:
@@ -43,7 +43,7 @@ def body_of(response: Object) -> str:
 
 
 async def until_body(api: Api, namespace: str, body: str) -> Object:
-    """The placeholder's answer, once this is its body."""
+    """Wait until the placeholder's answer has this body; returns its entry."""
     last: Object = {}
 
     async def is_there() -> bool:
@@ -186,7 +186,7 @@ async def test_requests_meet_what_the_object_says(weir: Weir, api: Api, namespac
     await until(is_awake, "the page has woken it")
 
 
-async def test_who_waits_too_long_gets_the_fallback(weir: Weir, api: Api, namespace: str) -> None:
+async def test_a_request_that_waits_too_long_goes_to_the_fallback(weir: Weir, api: Api, namespace: str) -> None:
     await create_app(api, namespace, "web")
     await create_app(api, namespace, "sorry", replicas=1)
     await until_ready(api, namespace, "sorry")
@@ -199,7 +199,7 @@ async def test_who_waits_too_long_gets_the_fallback(weir: Weir, api: Api, namesp
     assert answer.seconds >= 1
 
 
-async def test_a_fallback_that_is_not_there_is_told(api: Api, namespace: str) -> None:
+async def test_a_fallback_that_is_not_there_is_reported(api: Api, namespace: str) -> None:
     await create_app(api, namespace, "web")
     spec = {"coldStartTimeoutFailoverRef": {"service": "sorry", "port": 80}}
     await api.create(namespaced("httpscaledobjects", namespace), http_scaled_object(namespace, "web", **spec))

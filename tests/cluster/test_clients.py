@@ -1,4 +1,4 @@
-"""The lines of the README, with independent clients, against pods that run: grpcurl and ghz."""
+"""The commands of the README with independent clients, grpcurl and ghz, against running pods."""
 
 import asyncio
 import json
@@ -14,11 +14,11 @@ from tests.cluster.weir import NAMESPACE, Weir, http_scaled_object, until_condit
 
 TOOLS = ROOT / "build" / "tools" / "bin"
 CALLS = 2000
-"""Of ghz; the README's figure takes longer than a test should."""
+"""Calls of ghz; the number in the README takes too long for a test."""
 
 
 def lines() -> list[list[str]]:
-    """Every command of the README that calls one of the two."""
+    """Every command in the README that runs one of the two."""
     commands = (ROOT / "README.md").read_text().replace("\\\n", " ").splitlines()
     return [shlex.split(command) for command in commands if command.startswith(("grpcurl ", "ghz "))]
 
@@ -36,7 +36,7 @@ async def run(words: list[str], interceptor: str, scaler: str) -> str:
 
 @pytest.fixture
 async def hello(weir: Weir, api: Api) -> None:
-    """The app that the README's lines ask for."""
+    """The app that the README's commands call."""
     if await api.find(namespaced("deployments", "default", "hello")) is None:
         await create_app(api, "default", "hello")
         await api.create(namespaced("httpscaledobjects", "default"), http_scaled_object("default", "hello"))

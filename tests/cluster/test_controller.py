@@ -1,4 +1,4 @@
-"""The controller on a real API server, with a real KEDA and its manifests' own account: objects in, routes and statuses out."""
+"""The controller on a real API server, with a real KEDA and the manifests' account: routes and statuses for objects."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -63,7 +63,7 @@ async def conditions(api: Api, kind: str, namespace: str, name: str) -> dict[str
 
 
 async def until_condition(api: Api, kind: str, namespace: str, name: str, **wanted: str) -> dict[str, Object]:
-    """Until one condition has the status wanted: Ready="True". Gives all of them."""
+    """Wait until one condition has this status, as in Ready="True". Returns all conditions."""
     ((condition, status),) = wanted.items()
 
     async def reached() -> dict[str, Object] | None:
@@ -78,7 +78,7 @@ async def until_condition(api: Api, kind: str, namespace: str, name: str, **want
 
 
 async def until_same(ask: Callable[[], Awaitable[object]], *, seconds: float = 3) -> object:
-    """What does not change any more."""
+    """Wait until the result does not change any more; returns it."""
     before = await ask()
     while True:
         await asyncio.sleep(seconds)
@@ -149,7 +149,7 @@ async def test_the_scaled_object_is_repaired_and_goes_with_its_owner(api: Api, n
     await until(lambda: _gone(api, path), "it goes with its owner")
 
 
-async def test_the_older_of_two_claims_wins_and_the_other_is_told(weir: Weir, api: Api, namespace: str) -> None:
+async def test_the_older_of_two_claims_wins_and_the_other_is_reported(weir: Weir, api: Api, namespace: str) -> None:
     for name in ("first", "second"):
         await create_app(api, namespace, name)
     await api.create(namespaced("httpscaledobjects", namespace), http_scaled_object("first", f"web.{namespace}"))

@@ -1,6 +1,6 @@
-"""Many objects at once: how long until all are served and say so, what it costs, and that nothing goes on afterwards.
+"""Many objects at once: how long until all are served and report it, how much CPU that takes, and that all activity ends.
 
-A thousand at full size. KEDA permits itself twenty requests a second, and is what takes the time.
+A thousand objects at full size. KEDA takes most of the time, because it limits itself to twenty requests a second.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ from tests.support.full import FULL
 OBJECTS = 1000 if FULL else 300
 AT_ONCE = 40
 STILL_SECONDS = 120.0
-"""Without one more that is served, or ready, after which no more are expected: how long all take is the machine's doing."""
+"""Seconds without progress after which the test fails. There is no limit for all, because that depends on the machine."""
 QUIET_SECONDS = 20.0
-LAST_WORDS_SECONDS = 9.0
-"""For what KEDA still says of objects that are ready, on a busy machine; each look counts for a second and a half."""
+KEDA_SETTLE_SECONDS = 9.0
+"""Seconds for KEDA's last status writes about ready objects, on a busy machine; each check counts for one and a half seconds."""
 
 
 @pytest.mark.timeout(1800)
@@ -58,7 +58,7 @@ async def test_many_objects_at_once(cluster: Cluster, weir: Weir, api: Api, name
         await asyncio.sleep(QUIET_SECONDS)
         return (await versions(api, namespace), await writes(api)) == before
 
-    await until(quiet, "nothing is written while nothing changes", patience=LAST_WORDS_SECONDS, pause=1)
+    await until(quiet, "nothing is written while nothing changes", patience=KEDA_SETTLE_SECONDS, pause=1)
 
 
 async def create_all(api: Api, path: str, objects: list[Object]) -> None:
@@ -72,7 +72,7 @@ async def create_all(api: Api, path: str, objects: list[Object]) -> None:
 
 
 async def until_all(api: Api, namespace: str, condition: str) -> None:
-    """Until the condition of every object is True; fails once there is no progress."""
+    """Wait until the condition of every object is True; fails if there is no progress."""
     done = 0
 
     async def more() -> int:
@@ -99,7 +99,7 @@ async def versions(api: Api, namespace: str) -> dict[str, str]:
 
 
 async def writes(api: Api) -> str:
-    """What the leader says that it has written."""
+    """The controllers' counters of writes, as text, to detect further writes."""
     told = []
     async with httpx.AsyncClient(trust_env=False) as client:
         for pod in await api.list(namespaced("pods", NAMESPACE), labelSelector="app.kubernetes.io/component=controller"):
@@ -109,7 +109,7 @@ async def writes(api: Api) -> str:
 
 
 def controller_cpu(cluster: Cluster) -> float:
-    """Seconds that all controllers have used that run now."""
+    """CPU seconds that all running controllers have used."""
     total = 0.0
     for event in cluster.events("started", namespace=NAMESPACE):
         if "controller" in event["pod"] and psutil.pid_exists(event["pid"]):

@@ -1,4 +1,4 @@
-"""Discovery against a real API server: pages, shards, a history that was compacted, a server that was killed."""
+"""Discovery with a real API server: pages, shards, a compacted history, a killed server."""
 
 import asyncio
 import json
@@ -48,7 +48,7 @@ async def in_turns(work: Callable[[int], Awaitable[None]], count: int, at_once: 
 
 
 async def patiently(work: Callable[[], Awaitable[object]]) -> None:
-    """Until the API server takes it."""
+    """Retry until the API server accepts it."""
     async with asyncio.timeout(60):
         while True:
             try:
@@ -77,7 +77,7 @@ async def test_more_objects_than_a_page_and_what_happens_to_them(client: Api, na
 
 
 async def test_lists_and_watches_agree_however_they_meet(client: Api, namespace: str) -> None:
-    """Objects change all the time, lists are asked for all the time, watches end every second or two: nothing goes back."""
+    """Objects change, lists are read and watches end all the time: no object ever returns to an older version."""
     await in_turns(lambda number: put(client, CONFIG_MAPS, namespace, f"stays-{number}", data={"count": "0"}), 4)
     watch = ListWatch(client, CONFIG_MAPS, parse_config_map, namespaces=[namespace], timing=Timing(resync=0.05, watch=1))
     counts: dict[str, list[int]] = {f"{namespace}/stays-{number}": [] for number in range(4)}
@@ -147,7 +147,7 @@ async def test_backends_of_a_service(client: Api, namespace: str) -> None:
 
 
 async def test_a_killed_server_and_a_compacted_history(cluster: Cluster, client: Api, namespace: str) -> None:
-    """What is deleted while nobody hears it is told when the server is back, whose history does not reach back so far."""
+    """Objects deleted while the server was away are reported afterwards, although its history no longer has the deletions."""
     for name in ("stays", "goes"):
         await put(client, CONFIG_MAPS, namespace, name, data={"is": "here"})
     watch = ListWatch(client, CONFIG_MAPS, parse_config_map, namespaces=[namespace], timing=SELDOM)
@@ -171,7 +171,7 @@ async def test_a_killed_server_and_a_compacted_history(cluster: Cluster, client:
 
 
 async def compact() -> None:
-    """Have etcd forget everything but the present."""
+    """Make etcd discard all old versions."""
     async with httpx.AsyncClient(base_url="http://127.0.0.1:2379") as etcd:
         answer = await etcd.post("/v3/kv/range", content=json.dumps({"key": "AA=="}))
         revision = answer.json()["header"]["revision"]

@@ -1,4 +1,4 @@
-"""Plugs pulled: interceptors rolled, scalers and controllers killed, the API server away. No request is lost."""
+"""Failures: interceptors are replaced, scalers and controllers killed, the API server is down. No request is lost."""
 
 import asyncio
 import contextlib
@@ -21,17 +21,17 @@ MANY = 50
 AWAY = 120.0
 """Seconds without an API server."""
 KEDAS_PATIENCE = 240.0
-"""Seconds. Its client waits for up to a minute before it watches again where it was refused for so long."""
+"""Seconds. After a long outage KEDA's client waits up to a minute before it watches again."""
 SAMPLES = 6
-"""Of each metric, once the fault is over."""
+"""Samples of each metric after the failure."""
 
 
 @contextlib.asynccontextmanager
 async def requests_under_way(weir: Weir, api: Api, namespace: str, gate: Gate) -> AsyncIterator[None]:
-    """MANY requests held and MANY in flight while the block runs and longer; all are answered, and never told to be none.
+    """MANY held requests and MANY in flight, during the block and after it. All are answered, and the metrics are never zero.
 
-    While a scaler is away there is no value, and it is KEDA, whose pauses grow with the time that it was away, that decides how
-    soon there is one again: that is waited for, and the requests wait, too.
+    While a scaler is down there is no value. KEDA decides when it reads again, and its pauses grow with the length of the outage;
+    the requests are kept open until then.
     """
     await create_app(api, namespace, "busy", replicas=1)
     await create_app(api, namespace, "held", env={"START_FILE": str(gate.file)})
@@ -91,7 +91,7 @@ async def test_no_request_is_lost_when_others_are_killed(
 
 
 async def _others(cluster: Cluster, component: str, killed: Mapping[str, int]) -> bool:
-    """Whether every pod has a process again, which is another one."""
+    """Whether every pod has a new process."""
     running = cluster.processes(NAMESPACE, component)
     return running.keys() == killed.keys() and not set(running.values()) & set(killed.values())
 
@@ -111,7 +111,7 @@ async def test_two_minutes_without_an_api_server(cluster: Cluster, weir: Weir, a
     for app in ("awake", "asleep"):
         await create_app(api, namespace, app)
         replicas = {"min": 1 if app == "awake" else 0, "max": 3}
-        # Clients of the API server that were refused for so long, KEDA among them, may ask again only after a minute.
+        # After a long outage clients of the API server, such as KEDA, may wait a minute before they try again.
         patient = http_scaled_object(namespace, app, replicas=replicas, timeouts={"conditionWait": "200s"})
         await api.create(namespaced("httpscaledobjects", namespace), patient)
         await until_condition(api, "httpscaledobjects", namespace, app, "Ready", "True")
@@ -119,7 +119,7 @@ async def test_two_minutes_without_an_api_server(cluster: Cluster, weir: Weir, a
     ended = len(cluster.events("exited", namespace=NAMESPACE))
 
     cluster.plane.apiserver.kill()
-    cluster.plane.manager.kill()  # it ends by itself where it has a lease to lose
+    cluster.plane.manager.kill()  # it may have ended by itself, after losing its lease
     try:
         for second in range(int(AWAY)):
             answer = await weir.get(f"awake.{namespace}")

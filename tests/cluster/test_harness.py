@@ -1,4 +1,4 @@
-"""The harness itself: a plain Deployment runs, is reached in every way that pods are, and ends with grace."""
+"""The harness itself: a plain Deployment runs, is reachable in every way, and ends with a grace period."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What comes in another order than it should, and what changes later: all of it heals by itself."""
+"""Objects created in an unusual order, and objects changed later: everything recovers by itself."""
 
 import asyncio
 import os
@@ -20,11 +20,11 @@ from tests.cluster.weir import (
 )
 
 TOO_EARLY = 10.0
-"""Seconds for which a ScaledObject waits for its route."""
+"""Seconds for which a ScaledObject exists before its route."""
 KEDAS_PATIENCE = 120.0
-"""Seconds. KEDA's pauses double, so it waits about as long again as it has waited."""
+"""Seconds. KEDA's pauses double, so the last pause is about as long as all before it together."""
 LEADERLESS = 60.0
-"""Seconds, at most; a lease lasts a quarter of that."""
+"""Maximum seconds without a leader; a lease lasts a quarter of that."""
 
 
 async def test_a_scaled_object_that_was_there_before_its_route(weir: Weir, api: Api, namespace: str) -> None:
@@ -60,7 +60,7 @@ async def test_a_scaler_that_was_there_before_any_interceptor(cluster: Cluster, 
 
 
 async def test_a_changed_target_reaches_the_autoscaler_by_itself(weir: Weir, api: Api, namespace: str) -> None:
-    """By StreamMetricSpec: the ScaledObject stays as it is, and KEDA polls once an hour."""
+    """By StreamMetricSpec: the ScaledObject does not change, and KEDA polls only once an hour."""
     await create_app(api, namespace, "web")
     await api.create(namespaced("httpscaledobjects", namespace), http_scaled_object(namespace, "web", pollingInterval=3600))
     await until_condition(api, "httpscaledobjects", namespace, "web", "Ready", "True")

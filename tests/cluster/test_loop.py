@@ -20,13 +20,13 @@ from tests.support.manifests import read
 EXAMPLE = ROOT / "deploy" / "examples" / "kubernetes" / "interceptor-autoscaling-by-requests.yaml"
 
 WAKE_LIMIT = 1.3 if FULL else 2.0
-"""How many times longer than that of a Deployment which somebody scales by hand the start of a pod's process may take after a
-request, in the median. Most of either is the control plane's; what we are held to is asked with WEIR_FULL_SIZE=1."""
+"""Limit for the ratio of two times until a pod's process starts, in the median: after a request, and after scaling a Deployment
+by hand. The control plane takes most of both. The promised limit is tested with WEIR_FULL_SIZE=1."""
 WAKES, WAKE_ROUNDS = 20, 3
 
 
 async def create_scaled(api: Api, namespace: str, app: str, kind: str = "httpscaledobjects", **spec: int) -> None:
-    """An app at zero, and the custom resources that wake it; returns when they are all well."""
+    """Create an app at zero and its custom resources; returns when all are ready."""
     await create_app(api, namespace, app)
     if kind == "httpscaledobjects":
         await api.create(namespaced(kind, namespace), http_scaled_object(namespace, app, **spec))
@@ -61,7 +61,7 @@ async def test_zero_to_one_to_many_to_zero(
 async def test_a_request_starts_a_process_as_soon_as_scaling_by_hand(
     cluster: Cluster, weir: Weir, api: Api, namespace: str
 ) -> None:
-    """One round that keeps the limit shows that the path is as short, whatever else the machine did in the others."""
+    """One round within the limit is enough: other rounds may have been slowed down by other work on the machine."""
     ratios: list[float] = []
     for number in range(WAKE_ROUNDS):
         ratios.append(await wakes_to_bare(cluster, weir, api, namespace, [f"app{number}-{app}" for app in range(WAKES)]))
@@ -71,7 +71,7 @@ async def test_a_request_starts_a_process_as_soon_as_scaling_by_hand(
 
 
 async def bare_start(cluster: Cluster, api: Api, namespace: str, name: str) -> float:
-    """Seconds from the scaling of a Deployment by hand to the start of its pod's process."""
+    """Seconds from scaling a Deployment by hand to the start of its pod's process."""
 
     async def started() -> list[float]:
         return [event["time"] for event in cluster.events("started", namespace=namespace, app=name)]
@@ -82,19 +82,19 @@ async def bare_start(cluster: Cluster, api: Api, namespace: str, name: str) -> f
 
 
 async def wakes_to_bare(cluster: Cluster, weir: Weir, api: Api, namespace: str, apps: Sequence[str]) -> float:
-    """How many times longer a wake takes than a start by hand: from the request to the start of the pod's process, in turn."""
+    """The ratio of the two times until a pod's process starts, after a request and after scaling by hand, measured in turn."""
     for app in apps:
         await create_scaled(api, namespace, app, scaledownPeriod=60, pollingInterval=30)
         await create_app(api, namespace, f"bare-{app}")
     for app in apps:
         await until_condition(api, "httpscaledobjects", namespace, app, "Ready", "True")
-    await asyncio.sleep(3)  # KEDA's first poll of each is over, and its streams are open
+    await asyncio.sleep(3)  # until KEDA has polled each once and opened its streams
 
     took, bare = [], []
     for app in apps:
         bare.append(await bare_start(cluster, api, namespace, f"bare-{app}"))
         await until_ready(api, namespace, f"bare-{app}")
-        await asyncio.sleep(0.5)  # one at a time: what the one before set off has settled
+        await asyncio.sleep(0.5)  # let the effects of the one before end
         answer = await weir.get(f"{app}.{namespace}")
         assert answer.status == 200
         at = {event["event"]: event["time"] - answer.sent for event in cluster.events(namespace=namespace, app=app)}
@@ -127,7 +127,7 @@ async def test_apps_do_not_see_each_others_load(weir: Weir, api: Api, namespace:
 
 
 async def test_the_fleet_scales_itself(weir: Weir, api: Api, namespace: str, gate: Gate) -> None:
-    """By the example of deploy/, with other numbers; and what it added goes again."""
+    """By the example in deploy/, with other numbers; the added interceptors are removed again."""
     (example,) = read(EXAMPLE)
     (trigger,) = example["spec"]["triggers"]
     trigger["metadata"]["interceptorTargetPendingRequests"] = "5"

@@ -1,7 +1,7 @@
-"""What users wire wrongly, on a real control plane: each way once, and what `kubectl get` and `kubectl describe` say of it.
+"""Common configuration mistakes, on a real control plane: what `kubectl get` and `kubectl describe` say about each.
 
-Each row is an application as it should be, and what is wrong with it. The cause has to be named within ten seconds of the first
-request, whose waiting is limited to as long.
+Each row is a correct application with one mistake. The cause must be named within ten seconds of the first request, whose
+readiness timeout is as long.
 """
 
 import asyncio
@@ -27,24 +27,24 @@ from tests.cluster.weir import (
 )
 
 NAMED_WITHIN = 10.0
-"""Seconds; on a machine that is busy, as many times longer as its API server is slower than one that is idle."""
+"""Seconds; multiplied by how much slower the API server is than on an idle machine."""
 IDLE_ROUND_TRIP = 0.05
-"""Seconds of a write and a read on an idle machine, generously."""
+"""Seconds for a write and a read on an idle machine, a high estimate."""
 HTTP, ROUTE = "httpscaledobjects", "interceptorroutes"
 
 
 @dataclass(frozen=True)
 class Row:
-    """`says` is of the message. `service` and `pod` are merged into the spec of the Service and of the pod."""
+    """`says` is a part of the message. `service` and `pod` are merged into the spec of the Service and of the pod."""
 
     kind: str
     reason: str
     says: str
     status: str = "False"
     service: Object | None = field(default_factory=dict)
-    """None leaves the Service out."""
+    """None: no Service."""
     container: Object | None = field(default_factory=dict)
-    """None leaves the Deployment out."""
+    """None: no Deployment."""
     target: Object = field(default_factory=dict)
     spec: Object = field(default_factory=dict)
     scaled: bool = True
@@ -57,7 +57,7 @@ async def another_that_is_never_ready(api: Api, namespace: str) -> None:
 
 
 async def no_pods_allowed(api: Api, namespace: str) -> None:
-    """A webhook, a quota or a policy would do the same: the ReplicaSet cannot make its pods."""
+    """The ReplicaSet cannot create its pods; a webhook, a quota or a policy would have the same effect."""
     await api.merge(
         namespaced("namespaces", name=namespace), {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
     )
@@ -102,7 +102,7 @@ ROWS: Mapping[str, Row] = {
     "no-image": Row(
         HTTP, "ImageNotPulled", "the image nobody/nothing:1 cannot be pulled", container={"image": "nobody/nothing:1"}
     ),
-    # KEDA reads a workload's variables before it scales it, and says which Secret is missing.
+    # KEDA reads a workload's variables before it scales it, and reports which Secret is missing.
     "no-secret": Row(ROUTE, "NotScaled", "nothing has scaled it, see ScaledObjectReady", "Unknown", container=NO_SECRET),
     "no-pods-allowed": Row(HTTP, "PodsNotCreated", "is asked to have 1 pod and has none", "Unknown", beside=no_pods_allowed),
     "nothing-scales-it": Row(ROUTE, "SelectsNothing", "nothing is known that scales it", "Unknown", scaled=False),
@@ -113,7 +113,7 @@ ROWS: Mapping[str, Row] = {
 
 
 async def create(api: Api, namespace: str, row: Row) -> None:
-    """The application, wrong as the row says."""
+    """Create the application with the row's mistake."""
     if row.beside is not None:
         await row.beside(api, namespace)
     if row.container is not None:
@@ -138,7 +138,7 @@ async def create(api: Api, namespace: str, row: Row) -> None:
 
 
 async def allowance(api: Api, namespace: str) -> float:
-    """How many times slower the control plane is now than on an idle machine; 1 at least."""
+    """How many times slower the control plane is now than on an idle machine; at least 1."""
     began = time.perf_counter()
     await api.create(namespaced("configmaps", namespace), {"metadata": {"generateName": "clock-"}})
     await api.list(namespaced("configmaps", namespace))
@@ -146,7 +146,7 @@ async def allowance(api: Api, namespace: str) -> float:
 
 
 async def until_named(api: Api, namespace: str, row: Row) -> Object:
-    """The condition Reachable, once it names the cause; by watch."""
+    """Wait, by watch, until the condition Reachable names the cause; returns it."""
     path = namespaced(row.kind, namespace)
     listed = await api.get(path)
     found: Object = {}
@@ -178,7 +178,7 @@ async def test_it_is_named(cluster: Cluster, weir: Weir, api: Api, namespace: st
     try:
         told = await until_named(api, namespace, row)
         assert time.monotonic() - began < NAMED_WITHIN * slower
-        assert told["status"] in (row.status, "False")  # what may mend itself is certain once a request has waited in vain
+        assert told["status"] in (row.status, "False")  # a cause that may pass is Unknown until a request has timed out
         assert row.says in told["message"]
         await shown(cluster, api, namespace, row, told)
         await answered(api, namespace, row, await request)
@@ -187,7 +187,7 @@ async def test_it_is_named(cluster: Cluster, weir: Weir, api: Api, namespace: st
 
 
 async def shown(cluster: Cluster, api: Api, namespace: str, row: Row, told: Object) -> None:
-    """What somebody sees who looks."""
+    """Check the output of kubectl for the user."""
     head, line = (await cluster.kubectl("get", row.kind, "web", "-n", namespace)).splitlines()
     at = head.index("REACHABLE")
     assert line[at:].split()[0] in (told["status"], "False")
@@ -204,7 +204,7 @@ async def shown(cluster: Cluster, api: Api, namespace: str, row: Row, told: Obje
 
 
 async def answered(api: Api, namespace: str, row: Row, answer: Answer) -> None:
-    """What the client of the first request gets, and what stays afterwards."""
+    """Check the response to the first request, and the status afterwards."""
     assert answer.status == (502 if row.reason == "ConnectionRefused" else row.answer)
     if row.answer == 502:
         assert "Service" in answer.text
@@ -218,7 +218,7 @@ async def answered(api: Api, namespace: str, row: Row, answer: Answer) -> None:
 
 
 async def _counted(api: Api, kind: str, namespace: str) -> bool:
-    """A selector that cannot fit is told without a request, and what came of one as soon as there is one."""
+    """A selector that cannot match is reported without a request, and the result of a request as soon as there is one."""
     told = condition(await api.get(namespaced(kind, namespace, "web")), "Reachable")
     return bool(told["message"].startswith(("1 request waited", "1 request waiting")))
 
@@ -228,7 +228,7 @@ async def _warned(api: Api, namespace: str, reason: str) -> bool:
     return any(one["type"] == "Warning" and one["reason"] == reason and one["involvedObject"]["name"] == "web" for one in events)
 
 
-async def test_what_is_mended_is_told(weir: Weir, api: Api, namespace: str) -> None:
+async def test_what_is_mended_is_reported(weir: Weir, api: Api, namespace: str) -> None:
     row = ROWS["selects-nothing"]
     await create(api, namespace, row)
     await until_condition(api, row.kind, namespace, "web", "RoutesPropagated", "True")
@@ -241,10 +241,12 @@ async def test_what_is_mended_is_told(weir: Weir, api: Api, namespace: str) -> N
 
 
 @pytest.mark.parametrize("kind", [HTTP, ROUTE])
-async def test_a_protocol_that_is_not_spoken_is_told(cluster: Cluster, weir: Weir, api: Api, namespace: str, kind: str) -> None:
-    spoken: Any = [{"name": "http", "port": 80, "targetPort": "http", "appProtocol": "kubernetes.io/h2c"}]
+async def test_a_protocol_that_is_not_spoken_is_reported(
+    cluster: Cluster, weir: Weir, api: Api, namespace: str, kind: str
+) -> None:
+    spoken: Any = [{"name": "http", "port": 80, "targetPort": "http", "appProtocol": "redis"}]
     await create(api, namespace, Row(kind, "", "", service={"ports": spoken}))
     await until_condition(api, kind, namespace, "web", "ProtocolSpoken", "False")
     described = await cluster.kubectl("describe", kind, "web", "-n", namespace)
     assert "port 80 of Service" in described
-    assert "says appProtocol kubernetes.io/h2c" in " ".join(described.split())
+    assert "says appProtocol redis" in " ".join(described.split())

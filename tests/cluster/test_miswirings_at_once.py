@@ -1,7 +1,7 @@
-"""More that users wire wrongly, all at once in namespaces of their own, and some that look wrong and are well.
+"""More configuration mistakes, all at once in separate namespaces, and some unusual configurations that are correct.
 
-Each is named within ten seconds of its object or of its first request, on a machine that is idle; what is well is not called
-wrong.
+On an idle machine each mistake is named within ten seconds of its object or of its first request; correct configurations are not
+reported as wrong.
 """
 
 import asyncio
@@ -24,8 +24,8 @@ IMPATIENT_SECONDS = 1.5
 
 @dataclass(frozen=True)
 class Case:
-    """The application "web". `says` is of the message of `kind`; `answer` is what the first request gets, None for a client
-    that leaves again and again."""
+    """The application "web". `says` is a part of the message of `kind`; `answer` is the response to the first request, None for a
+    client that disconnects and tries again."""
 
     reason: str
     says: str
@@ -66,7 +66,7 @@ async def a_slice_by_hand(api: Api, namespace: str) -> None:
 
 
 async def two_scaled_objects(api: Api, namespace: str) -> None:
-    """Both name the route; the first by name scales a helper."""
+    """Both name the route; the alphabetically first scales a helper."""
     await create_app(api, namespace, "helper")
     for name, workload in (("a-helper", "helper"), ("web", "web")):
         made = scaled_object("web", scaleTargetRef={"name": workload})
@@ -130,7 +130,7 @@ CASES: Mapping[str, Case] = {
         before=two_scaled_objects,
         container=NEVER_READY,
     ),
-    # What is well is not called wrong.
+    # Correct configurations, which must not be reported as wrong.
     "one-of-two-scales": Case(
         "Serving", SERVING, "True", resource=ROUTE, kind="Ready", before=one_scaled_object_without_workload, answer=200
     ),
@@ -144,7 +144,7 @@ CASES: Mapping[str, Case] = {
 
 
 async def create(api: Api, namespace: str, case: Case) -> None:
-    """The application, as the case says."""
+    """Create the application of the case."""
     if case.before is not None:
         await case.before(api, namespace)
     workload, made = deployment("web"), service("web")
@@ -196,7 +196,7 @@ async def check(cluster: Cluster, weir: Weir, api: Api, namespace: str, case: Ca
     request: asyncio.Task[Any] = asyncio.create_task(first_request(weir, namespace, case), name=f"request of {namespace}")
     try:
         await named(api, namespace, case)
-        # What may mend itself is certain only once a request has waited in vain.
+        # A cause that may pass is certain only after a request has timed out.
         waits = 10.0 if case.answer == 504 else 0.0
         assert time.monotonic() - began < (NAMED_WITHIN + waits) * slower
         if case.answer is not None:

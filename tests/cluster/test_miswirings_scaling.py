@@ -1,4 +1,4 @@
-"""Mistakes with what scales a workload: each is named by `kubectl get` and `kubectl describe`, soon after the object."""
+"""Mistakes in the scaling of a workload: each is named by `kubectl get` and `kubectl describe`, soon after the object."""
 
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from tests.cluster.test_miswirings import allowance
 from tests.cluster.weir import SCALER_ADDRESS, Weir, http_scaled_object, interceptor_route, scaled_object
 
 NAMED_SECONDS = 10.0
-"""From the last object to the time of the condition or of the event; both have whole seconds."""
+"""Seconds from the last object to the condition or the event; both times are in whole seconds."""
 THEIRS = "keda-add-ons-http-external-scaler.keda:9090"
 
 
@@ -60,9 +60,9 @@ LONG = "x" * 64
 class Mistake(NamedTuple):
     name: str
     objects: list[tuple[str, Object]]
-    """What is created, in this order, beside a Deployment and a Service "web"."""
+    """Objects that are created, in this order, in addition to a Deployment and a Service "web"."""
     about: tuple[str, str]
-    """Resource and name of the object that says it."""
+    """Resource and name of the object that reports the mistake."""
     reason: str
     words: str
 

@@ -1,4 +1,4 @@
-"""The network policies of the manifests, enforced by the node: who reaches what. All other tests show that it is enough."""
+"""The network policies of the manifests, enforced by the node: only necessary connections. Other tests show that they suffice."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ DIAGNOSTICS = {"interceptor:9901", "scaler:9902", "controller:9903"}
 
 
 async def places(api: Api) -> dict[str, str]:
-    """Address and port by name, of one pod of each component."""
+    """Addresses and ports of one pod of each component, by name."""
     found: dict[str, str] = {}
     for component, ports in PORTS.items():
         pods = await api.list(namespaced("pods", NAMESPACE), labelSelector=f"app.kubernetes.io/component={component}")
@@ -26,7 +26,7 @@ async def places(api: Api) -> dict[str, str]:
 
 
 async def reached(cluster: Cluster, api: Api, namespace: str, name: str, labels: Mapping[str, str]) -> set[str]:
-    """What a pod of that namespace with those labels can open a connection to."""
+    """The places to which a pod in that namespace with those labels can connect."""
     tries = [
         f"timeout 2 bash -c 'exec 3<>/dev/tcp/{place.replace(':', '/')}' 2>/dev/null && echo reached {known}"
         for known, place in (await places(api)).items()
@@ -36,7 +36,7 @@ async def reached(cluster: Cluster, api: Api, namespace: str, name: str, labels:
         "image": "echo",
         "command": ["bash", "-c"],
         "args": ["\n".join([*tries, "echo done", "sleep 60"])],
-        "readinessProbe": {"exec": {"command": ["false"]}},  # no Service leads here, whatever the labels
+        "readinessProbe": {"exec": {"command": ["false"]}},  # not ready, so that no Service sends requests here
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
     context = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}

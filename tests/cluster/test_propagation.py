@@ -1,4 +1,4 @@
-"""A change of the routing table reaches every interceptor: at once by watch, in time without; the controller says when."""
+"""A change of the routing table reaches every interceptor: at once by watch, later without one; the controller reports when."""
 
 import asyncio
 import os
@@ -16,15 +16,15 @@ from tests.cluster.objects import create_app, pods, until_ready
 from tests.cluster.weir import NAMESPACE, Weir, condition, http_scaled_object, until_condition
 
 BY_WATCH = 1.0
-"""Seconds from the object's creation until every interceptor routes by it, where a watch is as quick as it can be."""
+"""Limit in seconds from the object's creation until every interceptor routes by it, on a machine with fast watches."""
 WATCHES = 20
-"""How many times longer than one watch tells of one object it may take where that is more: the controller is told by one and
-works, the interceptors by another."""
+"""On a slower machine, the limit is this many times the delay of one watch: the controller uses one watch and then works, the
+interceptors use another."""
 ROUNDS = 3
-"""One that keeps the limit shows that nobody asks only now and then."""
+"""One round within the limit shows that watches are used, not polling."""
 RESYNC = 5.0
 SELDOM = 60.0
-"""Seconds between full reads where nobody sets another time."""
+"""Default seconds between full reads."""
 
 
 async def routed(weir: Weir, namespace: str, app: str, address: str) -> bool:
@@ -33,7 +33,7 @@ async def routed(weir: Weir, namespace: str, app: str, address: str) -> bool:
 
 @pytest.fixture
 async def answering(api: Api, namespace: str) -> str:
-    """An app that has a pod, so that a routed request is answered at once."""
+    """Create an app that has a pod, so that a routed request is answered at once."""
     await create_app(api, namespace, "web", replicas=1)
     await until_ready(api, namespace, "web", 1)
     return "web"
@@ -66,7 +66,7 @@ async def test_every_interceptor_has_a_new_route_within_a_second(weir: Weir, api
 
 
 async def one_watch(api: Api, namespace: str, name: str) -> float:
-    """Seconds from the creation of an object until a watch tells of it."""
+    """Seconds from the creation of an object until a watch reports it."""
     path = namespaced("configmaps", namespace)
     version = (await api.get(path))["metadata"]["resourceVersion"]
     began = time.perf_counter()
@@ -141,7 +141,7 @@ async def test_of_two_namespaces_that_claim_a_host_the_older_object_wins(
         claim = http_scaled_object(owner, answering, hosts=hosts, replicas=replicas)
         await api.create(namespaced("httpscaledobjects", owner), claim)
         await until_condition(api, "httpscaledobjects", owner, answering, "Conflict", "False" if owner == namespace else "True")
-        await asyncio.sleep(1.1)  # creation times have whole seconds
+        await asyncio.sleep(1.1)  # creation times are in whole seconds
 
     loser = await api.get(namespaced("httpscaledobjects", neighbour, answering))
     assert condition(loser, "Ready")["status"] == "False"
@@ -163,7 +163,7 @@ async def template(api: Api) -> Object:
 
 
 def interceptor_behind(address: str, port: int, spec: Object) -> Object:
-    """An interceptor of the manifests that is no member of the fleet, and reaches the API server through the cutter."""
+    """An interceptor from the manifests that is not a member of the fleet, and uses the API server through the cutter."""
     (container,) = spec["containers"]
     container["env"] += [
         {"name": "KUBERNETES_SERVICE_HOST", "value": address},

@@ -1,4 +1,4 @@
-"""Whether requests go to pods themselves or to the address of their Service, as an object says."""
+"""Requests are sent to pods directly or to the address of their Service, depending on a field."""
 
 import asyncio
 import ipaddress
@@ -17,13 +17,13 @@ ESTABLISHED = "01"
 
 
 def connected(pid: int) -> set[str]:
-    """ADDRESS:PORT of the other ends of the connections that a process's network has over IPv4."""
+    """ADDRESS:PORT of the remote ends of all IPv4 connections in a process's network namespace."""
     rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
     return {_address(row[2]) for row in rows if row[3] == ESTABLISHED}
 
 
 def _address(text: str) -> str:
-    """The kernel writes an address as the number that its bytes make on this machine."""
+    """Parse an address of /proc: its bytes are written as one number in the machine's byte order."""
     address, port = text.split(":")
     return f"{ipaddress.IPv4Address(bytes.fromhex(address)[::-1])}:{int(port, 16)}"
 

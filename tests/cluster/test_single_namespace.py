@@ -1,4 +1,4 @@
-"""The overlay for one namespace: the loop closes in it, and its components may do nothing anywhere else."""
+"""The overlay for one namespace: scaling works in it, and its components have no permissions anywhere else."""
 
 import os
 from collections.abc import AsyncIterator
@@ -22,14 +22,14 @@ resources: [{overlay}]
 
 
 def write_kustomization(directory: Path, namespace: str) -> None:
-    """As a user does it: the overlay, and one's own namespace."""
+    """A user's kustomization: the overlay, with another namespace."""
     overlay = os.path.relpath(ROOT / "deploy" / "overlays" / "single-namespace", directory)
     (directory / "kustomization.yaml").write_text(WRITTEN.format(namespace=namespace, overlay=overlay))
 
 
 @pytest.fixture
 async def alone(cluster: Cluster, weir: Weir, api: Api, namespace: str, tmp_path: Path) -> AsyncIterator[str]:
-    """Weir in this namespace only, and the interceptors' address; the one for all namespaces rests meanwhile."""
+    """Weir in this namespace only; yields the interceptors' address. The Weir for all namespaces is scaled to zero meanwhile."""
     deployments = {name: namespaced("deployments", NAMESPACE, name) for name in COMPONENTS}
     replicas = {name: (await api.get(path))["spec"]["replicas"] for name, path in deployments.items()}
     try:

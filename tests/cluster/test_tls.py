@@ -1,4 +1,4 @@
-"""The overlay with certificates on a fleet that runs: the loop closes again, and nobody comes in without one."""
+"""The overlay with certificates on a running fleet: scaling still works, and clients without a certificate are refused."""
 
 import asyncio
 import base64
@@ -23,7 +23,7 @@ CERTIFICATES = ROOT / "deploy" / "components" / "tls" / "certificates"
 
 @pytest.fixture
 async def secured(cluster: Cluster, weir: Weir, api: Api) -> AsyncIterator[Weir]:
-    """The same fleet with certificates, and without them again afterwards."""
+    """The fleet with certificates, which are removed afterwards."""
     made = await asyncio.to_thread(subprocess.run, [CERTIFICATES], check=True, capture_output=True, text=True)
     await cluster.kubectl("apply", "-f", "-", stdin=made.stdout)
     await Weir.install(cluster, "tls")
@@ -47,7 +47,7 @@ async def test_the_loop_closes_with_certificates(secured: Weir, api: Api, namesp
 
 
 class Certificate(NamedTuple):
-    """PEM."""
+    """A certificate and its key and authority, in PEM."""
 
     ca: bytes
     key: bytes
@@ -55,7 +55,7 @@ class Certificate(NamedTuple):
 
 
 async def _answers_only(own: Certificate, address: str, name: str, ask: Callable[[grpc.aio.Channel], Awaitable[None]]) -> None:
-    """To a client with a certificate; neither in plain text, nor over TLS without one."""
+    """Check that a server answers only clients with a certificate, not plaintext, and not TLS without one."""
     options = (("grpc.ssl_target_name_override", name),)
     async with grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(*own), options=options) as channel:
         await ask(channel)
@@ -70,7 +70,7 @@ async def _answers_only(own: Certificate, address: str, name: str, ask: Callable
 
 
 async def _ask_scaler(channel: grpc.aio.Channel) -> None:
-    """About an application that there is none of: any answer of the scaler's own will do."""
+    """Ask about an unknown application: any response of the scaler is enough."""
     reference = ScaledObjectRef(name="none", namespace="none", scalerMetadata={"app": "none/none"})
     try:
         await ExternalScalerStub(channel).GetMetricSpec(reference, timeout=60)
@@ -84,7 +84,7 @@ async def _ask_interceptor(channel: grpc.aio.Channel) -> None:
 
 
 async def _certificate(api: Api) -> Certificate:
-    """The controller's."""
+    """The controller's certificate."""
     data = (await api.get(namespaced("secrets", NAMESPACE, "weir-controller-tls")))["data"]
     return Certificate(*(base64.b64decode(data[key]) for key in ("ca.crt", "tls.key", "tls.crt")))
 

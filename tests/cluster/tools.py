@@ -1,8 +1,8 @@
 """Builds etcd, the Kubernetes control plane, kubectl and KEDA from Go modules, once, into the user's cache.
 
-`python -m tests.cluster.tools` builds what is missing and prints the directory; `require()` only looks. It never runs what it
-built, and never writes outside the cache. Each program is built by a small module of its own that repeats its project's go.mod,
-so that it gets the dependencies which that project pins: published modules lose their `replace` lines otherwise.
+`python -m tests.cluster.tools` builds missing programs and prints the directory; `require()` only checks. This module never runs
+the programs, and never writes outside the cache. Each program is built in a small module of its own that repeats its project's
+go.mod, to get the pinned dependencies, because Go ignores `replace` lines of published modules otherwise.
 """
 
 import contextlib
@@ -22,16 +22,16 @@ __all__ = ["PROGRAMS", "GoMissing", "ToolsMissing", "build", "keda_crds", "requi
 
 ETCD = "v3.7.3"  # 3.5 makes kube-apiserver 1.35 refuse watches: "Too large resource version"
 KUBERNETES = "v1.35.4"
-STAGING = KUBERNETES.replace("v1.", "v0.", 1)  # k8s.io/api and its siblings are published under this number
+STAGING = KUBERNETES.replace("v1.", "v0.", 1)  # k8s.io/api and its sibling modules are published under this number
 GO = "1.26"
 KEDA = "v2.21.0"  # the first with StreamMetricSpec
-# The linker drops tables for debuggers: half the size and a good part of the time.
+# Without debug information: half the size, and less time.
 LINK = f"-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES} -X k8s.io/component-base/version.gitMajor=1 \
 -X k8s.io/component-base/version.gitMinor=35"
 
 
 PROGRESS = 30.0
-"""Seconds between two lines about a build under way."""
+"""Seconds between two progress lines during a build."""
 
 
 class ToolsMissing(RuntimeError):
@@ -39,7 +39,7 @@ class ToolsMissing(RuntimeError):
 
 
 class GoMissing(ToolsMissing):
-    """There is nothing to build it with."""
+    """Go is not installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ PROGRAMS = (
 
 
 def require() -> Path:
-    """The directory of the built programs; ToolsMissing when one is not there."""
+    """The directory of the built programs. Raises ToolsMissing if one is missing."""
     missing = [program.name for program in PROGRAMS if not (_bin() / program.name).is_file()]
     if missing or not keda_crds().is_dir():
         what = ", ".join(missing) or keda_crds().name
@@ -75,7 +75,7 @@ def keda_crds() -> Path:
 
 
 def build() -> Path:
-    """Builds what is missing, one program after the other. A second caller waits; stopped, it goes on where it was."""
+    """Builds missing programs, one after the other. A second caller waits; an interrupted build is continued by the next call."""
     with contextlib.suppress(ToolsMissing):
         return require()
     _bin().mkdir(parents=True, exist_ok=True)
@@ -92,11 +92,11 @@ def build() -> Path:
 
 
 def _copy_crds() -> None:
-    # Copied aside first, so that a copy cut short is not taken for a whole one.
+    # Copied to another name first, so that an incomplete copy is not taken for a complete one.
     aside = _root() / "src" / "keda-crds"
     shutil.rmtree(aside, ignore_errors=True)
     shutil.copytree(_module_directory("github.com/kedacore/keda/v2") / "config/crd/bases", aside, copy_function=shutil.copyfile)
-    aside.chmod(0o755)  # the module cache is read-only
+    aside.chmod(0o755)  # files of the module cache are read-only
     aside.rename(keda_crds())
 
 
@@ -137,7 +137,7 @@ def _check_go() -> None:
 
 
 def _environment() -> dict[str, str]:
-    # A collector that runs more often keeps the compiler below 2 GB; the local toolchain is the one that is there.
+    # GOGC: frequent garbage collection keeps the compiler below 2 GB. GOTOOLCHAIN: use the installed Go, do not download another.
     return {**os.environ, "CGO_ENABLED": "0", "GOGC": "50", "GOTOOLCHAIN": "local", "GOWORK": "off"}
 
 
@@ -157,7 +157,7 @@ def _build(program: Program, step: str) -> None:
     began = time.monotonic()
     source = _source(program)
     built = source / program.name
-    # -v names each package that is compiled, which is what there is to show of progress.
+    # -v prints each package that is compiled, which shows progress.
     build = [_go(), "build", "-v", "-mod=mod", "-p", "2", "-trimpath", "-ldflags", LINK, "-o", str(built), program.package]
     log = source / f"{program.name}.log"
     with log.open("w") as output:
@@ -170,7 +170,7 @@ def _build(program: Program, step: str) -> None:
 
 
 def _follow(process: subprocess.Popen[bytes], log: Path, what: str) -> None:
-    """Says how far it is, now and then, until it ends; it ends with us."""
+    """Print progress from time to time until the process ends. It is ended when this process ends."""
     began = time.monotonic()
     try:
         while True:
@@ -200,7 +200,7 @@ def _source(program: Program) -> Path:
 
 
 def _go_mod(text: str, program: Program) -> str:
-    """The project's own go.mod under another name, its local replacements taken from published modules."""
+    """The project's own go.mod under another module name, with local replacements changed to published modules."""
     text = re.sub(
         r"^module .*$",
         f"module weir.cluster/build\n\nrequire {program.module} {program.version}",

@@ -1,4 +1,4 @@
-"""Weir as its own manifests install it, and clients in front of it."""
+"""Weir as installed by its own manifests, and clients."""
 
 import time
 from collections.abc import Sequence
@@ -37,12 +37,12 @@ class Answer:
     status: int
     text: str
     sent: float
-    """Seconds since the epoch, just before the request was."""
+    """Seconds since the epoch, just before the request was sent."""
     seconds: float
 
 
 class Weir:
-    """The fleet, found by its Service."""
+    """The fleet, reached by its Service."""
 
     def __init__(self, cluster: Cluster, client: httpx.AsyncClient) -> None:
         self._cluster, self._client = cluster, client
@@ -60,20 +60,20 @@ class Weir:
             await until_deployed(api, NAMESPACE, component)
 
     async def interceptors(self, api: Api) -> dict[str, str]:
-        """Address by name, of those that run."""
+        """Addresses of running interceptors, by name."""
         selector = "app.kubernetes.io/component=interceptor"
         pods = await api.list(namespaced("pods", NAMESPACE), labelSelector=selector)
         return {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in pods if pod.get("status", {}).get("podIP")}
 
     async def get(self, host: str, path: str = "/", *, address: str = "") -> Answer:
-        """One request, to the fleet's Service or to the one interceptor of that address."""
+        """Send one request to the fleet's Service, or to the interceptor with that address."""
         sent, began = time.time(), time.perf_counter()
         answer = await self._client.get(f"http://{address or self.address}:8080{path}", headers={"Host": host})
         return Answer(answer.status_code, answer.text, sent, time.perf_counter() - began)
 
 
 def http_scaled_object(namespace: str, app: str, **spec: Any) -> Object:
-    """Host APP.NAMESPACE to the Service of that name, quick to let go."""
+    """Routes host APP.NAMESPACE to the Service of that name, with a short cooldown."""
     fields = {
         "hosts": [f"{app}.{namespace}"],
         "scaleTargetRef": {"name": app, "kind": "Deployment", "apiVersion": "apps/v1", "service": app, "port": 80},
@@ -86,7 +86,7 @@ def http_scaled_object(namespace: str, app: str, **spec: Any) -> Object:
 
 
 def interceptor_route(namespace: str, app: str, **spec: Any) -> Object:
-    """The same as a route only."""
+    """The same route without scaling."""
     fields = {
         "rules": [{"hosts": [f"{app}.{namespace}"]}],
         "target": {"service": app, "port": 80},
@@ -96,7 +96,7 @@ def interceptor_route(namespace: str, app: str, **spec: Any) -> Object:
 
 
 def scaled_object(app: str, **fields: Any) -> Object:
-    """A ScaledObject as a user writes it, quick to let go."""
+    """A ScaledObject as a user writes it, with a short cooldown."""
     trigger = {"type": "external-push", "metadata": {"scalerAddress": SCALER_ADDRESS, "interceptorRoute": app}}
     spec = {
         "scaleTargetRef": {"name": app},
@@ -111,7 +111,7 @@ def scaled_object(app: str, **fields: Any) -> Object:
 
 
 def condition(item: Object, kind: str) -> Object:
-    """The condition of that type, {} when there is none."""
+    """The condition of that type; {} if there is none."""
     found = [entry for entry in item.get("status", {}).get("conditions", ()) if entry["type"] == kind]
     return dict(found[0]) if found else {}
 
@@ -119,7 +119,7 @@ def condition(item: Object, kind: str) -> Object:
 async def until_condition(  # noqa: PLR0917 - an object is named by three words, and a condition by two
     api: Api, resource: str, namespace: str, name: str, kind: str, status: str, *, patience: float = PATIENCE
 ) -> Object:
-    """The condition, once it has that status for the object's last generation."""
+    """Wait until the condition has that status for the object's current generation; returns it."""
     found: Object = {}
 
     async def holds() -> bool:

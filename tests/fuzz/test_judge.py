@@ -63,6 +63,8 @@ GRAMMAR = [
     b"PUT / HTTP/1.0\r\nHost: [::1]\r\nX-Forwarded-For: 192.0.2.7\r\nConnection: keep-alive\r\n\r\n",
     b"DELETE / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\n\r\n",
     b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+    b"GET /b HTTP/1.1\r\nX-A: b c\r\nHost: a.test\r\nAccept: */*\r\nConnection: keep-alive\r\nX-B: d\r\n\r\n",
+    b"POST /b HTTP/1.1\r\nHost: a.test\r\nX-A: b c\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\n",
 ]
 GRAMMAR_OF_ANSWERS = [
     b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: b c\r\nConnection: x-b\r\nX-B: d\r\n\r\n",
@@ -147,8 +149,8 @@ def test_a_backend_reads_what_was_matched(share: int) -> None:
         taken += 1
         try:
             check_request(data, head)
-            unseen = fields_of(data, OURS) - matched(head)
-            assert not unseen, f"routing does not see {unseen}"
+            missed = fields_of(data, OURS) - matched(head)
+            assert not missed, f"routing does not see {missed}"
         except (AssertionError, Disagreement) as error:
             raise AssertionError(f"{data!r} went on as {forwarded(head)!r}") from error
     assert taken > REQUESTS // SHARES / 10
@@ -302,7 +304,7 @@ _WRITTEN = b"POST /a HTTP/1.1\r\nHost: a\r\nX-A: b\r\n" + _FORWARDING + b"Conten
         (b"X-A: b", b"X-A: b\r\nTransfer_Encoding: chunked"),
     ],
 )
-def test_what_is_written_otherwise_than_it_was_matched_is_told(
+def test_what_is_written_otherwise_than_it_was_matched_is_reported(
     was: bytes, written: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = b"POST /a HTTP/1.1\r\nHost: a\r\nX-A: b\r\nContent-Length: 5\r\n\r\n"

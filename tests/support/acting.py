@@ -1,4 +1,4 @@
-"""What a terminal acts on, from the Unicode database, for tests that nothing of it gets through."""
+"""Characters that a terminal interprets, from the Unicode database, for tests that none of them reaches one."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import unicodedata
 __all__ = ["ACTING", "HOSTILE", "KEPT", "SURROGATES", "acting"]
 
 _BIDI = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
-"""Reorder what follows, as no letter does (UAX #9): a name or a path could be read backwards."""
+"""Bidirectional controls, which change the display order (UAX #9): a name or a path could be shown backwards."""
 
 ACTING = frozenset(
     char
     for char in map(chr, range(sys.maxunicode + 1))
     if unicodedata.category(char) in {"Cc", "Zl", "Zp", "Cs"} or unicodedata.bidirectional(char) in _BIDI
 )
-"""Controls of both sets, line separators, halves of pairs, directions."""
+"""C0 and C1 control characters, line separators, surrogates, bidirectional controls."""
 KEPT = frozenset("\t\n")
 SURROGATES = frozenset(map(chr, range(0xD800, 0xE000)))
 
 HOSTILE = "a" + "".join(sorted(ACTING - SURROGATES)) + "\x1b[2J\x1b]0;owned\x07\x9b2J\x1b[8m[red][/x]z"
-"""All of it in one text, with whole sequences and with what rich would take for its own markup."""
+"""All of them in one text, with complete escape sequences and with markup of the rich library."""
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]{0,64}m")
 
 
 def acting(text: str, *, colours: bool = False, lines: bool = False) -> set[str]:
-    """What of a text a terminal would act on, tabs aside."""
+    """The characters of a text that a terminal would interpret, except tabs."""
     kept = {"\t", "\n"} if lines else {"\t"}
     return set(_COLOURS.sub("", text) if colours else text) & ACTING - kept

@@ -1,6 +1,6 @@
-"""What the KEDA HTTP add-on (0.16) takes in its two custom resources, as facts: fields, types, bounds, rules.
+"""What the KEDA HTTP add-on (0.16) accepts in its two custom resources: fields, types, bounds, rules.
 
-Written down in a form of its own, so that a schema, a definition for a real API server and a corpus of objects come of it.
+In a form of its own, from which a schema, a definition for a real API server and a corpus of objects are made.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 __all__ = ["HTTP_SCALED_OBJECT", "INTERCEPTOR_ROUTE", "Schema", "definition"]
 
 Schema = dict[str, Any]
-"""A structural schema. The key "sample" is a usual value, and is no part of the schema for an API server."""
+"""A structural schema. The key "sample" has a usual value, and is not part of the schema for an API server."""
 
 
 def text(sample: str = "a", **bounds: Any) -> Schema:
@@ -141,7 +141,7 @@ INTERCEPTOR_ROUTE = fields(
 
 
 def definition(kind: str, group: str, schema: Schema) -> Schema:
-    """A CustomResourceDefinition with these facts, of a group of its own and version v1."""
+    """A CustomResourceDefinition with this schema, in the given group and version v1."""
     plural = f"{kind.lower()}s"
     version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": _plain(schema)}}
     return {
@@ -158,7 +158,7 @@ def definition(kind: str, group: str, schema: Schema) -> Schema:
 
 
 def _plain(schema: Mapping[str, Any]) -> Schema:
-    """Without samples."""
+    """The schema without samples."""
     plain = {key: value for key, value in schema.items() if key != "sample"}
     if "properties" in plain:
         plain["properties"] = {name: _plain(inner) for name, inner in plain["properties"].items()}

@@ -1,6 +1,6 @@
-"""An API server for tests, on a loopback socket: it lists in pages, watches with bookmarks, and has the faults real ones have.
+"""An API server for tests, on a loopback socket: lists in pages, watches with bookmarks, and the faults of real servers.
 
-Keeps objects and their history as kube-apiserver does (one growing version for all), and does nothing that is not asked of it.
+Keeps objects and their history like kube-apiserver (one growing version for all), and changes nothing by itself.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True)
 class Request:
-    """One GET, as it came."""
+    """One received GET request."""
 
     path: str
     query: Mapping[str, str]
@@ -37,7 +37,7 @@ class Request:
 
 @dataclass
 class Fault:
-    """Answers for requests that match, so many times."""
+    """Answers a number of matching requests with an error."""
 
     matches: Callable[[Request], bool]
     status: int
@@ -53,7 +53,7 @@ class Watch:
     writer: asyncio.StreamWriter
     among: list[Watch]
     muted: bool = False
-    """Nothing is sent any more, and nothing says so: what a dropped flow looks like."""
+    """Nothing is sent any more, without an error: like a connection that a firewall has dropped."""
 
     def send(self, event: Object) -> None:
         self.send_raw(json.dumps(event).encode() + b"\n")
@@ -63,7 +63,7 @@ class Watch:
             self.writer.write(b"%x\r\n%s\r\n" % (len(data), data))
 
     def end(self) -> None:
-        """As a server ends it whose timeoutSeconds are over."""
+        """End the watch as a server does after timeoutSeconds."""
         self.leave()
         self.writer.write(b"0\r\n\r\n")
         self.writer.close()
@@ -78,21 +78,21 @@ class Watch:
 
 
 class ApiServer:
-    """`put` and `delete` change objects; watches hear of it, unless a fault is set."""
+    """`put` and `delete` change objects, which is sent to watches unless a fault is set."""
 
     def __init__(self) -> None:
         self.version = 100
         self.objects: dict[str, Object] = {}
-        """By path, as "/api/v1/namespaces/default/services/web"."""
+        """By path, such as "/api/v1/namespaces/default/services/web"."""
         self.history: list[tuple[int, str, Object]] = []
         self.oldest = 0
-        """Watches from a version before this are told 410."""
+        """Watches from an older version get 410."""
         self.requests: list[Request] = []
         self.watches: list[Watch] = []
         self.faults: list[Fault] = []
         self.continue_expires = False
         self.list_gate = asyncio.Event()
-        """Lists are taken at once and sent when this is set."""
+        """Responses to lists are prepared at once, but sent only after this is set."""
         self.list_gate.set()
         self._pages: dict[str, tuple[int, list[Object]]] = {}
         self._server: asyncio.Server | None = None
@@ -100,13 +100,13 @@ class ApiServer:
         self._kept = KeptPort()
         self.port = self._kept.number
 
-    # -- what tests do --------------------------------------------------------------------------------------------
+    # -- called by tests ------------------------------------------------------------------------------------------
 
     async def up(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
 
     async def down(self) -> None:
-        """Every connection is reset, and new ones are refused."""
+        """Reset every connection, and refuse new ones."""
         assert self._server is not None
         self._server.close()
         connections = dict(self._connections)
@@ -141,7 +141,7 @@ class ApiServer:
         del self.objects[path]
 
     def bookmark(self) -> None:
-        """Tell every watch how far it has come."""
+        """Send a bookmark to every watch."""
         self.version += 1
         for watch in self.watches:
             watch.send({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": str(self.version)}}})
@@ -157,7 +157,7 @@ class ApiServer:
     def lists(self, plural: str = "") -> list[Request]:
         return [request for request in self.requests if not request.is_watch and plural in request.path]
 
-    # -- what clients get -----------------------------------------------------------------------------------------
+    # -- responses to clients -------------------------------------------------------------------------------------
 
     def _record(self, kind: str, path: str) -> None:
         self.history.append((self.version, kind, json.loads(json.dumps(self.objects[path])) | {"_path": path}))
@@ -181,7 +181,7 @@ class ApiServer:
                     break
 
     async def _answer(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Whether the connection can take another request."""
+        """Answer a request. Returns whether the connection can be used for another one."""
         for fault in self.faults:
             if fault.times and fault.matches(request):
                 fault.times -= 1
@@ -232,7 +232,7 @@ class ApiServer:
                 self._send(watch, kind, found)
         self.watches.append(watch)
         try:
-            await reader.read(1)  # nothing comes but the end of the connection, whoever ends it
+            await reader.read(1)  # returns when the connection ends
         finally:
             watch.leave()
         return False
@@ -240,7 +240,7 @@ class ApiServer:
 
 @asynccontextmanager
 async def serving(kubeconfig: Path) -> AsyncIterator[ApiServer]:
-    """A server that is up, and a kubeconfig that leads to it."""
+    """A running server, and a kubeconfig file for it."""
     server = ApiServer()
     await server.up()
     write_kubeconfig(kubeconfig, server.port)

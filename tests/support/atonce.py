@@ -1,4 +1,4 @@
-"""A backlog for tests in which nobody has to wait for a turn."""
+"""A backlog for tests that does all work at once, not in later turns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["AtOnce"]
 
 
 class AtOnce(Backlog):
-    """Whoever falls behind catches up within the same call."""
+    """Work that is added is completed within the same call."""
 
     def add(self, one: Behind) -> None:
         while one.catch_up():

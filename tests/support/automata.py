@@ -1,9 +1,9 @@
-"""Regular expressions as automata: where one can match the same text in more ways than one, and texts that try it.
+"""Regular expressions as automata: finds where a pattern can match the same text in more than one way, and texts that try it.
 
-Python's matcher goes back to every choice that it made. How many choices a text can offer is read from the automaton of the
-pattern's own parse tree, as is done for ReDoS by Weideman and others ("Analyzing Matching Time Behavior of Backtracking Regular
-Expression Matchers by Using Ambiguity of NFA", 2016). What cannot be read so (possessive repeats, atomic groups) is taken for
-its backtracking likeness: the answer may be too strict, never too lax.
+Python's matcher backtracks to every choice that it made. How many choices a text can offer is computed from the automaton of the
+pattern's parse tree, as for ReDoS by Weideman and others ("Analyzing Matching Time Behavior of Backtracking Regular Expression
+Matchers by Using Ambiguity of NFA", 2016). Possessive repeats and atomic groups are treated like their backtracking equivalents,
+so the result may be too strict, but never too lax.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from typing import Any, TypeVar
 
 __all__ = ["MODES", "Automaton", "Unreadable", "Witness", "attacks", "witness"]
 
-_parser: Any = import_module("re._parser")  # the standard library's own: what it reads is what is matched
+_parser: Any = import_module("re._parser")  # the standard library's own parser, so it sees exactly what is matched
 _compiler: Any = import_module("re._compiler")
 _codes: Any = import_module("re._constants")
 
 T = TypeVar("T")
 
 WALKING = frozenset({"search", "split", "sub", "subn", "findall", "finditer"})
-"""Ways to use a pattern that try one place of the text after another."""
+"""Methods that try to match at one position of the text after another."""
 MODES = ("match", "fullmatch", *sorted(WALKING))
 
 BOUNDED = 16
-"""A repeat that ends after so many turns is written out; one that may go on for longer counts as without an end."""
+"""A repeat with at most this many turns is expanded; a repeat with more counts as unbounded."""
 MOST_PATHS = 20_000
 _BEYOND = [0x100, 0x130, 0x131, 0x17F, 0x212A, 0x3BC, 0x660, 0x1E9E, 0x2028, 0x3000, 0xD800, 0xFF15, 0x1F600]
-"""Characters that are unlike those of Latin-1: letters of unusual case, digits, blanks, half a pair."""
+"""Characters outside Latin-1 with special properties: letters with unusual case rules, digits, blanks, a surrogate."""
 
 
 class Unreadable(Exception):
-    """A pattern that this reader cannot judge, and so nobody should have to."""
+    """A pattern that this module cannot analyse, which must not be used therefore."""
 
 
 @dataclass
@@ -44,15 +44,15 @@ class Node:
     """A point of the pattern between two characters."""
 
     free: list[tuple[int, str]] = field(default_factory=list)
-    """Points that follow without a character; "begin" only at the beginning of the text, "may fail" where an assertion holds."""
+    """Nodes that follow without a character; "begin": only at the start of the text, "may fail": only if an assertion holds."""
     takes: int = 0
-    """The set of characters that go on from here, one bit each."""
+    """The set of characters that can be read here, one bit each."""
     to: int = -1
 
 
 @dataclass(frozen=True)
 class Witness:
-    """Why a pattern may take more than linear time: `before`, then `pump` again and again, may be read in many ways."""
+    """Why a pattern may take more than linear time: `before`, followed by many `pump`, can be matched in many ways."""
 
     before: str
     pump: str
@@ -60,7 +60,7 @@ class Witness:
 
 
 class Automaton:
-    """Of one pattern, used in one way. A position is a character of the pattern, and stands for "this one was read last"."""
+    """The automaton of a pattern for one method. A position is a character of the pattern, and means "this was read last"."""
 
     def __init__(self, pattern: re.Pattern[Any], mode: str) -> None:
         self.pattern = pattern
@@ -87,11 +87,11 @@ class Automaton:
         return self._next[position]
 
     def ways(self, position: int, follower: int) -> int:
-        """In how many ways one may follow the other without a character between them: 1, or 2 for more."""
+        """In how many ways `follower` can directly follow `position`: 1, or 2 for more."""
         return self._next[position][follower]
 
     def sure(self, position: int) -> bool:
-        """Whether the match holds once this was read, whatever follows: nobody goes back then."""
+        """Whether the match succeeds after this position whatever follows, so that no backtracking happens."""
         if self.mode == "fullmatch":
             return False
         seen, todo = set(), [self.nodes[position].to]
@@ -108,7 +108,7 @@ class Automaton:
         return "".join(chr(char) for char in chars)
 
     def some_of(self, takes: int) -> int:
-        """A character of a set, a printable one where there is any."""
+        """A character of a set, a printable one if possible."""
         found = [char for at, char in enumerate(self.alphabet) if takes >> at & 1]
         return next((char for char in found if 0x21 <= char < 0x7F), found[0])
 
@@ -122,14 +122,14 @@ class Automaton:
         self.nodes[at].free.append((to, kind))
 
     def _take(self, at: int, takes: int) -> int:
-        """A character; from a node of its own, for one that has it already would mix the two."""
+        """Add a character, at a new node if this one already has a character, to keep them apart."""
         here, after = self._node(), self._node()
         self._free(at, here)
         self.nodes[here].takes, self.nodes[here].to = takes, after
         return after
 
     def _walk(self, start: int) -> int:
-        """Before the pattern any character, again and again."""
+        """Allow any number of any characters before the pattern."""
         after = self._take(self.begin, self._all)
         walk = after - 1
         self._free(after, walk)
@@ -204,7 +204,7 @@ class Automaton:
         return end
 
     def _look(self, value: Any, at: int, flags: int) -> int:
-        """What is looked at is read, and leads nowhere; beside it the pattern goes on as if nothing had been asked."""
+        """An assertion: its pattern is added as a branch without an end, and the rest continues as if it were not there."""
         direction, items = value
         if direction > 0:
             start = self._node()
@@ -225,7 +225,7 @@ class Automaton:
         return self._branch((None, [yes, no or []]), at, flags)
 
     def _closure(self, at: int, *, consumed: bool) -> dict[int, int]:
-        """The positions that may be read next, and in how many ways (at most 2): paths that take no step twice."""
+        """The positions that may be read next, and in how many ways (at most 2), by paths that use no step twice."""
         found: dict[int, int] = {}
         paths = 0
         todo: list[tuple[int, frozenset[tuple[int, int]]]] = [(at, frozenset())]
@@ -245,11 +245,11 @@ class Automaton:
 def witness(pattern: re.Pattern[Any], mode: str) -> Witness | None:
     """Proof that a pattern may take more than linear time, or None if it cannot.
 
-    The rule. Let a point be a character of the pattern that may be read again and again, or in modes that walk, the walk from
-    one place of the text to the next. There must be no two points p and q and no text t such that t leads from p to p, from p to
+    The rule: let a point be a character of the pattern inside a repeat or, for methods that try every position of the text, the
+    step from one position to the next. There must be no two points p and q and no text t such that t leads from p to p, from p to
     q and from q to q; nor two ways from one point to the next by the same text inside one repeat. Otherwise n times t can be
-    divided between them in n ways or more, and all are tried when what follows does not fit. Where nothing that follows
-    can fail to fit (the pattern may end right there), the first way is the last. A repeat of at most 16 turns is no repeat.
+    divided between them in at least n ways, and all are tried if the rest does not match. This does not apply if the rest cannot
+    fail to match (the pattern may end there), because then the first way succeeds. A repeat of at most 16 turns does not count.
     """
     automaton = Automaton(pattern, mode)
     circles = _circles(automaton)
@@ -275,8 +275,8 @@ def witness(pattern: re.Pattern[Any], mode: str) -> Witness | None:
 
 
 def attacks(pattern: re.Pattern[Any], mode: str) -> Iterator[tuple[str, str, str]]:
-    """Texts that try a pattern, as (before, pump, after): each repeat is reached, gone through again and again by each kind of
-    character that it takes, and left by each kind of character that there is. Made whatever `witness` says."""
+    """Texts that try a pattern, as (before, pump, after): each repeat is reached, repeated with each kind of character that it
+    accepts, and left with each kind of character that exists. Independent of `witness`."""
     automaton = Automaton(pattern, mode)
     kinds = _kinds(automaton)
     afters = ["", *(chr(char) for char in _spread(kinds, ~0, automaton)[::-1])]
@@ -285,7 +285,7 @@ def attacks(pattern: re.Pattern[Any], mode: str) -> Iterator[tuple[str, str, str
         if position == automaton.walk:
             continue
         before = _before(automaton, position)
-        pumps[before[:-1], before] = None  # for those that walk: many beginnings
+        pumps[before[:-1], before] = None  # for methods that try every position: many beginnings
         for char in _spread(kinds, automaton.takes(position), automaton):
             pumps[before[:-1] + chr(char), chr(char)] = None
         circle = _word(automaton, automaton.followers(position), position)
@@ -300,7 +300,7 @@ MOST_KINDS = 8
 
 
 def _kinds(automaton: Automaton) -> dict[int, int]:
-    """One character of each kind: those of one kind are taken by the same positions. The value tells by how many."""
+    """One character of each kind; a kind is accepted by the same positions. The value is the number of these positions."""
     found: dict[tuple[bool, ...], list[int]] = {}
     for at, char in enumerate(automaton.alphabet):
         found.setdefault(tuple(bool(automaton.takes(p) >> at & 1) for p in automaton.positions), []).append(char)
@@ -308,14 +308,14 @@ def _kinds(automaton: Automaton) -> dict[int, int]:
 
 
 def _spread(kinds: dict[int, int], takes: int, automaton: Automaton) -> list[int]:
-    """Characters of a set, one of each kind, those first that most positions take; and not more than a few."""
+    """A few characters of a set, one of each kind, those accepted by most positions first."""
     chosen = [char for char in kinds if takes >> automaton.alphabet.index(char) & 1]
     chosen.sort(key=lambda char: -kinds[char])
     return chosen if len(chosen) <= MOST_KINDS else [*chosen[: MOST_KINDS // 2], *chosen[-MOST_KINDS // 2 :]]
 
 
 def _circles(automaton: Automaton) -> dict[int, set[int]]:
-    """The positions that lead to themselves, and all that each leads to."""
+    """The positions that can be reached from themselves, each with all positions reachable from it."""
     reach = {at: set(_reachable(automaton.followers(at), automaton.followers)) for at in automaton.positions}
     return {at: found for at, found in reach.items() if at in found}
 
@@ -337,7 +337,7 @@ def _shared(automaton: Automaton, circles: dict[int, set[int]], p: int, q: int) 
 
 
 def _word(automaton: Automaton, first: Iterable[int], last: int) -> list[int] | None:
-    """The shortest text whose characters are read at one of some positions, and so on up to the last."""
+    """The shortest text that leads from one of some positions to the last one."""
 
     def step(state: int) -> Iterator[tuple[int, int]]:
         following = first if state < 0 else automaton.followers(state)
@@ -351,7 +351,7 @@ def _before(automaton: Automaton, position: int) -> str:
 
 
 def _search(automaton: Automaton, start: list[T], goal: T, step: Callable[[T], Iterator[tuple[T, int]]]) -> list[int] | None:
-    """Breadth first from the start to the goal, one character a step; also where both are the same."""
+    """Breadth-first search from the start to the goal, one character per step, at least one step."""
     came: dict[T, tuple[T, int]] = {}
     todo = deque(start)
     while todo:
@@ -393,12 +393,12 @@ def _alphabet(pattern: re.Pattern[Any]) -> tuple[int, ...]:
 
 
 def _members(state: Any, item: tuple[Any, Any], flags: int, alphabet: tuple[int, ...]) -> int:
-    """The characters that one item takes, asked of the matcher itself."""
+    """The characters that one item accepts, found by asking the matcher itself."""
     return _asked(repr(item), flags, alphabet, _Held((state, item)))
 
 
 class _Held:
-    """An argument that the cache passes on without a look at it."""
+    """An argument that the cache ignores."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -414,6 +414,6 @@ class _Held:
 def _asked(_item: str, flags: int, alphabet: tuple[int, ...], held: _Held) -> int:
     state, item = held.value
     one = _compiler.compile(_parser.SubPattern(state, [item]), flags)
-    of_text = len(alphabet) > 0x100  # the flags do not tell: ASCII takes away the one that marks a text
+    of_text = len(alphabet) > 0x100  # the flags do not show it: ASCII replaces the flag of str patterns
     texts: Iterable[Any] = (chr(char) if of_text else bytes((char,)) for char in alphabet)
     return sum(1 << at for at, text in enumerate(texts) if one.fullmatch(text))

@@ -1,4 +1,4 @@
-"""A connection to a backend for playbooks, and a sink that notes what it is told of a response."""
+"""A backend connection for playbooks, and a sink that records the events of a response."""
 
 from __future__ import annotations
 
@@ -6,16 +6,30 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from interceptor.core.messages import Response
-from interceptor.http1.backend import BackendConnection
+from interceptor.core.messages import Fields, Response
+from interceptor.http1.backend_states import NAMES
 from interceptor.http1.request import parse_request
-from tests.support.codec_playbook import NotingTransport, Stage
+from tests.support.codec_playbook import ForeignRequest, NotingTransport, Stage
+from tests.support.strict import StrictBackend
 
-__all__ = ["BackendStage"]
+__all__ = ["CHAT", "SENT", "BackendStage"]
+
+SENT = """
+> request
+< out GET / HTTP/1.1|Host: a.test|X-Forwarded-For: 192.0.2.1|X-Forwarded-Proto: http|X-Forwarded-Host: a.test||
+= HEAD
+"""
+CHAT = """
+> request GET chat
+< out GET / HTTP/1.1|...
+> feed HTTP/1.1 101 Switching Protocols\\r\\nConnection: upgrade\\r\\nUpgrade: chat\\r\\n\\r\\nhi
+< switched hi
+= TUNNEL
+"""
 
 
 class _Sink:
-    """Notes what it is told of a response. A connection that cannot be used again is reset, as an exchange does."""
+    """Records the events of a response. A connection that cannot be used again is reset, as an exchange does."""
 
     def __init__(self, stage: BackendStage, method: bytes, *, unframed: bool) -> None:
         self._note, self._stage = stage.note, stage
@@ -36,14 +50,19 @@ class _Sink:
         self._note(f"bulk {len(data)} of {left}")
         return min(self._stage.moves, left)
 
-    def on_answer_end(self, *, reusable: bool) -> None:
-        self._note(f"end{' reusable' if reusable else ''}")
+    def on_answer_end(self, *, reusable: bool, trailers: Fields = ()) -> None:
+        told = "".join(f" {name.decode()}={value.decode()}" for name, value in trailers)
+        self._note(f"end{' reusable' if reusable else ''}{told}")
         if not reusable:
             self._stage.connection.abort()
 
     def on_switched(self, head: Response, data: bytes) -> None:
         self._note(f"switched {data.decode()}")
         self._stage.connection.enter_tunnel(_UpstreamTunnel(self._note))
+
+    def may_retry(self) -> bool:
+        self._note("may retry?")
+        return self._stage.retries
 
     def on_lost(self, error: Exception) -> None:
         self._note(f"lost {type(error).__name__}: {error}")
@@ -56,7 +75,7 @@ class _Sink:
 
 
 class _UpstreamTunnel:
-    """Notes what it is told."""
+    """Records events."""
 
     def __init__(self, note: Callable[[str], None]) -> None:
         self._note = note
@@ -78,60 +97,95 @@ class _UpstreamTunnel:
 
 
 class BackendStage(Stage):
-    """A connection to a backend, and the endpoint that it belongs to."""
-
-    NAMES = ("REST", "HEAD", "LENGTH", "CHUNKS", "UNTIL_CLOSE", "TUNNEL", "TUNNEL_END", "CLOSED")
+    """A backend connection, and its endpoint."""
 
     def __init__(self) -> None:
         super().__init__()
         self.moves = 0
+        self.retries = False
         owner = SimpleNamespace(deadlines=self.deadlines)
         endpoint: Any = SimpleNamespace(owner=owner, authority=b"10.0.0.1:80", withdraw=self._drop)
-        self.connection = BackendConnection(endpoint, self.outbox)
+        self.connection = StrictBackend(endpoint, self.outbox)
         self.transport = NotingTransport(self.connection, self.told)
         self._dropped = False
 
-    def _drop(self, connection: BackendConnection) -> None:
-        """As the pool does, harmless for one that is not in it."""
+    def _drop(self, connection: StrictBackend) -> None:
+        """Remove it from the pool; no effect if it is not there."""
         if not self._dropped:
             self._dropped = True
             self.note("dropped")
 
-    # -- what a playbook says -------------------------------------------------------------------------------------
+    # -- verbs of playbooks ---------------------------------------------------------------------------------------
 
     def request(self, method: str = "GET", *flags: str) -> None:
-        """Flags: "chat" asks for that protocol, "1.0" is of a client that knows no chunks."""
+        """Flags: "chat": upgrade to that protocol; "1.0": from a client that does not know chunks."""
         upgrade = "Connection: upgrade\r\nUpgrade: chat\r\n" if "chat" in flags else ""
         head = parse_request(f"{method} / HTTP/1.1\r\nHost: a.test\r\n{upgrade}\r\n".encode())
         sink = _Sink(self, head.method, unframed="1.0" in flags)
-        self.connection.send_request(sink, head, None, peer=b"192.0.2.1", trusted=False)
+        self.connection.send_request(sink, head, None, end=True, peer=b"192.0.2.1", trusted=False)
 
-    def rest(self) -> None:
-        self.connection.rest()
+    def foreign(self, method: str, length: str, data: str = "", end: str = "") -> None:
+        """A request that came by another protocol, with the part of its body received so far; `end` if that is all."""
+        head = ForeignRequest(method.encode(), b"/", b"/", b"a.test", int(length))
+        sink = _Sink(self, head.method, unframed=False)
+        body = [data.encode()] if data else None
+        self.connection.send_request(sink, head, body, end=bool(end), peer=b"192.0.2.1", trusted=False)
+
+    def body(self, text: str) -> None:
+        self.connection.write_through(text.encode())
+
+    def ends(self, *trailers: str) -> None:
+        self.connection.send_end(tuple((name.encode(), b"1") for name in trailers))
+
+    def release(self) -> None:
+        self.connection.release()
 
     def limit(self, seconds: str) -> None:
-        """It may rest until then."""
+        """Set the end of its idle time."""
         self.connection.deadline = float(seconds)
         self.deadlines.watch(self.connection)
 
     def moves_on(self, size: str) -> None:
         self.moves = int(size)
 
+    def retries_it(self) -> None:
+        """The request may be sent again if the connection fails."""
+        self.retries = True
+
+    def deadline_passes(self) -> None:
+        self.connection.on_deadline(self.now)
+
+    def fills_up(self) -> None:
+        """The backend reads nothing, and something is written."""
+        self.stops_taking()
+        self.connection.write(b"x")
+
+    def feed_and_abort(self, *words: str) -> None:
+        """Both in one turn of the event loop."""
+        self.feed(*words)
+        self.connection.abort()
+
+    def abort(self) -> None:
+        self.connection.abort()
+
+    def close(self) -> None:
+        self.connection.close()
+
     def write(self, text: str) -> None:
         self.connection.write(text.encode())
 
-    def part(self) -> None:
-        self.connection.part(self.now)
+    def close_after_flush(self) -> None:
+        self.connection.close_after_flush(self.now)
 
     def resets(self) -> None:
-        """The kernel says so."""
+        """The kernel reports a reset."""
         self.transport.closing = True
         self.connection.connection_lost(ConnectionResetError("reset"))
 
     def write_fails(self, why: str = "") -> None:
-        """It takes no more: with a reset, or otherwise."""
+        """A write fails, with a reset or another error."""
         outlived = self.connection.outlives(ConnectionResetError() if why else BrokenPipeError())
         self.note(f"{'outlived' if outlived else 'ends'}")
 
     def state(self) -> str:
-        return self.NAMES[self.connection._state]
+        return NAMES[self.connection._state]

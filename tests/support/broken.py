@@ -1,6 +1,6 @@
-"""Files of apps as people get them wrong, and everything that is said of each: line, field, reason.
+"""Files of apps with the mistakes that people make, and all messages about each: line, field, reason.
 
-HERE is the directory that the file lies in."""
+HERE is the directory of the file."""
 
 from __future__ import annotations
 
@@ -439,6 +439,60 @@ BROKEN: list[tuple[str, list[str]]] = [
         A + B.replace("b.localhost", "a.localhost") + "  methods: ['g et']\n",
         [
             "8: apps[1].methods[0]: 'g et' is not a method",
+        ],
+    ),
+    (
+        A + "  rewrite: {prefix: a}\n  backends: [{service: b}, {service: nobody, weight: -1}]\n" + B,
+        [
+            "5: apps[0].rewrite.prefix: 'a' is not a path that starts with \"/\", without spaces, ?, # and backslash",
+            "6: apps[0].backends[1].weight: should be at least 0",
+            "6: apps[0].backends[1].service: there is no app default/nobody; did you mean default/b?",
+        ],
+    ),
+    (
+        A + "  backends: [{service: b, weight: 0}, {service: other/nobody}]\n" + B,
+        [
+            "5: apps[0].backends[1].service: there is no app other/nobody",
+        ],
+    ),
+    (
+        A + "  backends: [{service: b, weight: 0}]\n" + B,
+        [
+            "5: apps[0].backends: every weight is 0",
+        ],
+    ),
+    (
+        "apps:\n- name: a\n  command: x\n  rewrite: {prefix: /}\n  rules:\n  - hosts: [a]\n    backends:\n    - service: b\n    - service: b\n"
+        + B,
+        [
+            "4: apps[0].rewrite: belongs into the rules, where there are rules",
+        ],
+    ),
+    (
+        "apps:\n- name: a\n  command: x\n  rules:\n  - hosts: [a]\n    backends:\n    - service: b\n    - service: default/b\n"
+        + B,
+        [
+            "8: apps[0].rules[0].backends[1]: default/b is there twice",
+        ],
+    ),
+    (
+        A + "  request_headers: {set: {Host: b}, remove: [X-A, Connection]}\n  redirect: {status: 304}\n",
+        [
+            "5: apps[0].request_headers.set.Host: Host reaches the backend as the client sent it: by it the request was matched",
+            "5: apps[0].request_headers.remove[1]: Connection belongs to the connection or to the interceptor, and cannot be changed",
+            "6: apps[0].redirect.status: 304 is not one of 301, 302, 303, 307, 308",
+        ],
+    ),
+    (
+        "apps:\n- name: a\n  command: x\n  paths: [/a]\n  redirect: {scheme: https}\n",
+        [
+            "5: apps[0].redirect.host: is needed: the rule is for any host, so that the client would say where this leads",
+        ],
+    ),
+    (
+        A + "  request_headers: {add: {X-A: a}, remove: [x-a]}\n",
+        [
+            "5: apps[0].request_headers.remove: x-a is there twice",
         ],
     ),
 ]

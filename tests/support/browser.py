@@ -1,4 +1,4 @@
-"""A headless Chromium with one page, steered by its own protocol: what a person would see, as far as a test can tell."""
+"""A headless Chromium with one page, controlled by the DevTools protocol: shows what a person would see."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ __all__ = ["CHROMIUM", "PATIENCE", "Page", "open_page"]
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PATIENCE = 120.0
-"""Seconds for a browser to start, or a page to become what is expected; far more than either takes on a busy machine."""
+"""Seconds for a browser to start, or a page to have the expected content; far more than either takes on a busy machine."""
 _FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-extensions", "--remote-debugging-port=0")
 
 
 class Page:
-    """What is shown, and what was complained of."""
+    """The page that is shown, and the errors that it reported."""
 
     def __init__(self, socket: websockets.ClientConnection, port: int) -> None:
         self.complaints: list[str] = []
-        """Of the console and of policies."""
+        """Errors on the console, and violations of policies."""
         self.requests: list[str] = []
-        """URLs that the page asked for."""
+        """URLs that the page requested."""
         self._socket = socket
         self._port = port
         self._numbers = itertools.count(1)
@@ -55,7 +55,7 @@ class Page:
 
     @property
     def refusals(self) -> list[str]:
-        """What a policy of the page kept it from."""
+        """Actions that a policy of the page has blocked."""
         return [text for text in self.complaints if "Content Security Policy" in text]
 
     async def title(self) -> str:
@@ -65,11 +65,11 @@ class Page:
         return str((await self._shown())["url"])
 
     async def _shown(self) -> dict[str, Any]:
-        """What is shown now, as the browser's frame has it: known without running a script."""
+        """The current state of the browser's frame, read without running a script."""
         return next(target for target in await _targets(self._port) if target["type"] == "page")
 
     async def is_titled(self, title: str) -> None:
-        """Wait until what is shown has a title."""
+        """Wait until the page has this title."""
         began = monotonic()
         while (seen := await self.title()) != title:
             assert monotonic() - began < PATIENCE, f"the title is still {seen!r}"
@@ -80,7 +80,7 @@ class Page:
         await asyncio.to_thread(path.write_bytes, base64.b64decode(picture["data"]))
 
     async def listen(self) -> None:
-        """Take what the browser tells, until it ends."""
+        """Process the browser's events until it ends."""
         async for text in self._socket:
             message = json.loads(text)
             if "id" in message:
@@ -93,7 +93,7 @@ class Page:
 
 @asynccontextmanager
 async def open_page(home: Path, *flags: str) -> AsyncIterator[Page]:
-    """A browser of its own, with its files under `home`, which ends with the block."""
+    """A new browser with its files under `home`; it ends with the block."""
     assert CHROMIUM is not None
     process = await asyncio.create_subprocess_exec(
         CHROMIUM,
@@ -127,7 +127,7 @@ async def _targets(port: int) -> list[dict[str, Any]]:
 
 
 async def _started(home: Path) -> tuple[int, str]:
-    """The port that the browser is steered from, and the address of its page. It writes its port when it is there."""
+    """The port for controlling the browser, and the address of its page. The browser writes its port to a file."""
     async with asyncio.timeout(PATIENCE):
         while True:
             port = _port(home / "DevToolsActivePort")
@@ -138,6 +138,6 @@ async def _started(home: Path) -> tuple[int, str]:
 
 
 def _port(file: Path) -> int:
-    """0 while it is not written yet."""
+    """The port in the file; 0 while it is not written yet."""
     lines = file.read_text().split("\n") if file.exists() else []
     return int(lines[0]) if len(lines) > 1 else 0

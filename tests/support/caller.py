@@ -1,7 +1,6 @@
-"""A client for many requests: one connection, one request at a time, and an exact account of what was not answered.
+"""A client for many requests: one connection, one request at a time, and exact errors for requests that were not answered.
 
-Quick, so that a test's own load is not what it measures; understands answers with a length, chunked ones and those without a
-body, and nothing else.
+Fast, so that a test does not measure its own load. Understands only responses with a length, in chunks, or without a body.
 """
 
 from __future__ import annotations
@@ -13,17 +12,17 @@ from typing import NamedTuple
 __all__ = ["Caller", "Lost", "Reply"]
 
 PATIENCE = 60.0
-"""Seconds after which an answer that does not come fails the test."""
+"""Seconds after which a missing response fails the test."""
 
 
 class Lost(Exception):
-    """No whole answer came."""
+    """No complete response was received."""
 
     def __init__(self, came: bytes, *, reused: bool) -> None:
         super().__init__(f"lost after {came[:200]!r}")
         self.came = came
         self.reused = reused
-        """The connection had answered before: it may have been closed while it rested."""
+        """Whether the connection had been used before, so that the server may have closed it while it was idle."""
 
 
 class Reply(NamedTuple):
@@ -42,7 +41,7 @@ class Reply(NamedTuple):
 
 
 class Caller(asyncio.Protocol):
-    """Connects when it has to: at first, and when the connection was closed after an answer."""
+    """Connects when needed: for the first request, and after the connection was closed after a response."""
 
     def __init__(self, port: int, *, host: str = "127.0.0.1") -> None:
         self.host, self.port = host, port
@@ -56,7 +55,7 @@ class Caller(asyncio.Protocol):
         self._answers = 0
 
     async def ask(self, wire: bytes, *, head: bool = False) -> Reply:
-        """Send a request and wait for the whole of its answer. Raises Lost, or OSError where nobody listens."""
+        """Send a request and wait for the complete response. Raises Lost, or OSError if nobody listens."""
         if self._transport is None:
             await self._connect()
         assert self._transport is not None
@@ -69,7 +68,7 @@ class Caller(asyncio.Protocol):
             return await self._waiter
 
     def leave(self, *, politely: bool = True) -> None:
-        """Close the connection, whatever is under way."""
+        """Close the connection, also during a request; without sending buffered bytes unless `politely`."""
         transport, self._transport = self._transport, None
         if transport is not None:
             (transport.close if politely else transport.abort)()

@@ -1,4 +1,4 @@
-"""Certificate authorities and certificates for tests, made on the spot."""
+"""Certificate authorities and certificates for tests, generated when needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DAY = dt.timedelta(days=1)
 
 
 class Authority:
-    """Signs certificates for 127.0.0.1 and localhost, or for the names given."""
+    """Signs certificates for 127.0.0.1 and localhost, or for given names."""
 
     def __init__(self, name: str = "authority") -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())

@@ -1,23 +1,24 @@
-"""A connection from a client for playbooks, an exchange that notes what it is told, and beginnings of conversations."""
+"""A client connection for playbooks, an exchange that records events, and usual beginnings of playbooks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-from fleet.runtime.strangers import Strangers
 from interceptor.core.early import EarlyBytes
 from interceptor.core.errors import ExchangeError
-from interceptor.core.messages import Request
+from interceptor.core.messages import Fields, Request
 from interceptor.core.replies import Reply
-from interceptor.core.sides import Client
+from interceptor.core.sides import Client, Downstream
 from interceptor.http1.client import ClientConnection
 from interceptor.http1.request import RequestHead
 from interceptor.http1.response import parse_response
-from interceptor.http1.states import NAMES, NEXT
+from interceptor.http1.states import NAMES
+from interceptor.transport.tcp import Connection
 from interceptor.trust import TrustedProxies
-from tests.support.codec_playbook import NotingTransport, Stage, bytes_of
+from tests.support.codec_playbook import ForeignResponse, NotingTransport, Stage, bytes_of
+from tests.support.strict import StrictClient
 
 __all__ = ["CHAT", "CHUNKED", "GET", "OK", "POST", "ClientStage"]
 
@@ -55,42 +56,20 @@ CHAT = (
 )
 
 
-class _StrictClient(ClientConnection):
-    """Goes from one state to another only as the table says."""
-
-    __slots__ = ()
-
-    @property
-    def _state(self) -> int:
-        return cast("int", _STATE.__get__(self))
-
-    @_state.setter
-    def _state(self, state: int) -> None:
-        try:
-            before = self._state
-        except AttributeError:
-            pass  # the first
-        else:
-            assert state in NEXT[before], f"{NAMES[before]} -> {NAMES[state]}"
-        _STATE.__set__(self, state)
-
-
-_STATE: Any = next(each.__dict__["_state"] for each in ClientConnection.__mro__ if "_state" in each.__dict__)
-
-
 class _Exchange:
-    """Notes what it is told of a request."""
+    """Records the events of a request."""
 
     def __init__(self, stage: ClientStage, head: RequestHead) -> None:
         self._note = stage.note
         self._stage = stage
         self.head = head
+        self.method = head.method
         self._note(f"request {head.method.decode()} {head.target.decode()} {head.length}")
 
     def begin(self) -> None:
         self._note("begin")
 
-    def on_body(self, data: bytes | memoryview, *, complete: bool) -> None:
+    def on_body(self, data: bytes | memoryview, *, complete: bool, trailers: Fields = ()) -> None:
         self._note(f"body {len(data)}{' end' if complete else ''}")
 
     def on_bulk(self, data: bytes | memoryview, source: object, left: int) -> int:
@@ -120,7 +99,7 @@ class _Exchange:
 
 
 class _ClientTunnel:
-    """Notes what it is told."""
+    """Records events."""
 
     def __init__(self, note: Callable[[str], None]) -> None:
         self._note = note
@@ -148,47 +127,58 @@ class _ClientTunnel:
 
 
 class ClientStage(Stage):
-    """A connection from a client, and its host."""
+    """A client connection, and its host."""
 
     head_timeout, keep_alive_timeout = 10.0, 60.0
 
-    def __init__(self) -> None:
+    def __init__(self, *, unread: bool = False) -> None:
+        """`unread`: the socket has data that was not read yet."""
         super().__init__()
-        self.hangups: Any = SimpleNamespace(watch=self._watch, forget=lambda fd: None)
+        self.open: list[Client] = []
+        self.watched: set[ClientConnection] = set()
+        """Connections that are watched for disconnects."""
+        self.hangups: Any = SimpleNamespace(watch=self._watch, forget=self.watched.discard)
         self.sheds = self.answers_half_closed = self.answered = False
         self.early = EarlyBytes(1000_000)
         self.proxies = TrustedProxies()
-        self.strangers = Strangers("tests")
+        self.strange: list[bytes] = []
+        """First bytes that were reported as another protocol."""
+        self.on_http2: Any = None
+        self.mismatches: Any = SimpleNamespace(note=lambda data, transport: self.strange.append(data))
         self.moves = 0
-        """Bytes that go past this process when some of a large body come."""
+        """Bytes that a splice moves after each part of a large body."""
+        self.other = Connection(self.outbox, deadline=0.0)
+        """The connection that a response comes from."""
+        NotingTransport(self.other, [])
         self.exchange: _Exchange | None = None
-        self.client = _StrictClient(self)
-        self.transport = NotingTransport(self.client, self.told)
+        self.client = StrictClient(self)
+        self.transport = NotingTransport(self.client, self.told, unread=unread)
 
     # -- host of the connection -----------------------------------------------------------------------------------
 
-    def open_exchange(self, client: Client, head: Request) -> _Exchange:
+    def open_exchange(self, client: Downstream, head: Request) -> _Exchange:
         self.answered = False
         assert isinstance(head, RequestHead)
         self.exchange = _Exchange(self, head)
         return self.exchange
 
     def client_opened(self, client: Client) -> None:
-        """There is one."""
+        self.open.append(client)
 
     def client_closed(self, client: Client) -> None:
-        """There is none."""
+        self.open.remove(client)
 
     def refused(self, error: ExchangeError) -> None:
         self.note(f"refused {error.reason}")
 
-    def _watch(self, fd: int, client: ClientConnection, *, half_closed: bool) -> None:
+    def _watch(self, client: ClientConnection, *, half_closed: bool) -> None:
+        self.watched.add(client)
         self.note(f"watch{' half-closed' if half_closed else ''}")
 
-    # -- what a playbook says -------------------------------------------------------------------------------------
+    # -- verbs of playbooks ---------------------------------------------------------------------------------------
 
     def answer(self, *words: str) -> None:
-        """Of a backend: its head, and what is here of its body."""
+        """A backend's response: its head, and the part of its body received so far."""
         data = bytes_of(" ".join(words))
         end = data.index(b"\r\n\r\n") + 4
         assert self.exchange is not None
@@ -201,6 +191,18 @@ class ClientStage(Stage):
     def interim(self, *words: str) -> None:
         self.client.send_interim(parse_response(bytes_of(" ".join(words)), b"GET"))
 
+    def foreign(self, status: str, length: str, data: str = "", end: str = "") -> None:
+        """A response that came by another protocol, with a body of this length, or one below 0 if that is not known."""
+        self.answered = True
+        self.client.send_head(ForeignResponse(int(status), int(length)), (), bytes_of(data), end=bool(end))
+
+    def splice(self, text: str, count: str) -> None:
+        """A part of a large body, of which so many bytes more can be moved by the kernel."""
+        self.note(f"moved {self.client.splice(bytes_of(text), self.other, int(count))}")
+
+    def trailers(self, *names: str) -> None:
+        self.client.send_trailers(tuple((name.encode(), b"1") for name in names))
+
     def more(self, text: str) -> None:
         self.client.write_through(bytes_of(text))
 
@@ -211,10 +213,20 @@ class ClientStage(Stage):
         assert self.exchange is not None
         self.client.reply(Reply(int(status), (), b"x" * int(size)), method=self.exchange.head.method, now=self.now)
 
+    def reply_and_eof(self, status: str) -> None:
+        """The client's end of stream arrives in the same turn as the response."""
+        self.reply(status)
+        self.eof()
+
     def switch(self, data: str = "") -> None:
         head = parse_response(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n", b"GET")
         early = self.client.upgrade(_ClientTunnel(self.note), head, (), data.encode())
         self.note(f"early {len(early)}")
+
+    def switch_and_cut(self) -> None:
+        """The backend connection fails in the same turn in which it switched protocols."""
+        self.switch()
+        self.cut()
 
     def leave(self, patience: str) -> None:
         self.client.leave_tunnel(patience=float(patience))
@@ -234,11 +246,21 @@ class ClientStage(Stage):
     def early_limit(self, size: str) -> None:
         self.early.limit = int(size)
 
+    def kept(self) -> None:
+        """Record the number of buffered bytes of requests that have not begun."""
+        self.note(f"kept {self.early.total}")
+
     def waits_for_half_closed(self) -> None:
         self.answers_half_closed = True
 
     def moves_on(self, size: str) -> None:
         self.moves = int(size)
+
+    def deadline_passes(self) -> None:
+        self.client.on_deadline(self.now)
+
+    def evict(self) -> None:
+        self.client.evict()
 
     def pauses(self) -> None:
         self.client.pause_reading()

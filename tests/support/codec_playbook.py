@@ -1,8 +1,8 @@
-"""Conversations with one end of the codec of HTTP/1, as text: lines that begin with ">" go in, and those that begin with "<" must
-come out of it, to the peer ("out", "eof", "closed", "reset") or to the exchange.
+"""Playbooks for one side of the HTTP/1 codec: lines that begin with ">" are inputs, lines that begin with "<" are expected
+outputs, to the peer ("out", "eof", "closed", "reset") or to the exchange.
 
-In memory, on a clock that only a playbook moves. What goes in is a verb of a stage; a line that begins with "=" is the state
-after it. Bytes stand in lines as in literals of Python; in what comes out a line's end is a bar, and three dots are any rest.
+In memory, on a clock that only the playbook moves. An input is a verb of a stage; a line that begins with "=" is the state after
+it. Bytes are written as in Python literals; in outputs a bar means a line end, and three dots mean any rest.
 """
 
 from __future__ import annotations
@@ -14,35 +14,57 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from interceptor.core.deadlines import Deadlines
+from interceptor.core.messages import Field, Fields, Request, Response
 from interceptor.transport.tcp import Outbox
 from tests.support.proxy_memory import MockTransport
 
-__all__ = ["NotingTransport", "Stage", "bytes_of", "play"]
+__all__ = ["ForeignRequest", "ForeignResponse", "NotingTransport", "Stage", "bytes_of", "cells", "play", "told_to_exchange"]
 
 _DATE = re.compile(rb"Date: [^\r]*\r\n")
 _LONG = 300
 _SENT_LAST = slice(44, 48)
 
+_OF_EXCHANGES = re.compile(r"(?:tunnel )?(?:lost|pause|resume|data|end|x|deadline|body|broken|bulk|wind down)\b")
+"""Events of an exchange or a tunnel, without their numbers."""
+
 S = TypeVar("S", bound="Stage")
 
 
+class ForeignRequest(Request):
+    """Of a protocol that HTTP/1 knows nothing of."""
+
+    told: Fields = ()
+
+    def fields(self, peer: bytes, *, trusted: bool) -> list[Field]:
+        return list(self.told)
+
+
+class ForeignResponse(Response):
+    """Of a protocol that HTTP/1 knows nothing of."""
+
+    told: Fields = ()
+
+    def fields(self) -> list[Field]:
+        return list(self.told)
+
+
 def bytes_of(text: str) -> bytes:
-    """As written in a playbook."""
+    """The bytes of a word in a playbook."""
     return text.encode().decode("unicode_escape").encode("latin-1")
 
 
 class NotingSocket:
-    """What a connection asks its socket, and sets."""
+    """A socket that records the options set by a connection, and answers its queries."""
 
     def __init__(self, told: list[str]) -> None:
         self._told = told
         self._guards = False
-        """Whether closing it resets."""
+        """Whether closing it sends a reset."""
         self.stuck = 0.0
-        """Seconds since the peer took anything."""
+        """Seconds since the peer accepted any data."""
 
     def instead_of(self, quiet: socket.socket) -> NotingSocket:
-        """One of which nothing can be read."""
+        """Take the place of a socket with nothing to read."""
         self.fileno = quiet.fileno
         return self
 
@@ -61,12 +83,12 @@ class NotingSocket:
 
 
 class NotingTransport(MockTransport):
-    """Notes what goes to the peer."""
+    """Records what is sent to the peer."""
 
-    def __init__(self, protocol: asyncio.BufferedProtocol, told: list[str]) -> None:
+    def __init__(self, protocol: asyncio.BufferedProtocol, told: list[str], *, unread: bool = False) -> None:
         self._notes = told
         self.socket = NotingSocket(told)
-        super().__init__(protocol)
+        super().__init__(protocol, unread=unread)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         found = super().get_extra_info(name, default)
@@ -76,7 +98,7 @@ class NotingTransport(MockTransport):
         if not self.closing:
             data = _DATE.sub(b"", bytes(data))
             text = data.decode("latin-1").replace("\r\n", "|")
-            self._notes.append(f"out {text if len(text) < _LONG else f'{len(data)} bytes'}")
+            self._notes.append(f"out {text if len(text) < _LONG else f'{len(data)} bytes'}".rstrip())
         super().write(data)
 
     def write_eof(self) -> None:
@@ -91,7 +113,7 @@ class NotingTransport(MockTransport):
 
 
 class Stage:
-    """One connection, with the time and what is left for later turns."""
+    """One connection, with the clock and the work left for later turns."""
 
     transport: NotingTransport
 
@@ -106,13 +128,13 @@ class Stage:
         self.told.append(what)
 
     async def settle(self) -> None:
-        """What was set off has happened."""
+        """Wait until all scheduled callbacks have run."""
         for _ in range(3):
             await asyncio.sleep(0)
         while self.outbox.backlog:  # noqa: ASYNC110 -- it has its part of every turn, and there is nothing else
             await asyncio.sleep(0)
 
-    # -- what the peer does ---------------------------------------------------------------------------------------
+    # -- the peer's actions ---------------------------------------------------------------------------------------
 
     def feed(self, *words: str) -> None:
         self.transport.feed(bytes_of(" ".join(words)))
@@ -129,11 +151,15 @@ class Stage:
     def takes_all(self) -> None:
         self.transport.go_on_taking()
 
+    def reading(self) -> None:
+        """Record whether the connection reads."""
+        self.note("paused" if self.transport.paused else "read")
+
     def stuck(self, seconds: str) -> None:
         self.transport.socket.stuck = float(seconds)
 
     def at(self, seconds: str) -> None:
-        """The time is this."""
+        """Set the time."""
         self.now = float(seconds)
         self.deadlines.sweep(self.now)
 
@@ -144,7 +170,7 @@ class Stage:
 
 
 async def play(stage: S, script: str) -> S:
-    """Fails at the first line that is not met."""
+    """Run a playbook. Fails at the first expected line that is missing or different."""
     for number, line in enumerate(each.strip() for each in script.strip().splitlines()):
         if not line:
             continue
@@ -162,3 +188,19 @@ async def play(stage: S, script: str) -> S:
             assert stage.state() == text, f"{line}: {stage.state()}"
     assert stage.told == [], f"{stage.told} came last"
     return stage
+
+
+def cells(table: str) -> list[tuple[str, str, str]]:
+    """The cells of a table of states by inputs: state, input, and expected result. A dash marks an input that cannot occur."""
+    first, *rows = ([cell.strip() for cell in line.split("|")] for line in table.strip("\n").splitlines())
+    return [(row[0], what, cell) for row in rows for what, cell in zip(first[1:], row[1:], strict=True) if cell != "-"]
+
+
+async def told_to_exchange(stage: Stage, comes: str) -> str:
+    """The state after an input, and the events of the exchange."""
+    verb, *words = comes.split(" ")
+    getattr(stage, verb)(*words)
+    await stage.settle()
+    told = [found[0] for line in stage.told if (found := _OF_EXCHANGES.match(line))]
+    stage.told.clear()
+    return " ".join([stage.state(), *told])

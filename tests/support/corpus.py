@@ -1,4 +1,4 @@
-"""Objects that go through every field of a schema, and to every bound of it: within, at and beyond."""
+"""Objects for every field of a schema and every bound: within, at and beyond it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _TEXTS = (
 )  # fmt: skip
 _NUMBERS = (0, 1, -1, 2, 99, 65535, 65536, 2**31 - 1, 2**31, -(2**31), -(2**31) - 1, 2**53, 2**63 - 1)
 _STRANGERS: tuple[Json, ...] = (None, True, 7, "7", 1.5, [], {})
-"""For fields of whatever type."""
+"""Values that are tried for fields of any type."""
 
 
 def corpus(schema: Mapping[str, Any], bases: Sequence[str] = ("full", "minimal")) -> Iterator[tuple[str, Json]]:
-    """(what is tried, object): one departure at a time from an object with all fields, and from one with as few as can be."""
+    """(what is tried, object): one change at a time to an object with all fields, and to one with as few as possible."""
     for name in bases:
         base = _sample(schema, full=name == "full")
         yield name, base
@@ -106,14 +106,14 @@ def _lists(items: Mapping[str, Any]) -> Iterator[tuple[str, Json]]:
 
 
 def _numbered(item: Json, position: int) -> Json:
-    """As different from the others as lists with keys want it."""
+    """The item with a different key, because the keys of a list must differ."""
     if isinstance(item, str):
         return f"{item}{position}"
     return {**item, "name": f"{item['name']}-{position}"} if isinstance(item, dict) and "name" in item else copy.deepcopy(item)
 
 
 def _rivals(schema: Mapping[str, Any], path: Path) -> list[str]:
-    """Fields that exclude the one of a path."""
+    """Fields that exclude the field at a path."""
     for step in path[:-1]:
         schema = schema["items"] if step == 0 else schema.get("properties", {}).get(step) or schema["additionalProperties"]
     pairs = [_EXCLUSIVE.search(rule["rule"]) for rule in schema.get("x-kubernetes-validations", ())]

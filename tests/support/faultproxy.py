@@ -1,7 +1,7 @@
-"""A TCP proxy that breaks what passes through it, at exact bytes: for standing between two peers of which one is tested.
+"""A TCP proxy that injects faults at exact byte positions, between two peers of which one is tested.
 
-What happens to a connection is decided by its number and by how many bytes have passed, never by a clock or by chance:
-the same plan breaks the same exchange in the same place every time. Knows no protocol.
+The faults of a connection depend only on its number and on the number of bytes passed, never on time or chance: the same plan
+breaks the same exchange at the same place every time. Knows no protocol.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ from tests.support.sockets import reset
 __all__ = ["Act", "Fault", "FaultProxy", "Link", "Plan", "Way", "drawn", "every", "first", "sound"]
 
 CHUNK = 64 * 1024
-"""Most bytes that are taken from one side before the other is given them."""
+"""Maximum bytes that are read from one side before they are written to the other."""
 
 
 class Way(Enum):
-    """Who is sent the bytes that are counted."""
+    """The direction in which bytes are counted."""
 
     TO_SERVER = "to server"
     TO_CLIENT = "to client"
 
 
 class Act(Enum):
-    """What is done to a connection."""
+    """A kind of fault."""
 
     CUT = "cut"
     """Both sides see the end of the stream."""
     RESET = "reset"
     """Both sides see a TCP reset."""
     STALL = "stall"
-    """Nothing more passes this way, not even the end; the other way goes on."""
+    """Nothing more passes in this direction, not even the end of the stream; the other direction continues."""
     TRICKLE = "trickle"
-    """From here on `piece` bytes pass, then nothing for `pause` seconds, and so on."""
+    """From here on `piece` bytes pass, then nothing for `pause` seconds, repeatedly."""
     HALF_CLOSE = "half-close"
-    """The receiver sees the end of the stream, and may go on sending."""
+    """The receiver sees the end of the stream, and may continue to send."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that happens once `after` bytes have passed one way: at once, or `lazy`, when one more byte comes."""
+    """A fault after `after` bytes have passed in one direction: at once, or, if `lazy`, when one more byte arrives."""
 
     act: Act
     way: Way = Way.TO_SERVER
@@ -62,22 +62,23 @@ Plan = Callable[[int], Sequence[Fault]]
 
 
 def sound(_: int) -> Sequence[Fault]:
-    """Nothing happens."""
+    """No faults."""
     return ()
 
 
 def every(*faults: Fault) -> Plan:
-    """The same on every connection."""
+    """The same faults on every connection."""
     return lambda _: faults
 
 
 def first(*faults: Fault, count: int = 1) -> Plan:
-    """Only on so many connections; those after them are sound."""
+    """Faults on the first `count` connections only."""
     return lambda number: faults if number < count else ()
 
 
 def drawn(seed: int, rate: float, most: int) -> Plan:
-    """On a share of connections one fault, drawn by the connection's number: any act, either way, within `most` bytes."""
+    """One fault on a share `rate` of connections, pseudo-random by the connection's number: any kind, either direction, within
+    `most` bytes."""
 
     def plan(number: int) -> Sequence[Fault]:
         dice = Random(f"{seed} {number}")
@@ -90,22 +91,22 @@ def drawn(seed: int, rate: float, most: int) -> Plan:
 
 
 class Link:
-    """One connection through the proxy, with all that has passed."""
+    """One connection through the proxy, and a record of all bytes that have passed."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.passed = {way: bytearray() for way in Way}
-        """What the receiver was sent."""
+        """The bytes sent to the receiver."""
         self.over = False
         self._faults = {way: sorted((each for each in faults if each.way is way), key=lambda each: each.after) for way in Way}
         self._trickle: dict[Way, Fault] = {}
         self._readers: dict[Way, asyncio.StreamReader] = {}
         self._writers: dict[Way, asyncio.StreamWriter] = {}
         self._ended = asyncio.Event()
-        """Nothing passes any more; what still comes is dropped."""
+        """Nothing passes any more; further bytes are dropped."""
 
     @property
     def stillborn(self) -> Fault | None:
-        """What happens before there is a connection to the server."""
+        """The fault before the connection to the server is opened, if any."""
         due = [fault for way in Way for fault in self._faults[way] if not fault.after and not fault.lazy]
         return next((fault for fault in due if fault.act in (Act.CUT, Act.RESET)), None)
 
@@ -116,7 +117,7 @@ class Link:
         self._readers[Way.TO_CLIENT], self._writers[Way.TO_SERVER] = reader, writer
 
     async def carry(self) -> None:
-        """Until every side that is there has ended its half."""
+        """Run until every connected side has closed its half."""
         tasks = [asyncio.create_task(self._carry(way), name=f"link {way.value}") for way in self._readers]
         try:
             await asyncio.gather(*tasks)
@@ -126,8 +127,8 @@ class Link:
             self.close()
 
     def end(self, act: Act) -> None:
-        """Tell both sides the end. One that is only told the end of the stream is heard until it closes: were it not, the
-        kernel would answer what it still sends with a reset."""
+        """End the connection on both sides. Without a reset, input is read until the peer closes, because otherwise the kernel
+        would answer it with a reset."""
         self._ended.set()
         for writer in self._writers.values():
             if act is Act.RESET:
@@ -151,12 +152,12 @@ class Link:
                 if not await self._pass_on(way, data):
                     break
             while await reader.read(CHUNK):
-                pass  # nobody hears it
+                pass  # dropped
         except ConnectionError:
             self.end(Act.RESET)
 
     async def _pass_on(self, way: Way, data: bytes) -> bool:
-        """False when a fault ended this way before all of it had passed."""
+        """Pass on data. Returns False if a fault ended this direction before all of it had passed."""
         while data:
             if await self._struck(way, more=True) or self._ended.is_set():
                 return False
@@ -181,7 +182,7 @@ class Link:
                 await asyncio.sleep(slow.pause)
 
     async def _struck(self, way: Way, *, more: bool = False) -> bool:
-        """Do what is due; whether that was the end of this way. `more`: one more byte is here."""
+        """Apply faults that are due. Returns whether this direction has ended. `more`: one more byte has arrived."""
         faults = self._faults[way]
         while faults and faults[0].after <= len(self.passed[way]) and (more or not faults[0].lazy):
             if await self._strike(faults.pop(0)):
@@ -202,13 +203,13 @@ class Link:
 
 
 def _end_of(writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError, RuntimeError):  # it is closed already
+    with suppress(OSError, RuntimeError):  # already closed
         if not writer.is_closing():
             writer.write_eof()
 
 
 class FaultProxy:
-    """Listens on loopback and carries every connection to one server, by a plan."""
+    """Listens on loopback and forwards every connection to one server, with the faults of a plan."""
 
     def __init__(self, server: tuple[str, int], plan: Plan = sound) -> None:
         self.server = server
@@ -229,24 +230,24 @@ class FaultProxy:
         return [link for link in self.links if not link.over]
 
     def forget(self) -> None:
-        """Keep nothing of what is over. For those who let pass more than they want to look at."""
+        """Drop the records of closed connections, for tests that pass more data than they check."""
         self.links = self.live
 
     async def start(self) -> None:
-        """Listen; after `refuse` on the same port as before."""
+        """Listen; after `refuse`, on the same port as before."""
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(self.address)
         self._listener = await asyncio.start_server(self._serve, sock=sock, backlog=1024)
 
     def refuse(self) -> None:
-        """From now on connections are refused; those that are open go on."""
+        """Refuse new connections; open ones continue."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None
 
     def strike(self, act: Act) -> None:
-        """End every open connection now."""
+        """Apply a fault to every open connection now."""
         for link in self.live:
             link.end(act)
 
@@ -273,6 +274,6 @@ class FaultProxy:
             else:
                 link.end(stillborn.act)
             await link.carry()
-        except (OSError, asyncio.CancelledError):  # the server refuses, or the test is over
+        except (OSError, asyncio.CancelledError):  # the server refuses, or the test has ended
             link.end(Act.RESET)
             link.close()

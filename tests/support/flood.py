@@ -1,8 +1,8 @@
-"""A flood for one tenant, in a process of its own: connections whose heads never end, and requests for an app that sleeps.
+"""A flood for one tenant, in a separate process: connections with request heads that never end, and requests for an app at zero.
 
     python -m tests.support.flood PORT HOST CONNECTIONS
 
-Prints "ready" once nearly all of them are open, opens what is closed anew, and ends when its standard input does.
+Prints "ready" once nearly all connections are open, replaces closed ones, and ends when its standard input does.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import selectors
 import socket
 import sys
 
-from tests.support.idle_loop import IdleLoop, give_way
+from tests.support.idle_loop import IdleLoop
 
 DRIP_SECONDS = 2.0
-"""Between two bytes of a head that never ends."""
+"""Seconds between two bytes of a head that never ends."""
 REFUSED_SECONDS = 1.0
-"""What the Retry-After of a 503 asks for."""
+"""Seconds before a new attempt after a 503, as its Retry-After says."""
 REOPEN_SECONDS = 0.5
 AT_ONCE = 50
-"""Connections that are opened in one go: it is a flood of what is open, not of what opens."""
+"""Connections opened at once; not more, because open connections are the attack, not the opening of connections."""
 
 
 class Flood(IdleLoop):
-    """Everybody who takes part, in one loop."""
+    """All connections, in one loop."""
 
     def __init__(self, port: int, host: str, connections: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Flood(IdleLoop):
 
 
 class Attack:
-    """One connection, and another one like it when it has ended."""
+    """One connection, which is replaced when it has ended."""
 
     def __init__(self, flood: Flood, *, slow: bool) -> None:
         self._flood = flood
@@ -73,7 +73,7 @@ class Attack:
         self._send(self._flood.head + b"no\r\n\r\n")
 
     def _send(self, data: bytes) -> bool:
-        """Whether the connection still is one; if not, it is heard of as its end."""
+        """Returns whether the connection is still open; if not, its end is reported by a read event."""
         try:
             return self._socket.send(data) > 0
         except OSError:
@@ -98,6 +98,5 @@ class Attack:
 
 
 if __name__ == "__main__":
-    give_way()
     flood = Flood(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
     flood.run(flood.full)

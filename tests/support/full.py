@@ -1,9 +1,16 @@
-"""Whether tests run at full size: minutes and gigabytes, as the product promises them, instead of seconds for every day."""
+"""Whether tests run at full size: minutes and gigabytes, the sizes that the product promises, instead of seconds as usual."""
 
 from __future__ import annotations
 
 import os
 
-__all__ = ["FULL"]
+__all__ = ["FULL", "examples"]
 
 FULL = os.environ.get("WEIR_FULL_SIZE", "") not in ("", "0")
+
+FEWEST_EXAMPLES = 20
+
+
+def examples(full: int) -> int:
+    """The number of examples for a property test in tests/unit: `full` at full size, otherwise a quarter, at least twenty."""
+    return full if FULL else min(full, max(full // 4, FEWEST_EXAMPLES))

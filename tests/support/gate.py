@@ -1,4 +1,4 @@
-"""What apps of tests wait for: a file, so that requests and starts last as long as a test needs them, and no guess is made."""
+"""A file that apps of tests wait for, so that requests and starts last exactly as long as a test needs, without sleeping."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Gate"]
 
 
 class Gate:
-    """Closed until it is opened. The apps of tests know `path` as one to ask for, and some know `file` as one to wait for."""
+    """Closed until it is opened. The apps of tests answer requests for `path`, and some start, only when `file` exists."""
 
     def __init__(self, directory: Path) -> None:
         self.file = directory / "gate"

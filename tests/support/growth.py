@@ -1,11 +1,12 @@
-"""How work grows with the length of what is worked on: counted where Python runs, timed where C does.
+"""Measures how work grows with the length of its input: by counting instructions of Python code, and by timing C code.
 
-Counts are the same on every machine. Times are those of this thread alone, the least of several, and are only compared with
-each other: eight times the length costs eight times as much where the work is linear, and 64 times where it is quadratic.
+Counts are the same on every machine. Times are CPU times of this thread, the lowest of several runs, and are only compared with
+each other: eight times the length takes eight times as long if the work is linear, and 64 times if it is quadratic.
 """
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -17,15 +18,15 @@ from typing import Any
 __all__ = ["STEP", "TooSlow", "count", "grows", "limited", "seconds"]
 
 STEP = 8
-"""Times as long as before."""
+"""Factor between two input lengths."""
 MOST_GROWTH = 24
-"""Between 8, which is linear, and 64, which is quadratic."""
+"""Maximum growth per step: between 8 (linear) and 64 (quadratic)."""
 MEANINGFUL_SECONDS = 100e-6
-"""What takes less is not compared: the clock and the calls around it would be."""
-LIMIT_SECONDS = 3.0
-"""Of work that should take a thousandth of it: then it is not waited for."""
+"""Shorter times are not compared, because they mostly measure the clock and the calls around the work."""
+LIMIT_SECONDS = 0.5
+"""Work is stopped after this CPU time; it should take a hundredth of it."""
 FEW, MANY = 1, 5
-"""Runs of which the least counts: at first, and when that looks wrong."""
+"""Runs of which the lowest time counts: at first, and if the result looks wrong."""
 
 
 class TooSlow(Exception):
@@ -33,7 +34,7 @@ class TooSlow(Exception):
 
 
 def count(work: Callable[[], object]) -> int:
-    """Instructions of Python that some work takes, with all that it calls; what is done in C counts as one."""
+    """The number of Python instructions that the work takes, including everything it calls; a call of C code counts as one."""
     total = 0
 
     def trace(frame: FrameType, event: str, _arg: Any) -> Any:
@@ -42,22 +43,26 @@ def count(work: Callable[[], object]) -> int:
         total += event == "opcode"
         return trace
 
-    before = sys.gettrace()
+    before, collects = sys.gettrace(), gc.isenabled()
+    gc.disable()  # a collection calls what others have put into gc.callbacks
+    sys._getframe().f_trace_opcodes = True  # 3.12 checks only when a trace function is set whether a frame has this
     sys.settrace(trace)
     try:
         work()
     finally:
         sys.settrace(before)
+        if collects:
+            gc.enable()
     return total
 
 
 def seconds(work: Callable[[], object], runs: int = FEW) -> float:
-    """Processor time of this thread; the least of some runs. Raises TooSlow."""
+    """CPU time of this thread, the lowest of some runs. Raises TooSlow."""
     return min(_once(work) for _ in range(runs))
 
 
 def grows(make: Callable[[int], Callable[[], object]], sizes: tuple[int, ...]) -> str | None:
-    """What is wrong with work of growing sizes, each 8 times the one before; None where it is linear in the size."""
+    """The error message for work that grows faster than its size, which is 8 times larger in each step; None if it is linear."""
     before = 0.0
     for at, size in enumerate(sizes):
         work = make(size)
@@ -83,7 +88,7 @@ def _once(work: Callable[[], object]) -> float:
 
 @contextmanager
 def limited(limit: float) -> Iterator[None]:
-    """Processor time of the process, after which work ends with TooSlow, be it inside a regular expression."""
+    """Stop the work with TooSlow after this CPU time of the process, even inside a regular expression."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise TooSlow

@@ -1,4 +1,4 @@
-"""Heads as they go on to the other side: the one place of the tests that knows how they are written."""
+"""Encoded heads: the only place in the tests that knows how to call the encoders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["AUTHORITY", "PEER", "SCHEME", "forwarded", "passed_on"]
 PEER = b"192.0.2.1"
 SCHEME = b"http"
 AUTHORITY = b"192.0.2.9:80"
-"""Of the backend, for a request that names none."""
+"""The backend's authority, for a request without a Host."""
 
 
 def forwarded(head: RequestHead) -> bytes:
@@ -20,6 +20,6 @@ def forwarded(head: RequestHead) -> bytes:
 
 
 def passed_on(head: ResponseHead) -> bytes:
-    """The head that a client of HTTP/1.1 gets."""
+    """The head that an HTTP/1.1 client gets."""
     connection = b"upgrade" if head.status == 101 else None
     return head.encode(chunked=head.length == CHUNKED, connection=connection)

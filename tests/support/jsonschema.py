@@ -1,4 +1,4 @@
-"""As much of JSON Schema (draft 2020-12) as our own schemas use; a word that it does not know fails the test."""
+"""The part of JSON Schema (draft 2020-12) that our own schemas use; an unknown keyword fails the test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 def accepts(schema: dict[str, Any], value: Any, root: dict[str, Any] | None = None) -> bool:
-    """Whether a value is as the schema says."""
+    """Whether a value is valid."""
     root = schema if root is None else root
     return all(_keyword(word, rule, schema, value, root) for word, rule in schema.items() if word not in _NOTES)
 
@@ -40,6 +40,8 @@ def _keyword(word: str, rule: Any, schema: dict[str, Any], value: Any, root: dic
     if isinstance(value, list):
         if word == "items":
             return all(accepts(rule, one, root) for one in value)
+        if word == "maxItems":
+            return len(value) <= int(rule)
         return len(value) >= int(rule) if word == "minItems" else _known(word)
     return _of_scalar(word, rule, value)
 
@@ -47,8 +49,8 @@ def _keyword(word: str, rule: Any, schema: dict[str, Any], value: Any, root: dic
 def _of_object(word: str, rule: Any, schema: dict[str, Any], value: dict[str, Any], root: dict[str, Any]) -> bool:
     if word == "required":
         return all(name in value for name in rule)
-    if word == "propertyNames":
-        return all(accepts(rule, name, root) for name in value)
+    if word in ("maxProperties", "propertyNames"):
+        return len(value) <= rule if word == "maxProperties" else all(accepts(rule, name, root) for name in value)
     if word == "properties":
         return all(accepts(one, value[name], root) for name, one in rule.items() if name in value)
     patterns = schema.get("patternProperties", {})
@@ -75,10 +77,10 @@ def _of_scalar(word: str, rule: Any, value: Any) -> bool:
 
 
 def _known(word: str) -> bool:
-    """A word for values of another type says nothing of this one."""
+    """A keyword for values of another type has no effect."""
     assert word in {
-        "items", "minItems", "required", "properties", "patternProperties", "additionalProperties", "propertyNames", "pattern",
-        "minLength", "minimum", "maximum", "exclusiveMinimum",
+        "items", "minItems", "maxItems", "required", "properties", "patternProperties", "additionalProperties", "propertyNames",
+        "pattern", "minLength", "minimum", "maximum", "exclusiveMinimum",
     }, word  # fmt: skip
     return True
 

@@ -1,7 +1,7 @@
-"""A second opinion of what bytes mean: h11, which shares nothing with the proxy, nor with the strict reader of these tests.
+"""Independent parsing of messages by h11, which shares no code with the proxy or with the strict reader of these tests.
 
-Where h11 is more lenient than RFC 9112 (a line feed alone ends its lines; folded lines; controls in values), the strict reader
-is not: bytes that both read, and read alike, mean one thing.
+Where h11 is more lenient than RFC 9112 (bare line feeds, folded lines, control characters in values), the strict reader is not.
+So bytes that both accept with the same result are unambiguous.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ __all__ = ["Disagreement", "Judged", "agreed_requests", "judged_answer"]
 Fields = list[tuple[bytes, bytes]]
 
 _LIMIT = 1 << 30
-"""Bytes of one head: how long it may be is not h11's to say."""
+"""Maximum bytes of one head for h11: in effect no limit."""
 
 WINDOW_BYTES = 4096
 STRICT_BYTES = 64 * 1024
-"""Longer requests are for h11 alone: the strict reader takes the square of a body's chunks."""
+"""Longer requests are only checked by h11, because the strict reader takes quadratic time in the number of chunks."""
 
 
 class Disagreement(Exception):
-    """One reader refuses what another takes, or takes it for something else."""
+    """One parser refuses what another accepts, or they return different results."""
 
 
 @dataclass
 class Judged:
-    """One message as h11 reads it. Names of fields are in lower case."""
+    """One message as h11 parses it. Field names are in lower case."""
 
     method: bytes = b""
     target: bytes = b""
@@ -45,7 +45,7 @@ class Judged:
 
 
 def _request(data: bytes) -> tuple[Judged, bytes] | None:
-    """A connection for each: h11 ends one after a request that asks for its end, and waits after one for another protocol."""
+    """Parse one request with a new h11 connection, because h11 stops after a request with "Connection: close" or an upgrade."""
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_LIMIT)
     connection.receive_data(data)
     head = connection.next_event()
@@ -57,9 +57,9 @@ def _request(data: bytes) -> tuple[Judged, bytes] | None:
 
 
 def judged_answer(data: bytes, method: bytes = b"GET", *, upgrade: bool = False) -> tuple[Judged, bytes]:
-    """The first response to a request of some method, interim or final, and what is left, when no more bytes will come.
+    """The first response to a request with this method, interim or final, and the remaining bytes; no more bytes will follow.
 
-    Raises Disagreement for what is none.
+    Raises Disagreement if it is not a valid response.
     """
     try:
         return _answer(data, method, upgrade=upgrade)
@@ -84,8 +84,8 @@ def _answer(data: bytes, method: bytes, *, upgrade: bool) -> tuple[Judged, bytes
 
 
 def agreed_requests(data: bytes, *, switched: bool = False) -> list[Judged]:
-    """The whole requests of a connection, which both readers must read alike; what follows a request for another protocol is
-    that protocol's if it was `switched` to. Raises Disagreement."""
+    """The complete requests of a connection, which both parsers must read in the same way. Bytes after an upgrade request are not
+    parsed if the connection has `switched`. Raises Disagreement."""
     found: list[Judged] = []
     at = 0
     while at < len(data) and not (switched and found and found[-1].all(b"upgrade")):
@@ -106,7 +106,7 @@ def agreed_requests(data: bytes, *, switched: bool = False) -> list[Judged]:
 
 
 def _first(data: bytes, at: int) -> tuple[bytes, tuple[Judged, bytes] | None]:
-    """The request that begins somewhere, read from as few bytes as hold it: there may be thousands behind it."""
+    """The request at an offset, parsed from as few bytes as needed, because thousands may follow it."""
     size = WINDOW_BYTES
     while True:
         piece = data[at : at + size]
@@ -139,7 +139,7 @@ def _fields(headers: Sequence[tuple[bytes, bytes]]) -> Fields:
 
 
 def _body(connection: h11.Connection, message: Judged) -> bool:
-    """Read on to the end; False when it has not come."""
+    """Read the body to its end. Returns False if the end is missing."""
     parts = []
     while True:
         event = connection.next_event()

@@ -1,26 +1,38 @@
-"""A second protocol for the proxy, made for tests: messages of lines. Nothing of the exchange, the apps or the backends knows it.
+"""A second protocol for the proxy, made for tests: messages of lines. It works without changes of exchange, apps and backends.
 
-A request is "METHOD host path [field=value …]", a response "STATUS [field=value …]"; both go on with one line for each piece of
-their body, ">" before it, and end with "." alone. A status of 1xx is one line. After "101 upgrade=…" bytes pass as they are.
+A request is "METHOD host path [field=value …]", a response "STATUS [field=value …]"; in both follow one line for each piece of
+the body, beginning with ">", and a last line ".", with optional trailers. A 1xx response is one line. After "101 upgrade=…" bytes
+are passed on unchanged.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from interceptor.core.deadlines import NEVER
 from interceptor.core.errors import BackendError, BadRequest, BadResponse
-from interceptor.core.messages import Fields, Request, Response
+from interceptor.core.messages import BodyReader, Field, Fields, Request, Response, may_trail
 from interceptor.core.replies import Reply, text_reply
-from interceptor.core.sides import ClientTunnelEvents, Place, RequestEvents, ResponseEvents, UpstreamTunnelEvents
+from interceptor.core.sides import (
+    Client,
+    ClientTunnelEvents,
+    Downstream,
+    Place,
+    RequestEvents,
+    ResponseEvents,
+    Upstream,
+    UpstreamTunnelEvents,
+)
+from interceptor.http2.host import ClientHost
 from interceptor.transport.tcp import BODY_VIEW, Connection, Outbox
 
 __all__ = ["LineClient", "LineDialer"]
 
 SWITCHING, END = 101, b"."
 UNKNOWN = -2
-"""Length of a body that only its end tells."""
+"""Length of a body whose length is unknown until its end."""
 
 
 class LineRequest(Request):
@@ -34,17 +46,39 @@ class LineRequest(Request):
     def is_for_another(self) -> bool:
         return False
 
-    def match_fields(self) -> list[tuple[bytes, bytes]]:
-        pairs = (word.partition(b"=") for word in self.line.split(b" ")[3:])
-        return [(name.lower(), value) for name, _, value in pairs]
+    def match_fields(self) -> list[Field]:
+        return _pairs(self.line.split(b" ")[3:])
+
+    def fields(self, peer: bytes, *, trusted: bool) -> list[Field]:
+        return [*self.match_fields(), (b"x-forwarded-for", peer)]
 
 
 class LineResponse(Response):
-    words: bytes = b""
+    line: bytes = b""
+
+    def fields(self) -> list[Field]:
+        return _pairs(self.line.split(b" ")[1:])
+
+
+def _pairs(words: list[bytes]) -> list[Field]:
+    pairs = [word.partition(b"=") for word in words]
+    return [(name.lower(), value) for name, equals, value in pairs if equals and name != b"upgrade"]
+
+
+def _trailers(line: bytes) -> Fields:
+    return tuple(pair for pair in _pairs(line.split(b" ")) if may_trail(pair[0]))
+
+
+def _words(fields: Iterable[Field]) -> bytes:
+    return b"".join(b" %b=%b" % (name, value.replace(b" ", b"_")) for name, value in fields)
 
 
 def _upgrade(words: list[bytes]) -> bytes | None:
     return next((word.removeprefix(b"upgrade=") for word in words if word.startswith(b"upgrade=")), None)
+
+
+def _length(words: list[bytes]) -> int:
+    return next((int(word[15:]) for word in words if word.startswith(b"content-length=")), UNKNOWN)
 
 
 def _piece(data: bytes | memoryview) -> bytes:
@@ -52,11 +86,11 @@ def _piece(data: bytes | memoryview) -> bytes:
 
 
 class _Lines(Connection):
-    """Both ends: whole lines, one at a time, for as long as the other side takes them."""
+    """Common to both sides: reads complete lines, one at a time, while the other side accepts them."""
 
     peer = b"lines"
-    trusted = unframed = half_closed = False
-    persists = True
+    trusted = half_closed = False
+    unframed = persists = True
 
     def __init__(self, outbox: Outbox, deadline: float) -> None:
         super().__init__(outbox, deadline=deadline)
@@ -78,6 +112,10 @@ class _Lines(Connection):
             line, self.raw = self.raw.split(b"\n", 1)
             self.on_line(line)
 
+    def splice(self, first: bytes | memoryview, source: object, count: int) -> int:
+        self.write_through(first)  # spliced bytes could not be put into lines
+        return 0
+
     wants_lines = True
 
     def on_line(self, line: bytes) -> None:
@@ -90,12 +128,12 @@ class _Lines(Connection):
 class LineClient(_Lines):
     """A downstream."""
 
-    def __init__(self, host: Any) -> None:
+    def __init__(self, host: ClientHost) -> None:
         super().__init__(host.outbox, host.clock() + host.head_timeout)
         self._host = host
         self._exchange: RequestEvents | None = None
         self._reading = False
-        self.own_backend: Any = None
+        self.own_backend: Upstream | None = None
 
     # -- transport ------------------------------------------------------------------------------------------------
 
@@ -137,15 +175,15 @@ class LineClient(_Lines):
 
     @property
     def wants_lines(self) -> bool:  # type: ignore[override]
-        """Not the next request before this one is answered."""
+        """The next request is not read before this one is answered."""
         return self._exchange is None or self._reading
 
     def on_line(self, line: bytes) -> None:
         if self._exchange is None:
             self._begin(line)
-        elif line == END:
+        elif line.startswith(END):
             self._reading = False
-            self._exchange.on_body(b"", complete=True)
+            self._exchange.on_body(b"", complete=True, trailers=_trailers(line))
         else:
             self._exchange.on_body(line.removeprefix(b">") + b"\n", complete=False)
 
@@ -158,7 +196,9 @@ class LineClient(_Lines):
             self.close()
             return
         bodiless = b"." in words
-        head = LineRequest(words[0], words[2], words[2], words[1], 0 if bodiless else UNKNOWN, upgrade=_upgrade(words), line=line)
+        head = LineRequest(
+            words[0], words[2], words[2], words[1], 0 if bodiless else _length(words), upgrade=_upgrade(words), line=line
+        )
         self._reading = not bodiless
         self._exchange = self._host.open_exchange(self, head)
         self._exchange.begin()
@@ -172,14 +212,21 @@ class LineClient(_Lines):
         self.write(b"%d\n" % head.status)
 
     def send_head(self, head: Response, fields: Fields, data: bytes | memoryview, *, end: bool) -> None:
-        words = b"".join(b" %b=%b" % field for field in fields)
+        words = _words((*head.fields(), *fields))
         self.write(b"%d%b\n%b%b" % (head.status, words, _piece(data), b".\n" if end else b""))
         self._open_end = not end
 
     _open_end = False
 
+    def send_trailers(self, trailers: Fields) -> None:
+        self._open_end = False
+        self.write(b".%b\n" % _words(trailers))
+
     def write_through(self, data: bytes | memoryview) -> None:
         super().write_through(data if self.tunnel is not None else _piece(data))
+
+    def cut(self, reason: str, rpc_status: int | None) -> None:
+        self.abort()
 
     def exchange_done(self, now: float) -> None:
         self._exchange = None
@@ -213,17 +260,21 @@ class LineClient(_Lines):
         self.tunnel = None
         self.abort()
 
-    # -- what the proxy asks of its clients ------------------------------------------------------------------------
+    # -- Client ----------------------------------------------------------------------------------------------------
 
     @property
     def idle(self) -> bool:
         return self._exchange is None and self.tunnel is None and not self.raw
 
     begun = False
+    protocol, activity, since, requests = "lines", "idle", 0.0, 0
 
-    def close_at_rest(self) -> bool:
+    def close_if_idle(self) -> bool:
         self.close()
         return True
+
+    def evict(self) -> None:
+        self.raw = b""
 
     def wind_down(self, now: float, seconds: float) -> None:
         if self.tunnel is not None:
@@ -237,25 +288,46 @@ def _reply(reply: Reply) -> bytes:
 class LineBackend(_Lines):
     """An upstream."""
 
-    personal = False
+    personal = reports_unprocessed = False
 
     def __init__(self, endpoint: Place, outbox: Outbox) -> None:
         super().__init__(outbox, NEVER)
         self.endpoint = endpoint
         self._sink: ResponseEvents | None = None
         self._begun = False
+        self._reader: BodyReader | None = None
 
-    def send_request(self, sink: ResponseEvents, head: Request, body: list[bytes] | None, *, peer: bytes, trusted: bool) -> None:
-        assert isinstance(head, LineRequest)
+    def send_request(
+        self, sink: ResponseEvents, head: Request, body: list[bytes] | None, *, end: bool, peer: bytes, trusted: bool
+    ) -> None:
         self._sink, self._begun, self.deadline = sink, False, NEVER
-        pieces = b"".join(map(_piece, body or ()))
-        self.write(head.line + b"\n" + pieces)
+        self._reader = head.body_reader()
+        if isinstance(head, LineRequest):
+            line = head.line
+        else:
+            words = _words(head.fields(peer, trusted=trusted))
+            line = b"%b %b %b%b" % (head.method, head.host or self.endpoint.authority, head.target, words)
+            line += b" upgrade=" + head.upgrade if head.upgrade else b""
+            line += b" ." if end and not body else b""
+        self.write(line + b"\n")
+        for part in body or ():
+            self.write_through(part)
+        if end and END not in line.split(b" "):
+            self.send_end(())
 
     def write_through(self, data: bytes | memoryview) -> None:
         if self.tunnel is not None:
             super().write_through(data)
-        else:
-            super().write_through(_piece(data) if data else b".\n")
+            return
+        reader = self._reader
+        if reader is not None:
+            data = reader.feed(bytes(data))
+            while reader.behind:
+                data += reader.feed()
+        super().write_through(_piece(data))
+
+    def send_end(self, trailers: Fields) -> None:
+        self.write(b".%b\n" % _words(trailers if self._reader is None else self._reader.trailers))
 
     def on_line(self, line: bytes) -> None:
         sink = self._sink
@@ -263,9 +335,9 @@ class LineBackend(_Lines):
             self.endpoint.withdraw(self)
             self.close()
         elif self._begun:
-            if line == END:
+            if line.startswith(END):
                 self._begun = False
-                sink.on_answer_end(reusable=True)
+                sink.on_answer_end(reusable=True, trailers=_trailers(line))
             else:
                 sink.on_answer_data(line.removeprefix(b">") + b"\n")
         else:
@@ -277,7 +349,9 @@ class LineBackend(_Lines):
             self.abort()
             sink.on_lost(BadResponse("no status"))
             return
-        head = LineResponse(int(status), UNKNOWN, upgrade=_upgrade(words), words=line)
+        head = LineResponse(int(status), _length(words), upgrade=_upgrade(words), line=line)
+        if head.status in (204, 304):
+            head.length = 0
         if head.status == SWITCHING:
             self._sink = None
             early, self.raw = self.raw, b""
@@ -318,13 +392,13 @@ class LineBackend(_Lines):
         self.endpoint.withdraw(self)
         self.close()
 
-    def rest(self) -> None:
+    def release(self) -> None:
         self._sink = None
 
     def enter_tunnel(self, tunnel: UpstreamTunnelEvents) -> None:
         self._sink, self.tunnel = None, tunnel
 
-    def part(self, now: float) -> None:
+    def close_after_flush(self, now: float) -> None:
         self.close()
 
     def abort(self) -> None:
@@ -344,3 +418,10 @@ class LineDialer:
     def probe(self, endpoint: Place, path: str) -> LineRequest:
         line = f"GET probe {path} .".encode()
         return LineRequest(b"GET", path.encode(), path.encode(), b"probe", 0, line=line)
+
+
+if TYPE_CHECKING:
+
+    def _sides(client: LineClient, backend: LineBackend) -> tuple[Client, Downstream, Upstream]:
+        """Both are what the proxy asks for."""
+        return client, client, backend

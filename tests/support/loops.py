@@ -1,4 +1,4 @@
-"""The event loops on which tests run: the standard library's, and the one that ships."""
+"""The event loops on which tests run: the standard library's, and uvloop, which the product uses."""
 
 from __future__ import annotations
 

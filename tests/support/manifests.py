@@ -1,4 +1,4 @@
-"""The manifests of deploy/ as objects: read from files, or built by kustomize as a cluster would get them."""
+"""The manifests of deploy/ as objects: read from files, or built by kustomize as for a cluster."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def read(path: Path) -> list[Object]:
 
 
 def kustomize() -> Path:
-    """The program, built first when the user's cache has none. Raises RuntimeError with what the build said."""
+    """The kustomize program, built first if it is not in the user's cache. Raises RuntimeError with the output of the build."""
     done = subprocess.run([ROOT / "tools" / "kustomize"], check=False, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"tools/kustomize failed:\n{done.stderr.strip()}")
@@ -46,7 +46,7 @@ def kustomize() -> Path:
 
 
 def build(program: Path, directory: Path) -> Manifests:
-    """What kustomize makes of a directory. Raises RuntimeError for a failure and for a warning alike."""
+    """The output of kustomize for a directory. Raises RuntimeError for a failure and also for a warning."""
     done = subprocess.run([program, "build", directory], check=False, capture_output=True, text=True)
     if done.returncode != 0 or done.stderr:
         raise RuntimeError(f"kustomize build {directory}:\n{done.stderr.strip()}")
@@ -67,7 +67,7 @@ def container(workload: Object) -> Object:
 
 
 def selects(selector: Mapping[str, str], workload: Object) -> bool:
-    """Whether a Service or a policy with these labels means the workload's pods."""
+    """Whether a selector of a Service or a policy matches the workload's pods."""
     labels: dict[str, str] = workload["spec"]["template"]["metadata"]["labels"]
     return bool(selector) and selector.items() <= labels.items()
 

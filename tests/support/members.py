@@ -1,4 +1,4 @@
-"""Interceptors for tests of the scaler: a QueueService on loopback that tells what a test says, and can fall silent."""
+"""Interceptors for tests of the scaler: a QueueService on loopback that sends what a test sets, and can stop sending."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SERVICE = "weir.interceptor.v1.QueueService"
 
 
 class PlayedMember(queue_pb2_grpc.QueueServiceServicer):
-    """One interceptor. `set` changes a count and tells it at once."""
+    """One interceptor. `set` changes a count and sends it at once."""
 
     def __init__(self, name: str = "m1", *, heartbeat: float = 0.1, tls: TlsFiles | None = None) -> None:
         self.name = name
@@ -41,7 +41,7 @@ class PlayedMember(queue_pb2_grpc.QueueServiceServicer):
 
     @property
     def port(self) -> int:
-        """The same for every start, from the first one to `leave`."""
+        """The port, the same for every start until `leave`."""
         assert self._kept is not None, "it was not started"
         return self._kept.number
 
@@ -56,20 +56,20 @@ class PlayedMember(queue_pb2_grpc.QueueServiceServicer):
         await self._server.start()
 
     async def stop(self) -> None:
-        """Die: connections are cut."""
+        """Stop, and reset connections, as if the process had died."""
         server, self._server = self._server, None
         if server is not None:
             await server.stop(0)
 
     async def leave(self) -> None:
-        """Die, and come back no more."""
+        """Stop for good."""
         self.thaw()
         await self.stop()
         if self._kept is not None:
             self._kept.release()
 
     async def restart(self) -> None:
-        """Die, and come back at the same port with nothing counted."""
+        """Stop, and start again at the same port with empty counts."""
         await self.stop()
         self.incarnation = f"{self.name}-{int(self.incarnation.rpartition('-')[2]) + 1}"
         self._began = time.monotonic()
@@ -85,7 +85,7 @@ class PlayedMember(queue_pb2_grpc.QueueServiceServicer):
             queue.put_nowait([size])
 
     def freeze(self) -> None:
-        """Say nothing more, with every connection open."""
+        """Send nothing more, with all connections open."""
         self._moving.clear()
 
     def thaw(self) -> None:
@@ -130,14 +130,14 @@ class PlayedMember(queue_pb2_grpc.QueueServiceServicer):
         message = queue_pb2.WatchQueueSizesResponse(
             member=self.name, incarnation=self.incarnation, snapshot=snapshot, apps=sizes, age=time.monotonic() - self._began
         )
-        # What is set is told alone.
+        # A change is sent in a message of its own.
         message.partial = bool(message.apps) and not snapshot
         await context.write(message)
 
 
 @asynccontextmanager
 async def playing(*members: PlayedMember) -> AsyncIterator[None]:
-    """Members that listen; they die at the end."""
+    """Running members, which are stopped at the end."""
     try:
         for member in members:
             await member.start()

@@ -1,6 +1,7 @@
-"""An API server in memory, in place of the client: objects with versions, patches, lists and watches. Knows no schema.
+"""An API server in memory that replaces the client: objects with versions, patches, lists and watches. Knows no schema.
 
-For tests of what writes to an API server. What reads from one has the faults of real ones to meet: tests/support/apiserver.py.
+For tests of code that writes to an API server. Code that reads is tested with the faults of real servers:
+tests/support/apiserver.py.
 """
 
 from __future__ import annotations
@@ -22,25 +23,25 @@ Write = tuple[str, str, Any]
 
 
 class MemoryApi(Api):
-    """`put` and `drop` are what others do; everything that comes by `request` is in `writes`."""
+    """`put` and `drop` are changes by others; requests of the tested code are recorded in `writes`."""
 
     def __init__(self) -> None:
         super().__init__(_no_credentials)
         self.objects: dict[str, Json] = {}
         self.writes: list[Write] = []
         self.reads: list[str] = []
-        """Paths of objects and of lists."""
+        """Paths of objects and lists that were read."""
         self.refuse: Callable[[str, str], ApiError | None] = lambda method, path: None
-        """Asked before every write and every read of one object."""
+        """Called before every write and every read of one object; may return an error."""
         self.slow: dict[str, asyncio.Event] = {}
-        """Lists of these paths give no answer before their event is set."""
+        """Lists of these paths are not answered before their event is set."""
         self.absent: set[str] = set()
         """Plurals of kinds that are not installed."""
         self._version = 1
         self._streams: set[_Stream] = set()
 
     def put(self, path: str, **content: Any) -> Json:
-        """Make or change an object, as its author does: its generation grows."""
+        """Create or change an object as its author: its generation increases."""
         collection, _, name = path.rpartition("/")
         namespace = collection.split("/namespaces/")[1].split("/")[0]
         before = self.objects.get(path, {"metadata": {"uid": f"uid-{name}-{self._version}", "generation": 0}})
@@ -164,7 +165,7 @@ class MemoryApi(Api):
             if stream.wanted(content):
                 stream.lines.put_nowait(json.dumps({"type": kind, "object": content}).encode() + b"\n")
             elif before is not None and stream.wanted(before):
-                # To who selects by labels, an object that loses them is gone.
+                # For a watch with a label selector, an object that loses the labels is deleted.
                 stream.lines.put_nowait(json.dumps({"type": "DELETED", "object": content}).encode() + b"\n")
 
 

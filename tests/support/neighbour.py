@@ -1,4 +1,4 @@
-"""How one application's requests fare beside a flood or the worst senders: the load, what it is beside, what keeps them apart."""
+"""Measures one application's requests during a flood or during abusive clients: the load, the attackers, and their isolation."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ from tests.wire.proxy_client import get
 __all__ = ["Sent", "apart", "calm", "felt_p99", "flooded", "p99", "sending", "work_of", "worst_backend"]
 
 Clock = Callable[[], float]
-"""Gives seconds."""
+"""Returns seconds."""
 
 CLIENTS = 8
 REQUESTS = 200
-"""Of each client."""
+"""Requests per client."""
 PAUSE_SECONDS = 0.005
 OPENING_SECONDS = 60.0
 ENDING_SECONDS = 10.0
 CALM_SECONDS = 60.0
-"""For a proxy that stood still to come through what it has taken from a sender that is gone."""
+"""Time for a blocked proxy to process the input of an attacker that has ended."""
 CALM_ANSWERS, CALM_ANSWER_SECONDS = 30, 0.1
 ROUND_SECONDS = 5.0
-"""A round takes little more than a second, unless its proxy stands still."""
+"""Limit for a round, which takes little more than a second unless the proxy is blocked."""
 
 
 async def p99(port: int, host: str, path: str = "/", *, clock: Clock = perf_counter) -> float:
-    """Seconds of the clock. Of a load so light that it waits for itself only: eight clients, each asking every 5 ms."""
+    """The 99th percentile of the response time, in the clock's seconds, under a light load: eight clients, each with a request
+    every 5 ms."""
     seconds: list[float] = []
     wire = get(path.encode(), host=host.encode())
 
@@ -61,10 +62,10 @@ async def felt_p99(
     within: float = ROUND_SECONDS,
     clocks: Sequence[Clock] = (perf_counter,),
 ) -> list[float]:
-    """As `p99`, for whoever comes at any time: a stall counts for all the requests that it has kept from being sent too.
+    """As `p99`, but corrected for requests that were not sent during a stall (coordinated omission).
 
-    A client that waits for an answer sends nothing meanwhile, so a second without answers would be one slow request among
-    hundreds. What is not answered within so many seconds counts as what it has waited until then. One figure for each clock.
+    A client that waits for a response sends nothing meanwhile, so a second without responses would count as one slow request
+    among hundreds. A request without a response within the limit counts with the time it has waited. One result per clock.
     """
     waits: list[list[float]] = [[] for _ in clocks]
     wire = get(path.encode(), host=host.encode())
@@ -90,7 +91,7 @@ async def felt_p99(
 
 
 async def calm(port: int, host: str, path: str = "/") -> None:
-    """Wait until a proxy answers promptly, many times one after the other."""
+    """Wait until a proxy answers promptly many times in a row."""
     caller, prompt = Caller(port), 0
     async with asyncio.timeout(CALM_SECONDS):
         while prompt < CALM_ANSWERS:
@@ -101,9 +102,9 @@ async def calm(port: int, host: str, path: str = "/") -> None:
 
 
 def work_of(pid: int) -> Clock:
-    """A clock of the seconds that a process has worked; it stands while others have the processor.
+    """A clock that counts the CPU time of a process.
 
-    By it a wait is what a proxy did for others meanwhile, however busy the machine is.
+    Measured by it, a response time is the work that the proxy did for other clients meanwhile, however busy the machine is.
     """
     if sys.platform != "linux":
         return perf_counter
@@ -114,7 +115,7 @@ def work_of(pid: int) -> Clock:
 
 
 def _felt(seconds: float) -> Iterator[float]:
-    """A wait, and those of requests that would have been sent in its course, one after the other."""
+    """A response time, and the times of the requests that would have been sent meanwhile."""
     yield seconds
     while (seconds := seconds - PAUSE_SECONDS) > 0:
         yield seconds
@@ -122,24 +123,24 @@ def _felt(seconds: float) -> Iterator[float]:
 
 @asynccontextmanager
 async def flooded(port: int, host: str, connections: int) -> AsyncIterator[None]:
-    """A flood for an application, from the moment that nearly all of its connections are open."""
+    """A flood for an application; the block begins when nearly all of its connections are open."""
     async with _beside("flood", str(port), host, str(connections)):
         yield
 
 
 @dataclass
 class Sent:
-    """What a sender has moved, known when it has ended."""
+    """The result of a sender, known when it has ended."""
 
     sent: int = 0
-    """Bytes, as is the next."""
+    """Bytes, like the next one."""
     received: int = 0
     opened: int = 0
-    """Connections, of which more than it has were refused or closed."""
+    """Connections opened in total; more than its number if some were refused or closed."""
     first: str = ""
-    """The beginning of the first answer."""
+    """The beginning of the first response."""
     seconds: float = 0.0
-    """From when it was under way."""
+    """Duration since all its connections were active."""
 
     def add(self, other: Sent) -> None:
         self.sent += other.sent
@@ -150,10 +151,11 @@ class Sent:
 
 
 @asynccontextmanager
-async def sending(name: str, port: int, host: str) -> AsyncIterator[Sent]:
-    """One of `tests.support.senders`, from the moment that every connection of it has sent or heard something."""
+async def sending(name: str, port: int, host: str, *, ended: bool = False) -> AsyncIterator[Sent]:
+    """One of `tests.support.senders`; the block begins when each of its connections has sent or received something, or, with
+    `ended`, when the proxy has ended one."""
     moved = Sent()
-    async with _beside("senders", name, str(port), host) as process:
+    async with _beside("senders", name, str(port), host, *(["ended"] if ended else [])) as process:
         began = perf_counter()
         yield moved
         assert process.stdin is not None
@@ -173,7 +175,7 @@ async def worst_backend(port: int) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _beside(module: str, *arguments: str) -> AsyncIterator[Process]:
-    """A process of `tests.support`, from the moment that it says it is ready."""
+    """A process of `tests.support`; the block begins when it reports that it is ready."""
     command = [sys.executable, "-m", f"tests.support.{module}", *arguments]
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
     assert process.stdout is not None
@@ -189,7 +191,7 @@ async def _beside(module: str, *arguments: str) -> AsyncIterator[Process]:
 
 @contextmanager
 def apart(pid: int) -> Iterator[None]:
-    """A process has a processor of its own, as it would if this one and those it starts were on other machines."""
+    """Give a process a CPU of its own, as if this process and its children ran on other machines."""
     if sys.platform != "linux" or len(processors := os.sched_getaffinity(0)) == 1:
         yield
         return

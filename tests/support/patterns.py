@@ -1,8 +1,8 @@
-"""Every regular expression of some packages, found in what they hold and in what they say, and the ways in which each is used.
+"""Finds every regular expression of some packages, in their objects and in their source, and how each is used.
 
-What they hold: modules are imported and searched for patterns, in names, classes, containers and bound methods. What they say:
-their source is read for every use of `re`. Each must agree with the other, so that no pattern escapes: one that is made in a
-function, from text that comes in, or by another engine, is a fault of its own.
+Objects: modules are imported and searched for patterns, in names, classes, containers and bound methods. Source: it is searched
+for every use of `re`. Both must agree, so that no pattern is missed. A pattern that is made in a function, from input, or by
+another engine, is an error by itself.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ __all__ = ["PACKAGES", "Found", "faults", "find", "modules", "source_faults"]
 PACKAGES = ("interceptor", "fleet", "scaler", "controller", "weir")
 
 _ANY_USE = frozenset({"match", "fullmatch", "search", "sub"})
-"""Ways to use a pattern of which nothing is known: all others are like one of these."""
+"""Methods assumed for a pattern whose use is unknown: every other method behaves like one of these."""
 _COMPILES = "compile"
 _HARMLESS = frozenset(
     {_COMPILES, "escape", "Pattern", "Match", "RegexFlag", "error", "ASCII", "DOTALL", "IGNORECASE", "MULTILINE"}
 )
 _ENGINES = frozenset({"regex", "re2", "fnmatch", "glob", "sre_compile", "sre_parse"})
-"""Modules that match patterns of their own, or make regular expressions of them."""
+"""Modules that match their own kinds of patterns, or turn them into regular expressions."""
 _TAKES_PATTERN = frozenset({"Meta", "Field", "StringConstraints", "constr"})
-"""What checks a text against a pattern that it is given as a string. msgspec gives it to `re.search`."""
+"""Functions that take a pattern as a string and check texts by it. msgspec uses `re.search`."""
 
 
 @dataclass
 class Found:
-    """A pattern, where it was found first, and how it is used."""
+    """A pattern, the place where it was found first, and the methods by which it is used."""
 
     name: str
     pattern: re.Pattern[Any]
@@ -46,7 +46,7 @@ class Found:
 
 
 def modules() -> list[ModuleType]:
-    """Every module of the packages but those that run when they are imported."""
+    """Every module of the packages, except those that run a program when imported."""
     names = [
         info.name
         for package in PACKAGES
@@ -65,7 +65,7 @@ def find() -> list[Found]:
             known.modes |= {mode} if mode else set()
     for module in modules():
         for pattern, mode in _uses(module):
-            if pattern not in found:  # a pattern that a string became
+            if pattern not in found:  # made from a string
                 found[pattern] = Found(f"{module.__name__}: {pattern.pattern!r}", pattern)
             found[pattern].modes |= {mode} if mode else _ANY_USE
     for each in found.values():
@@ -74,14 +74,14 @@ def find() -> list[Found]:
 
 
 def faults() -> Iterator[str]:
-    """Uses of regular expressions in the packages' source that `find` would not know of."""
+    """Uses of regular expressions in the packages' source that `find` would miss."""
     factories = _factories()
     for path, name in _sources():
         yield from source_faults(path.read_text("utf-8"), name, _names(name), factories)
 
 
 def source_faults(source: str, name: str, live: set[str], factories: set[str]) -> Iterator[str]:
-    """Of one module: `live` are the names of it that were found to hold patterns, `factories` the functions that make them."""
+    """The errors of one module. `live`: its names that were found to hold patterns; `factories`: functions that create them."""
     tree = ast.parse(source)
     top = {id(node): statement for statement in _top(tree) for node in ast.walk(statement)}
     for node in ast.walk(tree):
@@ -103,7 +103,7 @@ def source_faults(source: str, name: str, live: set[str], factories: set[str]) -
                 yield f"{where}: a pattern that is not found under a name of the module"
 
 
-# -- what modules hold --------------------------------------------------------------------------------------------
+# -- objects of modules -------------------------------------------------------------------------------------------
 
 
 def _names(module: str) -> set[str]:
@@ -114,7 +114,7 @@ def _names(module: str) -> set[str]:
 
 
 def _held(module: ModuleType) -> Iterator[tuple[str, re.Pattern[Any], str]]:
-    """Every pattern below the names of a module: its own name, the pattern, and the way to use it if that alone is held."""
+    """Every pattern below the names of a module: the name, the pattern, and the method if only a bound method is held."""
     seen: set[int] = set()
     todo: list[tuple[str, Any]] = [(f"{module.__name__}.{name}", value) for name, value in reversed(list(vars(module).items()))]
     while todo:
@@ -129,7 +129,7 @@ def _held(module: ModuleType) -> Iterator[tuple[str, re.Pattern[Any], str]]:
 
 
 def _below(value: Any) -> Iterator[tuple[str, Any]]:
-    """What a value of ours holds. Values of other packages are passed over, but for containers."""
+    """The values inside a value of our packages. Values of other packages are skipped, except containers."""
     if isinstance(value, Mapping):
         yield from ((f"[{key!r}]", each) for key, each in value.items())
     elif isinstance(value, (list, tuple, set, frozenset)):
@@ -150,7 +150,7 @@ def _below(value: Any) -> Iterator[tuple[str, Any]]:
 def _content(cell: Any) -> Any:
     try:
         return cell.cell_contents
-    except ValueError:  # a name that was never given a value
+    except ValueError:  # a slot without a value
         return None
 
 
@@ -159,7 +159,7 @@ def _ours(value: Any) -> bool:
     return isinstance(module, str) and module.partition(".")[0] in PACKAGES
 
 
-# -- what modules say ---------------------------------------------------------------------------------------------
+# -- source of modules --------------------------------------------------------------------------------------------
 
 
 def _sources() -> Iterator[tuple[Path, str]]:
@@ -171,7 +171,7 @@ def _sources() -> Iterator[tuple[Path, str]]:
 
 
 def _uses(module: ModuleType) -> Iterator[tuple[re.Pattern[Any], str]]:
-    """Each use of a pattern in the module's source: its method, or "" where the pattern itself goes elsewhere."""
+    """Each use of a pattern in the module's source: its method, or "" if the pattern itself is passed on."""
     tree = ast.parse(Path(str(module.__file__)).read_text("utf-8"))
     methods = {id(node.value): node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     for node in ast.walk(tree):
@@ -187,7 +187,7 @@ def _uses(module: ModuleType) -> Iterator[tuple[re.Pattern[Any], str]]:
 
 
 def _value(module: ModuleType, node: ast.expr) -> Any:
-    """What a name, or a name of something named, stands for in a module; None for what only a run could tell."""
+    """The value of a name or an attribute in a module; None if it is only known at run time."""
     if isinstance(node, ast.Constant):
         return node.value
     if isinstance(node, ast.Name):
@@ -199,7 +199,7 @@ def _value(module: ModuleType, node: ast.expr) -> Any:
 
 
 def _top(tree: ast.Module) -> Iterator[ast.stmt]:
-    """Statements that run when a module is imported, and bind names: its own, and those of classes at its top."""
+    """Statements that run when a module is imported, and bind names: of the module, and of its top-level classes."""
     for statement in tree.body:
         if isinstance(statement, ast.ClassDef):
             yield from (
@@ -229,7 +229,7 @@ def _returns_pattern(function: ast.FunctionDef) -> bool:
 
 
 def _in_factory(tree: ast.Module, call: ast.Call) -> bool:
-    """Whether a call stands in a function that says that it returns a pattern: then its own calls are looked at."""
+    """Whether a call is in a function annotated to return a pattern: then the calls of that function are checked instead."""
     functions = (statement for statement in tree.body if isinstance(statement, ast.FunctionDef))
     return any(_returns_pattern(function) and call in ast.walk(function) for function in functions)
 

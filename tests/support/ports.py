@@ -1,7 +1,7 @@
-"""Ports that are kept for whoever is to listen there: a port that was free a moment ago may be anybody's by now.
+"""Reserved ports for servers that are started later: a port that was free a moment ago may be used by another process now.
 
-Nobody who asks for any free port gets one that is kept, nor does the near end of a connection, while servers that name it can
-listen there, again and again. As long as none does, connections to it are refused.
+The kernel does not give a reserved port to a socket without a fixed port, nor to an outgoing connection, but a server that names
+it can listen there, repeatedly. While none does, connections to it are refused.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ __all__ = ["KeptPort", "refusing_port"]
 
 
 class KeptPort:
-    """Of 127.0.0.1, from its making to `release`."""
+    """A port of 127.0.0.1, reserved from creation to `release`."""
 
     def __init__(self) -> None:
         self._socket = socket.socket()
-        # Bound and never listening: that keeps a port from all but those who also say that they would share it, as servers do.
+        # Bound and never listening: then only sockets that share the port by an option, as servers do, can bind it.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", 0))
         self.number: int = self._socket.getsockname()[1]
@@ -34,7 +34,7 @@ class KeptPort:
 
 
 def refusing_port() -> int:
-    """One where nobody listens, now or later in this run."""
+    """A port on which nobody listens during this run."""
     port = KeptPort()
     atexit.register(port.release)
     return port.number

@@ -1,4 +1,4 @@
-"""The proxy's connections without sockets: transports that record what is written and deliver what a test feeds."""
+"""The proxy's connections without sockets: transports that record writes and deliver the bytes that a test feeds."""
 
 from __future__ import annotations
 
@@ -15,29 +15,28 @@ from fleet.discovery.sources import Backend
 from fleet.routing.table import RoutingTable
 from interceptor.backends.dialers import Dialers
 from interceptor.backends.endpoint import Endpoint
-from interceptor.http1.backend import BackendConnection
 from interceptor.http1.client import ClientConnection
 from interceptor.http1.dialer import Http1Dialer
 from interceptor.proxy import Proxy
 from interceptor.transport.tcp import Outbox
-from tests.support.playbook import StrictExchange
+from tests.support.strict import StrictBackend, StrictClient, StrictExchange
 from tests.wire.proxy_rig import APP, loopback_settings, route
 
 __all__ = ["MemoryProxy", "MockTransport"]
 
 _SETTINGS = loopback_settings()
 _quiet, _other_end = socket.socketpair()
-"""A socket with nothing to read, for those who look at one."""
+"""A socket with nothing to read, for code that polls it."""
 _loud, _speaker = socket.socketpair()
 _speaker.send(b"G")
-"""And one with something that nobody ever reads."""
+"""A socket with data that is never read."""
 
 
 class MockTransport(asyncio.Transport):
-    """Delivers at once; what is fed while reading is paused waits."""
+    """Delivers fed bytes at once, or when reading resumes if it is paused."""
 
     def __init__(self, protocol: asyncio.BufferedProtocol, *, unread: bool = False) -> None:
-        """`unread`: its socket has something that was not delivered yet."""
+        """`unread`: its socket has data that was not read yet."""
         super().__init__({"peername": ("192.0.2.1", 4711), "socket": _loud if unread else _quiet})
         self.protocol = protocol
         self.written = bytearray()
@@ -72,11 +71,11 @@ class MockTransport(asyncio.Transport):
                 self.protocol.pause_writing()
 
     def stop_taking(self) -> None:
-        """The peer takes no more: the next write fills the buffer."""
+        """The peer stops reading: the next write fills the buffer."""
         self._full = True
 
     def go_on_taking(self) -> None:
-        """The peer takes everything."""
+        """The peer reads everything."""
         self._full = self._told = False
         self.protocol.resume_writing()
 
@@ -107,22 +106,22 @@ class MockTransport(asyncio.Transport):
             asyncio.get_running_loop().call_soon(self.feed, b"")
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """It is never reached."""
+        """Ignored: the buffer has no limit."""
 
     def get_write_buffer_size(self) -> int:
-        """As if the socket were full: a connection then writes through its transport, not past it."""
+        """Not 0, as if the socket were full, so that a connection writes to the transport and not to the socket directly."""
         return 1
 
 
 class NoProbes:
-    """There is nothing to connect to."""
+    """A prober that does nothing."""
 
     def probe(self, endpoint: Endpoint) -> None:
-        """It is never told."""
+        """No result is ever reported."""
 
 
 class MemoryProxy:
-    """A proxy whose backend connections are open from the start: it never dials. To be made inside a running loop."""
+    """A proxy whose backend connections are open from the start, so that it never dials. Create it inside a running loop."""
 
     def __init__(self, connections: int = 4, *, clock: Callable[[], float] = monotonic) -> None:
         self.ledger = Ledger()
@@ -132,12 +131,12 @@ class MemoryProxy:
         self.proxy.set_table(RoutingTable([route()]))
         self.endpoint: Endpoint = self.proxy.apps[APP].endpoints.endpoints[0]
         self.proxy.apps[APP].endpoints._prober = NoProbes()
-        self.backends = [MockTransport(BackendConnection(self.endpoint, self.proxy.outbox)) for _ in range(connections)]
-        # The last one is picked first: in the order of their use, that is how they are listed.
+        self.backends = [MockTransport(StrictBackend(self.endpoint, self.proxy.outbox)) for _ in range(connections)]
+        # The pool uses the last connection first, so this list is in the order of use.
         self.endpoint.spare = [transport.protocol for transport in reversed(self.backends)]  # type: ignore[misc]
 
     def connect(self, *, unread: bool = False) -> MockTransport:
-        return MockTransport(ClientConnection(self.proxy), unread=unread)
+        return MockTransport(StrictClient(self.proxy), unread=unread)
 
     @property
     def clients(self) -> set[ClientConnection]:
@@ -145,17 +144,17 @@ class MemoryProxy:
 
     @property
     def received(self) -> list[bytes]:
-        """What each backend connection got, in the order of their first use."""
+        """The bytes received by each backend connection, in the order of first use."""
         return [bytes(transport.written) for transport in self.backends]
 
     async def deliver(self, transport: MockTransport, parts: Iterable[bytes]) -> None:
-        """Feed piece after piece, with time for what they set off."""
+        """Feed piece after piece, and let callbacks run after each."""
         for part in parts:
             transport.feed(part)
         await self.turn()
 
     async def turn(self) -> None:
-        """Let callbacks run, those that they schedule, and what is left for later turns."""
+        """Let callbacks run, also callbacks that they schedule, and work left for later turns."""
         for _ in range(3):
             await asyncio.sleep(0)
         while self.proxy.outbox.backlog:  # noqa: ASYNC110 -- it has its part of every turn, and there is nothing else

@@ -50,7 +50,7 @@ def ref(app: str = APP, metadata: Mapping[str, str] | None = None) -> pb.ScaledO
 
 
 class Pushes:
-    """A StreamIsActive call that is read all the time: when each `true` came, and how the stream ended."""
+    """A StreamIsActive call that is read continuously: the times of each `true`, and how the stream ended."""
 
     def __init__(self, stub: Any, app: str) -> None:
         self.times: list[float] = []
@@ -59,7 +59,7 @@ class Pushes:
         self._task = asyncio.create_task(self._read(), name=f"pushes:{app}")
 
     async def opened(self) -> None:
-        """The scaler has the call."""
+        """Wait until the scaler has received the call."""
         await self._call.wait_for_connection()
 
     async def until(self, count: int, longest: float = 60.0) -> None:
@@ -69,7 +69,7 @@ class Pushes:
                 self._came.clear()
 
     async def code(self, longest: float = 60.0) -> grpc.StatusCode:
-        """How it ended."""
+        """The status with which the stream ended."""
         async with asyncio.timeout(longest):
             code = await self._call.code()
             await asyncio.wait((self._task,))
@@ -88,7 +88,7 @@ class Pushes:
                 self.times.append(time.monotonic())
                 self._came.set()
         except grpc.aio.AioRpcError:
-            pass  # `code` tells
+            pass  # reported by `code`
 
 
 class Keda:
@@ -148,7 +148,7 @@ async def a_scaler(
     clock: Callable[[], float] = time.monotonic,
     **changed: Any,
 ) -> AsyncIterator[RunningScaler]:
-    """A scaler that serves; with `heard`, once it hears all members."""
+    """A running scaler; with `heard`, after it has received counts of all members."""
     table = RoutingTable([route(concurrency=10)] if routes is None else routes)
     fixed_routes, fixed_members = FixedRoutes(table), FixedMembers([member.discovered for member in members])
     scaler = Scaler(settings(**changed), routes=fixed_routes, members=fixed_members, clock=clock)
@@ -165,7 +165,7 @@ async def a_scaler(
 
 
 async def eventually(condition: Callable[[], object], longest: float = 60.0) -> None:
-    """Wait for what another task brings about. Fails when it does not."""
+    """Wait until the condition holds. Fails if it never does."""
     async with asyncio.timeout(longest):
         while not condition():  # noqa: ASYNC110 -- any condition, also one that has no event
             await asyncio.sleep(0.002)

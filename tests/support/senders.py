@@ -1,10 +1,12 @@
-"""The worst senders known: what they do costs them little, and a proxy that takes all of it at once much. And their backend.
+"""The worst clients known: cheap for them, and expensive for a proxy that processes all their input at once. And their backend.
 
-    python -m tests.support.senders NAME PORT HOST      sends until its standard input ends, and prints what it has moved
-    python -m tests.support.senders backend PORT [HOW]  answers as the paths say; HOW is `daemon` where there is no such input
+    python -m tests.support.senders NAME PORT HOST [ended]  sends until its standard input ends, and prints what it has sent
+    python -m tests.support.senders backend PORT [HOW]      answers as the path says; HOW is `daemon` without standard input
 
-Everything is sent from prepared buffers, and what is answered is dropped unread, so that a sender takes a fraction of what its
-proxy does. One that is refused comes again at once.
+It prints "ready" when all connections are active, or, with `ended`, when the proxy has ended one of them.
+
+Everything is sent from prepared buffers, and responses are dropped without parsing, so that a sender needs a fraction of the
+proxy's CPU time. A connection that is refused is replaced at once.
 """
 
 from __future__ import annotations
@@ -18,28 +20,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from tests.support.h2_attacks import ATTACKS, Made
 from tests.support.idle_loop import IdleLoop, give_way
 
 __all__ = ["SENDERS", "SMALL", "UNKNOWN_HOST", "Sender"]
 
 SMALL = "/small"
-"""Path of a small answer."""
+"""Path of a small response."""
 UNKNOWN_HOST = "nobody.bench.localhost"
-"""Has no route."""
+"""A host without a route."""
 
 WALL_BYTES = 256 * 1024
-"""What is given to a socket at once: more than it takes."""
+"""Bytes written to a socket at once: more than it accepts."""
 PIECES = 64
-"""Small pieces that a connection sends in its turn; the next one has its turn then."""
+"""Small pieces that a connection sends before the next connection gets its turn."""
 REOPEN_SECONDS = 0.01
-"""A proxy that refuses is asked often, but not as fast as connections can be made: that is another attack."""
+"""Pause before a refused connection is opened again. A flood of new connections would be another attack."""
 ENDLESS = 1 << 40
-"""Bytes of a body that does not come to its end here."""
+"""Length of a body that is never sent completely."""
 INTERIM = 5000
 FEW_INTERIM = 30
-"""As many as nobody should refuse; Weir takes 32."""
+"""A number of interim responses that a proxy should accept; Weir accepts 32."""
 TRAILERS = 5000
-"""In 20 KB, of which 10 KB are names and values."""
+"""Trailers in 20 KB, of which 10 KB are names and values."""
 HEAD_BYTES = 30_000
 
 _ONE_BYTE_CHUNK = b"1\r\na\r\n"
@@ -59,19 +62,29 @@ def _get(path: str, **named: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Sender:
-    """What each of its connections sends: first the opening, then the wall again and again."""
+    """What each of its connections sends: first the opening, then the wall (many bricks), repeatedly."""
 
     what: str
-    """In a table's words."""
+    """A description for tables."""
     opening: bytes = b""
-    """`{host}` in it, and in the brick, is the host of the backend of this module."""
+    """`{host}` in it, and in the brick, is replaced by the host of this module's backend."""
     brick: bytes = b""
-    """What the wall is made of; nothing is sent after the opening without one."""
+    """The unit of the wall; without one, nothing is sent after the opening."""
     piece: int = 0
-    """Bytes that are sent at once, each piece a packet of its own; 0 is as many as the socket takes."""
+    """Bytes per write, each a packet of its own; 0: as many as the socket accepts."""
     connections: int = 1
     awaits: bool = False
-    """Whether the wall begins when the opening is answered."""
+    """Whether the wall begins after the response to the opening."""
+    http2: Callable[[bytes], Made] | None = None
+    """Over HTTP/2: makes the opening and the brick for a host, since its blocks contain the lengths of values."""
+    ends: bool = False
+    """Whether each connection is to be ended by the proxy."""
+
+    def made(self, host: bytes) -> Made:
+        """The opening and the brick."""
+        if self.http2 is not None:
+            return self.http2(host)
+        return self.opening.replace(b"{host}", host), self.brick.replace(b"{host}", host)
 
 
 _CHUNKS = _head(b"POST /sink", b"Transfer-Encoding: chunked")
@@ -102,21 +115,25 @@ SENDERS = {
     "answer-chunks": Sender("one-byte chunks of a backend", _get("/chunks")),
     "upload": Sender("an upload", _head(b"PUT /sink", b"Content-Length: %d" % ENDLESS), b"u"),
     "download": Sender("a download", _get("/download")),
-    # Last: a proxy that takes them in slowly is busy with them long after they are gone.
+    **{
+        name: Sender(attack.what, http2=attack.made, connections=attack.connections, ends=attack.ends)
+        for name, attack in ATTACKS.items()
+    },
+    # Last, because a proxy may be busy with their input long after they have ended.
     "chunks-20": Sender("one-byte chunks, 20 connections", _CHUNKS, _ONE_BYTE_CHUNK, connections=20),
 }
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """What the backend does when a head has come."""
+    """The backend's response to a head."""
 
     opening: bytes = b""
     brick: bytes = b""
     last: bool = True
-    """Whether all that comes later is dropped."""
+    """Whether all later input is dropped."""
     trailed: bool = False
-    """Whether the request goes on to another empty line."""
+    """Whether the request has trailers, so that it ends at another empty line."""
 
 
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -137,15 +154,15 @@ _ANSWERS = {
     b"/download": _Answer(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % ENDLESS, b"d"),
 }
 _WALLS: dict[bytes, bytes] = {}
-"""By brick: connections share them."""
+"""Walls by brick, shared by all connections."""
 
 _BUFFER = bytearray(WALL_BYTES)
 _DROPPED = socket.MSG_TRUNC if sys.platform == "linux" else 0
-"""What comes is not even copied."""
+"""Flag with which received data is dropped by the kernel without a copy."""
 
 
 class _Stream:
-    """A connection of either side, which tells what comes as long as somebody wants to know."""
+    """A connection of either side, which reports received data until `drop` is called."""
 
     def __init__(self, loop: IdleLoop, connection: socket.socket) -> None:
         self._loop = loop
@@ -165,21 +182,21 @@ class _Stream:
         self._asks(True)
 
     def build(self, brick: bytes, *, piece: int = 0, skipped: int = 0) -> None:
-        """Send this again and again, beginning somewhere in the midst of it."""
+        """Send this repeatedly, beginning `skipped` bytes inside it."""
         if brick not in _WALLS:
             _WALLS[brick] = _wall(brick)
         self._wall, self._piece, self._at = memoryview(_WALLS[brick]), piece, skipped
         self._asks(True)
 
     def drop(self) -> None:
-        """From now on nothing is told."""
+        """From now on drop received data."""
         self._drops = True
 
     def heard(self, data: bytes) -> None:
         raise NotImplementedError
 
     def ended(self) -> None:
-        """It is closed."""
+        """The connection was closed."""
 
     def _asks(self, writes: bool) -> None:
         if writes != self._writes:
@@ -188,7 +205,7 @@ class _Stream:
             self._loop.selector.modify(self._socket, events, self._happens)
 
     def _happens(self) -> None:
-        """Reads and writes: asking which of them it is to be costs as much as trying."""
+        """Try to read and to write; checking which of them is possible would cost as much."""
         try:
             if self._writes:
                 self._write()
@@ -238,48 +255,48 @@ class _Stream:
 class _Client(_Stream):
     """One of a sender's connections."""
 
-    def __init__(self, crowd: _Crowd, number: int) -> None:
+    def __init__(self, clients: _Clients, number: int) -> None:
         connection = socket.socket()
         connection.setblocking(False)
-        connection.connect_ex(("127.0.0.1", crowd.port))
-        super().__init__(crowd, connection)
-        self._crowd = crowd
+        connection.connect_ex(("127.0.0.1", clients.port))
+        super().__init__(clients, connection)
+        self._clients = clients
         self._number = number
-        self.send(crowd.opening)
-        if not crowd.sender.awaits:
+        self.send(clients.opening)
+        if not clients.sender.awaits:
             self._begin()
 
     def heard(self, data: bytes) -> None:
-        crowd = self._crowd
-        crowd.first = crowd.first or data[:40]
-        if crowd.sender.awaits:
+        clients = self._clients
+        clients.first = clients.first or data[:40]
+        if clients.sender.awaits:
             self._begin()
         self.drop()
 
     def ended(self) -> None:
-        crowd = self._crowd
-        crowd.sent += self.sent
-        crowd.received += self.received
+        clients = self._clients
+        clients.sent += self.sent
+        clients.received += self.received
         self.sent = self.received = 0
-        crowd.later(REOPEN_SECONDS, partial(crowd.connect, self._number))
+        clients.later(REOPEN_SECONDS, partial(clients.connect, self._number))
 
     def _begin(self) -> None:
-        """The connections of a sender of pieces are at different places, so that there is always one at the worst of them."""
-        crowd, sender = self._crowd, self._crowd.sender
-        if not sender.brick:
+        """With small pieces, the connections begin at different offsets, so that one is always at the worst position."""
+        clients, sender = self._clients, self._clients.sender
+        if not clients.brick:
             return
-        skipped = self._number * len(crowd.brick) // sender.connections if sender.piece else 0
-        self.send(crowd.brick[:skipped])
-        self.build(crowd.brick, piece=sender.piece, skipped=skipped)
+        skipped = self._number * len(clients.brick) // sender.connections if sender.piece else 0
+        self.send(clients.brick[:skipped])
+        self.build(clients.brick, piece=sender.piece, skipped=skipped)
 
 
-class _Crowd(IdleLoop):
+class _Clients(IdleLoop):
     """All connections of a sender."""
 
     def __init__(self, sender: Sender, port: int, host: bytes) -> None:
         super().__init__()
         self.sender, self.port = sender, port
-        self.opening, self.brick = (data.replace(b"{host}", host) for data in (sender.opening, sender.brick))
+        self.opening, self.brick = sender.made(host)
         self.sent = self.received = self.opened = 0
         self.first = b""
         self.clients: dict[int, _Client] = {}
@@ -291,8 +308,11 @@ class _Crowd(IdleLoop):
         self.clients[number] = _Client(self, number)
 
     def under_way(self) -> bool:
-        """Every connection has got through with something, or has been refused."""
+        """Whether every connection has sent or received something, or has been refused."""
         return self.opened > self.sender.connections or all(client.sent + client.received for client in self.clients.values())
+
+    def any_ended(self) -> bool:
+        return self.opened > self.sender.connections
 
     def moved(self) -> dict[str, int | str]:
         sent = self.sent + sum(client.sent for client in self.clients.values())
@@ -346,19 +366,19 @@ def _serve(port: int, *, daemon: bool) -> None:
 
 
 def _leave_the_first_processor() -> None:
-    """To the proxy, which `tests.support.neighbour.apart` puts there."""
+    """`tests.support.neighbour.apart` reserves it for the proxy."""
     if sys.platform == "linux" and len(processors := os.sched_getaffinity(0)) > 1:
         os.sched_setaffinity(0, processors - {min(processors)})
 
 
-def _main(name: str, port: int, more: str = "") -> None:
-    give_way()
+def _main(name: str, port: int, more: str = "", ended: str = "") -> None:
     if name == "backend":
+        give_way()
         _serve(port, daemon=more == "daemon")
         return
-    crowd = _Crowd(SENDERS[name], port, more.encode())
-    crowd.run(crowd.under_way)
-    print(json.dumps(crowd.moved()), flush=True)  # noqa: T201 -- it is a command
+    clients = _Clients(SENDERS[name], port, more.encode())
+    clients.run(clients.any_ended if ended else clients.under_way)
+    print(json.dumps(clients.moved()), flush=True)  # noqa: T201 -- it is a command
 
 
 if __name__ == "__main__":

@@ -14,6 +14,6 @@ def reset(writer: asyncio.StreamWriter) -> None:
     """End with a TCP reset."""
     sock: socket.socket | None = writer.get_extra_info("socket")
     if sock is not None:
-        with suppress(OSError, ValueError):  # it is closed already
+        with suppress(OSError, ValueError):  # already closed
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()

@@ -1,4 +1,4 @@
-"""What an API server says of a custom resource, by its structural schema: as much of it as the schemas of this project use."""
+"""Validates custom resources by structural schemas like an API server, as far as the schemas of this project need it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _VALUE = re.compile(r"self\.(\w+)")
 
 
 def faults(schema: Mapping[str, Any], value: Any, path: str = "") -> Iterator[str]:
-    """What is wrong, with strict field validation. The metadata of an object is nobody's concern here."""
+    """The errors of a value, with strict field validation. The metadata of an object is not checked."""
     if schema.get("x-kubernetes-int-or-string"):
         schema = {**schema, "type": "integer" if isinstance(value, int) else "string"}
     match schema["type"]:
@@ -35,7 +35,7 @@ def faults(schema: Mapping[str, Any], value: Any, path: str = "") -> Iterator[st
 
 def _object(schema: Mapping[str, Any], value: dict[str, Any], path: str) -> Iterator[str]:
     properties = schema.get("properties", {})
-    # Null stands for absent: no field is nullable, and the server takes such fields away.
+    # Null means absent: no field is nullable, and the server removes such fields.
     value = {
         name: inner
         for name, inner in value.items()
@@ -56,7 +56,7 @@ def _object(schema: Mapping[str, Any], value: dict[str, Any], path: str) -> Iter
 
 
 def _holds(rule: str, value: Mapping[str, Any]) -> bool:
-    """CEL, as far as the rules go."""
+    """Evaluate the subset of CEL that the rules use."""
 
     def has(path: str) -> bool:
         found: Any = value
@@ -70,7 +70,7 @@ def _holds(rule: str, value: Mapping[str, Any]) -> bool:
     python = _SIZE.sub(r"len(value['\1'])", python)
     python = _VALUE.sub(r"value['\1']", python)
     python = re.sub(r"!(?!=)", " not ", python).replace("&&", " and ").replace("||", " or ")
-    # "a != b" binds closer than "not a" in both languages, but for a negated call.
+    # "a != b" binds closer than "not a" in both languages, except for a negated call.
     return bool(eval(python.strip(), {"__builtins__": {}}, {"has": has, "len": len, "value": value}))  # noqa: S307
 
 
@@ -96,7 +96,7 @@ def _string(schema: Mapping[str, Any], value: str, path: str) -> Iterator[str]:
         yield f"{path}: {value!r} does not match {schema['pattern']}"
 
 
-# The format says nothing: an API server takes 1 << 31 for an int32.
+# The format is not checked: an API server accepts 1 << 31 for an int32.
 def _integer(schema: Mapping[str, Any], value: int, path: str) -> Iterator[str]:
     yield from _within(value, schema.get("minimum"), schema.get("maximum"), path)
 

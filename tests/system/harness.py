@@ -24,7 +24,7 @@ from protos.externalscaler import externalscaler_pb2 as pb
 from protos.externalscaler.externalscaler_pb2_grpc import ExternalScalerStub
 from tests.support.gate import Gate
 
-__all__ = ["ECHO", "PATIENCE", "Answer", "Gate", "Up", "app", "fetch", "fleet", "gone", "running_up", "until"]
+__all__ = ["ECHO", "PATIENCE", "Answer", "Gate", "Up", "app", "fetch", "fleet", "gone", "running_up", "start_up", "until"]
 
 ECHO = f"exec {sys.executable} -I -S {Path(__file__).parent / 'apps' / 'echo.py'}"
 PATIENCE = 120.0
@@ -103,6 +103,11 @@ class Up:
     def log(self) -> str:
         return self._log.read_text()
 
+    async def logs(self, *texts: str) -> None:
+        """Wait until all of them are in the log, which comes from other processes, after what can be seen of them."""
+        for text in texts:
+            await until(lambda: text in self.log, what=f"{text!r} in the log")  # noqa: B023 - it is awaited here
+
     def components(self, kind: str = "") -> list[dict[str, Any]]:
         every: list[dict[str, Any]] = json.loads((self.state / "components.json").read_text())
         return [component for component in every if kind in ("", component["kind"])]
@@ -132,7 +137,7 @@ class Up:
         fresh.replace(self.file)
 
     def processes(self) -> list[int]:
-        """Everything that was started, the keeper included."""
+        """Everything that was started, the reaper included."""
         return [process.pid for process in psutil.Process(self.process.pid).children(recursive=True)]
 
     async def value(self, name: str) -> float:
@@ -157,10 +162,17 @@ class Up:
         self.process.send_signal(number)
         return await asyncio.to_thread(self.process.wait, PATIENCE)
 
+    def end(self) -> None:
+        """End it, if it still runs, and wait for that."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(PATIENCE)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
-@contextlib.asynccontextmanager
-async def running_up(directory: Path, fleet: Mapping[str, Any] | Path, *flags: str) -> AsyncIterator[Up]:
-    """Run a file until the block ends; serves when the block begins."""
+
+async def start_up(directory: Path, fleet: Mapping[str, Any] | Path, *flags: str) -> Up:
+    """Run a file; returns when it serves. Whoever calls ends it."""
     file = fleet if isinstance(fleet, Path) else directory / "fleet.yaml"
     if not isinstance(fleet, Path):
         file.write_text(yaml.safe_dump(dict(fleet)))
@@ -176,12 +188,21 @@ async def running_up(directory: Path, fleet: Mapping[str, Any] | Path, *flags: s
         assert process.stdout is not None
         line = await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), PATIENCE)
         assert line == "ready\n", f"{line!r}\n{up.log}"
+    except BaseException:
+        sys.stderr.write(up.log)
+        up.end()
+        raise
+    return up
+
+
+@contextlib.asynccontextmanager
+async def running_up(directory: Path, fleet: Mapping[str, Any] | Path, *flags: str) -> AsyncIterator[Up]:
+    """Run a file until the block ends; serves when the block begins."""
+    up = await start_up(directory, fleet, *flags)
+    try:
         yield up
     except BaseException:
         sys.stderr.write(up.log)
         raise
     finally:
-        if process.poll() is None:
-            await up.stop()
-        if process.stdout is not None:
-            process.stdout.close()
+        await asyncio.to_thread(up.end)

@@ -28,7 +28,7 @@ async def test_an_app_wakes_is_counted_and_sleeps(tmp_path: Path, host: str, nea
 
 
 @pytest.mark.parametrize("command", [("queue",), ("explain", "web", "/", "--address")])
-def test_an_address_without_brackets_is_told(command: tuple[str, ...]) -> None:
+def test_an_address_without_brackets_is_reported(command: tuple[str, ...]) -> None:
     asked = subprocess.run(
         [sys.executable, "-m", "weir", *command, "::1:9090"], capture_output=True, text=True, timeout=PATIENCE, check=False
     )

@@ -1,4 +1,5 @@
-"""Crowds before an app that sleeps, seen from outside the interceptor's process: who is answered, how soon, from how much memory.
+"""Many requests to an app that sleeps, seen from outside the interceptor's process: who is answered, how soon, with how much
+memory.
 
 The daily sizes take seconds; WEIR_FULL_SIZE=1 is what the product promises: ten thousand requests, an upload of 1 GiB.
 """
@@ -123,10 +124,10 @@ async def test_a_thousand_held_one_pod_then_five(tmp_path: Path) -> None:
 
 
 async def test_an_app_that_never_wakes_is_a_504_and_costs_nothing_afterwards(tmp_path: Path) -> None:
-    """What a crowd of requests took while it waited is there for the next crowd: the process does not grow."""
+    """Memory that many requests took while they waited is used again for the next ones: the process does not grow."""
     count = 2000
     request = get(b"/", b"X-Padding: " + b"x" * 3000)
-    # A crowd connects before it asks, which takes its time.
+    # All clients connect before any of them sends, which takes a while.
     async with alone(tmp_path, sleeping(readiness=1.0), head_timeout=PATIENCE) as running:
         sizes = []
         for _ in range(5):
@@ -243,7 +244,7 @@ async def test_fifty_clients_that_leave_free_their_places_at_once(wire: bytes, t
     assert min(rounds) < AT_ONCE, rounds
 
 
-async def test_what_keda_is_told_follows_clients_that_leave(tmp_path: Path) -> None:
+async def test_what_keda_gets_follows_clients_that_leave(tmp_path: Path) -> None:
     never: dict[str, Any] = app("web", command="sleep 1000", target=100)
     async with running_up(tmp_path, fleet(never)) as up, callers(50, up.port, up.near) as clients:
         asking = [asyncio.create_task(client.ask(get(host=b"web.localhost"))) for client in clients]

@@ -19,7 +19,7 @@ def _weir(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("flags", [(), ("--processes",)], ids=["inline", "processes"])
-def test_everything_that_is_wrong_in_a_file_is_told(tmp_path: Path, flags: tuple[str, ...]) -> None:
+def test_everything_that_is_wrong_in_a_file_is_reported(tmp_path: Path, flags: tuple[str, ...]) -> None:
     file = tmp_path / "fleet.yaml"
     file.write_text("apps:\n- name: a\n  hosts: [a]\n  comand: x\n- name: b\n  hosts: [b]\n  command: x\n  max: -1\n")
     ended = _weir("up", str(file), "--no-ui", *flags)
@@ -37,7 +37,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flags", [(), ("--processes",)], ids=["inline", "processes"])
-def test_a_port_in_use_is_told(tmp_path: Path, flags: tuple[str, ...]) -> None:
+def test_a_port_in_use_is_reported(tmp_path: Path, flags: tuple[str, ...]) -> None:
     file = tmp_path / "fleet.yaml"
     file.write_text("apps: [{name: a, hosts: [a], command: sleep 100, min: 1}]\n")
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -91,7 +91,7 @@ async def test_queue_prints_what_is_held_and_carried(tmp_path: Path) -> None:
         await asyncio.gather(*slow)
 
 
-def test_queue_tells_who_does_not_answer() -> None:
+def test_queue_names_interceptors_that_do_not_answer() -> None:
     ended = _weir("queue", "127.0.0.1:1")
     assert ended.returncode == 1
     assert ended.stderr.startswith("127.0.0.1:1: UNAVAILABLE nobody listens there; ")

@@ -78,7 +78,7 @@ async def test_an_app_that_has_failed_and_sleeps_is_listed_as_failing_until_the_
     web = app("web", command=CRASH, cooldown=0.5, activity_period=0.5)
     async with running_up(tmp_path, fleet(web)) as up:
         assert (await _asked(up)).status == 503
-        await until(lambda: "1 -> 0 replicas" in up.log)
+        await up.logs("1 -> 0 replicas")
         await until_listed(up, f"web  failing: {WHY}  http://web.localhost")
         up.write(fleet(app("web", cooldown=600)))
         await until_listed(up, "web  asleep  http://")

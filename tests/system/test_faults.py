@@ -93,7 +93,7 @@ async def test_an_app_that_runs_keeps_its_replicas_while_there_is_no_scaler(tmp_
         carried = await _carry(up, 0, 3, gate)
         await until(lambda: len(up.backends("web")) == 3)
         os.kill(_pid(up.components("scaler")[0]), signal.SIGKILL)
-        await until(lambda: "scaler: ended with SIGKILL; starts again in" in up.log)
+        await up.logs("scaler: ended with SIGKILL; starts again in")
         gate.open()
         assert {answer.status for answer in await asyncio.gather(*carried)} == {200}
         assert len(up.backends("web")) >= 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import pty
@@ -11,18 +12,59 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.system.harness import ECHO, PATIENCE, Gate, app, fetch, fleet, running_up, until
+from tests.system import harness
+from tests.system.harness import ECHO, PATIENCE, Gate, Up, app, fetch, fleet, running_up, start_up, until
 
 
 @pytest.fixture(autouse=True)
 def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEIR_RUNTIME_DIR", str(tmp_path / "run"))
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Engines for tests that only ask them. Each is started once for each family of addresses."""
+
+    directory: Path
+    running: dict[Path, list[Up]] = field(default_factory=dict)
+
+    async def engines(self, monkeypatch: pytest.MonkeyPatch, *files: Sequence[str]) -> list[Up]:
+        """An engine for each of these files, given by the names of their apps; the test sees no others."""
+        home = self.directory / f"{len(files)}-at-{harness.address.replace(':', '_')}"
+        monkeypatch.setenv("WEIR_RUNTIME_DIR", str(home / "run"))
+        running = self.running.setdefault(home, [])
+        for number, names in list(enumerate(files))[len(running) :]:
+            (home / str(number)).mkdir(parents=True)
+            running.append(await start_up(home / str(number), fleet(*map(app, names))))
+        return running
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    shared = Shared(tmp_path_factory.mktemp("shared"))
+    yield shared
+    for up in itertools.chain(*shared.running.values()):
+        up.end()
+
+
+@pytest.fixture
+async def one(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> Up:
+    """The only engine here, with the apps web and own."""
+    (up,) = await shared.engines(monkeypatch, ["web", "own"])
+    return up
+
+
+@pytest.fixture
+async def two(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> list[Up]:
+    """The two engines here: both have an app web, and the second has an app of its own."""
+    return await shared.engines(monkeypatch, ["web"], ["web", "own"])
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -88,56 +130,50 @@ async def _asleep(name: str) -> str:
         assert "is busy" in out
 
 
-async def test_two_engines_are_told_apart(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    for directory in (one, two):
-        directory.mkdir()
-    async with running_up(one, fleet(app("web"))) as first, running_up(two, fleet(app("web"), app("own"))):
-        assert (await _weir("wake", "own"))[0] == 0
-        code, out = await _weir("wake", "web")
-        assert code == 1
-        assert out.startswith("several weir up have an app web: --of FILE says which")
-        assert (await _weir("wake", "web", "--of", str(first.file)))[0] == 0
-        assert len(json.loads((await _weir("ps", "-o", "json"))[1])) == 3
+async def test_two_engines_are_told_apart(two: list[Up]) -> None:
+    first, _ = two
+    assert (await _weir("wake", "own"))[0] == 0
+    code, out = await _weir("wake", "web")
+    assert code == 1
+    assert out.startswith("several weir up have an app web: --of FILE says which")
+    assert (await _weir("wake", "web", "--of", str(first.file)))[0] == 0
+    assert len(json.loads((await _weir("ps", "-o", "json"))[1])) == 3
 
 
-async def test_the_queues_and_tables_of_two_engines_are_told_apart(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    for directory in (one, two):
-        directory.mkdir()
-    async with running_up(one, fleet(app("web"))) as first, running_up(two, fleet(app("web"), app("own"))) as second:
-        await fetch(second.port, "web.localhost")
-        readings = [json.loads(line) for line in (await _weir("queue", "--json"))[1].splitlines()]
-        counts = {reading["file"]: {row["app"]: row["requests_total"] for row in reading["apps"]} for reading in readings}
-        assert counts == {str(first.file): {"default/web": 0}, str(second.file): {"default/own": 0, "default/web": 1}}
-        assert len((await _weir("queue", "--json", "--of", str(first.file)))[1].splitlines()) == 1
-        assert (await _weir("explain", "own.localhost"))[0] == 0
-        code, out = await _weir("explain", "web.localhost")
-        assert (code, out.partition(",")[0]) == (3, "several weir up have a route for that: --of FILE says which")
-        assert (await _weir("explain", "web.localhost", "--of", str(first.file)))[0] == 0
-        assert (await _weir("explain", f"http://web.localhost:{second.port}/"))[0] == 0
+async def test_the_queues_and_tables_of_two_engines_are_told_apart(two: list[Up]) -> None:
+    first, second = two
+    await fetch(second.port, "web.localhost")
+    readings = [json.loads(line) for line in (await _weir("queue", "--json"))[1].splitlines()]
+    counts = {reading["file"]: {row["app"]: row["requests_total"] for row in reading["apps"]} for reading in readings}
+    assert counts == {str(first.file): {"default/web": 0}, str(second.file): {"default/own": 0, "default/web": 1}}
+    assert len((await _weir("queue", "--json", "--of", str(first.file)))[1].splitlines()) == 1
+    assert (await _weir("explain", "own.localhost"))[0] == 0
+    code, out = await _weir("explain", "web.localhost")
+    assert (code, out.partition(",")[0]) == (3, "several weir up have a route for that: --of FILE says which")
+    assert (await _weir("explain", "web.localhost", "--of", str(first.file)))[0] == 0
+    assert (await _weir("explain", f"http://web.localhost:{second.port}/"))[0] == 0
 
 
 @pytest.mark.parametrize(("typed", "offered"), [("", ["own", "web"]), ("w", ["web"]), ("default/o", ["default/own"]), ("x", [])])
-async def test_names_of_apps_are_completed(tmp_path: Path, typed: str, offered: list[str]) -> None:
-    async with running_up(tmp_path, fleet(app("web"), app("own"))):
-        environment = {**os.environ, "_WEIR_COMPLETE": "complete_bash", "COMP_WORDS": f"weir wake {typed}", "COMP_CWORD": "2"}
-        asked = await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-c", "import sys; sys.argv = ['weir']; from weir.cli import main; main()"],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert sorted(asked.stdout.split()) == offered
+@pytest.mark.usefixtures("one")
+async def test_names_of_apps_are_completed(typed: str, offered: list[str]) -> None:
+    environment = {**os.environ, "_WEIR_COMPLETE": "complete_bash", "COMP_WORDS": f"weir wake {typed}", "COMP_CWORD": "2"}
+    asked = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", "import sys; sys.argv = ['weir']; from weir.cli import main; main()"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert sorted(asked.stdout.split()) == offered
 
 
 async def test_lines_are_followed_until_the_engine_ends(tmp_path: Path) -> None:
     web = app("web", command=f"echo started; {ECHO}", min=1)
     async with running_up(tmp_path, fleet(web)) as up:
-        await until(lambda: "| started" in up.log)
+        await up.logs("| started")
         command = [sys.executable, "-m", "weir", "logs", "-f", "web"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as following:  # noqa: ASYNC220
             assert following.stdout is not None
@@ -162,7 +198,7 @@ async def test_a_component_has_a_level_of_its_own(tmp_path: Path) -> None:
     levels = {"interceptor": {"log_level": "debug"}, "scaler": {"log_level": "error", "concurrency_window": 0.5}}
     async with running_up(tmp_path, {**fleet(app("web")), **levels}, "--log-level", "warning") as up:
         assert (await fetch(up.port, "web.localhost")).status == 200
-        await until(lambda: " DEBUG   interceptor." in up.log)
+        await up.logs(" DEBUG   interceptor.")
         assert " INFO    weir" not in up.log
 
 
@@ -181,10 +217,9 @@ def test_a_port_in_use_is_named_first_with_the_way_out(tmp_path: Path, flags: tu
         assert _run("up", str(file), "--no-ui", *flags).stderr.endswith("; 0 in the ports of the file takes a free one\n")
 
 
-async def test_a_component_that_has_never_served_is_not_told_to_have_ended(tmp_path: Path) -> None:
-    async with running_up(tmp_path, fleet(app("web"))) as first:
-        (tmp_path / "other.yaml").write_text("apps: []\n")
-        code, out = await _weir("up", str(tmp_path / "other.yaml"), "--port", str(first.port), "--host", first.near)
+async def test_a_component_that_has_never_served_is_not_told_to_have_ended(one: Up, tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text("apps: []\n")
+    code, out = await _weir("up", str(tmp_path / "other.yaml"), "--port", str(one.port), "--host", one.near)
     assert (code, out.splitlines()[0].partition(":")[0]) == (3, "error")
 
 
@@ -192,11 +227,10 @@ async def test_a_component_that_has_never_served_is_not_told_to_have_ended(tmp_p
     "arguments", [["check"], ["ps"], ["ps", "-o", "json"], ["queue"], ["schema"], ["up", "--duration", "1s", "--port", "0"]]
 )
 @pytest.mark.parametrize("output", [">/dev/full", ">&-", "<&- >&- 2>&-"])
-async def test_an_output_that_takes_nothing_is_told_in_a_line(tmp_path: Path, arguments: list[str], output: str) -> None:
-    async with running_up(tmp_path, fleet(app("web"))) as up:
-        command = f'"$0" -m weir {" ".join(arguments)} {up.file if arguments[0] in ("check", "up") else ""} {output}'
-        shell = ["/bin/sh", "-c", command, sys.executable]
-        ended = await asyncio.to_thread(subprocess.run, shell, capture_output=True, text=True, timeout=300, check=False)
+async def test_an_output_that_takes_nothing_is_reported_in_a_line(one: Up, arguments: list[str], output: str) -> None:
+    command = f'"$0" -m weir {" ".join(arguments)} {one.file if arguments[0] in ("check", "up") else ""} {output}'
+    shell = ["/bin/sh", "-c", command, sys.executable]
+    ended = await asyncio.to_thread(subprocess.run, shell, capture_output=True, text=True, timeout=300, check=False)
     full = output == ">/dev/full"
     assert ended.returncode == (0 if not full else 3 if arguments[0] == "up" else 1)
     assert "Traceback" not in ended.stderr
@@ -204,9 +238,9 @@ async def test_an_output_that_takes_nothing_is_told_in_a_line(tmp_path: Path, ar
     assert "Exception ignored" not in ended.stderr
 
 
-async def test_watch_is_redrawn_in_place(tmp_path: Path) -> None:
-    async with running_up(tmp_path, fleet(app("web"))):
-        shown = await asyncio.to_thread(_watched)
+@pytest.mark.usefixtures("one")
+async def test_watch_is_redrawn_in_place() -> None:
+    shown = await asyncio.to_thread(_watched)
     assert "default/web" in shown
     assert "\x1b[1A" in shown  # back up, over the last picture
 

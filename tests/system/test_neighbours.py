@@ -35,6 +35,8 @@ SENDER_FLOOR = 0.001 if FULL else 0.02
 work while a busy machine lets the other tenant wait for the processor, so that much less would tell of the machine."""
 SENDER_REQUESTS = 200 if FULL else 60
 """Of each client in a round."""
+MEMORY = 32 << 20
+"""Bytes by which a sender may make the interceptor grow: several times its buffers for twenty connections."""
 
 pytestmark = pytest.mark.timeout(300 if FULL else 120)
 
@@ -74,11 +76,14 @@ async def test_the_worst_senders_leave_the_other_in_peace(sender: str, tmp_path:
                     wait = partial(_felt, running.port, _clock(running.process.pid))
                     quiet: list[float] = []
                     beside: list[float] = []
+                    memory = running.rss
                     while len(quiet) < ROUNDS and not _within(beside, quiet, SENDER_FLOOR):
                         quiet.append(await wait())
-                        async with sending(sender, running.port, "worst.test") as moved:
+                        ends = SENDERS[sender].ends
+                        async with sending(sender, running.port, "worst.test", ended=ends) as moved:
                             beside.append(await wait())
                         assert moved.sent + moved.received > 0, moved
+                        assert running.rss - memory < MEMORY, moved
                 assert _within(beside, quiet, SENDER_FLOOR), (quiet, beside)
     finally:
         await backend.close()

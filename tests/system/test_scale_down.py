@@ -25,7 +25,7 @@ def _at(up: Up) -> dict[int, int]:
     for component in up.components("interceptor"):
         place = join_address(up.near, component["diagnostics_port"])
         with urllib.request.urlopen(f"http://{place}/backends", timeout=60) as page:
-            for backend in json.load(page).get("default/web", []):
+            for backend in json.load(page).get("default/web", {"backends": []})["backends"]:
                 found[backend["port"]] = found.get(backend["port"], 0) + backend["in_flight"]
     return found
 
@@ -102,7 +102,7 @@ async def test_an_end_is_not_longer_than_the_drain(tmp_path: Path, flags: tuple[
         await _busy(up, 1)
         up.write(fleet(app("other")))
         assert (await answer).status == 502
-        assert "ends with 1 requests in hand after 0.2 s" in up.log
+        await up.logs("ends with 1 requests in hand after 0.2 s")
 
 
 async def test_an_app_with_a_port_of_its_own_has_one_replica_and_changes_by_turns(tmp_path: Path) -> None:

@@ -108,8 +108,8 @@ async def test_lines_of_an_app_do_nothing_to_a_terminal(tmp_path: Path) -> None:
 @pytest.mark.parametrize("flags", [(), ("--processes",)], ids=["inline", "processes"])
 async def test_nor_to_a_log(tmp_path: Path, flags: tuple[str, ...]) -> None:
     async with running_up(tmp_path, fleet(chatty()), *flags) as up:
-        await until(lambda: "web/1 | [2Jtorn" in up.log)
-        assert f"web/1 | {TOLD}\x1b[8mhidden\x1b[0m\n" in up.log
+        await up.logs("web/1 | [2Jtorn")
+        await up.logs(f"web/1 | {TOLD}\x1b[8mhidden\x1b[0m\n")
         assert not acting(up.log, colours=True, lines=True)
 
 
@@ -182,7 +182,7 @@ DEAF = f"trap '' TERM; {ECHO.removeprefix('exec ')} & while :; do wait; sleep 0.
 
 @pytest.mark.parametrize("flags", [(), ("--processes",)], ids=["inline", "processes"])
 async def test_a_second_signal_leaves_no_process(tmp_path: Path, flags: tuple[str, ...]) -> None:
-    """The engine is gone at once, with a request in hand; its keeper ends what is left, whoever does not listen included."""
+    """The engine exits at once, with an open request; its reaper ends what is left, whoever does not listen included."""
     async with running_up(tmp_path, fleet(app("web", min=1), app("deaf", command=DEAF, min=1)), *flags) as up:
         await until(lambda: len(up.backends("web")) == len(up.backends("deaf")) == 1)
         asking = asyncio.create_task(fetch(up.port, "web.localhost", Gate(tmp_path).path))
@@ -190,7 +190,7 @@ async def test_a_second_signal_leaves_no_process(tmp_path: Path, flags: tuple[st
         processes = up.processes()
         assert len(processes) >= 4
         up.process.send_signal(signal.SIGINT)
-        await until(lambda: "SIGINT: shutting down" in up.log)
+        await up.logs("SIGINT: shutting down")
         assert up.process.poll() is None
         assert await up.stop(signal.SIGINT) == 128 + signal.SIGINT
         await until(lambda: all(gone(pid) for pid in processes))

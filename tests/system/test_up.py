@@ -72,7 +72,7 @@ async def test_two_hundred_clients_take_an_app_from_zero_to_three_and_back(tmp_p
             stop.set()
         assert {answer.status for answer in answers} == {200}
         await until(lambda: not up.backends("web"))
-        assert "-> 3 replicas" in up.log
+        await up.logs("-> 3 replicas")
 
 
 async def test_a_cold_request_starts_a_process_within_milliseconds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,8 +118,7 @@ async def test_edits_change_routes_and_apps_without_a_failed_request(tmp_path: P
             assert (await _eventually_found(up.port, "other.localhost")).body.endswith(" 1")
 
             up.write("apps:\n- name: web\n  maximum: 3\n")
-            await until(lambda: "fleet.yaml:3: apps[0].maximum: is not a field" in up.log)
-            assert "the last good file stays in force" in up.log
+            await up.logs("fleet.yaml:3: apps[0].maximum: is not a field", "the last good file stays in force")
             assert (await fetch(up.port, "new.localhost")).status == 200
 
             up.write(fleet({**web, "env": {"DELAY": "0.01", "VERSION": "2"}}))
@@ -147,7 +146,7 @@ async def test_a_process_that_crashes_is_started_again_and_the_request_is_answer
     async with running_up(tmp_path, fleet(app("web", min=1))) as up:
         pid = int((await fetch(up.port, "web.localhost")).body)
         os.kill(pid, signal.SIGKILL)
-        await until(lambda: "ended with SIGKILL; starts again in" in up.log)
+        await up.logs("ended with SIGKILL; starts again in")
         answer = await fetch(up.port, "web.localhost")
         assert answer.status == 200
         assert int(answer.body) != pid
@@ -156,10 +155,7 @@ async def test_a_process_that_crashes_is_started_again_and_the_request_is_answer
 async def test_a_process_that_cannot_live_is_tried_with_longer_and_longer_pauses(tmp_path: Path) -> None:
     web = app("web", command="echo I cannot; exit 7", min=1)
     async with running_up(tmp_path, fleet(web)) as up:
-        await until(lambda: "ended with exit code 7; starts again in 1 s" in up.log)
-        assert "starts again in 0.25 s" in up.log
-        assert "starts again in 0.5 s" in up.log
-        assert "web/1 | I cannot" in up.log
+        await up.logs(*(f"ended with exit code 7; starts again in {pause} s" for pause in (0.25, 0.5, 1)), "web/1 | I cannot")
 
 
 async def test_min_is_kept_and_max_is_cut_by_an_edit(tmp_path: Path) -> None:

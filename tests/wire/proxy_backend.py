@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -142,7 +143,9 @@ class RawBackend:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for peer in self.peers:
-            peer.writer.transport.abort()
+            # asyncio's has no loop any more once its last bytes went out after it was closed, and does not look for that.
+            with contextlib.suppress(AttributeError):
+                peer.writer.transport.abort()
         await asyncio.sleep(0)
         self._judge()
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from time import monotonic
-from typing import Any, cast
+from typing import Any
 
 import psutil
 
@@ -20,6 +19,7 @@ from interceptor.http1.client import ClientConnection
 from interceptor.server import Interceptor
 from interceptor.settings import InterceptorSettings
 from tests.support.faultproxy import FaultProxy
+from tests.support.waiting import until
 from tests.wire.proxy_backend import RawBackend, Script
 from tests.wire.proxy_client import RawClient
 
@@ -42,11 +42,10 @@ def loopback_settings(**settings: Any) -> InterceptorSettings:
 
 async def eventually(holds: Callable[[], object], *, within: float = 20.0) -> None:
     """Wait until something holds; fail when it does not within so many seconds."""
-    until = monotonic() + within
-    while not holds():
-        if monotonic() > until:
-            raise AssertionError(f"never came to be within {within:g} s")
-        await asyncio.sleep(0.002)
+    try:
+        await until(holds, seconds=within)
+    except TimeoutError:
+        raise AssertionError(f"never came to be within {within:g} s") from None
 
 
 def cold_starts(app: App) -> dict[str, int]:
@@ -85,7 +84,7 @@ class Rig:
     @property
     def connections(self) -> set[ClientConnection]:
         """Of clients."""
-        return cast("set[ClientConnection]", self.interceptor.proxy.clients)
+        return {one for one in self.interceptor.proxy.clients if isinstance(one, ClientConnection)}
 
     @property
     def app(self) -> App:

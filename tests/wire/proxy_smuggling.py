@@ -202,7 +202,12 @@ _LINES = [
     Case("LF before CONNECT", b"\nCONNECT / HTTP/1.1\r\nHost: a.test\r\n\r\n" + SMUGGLED),
     Case("CR LF LF first", b"\r\n\nGET / HTTP/1.1\r\nHost: a.test\r\n\r\n" + SMUGGLED),
     Case("CR first", b"\rGET / HTTP/1.1\r\nHost: a.test\r\n\r\n" + SMUGGLED),
-    Case("HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SMUGGLED),
+    Case(
+        "HTTP/2 preface after a request",
+        b"GET / HTTP/1.1\r\n" + HEAD + b"\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SMUGGLED,
+        expect=(GET,),
+    ),
+    Case("a preface of HTTP/2 in part", b"PRI * HTTP/2.0\r\nSM\r\n\r\n" + SMUGGLED),
     Case("TLS", b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03\r\n\r\n" + SMUGGLED),
     Case("SOCKS", b"\x05\x01\x00\r\n\r\n" + SMUGGLED),
     Case("PROXY protocol", b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n" + SMUGGLED),

@@ -129,7 +129,7 @@ async def test_a_process_says_no_more_than_that(pki: Pki) -> None:
 
 
 @COMMANDS
-async def test_an_interceptor_in_plain_text_is_told_from_a_wrong_certificate(pki: Pki, command: tuple[str, ...]) -> None:
+async def test_an_interceptor_in_plain_text_is_distinguished_from_a_wrong_certificate(pki: Pki, command: tuple[str, ...]) -> None:
     async with serving(None) as address:
         code, _, problems = await run(command, address, *pki.flags())
         assert code != 0

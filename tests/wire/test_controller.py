@@ -23,7 +23,7 @@ from fleet.runtime.rpc import RpcServer
 from interceptor.rpc import RoutingServicer
 from protos.weir.interceptor.v1 import routing_pb2, routing_pb2_grpc
 from tests.support.memory_api import MemoryApi, Write
-from tests.support.waiting import until
+from tests.support.waiting import settled, until
 
 HTTP = "/apis/http.keda.sh/v1alpha1/namespaces/shop/httpscaledobjects"
 ROUTES = "/apis/http.keda.sh/v1beta1/namespaces/shop/interceptorroutes"
@@ -119,10 +119,7 @@ class Rig:
 
     async def quiet(self) -> None:
         """Until there is nothing more to write."""
-        before = -1
-        while before != len(objects_written(self.api)):
-            before = len(objects_written(self.api))
-            await asyncio.sleep(0.5)
+        await settled(lambda: len(objects_written(self.api)), seconds=0.5)
 
 
 def objects_written(api: MemoryApi) -> list[Write]:
@@ -174,7 +171,7 @@ async def test_nothing_is_written_without_a_change(api: MemoryApi, tmp_path: Pat
         stamp = held.table.stat().st_mtime_ns
         held.keda_is_ready()
         api.put(f"{SERVICES}/web", spec=PORTS, metadata={"labels": {"a": "b"}})
-        await asyncio.sleep(1)
+        await asyncio.sleep(1)  # nothing comes of it, so there is nothing to wait for
         assert objects_written(api) == before
         assert held.table.stat().st_mtime_ns == stamp
 
@@ -202,7 +199,7 @@ async def test_a_bad_object_is_its_own_affair(api: MemoryApi, tmp_path: Path) ->
         assert "spec.scaleTargetRef" in (await held.until_is(f"{HTTP}/broken", "Ready", "False"))["Ready"]["message"]
 
 
-async def test_the_loser_is_told_and_takes_over(api: MemoryApi, tmp_path: Path) -> None:
+async def test_the_loser_is_reported_and_takes_over(api: MemoryApi, tmp_path: Path) -> None:
     async with rig(api, tmp_path / "routes.json") as held:
         await held.until_ready("web")
         api.put(f"{SERVICES}/other", spec=PORTS)
@@ -223,7 +220,7 @@ async def test_the_loser_is_told_and_takes_over(api: MemoryApi, tmp_path: Path) 
         await held.until_is(f"{ROUTES}/other", "Ready", "True")
 
 
-async def test_an_api_server_that_refuses_is_told_in_the_status_and_tried_again(api: MemoryApi, tmp_path: Path) -> None:
+async def test_an_api_server_that_refuses_is_reported_in_the_status_and_tried_again(api: MemoryApi, tmp_path: Path) -> None:
     async with rig(api, tmp_path / "routes.json") as held:
         api.refuse = lambda method, path: ApiError("quota", status=403) if (method, path) == ("POST", SCALED) else None
         path = held.app()
@@ -367,7 +364,7 @@ async def test_a_controller_that_cannot_read_bodies_yet_takes_none_back(
         await held.until(lambda: page_of(held).body == b"<p>now")
 
 
-async def test_a_fallback_that_is_not_there_is_told(api: MemoryApi, tmp_path: Path) -> None:
+async def test_a_fallback_that_is_not_there_is_reported(api: MemoryApi, tmp_path: Path) -> None:
     async with rig(api, tmp_path / "routes.json") as held:
         path = held.app(coldStart={"fallback": {"service": {"name": "sorry", "port": 80}}})
         told = await held.until_is(path, "BackendFound", "False")

@@ -144,7 +144,7 @@ async def test_one_that_is_wired_well_is_looked_at_once(api: MemoryApi, tmp_path
         written = len(api.written("httpscaledobjects"))
         for _ in range(3):
             api.put(SERVICE, metadata={"labels": {"a": "b"}})
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # nothing comes of it, so there is nothing to wait for
         assert len([path for path in api.reads if path.endswith(("/pods", "/scale", "/events"))]) == 1
         assert len(api.written("httpscaledobjects")) == written
 

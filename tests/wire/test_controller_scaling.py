@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from controller.answers import MAINTENANCE
-from controller.contest import FREE_WRITES
+from controller.write_backoff import FREE_WRITES
 from fleet.discovery.kubernetes.client import ApiError
 from fleet.routing.codec import decode_json
 from tests.support.memory_api import MemoryApi
@@ -60,7 +60,7 @@ async def until_reason(held: Rig, path: str, kind: str, reason: str) -> dict[str
     return held.conditions(path)
 
 
-async def test_a_scaled_object_that_names_a_missing_route_is_told(api: MemoryApi, tmp_path: Path) -> None:
+async def test_a_scaled_object_that_names_a_missing_route_is_reported(api: MemoryApi, tmp_path: Path) -> None:
     async with rig(api, tmp_path / "routes.json") as held:
         scaled(api, interceptorRoute="nowhere", ready="False")
         await held.until(lambda: events(api, "ScaledObject"))
@@ -113,7 +113,7 @@ async def test_one_of_several_scaled_objects_that_scales_is_enough(api: MemoryAp
         await until_reason(held, path, "Ready", "Serving")
 
 
-async def test_who_changes_a_scaled_object_back_is_not_fought_for_ever(api: MemoryApi, tmp_path: Path) -> None:
+async def test_a_scaled_object_that_is_changed_back_each_time_is_not_rewritten_for_ever(api: MemoryApi, tmp_path: Path) -> None:
     """A policy, a tool or a second controller would be answered as fast as the API server goes."""
     async with rig(api, tmp_path / "routes.json") as held:
         await held.until_ready()
@@ -144,7 +144,7 @@ async def test_who_writes_another_status_is_not_fought_for_ever(api: MemoryApi, 
             await held.quiet()
         await held.until(lambda: "StatusContested" in dict(events(api, "HTTPScaledObject")))
         await api.request("PATCH", f"{path}/status", body=theirs)
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # less than the pause that the controller makes now, which is of real time
         assert held.conditions(path)["Ready"]["reason"] == "Reconciled", "the next one waits"
         await until_reason(held, path, "Ready", "Serving")
 
@@ -171,7 +171,7 @@ async def test_a_pause_and_maintenance_are_reasons_of_their_own(api: MemoryApi, 
         await until_reason(held, path, "Ready", "Serving")
 
 
-async def test_of_two_for_one_workload_the_older_is_scaled_and_the_other_is_told(api: MemoryApi, tmp_path: Path) -> None:
+async def test_of_two_for_one_workload_the_older_is_scaled_and_the_other_is_reported(api: MemoryApi, tmp_path: Path) -> None:
     async with rig(api, tmp_path / "routes.json") as held:
         await held.until_ready("web")
         second = held.app("second", scaleTargetRef={"name": "web", "service": "second", "port": 80}, metadata=YOUNGER)
@@ -244,7 +244,7 @@ async def test_what_keda_makes_for_our_own_is_no_rival(api: MemoryApi, tmp_path:
         assert held.conditions(web)["Ready"]["reason"] == "Serving"
 
 
-async def test_a_name_that_keda_refuses_is_told(api: MemoryApi, tmp_path: Path) -> None:
+async def test_a_name_that_keda_refuses_is_reported(api: MemoryApi, tmp_path: Path) -> None:
     async with rig(api, tmp_path / "routes.json") as held:
         path = held.app("x" * 64, hosts=["x.example.com"])
         told = await until_reason(held, path, "Ready", "NameTooLong")
@@ -254,7 +254,7 @@ async def test_a_name_that_keda_refuses_is_told(api: MemoryApi, tmp_path: Path) 
         assert not api.written(SCALED)
 
 
-async def test_an_hpa_that_counts_nothing_is_told(api: MemoryApi, tmp_path: Path) -> None:
+async def test_an_hpa_that_counts_nothing_is_reported(api: MemoryApi, tmp_path: Path) -> None:
     async with rig(api, tmp_path / "routes.json") as held:
         path = await held.until_ready()
         conditions = [

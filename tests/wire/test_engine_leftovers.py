@@ -8,20 +8,21 @@ import resource
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.support.waiting import until
 from weir.engine.child import Child, Launch
-from weir.engine.guard import Guard
 from weir.engine.inherited import handing_down, mark_of, marks
-from weir.engine.keeper import limit_of
 from weir.engine.ports import Ports
+from weir.engine.reaper import limit_of
+from weir.engine.reaper_handle import ReaperHandle
 from weir.engine.replica import Replica
 from weir.engine.spec import AppSpec
-from weir.engine.supervisor import Yard
+from weir.engine.supervisor import ProcessContext
 
 PATIENCE = 60.0
 
@@ -38,7 +39,7 @@ os.execv("/bin/sleep", ["app", "1000"])
 """
 """A daemon with an environment of its own."""
 OTHER_TITLE = """
-import ctypes, os, time
+import ctypes, os, signal
 if os.fork() == 0:
     os.setsid()
     if os.fork():
@@ -48,7 +49,7 @@ if os.fork() == 0:
     ctypes.memset(first, 0, last - first)
     ctypes.memmove(first, b"worker: idle", 12)
     print(os.getpid(), flush=True)
-    time.sleep(1000)
+    signal.pause()
 os.wait()
 os.execv("/bin/sleep", ["app", "1000"])
 """
@@ -57,29 +58,29 @@ HIDDEN = pytest.mark.parametrize("script", [OTHER_ENVIRONMENT, OTHER_TITLE], ids
 ENGINE = """
 import asyncio, pathlib, sys
 from weir.engine.child import Child, Launch
-from weir.engine.guard import Guard
+from weir.engine.reaper_handle import ReaperHandle
 
 async def main():
-    guard = Guard(pathlib.Path(sys.argv[1]))
+    reaper = ReaperHandle(pathlib.Path(sys.argv[1]))
     launch = Launch([sys.executable, "-S", "-c", sys.argv[2]], env={}, cwd=pathlib.Path("/"))
-    child = Child(launch, guard, on_lines=lambda lines: print(*lines, sep="\\n", flush=True))
-    await asyncio.sleep(100)
+    child = Child(launch, reaper, on_lines=lambda lines: print(*lines, sep="\\n", flush=True))
+    await asyncio.Event().wait()
 
 asyncio.run(main())
 """
 
 
 @pytest.fixture
-def guard() -> Iterator[Guard]:
-    guard = Guard()
-    yield guard
-    guard.close()
+def reaper() -> Iterator[ReaperHandle]:
+    reaper = ReaperHandle()
+    yield reaper
+    reaper.close()
 
 
 @pytest.fixture
-async def yard(guard: Guard) -> AsyncIterator[Yard]:
+async def context(reaper: ReaperHandle) -> AsyncIterator[ProcessContext]:
     async with asyncio.TaskGroup() as tasks:
-        yield Yard(guard=guard, ports=Ports(), tell=lambda _name, _lines: None, tasks=tasks)
+        yield ProcessContext(reaper=reaper, ports=Ports(), tell=lambda _name, _lines: None, tasks=tasks)
 
 
 def _gone(pid: int) -> bool:
@@ -89,17 +90,11 @@ def _gone(pid: int) -> bool:
         return True
 
 
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110  processes tell nobody of their end
-            await asyncio.sleep(0.005)
-
-
 @HIDDEN
-async def test_a_daemon_that_hides_ends_with_its_process(tmp_path: Path, guard: Guard, script: str) -> None:
+async def test_a_daemon_that_hides_ends_with_its_process(tmp_path: Path, reaper: ReaperHandle, script: str) -> None:
     lines: list[str] = []
-    child = Child(Launch([sys.executable, "-S", "-c", script], env={}, cwd=tmp_path), guard, on_lines=lines.extend)
-    await _until(lambda: bool(lines))
+    child = Child(Launch([sys.executable, "-S", "-c", script], env={}, cwd=tmp_path), reaper, on_lines=lines.extend)
+    await until(lambda: bool(lines))
     assert not _gone(int(lines[0]))
     await child.stop(10.0)
     assert _gone(int(lines[0]))
@@ -116,11 +111,11 @@ async def test_a_daemon_that_hides_ends_with_an_engine_that_is_killed(tmp_path: 
         pid = int(engine.stdout.readline())
         assert not _gone(pid)
         engine.kill()
-    await _until(lambda: _gone(pid) and not directory.exists())
+    await until(lambda: _gone(pid) and not directory.exists())
 
 
-async def test_only_what_an_app_has_started_itself_ends_with_it(tmp_path: Path, guard: Guard) -> None:
-    first, second = (Child(Launch(["/bin/sleep", "1000"], env={}, cwd=tmp_path), guard, on_lines=print) for _ in range(2))
+async def test_only_what_an_app_has_started_itself_ends_with_it(tmp_path: Path, reaper: ReaperHandle) -> None:
+    first, second = (Child(Launch(["/bin/sleep", "1000"], env={}, cwd=tmp_path), reaper, on_lines=print) for _ in range(2))
     await first.stop(10.0)
     assert second.exit_code is None
     await second.stop(10.0)
@@ -131,10 +126,10 @@ async def test_only_what_an_app_has_started_itself_ends_with_it(tmp_path: Path, 
     ["sleep 1000 &", "setsid sleep 1000 &", "(setsid sh -c 'sleep 1000 &' &)"],
     ids=["background", "session", "double-fork"],
 )
-async def test_the_first_failure_of_a_daemon_says_what_it_is(yard: Yard, tmp_path: Path, command: str) -> None:
+async def test_the_first_failure_of_a_daemon_says_what_it_is(context: ProcessContext, tmp_path: Path, command: str) -> None:
     changed = asyncio.Event()
     app = AppSpec.model_validate({"name": "web", "hosts": ["web"], "command": command})
-    replica = Replica(app, 1, tmp_path, yard=yard, on_change=changed.set)
+    replica = Replica(app, 1, tmp_path, context=context, on_change=changed.set)
     replica.start()
     async with asyncio.timeout(PATIENCE):
         await changed.wait()

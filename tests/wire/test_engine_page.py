@@ -17,7 +17,7 @@ TOKEN = "secret"  # noqa: S105  of a test
 OURS = {"Authorization": f"Bearer {TOKEN}"}
 
 
-class _Subject:
+class _Controls:
     def __init__(self) -> None:
         self.done: list[tuple[str, str]] = []
 
@@ -35,8 +35,8 @@ class _Subject:
 
 
 class _Stage:
-    def __init__(self, url: str, book: LogBook, subject: _Subject, page: Page) -> None:
-        self.url, self.book, self.subject, self.page = url, book, subject, page
+    def __init__(self, url: str, book: LogBook, controls: _Controls, page: Page) -> None:
+        self.url, self.book, self.controls, self.page = url, book, controls, page
 
     async def post(self, path: str, body: Any = None, **headers: str) -> httpx.Response:
         async with httpx.AsyncClient(trust_env=False) as client:
@@ -45,10 +45,10 @@ class _Stage:
 
 @pytest.fixture
 async def stage() -> AsyncIterator[_Stage]:
-    book, subject = LogBook(lambda _, __: None), _Subject()
-    page = Page(subject, book, TOKEN)
+    book, controls = LogBook(lambda _, __: None), _Controls()
+    page = Page(controls, book, TOKEN)
     url = await page.start(0)
-    yield _Stage(url, book, subject, page)
+    yield _Stage(url, book, controls, page)
     await page.stop()
 
 
@@ -56,7 +56,7 @@ async def test_orders_are_done_and_told(stage: _Stage) -> None:
     assert (await stage.post("/ps", **OURS)).json() == {"apps": [{"app": "default/a"}]}
     for verb in ("wake", "sleep", "restart"):
         assert (await stage.post(f"/{verb}", {"name": "a"}, **OURS)).json() == {"told": "done"}
-    assert stage.subject.done == [("wake", "default/a"), ("sleep", "default/a"), ("restart", "default/a")]
+    assert stage.controls.done == [("wake", "default/a"), ("sleep", "default/a"), ("restart", "default/a")]
     refused = await stage.post("/wake", {"name": "b"}, **OURS)
     assert (refused.status_code, refused.json()) == (409, {"error": "there is no app b"})
     assert (await stage.post("/wake", **OURS)).status_code == 409
@@ -77,7 +77,7 @@ async def test_orders_are_done_and_told(stage: _Stage) -> None:
 async def test_who_is_not_answered(stage: _Stage, headers: dict[str, str]) -> None:
     for path in ("/ps", "/logs", "/wake"):
         assert (await stage.post(path, {"name": "a"}, **headers)).status_code == 403
-    assert stage.subject.done == []
+    assert stage.controls.done == []
 
 
 async def test_nothing_is_done_by_a_mere_link(stage: _Stage) -> None:

@@ -26,7 +26,7 @@ from tests.wire.faults_bench import PATIENCE, Bench, Scout, app_of
 from tests.wire.faults_exchanges import READY, converse
 from tests.wire.proxy_backend import ok
 from tests.wire.proxy_client import RawClient
-from tests.wire.proxy_rig import proxy_rig, route
+from tests.wire.proxy_rig import eventually, proxy_rig, route
 
 LIMIT = 0.6
 """Seconds of the limits that a stall runs into: short for the test's sake, longer than a busy machine's hiccups."""
@@ -34,7 +34,7 @@ SILENCE = 0.3
 """Seconds without a byte after which a client whose own side is stalled goes."""
 MOST_CASES = 300
 AT_ONCE = 24
-"""Cases that are under way together: what each has to wait for is bounded, so that limits tell of faults and not of a crowd."""
+"""Cases that are under way together: what each has to wait for is bounded, so that limits tell of faults and not of load."""
 CUTS = (Act.CUT, Act.RESET, Act.HALF_CLOSE)
 HEAD_END = b"\r\n\r\n"
 
@@ -244,9 +244,7 @@ async def test_backends_that_refuse_for_a_while() -> None:
             proxy.refuse()
         asking = [asyncio.create_task(ask(scout, name)) for scout, name in zip(scouts, names, strict=True)]
         apps = [bench.rig.interceptor.proxy.apps[app_of(name)] for name in names]
-        async with asyncio.timeout(PATIENCE):
-            while not all(app.entry.held for app in apps):  # noqa: ASYNC110 -- the ledger tells nobody here
-                await asyncio.sleep(0.005)
+        await eventually(lambda: all(app.entry.held for app in apps), within=PATIENCE)
         for proxy in proxies:
             await proxy.start()
         assert await asyncio.gather(*asking) == ["whole"] * len(scouts)

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from fleet.runtime.diagnostics import Diagnostics
+from fleet.runtime.diagnostics import Diagnostics, Page
 from fleet.runtime.documents import BYTES_AT_ONCE, PARTS_AT_ONCE, Rows
 from fleet.runtime.process import StartError
 from tests.support.acting import HOSTILE, acting
@@ -41,7 +41,7 @@ class State:
             0,
             not_ready=lambda: self.reason,
             metrics=self.metrics,
-            pages={"/queue": self.queue, "/broken": self.broken, "/rows": self.rows},
+            pages={"/queue": self.queue, "/broken": self.broken, "/rows": self.rows, "/some": Page(self.some, "a few", limit=3)},
         )
 
     def queue(self) -> dict[str, Any]:
@@ -54,6 +54,9 @@ class State:
 
     def rows(self) -> Rows:
         return Rows(json.loads(part) for part in self.metrics())
+
+    def some(self, most: int) -> dict[str, Any]:
+        return {"most": most}
 
     def broken(self) -> None:
         raise RuntimeError("a fault of ours")
@@ -218,7 +221,7 @@ async def test_the_root_says_what_there_is_to_people_and_to_programs() -> None:
         text = await client.get("/")
         assert text.headers["content-type"].startswith("text/plain")
         paths = [line.split()[0] for line in text.text.splitlines()]
-        assert paths == ["/livez", "/readyz", "/metrics", "/queue", "/broken", "/rows"]
+        assert paths == ["/livez", "/readyz", "/metrics", "/logging", "/queue", "/broken", "/rows", "/some"]
         page = await client.get("/", headers={"accept": "text/html,*/*;q=0.8"})
         assert page.headers["content-type"].startswith("text/html")
         assert "unsafe" not in page.headers["content-security-policy"]
@@ -226,3 +229,140 @@ async def test_the_root_says_what_there_is_to_people_and_to_programs() -> None:
         assert links == [path.removeprefix("/") for path in paths]
         for link in links:
             assert (await client.get(f"/{link}")).status_code in (200, 500, 503)
+
+
+# -- JSON or text, and how much ---------------------------------------------------------------------------------
+
+BROWSER = "text/html,application/xhtml+xml,*/*;q=0.8"
+
+
+@pytest.mark.parametrize(
+    ("accept", "query", "is_json"),
+    [
+        ("*/*", "", True),
+        ("application/json", "", True),
+        ("text/plain", "", False),
+        (BROWSER, "", False),
+        (BROWSER, "?format=json", True),
+        ("application/json", "?format=text", False),
+    ],
+)
+async def test_pages_are_json_or_text(accept: str, query: str, is_json: bool) -> None:
+    async with serving(State()) as client:
+        answer = await client.get(f"/queue{query}", headers={"accept": accept})
+        assert answer.headers["content-type"].startswith("application/json" if is_json else "text/plain")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        if is_json:
+            assert answer.json() == {"apps": [{"app": "default/web", "held": 1}]}
+        else:
+            assert answer.text == "apps:\n  - app: default/web  held: 1\n"
+
+
+async def test_every_page_has_both_forms() -> None:
+    state = State()
+    async with serving(state) as client:
+        for path in ("/", "/livez", "/readyz", "/metrics", "/logging", "/queue", "/some"):
+            told = await client.get(path, params={"format": "json"})
+            assert told.headers["content-type"] == "application/json", path
+            json.loads(told.content)
+            assert (await client.get(path, params={"format": "text"})).headers["content-type"].startswith("text/plain"), path
+        assert (await client.get("/readyz?format=json")).json() == {"ready": False, "reason": "no routing table yet"}
+        assert (await client.get("/metrics?format=json")).json()['weir_example_total{app="default/web"}'] == 3.0
+        assert (await client.get("/?format=json")).json()["/some"] == "a few"
+
+
+async def test_how_many_rows() -> None:
+    async with serving(State()) as client:
+        assert (await client.get("/some")).json() == {"most": 3}
+        assert (await client.get("/some?limit=70")).json() == {"most": 70}
+        for query in (
+            "limit=",
+            "limit=-1",
+            "limit=1e3",
+            "limit=100001",
+            "limit=9999999999999999999999",
+            "limit=\u0663",
+            "format=xml",
+        ):
+            assert (await client.get(f"/some?{query}")).status_code == 400, query
+
+
+# -- the level of the log ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def log_level() -> Iterator[logging.Logger]:
+    """The process's log, which is as before afterwards."""
+    root, one = logging.getLogger(), logging.getLogger("fleet.runtime.diagnostics")
+    before = root.level, logging.getLogger("asyncio").level
+    yield root
+    root.setLevel(before[0])
+    logging.getLogger("asyncio").setLevel(before[1])
+    one.setLevel(logging.NOTSET)
+
+
+async def test_a_post_changes_the_level_of_the_log(log_level: logging.Logger, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(State()) as client:
+        answer = await client.post("/logging", json={"level": "debug"})
+        assert (answer.status_code, answer.json()["level"]) == (200, "debug")
+        assert log_level.level == logging.DEBUG
+        assert logging.getLogger("asyncio").level == logging.WARNING, "whose lines are of no use"
+        assert "the level of the log was set to debug" in caplog.text
+        told = (await client.post("/logging", json={"level": "ERROR", "logger": "fleet.runtime.diagnostics"})).json()
+        assert told == (await client.get("/logging")).json()
+        assert told["loggers"]["fleet.runtime.diagnostics"] == "error"
+        told = (await client.post("/logging", json={"level": None, "logger": "fleet.runtime.diagnostics"})).json()
+        assert "fleet.runtime.diagnostics" not in told["loggers"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"level": "loud"}, 400),
+        ({"level": None}, 400),
+        ({"level": 10}, 400),
+        ({"level": "debug", "logger": "no.such.logger"}, 400),
+        ({"level": "debug", "more": 1}, 400),
+        ({}, 400),
+        ([], 400),
+        ({"level": "x" * 5000}, 413),
+    ],
+)
+async def test_what_changes_nothing(body: Any, status: int, log_level: logging.Logger) -> None:
+    before = log_level.level
+    async with serving(State()) as client:
+        assert (await client.post("/logging", json=body)).status_code == status
+    assert log_level.level == before
+    assert "no.such.logger" not in logging.root.manager.loggerDict
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"content-type": "text/plain"}, 415),
+        ({"content-type": "application/x-www-form-urlencoded"}, 415),
+        ({"content-type": "multipart/form-data; boundary=x"}, 415),
+        ({}, 415),
+        ({"content-type": "application/json", "origin": "https://evil.test"}, 403),
+        ({"content-type": "application/json", "origin": "null"}, 403),
+        ({"content-type": "application/json", "sec-fetch-site": "cross-site"}, 403),
+        ({"content-type": "application/json", "origin": "http://127.0.0.1", "sec-fetch-site": "same-origin"}, 403),
+    ],
+)
+async def test_no_page_in_a_browser_changes_it(fields: dict[str, str], status: int, log_level: logging.Logger) -> None:
+    before = log_level.level
+    async with serving(State()) as client:
+        answer = await client.post("/logging", content=b'{"level": "debug"}', headers=fields)
+        assert answer.status_code == status
+        asked = {"origin": "https://evil.test", "access-control-request-method": "POST"}
+        preflight = await client.options("/logging", headers=asked)
+        assert preflight.status_code == 405
+        assert not [name for name in preflight.headers if name.startswith("access-control")]
+    assert log_level.level == before
+
+
+@pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/metrics", "/queue", "/rows", "/some"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+async def test_nothing_else_takes_anything(path: str, method: str) -> None:
+    async with serving(State()) as client:
+        assert (await client.request(method, path, json={})).status_code == 405

@@ -206,7 +206,7 @@ async def test_the_heartbeat_carries_what_no_edge_told(starting: Starting) -> No
     assert told["default/web"][:3] == (0, 0, 0)
 
 
-async def test_draining_is_told_at_once(member: Member) -> None:
+async def test_draining_is_reported_at_once(member: Member) -> None:
     stream = member.watch()
     await read(stream)
     member.draining = True

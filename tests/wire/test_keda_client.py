@@ -15,11 +15,11 @@ from protos.externalscaler.externalscaler_pb2_grpc import (
     ExternalScalerStub,
     add_ExternalScalerServicer_to_server,
 )
+from tests.support.waiting import until
 from weir.engine.autoscaler import Metric, Reading
 from weir.engine.keda import KedaClient, scaler_channel
 
 REF = pb.ScaledObjectRef(name="web", namespace="default", scalerMetadata={"app": "default/web"})
-PATIENCE = 60.0
 
 
 class Scaler(ExternalScalerServicer):
@@ -69,13 +69,15 @@ class Played:
     def __init__(self, scaler: Scaler, server: aio.Server, port: int) -> None:
         self.scaler, self.server, self.port = scaler, server, port
         self.pushes = 0
+        self.pauses = 0
+        """Between readings, and within what is left out of them for an app that sleeps."""
         self.asleep = False
         self.readings: list[Reading] = []
         self.channel = scaler_channel(f"127.0.0.1:{port}")
         self.client = KedaClient(
             ExternalScalerStub(self.channel),
             REF,
-            poll_interval=lambda: 0.01,
+            poll_interval=self._interval,
             asleep=lambda: self.asleep,
             on_active=self._active,
             on_reading=self.readings.append,
@@ -84,10 +86,17 @@ class Played:
     def _active(self) -> None:
         self.pushes += 1
 
+    def _interval(self) -> float:
+        self.pauses += 1
+        return 0.01
+
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while not condition():  # noqa: ASYNC110
-                await asyncio.sleep(0.002)
+        await until(condition)
+
+    async def until_paused(self, times: int) -> None:
+        """Until so many more pauses between readings have begun."""
+        wanted = self.pauses + times
+        await until(lambda: self.pauses >= wanted)
 
 
 async def _serve(scaler: Scaler, port: int) -> tuple[aio.Server, int]:
@@ -199,9 +208,9 @@ async def test_a_restarted_scaler_is_joined_again(running: Played) -> None:
 async def test_an_app_that_sleeps_is_polled_seldom_and_soon_once_it_is_woken(running: Played) -> None:
     await running.until(lambda: len(running.readings) >= 1)
     running.asleep = True
-    await asyncio.sleep(0.05)  # what was under way
+    await running.until_paused(1)  # what was under way is over
     before = len(running.readings)
-    await asyncio.sleep(0.2)  # twenty pauses
+    await running.until_paused(20)
     assert len(running.readings) == before
     running.asleep = False
     await running.until(lambda: len(running.readings) >= before + 3)

@@ -157,7 +157,7 @@ async def test_traffic_flows_while_the_server_is_away(world: World) -> None:
         await until(lambda: interceptor.proxy.table and len(world.server.watches) == 3)
         assert (await ask(interceptor, "web")).status_code == 200
         await world.server.down()
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.3)  # some syncs fail meanwhile; a server that is not there cannot count them
         assert (await ask(interceptor, "web")).status_code == 200
         await world.server.up()
         world.put_table("web", "other")
@@ -180,7 +180,7 @@ async def test_a_sync_reads_the_table_whatever_the_watch_told(world: World) -> N
 
 
 @pytest.mark.parametrize("key", ["httpScaledObject", "interceptorRoute"])
-async def test_a_held_request_is_told_to_keda(world: World, key: str) -> None:
+async def test_a_held_request_is_reported_to_keda(world: World, key: str) -> None:
     world.put_table("web")
     world.put_service("web")
     async with an_interceptor() as interceptor:

@@ -10,6 +10,7 @@ import pytest
 from fleet.discovery.sources import Backend
 from fleet.routing.route import Route, Rule, Target
 from tests.support.ports import refusing_port
+from tests.support.waiting import turns
 from tests.wire.proxy_backend import BackendPeer, RawBackend, answer, ok
 from tests.wire.proxy_client import RawClient, get, post
 from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig, route
@@ -73,7 +74,7 @@ async def test_a_held_client_that_leaves_frees_its_place(wire: bytes, leave: obj
         client = await rig.client()
         client.send(wire)
         await held(rig, 1)
-        await asyncio.sleep(0.02)
+        await turns()
         assert callable(leave)
         leave(client)
         await eventually(rig.ledger.balanced)
@@ -248,7 +249,7 @@ async def test_a_rolling_restart_loses_no_get() -> None:
             old = rig.backends[-2]
             new = await rig.backend(listed=False)
             rig.sources.set(APP, [rig.backends[-2].backend, new.backend])
-            await asyncio.sleep(0.03)
+            await eventually(lambda: len(new.requests) >= len(asking))  # noqa: B023 -- it is waited for here
             await old.close()
         stop.set()
         await asyncio.gather(*asking)
@@ -265,16 +266,20 @@ PARTIAL = {
 @pytest.mark.parametrize("when", ["close", "reset"])
 @pytest.mark.parametrize("name", PARTIAL)
 async def test_an_answer_that_is_cut_short_does_not_look_whole(name: str, when: str) -> None:
+    arrived = asyncio.Event()
+
     async def cut(peer: BackendPeer) -> None:
         await peer.request()
         peer.send(PARTIAL[name])
-        await asyncio.sleep(0.02)
+        await arrived.wait()
         if when == "reset":
             peer.reset()
 
     async with proxy_rig(cut) as rig:
         client = await rig.client()
         client.send(get())
+        assert await client.read_some()
+        arrived.set()
         with pytest.raises((ConnectionError, NotStrict)):
             await client.response()
         assert len(rig.backends[0].requests) == 1
@@ -283,16 +288,19 @@ async def test_an_answer_that_is_cut_short_does_not_look_whole(name: str, when: 
 async def test_an_endless_answer_that_is_reset_does_not_look_whole() -> None:
     """One that ends with its connection is cut by a reset as well, not by a clean end."""
 
+    arrived = asyncio.Event()
+
     async def cut(peer: BackendPeer) -> None:
         await peer.request()
         peer.send(b"HTTP/1.1 200 OK\r\n\r\nhalf")
-        await asyncio.sleep(0.02)
+        await arrived.wait()
         peer.reset()
 
     async with proxy_rig(cut) as rig:
         client = await rig.client()
         client.send(get())
         await client.read_until(b"half")
+        arrived.set()
         with pytest.raises(ConnectionResetError):
             await client.reader.read(1)
 
@@ -361,7 +369,7 @@ async def test_a_route_removed_before_its_backend_loses_the_request() -> None:
         assert b"removed" in message.body
 
 
-async def test_what_a_client_is_told_of_a_dead_backend_names_no_address() -> None:
+async def test_the_answer_about_a_dead_backend_names_no_address() -> None:
     async with proxy_rig(routes=[route(readiness=0.3)], backends=0) as rig:
         dead = dead_backend()
         rig.sources.set(APP, [dead])
@@ -409,8 +417,8 @@ async def test_tables_swapped_under_load_drop_no_request() -> None:
         swaps = 0
         while swaps < 50 or len(statuses) <= 50:
             rig.set_routes(route(), *(route(f"default/x{each}", f"x{each}.test") for each in range(swaps % 7)))
-            swaps += 1
-            await asyncio.sleep(0.005)
+            swaps, seen = swaps + 1, len(statuses)
+            await eventually(lambda: len(statuses) > seen)  # noqa: B023 -- it is waited for here
         stop.set()
         await asyncio.gather(*asking)
         assert set(statuses) == {200}

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this ma
 APPLICATION = ok(b"<!doctype html><title>the application</title>", b"Content-Type: text/html")
 
 
-LATER_AND_UNSEEN = """
+LATER_AND_HIDDEN = """
 const now = Date.now;
 Date.now = () => now() + 400000;
 Object.defineProperty(document, "hidden", {value: true, configurable: true});
@@ -31,7 +31,7 @@ Object.defineProperty(document, "hidden", {value: true, configurable: true});
 async def until_it_says(page: Page, words: str) -> None:
     async with asyncio.timeout(PATIENCE):
         while words not in await page.evaluate("document.body.innerText"):  # noqa: ASYNC110 -- a page tells nobody
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # between two questions to another process
 
 
 def asleep() -> Route:
@@ -66,7 +66,7 @@ async def test_the_page_asks_less_and_less_and_is_not_loaded_again(tmp_path: Pat
         await page.is_titled(f"localhost:{rig.interceptor.proxy_port} is waking up")
         await page.evaluate("window.mark = true")
         began, asked = monotonic(), rig.app.entry.requests_total
-        await asyncio.sleep(5)  # more than until its refresh
+        await asyncio.sleep(5)  # more than until its refresh, on the browser's own clock
         await eventually(lambda: rig.app.entry.requests_total >= asked + 2, within=PATIENCE)
         assert await page.evaluate("window.mark"), "it was loaded again"
         assert rig.app.entry.requests_total - asked <= monotonic() - began, "less than one a second"
@@ -76,10 +76,10 @@ async def test_a_page_that_nobody_looks_at_ceases_to_ask(tmp_path: Path) -> None
     async with proxy_rig(backends=0, routes=[asleep()]) as rig, open_page(tmp_path) as page:
         await page.go(url(rig))
         await page.is_titled(f"localhost:{rig.interceptor.proxy_port} is waking up")
-        await page.evaluate(LATER_AND_UNSEEN)
+        await page.evaluate(LATER_AND_HIDDEN)
         await until_it_says(page, "It takes longer than usual.")
         asked = rig.app.entry.requests_total
-        await asyncio.sleep(2)
+        await asyncio.sleep(2)  # the page would have asked again by now, on the browser's own clock
         assert rig.app.entry.requests_total == asked
         await rig.backend(answer(APPLICATION))
         await page.evaluate("Object.defineProperty(document, 'hidden', {value: false})")

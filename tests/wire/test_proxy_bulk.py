@@ -8,6 +8,7 @@ import random
 
 import pytest
 
+from tests.support.waiting import turns
 from tests.wire.proxy_backend import BackendPeer, Script, answer, ok
 from tests.wire.proxy_client import RawClient, get, post
 from tests.wire.proxy_rig import eventually, proxy_rig
@@ -51,15 +52,15 @@ async def test_clients_that_leave_take_nobody_elses_bytes_along() -> None:
     """Also what was in the pipe for them must not reach who comes next."""
     async with proxy_rig(bodies()) as rig:
         for seed in range(12):
-            leaver, stayer = await rig.client(receive_buffer=8192), await rig.client()
-            leaver.send(get(b"/%d" % seed))
-            await leaver.read_some()
-            asked = asyncio.create_task(stayer.ask(get(b"/%d" % (seed + 100))))
-            await asyncio.sleep(0.002)
+            leaving, staying = await rig.client(receive_buffer=8192), await rig.client()
+            leaving.send(get(b"/%d" % seed))
+            await leaving.read_some()
+            asked = asyncio.create_task(staying.ask(get(b"/%d" % (seed + 100))))
+            await turns()
             if seed % 2:
-                leaver.reset()
+                leaving.reset()
             else:
-                leaver.close()
+                leaving.close()
             assert (await asked).body == body(seed + 100)
 
 

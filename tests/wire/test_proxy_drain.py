@@ -10,7 +10,7 @@ import pytest
 
 from tests.wire.proxy_backend import BackendPeer, answer, ok
 from tests.wire.proxy_client import RawClient, get
-from tests.wire.proxy_rig import eventually, proxy_rig
+from tests.wire.proxy_rig import Rig, eventually, proxy_rig
 from tests.wire.proxy_strict import NotStrict
 
 
@@ -71,7 +71,7 @@ async def test_an_answer_under_way_finishes_and_then_its_connection_is_closed() 
         client.send(get())
         await client.read_until(b"half")
         draining = asyncio.create_task(rig.interceptor.drain())
-        await asyncio.sleep(0.05)
+        await eventually(lambda: rig.interceptor.proxy.draining)
         go.set()
         await client.read_until(b"half")
         assert await client.ends()
@@ -111,7 +111,7 @@ async def test_what_does_not_end_is_cut_when_the_time_is_up() -> None:
             await client.response()
 
 
-async def test_an_idle_client_that_goes_on_is_told_to_go_elsewhere() -> None:
+async def test_the_next_answer_to_an_idle_client_closes_its_connection() -> None:
     """Its connection is not closed under a request that is on its way."""
     async with proxy_rig() as rig:
         active, passive = await rig.client(), await rig.client()
@@ -125,21 +125,35 @@ async def test_an_idle_client_that_goes_on_is_told_to_go_elsewhere() -> None:
         await asyncio.wait_for(draining, 20)
 
 
-async def test_a_request_that_arrived_unread_is_not_closed_away() -> None:
+def looks_for_idle_ones(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When idle connections were closed, from now on: the drain does it again and again, once it has begun to."""
+    looks: list[float] = []
+    close_idle = rig.interceptor.proxy.close_idle
+
+    def look(now: float) -> None:
+        close_idle(now)
+        looks.append(now)
+
+    monkeypatch.setattr(rig.interceptor.proxy, "close_idle", look)
+    return looks
+
+
+async def test_a_request_that_arrived_unread_is_not_closed_away(monkeypatch: pytest.MonkeyPatch) -> None:
     async with proxy_rig() as rig:
+        looks = looks_for_idle_ones(rig, monkeypatch)
         client = await rig.client()
         assert (await client.ask(get())).status == 200
         (connection,) = rig.connections
         connection._transport.pause_reading()  # as if the event loop had not come to it
         draining = asyncio.create_task(rig.interceptor.drain())
         client.send(get())
-        await asyncio.sleep(0.8)
+        await eventually(lambda: len(looks) > 3)
         connection._transport.resume_reading()
         assert (await client.response()).status == 200
         await asyncio.wait_for(draining, 20)
 
 
-async def test_who_still_waits_at_the_end_is_told_so() -> None:
+async def test_requests_that_wait_at_the_end_of_a_drain_get_503() -> None:
     async with proxy_rig(backends=0, drain_timeout=0.6) as rig:
         clients = [await rig.client() for _ in range(3)]
         for client in clients:
@@ -184,7 +198,7 @@ async def test_a_tunnel_that_does_not_end_is_closed_and_not_cut(caplog: pytest.L
         await peer.read_to_end()
         while not peer.writer.is_closing():
             peer.send(b"x")
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # it trickles, for as long as it is let
 
     async with proxy_rig(stubborn, drain_timeout=4.0) as rig:
         client = await rig.client()
@@ -197,7 +211,7 @@ async def test_a_tunnel_that_does_not_end_is_closed_and_not_cut(caplog: pytest.L
         assert not any("are cut" in record.message for record in caplog.records)
 
 
-async def test_tunnels_go_on_while_there_is_time() -> None:
+async def test_tunnels_go_on_while_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
     async def echo(peer: BackendPeer) -> None:
         await peer.read_until(b"\r\n\r\n")
         peer.send(SWITCH)
@@ -205,12 +219,13 @@ async def test_tunnels_go_on_while_there_is_time() -> None:
             peer.send(data)
 
     async with proxy_rig(echo, drain_timeout=60) as rig:
+        looks = looks_for_idle_ones(rig, monkeypatch)
         client = await rig.client()
         client.send(get(b"/", b"Connection: upgrade", b"Upgrade: x"))
         assert (await client.response()).status == 101
         draining = asyncio.create_task(rig.interceptor.drain())
-        for _ in range(5):
-            await asyncio.sleep(0.1)
+        for number in range(5):
+            await eventually(lambda: len(looks) > number)  # noqa: B023 -- it is waited for here
             client.send(b"ping")
             await client.read_until(b"ping")
         client.close()

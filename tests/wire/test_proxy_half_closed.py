@@ -125,7 +125,7 @@ async def test_a_tunnel_hears_that_its_client_has_ended() -> None:
     async with proxy_rig(switch, answer_half_closed=True) as rig:
         client = await rig.client()
         await half_close(client, get(b"/", b"Connection: upgrade", b"Upgrade: a") + b"early")
-        (one,) = rig.interceptor.proxy.clients
+        (one,) = rig.connections
         await eventually(lambda: one.half_closed)
         ended.set()
         assert (await client.response()).status == 101
@@ -141,7 +141,7 @@ async def test_the_end_of_one_that_is_not_read_from_comes_after_its_body(size: i
         client.send(post(b"x" * size))
         client.writer.write_eof()
         await eventually(lambda: rig.app.entry.held == 1)
-        (one,) = rig.interceptor.proxy.clients
+        (one,) = rig.connections
         assert one.paused
         await rig.backend(answer(ok(b"done")))
         assert (await client.response()).body == b"done"

@@ -10,6 +10,7 @@ import pytest
 from fleet.routing.route import Route
 from interceptor.server import LIMITS_AT_ONCE
 from interceptor.transport.tcp import READ_BUFFER
+from tests.support.waiting import settled
 from tests.wire.proxy_backend import BackendPeer, answer, ok
 from tests.wire.proxy_client import get, post
 from tests.wire.proxy_rig import Rig, eventually, proxy_rig, route
@@ -47,10 +48,7 @@ async def test_a_slow_reader_pauses_the_backend() -> None:
         client = await rig.client(receive_buffer=65536, limit=65536)
         client.send(get())
         await eventually(lambda: sent > 0)
-        before = -1
-        while before != sent:
-            before = sent
-            await asyncio.sleep(0.1)
+        await settled(lambda: sent, seconds=0.1)
         assert sent < 32 * MEBI
         body = len(await client.read_until(b"\r\n\r\n")) * 0
         while body < 64 * MEBI - len(client.received):
@@ -65,7 +63,7 @@ async def test_pipelined_answers_that_nobody_reads_are_bounded() -> None:
     async with proxy_rig(in_turn) as rig:
         client = await rig.client(receive_buffer=65536, limit=65536)
         client.send(get(b"/%d" % (2 * MEBI)) * 40)
-        await asyncio.sleep(0.5)
+        await settled(lambda: len(rig.backends[0].requests), seconds=0.2)
         (connection,) = rig.connections
         assert connection._transport.get_write_buffer_size() < 2 * len(READ_BUFFER)
         assert len(rig.backends[0].requests) < 20
@@ -103,7 +101,7 @@ async def test_a_slow_backend_pauses_the_client() -> None:
 
         sending = asyncio.create_task(send())
         await eventually(lambda: any(each.paused for each in rig.connections))
-        await asyncio.sleep(0.05)
+        await settled(lambda: sent, seconds=0.05)
         assert sent < 24 * MEBI
         go.set()
         await sending
@@ -144,7 +142,7 @@ async def test_an_answer_that_flows_outlives_the_idle_limit() -> None:
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n")
         for _ in range(12):
             peer.send(b"x")
-            await asyncio.sleep(0.08)
+            await asyncio.sleep(0.08)  # a fifth of the limit, which is of real time here
 
     async with proxy_rig(trickle, routes=[route(idle=0.4, request=30.0)]) as rig:
         client = await rig.client()
@@ -178,7 +176,7 @@ async def test_the_request_limit_cuts_an_answer() -> None:
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
         while not peer.writer.is_closing():
             peer.send(b"x")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # it trickles, for as long as it is let
 
     async with proxy_rig(endless, routes=[route(request=0.3)]) as rig:
         client = await rig.client()
@@ -212,21 +210,21 @@ async def test_a_slow_head_is_a_408() -> None:
         assert await client.ends()
 
 
-async def test_a_crowd_of_slow_heads_is_refused_in_parts() -> None:
+async def test_many_slow_heads_are_refused_in_parts() -> None:
     """Others have their turns between: a flood ends as it began, all at once."""
     async with proxy_rig(head_timeout=0.5) as rig:
-        crowd = []
+        clients = []
         for _ in range(300):
-            crowd.append(await rig.client())
-            crowd[-1].send(b"GET / HT")  # at once: one that was silent for so long would be closed without a word
+            clients.append(await rig.client())
+            clients[-1].send(b"GET / HT")  # at once: one that was silent for so long would be closed without a word
         refusals = rig.interceptor.proxy.refusals
         parts = [refusals["slow_head", 408]]  # of those that came first the time may be up
-        while parts[-1] < len(crowd):
+        while parts[-1] < len(clients):
             await asyncio.sleep(0)
             if (refused := refusals["slow_head", 408]) > parts[-1]:
                 parts.append(refused)
         assert max(after - before for before, after in pairwise(parts)) <= LIMITS_AT_ONCE
-        assert {(await client.response()).status for client in crowd} == {408}
+        assert {(await client.response()).status for client in clients} == {408}
 
 
 async def test_a_slow_second_head_is_a_408() -> None:
@@ -237,7 +235,7 @@ async def test_a_slow_second_head_is_a_408() -> None:
         for byte in get()[:20]:
             if not client.closed:
                 client.send(bytes((byte,)))
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # an eighth of the limit, which is of real time here
         assert (await client.response()).status == 408
 
 

@@ -93,7 +93,7 @@ async def refused(port: int) -> None:
     with contextlib.suppress(ConnectionRefusedError):
         while True:
             (await RawClient.connect(port)).close()
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # another process: each look is a connection that it has to take
 
 
 async def test_sigterm_under_load_loses_nothing(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ class Storm:
         return monotonic() > self.until and self.tally["200"] > ENOUGH and all(self.tally[act] for act in ACTS)
 
     async def pause(self, most: float = 0.01) -> None:
-        await asyncio.sleep(self.rng.random() * most)
+        await asyncio.sleep(self.rng.random() * most)  # by chance: at which moment things happen is what is tried
 
     # -- backends ------------------------------------------------------------------------------------------------
 

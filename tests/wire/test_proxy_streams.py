@@ -155,7 +155,7 @@ async def test_a_silent_tunnel_ends_after_the_idle_limit() -> None:
         client.send(get(b"/", *UPGRADE))
         await client.read_until(b"hello ")
         for _ in range(5):
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # a third of the limit, which is of real time here
             client.send(b"x")
             await client.read_until(b"X")
         assert await client.ends()

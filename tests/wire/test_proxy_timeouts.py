@@ -92,7 +92,7 @@ async def test_the_time_for_a_response_begins_when_the_request_was_sent() -> Non
         client = await rig.client()
         client.send(get(b"/", b"Content-Length: 4", method=b"POST"))
         for byte in b"body":
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(0.15)  # half of the limit, which is of real time in this file
             client.send(bytes((byte,)))
         began = monotonic()
         await tells(rig, client, 504, "response_header_timeout")
@@ -151,7 +151,7 @@ async def test_a_client_that_stops_sending_its_body_is_told_so() -> None:
         assert await client.ends()
 
 
-async def test_a_backend_that_stops_taking_the_body_is_told_of() -> None:
+async def test_a_backend_that_stops_taking_the_body_is_reported() -> None:
     async def takes_nothing(peer: BackendPeer) -> None:
         peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await asyncio.Event().wait()
@@ -209,7 +209,7 @@ async def read_slowly(client: RawClient, seconds: float = SLOWLY) -> int:
         data = await client.reader.read(16 * 1024)
         assert data, "ended early"
         size += len(data)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # how slow it is, is what is tried: the kernel takes part in it, and has no other clock
     return size
 
 
@@ -244,7 +244,7 @@ async def test_a_backend_that_takes_a_body_slowly_is_not_silent() -> None:
         began = monotonic()
         while monotonic() - began < SLOWLY:
             assert await peer.read_some(16 * 1024), "ended early"
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # as `read_slowly` does
         # Not taken to pieces after each read: whoever looks through megabytes again and again is slow where it should not be.
         while not peer.received.endswith(b"x") or len(peer.received) < len(wire):
             assert await peer.read_some(1 << 20), "ended early"
@@ -268,19 +268,19 @@ async def test_a_body_that_flows_while_its_answer_does_not_is_not_silent() -> No
         client = await rig.client()
         client.send(get(b"/", b"Content-Length: 12", method=b"POST"))
         for byte in b"twelve bytes":
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # a quarter of the limit
             client.send(bytes((byte,)))
         assert (await client.response()).body == b"early"
 
 
-async def test_who_waits_to_be_told_to_go_on_is_held_to_the_time_for_a_response() -> None:
+async def test_a_client_that_waits_for_100_continue_has_the_time_limit_of_a_response() -> None:
     async with proxy_rig(never_answers, routes=[route(response_header=0.3, idle=30.0)]) as rig:
         client = await rig.client()
         client.send(get(b"/", b"Expect: 100-continue", b"Content-Length: 4", method=b"POST"))
         await tells(rig, client, 504, "response_header_timeout", b"no response within 0.3 s")
 
 
-async def test_who_was_told_to_go_on_has_the_time_for_its_body() -> None:
+async def test_a_client_that_got_100_continue_has_the_time_limit_of_its_body() -> None:
     async def goes_on(peer: BackendPeer) -> None:
         await peer.read_until(HEAD_END)
         peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -291,7 +291,7 @@ async def test_who_was_told_to_go_on_has_the_time_for_its_body() -> None:
         client = await rig.client()
         client.send(get(b"/", b"Expect: 100-continue", b"Content-Length: 4", method=b"POST"))
         assert (await client.response(interim=True)).status == 100
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(0.6)  # twice the time for a response
         client.send(b"body")
         assert (await client.response()).status == 200
 
@@ -319,7 +319,7 @@ async def test_an_answer_under_way_keeps_the_limits_that_it_began_with() -> None
 
 
 @pytest.mark.parametrize("before", [0.0, 30.0])
-async def test_who_waits_is_held_to_a_limit_that_became_shorter(before: float) -> None:
+async def test_waiting_requests_get_a_limit_that_became_shorter(before: float) -> None:
     async with proxy_rig(routes=[route(readiness=before)], backends=0) as rig:
         client = await rig.client()
         client.send(get())
@@ -329,13 +329,13 @@ async def test_who_waits_is_held_to_a_limit_that_became_shorter(before: float) -
 
 
 @pytest.mark.parametrize("after", [0.0, 30.0])
-async def test_who_waits_is_given_the_time_of_a_limit_that_became_longer(after: float) -> None:
+async def test_waiting_requests_get_a_limit_that_became_longer(after: float) -> None:
     async with proxy_rig(routes=[route(readiness=0.3, request=20.0)], backends=0) as rig:
         client = await rig.client()
         client.send(get())
         await eventually(lambda: rig.app.room)
         rig.set_routes(route(readiness=after, request=20.0))
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(0.6)  # twice the limit that it was
         assert len(rig.app.room) == 1
         await rig.backend()
         assert (await client.response()).status == 200

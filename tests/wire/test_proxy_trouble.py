@@ -50,7 +50,7 @@ async def test_without_hope_the_503_comes_at_once_and_is_counted_as_demand() -> 
         assert rig.app.entry.requests_total == 2, "who is refused keeps the application awake, which is tried again"
 
 
-async def test_who_waits_is_answered_when_hope_ends() -> None:
+async def test_waiting_requests_are_answered_when_the_app_becomes_hopeless() -> None:
     async with proxy_rig(backends=0, routes=[_route()]) as rig:
         clients = [await rig.client() for _ in range(3)]
         for client in clients:
@@ -97,7 +97,7 @@ async def test_the_fallback_answers_at_once() -> None:
         assert (await (await rig.client()).ask(get())).body == b"spare"
 
 
-async def test_what_is_at_each_backend_is_told_until_the_last_exchange_is_over() -> None:
+async def test_what_is_at_each_backend_is_reported_until_the_last_exchange_is_over() -> None:
     async with proxy_rig(backends=0) as rig:
         backend = await rig.backend(_silent)
         client = await rig.client()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from interceptor.http1 import backend as backends
+from tests.support.waiting import settled, turns
 from tests.wire.proxy_backend import BackendPeer, Script, answer, ok
 from tests.wire.proxy_client import RawClient, get
 from tests.wire.proxy_rig import Rig, eventually, proxy_rig
@@ -53,7 +54,7 @@ async def read_slowly(client: RawClient) -> bytes:
         piece = await client.reader.read(SIZE // 16)
         assert piece, f"ended early, after {len(data)}"
         data += piece
-        await asyncio.sleep(LIMIT / 4)
+        await asyncio.sleep(LIMIT / 4)  # how slow it is, is what is tried: the kernel takes part in it, and has no other clock
     return data
 
 
@@ -86,13 +87,13 @@ async def test_a_client_whose_answer_waits_is_not_idle() -> None:
     async with a_rig(keep_alive_timeout=30) as rig:
         client = await unread(rig)
         rig.interceptor.proxy.close_idle(0.0)
-        await asyncio.sleep(0.05)
+        await turns()
         assert not any(each._transport.is_closing() for each in rig.connections)
         client.reset()
 
 
 async def test_a_backend_that_never_takes_the_last_bytes_of_a_tunnel_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "PARTING_SECONDS", LIMIT)
+    monkeypatch.setattr(backends, "FLUSH_SECONDS", LIMIT)
 
     async def takes_nothing(peer: BackendPeer) -> None:
         await peer.request()
@@ -108,7 +109,7 @@ async def test_a_backend_that_never_takes_the_last_bytes_of_a_tunnel_is_cut(monk
         await client.read_until(b"\r\n\r\n")
         client.send(b"x" * 8_000_000)
         await eventually(lambda: any(each.paused for each in rig.connections))
-        await asyncio.sleep(0.1)
+        await settled(client.writer.transport.get_write_buffer_size, seconds=0.1)  # all sockets on the way are full
         client.writer.write_eof()
         client.reset()
         await eventually(lambda: not rig.connections_open)

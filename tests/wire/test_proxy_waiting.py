@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fleet.routing.route import ColdStart, Protection, Route, Rule, Scaling, Target, Timeouts
+from tests.support.waiting import settled, turns
 from tests.wire.proxy_backend import BackendPeer, Script, answer, ok
 from tests.wire.proxy_client import RawClient, get, post
 from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig
@@ -29,7 +30,7 @@ def at_most(backends: int) -> dict[str, Any]:
     return {"protection": Protection(backend_concurrency=backends)}
 
 
-class Crowd:
+class RecordingBackends:
     """Backends that note what they have at once, and the order in which requests came to any of them."""
 
     def __init__(self, *, seconds: float = 0.0) -> None:
@@ -46,6 +47,7 @@ class Crowd:
                 self.order.append(int(message.target[1:]))
                 self.now[name] += 1
                 self.most[name] = max(self.most[name], self.now[name])
+                # Work that takes so long: those that came meanwhile wait for it.
                 await (asyncio.sleep(self._seconds) if self._seconds else self.go.wait())
                 self.now[name] -= 1
                 peer.send(ok(b"%d" % len(self.order)))
@@ -74,86 +76,86 @@ async def hold(rig: Rig, count: int, **options: Any) -> list[RawClient]:
 
 async def test_a_thousand_held_one_backend_then_five() -> None:
     """None of them ever has more than the target, everybody is answered, and who came first goes first."""
-    crowd = Crowd(seconds=0.01)
+    recorder = RecordingBackends(seconds=0.01)
     async with proxy_rig(backends=0, routes=[limited()]) as rig:
         clients = await hold(rig, 1000)
-        await rig.backend(crowd.backend(0))
-        await eventually(lambda: len(crowd.order) > 100)
+        await rig.backend(recorder.backend(0))
+        await eventually(lambda: len(recorder.order) > 100)
         assert rig.ledger.totals.in_flight <= 10
         for name in range(1, 5):
-            await rig.backend(crowd.backend(name))
+            await rig.backend(recorder.backend(name))
         assert [(await client.response()).status for client in clients] == [200] * 1000
-        assert sorted(crowd.order) == list(range(1000))
-        assert max(crowd.most.values()) <= 10
-        assert len(crowd.most) == 5
+        assert sorted(recorder.order) == list(range(1000))
+        assert max(recorder.most.values()) <= 10
+        assert len(recorder.most) == 5
         # Ten at once on each of five: within those, sockets decide.
-        assert max(abs(place - number) for place, number in enumerate(crowd.order)) <= 100
+        assert max(abs(place - number) for place, number in enumerate(recorder.order)) <= 100
 
 
 async def test_a_ceiling_holds_for_every_request() -> None:
-    crowd = Crowd()
+    recorder = RecordingBackends()
     async with proxy_rig(backends=0, routes=[limited(**at_most(2))]) as rig:
         for name in range(2):
-            await rig.backend(crowd.backend(name))
+            await rig.backend(recorder.backend(name))
         clients = [await rig.client() for _ in range(10)]
         for number, client in enumerate(clients):
             client.send(get(b"/%d" % number))
-        await eventually(lambda: (len(crowd.order), rig.ledger.totals.held) == (4, 6))
-        crowd.go.set()
+        await eventually(lambda: (len(recorder.order), rig.ledger.totals.held) == (4, 6))
+        recorder.go.set()
         assert {(await client.response()).status for client in clients} == {200}
-        assert max(crowd.most.values()) == 2
+        assert max(recorder.most.values()) == 2
 
 
 async def test_without_a_ceiling_warm_requests_do_not_wait() -> None:
-    crowd = Crowd()
+    recorder = RecordingBackends()
     async with proxy_rig(backends=0, routes=[limited(target=1)]) as rig:
-        await rig.backend(crowd.backend(0))
+        await rig.backend(recorder.backend(0))
         clients = [await rig.client() for _ in range(10)]
         for number, client in enumerate(clients):
             client.send(get(b"/%d" % number))
-        await eventually(lambda: crowd.most[0] == 10)
-        crowd.go.set()
+        await eventually(lambda: recorder.most[0] == 10)
+        recorder.go.set()
         assert {(await client.response()).status for client in clients} == {200}
 
 
 async def test_no_bound_at_all() -> None:
-    crowd = Crowd()
+    recorder = RecordingBackends()
     async with proxy_rig(backends=0, routes=[limited(target=1, **at_most(0))]) as rig:
         clients = await hold(rig, 50)
-        await rig.backend(crowd.backend(0))
-        await eventually(lambda: crowd.most[0] == 50)
-        crowd.go.set()
+        await rig.backend(recorder.backend(0))
+        await eventually(lambda: recorder.most[0] == 50)
+        recorder.go.set()
         assert {(await client.response()).status for client in clients} == {200}
 
 
 async def test_requests_that_never_end_do_not_starve_the_others() -> None:
     """The target bounds what one replica gets at first; where no second one comes, it yields."""
-    crowd = Crowd()
+    recorder = RecordingBackends()
     async with proxy_rig(backends=0, routes=[limited(target=5, timeouts=Timeouts(readiness=2.0))]) as rig:
         clients = await hold(rig, 50)
-        await rig.backend(crowd.backend(0))
-        await eventually(lambda: len(crowd.order) == 5)
-        await eventually(lambda: len(crowd.order) == 50)
-        crowd.go.set()
+        await rig.backend(recorder.backend(0))
+        await eventually(lambda: len(recorder.order) == 5)
+        await eventually(lambda: len(recorder.order) == 50)
+        recorder.go.set()
         assert {(await client.response()).status for client in clients} == {200}
 
 
 async def test_a_place_at_a_shared_backend_goes_to_whichever_app_waits() -> None:
-    crowd = Crowd()
+    recorder = RecordingBackends()
     async with proxy_rig(backends=0, routes=[limited(**at_most(1)), limited("default/b", **at_most(1))]) as rig:
-        await rig.backend(crowd.backend(0))
+        await rig.backend(recorder.backend(0))
         one, other = await rig.client(), await rig.client()
         one.send(get(b"/0"))
-        await eventually(lambda: crowd.order)
+        await eventually(lambda: recorder.order)
         other.send(get(b"/1", host=b"b.test"))
         await held(rig, 1)
-        crowd.go.set()
+        recorder.go.set()
         assert [(await client.response()).status for client in (one, other)] == [200, 200]
-        assert (crowd.order, crowd.most[0]) == ([0, 1], 1)
+        assert (recorder.order, recorder.most[0]) == ([0, 1], 1)
 
 
-async def test_who_was_let_in_to_a_dead_backend_is_first_again() -> None:
-    crowd = Crowd()
+async def test_a_request_that_was_sent_to_a_dead_backend_waits_in_front_again() -> None:
+    recorder = RecordingBackends()
     async with proxy_rig(backends=0, routes=[limited(target=2, **at_most(2))]) as rig:
         clients = await hold(rig, 6)
         dead = await rig.backend(answer(ok()), listed=False)
@@ -161,11 +163,11 @@ async def test_who_was_let_in_to_a_dead_backend_is_first_again() -> None:
         rig.sources.set(APP, [dead.backend])
         await eventually(lambda: rig.app.endpoints.last_error)
         await held(rig, 6)
-        alive = await rig.backend(crowd.backend(0), listed=False)
+        alive = await rig.backend(recorder.backend(0), listed=False)
         rig.sources.set(APP, [alive.backend])
-        await eventually(lambda: len(crowd.order) == 2)
-        assert sorted(crowd.order) == [0, 1]
-        crowd.go.set()
+        await eventually(lambda: len(recorder.order) == 2)
+        assert sorted(recorder.order) == [0, 1]
+        recorder.go.set()
         assert {(await client.response()).status for client in clients} == {200}
 
 
@@ -237,10 +239,7 @@ async def test_an_upload_is_not_read_while_it_is_held() -> None:
                 sent += 65536
 
         sending = asyncio.create_task(send())
-        before = -1
-        while before != sent:
-            before = sent
-            await asyncio.sleep(0.1)
+        await settled(lambda: sent, seconds=0.1)
         assert sent < size // 2  # what sockets take by themselves
         assert rig.app.room.held_bytes < 65536
         await rig.backend(count)
@@ -249,17 +248,17 @@ async def test_an_upload_is_not_read_while_it_is_held() -> None:
 
 
 async def test_an_app_with_too_many_requests_is_a_503_and_others_are_served() -> None:
-    crowd = Crowd()
+    recorder = RecordingBackends()
     routes = [limited(protection=Protection(max_requests=3)), limited("default/b")]
     async with proxy_rig(backends=0, routes=routes) as rig:
-        await rig.backend(crowd.backend(0))
+        await rig.backend(recorder.backend(0))
         clients = [await rig.client() for _ in range(3)]
         for number, client in enumerate(clients):
             client.send(get(b"/%d" % number))
-        await eventually(lambda: len(crowd.order) == 3)
+        await eventually(lambda: len(recorder.order) == 3)
         message = await (await rig.client()).ask(get(b"/9"))
         assert (message.status, message.get(b"retry-after"), APP.encode() in message.body) == (503, b"1", True)
-        crowd.go.set()
+        recorder.go.set()
         assert (await (await rig.client()).ask(get(b"/7", host=b"b.test"))).status == 200
         assert {(await client.response()).status for client in clients} == {200}
         assert (await (await rig.client()).ask(get(b"/8"))).status == 200
@@ -288,7 +287,7 @@ async def test_fifty_clients_that_leave_free_their_places_at_once(wire: bytes, l
             for client in clients:
                 client.send(wire)
             await held(rig, 50)
-            await asyncio.sleep(0.05)
+            await turns()
             before = monotonic()
             for client in clients:
                 leave(client)
@@ -304,7 +303,7 @@ async def test_fifty_clients_that_leave_free_their_places_at_once(wire: bytes, l
 
 async def paused(rig: Rig, client: RawClient, piece: bytes) -> None:
     """Send until the proxy reads no more, and no more than the sockets take: behind what waits for a full one, nobody leaves."""
-    while not any(each.paused for each in rig.interceptor.proxy.clients):
+    while not any(each.paused for each in rig.connections):
         client.send(piece)
         await client.writer.drain()
         await asyncio.sleep(0)
@@ -317,7 +316,7 @@ async def test_a_client_that_leaves_while_its_backend_does_nothing(wire: bytes, 
 
     async def stuck(peer: BackendPeer) -> None:
         await peer.read_until(b"\r\n\r\n")
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
 
     async with proxy_rig(backends=0) as rig:
         await rig.backend(stuck, receive_buffer=4096)
@@ -343,7 +342,7 @@ async def test_a_client_that_was_read_from_again_and_then_leaves() -> None:
         await held(rig, 1)
         backend = await rig.backend(late)
         await eventually(lambda: backend.requests)
-        assert not any(each.paused for each in rig.interceptor.proxy.clients)
+        assert not any(each.paused for each in rig.connections)
         await paused(rig, client, get() * 100)
         client.close()
         await eventually(rig.ledger.balanced)
@@ -353,7 +352,7 @@ async def test_a_tunnel_whose_client_leaves_while_its_backend_does_nothing() -> 
     async def stuck(peer: BackendPeer) -> None:
         await peer.read_until(b"\r\n\r\n")
         peer.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
 
     async with proxy_rig(backends=0) as rig:
         await rig.backend(stuck, receive_buffer=4096)
@@ -367,19 +366,19 @@ async def test_a_tunnel_whose_client_leaves_while_its_backend_does_nothing() -> 
 
 async def test_a_backend_that_is_listed_again_has_what_it_had() -> None:
     """Discovery loses sight of it while it is at work: the ceiling holds all the same."""
-    crowd = Crowd()
-    async with proxy_rig(crowd.backend("one"), routes=[limited(**at_most(2))]) as rig:
+    recorder = RecordingBackends()
+    async with proxy_rig(recorder.backend("one"), routes=[limited(**at_most(2))]) as rig:
         working = [await rig.client() for _ in range(2)]
         for number, client in enumerate(working):
             client.send(get(b"/%d" % number))
-        await eventually(lambda: crowd.now["one"] == 2)
+        await eventually(lambda: recorder.now["one"] == 2)
         listed = rig.sources.get(APP)
         rig.sources.set(APP, [])
         rig.sources.set(APP, listed)
         waiting = await hold(rig, 3)
-        crowd.go.set()
+        recorder.go.set()
         assert [(await client.response()).status for client in (*working, *waiting)] == [200] * 5
-        assert crowd.most["one"] == 2
+        assert recorder.most["one"] == 2
 
 
 async def test_a_backend_that_goes_for_good_is_forgotten() -> None:

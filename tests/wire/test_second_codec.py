@@ -7,6 +7,9 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
+from typing import Any
+
+from msgspec.structs import replace
 
 from fleet.demand.ledger import Ledger
 from fleet.discovery.fixed import FixedBackends
@@ -16,6 +19,7 @@ from fleet.routing.table import RoutingTable
 from interceptor.backends.dialers import Dialers
 from interceptor.drain import finish
 from interceptor.http1.dialer import Http1Dialer
+from interceptor.http2.dialer import Http2Dialer
 from interceptor.proxy import TICK_SECONDS, Proxy
 from interceptor.transport.tcp import Outbox
 from tests.support.lines_codec import LineClient, LineDialer
@@ -37,8 +41,9 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line:
 class Stage:
     def __init__(self, route: Route) -> None:
         outbox = Outbox()
+        self.route = route
         self.ledger, self.backends = Ledger(), FixedBackends()
-        dialers = Dialers(Http1Dialer(outbox), {"lines": LineDialer(outbox)})
+        dialers = Dialers(Http1Dialer(outbox), {"lines": LineDialer(outbox), "kubernetes.io/h2c": Http2Dialer(outbox, monotonic)})
         self.proxy = Proxy(loopback_settings(), self.ledger, self.backends, monotonic, outbox=outbox, dialer=dialers)
         self.backends.subscribe(self.proxy.backends_changed)
         self.proxy.set_table(RoutingTable([route]))
@@ -46,14 +51,16 @@ class Stage:
         self._servers: list[asyncio.Server] = []
         self._writers: list[asyncio.StreamWriter] = []
 
-    async def client(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        server = await asyncio.get_running_loop().create_server(lambda: LineClient(self.proxy), "127.0.0.1", 0)
+    async def client(
+        self, connection: Callable[[Any], asyncio.BaseProtocol] = LineClient
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        server = await asyncio.get_running_loop().create_server(lambda: connection(self.proxy), "127.0.0.1", 0)
         self._servers.append(server)
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         self._writers.append(writer)
         return reader, writer
 
-    async def backend(self, answer: Answer = echo) -> Backend:
+    async def backend(self, answer: Answer = echo, protocol: str | None = "lines") -> Backend:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self._writers.append(writer)
             while line := await reader.readline():
@@ -65,14 +72,14 @@ class Stage:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         self._servers.append(server)
         host, port = server.sockets[0].getsockname()
-        return Backend(host, port, "lines")
+        return Backend(host, port, protocol)
 
-    async def up(self, answer: Answer = echo) -> None:
-        self.backends.set(APP, [*self.backends.get(APP), await self.backend(answer)])
+    async def up(self, answer: Answer = echo, protocol: str | None = "lines") -> None:
+        self.backends.set(APP, [*self.backends.get(APP), await self.backend(answer, protocol)])
 
     async def sweep(self) -> None:
         while True:
-            await asyncio.sleep(TICK_SECONDS)
+            await asyncio.sleep(TICK_SECONDS)  # as the server's clock does, which moves time limits on
             self.proxy.deadlines.sweep(monotonic())
 
     async def close(self) -> None:
@@ -146,13 +153,15 @@ async def test_limits_and_replies() -> None:
         assert b"sent no response within" in await reader.readuntil(b"\n.\n")
 
 
-async def test_an_upgrade_becomes_a_tunnel() -> None:
-    async def switch(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: bytes) -> bool:
-        writer.write(b"101 upgrade=shout\nhello ")
-        while data := await reader.read(100):
-            writer.write(data.upper())
-        return False
+async def switch(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: bytes) -> bool:
+    """Changes the protocol, and says what it hears in capitals."""
+    writer.write(b"101 upgrade=shout\nhello ")
+    while data := await reader.read(100):
+        writer.write(data.upper())
+    return False
 
+
+async def test_an_upgrade_becomes_a_tunnel() -> None:
     async with stage() as made:
         await made.up(switch)
         reader, writer = await made.client()
@@ -195,3 +204,71 @@ async def test_a_drain_lets_finish_and_takes_nothing_more() -> None:
         assert await reader.read() == b">last\n.\n"
         await ending
         assert not made.proxy.clients
+
+
+async def test_requests_wait_for_a_busy_backend_and_clients_that_leave_are_not_sent() -> None:
+    go_on = asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: bytes) -> bool:
+        await go_on.wait()
+        return await echo(reader, writer, line)
+
+    async with stage() as made:
+        made.proxy.set_table(RoutingTable([replace(made.route, protection=Protection(backend_concurrency=1))]))
+        await made.up(slow)
+        entry, clients = made.proxy.apps[APP].entry, [await made.client() for _ in range(4)]
+        sent: list[bytes] = []
+        for number, (_, writer) in enumerate(clients):
+            sent.append(b"GET a.test /%d .\n" % number)
+            writer.write(sent[-1])
+            await eventually(lambda: entry.requests_total == len(sent))
+        assert (entry.in_flight, entry.held) == (1, 3)
+        clients.pop(1)[1].close()
+        await eventually(lambda: entry.held == 2)
+        go_on.set()
+        for reader, _ in clients:
+            assert (await reader.readuntil(b"\n.\n")).startswith(b"200 ")
+        assert made.asked == [sent[0], *sent[2:]]
+
+
+async def test_a_drain_ends_tunnels_and_answers_requests_that_wait() -> None:
+    async with stage() as made:
+        other = Route(app="default/b", target=Target("default/b"), rules=(Rule(hosts=("b.test",)),))
+        made.proxy.set_table(RoutingTable([made.route, other]))
+        await made.up(switch)
+        tunnel, writer = await made.client()
+        writer.write(b"GET a.test / . upgrade=shout\n")
+        assert await tunnel.readuntil(b"hello ") == b"101 upgrade=shout\nhello "
+        held, writer = await made.client()
+        writer.write(b"GET b.test / .\n")
+        await eventually(lambda: made.proxy.apps["default/b"].entry.held)
+        made.proxy.draining = True
+        await finish(made.proxy, began=monotonic(), seconds=1)
+        assert await tunnel.read() == b""
+        assert (await held.read()).startswith(b"503\n>weir: ")
+        assert not made.proxy.apps[APP].entry.connections
+
+
+async def test_a_slow_reader_holds_its_backend_back() -> None:
+    line, count = b">" + bytes(65536) + b"\n", 500
+
+    async def much(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: bytes) -> bool:
+        writer.write(b"200\n")
+        for _ in range(count):
+            writer.write(line)
+            await writer.drain()
+        writer.write(b".\n")
+        return True
+
+    async with stage() as made:
+        await made.up(much)
+        reader, writer = await made.client()
+        writer.write(b"GET a.test / .\n")
+        await eventually(lambda: made.asked)
+        (client,) = made.proxy.clients
+        assert isinstance(client, LineClient)
+        exchange: Any = client._exchange
+        await eventually(lambda: client.congested and exchange.attempt.connection.paused)
+        assert (await reader.readline()).startswith(b"200 ")
+        assert await reader.readexactly(count * len(line)) == count * line
+        assert await reader.readexactly(2) == b".\n"

@@ -1,4 +1,4 @@
-"""One case: a namespace of its own, what a user creates in it, requests to the add-on's proxy, and what they must meet."""
+"""One case: a namespace, the objects that a user creates in it, requests to the add-on's proxy, and expected results."""
 
 import asyncio
 import contextlib
@@ -19,20 +19,20 @@ from tests.cluster.weir import until_condition
 __all__ = ["Case", "Run", "run_cases"]
 
 AT_ONCE = 8
-"""Cases that run at the same time; most of them wait for a cooldown most of the time."""
+"""Cases that run at the same time; most of the time they wait for a cooldown."""
 LOADS = 2
-"""Loads at the same time: each has to get its share of a small machine."""
+"""Loads at the same time; few, because a small machine must keep up with them."""
 ATTEMPTS = 3
 PAUSE = 0.1
 """Seconds between two requests of a load."""
 MADE_UP = 1.0
-"""Seconds by which a load may be late and still send what it owes."""
+"""Seconds by which a load may be late and still catch up with its rate."""
 LOOK = 0.5
-"""Seconds between two looks at a count that must not change."""
+"""Seconds between two checks of a count that must not change."""
 
 
 class Case:
-    """Fails with AssertionError; gone with everything in it at the end. `loads` are the places of all cases together."""
+    """Fails with AssertionError. Its namespace is deleted at the end. `loads` limits the loads of all cases together."""
 
     def __init__(self, name: str, cluster: Cluster, api: Api, *, client: httpx.AsyncClient, loads: asyncio.Semaphore) -> None:
         words = "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name.removeprefix("Test"))
@@ -41,11 +41,11 @@ class Case:
         self._addresses: dict[str, str] = {}
 
     def host(self, below: str = "") -> str:
-        """A host that is this case's alone."""
+        """A host that only this case uses."""
         return f"{below}.{self.namespace}.test" if below else f"{self.namespace}.test"
 
     async def app(self, name: str, *, replicas: int = 0, port_name: str = "", kind: str = "Deployment") -> str:
-        """The workload and its Service; gives the name that both have. Waits until those replicas are ready."""
+        """Create a workload and its Service, and wait until the replicas are ready. Returns the name of both."""
         await self.api.create(namespaced(f"{kind.lower()}s", self.namespace), deployment(name, replicas=replicas, kind=kind))
         await self.api.create(namespaced("services", self.namespace), service(name, port_name=port_name))
         if replicas:
@@ -53,7 +53,7 @@ class Case:
         return name
 
     async def route(self, name: str, app: str, **spec: Any) -> str:
-        """An InterceptorRoute, once it is Ready: theirs wait two seconds more, until it may have arrived."""
+        """Create an InterceptorRoute, and wait until it is Ready. The add-on's tests then wait two seconds for interceptors."""
         await self.api.create(namespaced("interceptorroutes", self.namespace), route(name, app, **spec))
         await until_condition(self.api, "interceptorroutes", self.namespace, name, "Ready", "True")
         return name
@@ -64,30 +64,30 @@ class Case:
         await until_condition(self.api, "interceptorroutes", self.namespace, name, "Ready", "True")
 
     async def scaled(self, name: str, app: str, of: str, **spec: Any) -> None:
-        """A ScaledObject for an InterceptorRoute."""
+        """Create a ScaledObject for an InterceptorRoute."""
         made = scaled_object(name, app, metadata={"interceptorRoute": of}, **spec)
         await self.api.create(namespaced("scaledobjects", self.namespace), made)
 
     async def routed(self, app: str, *, of: str = "", so: Mapping[str, Any] | None = None, **spec: Any) -> None:
-        """An app at zero with a route and a ScaledObject; `of` is the end of their names."""
+        """Create an app at zero with a route and a ScaledObject; `of` is the suffix of their names."""
         await self.app(app)
         await self.route(f"ir-{of or app}", app, **spec)
         await self.scaled(f"so-{of or app}", app, f"ir-{of or app}", **(so or {}))
 
     async def http_scaled(self, app: str, *, annotations: Mapping[str, str] | None = None, **spec: Any) -> None:
-        """An HTTPScaledObject of the app's name, once it is Ready."""
+        """Create an HTTPScaledObject with the app's name, and wait until it is Ready."""
         made = http_scaled_object(app, app, **spec)
         made["metadata"]["annotations"] = dict(annotations or {})
         await self.api.create(namespaced("httpscaledobjects", self.namespace), made)
         await until_condition(self.api, "httpscaledobjects", self.namespace, app, "Ready", "True")
 
     async def send(self, host: str, path: str = "", *, method: str = "GET", proxy: str = PROXY, **options: Any) -> httpx.Response:
-        """What comes of a request to the add-on's proxy."""
+        """Send a request to the add-on's proxy."""
         headers = {"Host": host, **options.pop("headers", {})}
         return await self._client.request(method, f"http://{await self._resolved(proxy)}{path}", headers=headers, **options)
 
     async def reaches(self, app: str, host: str, path: str = "", *, proxy: str = PROXY, **headers: str) -> None:
-        """200, of that app, asked for that path. Underscores in names of headers stand for hyphens."""
+        """Check for a 200 of that app for that path. Underscores in header names mean hyphens."""
         answer = await self.send(host, path, proxy=proxy, headers=_headers(headers))
         assert answer.status_code == 200, f"{host}{path}: {answer.status_code} {answer.text}"
         named, line, *_ = answer.text.splitlines()
@@ -102,12 +102,12 @@ class Case:
         assert answer.status_code == expected, f"{host}{path}: {answer.status_code} {answer.text}"
 
     async def replicas(self, app: str, kind: str = "Deployment") -> int:
-        """Ready ones."""
+        """The number of ready replicas."""
         found = await self.api.get(namespaced(f"{kind.lower()}s", self.namespace, app))
         return int(found.get("status", {}).get("readyReplicas", 0))
 
     async def until_replicas(self, app: str, count: int, *, kind: str = "Deployment", more: bool = False) -> None:
-        """Until so many are ready; with `more`, at least so many."""
+        """Wait until `count` replicas are ready; with `more`, at least `count`."""
 
         async def there() -> bool:
             found = await self.replicas(app, kind)
@@ -124,7 +124,7 @@ class Case:
 
     @contextlib.asynccontextmanager
     async def load(self, host: str, path: str = "") -> AsyncIterator[None]:
-        """Ten requests a second while the block runs, however slow the answers are; all are answered with 200."""
+        """Send ten requests a second while the block runs, however slow the responses are; all must be 200."""
         sent: list[asyncio.Task[httpx.Response]] = []
         async with self._loads:
             sender = asyncio.create_task(self._send_on(host, path, sent), name=f"load on {host}")
@@ -137,7 +137,7 @@ class Case:
         assert set(told) == {"200"}, f"{host}: {told}"
 
     async def _resolved(self, place: str) -> str:
-        """Its address, asked for once: hundreds of lookups would wait for the few threads that do them."""
+        """The address of a host, cached, because hundreds of lookups would wait for the few resolver threads."""
         if place not in self._addresses:
             name, port = place.split(":")
             found = await asyncio.get_running_loop().getaddrinfo(name, port, family=socket.AF_INET, type=socket.SOCK_STREAM)
@@ -145,7 +145,7 @@ class Case:
         return self._addresses[place]
 
     async def curl(self, name: str, *words: str) -> bool:
-        """Whether curl, in a pod of the namespace, succeeds; at the third time at the latest, as their Jobs do."""
+        """Whether curl succeeds in a pod of the namespace, within three attempts, like the Jobs of the add-on's tests."""
         account = namespaced("serviceaccounts", self.namespace, "default")
         await until(lambda: self.api.find(account), "the namespace has its account")
         for attempt in range(ATTEMPTS):
@@ -169,7 +169,7 @@ class Case:
         due = loop.time()
         for number in itertools.count():
             sent.append(asyncio.create_task(self.send(host, path), name=f"request {number} to {host}"))
-            # What a busy machine delays by up to a second is made up for, or the rate would be what the machine is fast.
+            # Catch up with delays of up to a second, so that the rate does not depend on the speed of a busy machine.
             due = max(due + PAUSE, loop.time() - MADE_UP)
             await asyncio.sleep(due - loop.time())
 
@@ -178,7 +178,7 @@ Run = Callable[[Case], Awaitable[None]]
 
 
 async def run_cases(cluster: Cluster, cases: Mapping[str, Run]) -> dict[str, Exception | None]:
-    """What each has failed with, None for nothing."""
+    """Run the cases. Returns the error of each; None for success."""
     limits = httpx.Limits(max_connections=None)
     places, loads = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(LOADS)
     async with cluster.api() as api, httpx.AsyncClient(trust_env=False, timeout=120, limits=limits) as client:

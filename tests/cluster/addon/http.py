@@ -1,4 +1,4 @@
-"""The older cases, of HTTPScaledObjects: their requests come from curl in a pod, or from a load of some length."""
+"""The older cases, with HTTPScaledObjects: requests are sent by curl in a pod, or by a load."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -63,7 +63,7 @@ async def path_prefix(case: Case) -> None:
 
 
 async def headers(case: Case) -> None:
-    """One host and one path, two values of a header: each wakes its own."""
+    """One host and one path, two values of a header: each starts its own app."""
     for app, value in (("one", "foo"), ("two", "bar")):
         await case.app(app, port_name="http")
         wanted = [{"name": "X-Custom-Header", "value": value}]
@@ -78,7 +78,7 @@ async def headers(case: Case) -> None:
 
 
 async def interceptor_timeouts(case: Case) -> None:
-    """A limit of their HTTPScaledObject in force, then another one."""
+    """A timeout of an HTTPScaledObject applies, then a changed one."""
     await case.app("app", port_name="http")
     fields: dict[str, Any] = {"hosts": [case.host()], "targetPendingRequests": 100}
     words = ("-f", "-H", f"Host: {case.host()}")
@@ -115,7 +115,7 @@ async def scaling_phase_statefulset(case: Case) -> None:
 
 
 async def skipped_scaled_object(case: Case) -> None:
-    """With a ScaledObject of the user's own, which names the HTTPScaledObject: four replicas, or idle at none."""
+    """With the user's own ScaledObject, which names the HTTPScaledObject: four replicas, or zero when idle."""
     await case.app("app", port_name="http")
     await case.http_scaled("app", annotations=SKIP, hosts=[case.host()], scalingMetric=RATE, replicas={"min": 0, "max": 4})
     assert await case.api.find(namespaced("scaledobjects", case.namespace, "app")) is None
@@ -127,7 +127,7 @@ async def skipped_scaled_object(case: Case) -> None:
 
 
 async def interceptor_scaled_object(case: Case) -> None:
-    """The fleet's own ScaledObject asks the add-on's address; as many as there are, so that it stays as it is."""
+    """A ScaledObject for the fleet uses the add-on's address; its replicas are the current number, so nothing changes."""
     (example,) = read(FLEET)
     (trigger,) = example["spec"]["triggers"]
     trigger["metadata"]["scalerAddress"] = SCALER_ADDRESS
@@ -142,7 +142,7 @@ async def interceptor_scaled_object(case: Case) -> None:
 
 
 async def ingress_in_app_namespace(case: Case) -> None:
-    """What their Ingress and HTTPRoute beside the application have as backend: an alias of the proxy, which is one itself."""
+    """The backend of the add-on's Ingress and HTTPRoute in the application's namespace: an alias of the proxy's alias."""
     alias = {"type": "ExternalName", "externalName": "keda-add-ons-http-interceptor-proxy.keda.svc.cluster.local"}
     await case.api.create(namespaced("services", case.namespace), {"metadata": {"name": "proxy"}, "spec": alias})
     await case.app("app", port_name="http")

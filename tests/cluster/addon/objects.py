@@ -1,4 +1,4 @@
-"""Objects as those who come from the add-on have them."""
+"""Objects as users of the add-on have them."""
 
 from typing import Any
 
@@ -22,11 +22,11 @@ SCALER_ADDRESS = "keda-add-ons-http-external-scaler.keda:9090"
 SKIP = {"httpscaledobject.keda.sh/skip-scaledobject-creation": "true"}
 PORT = 8080
 COOLDOWN = 3
-"""Seconds; theirs are 10."""
+"""Seconds; 10 in the add-on's tests."""
 
 
 def deployment(name: str, *, replicas: int = 0, kind: str = "Deployment") -> Object:
-    """Says NAME as its host name, whatever the pod is called. A StatefulSet is the same, of the Service of its name."""
+    """Its app reports NAME as its host name, not the pod's. A StatefulSet is the same, with the Service of its name."""
     port = str(PORT)
     container = {
         "name": name,
@@ -55,7 +55,7 @@ def service(name: str, *, port_name: str = "") -> Object:
 
 
 def route(name: str, app: str, **spec: Any) -> Object:
-    """An InterceptorRoute to the Service of an app; `spec` takes the place of what it says by itself."""
+    """An InterceptorRoute to the Service of an app; `spec` replaces the default fields."""
     timeouts = {"readiness": "60s", **spec.pop("timeouts", {})}
     fields = {
         "target": {"service": app, "port": PORT},
@@ -66,12 +66,12 @@ def route(name: str, app: str, **spec: Any) -> Object:
 
 
 def rate(target: int) -> Object:
-    """A scalingMetric of so many requests a second, over ten seconds."""
+    """A scalingMetric with a target of requests per second, over ten seconds."""
     return {"requestRate": {"targetValue": target, "window": "10s"}}
 
 
 def scaled_object(name: str, app: str, **spec: Any) -> Object:
-    """At one replica, or idle at none; `spec` has the trigger's metadata, too."""
+    """A ScaledObject with one replica, or zero when idle; `spec` may also have the trigger's metadata."""
     metadata = {"scalerAddress": SCALER_ADDRESS, **spec.pop("metadata", {})}
     fields = {
         "scaleTargetRef": {"name": app},

@@ -1,4 +1,4 @@
-"""Which app a request reaches: hosts, paths, headers, ports, changed and deleted routes; and what the API server refuses."""
+"""Cases about routing: hosts, paths, headers, ports, changed and deleted routes; and objects that the API server refuses."""
 
 import asyncio
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ async def combined_routing(case: Case) -> None:
 
 
 async def header_routing(case: Case) -> None:
-    """Their routes take every host."""
+    """The routes match every host."""
     for value in ("foo", "bar"):
         await case.routed(f"app-{value}", rules=[{"headers": [{"name": "X-Route", "value": value}]}])
     await case.reaches("app-foo", case.host(), X_Route="foo")
@@ -69,7 +69,7 @@ async def header_presence_routing(case: Case) -> None:
 
 
 async def multiple_rules_to_same_backend(case: Case) -> None:
-    """Nothing scales it: it has a pod already."""
+    """The app is not scaled: it has a pod already."""
     await case.app("shared-app", replicas=1)
     rules = [{"hosts": [case.host("host-only")]}, {"hosts": [case.host("with-path")], "paths": [{"value": "/svc"}]}]
     await case.route("ir-multi", "shared-app", rules=rules)
@@ -111,7 +111,7 @@ async def route_deletion(case: Case) -> None:
 
 
 async def websocket(case: Case) -> None:
-    """It wakes the app, as a request does."""
+    """A WebSocket starts the app, like any request."""
     await case.routed("ws-app", rules=[{"hosts": [case.host()]}])
     address, port = PROXY.split(":")
     async with connect(f"ws://{case.host()}/echo", host=address, port=int(port), proxy=None, open_timeout=120) as socket:
@@ -129,7 +129,7 @@ async def invalid_route_is_rejected(case: Case) -> None:
 
 
 async def placeholders(case: Case) -> None:
-    """The answer of a route instead of a wait, with everything that it says; then the app's."""
+    """The placeholder of a route is answered instead of waiting, with all its fields; then the app answers."""
     response = {
         "statusCode": 503,
         "body": '{"status":"loading"}',
@@ -169,7 +169,7 @@ async def placeholder_with_fallback(case: Case) -> None:
 
 
 async def static_route(case: Case) -> None:
-    """It answers while the app sleeps, and wakes nobody."""
+    """A static route answers while the app is at zero, and does not start it."""
     answered = {"statusCode": 200, "body": "healthy", "headers": {"X-Static": "true"}}
     await case.routed(
         "static-app",
@@ -201,7 +201,7 @@ async def request_timeout(case: Case) -> None:
 
 
 async def _timed(case: Case, name: str, timeouts: Mapping[str, str], path: str, expected: int) -> None:
-    """Of an app that has a pod."""
+    """Check a timeout of an app that has a pod."""
     await case.app(f"{name}-app", replicas=1)
     await case.route(f"{name}-ir", f"{name}-app", rules=[{"hosts": [case.host(name)]}], timeouts=timeouts)
     await case.status(case.host(name), path, expected)
@@ -215,7 +215,7 @@ async def readiness_timeout(case: Case) -> None:
 
 
 async def cold_start_fallback(case: Case) -> None:
-    """Nothing scales the app, so it never comes."""
+    """The app is not scaled, so it never becomes ready."""
     await case.app("fallback-app", replicas=1)
     await case.app("main-app")
     await case.route(

@@ -1,4 +1,4 @@
-"""How many replicas there are, and what is told of it: cold starts, rate, concurrency, zero again, metrics."""
+"""Cases about scaling and its metrics: cold starts, rate, concurrency, scaling to zero."""
 
 import asyncio
 import json
@@ -17,18 +17,18 @@ from tests.support.gate import Gate
 __all__ = ["CASES", "graceful_shutdown"]
 
 STAYS = 10
-"""Seconds for which a count must not change; theirs are 10 and 30."""
-STAND_INS = {
+"""Seconds for which a count must not change; 10 and 30 in the add-on's tests."""
+SUBSTITUTES = {
     "interceptor_request_concurrency": "weir_interceptor_in_flight_requests",
     "interceptor_request_count_total": "weir_interceptor_requests_total",
     "interceptor_request_duration_seconds": "weir_interceptor_request_duration_seconds",
 }
-"""What docs/migration.md has for the metrics that they look for."""
+"""Weir's metrics for the add-on's, as in docs/migration.md."""
 
 
 async def cold_start(case: Case) -> None:
     await case.routed("cold-start-app", rules=[{"hosts": [case.host()]}])
-    # Weir knows its scaler by the add-on's address: nobody is told that another one is asked.
+    # Weir recognises its scaler by the add-on's address: no event says that another scaler is used.
     await until_condition(case.api, "interceptorroutes", case.namespace, "ir-cold-start-app", "ScaledObjectReady", "True")
     await case.until_replicas("cold-start-app", 0)
     await case.status(case.host(), "", 200)
@@ -48,7 +48,7 @@ async def scaling(case: Case) -> None:
 
 
 async def concurrency_scaling(case: Case) -> None:
-    """Ten requests a second of half a second each are five at once, as many as a replica is to have."""
+    """Ten requests a second that take half a second each have a concurrency of five, the target of a replica."""
     metric = {"concurrency": {"targetValue": 5}}
     await case.routed("concurrency-app", rules=[{"hosts": [case.host()]}], scalingMetric=metric, so={"maxReplicaCount": 10})
     await case.until_replicas("concurrency-app", 0)
@@ -71,13 +71,13 @@ async def concurrent_routing(case: Case) -> None:
 
 
 async def prometheus_metrics(case: Case) -> None:
-    """By the names that Weir has for theirs. Each scrape meets one interceptor of three, and one of them had the request."""
+    """By Weir's names of the metrics. Each scrape reaches one of three interceptors, and only one of them had the request."""
     await case.routed("prom-app", rules=[{"hosts": [case.host()]}])
     await case.status(case.host(), "", 200)
 
     async def told() -> bool:
         text = await _scraped("http://keda-add-ons-http-interceptor-metrics.keda:2223/metrics")
-        assert all(f"# TYPE {name} " in text for name in STAND_INS.values()), text[:2000]
+        assert all(f"# TYPE {name} " in text for name in SUBSTITUTES.values()), text[:2000]
         lines = [line for line in text.splitlines() if f'namespace="{case.namespace}"' in line]
         counted = [line for line in lines if line.startswith("weir_interceptor_requests_total{")]
         return len(counted) == 1 and counted[0].endswith(" 1.0")
@@ -86,7 +86,7 @@ async def prometheus_metrics(case: Case) -> None:
 
 
 async def graceful_shutdown(case: Case) -> None:
-    """All interceptors are replaced while a request is under way; theirs takes ten seconds, this one as long as that takes."""
+    """All interceptors are replaced during a request. It takes ten seconds in the add-on's test; here as long as needed."""
     await case.app("shutdown-app", replicas=1)
     await case.route("shutdown-ir", "shutdown-app", rules=[{"hosts": [case.host()]}])
     await case.reaches("shutdown-app", case.host())
@@ -128,7 +128,7 @@ async def operator_metrics(case: Case) -> None:
 
 
 async def other_aliases(case: Case) -> None:
-    """Not a case of theirs: the names in Weir's own namespace, and the admin port, which has the counts."""
+    """Not a case of the add-on: the aliases in Weir's own namespace, and the admin port, which serves the counts."""
     await case.app("app")
     await case.route("ir-app", "app", rules=[{"hosts": [case.host()]}])
     metadata = {"interceptorRoute": "ir-app", "scalerAddress": f"keda-add-ons-http-external-scaler.{NAMESPACE}:9090"}
@@ -140,7 +140,7 @@ async def other_aliases(case: Case) -> None:
 
 
 async def _scraped(url: str) -> str:
-    """Over a connection of its own, which any of the pods may have."""
+    """Scrape over a new connection, which may reach any of the pods."""
     async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         answer = await client.get(url)
     assert answer.status_code == 200, f"{url}: {answer.status_code}"

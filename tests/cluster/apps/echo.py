@@ -1,7 +1,7 @@
-"""An app for the cluster's tests: answers with its pod's name on PORT (8080) after DELAY seconds.
+"""An app for cluster tests: answers with its pod's name on PORT (8080) after DELAY seconds.
 
-A path of /until/FILE takes until there is such a file, and with START_FILE it listens only once there is that one. SIGTERM
-ends it once the answers under way are sent: a request lost at its end is not its fault.
+A request for /until/FILE is answered when that file exists, and with START_FILE the app listens only when that file exists. After
+SIGTERM it finishes open requests and exits, so that lost requests are not its fault.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the add-on's tests have as an app: tells who it is and what it was asked, on WHOAMI_PORT_NUMBER.
+"""The app of the add-on's tests: answers with its name and a copy of the request, on WHOAMI_PORT_NUMBER.
 
-`?wait=500ms` is how long it thinks first, a path of /until/FILE takes until there is such a file, /health is told nobody of, and
-/echo is a WebSocket that says what it hears. Every other request is a line of the log when it has come.
+`?wait=500ms` delays the response, /until/FILE waits until that file exists, /health is not logged, and /echo is a WebSocket that
+sends messages back. Every other request is logged when it arrives.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Whoami:
 
 
 async def echo(key: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Short text messages, until the other side closes."""
+    """Echo short text messages until the other side closes."""
     accept = base64.b64encode(hashlib.sha1(key.encode() + MAGIC, usedforsecurity=False).digest())
     writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
     writer.write(b"Sec-WebSocket-Accept: %s\r\n\r\n" % accept)

@@ -1,1 +1,1 @@
-"""The cluster's one node: runs pods as local processes, translates Services, answers for their names. A process of its own."""
+"""The cluster's only node, a separate process: runs pods as local processes, translates Services, and serves DNS for them."""

@@ -1,4 +1,4 @@
-"""`python -m tests.cluster.node --url URL ...`: the node, until it is ended."""
+"""`python -m tests.cluster.node --url URL ...`: runs the node until it is terminated."""
 
 import argparse
 import asyncio
@@ -42,5 +42,5 @@ def _options() -> argparse.Namespace:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line per request
-    asyncio.run(main(_options()))  # starts a process in a third of the time that uvloop takes
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request
+    asyncio.run(main(_options()))  # asyncio starts a process in a third of the time of uvloop

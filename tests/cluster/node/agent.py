@@ -1,4 +1,4 @@
-"""The node agent: registers the one Node, gives it every pod, starts and ends them as the API server says."""
+"""The node agent: registers the only Node, binds every pod to it, and starts and ends pods as the API server says."""
 
 import asyncio
 import logging
@@ -83,7 +83,7 @@ class Agent:
             self._pods[uid].abandon()
 
     async def _take(self, pod: Object) -> None:
-        """Bind and start without waiting for the API server to say what we just told it."""
+        """Bind and start a pod, without waiting for the API server to report the binding."""
         uid = pod["metadata"]["uid"]
         self._node.tell("seen", pod, "", 0)
         try:
@@ -114,7 +114,7 @@ class Agent:
         await self._node.api.create(namespaced("pods", metadata["namespace"], metadata["name"]) + "/binding", body)
 
     async def _delete(self, pod: Object) -> None:
-        """A pod that never started here."""
+        """Delete the object of a pod that was never started here."""
         metadata = pod["metadata"]
         path = namespaced("pods", metadata["namespace"], metadata["name"])
         try:
@@ -127,7 +127,7 @@ class Agent:
 
 
 async def keep_following(api: Api, path: str, seen: Callable[[Object, bool], None], cleared: Callable[[], None]) -> None:
-    """Follows a collection for ever; cleared() comes before the objects of every fresh list."""
+    """Follows a collection for ever; cleared() is called before the objects of every new list."""
     while True:
         try:
             await api.follow(path, seen, cleared)

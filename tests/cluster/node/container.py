@@ -1,4 +1,4 @@
-"""One container as one process: started again when it ends, probed, and ended with grace."""
+"""One container as one process: restarted when it ends, probed, and terminated with a grace period."""
 
 import asyncio
 import contextlib
@@ -19,9 +19,9 @@ from tests.cluster.node.spec import SpecError, port_number
 __all__ = ["Container", "Start", "timestamp"]
 
 EAGER = 0.1
-"""Seconds between probes before the first success: a node asks less often, and tests would only wait longer."""
+"""Seconds between probes before the first success. A real node probes less often; tests would only wait longer."""
 BACKOFF = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Seconds before a restart; shorter than a node's."""
+"""Seconds before a restart; shorter than on a real node."""
 
 
 def timestamp() -> str:
@@ -30,7 +30,7 @@ def timestamp() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """How to start it."""
+    """How to start a container."""
 
     argv: Sequence[str]
     env: dict[str, str]
@@ -39,7 +39,7 @@ class Start:
 
 
 class Container:
-    """run() lives as long as the container; changed() is called whenever its status does, told(event) for the node's log."""
+    """run() returns when the container ends. changed() is called when its status changes, told(event) for the node's log."""
 
     def __init__(self, spec: Object, address: str, *, changed: Callable[[], None], told: Callable[[str, int], None]) -> None:
         self.spec, self.ready, self.started, self.restarts = spec, False, False, 0
@@ -59,7 +59,7 @@ class Container:
             self._set(state)
 
     async def run(self, start: Start, policy: str) -> None:
-        """Until it is ended, or has ended by itself and is not to be restarted."""
+        """Run until `end` is called, or the process ends and the policy does not restart it."""
         while True:
             code = await self._live(start)
             if self._ending or policy == "Never" or (policy == "OnFailure" and code == 0):
@@ -70,7 +70,7 @@ class Container:
             self.restarts += 1
 
     async def end(self, grace: float) -> None:
-        """preStop and SIGTERM, and SIGKILL when the grace is over."""
+        """Run preStop, send SIGTERM, and SIGKILL after the grace period."""
         self._ending = True
         process = self._process
         if process is None or process.returncode is not None:
@@ -109,7 +109,7 @@ class Container:
             watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watcher
-            self._signal(signal.SIGKILL)  # what it left behind
+            self._signal(signal.SIGKILL)  # remaining processes of its group
         self._told("exited", process.pid)
         self.ready = self.started = False
         reason = "Completed" if code == 0 else "Error"

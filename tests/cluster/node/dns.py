@@ -1,6 +1,6 @@
-"""Names of Services: answers A queries for NAME.NAMESPACE.svc.cluster.local, over UDP, and NXDOMAIN for whatever else.
+"""DNS for Services: answers A queries for NAME.NAMESPACE.svc.cluster.local over UDP, and NXDOMAIN for everything else.
 
-A Service of type ExternalName is an alias (CNAME), followed where it stands for another Service, as a cluster's DNS does.
+A Service of type ExternalName is an alias (CNAME), which is followed if it names another Service, as in a cluster's DNS.
 """
 
 import asyncio
@@ -14,21 +14,21 @@ __all__ = ["DnsServer", "Lookup", "reply"]
 
 SUFFIX = ("svc", "cluster", "local")
 LIFETIME = 1
-"""Seconds that an answer may be kept."""
+"""Seconds for which an answer may be cached."""
 LONGEST_CHAIN = 8
-"""Aliases of aliases that are followed; a circle ends."""
+"""Maximum chain of aliases that is followed, so that a cycle ends."""
 TYPE_A, TYPE_CNAME, CLASS_IN = 1, 5, 1
 HEADER = struct.Struct("!6H")
 QUESTION = struct.pack("!H", 0xC00C)
-"""Points back to the name in the question."""
+"""A pointer to the name in the question (name compression)."""
 
 Labels = tuple[str, ...]
 Lookup = Callable[[str, str], list[str] | str]
-"""What the Service of that namespace and name stands for: addresses, none when there is none, or another name."""
+"""The addresses of the Service with that namespace and name (empty if there is none), or another name."""
 
 
 def reply(query: bytes, lookup: Lookup) -> bytes | None:
-    """The answer to one query; None for what is none."""
+    """The answer to one query; None if it is not valid."""
     if len(query) < HEADER.size:
         return None
     number, flags, questions, *_ = HEADER.unpack_from(query)
@@ -42,20 +42,20 @@ def reply(query: bytes, lookup: Lookup) -> bytes | None:
     if kind == TYPE_A:
         records += [_record(owners[-1], TYPE_A, ipaddress.IPv4Address(address).packed) for address in found]
     code = 0 if names or found else 3
-    # An answer, of this server's own authority, recursion asked for and had.
+    # Flags: response, authoritative, recursion desired, recursion available.
     head = HEADER.pack(number, 0x8580 | code, 1, len(records), 0, 0)
     return head + query[HEADER.size : end + 4] + b"".join(records)
 
 
 class DnsServer(asyncio.DatagramProtocol):
-    """Serves from the moment it is bound."""
+    """The server; it serves as soon as it is bound."""
 
     def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.DatagramTransport", transport)  # the loop's own class does not say so
+        self._transport = cast("asyncio.DatagramTransport", transport)  # the event loop's class does not inherit from it
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         answer = reply(data, self._lookup)
@@ -64,7 +64,7 @@ class DnsServer(asyncio.DatagramProtocol):
 
 
 def _followed(labels: Labels, lookup: Lookup) -> tuple[list[Labels], list[str]]:
-    """The names that a name stands for, one after the other, and the addresses of the last."""
+    """The chain of aliases of a name, and the addresses of the last one."""
     names: list[Labels] = []
     while len(names) < LONGEST_CHAIN:
         found = lookup(labels[1], labels[0]) if len(labels) == 5 and labels[2:] == SUFFIX else []
@@ -85,7 +85,7 @@ def _name(query: bytes) -> tuple[Labels | None, int]:
         length = query[position]
         labels.append(query[position + 1 : position + 1 + length].decode("ascii", "replace").lower())
         position += 1 + length
-    # Zero byte, type and class must follow.
+    # A zero byte, type and class must follow.
     return (tuple(labels), position + 1) if position + 5 <= len(query) else (None, position)
 
 

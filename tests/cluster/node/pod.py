@@ -1,4 +1,4 @@
-"""One pod on the node: its network, volumes and containers, what is told of it to the API server, and its end."""
+"""One pod on the node: its network, volumes and containers, its status in the API server, and its end."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from tests.cluster.node.volumes import make_volumes, mount_script, mounts, read_
 __all__ = ["Node", "RunningPod"]
 
 RETRY = 0.2
-"""Seconds between attempts to tell an API server that is away."""
+"""Seconds between attempts to write a status while the API server cannot be reached."""
 
 
 IMAGE_ENV = {
@@ -27,12 +27,12 @@ IMAGE_ENV = {
     "PYTHONPATH": str(Path(__file__).parents[3]),
     "HOME": "/tmp",
 }
-"""What images set: the commands of the environment are on the path, and run the code of this checkout."""
+"""Variables that images set: PATH has the commands of the virtual environment, which run the code of this checkout."""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What all pods of the node share."""
+    """State that all pods of the node share."""
 
     api: Api
     sandboxes: Sandboxes
@@ -41,7 +41,7 @@ class Node:
     directory: Path
 
     def tell(self, event: str, pod: Object, container: str, pid: int) -> None:
-        """One line for the tests: when what happened to whom."""
+        """Write one line for the tests: the time, the event, and the pod."""
         metadata = pod["metadata"]
         line = {
             "time": time.time(), "event": event, "namespace": metadata["namespace"], "pod": metadata["name"],
@@ -52,7 +52,7 @@ class Node:
 
 
 class RunningPod:
-    """run() lives as long as the pod; terminate() ends it with grace, abandon() at once."""
+    """run() returns when the pod ends; terminate() ends it with a grace period, abandon() at once."""
 
     def __init__(self, node: Node, pod: Object, forget: Callable[[], None]) -> None:
         self._node, self._pod, self._forget = node, pod, forget
@@ -83,13 +83,13 @@ class RunningPod:
             self._forget()
 
     def terminate(self, grace: float) -> None:
-        """A second call changes nothing: the first one's grace holds."""
+        """A second call has no effect: the grace period of the first one applies."""
         if self._ending is None:
             self._ending = asyncio.create_task(self._end(grace), name=f"end of {self.path}")
             self._turn.set()
 
     def abandon(self) -> None:
-        """The API server has forgotten the pod already."""
+        """End at once: the pod's object has been deleted already."""
         self.terminate(0.0)
         for container in self._containers:
             container.kill()
@@ -101,7 +101,7 @@ class RunningPod:
             group.create_task(container.run(start, policy), name=f"{self.path}/{container.name}")
 
     async def _until_prepared(self) -> list[Start]:
-        """What a pod refers to may come later than the pod."""
+        """Wait for objects that the pod refers to, which may be created after it."""
         while self._ending is None:
             try:
                 return await self._prepare()
@@ -136,7 +136,7 @@ class RunningPod:
         return Start([*self._sandbox.enter, *argv], {**IMAGE_ENV, **values}, self._node.cwd, log)
 
     async def _until_over(self) -> None:
-        """Until the pod was told to end and has ended, or its containers have ended for good."""
+        """Wait until the pod was terminated, or its containers have ended for good."""
         while self._ending is None and not self._over():
             await self._turn.wait()
             self._turn.clear()

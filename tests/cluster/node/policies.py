@@ -1,7 +1,7 @@
-"""Network policies: who may reach which port of which pod, kept as policies, pods and namespaces change.
+"""Network policies: which sources may reach which ports of which pods, updated when policies, pods or namespaces change.
 
-Of ingress and by labels only, as ours are written; a policy that says more is refused, and with it all. The node itself, where
-the API server and KEDA run here, reaches every pod, as in a cluster.
+Only ingress rules with label selectors are supported, as in our manifests; any other policy is an error. The node itself, where
+the API server and KEDA run here, can reach every pod, as in a cluster.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ from tests.cluster.node.spec import SpecError, port_number
 __all__ = ["Policies", "openings"]
 
 COALESCE = 0.02
-"""Seconds from a change to the rules: one write for all that come together."""
+"""Seconds from a change to the update of the rules, so that several changes need one write."""
 
 
 def openings(policies: Iterable[Object], pods: Iterable[Object], namespaces: Iterable[Object]) -> dict[str, frozenset[Opening]]:
-    """What is open of each pod that a policy selects, by its address; a pod that none selects is open."""
+    """The openings of each pod that a policy selects, by its address. Other pods are not restricted."""
     labels = {item["metadata"]["name"]: item["metadata"].get("labels", {}) for item in namespaces}
     running = [pod for pod in pods if pod.get("status", {}).get("podIP")]
     found: dict[str, frozenset[Opening]] = {}
@@ -66,7 +66,7 @@ def _selects(selector: Object, labels: Mapping[str, str]) -> bool:
 
 
 def _port(port: int | str, pod: Object) -> int | None:
-    """None for a name that the pod does not know: such a rule opens nothing of it."""
+    """The port number; None for a name that the pod does not have, so that the rule opens nothing."""
     for container in pod["spec"]["containers"]:
         with contextlib.suppress(SpecError):
             return port_number(container, port)
@@ -74,7 +74,7 @@ def _port(port: int | str, pod: Object) -> int | None:
 
 
 class Policies:
-    """run() follows them and writes the rules."""
+    """run() follows the objects and writes the rules."""
 
     def __init__(self, api: Api) -> None:
         self._api = api

@@ -1,4 +1,4 @@
-"""One probe of a container: by TCP, HTTP, gRPC health or a command. Answers yes or no within its time."""
+"""One probe of a container: by TCP, HTTP, gRPC health or a command. Succeeds or fails within its time limit."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ async def probe(wanted: Object, container: Object, address: str, pid: int) -> bo
 
 
 async def run_inside(pid: int, command: list[str]) -> int:
-    """A command in a container's network and file system."""
+    """Run a command in a container's network and file system; returns the exit code."""
     process = await asyncio.create_subprocess_exec(
         "nsenter", f"--net=/proc/{pid}/ns/net", f"--mount=/proc/{pid}/ns/mnt", "--", *command,
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
@@ -59,7 +59,7 @@ async def _http(wanted: Object, container: Object, address: str) -> bool:
 
 @functools.cache
 def _client() -> httpx.AsyncClient:
-    """One for all probes: making one takes longer than a probe. Certificates are not checked; a kubelet does not, either."""
+    """One client for all probes, because creating one takes longer than a probe. Like a kubelet, it checks no certificates."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     return httpx.AsyncClient(verify=False, trust_env=False, timeout=None, limits=limits)  # noqa: S501, S113 - probe() has one
 

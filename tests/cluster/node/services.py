@@ -1,4 +1,4 @@
-"""Services of the cluster: their translations and their names, kept as Services and EndpointSlices change."""
+"""Services of the cluster: address translations and DNS names, updated when Services or EndpointSlices change."""
 
 import asyncio
 from collections import defaultdict
@@ -11,14 +11,14 @@ from tests.cluster.node.agent import keep_following
 __all__ = ["Services"]
 
 COALESCE = 0.02
-"""Seconds from a change to the translations: one write for all that come together."""
+"""Seconds from a change to the update of the translations, so that several changes need one write."""
 
 Key = tuple[str, str]
 """Namespace and name."""
 
 
 class Services:
-    """run() follows and translates; lookup(namespace, name) is what DNS answers."""
+    """run() follows the objects and writes translations; lookup(namespace, name) is used by DNS."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -33,8 +33,8 @@ class Services:
             group.create_task(self._write())
 
     def lookup(self, namespace: str, name: str) -> list[str] | str:
-        """The Service's own address, every ready endpoint's when it is headless, or the name that it is an alias of; empty when
-        there is no such Service."""
+        """The Service's address, the addresses of all ready endpoints if it is headless, or the name in its ExternalName; empty
+        if there is no such Service."""
         service = self._services.get((namespace, name))
         if service is None:
             return []
@@ -87,7 +87,7 @@ class Services:
 
 
 def _endpoints(slices: Iterable[Object], port_name: str) -> list[Endpoint]:
-    """Ready ones; those that serve while they end only when no other is left, as a node has it."""
+    """Ready endpoints; terminating ones that still serve only if there is no other, as on a real node."""
     ready, serving = [], []
     for item in slices:
         ports = [port["port"] for port in item.get("ports") or () if (port.get("name") or "") == port_name]

@@ -1,4 +1,4 @@
-"""What a pod's spec says, worked out: command lines, environments, ports, conditions. Pure; objects come in as JSON."""
+"""Evaluates a pod's spec: command lines, environments, ports, conditions. Pure; objects are JSON."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -29,32 +29,32 @@ _FIELD = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 
 
 class SpecError(ValueError):
-    """A container that cannot be started; reason and message are what it waits for."""
+    """A container that cannot be started yet; reason and message are for its waiting status."""
 
     reason = "CreateContainerConfigError"
 
 
 class ImageError(SpecError):
-    """Its image is not to be had."""
+    """Its image does not exist."""
 
     reason = "ErrImagePull"
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One ConfigMap or Secret, as env and volumes name it."""
+    """One ConfigMap or Secret, as named by env and volumes."""
 
     kind: str  # "configmaps" or "secrets"
     name: str
 
 
 Lookup = Callable[[Key], Mapping[str, str] | None]
-"""The values of a ConfigMap or Secret, None when there is none."""
+"""The values of a ConfigMap or Secret; None if it does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a pod is known by once it is about to run."""
+    """Properties of a pod that are known when it is about to run."""
 
     pod: Object
     address: str
@@ -62,7 +62,7 @@ class Terms:
 
 
 def expand(text: str, values: Mapping[str, str]) -> str:
-    """Kubernetes' own rule: $(NAME) when known, left alone when not; $$ is a dollar."""
+    """Kubernetes' rule: $(NAME) is replaced if known and otherwise left unchanged; $$ is a dollar."""
 
     def value(match: re.Match[str]) -> str:
         return "$" if match[1] == "$" else values.get(match[2], match[0])
@@ -71,7 +71,7 @@ def expand(text: str, values: Mapping[str, str]) -> str:
 
 
 def command_line(container: Object, images: Mapping[str, Sequence[str]], values: Mapping[str, str]) -> list[str]:
-    """Entry point and arguments. The image stands for a local command, found by its name without registry and tag."""
+    """Entry point and arguments. An image is replaced by a local command, by the image's name without registry and tag."""
     image = str(container["image"]).rpartition("/")[2].partition("@")[0].partition(":")[0]
     given = container.get("command")
     if image not in images:
@@ -81,7 +81,7 @@ def command_line(container: Object, images: Mapping[str, Sequence[str]], values:
 
 
 def environment(container: Object, terms: Terms) -> dict[str, str]:
-    """envFrom, then env in order, each seeing what came before."""
+    """envFrom, then env in order; each may refer to the ones before."""
     name = terms.pod["spec"].get("hostname") or terms.pod["metadata"]["name"]
     values = {"KUBERNETES_SERVICE_HOST": API_ADDRESS, "KUBERNETES_SERVICE_PORT": "443", "HOSTNAME": name}
     for source in container.get("envFrom", ()):
@@ -94,7 +94,7 @@ def environment(container: Object, terms: Terms) -> dict[str, str]:
 
 
 def field(path: str, terms: Terms) -> str:
-    """The downward API's fieldPath."""
+    """The value for a fieldPath of the downward API."""
     metadata, spec = terms.pod["metadata"], terms.pod["spec"]
     match = _FIELD.fullmatch(path)
     if match is not None:
@@ -115,7 +115,7 @@ def field(path: str, terms: Terms) -> str:
 
 
 def port_number(container: Object, port: int | str) -> int:
-    """A number, or the containerPort of that name."""
+    """The port number, or the containerPort with that name."""
     if isinstance(port, int):
         return port
     for known in container.get("ports", ()):
@@ -125,7 +125,7 @@ def port_number(container: Object, port: int | str) -> int:
 
 
 def ready_condition(pod: Object) -> bool:
-    """What the pod's status says of its readiness."""
+    """Whether the pod's status has the condition Ready."""
     conditions = pod.get("status", {}).get("conditions", ())
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 

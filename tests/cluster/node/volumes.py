@@ -1,4 +1,4 @@
-"""Volumes of a pod as directories of the node, and the mounts that show them to a container. Written once, at its start."""
+"""Volumes of a pod as directories of the node, and the mounts for its containers. Written once, when the pod starts."""
 
 import base64
 import shlex
@@ -11,7 +11,7 @@ from tests.cluster.node.spec import Key, SpecError, Terms, field
 
 __all__ = ["Mount", "make_volumes", "mount_script", "mounts", "read_keys", "referenced"]
 
-# What may be created inside a pod: the rest of the root file system is the machine's own.
+# Directories in which a pod may create files: the rest of the root file system is the machine's own.
 WRITABLE = ("/run/", "/var/run/", "/etc/", "/tmp/")
 
 
@@ -39,7 +39,7 @@ def referenced(pod: Object) -> set[Key]:
 
 
 async def read_keys(api: Api, namespace: str, keys: set[Key]) -> dict[Key, Mapping[str, str]]:
-    """The values of those that exist."""
+    """The values of the ConfigMaps and Secrets that exist."""
     found = {key: await api.find(namespaced(key.kind, namespace, key.name)) for key in keys}
     return {key: _decoded(key.kind, item) for key, item in found.items() if item is not None}
 
@@ -65,7 +65,7 @@ def mounts(container: Object, volumes: Mapping[str, Path]) -> list[Mount]:
 
 
 def mount_script(wanted: Sequence[Mount], *, read_only_root: bool) -> str:
-    """What a shell runs in a fresh mount namespace before it becomes the container's command."""
+    """The script that a shell runs in a new mount namespace before it executes the container's command."""
     lines = ["set -e", "mount -t tmpfs -o mode=755 tmpfs /run"]
     for mount in wanted:
         source, target = shlex.quote(str(mount.source)), shlex.quote(mount.target)

@@ -1,4 +1,4 @@
-"""What the test cluster's node works out of a pod's spec, of Services, and of DNS queries, is what Kubernetes would."""
+"""The test cluster's node evaluates pod specs, Services and DNS queries like Kubernetes."""
 
 import struct
 
@@ -76,7 +76,7 @@ def addresses(namespace: str, name: str) -> list[str]:
 
 
 def aliases(namespace: str, name: str) -> list[str] | str:
-    """Far stands for near, which stands for web; two others lead nowhere."""
+    """`far` is an alias of `near`, which is an alias of `web`; two other aliases have no target."""
     known = {"far": "near", "near": "web", "circle": "circle"}
     if name == "abroad":
         return "example.com"

@@ -1,4 +1,4 @@
-"""What the test cluster's node makes of network policies is what Kubernetes would."""
+"""The test cluster's node evaluates network policies like Kubernetes."""
 
 from typing import Any
 

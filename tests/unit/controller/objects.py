@@ -1,4 +1,4 @@
-"""Custom resources as an API server would give them, for tests."""
+"""Custom resources as an API server returns them, for tests."""
 
 import json
 from typing import Any
@@ -36,7 +36,7 @@ def route(name: str = "web", namespace: str = "shop", *, metadata: Any = None, s
 def scaled(
     made: dict[str, Any], *, uid: str = "uid-scaled", ready: str = "True", message: str = "told by KEDA", **metadata: Any
 ) -> ScaledObject:
-    """A ScaledObject that was created so, and that KEDA has seen."""
+    """A ScaledObject with these fields that KEDA has processed."""
     status = {"conditions": [{"type": "Ready", "status": ready, "message": message}]}
     whole = made | {"metadata": made["metadata"] | {"uid": uid} | metadata, "status": status}
     return parse_scaled_object(json.dumps(whole).encode())

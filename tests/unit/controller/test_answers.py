@@ -1,4 +1,4 @@
-"""What the custom resources say of answers without a backend, as a route says it."""
+"""Fields of custom resources about local answers, translated to a route."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from controller.answers import MAINTENANCE, MAINTENANCE_BODY, Reference
 from controller.resources import Resource
 from fleet.routing.check_answers import MAX_ANSWER_BYTES
+from fleet.routing.cors import Cors
 from fleet.routing.route import (
     Affinity,
     ColdStart,
@@ -126,6 +127,10 @@ def test_how_an_application_is_treated(make: Any) -> None:
     assert made(make(answerHalfClosed=False)).answer_half_closed is False
     assert made(make()).answer_half_closed is None
     assert made(make(affinity={"header": "X-Session"})).affinity == Affinity(header="X-Session")
+    assert made(make(cors={"allowOrigins": ["*"]})).cors == Cors(("*",))
+    lists = {"allowMethods": ["PUT"], "allowHeaders": ["x-a"], "exposeHeaders": ["x-b"]}
+    cors = {"allowOrigins": ["https://a.test"], **lists, "maxAge": "1m", "allowCredentials": True}
+    assert made(make(cors=cors)).cors == Cors(("https://a.test",), ("PUT",), ("x-a",), ("x-b",), 60.0, allow_credentials=True)
 
 
 def test_bodies_that_config_maps_hold_are_asked_for() -> None:
@@ -215,6 +220,11 @@ ANSWER = {"body": "soon"}
         ({"affinity": {"header": "b", "maxAge": "1h"}}, "spec.affinity"),
         ({"affinity": {"cookie": "a b"}}, "spec.affinity.cookie"),
         ({"affinity": {"cookie": "a", "maxAge": "soon"}}, "spec.affinity.maxAge"),
+        ({"cors": {}}, "spec.cors"),
+        ({"cors": {"allowOrigins": ["a.test"]}}, "spec.cors.allowOrigins[0]"),
+        ({"cors": {"allowOrigins": ["*"], "allowMethods": ["put"]}}, "spec.cors.allowMethods[0]"),
+        ({"cors": {"allowOrigins": ["*"], "allowCredentials": True}}, "spec.cors.allowOrigins"),
+        ({"cors": {"allowOrigins": ["*"], "maxAge": "soon"}}, "spec.cors.maxAge"),
         ({"backendConcurrency": -1}, "spec.backendConcurrency"),
         ({"maxRequests": 0}, "spec.maxRequests"),
         ({"readinessPath": "healthz"}, "spec.readinessPath"),

@@ -1,4 +1,4 @@
-"""Bodies of ConfigMaps in the answers of routes; and what comes of those that are not there."""
+"""Bodies from ConfigMaps in the answers of routes; and the result if they are missing."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from controller.answers import MAINTENANCE, MAINTENANCE_BODY
 from controller.bodies import UNAVAILABLE, Absent, Bodies, are_known, filled, without_bodies
 from fleet.discovery.kubernetes.objects import ConfigMap
-from fleet.routing.check_answers import MAX_ANSWER_BYTES, MAX_FILES, MAX_RESPONSE_HEADERS
-from fleet.routing.route import Route, StaticFile, StaticResponse
+from fleet.routing.check_answers import MAX_ANSWER_BYTES
+from fleet.routing.route import MAX_FILES, MAX_RESPONSE_HEADERS, Route, StaticFile, StaticResponse
 from tests.unit.controller.objects import route
 
 HTML, CSS = "text/html; charset=utf-8", "text/css; charset=utf-8"

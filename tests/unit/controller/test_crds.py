@@ -1,4 +1,4 @@
-"""The definitions against the structs they come from, and against what the API server demands of a structural schema."""
+"""The definitions, compared with the structs they are generated from and with the rules for structural schemas."""
 
 import json
 import re
@@ -102,6 +102,8 @@ def test_defaults() -> None:
         ".spec.scalingMetric.requestRate.window": "1m",
         ".spec.scalingMetric.requestRate.granularity": "1s",
         ".spec.staticRoutes[].responseMode": "WhenUnavailable",
+        ".spec.rules[].backends[].weight": 1,
+        ".spec.rules[].redirect.statusCode": 302,
     }
 
 

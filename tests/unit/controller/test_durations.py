@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.durations import seconds
+from controller.schema.common import as_duration
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,12 @@ from controller.durations import seconds
     ],
 )
 def test_go_durations(text: str, value: float) -> None:
+    assert seconds(text) == value
+
+
+@pytest.mark.parametrize(("value", "text"), [(60.0, "1m"), (1.0, "1s"), (15, "15s"), (90.0, "90s"), (0.5, "0.5s"), (0, "0s")])
+def test_defaults_are_written_as_objects_write_them(value: float, text: str) -> None:
+    assert as_duration(value) == text
     assert seconds(text) == value
 
 

@@ -44,7 +44,7 @@ def test_a_leader_stops_before_anyone_may_follow() -> None:
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.floats(0.1, 4.0), st.floats(0.0, 3.0), st.booleans()), max_size=60))
 def test_there_are_never_two_leaders(steps: list[tuple[str, float, float, bool]]) -> None:
-    """Two controllers, a store that takes updates of the version it has, questions that take time or get lost."""
+    """Two controllers, a store that only accepts updates of the current version, and requests that are delayed or lost."""
     elections = {name: Election(name, DURATION) for name in "ab"}
     stored: Lease | None = None
     now, version = 0.0, 0

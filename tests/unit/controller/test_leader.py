@@ -11,9 +11,10 @@ PATH = LEASES.path("weir-system", "weir-controller")
 
 
 class Candidate:
-    """A controller that does nothing but lead. Leases of 0.3 s, so that it can be waited for."""
+    """A controller with leader election only. Leases of 0.3 s, to keep the test short."""
 
     def __init__(self, api: MemoryApi, name: str) -> None:
+        self.api = api
         self.leading = asyncio.Event()
         self.idle = asyncio.Event()
         self.leader = Leader(api, "weir-system", "weir-controller", identity=name, duration=0.3, lead=self._lead)
@@ -27,6 +28,18 @@ class Candidate:
         finally:
             self.leading.clear()
             self.idle.set()
+
+    async def asks(self, times: int) -> None:
+        """Wait until it has asked for the lease so many times more."""
+        more = asyncio.Semaphore(0)
+
+        def asked(method: str, path: str) -> None:
+            if asyncio.current_task() is self.task:
+                more.release()
+
+        self.api.refuse = asked
+        for _ in range(times):
+            await more.acquire()
 
     async def end(self) -> None:
         self.task.cancel()
@@ -44,7 +57,7 @@ async def test_one_leads_and_hands_over() -> None:
         first = Candidate(api, "first")
         await first.leading.wait()
         second = Candidate(api, "second")
-        await asyncio.sleep(0.5)
+        await second.asks(5)
         assert not second.leading.is_set()
         await first.end()
         assert holder(api) in ("", "second")
@@ -65,8 +78,7 @@ async def test_one_that_cannot_renew_stops_and_another_follows() -> None:
         await first.idle.wait()
         await second.leading.wait()
         assert holder(api) == "second"
-        api.refuse = lambda method, path: None
-        await asyncio.sleep(0.2)
+        await first.asks(3)
         assert not first.leading.is_set()
         await second.end()
         await first.leading.wait()

@@ -6,6 +6,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from controller.propagation import Interceptor, Missing, Propagation
 from fleet.routing.route import Route, Rule, Target
 from fleet.routing.table import RoutingTable
+from tests.support.full import examples
 
 
 def route(name: str, host: str = "") -> Route:
@@ -82,7 +83,7 @@ def test_a_pod_that_starts_does_not_count_and_one_that_has_served_does() -> None
     assert verdict.missing == (Missing("x", "no answer"),)
 
 
-def test_nobody_is_missed_before_it_is_known_who_there_is() -> None:
+def test_no_interceptor_is_missing_before_the_list_of_them_is_known() -> None:
     told = Propagation()
     told.publish(ONE)
     verdict = told.verdict(A)
@@ -205,7 +206,7 @@ def test_the_newest_table_has_a_verdict_about_each_of_its_routes() -> None:
 
 
 class Fleet(RuleBasedStateMachine):
-    """Against the plain truth: which member serves which table."""
+    """Compared with a model that knows which member serves which table."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -222,7 +223,7 @@ class Fleet(RuleBasedStateMachine):
 
     @rule(apps=st.dictionaries(st.sampled_from("abc"), st.sampled_from("12")), name=st.sampled_from("xyz"))
     def expect(self, apps: dict[str, str], name: str) -> None:
-        """A table that may be in the store, and an interceptor that found it there."""
+        """A table that may be in the store, and an interceptor that has read it there."""
         table = RoutingTable([route(name, host) for name, host in apps.items()])
         if not self.tables:
             return
@@ -250,7 +251,7 @@ class Fleet(RuleBasedStateMachine):
         self.told.members(fleet(*self.members))
 
     def serves(self, table: RoutingTable, one: Route) -> bool:
-        """Whether requests for the route find what they find with the newest table."""
+        """Whether requests for the route have the same result as with the newest table."""
         (host,) = one.rules[0].hosts
         found, wanted = (each.match(host.encode(), b"/", ()) for each in (table, self.tables[-1]))
         return table.apps.get(one.app) == one and (found == one) == (wanted == one)
@@ -269,5 +270,5 @@ class Fleet(RuleBasedStateMachine):
                 assert verdict.everywhere
 
 
-Fleet.TestCase.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+Fleet.TestCase.settings = settings(max_examples=examples(60), stateful_step_count=20, deadline=None)
 TestFleet = Fleet.TestCase

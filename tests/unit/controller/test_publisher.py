@@ -44,7 +44,7 @@ class Kept:
 
 
 class Naps:
-    """Sleeps that end when the test says so, or at once."""
+    """Sleeps that end when the test ends them, or at once."""
 
     def __init__(self) -> None:
         self.taken: list[float] = []
@@ -130,7 +130,7 @@ async def test_nothing_is_published_twice() -> None:
     task.cancel()
 
 
-async def test_a_store_that_is_away_is_tried_again_and_nothing_is_told_as_published() -> None:
+async def test_a_store_that_is_away_is_tried_again_and_nothing_is_reported_as_published() -> None:
     rig = Rig()
     rig.store.failing = True
     rig.objects["web"] = http()

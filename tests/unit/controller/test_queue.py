@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.queue import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, NEWS_PAUSE_SECONDS, Schedule, WorkQueue
+from controller.queue import CHANGED_PAUSE_SECONDS, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Schedule, WorkQueue
 from fleet.discovery.sources import SourceError
 
 
@@ -73,7 +73,7 @@ def test_news_shortens_a_pause_but_makes_no_hot_loop() -> None:
         schedule.add("a", now)
         due = schedule.next_due()
         assert due is not None
-        assert due - now == pytest.approx(min(FIRST_PAUSE_SECONDS * 2**attempt, NEWS_PAUSE_SECONDS))
+        assert due - now == pytest.approx(min(FIRST_PAUSE_SECONDS * 2**attempt, CHANGED_PAUSE_SECONDS))
         now = due
     assert schedule.take(now) == "a"
     schedule.done("a", now)

@@ -1,4 +1,4 @@
-"""From facts to the condition: one row for each way in which an application is not reached."""
+"""From facts to the condition: one row for each reason why an application is not reachable."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from controller.finding import Finding
 from controller.reachability import Demand, Evidence, PodFacts, ServiceFacts, Workload, judge
+from fleet import defaults
 
 WAITING = Demand(held=1, held_seconds=5.0)
 TIMED_OUT = Demand(timed_out=3, timed_out_seconds=60.2)
@@ -151,7 +152,10 @@ def test_requests_that_do_not_wait_are_told_of(seconds: float, status: str) -> N
     assert told.message.startswith(f"4 requests in {seconds:.0f} s found no backend: Deployment web has 1 pod")
 
 
-@pytest.mark.parametrize(("last_error", "reason"), [("Connection refused", "ConnectionRefused"), ("", "ProbeFails")])
+@pytest.mark.parametrize(
+    ("last_error", "reason"),
+    [("Connection refused", "ConnectionRefused"), (defaults.SPEAKS_HTTP2, "ProbeFails"), ("", "ProbeFails")],
+)
 def test_backends_that_interceptors_list_and_cannot_use(last_error: str, reason: str) -> None:
     told = judge(Demand(timed_out=1, timed_out_seconds=5, listed=2, last_error=last_error), evidence(GOOD, WEB, READY))
     assert told is not None
@@ -163,7 +167,7 @@ def test_a_backend_is_all_that_is_needed() -> None:
     assert judge(Demand(timed_out=3, ready=1), evidence()) == Finding("True", "BackendsReady", "interceptors have ready backends")
 
 
-def test_what_does_not_mend_itself_is_told_before_what_may() -> None:
+def test_what_does_not_mend_itself_is_reported_before_what_may() -> None:
     starting, broken = PodFacts("web-1", restarts=1, exit_code=1), PodFacts("web-2", waiting="ErrImagePull")
     told = judge(WAITING, evidence(EMPTY, WEB, starting, broken))
     assert told is not None

@@ -1,4 +1,4 @@
-"""What is read of an application in trouble, and what is told where it may not be read."""
+"""Which objects are read for an unreachable application, and the report if permissions are missing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from controller.reachability import Evidence, PodFacts, ServiceFacts, Workload
-from controller.reachability_evidence import Looker, Subject
+from controller.reachability_evidence import EvidenceReader, Subject
 from fleet.discovery.kubernetes.client import ApiError, Query
 from fleet.routing.route import Target
 from tests.support.memory_api import MemoryApi
@@ -18,7 +18,7 @@ CRASHED = {"terminated": {"exitCode": 3}}
 
 
 class Guarded(MemoryApi):
-    """May not read what is named in `forbidden`."""
+    """An API that forbids reading the resources in `forbidden`."""
 
     forbidden: tuple[str, ...] = ()
 
@@ -78,7 +78,7 @@ TWO = PodFacts(
 
 
 async def test_all_that_concerns_one_application_is_read(api: Guarded) -> None:
-    assert await Looker(api).look(SUBJECT) == Evidence(
+    assert await EvidenceReader(api).look(SUBJECT) == Evidence(
         ServiceFacts("web", selector={"app": "web"}, target_port="web", port_name="http", endpoints=3, at_port=2, ready=1),
         Workload("Deployment", "web", replicas=2),
         (ONE, TWO),
@@ -88,9 +88,9 @@ async def test_all_that_concerns_one_application_is_read(api: Guarded) -> None:
 
 
 async def test_a_workload_that_is_not_there_and_one_of_another_kind(api: Guarded) -> None:
-    missing = await Looker(api).look(Subject("shop", SUBJECT.target, (("Deployment", "none"),)))
+    missing = await EvidenceReader(api).look(Subject("shop", SUBJECT.target, (("Deployment", "none"),)))
     assert missing.workload == Workload("Deployment", "none", found=False)
-    other = await Looker(api).look(Subject("shop", SUBJECT.target, (("Rollout", "web"),)))
+    other = await EvidenceReader(api).look(Subject("shop", SUBJECT.target, (("Rollout", "web"),)))
     assert other.workload == Workload("Rollout", "web", found=None)
     assert other.pods == (ONE,)
 
@@ -114,34 +114,35 @@ async def test_why_no_pod_could_be_made_is_read_from_the_last_event(api: Guarded
     refused(api, "web-two-6d4f", "ReplicaSet", "another's", when=at(3))
     refused(api, "web", "StatefulSet", "another kind's", when=at(4))
     refused(api, "web-6d4f", "ReplicaSet", "of something else", when=at(5), reason="SuccessfulCreate")
-    assert (await Looker(api).look(SUBJECT)).refusal == "exceeded quota"
+    assert (await EvidenceReader(api).look(SUBJECT)).refusal == "exceeded quota"
     deployment(api, "web", "app=none")
-    assert (await Looker(api).look(SUBJECT)).refusal == "", "it is not asked to have any"
+    assert (await EvidenceReader(api).look(SUBJECT)).refusal == "", "it is not asked to have any"
 
 
 async def test_of_several_workloads_the_one_is_looked_at_that_the_service_is_for(api: Guarded) -> None:
     """Several ScaledObjects may name one InterceptorRoute."""
     deployment(api, "helper", "app=helper", replicas=1)
     both = (("Deployment", "gone"), ("Deployment", "helper"), ("Deployment", "web"))
-    assert (await Looker(api).look(Subject("shop", SUBJECT.target, both))).workload == Workload("Deployment", "web", replicas=2)
+    found = await EvidenceReader(api).look(Subject("shop", SUBJECT.target, both))
+    assert found.workload == Workload("Deployment", "web", replicas=2)
     deployment(api, "web", "app=web")
     api.drop("/api/v1/namespaces/shop/pods/one")
-    assert (await Looker(api).look(Subject("shop", SUBJECT.target, both))).workload == Workload("Deployment", "web")
+    assert (await EvidenceReader(api).look(Subject("shop", SUBJECT.target, both))).workload == Workload("Deployment", "web")
 
 
 async def test_a_survey_reads_no_more_than_it_needs(api: Guarded) -> None:
-    looker = Looker(api)
+    reader = EvidenceReader(api)
     deployment(api, "web", "app=web")
-    found = await looker.survey(SUBJECT)
+    found = await reader.survey(SUBJECT)
     assert found is not None
     assert (found.workload, found.labels, found.selected) == ("Deployment web", {"app": "web"}, None)
     assert len(api.reads) == 1, "both select by the same labels"
     deployment(api, "web", "tier=front")
-    found = await looker.survey(SUBJECT)
+    found = await reader.survey(SUBJECT)
     assert found is not None
     assert (found.selected, found.pods) == ((ONE,), None), "the workload has no pods"
     deployment(api, "web", "tier=front", replicas=2)
-    found = await looker.survey(SUBJECT)
+    found = await reader.survey(SUBJECT)
     assert found is not None
     assert found.pods == (ONE, TWO)
     for subject in (
@@ -150,9 +151,9 @@ async def test_a_survey_reads_no_more_than_it_needs(api: Guarded) -> None:
         Subject("shop", SUBJECT.target, (("Deployment", "none"),), SUBJECT.selector),
         Subject("shop", SUBJECT.target, (), SUBJECT.selector),
     ):
-        assert await looker.survey(subject) is None
+        assert await reader.survey(subject) is None
     api.forbidden = ("/pods", "/scale")
-    assert await looker.survey(SUBJECT) is None
+    assert await reader.survey(SUBJECT) is None
 
 
 INIT = {"name": "wait", "state": {"running": {}}}
@@ -195,15 +196,15 @@ async def test_why_a_pod_is_not_ready(api: Guarded, status: dict[str, Any], fact
     path, content = pod("three", {"tier": "third"}, status=status)
     api.put(path, **content)
     deployment(api, "web", "tier=third", replicas=1)
-    assert (await Looker(api).look(SUBJECT)).pods == (PodFacts("three", labels={"tier": "third"}, **facts),)
+    assert (await EvidenceReader(api).look(SUBJECT)).pods == (PodFacts("three", labels={"tier": "third"}, **facts),)
 
 
 async def test_without_the_role_less_is_known_and_that_is_logged_once(api: Guarded, caplog: pytest.LogCaptureFixture) -> None:
     api.forbidden = ("/pods", "/endpointslices", "/scale")
-    looker = Looker(api)
+    reader = EvidenceReader(api)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            found = await looker.look(SUBJECT)
+            found = await reader.look(SUBJECT)
     assert found == Evidence(
         ServiceFacts("web", selector={"app": "web"}, target_port="web", port_name="http", endpoints=None),
         Workload("Deployment", "web", found=None),
@@ -219,4 +220,4 @@ async def test_an_api_server_that_fails_is_asked_again(api: Guarded) -> None:
 
     api.get = broken  # type: ignore[method-assign]
     with pytest.raises(ApiError):
-        await Looker(api).look(SUBJECT)
+        await EvidenceReader(api).look(SUBJECT)

@@ -1,4 +1,4 @@
-"""When Services and workloads are compared. The looks are played, the pauses are those of a moment."""
+"""When Services and workloads are compared. The checks are simulated, the pauses are very short."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OTHERS = Selection("web", {"app": "other"}, "Deployment web", WEB, (PodFacts("ot
 
 
 class World:
-    """What is there, and how often somebody looked."""
+    """The existing objects, and the number of checks."""
 
     def __init__(self) -> None:
         self.subjects: dict[str, Subject] = {}
@@ -65,19 +65,19 @@ async def test_an_application_is_looked_at_once_and_again_when_it_is_another() -
     world.is_now("web")
     async with surveying(world) as survey:
         for _ in range(5):
-            survey.heed(APP)
+            survey.observe(APP)
         await until(lambda: survey.finding(APP) == CLEAR)
-        survey.heed(APP)
+        survey.observe(APP)
         world.found = OTHERS
         world.is_now("other")
         assert survey.finding(APP) is None, "what was found is about another selector"
-        survey.heed(APP)
+        survey.observe(APP)
         await until(lambda: (found := survey.finding(APP)) is not None and found.reason == "SelectsOtherPods")
         assert (world.looks, world.news) == (2, [APP, APP])
         world.is_now("other", uid="2")
         assert survey.finding(APP) is None
         world.subjects.clear()
-        survey.heed(APP)
+        survey.observe(APP)
         assert len(survey) == 0
 
 
@@ -87,7 +87,7 @@ async def test_where_pods_tell_they_are_looked_at_again(monkeypatch: pytest.Monk
     world.is_now("other")
     world.found = None
     async with surveying(world) as survey:
-        survey.heed(APP)
+        survey.observe(APP)
         await until(lambda: world.looks > 2)
         assert (survey.finding(APP), world.news) == (None, [])
         world.found = OTHERS
@@ -104,23 +104,23 @@ async def test_one_that_cannot_be_compared_is_left_alone_at_last(monkeypatch: py
     world.is_now("web")
     world.found = None
     async with surveying(world) as survey:
-        survey.heed(APP)
+        survey.observe(APP)
         await until(lambda: world.looks == 4 and not len(survey._queue))
         world.found = OTHERS
-        survey.heed(APP)
-        await until(lambda: world.looks > 8)  # pods come and go for ever
+        survey.observe(APP)
+        await until(lambda: world.looks > 8)  # pods change all the time
 
 
 async def test_news_of_one_of_which_nothing_is_known_is_looked_into() -> None:
-    """Objects that are applied together come one after the other: the workload may be the last."""
+    """Objects that are applied together arrive one after the other; the workload may be the last."""
     world = World()
     world.is_now("web")
     world.found = None
     async with surveying(world) as survey:
-        survey.heed(APP)
+        survey.observe(APP)
         await until(lambda: world.looks == 1)
         world.found = GOOD
-        survey.heed(APP)
+        survey.observe(APP)
         await until(lambda: survey.finding(APP) == CLEAR)
 
 
@@ -129,5 +129,5 @@ async def test_an_api_server_that_is_away_is_asked_again() -> None:
     world.is_now("web")
     world.fails = 1
     async with surveying(world) as survey:
-        survey.heed(APP)
+        survey.observe(APP)
         await until(lambda: survey.finding(APP) == CLEAR)

@@ -1,4 +1,4 @@
-"""Who is looked at, and when; what is remembered. The looks are played, the pauses are those of a moment."""
+"""Which applications are checked, and when; what is kept. The checks are simulated, the pauses are very short."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ READY = Evidence(ServiceFacts("web", endpoints=1, at_port=1, ready=1))
 
 
 class World:
-    """What is there, and how often somebody looked."""
+    """The existing objects, and the number of checks."""
 
     def __init__(self) -> None:
         self.evidence = UNREADY
@@ -65,9 +65,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_wait_that_is_usual_is_not_looked_into() -> None:
     world = World()
     async with tracking(world) as tracker:
-        tracker.heed({APP: Demand(held=1, held_seconds=LOOK_AFTER_SECONDS - 0.1)})
+        tracker.observe({APP: Demand(held=1, held_seconds=LOOK_AFTER_SECONDS - 0.1)})
         assert len(tracker) == 0
-        tracker.heed({APP: WAITS})
+        tracker.observe({APP: WAITS})
         await until(lambda: world.news)
         assert world.looks == ["shop/web"]
         found = tracker.finding(APP)
@@ -78,9 +78,9 @@ async def test_a_wait_that_is_usual_is_not_looked_into() -> None:
 async def test_requests_that_do_not_wait_are_looked_into() -> None:
     world = World()
     async with tracking(world) as tracker:
-        tracker.heed({APP: Demand(unserved=9, unserved_seconds=LOOK_AFTER_SECONDS - 0.1)})
+        tracker.observe({APP: Demand(unserved=9, unserved_seconds=LOOK_AFTER_SECONDS - 0.1)})
         assert len(tracker) == 0
-        tracker.heed({APP: Demand(unserved=9, unserved_seconds=LOOK_AFTER_SECONDS)})
+        tracker.observe({APP: Demand(unserved=9, unserved_seconds=LOOK_AFTER_SECONDS)})
         await until(lambda: world.news)
         found = tracker.finding(APP)
         assert found is not None
@@ -91,11 +91,11 @@ async def test_one_look_for_many_reports_and_another_when_requests_waited_in_vai
     world = World()
     async with tracking(world) as tracker:
         for _ in range(50):
-            tracker.heed({APP: WAITS})
+            tracker.observe({APP: WAITS})
         await until(lambda: world.news)
         for _ in range(50):
-            tracker.heed({APP: WAITS})
-        tracker.heed({APP: Demand(timed_out=1, timed_out_seconds=60)})
+            tracker.observe({APP: WAITS})
+        tracker.observe({APP: Demand(timed_out=1, timed_out_seconds=60)})
         await until(lambda: len(world.news) == 2)
         assert len(world.looks) == 2
         found = tracker.finding(APP)
@@ -107,9 +107,9 @@ async def test_what_interceptors_say_is_ready_is_believed_at_once_and_forgotten_
     monkeypatch.setattr(reachability_tracker, "REFRESH_SECONDS", 0.01)
     world = World()
     async with tracking(world) as tracker:
-        tracker.heed({APP: WAITS})
+        tracker.observe({APP: WAITS})
         await until(lambda: world.news)
-        tracker.heed({APP: Demand(held=1, held_seconds=9, ready=1)})
+        tracker.observe({APP: Demand(held=1, held_seconds=9, ready=1)})
         found = tracker.finding(APP)
         assert found is not None
         assert found.status == "True"
@@ -121,15 +121,15 @@ async def test_what_interceptors_say_is_ready_is_believed_at_once_and_forgotten_
 async def test_what_is_mended_while_nobody_asks_is_found_out() -> None:
     world = World()
     async with tracking(world) as tracker:
-        tracker.heed({APP: WAITS})
+        tracker.observe({APP: WAITS})
         await until(lambda: world.news)
-        tracker.heed({})
+        tracker.observe({})
         world.evidence = READY
         await until(lambda: (found := tracker.finding(APP)) is not None and found.status == "True")
 
 
 @pytest.mark.usefixtures("quick")
-async def test_of_who_sleeps_nothing_new_is_said_and_the_looks_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_app_that_sleeps_gets_no_new_finding_and_is_not_checked_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reachability_tracker, "MAX_LOOKS_AFTERWARDS", 3)
     world = World()
     async with tracking(world) as tracker:
@@ -143,7 +143,7 @@ async def test_of_who_sleeps_nothing_new_is_said_and_the_looks_end(monkeypatch: 
 async def test_a_finding_about_another_target_does_not_hold() -> None:
     world = World()
     async with tracking(world) as tracker:
-        tracker.heed({APP: WAITS})
+        tracker.observe({APP: WAITS})
         await until(lambda: world.news)
         world.target = Target("shop/other", 80)
         assert tracker.finding(APP) is None
@@ -157,11 +157,11 @@ async def test_a_finding_about_another_target_does_not_hold() -> None:
 async def test_that_all_is_well_is_told_of_one_that_was_mended_by_becoming_another() -> None:
     world = World()
     async with tracking(world) as tracker:
-        tracker.heed({APP: WAITS})
+        tracker.observe({APP: WAITS})
         await until(lambda: world.news)
         world.target = Target("shop/other", 80)
         assert tracker.finding(APP) is None
-        tracker.heed({APP: Demand(ready=1)})
+        tracker.observe({APP: Demand(ready=1)})
         found = tracker.finding(APP)
         assert found is not None
         assert (found.status, found.reason) == ("True", "BackendsReady")
@@ -173,7 +173,7 @@ async def test_what_is_tracked_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(reachability_tracker, "MAX_TRACKED", 3)
     world = World()
     async with tracking(world) as tracker:
-        tracker.heed({f"shop/{number}": WAITS for number in range(10)})
+        tracker.observe({f"shop/{number}": WAITS for number in range(10)})
         tracker.adopt("shop/more", Finding("False", "CrashLoop", ""))
         assert len(tracker) == 3
         await asyncio.sleep(0)

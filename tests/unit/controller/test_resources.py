@@ -1,4 +1,4 @@
-"""Whatever an object holds, it is its own affair: parsing gives a route or a problem, and no exception."""
+"""Parsing an object gives a route or a problem, never an exception, whatever the object contains."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ _FIELDS = """hosts pathPrefixes headers name value scaleTargetRef service port p
 requestRate targetValue window granularity timeouts conditionWait target rules paths coldStart fallback placeholder response
 staticRoutes activityPeriod audience overflow maxPendingRequests maxPendingBytes userAgents response responseMode body
 bodyFromConfigMap key affinity cookie header maxAge backendConcurrency maxRequests readinessPath serverTiming answerHalfClosed
-statusCode"""
+statusCode cors allowOrigins allowMethods allowHeaders exposeHeaders allowCredentials"""
 _names = st.sampled_from(_FIELDS.split())
 _specs = st.recursive(
     _leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=5), max_leaves=20

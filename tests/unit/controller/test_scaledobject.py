@@ -78,7 +78,7 @@ def test_what_is_made() -> None:
 
 
 def test_labels_of_kedas_own_are_left_to_it() -> None:
-    """KEDA finds a ScaledObject by a label with its name, and puts that back whenever it is another."""
+    """KEDA finds a ScaledObject by a label with its name, and restores that label if it is changed."""
     resource = http(metadata={"labels": {"scaledobject.keda.sh/name": "other", "team": "shop"}})
     made = desired(resource, SCALER)
     assert made["metadata"]["labels"] == {"team": "shop"}
@@ -138,7 +138,7 @@ def test_one_repair_is_enough(changes: dict[str, Any], annotations: dict[str, st
     made["spec"] = {name: value for name, value in (made["spec"] | changes).items() if value is not None}
     made["metadata"]["annotations"] = annotations
     if orphaned:
-        # After a restore the owner is of an earlier life.
+        # After a restore from a backup the owner reference has an old uid.
         made["metadata"]["ownerReferences"][0]["uid"] = "earlier"
     actual = scaled(made)
     step = next_step(resource, actual, SCALER)
@@ -156,7 +156,7 @@ def test_annotations_that_the_owner_loses_go() -> None:
     assert patched(actual, step.patch).meta.annotations == {}
 
 
-def test_a_stranger_is_never_touched() -> None:
+def test_a_foreign_scaled_object_is_never_changed() -> None:
     made = desired(http(), SCALER)
     made["metadata"]["ownerReferences"][0] |= {"kind": "Other", "uid": "another"}
     assert isinstance(next_step(http(), scaled(made), SCALER), Foreign)
@@ -217,7 +217,7 @@ def test_which_applications_a_scaled_object_names() -> None:
 
 @pytest.mark.parametrize("number", [1 << 31, -(1 << 31) - 1, (1 << 63) - 1])
 def test_numbers_that_keda_cannot_read_stay_out_of_its_object(number: int) -> None:
-    """The API server would take them, and KEDA would read no ScaledObject of the cluster any more."""
+    """The API server would accept them, but then KEDA could not read any ScaledObject of the cluster."""
     numbers: dict[str, Any] = {
         "scaledownPeriod": number,
         "initialCooldownPeriod": number,

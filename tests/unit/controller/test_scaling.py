@@ -1,4 +1,4 @@
-"""What a status says of who scales the workload."""
+"""The status about what scales the workload."""
 
 from typing import Any
 
@@ -52,14 +52,14 @@ MAINTAINED = {"annotations": {"http.keda.sh/maintenance": "true"}}
         (http(), {"contention": Contention(DEPLOYMENT, WEB, False)}, "False", "WorkloadScaledTwice", "remove it"),
     ],
 )
-def test_what_scales_it_is_told(resource: Resource, known: dict[str, Any], ready: str, reason: str, words: str) -> None:
+def test_what_scales_it_is_reported(resource: Resource, known: dict[str, Any], ready: str, reason: str, words: str) -> None:
     found = told(resource, facts(**known))["Ready"]
     assert (found.status, found.reason) == (ready, reason)
     assert words in found.message
 
 
 @pytest.mark.parametrize("known", [{"unserved": True}, {"contention": Contention(DEPLOYMENT, WEB, True)}])
-def test_why_there_is_no_scaled_object_is_told(known: dict[str, Any]) -> None:
+def test_why_there_is_no_scaled_object_is_reported(known: dict[str, Any]) -> None:
     assert told(http(), facts(found=None, **known))["ScaledObjectReady"].reason == "Withheld"
     skipped = http(metadata={"annotations": {SKIP: "true"}})
     assert told(skipped, facts(found=None, managed=False, unserved=True))["ScaledObjectReady"].reason == "NoScaledObject"

@@ -1,4 +1,4 @@
-"""Whose pods a Service selects: facts in, one sentence out; and how it goes with what came of requests."""
+"""Whose pods a Service selects: facts in, one sentence out; and how it is combined with the results of requests."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def selection(
         (selection({"app": "other"}, STARTING), "False", "SelectsOtherPods", "it selects pods of something else: other-2"),
         (selection({"app": "wep"}), "False", "SelectsNothing", "Service web selects no pod of Deployment web (app=wep)"),
         (selection({"app": "wep"}, pods=(WEB,)), "False", "SelectsNothing", "selects no pod of"),
-        # The workload's selector does not tell whether its pods have the label; its pods do.
+        # The workload's selector does not show whether its pods have the label; the pods show it.
         (selection({"tier": "front"}, OTHER, pods=(WEB,)), "False", "SelectsOtherPods", "(tier=front); it selects pods"),
         (selection({"group": "g"}, WEB), "True", "NoFailure", "in vain"),
-        # Only so many pods are read of each.
+        # Only a limited number of pods is read.
         (selection({"group": "g"}, OTHER, pods=(WEB,)), "True", "SelectsMore", "other-1"),
         (
             selection({"group": "g"}, WEB, OTHER),
@@ -57,7 +57,7 @@ def test_whose_pods_are_selected(found: Selection, status: str, reason: str, mes
 
 
 def test_of_a_workload_without_pods_nothing_is_guessed() -> None:
-    """Its pods may well have the label, once there are any."""
+    """Its pods may have the label when there are any."""
     assert compare(selection({"group": "g"}, OTHER)) is None
     assert compare(selection({"group": "g"})) is None
 

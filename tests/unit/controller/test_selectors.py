@@ -1,4 +1,4 @@
-"""Selectors as the API server writes them: what they take, what they rule out, and what they make certain."""
+"""Selectors as the API server writes them: what they match, exclude, and imply."""
 
 from __future__ import annotations
 

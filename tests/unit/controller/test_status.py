@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.events import news_of
+from controller.events import notices_of
 from controller.finding import Finding
 from controller.propagation import Missing, Verdict
 from controller.resources import Key, Resource
@@ -16,6 +16,7 @@ from controller.schema.http_scaled_object import HTTPScaledObjectStatus
 from controller.status import MAX_MESSAGE, Facts, next_status
 from controller.table import Lost
 from controller.wiring import Scaler, Trouble
+from interceptor.http2.dialer import HTTP2_PROTOCOLS
 from tests.support.acting import HOSTILE, acting
 from tests.unit.controller.objects import http, route, scaled
 
@@ -26,7 +27,7 @@ PORTS = (("http", 80),)
 
 
 def facts(**known: Any) -> Facts:
-    """All is well, but for what is said; what is about the scaling may stand beside the rest."""
+    """A correct state, except for the given fields."""
     scaling: dict[str, Any] = {"known": True, "found": scaled(desired(http(), Scaler("a:1")))}
     scaling |= {name: known.pop(name) for name in ScalingFacts.__struct_fields__ if name in known}
     good: dict[str, Any] = {"verdict": EVERYWHERE, "services_known": True, "ports": PORTS, "scaling": ScalingFacts(**scaling)}
@@ -38,7 +39,7 @@ def told(resource: Resource, known: Facts, now: str = NOW) -> dict[str, Conditio
 
 
 def again(resource: Resource, status: HTTPScaledObjectStatus) -> Resource:
-    """The object as the watch brings it back."""
+    """The object as the watch returns it."""
     return msgspec.structs.replace(resource, status=status)
 
 
@@ -77,7 +78,7 @@ def test_a_service_of_another_namespace_is_hinted_at() -> None:
 
 
 def test_what_others_say_acts_on_no_terminal() -> None:
-    """Interceptors, KEDA and the owners of other objects are quoted, and `kubectl describe` shows it."""
+    """Messages contain text from interceptors, KEDA and the owners of other objects, and `kubectl describe` shows it."""
     known = facts(
         verdict=Verdict("v1", 2, 3, (Missing("weir-interceptor-2", HOSTILE),), pending=False),
         lost=(Lost(HOSTILE, Key("InterceptorRoute", "x", "y")),),
@@ -183,6 +184,22 @@ def test_a_fallback_has_to_be_there(ports: Any, fallback: Any, reason: str, mess
     assert (found.reason, found.message) == (reason, message)
 
 
+@pytest.mark.parametrize(
+    ("canary", "reason", "message"),
+    [
+        (PORTS, "Found", "Service shop/web has port 80, and so have those of rules: shop/web, shop/canary"),
+        (None, "RuleServiceNotFound", "there is no Service shop/canary (rule)"),
+        ((("", 81),), "RulePortNotFound", "Service shop/canary (rule) has no TCP port 80; it has 81"),
+    ],
+)
+def test_the_backends_of_rules_have_to_be_there(canary: Any, reason: str, message: str) -> None:
+    resource = http(backends=[{"service": "web", "port": 80}, {"service": "canary", "port": 80}])
+    found = told(resource, facts(rule_ports={"shop/web": PORTS, "shop/canary": canary}))
+    assert (found["BackendFound"].reason, found["BackendFound"].message) == (reason, message)
+    assert found["Reachable"].status == "True"
+    assert found["Ready"].status == ("True" if reason == "Found" else "False")
+
+
 PAGED = http(coldStart={"placeholder": {"response": {"bodyFromConfigMap": {"name": "page"}}}})
 
 
@@ -197,8 +214,8 @@ def test_bodies_that_are_missing_are_named_and_are_news() -> None:
         "False",
     )
     assert "ConfigMap shop/page" in found["Ready"].message
-    news = [*news_of(again(PAGED, status), next_status(PAGED, missing, LATER))]
-    assert [(one.reason, one.warning) for one in news] == [("BodyNotFound", True)]
+    notice = [*notices_of(again(PAGED, status), next_status(PAGED, missing, LATER))]
+    assert [(one.reason, one.warning) for one in notice] == [("BodyNotFound", True)]
 
 
 def test_nothing_is_said_of_bodies_where_there_are_none() -> None:
@@ -207,7 +224,7 @@ def test_nothing_is_said_of_bodies_where_there_are_none() -> None:
     assert "BodiesFound" not in told(was, facts())
 
 
-def test_maintenance_is_told() -> None:
+def test_maintenance_is_reported() -> None:
     resource = http(metadata={"annotations": {"http.keda.sh/maintenance": "true"}})
     assert "in maintenance" in told(resource, facts())["Ready"].message
 
@@ -261,7 +278,7 @@ def test_times_are_of_changes_of_the_status_only() -> None:
     assert (mended.status, mended.last_transition_time) == ("True", LATER)
 
 
-def test_another_generation_is_told_anew() -> None:
+def test_another_generation_is_reported_anew() -> None:
     resource = again(http(metadata={"generation": 2}), next_status(http(), facts(), NOW))
     assert told(resource, facts(verdict=None))["RoutesPropagated"].status == "Unknown"
     grown = told(resource, facts(verdict=Verdict("v2", 5, 5, (), pending=False)))["RoutesPropagated"]
@@ -328,27 +345,27 @@ def test_a_status_settles_at_once_whatever_came_before(history: list[Facts]) -> 
         resource = again(resource, status)
         assert next_status(resource, known, LATER) == status
         assert all(condition.last_transition_time and condition.reason for condition in status.conditions)
-        assert not [*news_of(resource, status)]
+        assert not [*notices_of(resource, status)]
 
 
 def test_events_tell_of_changes_once() -> None:
     new = http()
     good = next_status(new, facts(), NOW)
-    assert [(news.reason, news.warning) for news in news_of(new, good)] == [("Serving", False)]
+    assert [(notice.reason, notice.warning) for notice in notices_of(new, good)] == [("Serving", False)]
     lost = facts(lost=(Lost("a/", WEB),))
     bad = next_status(again(new, good), lost, LATER)
-    assert [(news.reason, news.warning) for news in news_of(again(new, good), bad)] == [("ClaimedByOlder", True)]
+    assert [(notice.reason, notice.warning) for notice in notices_of(again(new, good), bad)] == [("ClaimedByOlder", True)]
     back = next_status(again(new, bad), facts(), LATER)
-    assert [news.reason for news in news_of(again(new, bad), back)] == ["NoConflict", "Serving"]
+    assert [notice.reason for notice in notices_of(again(new, bad), back)] == ["NoConflict", "Serving"]
     wrong = http(hosts=["no host"])
     invalid = next_status(wrong, facts(problem=str(wrong.problem)), NOW)
-    assert [(news.reason, news.warning) for news in news_of(wrong, invalid)] == [("Invalid", True)]
+    assert [(notice.reason, notice.warning) for notice in notices_of(wrong, invalid)] == [("Invalid", True)]
 
 
 REFUSED = Finding("False", "SelectsNothing", "2 pods are ready, but Service web selects none of them")
 
 
-def test_what_was_found_of_requests_is_told_and_does_not_make_it_unready() -> None:
+def test_what_was_found_of_requests_is_reported_and_does_not_make_it_unready() -> None:
     found = told(http(), facts(reachable=REFUSED))
     assert (found["Reachable"].status, found["Reachable"].reason, found["Reachable"].message) == (
         REFUSED.status,
@@ -382,20 +399,24 @@ def test_what_was_observed_holds_for_its_generation_and_what_was_configured_does
     assert told(again(http(), missing), facts(), LATER)["Reachable"].status == "True"
 
 
-@pytest.mark.parametrize("protocol", ["kubernetes.io/h2c", "https", "grpc", "kubernetes.io/wss"])
-def test_a_protocol_that_is_not_spoken_is_told(protocol: str) -> None:
+@pytest.mark.parametrize("protocol", ["tcp", "mongo", "kubernetes.io/h3"])
+def test_a_protocol_that_is_not_spoken_is_reported(protocol: str) -> None:
     for resource in (http(), route()):
         found = told(resource, facts(app_protocol=protocol))
         assert (found["ProtocolSpoken"].status, found["ProtocolSpoken"].reason) == ("False", "ProtocolNotSpoken")
         assert f"port 80 of Service shop/web says appProtocol {protocol}" in found["ProtocolSpoken"].message
         assert found["Ready"].status == "True"
-    assert "ProtocolSpoken" not in told(http(), facts(app_protocol="HTTP"))
+
+
+@pytest.mark.parametrize("protocol", ["HTTP", "kubernetes.io/ws", *HTTP2_PROTOCOLS])
+def test_nothing_is_told_of_a_protocol_that_is_spoken(protocol: str) -> None:
+    assert "ProtocolSpoken" not in told(http(), facts(app_protocol=protocol))
 
 
 def test_events_of_what_is_not_reached_are_told_once() -> None:
-    (news,) = [one for one in news_of(http(), next_status(http(), facts(reachable=REFUSED), NOW)) if one.warning]
-    assert (news.reason, news.message) == ("SelectsNothing", REFUSED.message)
-    missing = [one.reason for one in news_of(http(), next_status(http(), facts(ports=None), NOW))]
+    (notice,) = [one for one in notices_of(http(), next_status(http(), facts(reachable=REFUSED), NOW)) if one.warning]
+    assert (notice.reason, notice.message) == ("SelectsNothing", REFUSED.message)
+    missing = [one.reason for one in notices_of(http(), next_status(http(), facts(ports=None), NOW))]
     assert missing.count("ServiceNotFound") == 1
 
 

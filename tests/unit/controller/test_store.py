@@ -11,9 +11,21 @@ from fleet.discovery.sources import SourceError
 from fleet.routing.codec import decode_json
 from fleet.routing.route import Route, Rule, Target
 from fleet.routing.table import RoutingTable
+from tests.support.full import FULL
 from tests.support.memory_api import MemoryApi
 
 MAIN = "/api/v1/namespaces/weir-system/configmaps/weir-routing-table"
+PATHS, LIMIT = (1500, tableformat.MAX_DATA_BYTES) if FULL else (30, 2_000)
+"""Bytes of each of sixty routes, and of a ConfigMap: the table needs several."""
+
+
+def documents(name: str, table: RoutingTable) -> tuple[tableformat.Document, ...]:
+    return tableformat.documents(name, table, limit=LIMIT)
+
+
+@pytest.fixture(autouse=True)
+def limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controller.store.documents", documents)
 
 
 def table(*names: str, paths: int = 1) -> RoutingTable:
@@ -45,8 +57,8 @@ async def test_written_once_whoever_asks() -> None:
 
 async def test_what_is_kept_is_read_again_by_another() -> None:
     api = MemoryApi()
-    large = table(*(f"app{number}" for number in range(60)), paths=1500)
-    assert len(tableformat.documents("x", large)) > 1
+    large = table(*(f"app{number}" for number in range(60)), paths=PATHS)
+    assert len(documents("x", large)) > 1
     for written in (table("a"), large):
         async with store(api) as first:
             await first.write(table("before"))
@@ -80,7 +92,7 @@ async def test_a_file_is_read_again(tmp_path: Path) -> None:
         await kept.read()
 
 
-async def test_what_others_change_is_told_and_put_right() -> None:
+async def test_what_others_change_is_reported_and_put_right() -> None:
     api = MemoryApi()
     async with store(api) as kept:
         told = asyncio.Event()
@@ -98,14 +110,14 @@ async def test_what_others_change_is_told_and_put_right() -> None:
 
 async def test_a_large_table_is_in_shards_and_older_shards_go() -> None:
     api = MemoryApi()
-    large = [table(*(f"app{number}" for number in range(60)), paths=1500 + more) for more in range(4)]
-    assert len(tableformat.documents("x", large[0])) > 1
+    large = [table(*(f"app{number}" for number in range(60)), paths=PATHS + more) for more in range(4)]
+    assert len(documents("x", large[0])) > 1
     async with store(api) as kept:
         names = []
         for one in large:
             assert await kept.write(one)
             names.append({path for path in api.objects if path != MAIN})
-        first, _, _, last = ({document.name for document in tableformat.documents("weir-routing-table", one)} for one in large)
+        first, _, _, last = ({document.name for document in documents("weir-routing-table", one)} for one in large)
         assert api.writes[-1][0] in ("PATCH", "DELETE")
         present = {path.rpartition("/")[2] for path in api.objects}
         assert last <= present

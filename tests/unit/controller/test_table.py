@@ -46,7 +46,7 @@ def test_an_interceptor_route_takes_the_place_of_an_http_scaled_object_of_its_na
 
 
 def paged(name: str = "web", *, second: int = 0, page: str = "page") -> Resource:
-    """An object whose placeholder a ConfigMap holds."""
+    """An object whose placeholder is in a ConfigMap."""
     response = {"bodyFromConfigMap": {"name": page, "key": "index.html"}}
     return http(name, metadata=at(second), coldStart={"placeholder": {"response": response}})
 
@@ -67,7 +67,7 @@ def test_bodies_are_put_in_and_followed() -> None:
     assert later.table.version != made.table.version
 
 
-def test_a_body_that_is_missing_is_told_and_concerns_nobody_else() -> None:
+def test_a_body_that_is_missing_is_reported_and_concerns_nobody_else() -> None:
     broken, fine = paged("broken", page="none"), paged("fine")
     made = assemble([broken, fine], {"shop/page": ConfigMap({"index.html": "x"}), "shop/none": Absent("there is none")})
     assert page_of(made, "broken") == UNAVAILABLE
@@ -142,7 +142,7 @@ def test_order_does_not_matter_and_everybody_is_somewhere(rows: list[tuple[objec
 
 
 def on(name: str, second: int, workload: str = "web", **spec: Any) -> Resource:
-    """An HTTPScaledObject that wants this workload."""
+    """An HTTPScaledObject for this workload."""
     return http(name, metadata=at(second), scaleTargetRef={"name": workload, "service": name, "port": 80}, **spec)
 
 

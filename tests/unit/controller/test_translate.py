@@ -3,7 +3,18 @@ from typing import Any
 import pytest
 
 from controller.problem import Problem
-from fleet.routing.route import ColdStart, HeaderMatch, RateTarget, Route, Rule, Scaling, Target, Timeouts
+from fleet.routing.route import (
+    ColdStart,
+    HeaderMatch,
+    RateTarget,
+    Rewrite,
+    Route,
+    Rule,
+    Scaling,
+    Target,
+    Timeouts,
+    WeightedTarget,
+)
 from tests.unit.controller.objects import http, route
 
 CREATED = 1767225600.0
@@ -180,7 +191,7 @@ def test_a_window_of_more_parts_than_are_kept() -> None:
      ("-0s", 0.0, False), ("9" * 65 + "s", None, True), ("1h" * 33, None, True)],
 )  # fmt: skip
 def test_time_limits_that_mean_nothing_are_left_out_and_noted(text: str, limit: float | None, noted: bool) -> None:
-    """Below 0 there is none, as in the add-on."""
+    """A value below 0 means none, as in the add-on."""
     resource = route(timeouts={"readiness": text, "request": text, "responseHeader": text})
     old = http(timeouts={"conditionWait": text, "responseHeader": text})
     assert resource.route is not None
@@ -203,7 +214,7 @@ def test_a_negative_patience_with_a_failover() -> None:
     ("said", "mark"), [({}, ""), ({"directPodRouting": True}, "@pods"), ({"directPodRouting": False}, "@service")]
 )
 def test_pods_or_their_service(said: dict[str, Any], mark: str) -> None:
-    """Of the fallback as well."""
+    """Also for the fallback."""
     cold = {"fallback": {"service": {"name": "sorry", "port": 81}}}
     for resource in (http(coldStart=cold, **said), route(coldStart=cold, **said)):
         assert resource.route is not None
@@ -224,7 +235,7 @@ def test_prefixes_that_mean_less_than_they_seem_to_are_noted(prefix: str, words:
 
 
 @pytest.mark.parametrize("name", ["other/web", "Web", "http://web"])
-def test_what_is_no_name_of_a_service_is_told_as_it_was_written(name: str) -> None:
+def test_what_is_no_name_of_a_service_is_reported_as_it_was_written(name: str) -> None:
     target = {"name": "web", "service": name, "port": 80}
     fallback = {"fallback": {"service": {"name": name, "port": 80}}}
     for resource, field in (
@@ -243,3 +254,53 @@ def test_digits_are_the_number_of_a_port() -> None:
     assert made.route.target.port == 80
     assert http(scaleTargetRef={"name": "web", "service": "web", "portName": "999999"}).problem is None
     assert http(scaleTargetRef={"name": "web", "service": "web", "portName": "70000"}).problem is not None
+
+
+# -- what happens to the requests of a rule -----------------------------------------------------------------------
+
+_SHARED: list[dict[str, Any]] = [{"service": "v1", "port": 80, "weight": 9}, {"service": "v2", "portName": "http"}]
+
+
+def test_what_an_http_scaled_object_says_of_its_requests() -> None:
+    made = http(pathPrefixes=["/grpc"], rewrite={"prefix": "/"}, backends=_SHARED, directPodRouting=False).route
+    assert made is not None
+    backends = (WeightedTarget("shop/v1", 80, False, 9), WeightedTarget("shop/v2", "http", False))
+    assert made.rules == (Rule(("web.example.com",), ("/grpc",), rewrite=Rewrite("/"), backends=backends),)
+
+
+def test_an_http_scaled_object_with_several_rules() -> None:
+    rules = [{"hosts": ["a"], "paths": [{"value": "grpc"}], "rewrite": {"prefix": "/"}}, {"hosts": ["a"], "backends": _SHARED}]
+    resource, same = http(hosts=None, rules=rules), route(rules=rules)
+    assert resource.route is not None
+    assert same.route is not None
+    assert resource.route.rules == same.route.rules
+    assert resource.route.rules[0] == Rule(("a",), ("/grpc",), rewrite=Rewrite("/"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "reason"),
+    [
+        ({"rules": [{"hosts": ["a"]}]}, "spec", "'rules' excludes 'hosts'"),
+        ({"rewrite": {"prefix": "a"}}, "spec.rewrite.prefix", "Expected `str` matching"),
+        ({"rewrite": {"prefix": "/a?b"}}, "spec.rewrite.prefix", "Expected `str` matching"),
+        ({"rewrite": {"prefix": "/a/../b"}}, "spec.rewrite.prefix", "'/a/../b' has empty segments"),
+        ({"backends": [{"service": "v1"}]}, "spec.backends[0]", "exactly one of"),
+        ({"backends": [{"service": "v1", "port": 0}]}, "spec.backends[0].port", "Expected `int` >= 1"),
+        ({"backends": [{"service": "v.1_", "port": 1}]}, "spec.backends[0].service", "'v.1_' is no name of a Service"),
+        ({"backends": [*_SHARED, _SHARED[0]]}, "spec.backends[2]", "shop/v1:80 is there twice"),
+        ({"backends": [{**_SHARED[0], "weight": 0}]}, "spec.backends", "every weight is 0"),
+        ({"backends": [_SHARED[0]] * 17}, "spec.backends", "Expected `array` of length <= 16"),
+        ({"hosts": None, "rules": [{}, {"backends": [*_SHARED, _SHARED[1]]}]}, "spec.rules[1].backends[2]", "is there twice"),
+        ({"hosts": None, "rules": [{"rewrite": {"prefix": "/./"}}]}, "spec.rules[0].rewrite.prefix", "has empty segments"),
+    ],
+)
+def test_broken_rules_are_told_by_their_field(spec: dict[str, Any], field: str, reason: str) -> None:
+    problem = http(**spec).problem
+    assert problem is not None
+    assert problem.field == field
+    assert reason in problem.reason
+
+
+def test_paths_of_rules_that_look_like_patterns_are_noted() -> None:
+    resource = http(hosts=None, rules=[{"paths": [{"value": "/a*"}]}])
+    assert [each.field for each in resource.ignored] == ["spec.rules[0].paths[0]"]

@@ -1,4 +1,4 @@
-"""What is wrong with a ScaledObject's triggers: facts in, words out."""
+"""Errors in a ScaledObject's triggers: facts in, messages out."""
 
 import json
 from typing import Any
@@ -49,7 +49,7 @@ def find(app: str) -> str | None:
         ([push(**OURS, app="a", interceptorRoute="web")], "NoApplication", "app=a, interceptorRoute=web"),
         ([push(**OURS, app="bank/vault")], "OtherNamespace", "names bank/vault, and may only name what is in namespace shop"),
         ([CRON, push(**OURS, interceptorRoute="nowhere")], "NoSuchRoute", "no InterceptorRoute"),
-        # What is no business of this scaler is let alone.
+        # Triggers of other scalers are ignored.
         ([push(**THEIRS, app="x")], "", ""),
         ([push(scalerAddress="redis-scaler:6000", queue="q")], "", ""),
         ([CRON], "", ""),
@@ -62,13 +62,13 @@ def test_what_is_wrong_is_named(triggers: list[dict[str, Any]], reason: str, mes
     assert message in (trouble.message if trouble else "")
 
 
-def test_a_trigger_of_the_addons_old_form_is_told_why() -> None:
+def test_a_trigger_of_the_addons_old_form_is_reported_with_the_reason() -> None:
     trouble = miswiring(written(push(**OURS, hosts="web.example.com")), SCALER, find)
     assert trouble is not None
     assert trouble.message.endswith("it needs interceptorRoute, httpScaledObject or app; hosts means nothing here")
 
 
-def test_a_trigger_that_is_polled_is_told_and_scales_all_the_same() -> None:
+def test_a_trigger_that_is_polled_is_reported_and_scales_all_the_same() -> None:
     polled = written({"type": "external", "metadata": {**OURS, "interceptorRoute": "web"}})
     trouble = miswiring(polled, SCALER, find)
     assert trouble is not None
@@ -113,7 +113,7 @@ def test_an_alias_is_as_good() -> None:
 
 def test_what_names_an_application_scales_by_it_or_does_not() -> None:
     assert wired(written(push(**OURS, app="web")), SCALER, "shop/web") is None
-    # Whoever names an application of ours means this scaler, whatever the word.
+    # A trigger that names one of our applications is meant for this scaler, by whichever of these keys.
     for key in ("app", "interceptorRoute", "httpScaledObject"):
         trouble = wired(written(push(**THEIRS, **{key: "web"})), SCALER, "shop/web")
         assert trouble is not None

@@ -1,4 +1,4 @@
-"""How many requests one backend gets at once: the ceiling that holds, and the bound that yields; on a manual clock."""
+"""How many requests one backend gets at once: the fixed ceiling, and the limit that is raised; on a manual clock."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_targets_bound_yields_once_patience_is_over() -> None:
     made.press(100.0, 100.0 + LONGEST_PATIENCE)
     made.press(100.0, 100.0 + LONGEST_PATIENCE + 1)
     assert made.bound == 40
-    made.press(110.0, 110.0)  # the next in line has only come
+    made.press(110.0, 110.0)  # the next request has just arrived
     assert made.bound == 40
     made.relax()
     assert made.bound == 10
@@ -64,7 +64,7 @@ def test_what_a_route_asks_for_does_not_yield(wanted: int) -> None:
 
 
 def test_patience_ends_well_before_the_readiness_timeout() -> None:
-    """Half of it is left, and in that the bound grows to whatever is there."""
+    """In the remaining half of the timeout the limit grows beyond any number of requests."""
     made = admission(concurrency=1, readiness=4.0)
     made.press(0.0, 1.9)
     assert made.bound == 1

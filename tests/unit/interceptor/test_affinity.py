@@ -1,4 +1,4 @@
-"""Sessions find their backend, the same at every interceptor, and few of them move when backends come and go."""
+"""Sessions keep their backend, the same at every interceptor, and few move when backends are added or removed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def by_header(app: str = "default/a") -> Sessions[Endpoint]:
 
 
 def told(sessions: Sessions[Endpoint], head: RequestHead, endpoint: Endpoint) -> str:
-    """What the answer gets."""
+    """The fields added to the response."""
     return "".join(f"{name.decode()}: {value.decode()}\r\n" for name, value in sessions.fields(head, endpoint.backend))
 
 

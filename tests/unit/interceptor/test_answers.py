@@ -1,4 +1,4 @@
-"""Static responses as replies: what a route says, what is filled in, and who gets HTML."""
+"""Static responses as replies: fields of a route, defaults, and which clients get HTML."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def head(path: str = "/", *fields: str, method: str = "GET") -> RequestHead:
         ("", False),
     ],
 )
-def test_who_reads_html(accept: str, html: bool) -> None:
+def test_clients_that_accept_html(accept: str, html: bool) -> None:
     assert accepts_html(head("/", f"Accept: {accept}")) is html
 
 
-def test_who_says_nothing_reads_no_html() -> None:
+def test_clients_without_an_accept_field_get_no_html() -> None:
     assert not accepts_html(head())
     assert accepts_html(head("/", "Accept: application/json", "accept: text/html"))
 

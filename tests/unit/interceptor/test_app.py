@@ -1,4 +1,4 @@
-"""Who is let in, to which backend and in which order: on a manual clock, with waiters that only note where they went."""
+"""Admission: which requests, to which backend and in which order; on a manual clock, with waiters that record their backend."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fleet.demand.ledger import Ledger
 from fleet.discovery.sources import Backend
 from fleet.routing.route import ColdStart, Protection, Route, Scaling, Target, Timeouts
 from interceptor.app.admission import LONGEST_PATIENCE
-from interceptor.app.app import App
+from interceptor.app.app import App, Limits
 from interceptor.backends import endpoints as endpoints_module
 from interceptor.backends.endpoint import FIRST_PAUSE, MAX_DIALS, Endpoint, PoolLimits, Slot
 from interceptor.backends.endpoints import EndpointSet, Prober
@@ -36,17 +36,17 @@ class Waiter:
         return endpoint
 
     def reconsider(self, now: float) -> None:
-        """The routes of these tests answer nothing themselves."""
+        """The routes of these tests have no local answers."""
 
     def admit(self, endpoint: Endpoint, now: float) -> None:
         self.slot = endpoint.take()
 
-    def turn_away(self, error: Unavailable) -> None:
+    def reject(self, error: Unavailable) -> None:
         self.error = error
 
 
 class Asks:
-    """A prober that only notes whom it is to ask."""
+    """A prober that only records requested probes."""
 
     def __init__(self, asked: list[Endpoint]) -> None:
         self._asked = asked
@@ -108,8 +108,8 @@ def route(name: str = "default/a", **fields: Any) -> Route:
     return Route(app=name, target=Target("default/a"), **{"scaling": Scaling(concurrency=10), **fields})
 
 
-def test_the_first_backend_never_meets_the_crowd() -> None:
-    """1,000 wait; one backend, then five: none has more than the target, all are let in, in the order they came."""
+def test_the_first_backend_is_not_overloaded() -> None:
+    """1,000 requests wait; one backend, then five: none gets more than the target, and all are admitted in order."""
     fixture = Fixture()
     fixture.come(1000)
     fixture.up(1)
@@ -151,11 +151,11 @@ def test_a_backend_that_is_being_dialled_often_is_left_alone() -> None:
     assert (busy.load, other.load) == (10, 10)
 
 
-def test_who_would_starve_is_let_through() -> None:
-    """50 that never end, a target of 10, and no second backend ever."""
+def test_a_request_that_would_starve_is_admitted() -> None:
+    """50 requests that never end, a target of 10, and never a second backend."""
     fixture = Fixture()
     fixture.come(50)
-    fixture.wait(30)  # with no backend at all nothing is to be yielded
+    fixture.wait(30)  # without any backend the limit is not raised
     fixture.up(1)
     fixture.wait(LONGEST_PATIENCE - 1)
     assert fixture.loads == [10]
@@ -216,7 +216,7 @@ def test_two_apps_on_one_target_take_turns_by_age() -> None:
     assert fixture.admitted == [0, 1, 2, 3, 5]
 
 
-def test_who_leaves_gives_the_place_and_its_bytes_back() -> None:
+def test_a_client_that_leaves_frees_its_place_and_its_bytes() -> None:
     fixture = Fixture(route(cold_start=ColdStart(max_held=2, max_held_bytes=250)))
     (app,) = fixture.apps
     first, _ = fixture.come(2)
@@ -229,7 +229,7 @@ def test_who_leaves_gives_the_place_and_its_bytes_back() -> None:
     assert (len(app.room), app.room.held_bytes, len(fixture.set.waiting_apps), len(fixture.deadlines)) == (0, 0, 0, 0)
 
 
-def test_a_changed_route_takes_the_crowd_to_its_new_target() -> None:
+def test_a_changed_route_sends_all_waiting_requests_to_its_new_target() -> None:
     fixture = Fixture()
     (app,) = fixture.apps
     fixture.come(3)
@@ -240,8 +240,8 @@ def test_a_changed_route_takes_the_crowd_to_its_new_target() -> None:
     assert fixture.admitted == [0, 1, 2]
 
 
-def test_the_crowd_that_a_changed_route_brings_is_not_kept_waiting_by_a_pause() -> None:
-    """The new target's only backend has failed for long, and would not be probed for seconds."""
+def test_waiting_requests_whose_route_changes_shorten_the_pause_before_a_probe() -> None:
+    """The new target's only backend has failed for a long time, so its next probe would be seconds away."""
     fixture = Fixture()
     (app,) = fixture.apps
     fixture.come(1)
@@ -268,7 +268,7 @@ def test_the_crowd_that_a_changed_route_brings_is_not_kept_waiting_by_a_pause() 
     ],
 )
 def test_whether_half_closed_clients_are_answered(setting: bool, said: bool | None, answers: bool) -> None:
-    """The route says it, or else the setting; and a changed route says it anew."""
+    """From the route, or else from the setting; a changed route applies at once."""
     settings = loopback_settings(answer_half_closed=setting)
     fixture = Fixture()
     endpoints = fixture.set
@@ -291,7 +291,7 @@ def test_a_route_that_is_removed_turns_everybody_away() -> None:
 # -- places at backends ---------------------------------------------------------------------------------------------
 
 
-def test_a_place_that_is_left_goes_to_who_waits() -> None:
+def test_a_released_slot_goes_to_a_waiting_request() -> None:
     fixture = Fixture(route(protection=Protection(backend_concurrency=1)))
     fixture.come(3)
     fixture.up(1)
@@ -303,7 +303,7 @@ def test_a_place_that_is_left_goes_to_who_waits() -> None:
 
 
 def test_a_place_is_left_once() -> None:
-    """Also where it was vacated before, and where others have the place by now."""
+    """Also if it was vacated before, and others have the slot now."""
     fixture = Fixture()
     fixture.up(1)
     (endpoint,) = fixture.set.endpoints
@@ -320,7 +320,7 @@ def test_a_place_is_left_once() -> None:
 
 
 def test_a_place_that_is_vacated_waits_for_its_own_request_first() -> None:
-    """What lost its backend finds its next place before those that wait get the one that it had."""
+    """A request that lost its backend chooses its next slot before waiting requests get the old one."""
     fixture = Fixture(route(protection=Protection(backend_concurrency=1)))
     fixture.come(2)
     fixture.up(1)
@@ -345,3 +345,11 @@ def test_only_slots_count_places() -> None:
         ("endpoint.py", "self.endpoint.load -= 1"),
         ("endpoint.py", "self.load = 0"),
     ]
+
+
+def test_a_clients_deadline_changes_the_limit_of_the_whole_request_alone() -> None:
+    usual = Limits(Timeouts(connect=1, readiness=2, response_header=3, request=9, idle=5), loopback_settings())
+    assert usual.within(10) is usual
+    limits = usual.within(4)
+    changed = {name for name in Limits.__slots__ if getattr(limits, name) != getattr(usual, name)}
+    assert (limits.request, limits.of_client, limits.late, changed) == (4, True, False, {"request", "of_client"})

@@ -1,4 +1,4 @@
-"""The list of applications: who gets it, what it says, and that nothing of an application acts on the page or a terminal."""
+"""The list of applications: who gets it, its content, and that names are escaped for pages and terminals."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ def test_this_machine_by_name_or_address_is_told_at_the_root(host: str, method: 
 @pytest.mark.parametrize(
     "head",
     [
-        _head("attacker.example.com"),  # made to resolve to this machine
+        _head("attacker.example.com"),  # an attacker's name that resolves to this machine
         _head("localhost.example.com"),
         _head("intranet"),
         _head(method="POST"),
         parse_request(b"GET / HTTP/1.0\r\n\r\n"),
     ],
 )
-def test_nobody_else_is_told_anything(head: RequestHead) -> None:
+def test_other_hosts_get_no_list(head: RequestHead) -> None:
     assert AppList(lambda: {"default/a": _app("a")}).reply(head) is None
 
 
@@ -148,7 +148,7 @@ def test_a_file_without_apps_says_so(fields: str) -> None:
     assert b"0 apps" in _reply(_head(fields=fields)).body
 
 
-def test_why_an_app_does_not_start_is_told_and_acts_on_nothing() -> None:
+def test_why_an_app_does_not_start_is_reported_and_acts_on_nothing() -> None:
     failing = _app("a", held=1, why="ended with exit code 1: no such table <b>\x1b[2J")
     assert b"failing: ended with exit code 1: no such table <b>[2J" in _reply(_head(), failing).body
     page = _reply(_head(fields=BROWSER), failing).body.decode()

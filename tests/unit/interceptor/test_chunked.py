@@ -1,4 +1,4 @@
-"""Bodies in chunks: what passes as it came, what is rewritten, what is refused, and every bound."""
+"""Chunked bodies: what is passed on unchanged, rewritten, or refused, and every limit."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_trailers_are_bounded_in_number() -> None:
 
 
 @pytest.mark.parametrize("data", [b"zz", b"5\r\nhellox", b"5\x01", b"5\rx", b"0\r\nX\x00", b"5\r\nhello\rx", b"5;a=\x7f"])
-def test_what_can_no_longer_become_a_line_is_told_at_once(data: bytes) -> None:
+def test_what_can_no_longer_become_a_line_is_reported_at_once(data: bytes) -> None:
     for parts in ([data], [data[at : at + 1] for at in range(len(data))]):
         with pytest.raises(ChunkError):
             feed_all(ChunkedReader(), parts)

@@ -1,4 +1,4 @@
-"""The rules for a full house, in memory: who leaves, when, and who is told."""
+"""The rules at the connection limit, in memory: which connections are closed, when, and the callbacks."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ NOW = 1000.0
 
 
 class Client:
-    """What the registry sees of a connection."""
+    """A connection as the registry sees it."""
 
     def __init__(self, *, idle: bool = False, begun: bool = False, deadline: float = NOW + 60) -> None:
         self.idle, self.begun, self.deadline = idle, begun, deadline
         self.ends: list[str] = []
 
-    def close_at_rest(self) -> None:
+    def close_if_idle(self) -> None:
         self.ends.append("closed")
 
     def evict(self) -> None:
         self.ends.append("evicted")
 
 
-class House:
+class Rig:
     def __init__(self, most: int) -> None:
         self.told: list[str] = []
         self.early = EarlyBytes(1 << 20)
@@ -50,66 +50,66 @@ class House:
 
 
 def test_the_last_place_makes_it_full_and_a_free_one_makes_room() -> None:
-    house, busy = House(2), [Client(), Client()]
-    house.open(busy[0])
-    assert not house.clients.full
-    house.open(busy[1])
-    assert house.clients.full
-    assert house.clients.times_full == 1
-    assert house.clients.deadline == NOW + LOOK_SECONDS
-    house.close(busy[0])
-    assert not house.clients.full
-    assert house.told == ["full", "room"]
+    rig, busy = Rig(2), [Client(), Client()]
+    rig.open(busy[0])
+    assert not rig.clients.full
+    rig.open(busy[1])
+    assert rig.clients.full
+    assert rig.clients.times_full == 1
+    assert rig.clients.deadline == NOW + LOOK_SECONDS
+    rig.close(busy[0])
+    assert not rig.clients.full
+    assert rig.told == ["full", "room"]
 
 
 def test_room_is_made_for_a_part_before_anybody_is_let_in() -> None:
-    house, busy = House(2 * ROOM_PART), [Client() for _ in range(2 * ROOM_PART)]
-    house.open(*busy)
-    house.close(busy[0])
-    assert house.clients.full
-    house.close(busy[1])
-    assert house.told == ["full", "room"]
+    rig, busy = Rig(2 * ROOM_PART), [Client() for _ in range(2 * ROOM_PART)]
+    rig.open(*busy)
+    rig.close(busy[0])
+    assert rig.clients.full
+    rig.close(busy[1])
+    assert rig.told == ["full", "room"]
 
 
 def test_the_longest_idle_leaves_and_one_that_has_just_come_does_not() -> None:
-    house = House(4)
+    rig = Rig(4)
     old, older = Client(idle=True, deadline=NOW + 50), Client(idle=True, deadline=NOW + 40)
     newcomer = Client(idle=True, deadline=NOW + HEAD_TIMEOUT)
-    house.open(old, older, newcomer, Client())
+    rig.open(old, older, newcomer, Client())
     assert [one.ends for one in (old, older, newcomer)] == [[], ["closed"], []]
 
 
 def test_slow_heads_are_given_up_while_it_is_full() -> None:
     since = HEAD_TIMEOUT - FULL_HEAD_SECONDS
     slow, quick = Client(begun=True, deadline=NOW + since), Client(begun=True, deadline=NOW + since + 0.5)
-    house = House(2)
-    house.open(slow, quick)
+    rig = Rig(2)
+    rig.open(slow, quick)
     assert slow.ends == []
-    house.clients.on_deadline(NOW)
+    rig.clients.on_deadline(NOW)
     assert (slow.ends, quick.ends) == (["evicted"], [])
-    assert house.early.evicted == 1
+    assert rig.early.evicted == 1
 
 
 def test_heads_are_given_up_in_bounded_looks() -> None:
     slow = [Client(begun=True, deadline=NOW) for _ in range(HEADS_AT_ONCE + 1)]
-    house = House(len(slow))
-    house.open(*slow)
-    house.clients.on_deadline(NOW)
+    rig = Rig(len(slow))
+    rig.open(*slow)
+    rig.clients.on_deadline(NOW)
     assert sum(bool(one.ends) for one in slow) == HEADS_AT_ONCE
 
 
 def test_with_room_nobody_is_looked_at_again() -> None:
-    house, client = House(1), Client(idle=True, begun=True, deadline=NOW)
-    house.open(client)
-    house.close(client)
+    rig, client = Rig(1), Client(idle=True, begun=True, deadline=NOW)
+    rig.open(client)
+    rig.close(client)
     client.ends.clear()
-    house.clients.on_deadline(NOW + LOOK_SECONDS)
-    assert house.clients.deadline == NEVER
+    rig.clients.on_deadline(NOW + LOOK_SECONDS)
+    assert rig.clients.deadline == NEVER
     assert client.ends == []
 
 
 def test_close_idle_leaves_those_at_work() -> None:
-    house, idle, busy = House(9), Client(idle=True), Client()
-    house.open(idle, busy)
-    house.clients.close_idle(NOW)
+    rig, idle, busy = Rig(9), Client(idle=True), Client()
+    rig.open(idle, busy)
+    rig.clients.close_idle(NOW)
     assert (idle.ends, busy.ends) == (["closed"], [])

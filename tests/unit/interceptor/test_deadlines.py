@@ -1,4 +1,4 @@
-"""Time limits in buckets, on a manual clock: nothing is late by more than a tick, nothing is asked too early or twice."""
+"""Deadlines in buckets, on a manual clock: nothing is late by more than a tick, nothing is called too early or twice."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_one_beyond_the_horizon_is_looked_at_within_it() -> None:
     deadlines = Deadlines(TICK, now=0.0)
     thing = Thing(1000.0)
     deadlines.watch(thing)
-    thing.deadline = HORIZON + 0.5  # nearer, and nobody told
+    thing.deadline = HORIZON + 0.5  # earlier, without a call of `watch`
     sweep(deadlines, 0.0, HORIZON + 1.0)
     assert len(thing.asked) == 1
 
@@ -149,7 +149,7 @@ def test_random_deadlines_are_never_early_and_never_late() -> None:
         assert deadline <= asked <= deadline + 2 * TICK + 1e-6
 
 
-def test_a_crowd_is_asked_in_parts_the_oldest_first() -> None:
+def test_many_due_objects_are_called_in_parts_the_oldest_first() -> None:
     deadlines = Deadlines(TICK, now=0.0)
     late = [Thing(2.0) for _ in range(50)]
     early = [Thing(1.0) for _ in range(50)]
@@ -180,11 +180,11 @@ def test_those_that_are_not_due_yet_take_no_part() -> None:
 
 def test_between_two_parts_things_come_and_go() -> None:
     deadlines = Deadlines(TICK, now=0.0)
-    crowd = [Thing(1.0) for _ in range(10)]
-    for thing in crowd:
+    things = [Thing(1.0) for _ in range(10)]
+    for thing in things:
         deadlines.watch(thing)
     assert not deadlines.sweep(2.0, most=1)
-    left = [thing for thing in crowd if not thing.asked]
+    left = [thing for thing in things if not thing.asked]
     for thing in left[:4]:
         deadlines.forget(thing)
     left[4].deadline = 2.5  # it moved on
@@ -204,10 +204,10 @@ def test_the_fault_of_one_leaves_the_others_theirs() -> None:
         def on_deadline(self, now: float) -> None:
             raise RuntimeError
 
-    crowd = [Faulty(1.0), *(Thing(1.0) for _ in range(9))]
-    for thing in crowd:
+    things = [Faulty(1.0), *(Thing(1.0) for _ in range(9))]
+    for thing in things:
         deadlines.watch(thing)
     for _ in range(2):
         with contextlib.suppress(RuntimeError):
             deadlines.sweep(2.0)
-    assert [len(thing.asked) for thing in crowd] == [0] + [1] * 9
+    assert [len(thing.asked) for thing in things] == [0] + [1] * 9

@@ -1,4 +1,4 @@
-"""Which dialer opens a connection, and makes a probe, by what discovery says of the backend's port."""
+"""The choice of the dialer for connections and probes, by the `appProtocol` of the backend's port."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from interceptor.backends.dialers import Dialers
 
 
 class Named:
-    """A dialer whose connections and requests are its name."""
+    """A dialer that returns its name instead of connections and requests."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""What is kept of requests that have not begun is bounded over all connections."""
+"""The bytes buffered for requests that have not begun are limited for all connections together."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_oldest_gives_up_first() -> None:
     assert (early.total, len(early), early.evicted) == (80, 2, 1)
 
 
-def test_who_sends_a_byte_now_and_then_stays_the_oldest() -> None:
+def test_a_client_that_sends_single_bytes_stays_the_oldest() -> None:
     early = EarlyBytes(100)
     slow, other = Client(early), Client(early)
     slow.keep(10)

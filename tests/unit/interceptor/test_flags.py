@@ -1,4 +1,4 @@
-"""The fields that answers get besides those of their backend."""
+"""Fields that are added to responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heads by example: what the parsers make of requests and responses, beyond what the corpora of the wire tests say."""
+"""Examples of parsed and encoded heads of requests and responses, in addition to the corpora of the wire tests."""
 
 from __future__ import annotations
 
@@ -86,6 +86,114 @@ def test_a_url_for_a_target_names_the_host() -> None:
     assert head.encode(b"p", b"http").startswith(b"GET /x?y HTTP/1.1\r\nHost: b.test:81\r\n")
 
 
+@pytest.mark.parametrize("host", [b"Host: a.test", b"host:  a.test\t", b"Host:a.test"])
+@pytest.mark.parametrize("connection", [b"Connection: keep-alive", b"connection: keep-alive", b"CONNECTION: Keep-Alive"])
+@pytest.mark.parametrize("order", ["Hca", "Hac", "aHbc", "cH", "acHb", "Hc"])
+def test_a_browsers_connection_field_ends_here_wherever_it_stands(host: bytes, connection: bytes, order: str) -> None:
+    """Each order of fields by the fast path, for usual heads, and by the general one."""
+    fields = {"H": host, "c": connection, "a": b"Accept: */*", "b": b"Cookie: a=b"}
+    head = parse_request(request(b"GET /x?y HTTP/1.1", *(fields[each] for each in order)))
+    assert (head.host, head.path, head.keep_alive, head.is_for_another) == (b"a.test", b"/x", True, False)
+    assert (b"connection", b"keep-alive") in [(name, value.lower()) for name, value in head.match_fields()]
+    line, *lines = head.encode(b"192.0.2.1", b"http").split(b"\r\n")
+    assert line == b"GET /x?y HTTP/1.1"
+    assert [each for each in lines if not each.startswith(b"Host:")] == [
+        *(fields[each] for each in order if each in "ab"),
+        b"X-Forwarded-For: 192.0.2.1",
+        b"X-Forwarded-Proto: http",
+        b"X-Forwarded-Host: a.test",
+        b"",
+        b"",
+    ]
+    assert b"Host: a.test" in lines
+
+
+@pytest.mark.parametrize(
+    "field",
+    [b"Connection: keep-alive", b"Connection: close", b"Connection: x", b"Keep-Alive: 5", b"Host: b", b"TE: trailers"],
+)
+def test_a_second_connection_field_or_another_is_not_overlooked(field: bytes) -> None:
+    wire = request(b"GET / HTTP/1.1", b"Host: a", b"Connection: keep-alive", b"X: y", field)
+    if field.startswith(b"Host"):
+        with pytest.raises(BadRequest, match="exactly one Host"):
+            parse_request(wire)
+        return
+    head = parse_request(wire)
+    assert head.keep_alive is (field != b"Connection: close")
+    assert (b"X: y" in head.encode(b"p", b"http")) is (field != b"Connection: x")
+    assert b"eep-" not in head.encode(b"p", b"http")
+
+
+@pytest.mark.parametrize("field", [b"TE: trailers", b"Connection: keep-alive", b"Host_: a"])
+def test_a_browsers_head_needs_a_host_too(field: bytes) -> None:
+    with pytest.raises(BadRequest, match="exactly one Host"):
+        parse_request(request(b"GET / HTTP/1.1", field, b"Connection: keep-alive"))
+
+
+def test_keep_alive_says_something_in_http_1_0() -> None:
+    heads = [parse_request(request(b"GET / HTTP/1.0", b"Host: a", *asks)) for asks in ((b"Connection: keep-alive",), ())]
+    assert [(head.minor, head.keep_alive) for head in heads] == [(0, True), (0, False)]
+
+
+def test_a_url_replaces_the_host_of_a_browsers_head_too() -> None:
+    head = parse_request(request(b"GET http://b.test/x HTTP/1.1", b"Host: a.test", b"Connection: keep-alive", b"A: b"))
+    assert head.encode(b"p", b"http").split(b"\r\n")[:3] == [b"GET /x HTTP/1.1", b"Host: b.test", b"A: b"]
+
+
+@pytest.mark.parametrize("host", [b"Host: a.test", b"host:  a.test\t"])
+@pytest.mark.parametrize("connection", [b"Connection: keep-alive", b"CONNECTION: Keep-Alive"])
+@pytest.mark.parametrize("length", [b"Content-Length: 12", b"content-length:12", b"Content-Length: 12 ", b"Content-Length: 012"])
+@pytest.mark.parametrize("order", ["Hal", "lH", "Halcb", "caHbl", "lcaH"])
+def test_a_request_with_a_length_is_forwarded_with_it(host: bytes, connection: bytes, length: bytes, order: str) -> None:
+    """Some by the fast path, for usual heads, the others by the general one."""
+    fields = {"H": host, "c": connection, "a": b"Accept: */*", "b": b"Cookie: a=b", "l": length}
+    head = parse_request(request(b"POST /x?y HTTP/1.1", *(fields[each] for each in order)))
+    assert (head.host, head.path, head.keep_alive, head.length) == (b"a.test", b"/x", True, 12)
+    line, *lines = head.encode(b"192.0.2.1", b"http").split(b"\r\n")
+    assert line == b"POST /x?y HTTP/1.1"
+    assert [each for each in lines if each[:5].lower() != b"host:" and each[:8].lower() != b"content-"] == [
+        *(fields[each] for each in order if each in "ab"),
+        b"X-Forwarded-For: 192.0.2.1",
+        b"X-Forwarded-Proto: http",
+        b"X-Forwarded-Host: a.test",
+        b"",
+        b"",
+    ]
+    assert [int(each[15:]) for each in lines if each.lower().startswith(b"content-length:")] == [12]
+    assert [each[5:].strip() for each in lines if each.lower().startswith(b"host:")] == [b"a.test"]
+    assert b" 012" not in head.encode(b"192.0.2.1", b"http")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        (b"Host: a", b"Content-Length: 1", b"Content-Length: 1"),
+        (b"Host:", b"Content-Length: 1", b"Host: b"),
+        (b"Host: a", b"Content-Length: 1", b"Host: a"),
+        (b"Content-Length: 1", b"Connection: keep-alive"),
+        (b"Host: a", b"Content-Length: 1_0"),
+        (b"Host: a", b"Content-Length: +1"),
+        (b"Host: a", b"Content-Length: 1", b"Content_Length: 2", b"Transfer-Encoding: chunked"),
+        (b"Host: a", b"Content-Length: 1234567890123456789"),
+    ],
+)
+def test_no_short_way_for_a_length_that_is_ambiguous(fields: tuple[bytes, ...]) -> None:
+    with pytest.raises(BadRequest):
+        parse_request(request(b"POST / HTTP/1.1", *fields))
+
+
+def test_a_look_alike_of_a_length_is_not_forwarded_beside_it() -> None:
+    head = parse_request(request(b"POST / HTTP/1.1", b"Host: a", b"Content-Length: 1", b"Content_Length: 2"))
+    assert b"Content_Length" not in head.encode(b"p", b"http")
+    assert b"Content-Length: 1\r\n" in head.encode(b"p", b"http")
+
+
+def test_a_url_as_target_loses_nothing_of_a_request_with_a_length() -> None:
+    head = parse_request(request(b"POST http://b.test/x HTTP/1.1", b"Host: a.test", b"Content-Length: 3", b"A: b"))
+    assert head.encode(b"p", b"http").split(b"\r\n")[:3] == [b"POST /x HTTP/1.1", b"Host: b.test", b"A: b"]
+    assert b"Content-Length: 3\r\n" in head.encode(b"p", b"http")
+
+
 def test_fields_for_routing_have_lower_case_names() -> None:
     head = parse_request(request(b"GET / HTTP/1.1", b"Host: a.test", b"X-Tenant:  one ", b"x-empty:"))
     assert {(b"x-tenant", b"one"), (b"x-empty", b""), (b"host", b"a.test")} <= set(head.match_fields())
@@ -117,7 +225,7 @@ def test_an_upgrade_is_kept_only_where_it_means_one_thing() -> None:
 
 
 def test_what_was_parsed_before_does_not_matter() -> None:
-    """The parser is shared: nothing that one client sends may change how the next one's bytes are read."""
+    """The parser is shared: a client's bytes must not change how the next client's bytes are parsed."""
     bad = request(b"GET / HTTP/1.1", b"Host: a", b"X: a\nY: b")
     firsts = [
         request(b"CONNECT / HTTP/1.1", b"Host: a"),
@@ -126,6 +234,9 @@ def test_what_was_parsed_before_does_not_matter() -> None:
         request(b"POST / HTTP/1.1", b"Host: a", b"Content-Length: 99"),
         request(b"POST / HTTP/1.1", b"Host: a", b"Transfer-Encoding: chunked"),
         request(b"GET / HTTP/1.1", b"Host: a", b"Connection: close"),
+        request(b"POST / HTTP/1.1", b"Host: a", b"Connection: keep-alive"),
+        request(b"GET http://b HTTP/1.1", b"Host: a", b"Connection: keep-alive"),
+        request(b"CONNECT a:1 HTTP/1.1", b"Host: a", b"Connection: keep-alive"),
         request(b"GET / HTTP/1.0", b"Host: a"),
         request(b"GET / HTTP/0.9", b"Host: a"),
         request(b"PRI * HTTP/2.0"),
@@ -275,3 +386,14 @@ def test_a_date_that_does_not_go_on_is_made_up() -> None:
     )
     assert wire.count(b"Date: ") == 1
     assert b"Date: x" not in wire
+
+
+def test_a_deadline_of_grpc_web_is_known_and_passes_on_as_it_is_or_as_what_is_left_of_it() -> None:
+    begin = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc-web\r\n"
+    head = parse_request(begin + b"grpc-timeout: 5S\r\n\r\n")
+    assert head.timeout == 5.0
+    assert b"\r\nGrpc-Timeout: 5S\r\n" in head.encode(b"192.0.2.1", b"http")
+    head.elapsed = 1.5
+    assert b"\r\nGrpc-Timeout: 3500m\r\n" in head.encode(b"192.0.2.1", b"http")
+    plain = parse_request(b"POST / HTTP/1.1\r\nHost: a\r\ngrpc-timeout: 5S\r\n\r\n")
+    assert (plain.timeout, b"\r\nGrpc-Timeout: 5S\r\n" in plain.encode(b"192.0.2.1", b"http")) == (None, True)

@@ -1,4 +1,4 @@
-"""What of a route answers in its backends' place, and in which order."""
+"""The local answers of a route, and their order."""
 
 from __future__ import annotations
 

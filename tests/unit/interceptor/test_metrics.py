@@ -1,4 +1,4 @@
-"""The interceptor's metrics: which applications are told of, in how many bytes and in how many steps."""
+"""The interceptor's metrics: which applications have series, size in bytes, and number of steps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.full import FULL
 
 APPS = 10_000 if FULL else 1_000
 TURN_SECONDS = 0.010
-"""Of processor time, of one turn of the event loop."""
+"""Limit of CPU time in one turn of the event loop."""
 MOST_BYTES = FIXED_BYTES + 290 * APPS
 
 
@@ -74,7 +74,7 @@ def test_applications_without_requests_are_left_out() -> None:
 
 
 def test_a_document_is_bounded_when_every_application_has_everything() -> None:
-    """All of them have requests by method and code of their own; not all of them have a histogram of their own."""
+    """All applications have their own request counters by method and code; not all have their own histograms."""
     proxy = a_proxy()
     metrics = Metrics(proxy, MOST_BYTES)
     for times in (1, 2):
@@ -100,10 +100,10 @@ def test_a_document_is_bounded_when_every_application_has_everything() -> None:
 
 
 def test_no_part_takes_longer_than_ten_milliseconds() -> None:
-    """Of this thread's time, of 10,000 applications: the loop does other work between two parts. The best of three documents, as
-    a collection of garbage may fall into one."""
-    proxy = a_proxy(10_000)
-    for app in names(10_000)[::10]:
+    """CPU time of this thread per part, with 10,000 applications at full size, because the loop does other work between parts.
+    The best of three documents, because one may contain a garbage collection."""
+    proxy = a_proxy()
+    for app in names(APPS)[::10]:
         touch(proxy, app)
     metrics = Metrics(proxy, 3_000_000)
     assert min(longest_part(metrics) for _ in range(3)) < TURN_SECONDS
@@ -144,7 +144,7 @@ def test_an_application_may_come_and_go_between_two_parts() -> None:
     assert not families(text_of(metrics))["weir_interceptor_requests"].samples
 
 
-def test_an_answer_that_no_scaler_hears_of_is_told() -> None:
+def test_an_answer_that_no_scaler_hears_of_is_reported() -> None:
     proxy = a_proxy(3)
     proxy.apps["load/app-00001"].stats.timeless(b"GET", 503)
     (sample,) = families(text_of(Metrics(proxy, 3_000_000)))["weir_interceptor_requests"].samples

@@ -1,4 +1,4 @@
-"""The pages that come with Weir: they need nothing from elsewhere, allow nothing but themselves, and quote what they name."""
+"""The built-in pages: they load nothing from elsewhere, have a strict Content-Security-Policy, and escape text."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_it_looks_again_at_its_own_address(page: Page, target: bytes, here: str)
 
 @PAGES
 def test_it_can_be_read_by_day_and_by_night(page: Page) -> None:
-    """WCAG 2.2, 1.4.3: text and its ground, at least 4.5 to 1."""
+    """WCAG 2.2, 1.4.3: the contrast of text and background is at least 4.5 to 1."""
     body = page.html(b"a.test", b"/")[1].decode()
     schemes = re.findall(r":root {(.*?)}", body)
     assert len(schemes) == 2
@@ -111,14 +111,14 @@ def _luminance(colour: str) -> float:
 
 
 @PAGES
-def test_it_has_landmarks_for_who_cannot_see_it(page: Page) -> None:
+def test_it_has_landmarks_for_screen_readers(page: Page) -> None:
     tags = dict(_Reader(page.html(b"a.test", b"/")[1]).tags)
     assert tags["html"] == {"lang": "en"}
-    assert tags["main"] == {}  # a role would take the landmark away
+    assert tags["main"] == {}  # a role would remove the landmark
     assert tags["svg"]["aria-hidden"] == "true"
 
 
-def test_a_reason_is_told_and_quoted_in_place_of_waking_up() -> None:
+def test_a_reason_is_reported_and_quoted_in_place_of_waking_up() -> None:
     why = 'ended with exit code 1: <script>alert("x")</script>'
     fields, body = PLACEHOLDER.html(b"a.test", b"/", why)
     reader = _Reader(body)

@@ -1,4 +1,4 @@
-"""Heads that come in pieces: whole at the same byte whatever the pieces, refused at the byte that makes them invalid, linear."""
+"""Heads that arrive in pieces: complete at the same byte for any pieces, refused at the first invalid byte, in linear time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def of_response() -> PartialHead:
 
 
 def told_at(partial: PartialHead, data: bytes) -> int:
-    """How many bytes it took, one by one, to know that it is no head. 0 when it may still become one."""
+    """After how many bytes, fed one by one, a head was refused; 0 if it may still become valid."""
     for at in range(len(data)):
         try:
             partial.add(data[at : at + 1])
@@ -69,7 +69,7 @@ def test_a_head_is_whole_at_its_end(make: type, head: bytes, step: int) -> None:
         (b"\rG", 2),
     ],
 )
-def test_what_can_no_longer_become_a_request_is_told_at_once(data: bytes, at: int) -> None:
+def test_what_can_no_longer_become_a_request_is_reported_at_once(data: bytes, at: int) -> None:
     assert told_at(of_request(), data) == at
     with pytest.raises(GrammarError):
         of_request().add(data)
@@ -89,7 +89,7 @@ def test_what_can_no_longer_become_a_request_is_told_at_once(data: bytes, at: in
         (b"HTTP/1.1 200 OK\r\n\tX: a", 18),
     ],
 )
-def test_what_can_no_longer_become_a_response_is_told_at_once(data: bytes, at: int) -> None:
+def test_what_can_no_longer_become_a_response_is_reported_at_once(data: bytes, at: int) -> None:
     assert told_at(of_response(), data) == at
     with pytest.raises(GrammarError):
         of_response().add(data)
@@ -119,7 +119,7 @@ def test_fields_are_bounded() -> None:
 
 
 class Counting(bytearray):
-    """Counts the bytes that are copied out of it or searched."""
+    """Counts the bytes that are copied or searched."""
 
     looked_at = 0
 

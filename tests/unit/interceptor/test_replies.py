@@ -1,4 +1,4 @@
-"""What the proxy answers in its own name."""
+"""Replies of the proxy itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from interceptor.core.errors import BadRequest, BadResponse, ExchangeError, Unavailable
 from interceptor.core.replies import Reply, no_route, text_reply
-from interceptor.http1.date import http_date
+from interceptor.date import http_date
 from interceptor.http1.reply import encode_reply
 from tests.support.acting import acting
 from tests.wire.proxy_strict import read_response
@@ -78,7 +78,7 @@ def test_it_tells_when_it_was_made_unless_it_says_so_itself() -> None:
 
 
 def test_what_a_client_sent_acts_on_no_terminal() -> None:
-    """Every byte, and in UTF-8 what is more than a byte: curl shows the answer as it is."""
+    """Every byte, and UTF-8 sequences, because curl prints the response unchanged."""
     sent = bytes(range(256)) + "\x9b2J\u202e\u2028\u2066".encode()
     for at in range(0, len(sent), 100):
         message = str(no_route(b"h" + sent[at : at + 100], b"/" + sent[at : at + 100]))

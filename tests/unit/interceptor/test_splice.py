@@ -1,4 +1,4 @@
-"""Moving bytes from socket to socket through the one pipe: in order, within bounds, and with nothing left in it."""
+"""Moving bytes from socket to socket through the shared pipe: in order, within limits, and with nothing left in it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
 from interceptor.transport.splice import Splicer
+from interceptor.transport.tcp import Connection, Outbox
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -97,3 +99,40 @@ def test_without_descriptors_the_first_bytes_are_handed_back(
         patched.setattr(os, "pipe2", no_pipe)
         assert move(splicer, b"first", source, target, 100) == (0, b"first")
     assert move(splicer, b"first ", source, target, 100) == (8, b"")
+
+
+class _Unbuffered:
+    """A transport over a socket, with nothing buffered."""
+
+    def __init__(self, near: socket.socket) -> None:
+        self._near = near
+
+    def get_extra_info(self, name: str) -> socket.socket | None:
+        return self._near if name == "socket" else None
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        """Nothing is ever buffered."""
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+def _over(pair: Pair) -> Connection:
+    connection = Connection(Outbox(), deadline=0.0)
+    transport: Any = _Unbuffered(pair[0])
+    connection.connection_made(transport)
+    return connection
+
+
+def test_a_connection_moves_what_arrived_at_another_unless_it_has_to_be_encoded(source: Pair, target: Pair) -> None:
+    near, far = _over(source), _over(target)
+    source[1].send(b"and the rest")
+    assert far.splice(b"first ", near, 7) == 7
+    assert target[1].recv(100) == b"first and the"
+    far.framer = lambda data: b"<%b>" % bytes(data)
+    assert far.splice(b"coded", near, 5) == -1
+    assert target[1].recv(100) == b"<coded>"
+    assert source[0].recv(100) == b" rest"

@@ -1,4 +1,4 @@
-"""From tables to applications and targets, without a connection: what is made, kept, changed and let go."""
+"""Applications and targets of routing tables, without connections: created, kept, changed and removed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def route(app: str, service: str = "", *, fallback: str = "") -> Route:
     return Route(app=app, target=Target(service or app), rules=(Rule(hosts=(f"{app[2:]}.test",)),), cold_start=cold_start)
 
 
-class House:
+class Rig:
     def __init__(self) -> None:
         self.swaps: list[tuple[RoutingTable, list[str]]] = []
         self.backends = FixedBackends({"n/a": [Backend("192.0.2.1", 80)]})
@@ -53,62 +53,62 @@ class House:
 
 
 async def test_a_table_makes_an_app_for_every_route_and_a_set_for_every_target() -> None:
-    house = House()
-    apps = house.set(route("n/a"), route("n/b", "n/a"), route("n/c", fallback="n/d"))
+    rig = Rig()
+    apps = rig.set(route("n/a"), route("n/b", "n/a"), route("n/c", fallback="n/d"))
     assert sorted(apps) == ["n/a", "n/b", "n/c"]
-    assert house.targets == ["n/a", "n/c", "n/d"]
-    assert [(table.version, names) for table, names in house.swaps] == [(house.swaps[0][0].version, sorted(apps))]
-    await house.apps.close()
+    assert rig.targets == ["n/a", "n/c", "n/d"]
+    assert [(table.version, names) for table, names in rig.swaps] == [(rig.swaps[0][0].version, sorted(apps))]
+    await rig.apps.close()
 
 
 async def test_what_has_not_changed_is_kept() -> None:
-    house = House()
-    before = dict(house.set(route("n/a"), route("n/b")))
-    after = house.set(route("n/a"), route("n/b", "n/c"))
+    rig = Rig()
+    before = dict(rig.set(route("n/a"), route("n/b")))
+    after = rig.set(route("n/a"), route("n/b", "n/c"))
     assert after["n/a"] is before["n/a"]
     assert after["n/b"] is before["n/b"]
     assert after["n/b"].route.target == Target("n/c")
-    assert house.targets == ["n/a", "n/c"]
-    await house.apps.close()
+    assert rig.targets == ["n/a", "n/c"]
+    await rig.apps.close()
 
 
 async def test_what_no_route_names_is_let_go() -> None:
-    house = House()
-    house.set(route("n/a"), route("n/b"))
-    assert sorted(house.set(route("n/b"))) == ["n/b"]
-    assert house.targets == ["n/b"]
-    await house.apps.close()
+    rig = Rig()
+    rig.set(route("n/a"), route("n/b"))
+    assert sorted(rig.set(route("n/b"))) == ["n/b"]
+    assert rig.targets == ["n/b"]
+    await rig.apps.close()
 
 
 async def test_changes_of_a_target_that_nobody_has_are_not_heard() -> None:
-    house = House()
-    house.set(route("n/a"))
-    house.apps.backends_changed("n/other")
-    house.apps.backends_changed("n/a")
-    assert house.targets == ["n/a"]
-    assert house.apps.at_work() == {"n/a": {Backend("192.0.2.1", 80): 0}}
-    await house.apps.close()
+    rig = Rig()
+    rig.set(route("n/a"))
+    rig.apps.backends_changed("n/other")
+    rig.apps.backends_changed("n/a")
+    assert rig.targets == ["n/a"]
+    assert rig.apps.at_work() == {"n/a": {Backend("192.0.2.1", 80): 0}}
+    await rig.apps.close()
 
 
-async def test_nobody_waits_so_nobody_is_turned_away() -> None:
-    house = House()
-    house.set(route("n/a"))
-    assert house.apps.turn_away_held() == 0
-    assert house.apps.missing(house.apps.apps["n/a"]) is None
-    await house.apps.close()
+async def test_without_waiting_requests_none_is_rejected() -> None:
+    rig = Rig()
+    rig.set(route("n/a"))
+    assert rig.apps.reject_held() == 0
+    assert rig.apps.missing(rig.apps.apps["n/a"]) is None
+    await rig.apps.close()
 
 
 async def test_one_app_may_have_every_connection_and_of_several_none_more_than_half() -> None:
-    house = House()
-    house.set(route("n/a"))
-    assert shares(house) == {UNBOUNDED}
-    house.set(route("n/a"), route("n/b"))
-    house.apps.share_clients(10)
-    assert shares(house) == {5}
-    house.apps.share_clients(1)
-    assert shares(house) == {1}
-    await house.apps.close()
+    rig = Rig()
+    rig.set(route("n/a"))
+    assert shares(rig) == {UNBOUNDED}
+    rig.set(route("n/a"), route("n/b"))
+    rig.apps.share_clients(10)
+    assert shares(rig) == {5}
+    rig.apps.share_clients(1)
+    assert shares(rig) == {1}
+    await rig.apps.close()
 
 
-def shares(house: House) -> set[int]:
-    return {app.share for app in house.apps.apps.values()}
+def shares(rig: Rig) -> set[int]:
+    return {app.share for app in rig.apps.apps.values()}

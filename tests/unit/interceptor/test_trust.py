@@ -1,4 +1,4 @@
-"""Whose forwarding fields are believed: what a list may say, and which addresses are in it."""
+"""Trusted proxies: the syntax of lists, and which addresses they contain."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_addresses_that_are_not_private(address: str) -> None:
 
 @pytest.mark.parametrize("address", PRIVATE + PUBLIC + NO_ADDRESSES)
 def test_all_and_none(address: str) -> None:
-    """`all` takes whoever has no address as well: a socket that is in the file system, for example."""
+    """`all` also trusts peers without an IP address, for example of a Unix socket."""
     assert TrustedProxies.parse("all").trusts(address)
     assert not TrustedProxies.parse("none").trusts(address)
 
@@ -138,7 +138,7 @@ def test_the_longest_list() -> None:
 
 
 @pytest.mark.parametrize("text", ["lan", " ", "all,private", "10.1.2.3/8", "10.0.0.1\n::x"])
-def test_a_wrong_setting_is_told_in_one_line(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_setting_is_reported_in_one_line(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError, match=r"^--trusted-proxies: ") as caught:
         InterceptorSettings.load(["--trusted-proxies", text])
     assert "\n" not in str(caught.value)
@@ -220,7 +220,7 @@ def test_the_same_as_one_network_after_the_other(networks: list[ipaddress.IPv4Ne
 
 
 def test_memory_for_plain_addresses_is_bounded() -> None:
-    """And what is no IPv6 address by its looks, or too long for one, takes none of it."""
+    """Text that does not look like an IPv6 address, or is too long, is not cached."""
     known = _plain_v6.cache_info()
     assert known.maxsize == CACHED_ADDRESSES
     for address in ("192.0.2.1", "unknown", "::" + "1" * LONGEST_ADDRESS):

@@ -1,4 +1,4 @@
-"""The waiting room: first come, first served, bounded twice, and left from anywhere."""
+"""The waiting room: first in, first out, with two limits, and removal from any position."""
 
 from __future__ import annotations
 

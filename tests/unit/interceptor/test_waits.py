@@ -1,4 +1,4 @@
-"""Who waits for a backend, as it is reported and logged: with a clock that is handed in."""
+"""Reports and log lines about applications whose requests wait, on a manual clock."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import pytest
 
 from interceptor.app.waiting import WaitingRoom
 from interceptor.app.waits import (
-    FAREWELL_SECONDS,
     KEEP_SECONDS,
     LOG_SECONDS,
     MAX_REPORTED,
+    RECOVERY_SECONDS,
     REPORT_AFTER_SECONDS,
     WaitReport,
     Waits,
@@ -19,7 +19,7 @@ from interceptor.app.waits import (
 
 
 class Endpoints(list[str]):
-    """All that are listed, and those of them that are ready."""
+    """The listed backends, and the ready ones."""
 
     last_error = "Connection refused"
     ready: list[str]
@@ -56,7 +56,7 @@ def test_a_short_wait_is_nobodys_business() -> None:
     assert len(waits) == 0
 
 
-def test_who_waits_longer_is_told_with_what_there_is() -> None:
+def test_longer_waits_are_reported_with_the_state_of_the_backends() -> None:
     waits, app = Waits(), App()
     app.endpoints = Endpoints("10.0.0.1:80", "10.0.0.2:80")
     app.waits(waits, "one", 10.0)
@@ -67,7 +67,7 @@ def test_who_waits_longer_is_told_with_what_there_is() -> None:
 def test_requests_that_waited_in_vain_are_counted_until_there_is_a_backend() -> None:
     waits, app = Waits(), App()
     for seconds in (60.0, 61.0):
-        waits.in_vain(app, seconds, "no backend was ready", 100.0)
+        waits.note_timeout(app, seconds, "no backend was ready", 100.0)
     told = only(waits, 105.0)
     assert told is not None
     assert (told.held, told.timed_out, told.timed_out_seconds, told.listed, told.last_error) == (0, 2, 61.0, 0, "")
@@ -75,9 +75,9 @@ def test_requests_that_waited_in_vain_are_counted_until_there_is_a_backend() -> 
     told = only(waits, 106.0)
     assert told is not None
     assert told.ready == 1
-    assert only(waits, 106.0 + FAREWELL_SECONDS - 0.1) == told  # each of several watchers hears of it
-    assert only(waits, 106.0 + FAREWELL_SECONDS) is None
-    waits.in_vain(app, 1.0, "again", 200.0)
+    assert only(waits, 106.0 + RECOVERY_SECONDS - 0.1) == told  # so that each of several watchers gets it
+    assert only(waits, 106.0 + RECOVERY_SECONDS) is None
+    waits.note_timeout(app, 1.0, "again", 200.0)
     app.endpoints = Endpoints()
     again = only(waits, 200.0)
     assert again is not None
@@ -96,7 +96,7 @@ def test_requests_that_do_not_wait_are_told_of_until_there_is_a_backend() -> Non
     told = only(waits, 104.0)
     assert told is not None
     assert (told.ready, told.unserved) == (1, 0)
-    assert only(waits, 104.0 + FAREWELL_SECONDS) is None
+    assert only(waits, 104.0 + RECOVERY_SECONDS) is None
     assert len(waits) == 0
     waits.unserved(app, 105.0)
     assert len(waits) == 0, "one that has a backend is nobody's business"
@@ -107,7 +107,7 @@ def test_requests_that_do_not_wait_are_forgotten_after_a_while() -> None:
     waits.unserved(app, 100.0)
     assert only(waits, 100.0 + KEEP_SECONDS - 0.1) is not None
     assert only(waits, 100.0 + KEEP_SECONDS) is not None  # its farewell
-    assert only(waits, 100.0 + KEEP_SECONDS + FAREWELL_SECONDS) is None
+    assert only(waits, 100.0 + KEEP_SECONDS + RECOVERY_SECONDS) is None
     waits.unserved(app, 800.0)
     assert only(waits, 800.0) is None
     app.endpoints = Endpoints("10.0.0.1:80", ready=1)
@@ -118,12 +118,12 @@ def test_requests_that_do_not_wait_are_forgotten_after_a_while() -> None:
 def test_what_is_long_ago_and_what_is_removed_is_forgotten() -> None:
     waits, app, gone = Waits(), App(), App("shop/gone")
     for each in (app, gone):
-        waits.in_vain(each, 60.0, "no backend was ready", 100.0)
+        waits.note_timeout(each, 60.0, "no backend was ready", 100.0)
     assert len(waits.report(101.0)) == 2
     waits.forget(gone)
     assert [one.app for one in waits.report(102.0)] == ["shop/web"]
     assert only(waits, 100.0 + KEEP_SECONDS) is not None  # its farewell
-    assert only(waits, 100.0 + KEEP_SECONDS + FAREWELL_SECONDS) is None
+    assert only(waits, 100.0 + KEEP_SECONDS + RECOVERY_SECONDS) is None
     assert len(waits) == 0
 
 
@@ -139,9 +139,9 @@ def test_the_log_names_an_application_once_a_minute(caplog: pytest.LogCaptureFix
     waits, app, other = Waits(), App(), App("shop/other")
     with caplog.at_level(logging.WARNING, "interceptor.app.waits"):
         for number in range(5):
-            waits.in_vain(app, 60.0, "no backend was ready", 100.0 + number)
-        waits.in_vain(other, 60.0, "no backend was ready", 101.0)
-        waits.in_vain(app, 60.0, "no backend was ready", 100.0 + LOG_SECONDS)
+            waits.note_timeout(app, 60.0, "no backend was ready", 100.0 + number)
+        waits.note_timeout(other, 60.0, "no backend was ready", 101.0)
+        waits.note_timeout(app, 60.0, "no backend was ready", 100.0 + LOG_SECONDS)
     assert [record.getMessage() for record in caplog.records] == [
         "application shop/web: a request waited 60 s in vain: no backend was ready (0 listed, 0 ready)",
         "application shop/other: a request waited 60 s in vain: no backend was ready (0 listed, 0 ready)",

@@ -1,4 +1,4 @@
-"""When a member is silent: by rounds in which there was nothing to take, never by the clock of a scaler that was busy."""
+"""When a member counts as silent: after rounds without a message, not by the clock of a scaler that was busy."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.support.loops import LOOPS
 
 NEWS_TIMEOUT = 3.0
 NEWS_BYTES = 260
-"""At most, for what one member has told of one application."""
+"""Maximum bytes for the data of one member about one application."""
 
 
 class PlayedCall:
-    """A WatchQueueSizes whose news a test brings."""
+    """A WatchQueueSizes stream whose messages come from a test."""
 
     def __init__(self) -> None:
         self._news: asyncio.Queue[queue_pb2.WatchQueueSizesResponse] = asyncio.Queue()
@@ -40,7 +40,7 @@ class PlayedCall:
 
 
 class Rig:
-    """Streams to one member; rounds and the clock are the test's."""
+    """Streams to one member, with rounds and clock controlled by the test."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, news_timeout: float) -> None:
         self.now = 0.0
@@ -63,7 +63,7 @@ class Rig:
             await asyncio.sleep(0)
 
     async def rounds_of(self, count: int) -> None:
-        """So many rounds, with nothing new between them."""
+        """Run `count` rounds without messages between them."""
         for _ in range(count):
             for stream in self.streams._streams.values():
                 stream.count_round(self.streams._most_rounds)
@@ -96,7 +96,7 @@ async def test_a_member_without_news_in_all_rounds_of_its_time_is_silent(
 
 
 async def test_a_clock_that_jumps_makes_nobody_silent(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """The scaler was busy for a minute between any two rounds, and news waited for it."""
+    """The scaler was busy for a minute between any two rounds, while messages waited."""
     async with a_rig(monkeypatch) as rig:
         for _ in range(30):
             rig.now += 60.0
@@ -120,12 +120,12 @@ async def test_each_attempt_has_its_time(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_news_that_waits_is_taken_before_anybody_is_called_silent(
     make: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its last round is due, and news has come, while the loop was busy with something else."""
+    """The last round is due and a message has arrived while the loop was busy."""
 
     async def main() -> None:
         async with a_rig(monkeypatch, news_timeout=0.08) as rig:
             loop, (ours, theirs) = asyncio.get_running_loop(), socket.socketpair()
-            # What came is told one pass of the loop after it was noticed.
+            # A message is processed one turn of the loop after it was noticed.
             loop.add_reader(ours, lambda: (ours.recv(1), loop.call_soon(rig.calls[0].tell)))
             for _ in range(5):
                 rig.streams._streams["m1"]._rounds = rig.streams._most_rounds - 1
@@ -143,7 +143,7 @@ def test_news_that_waits_is_taken_before_anybody_is_called_silent(
 
 
 def test_what_a_member_tells_of_an_application_takes_few_bytes() -> None:
-    """A hundred interceptors tell of ten thousand applications each."""
+    """A hundred interceptors report ten thousand applications each."""
     apps, heard = 500, 8
     demand = FleetDemand()
 

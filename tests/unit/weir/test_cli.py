@@ -1,8 +1,7 @@
-"""What is typed, and what is answered without running anything."""
+"""Command-line arguments, and their errors, without running anything."""
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -84,7 +83,7 @@ def test_times_are_durations_in_flags() -> None:
 
 
 @pytest.mark.parametrize("host", ["localhost", "nowhere", "", "[127.0.0.1", "127.0.0.1:80"])
-def test_a_host_that_is_no_address_is_told_before_anything_starts(host: str) -> None:
+def test_a_host_that_is_no_address_is_reported_before_anything_starts(host: str) -> None:
     code, _, err = _weir("up", "--host", host)
     assert code == 2
     assert "is not an IP address" in " ".join(err.replace("│", "").split())
@@ -122,19 +121,6 @@ def test_the_version() -> None:
     code, out, _ = _weir("--version")
     assert code == 0
     assert out.startswith("weir ")
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_of_commands(shell: str) -> None:
-    code, script, _ = _weir("completion", shell)
-    assert code == 0
-    assert "_WEIR_COMPLETE" in script
-    environment = {**os.environ, "_WEIR_COMPLETE": f"complete_{shell}", "COMP_WORDS": "weir re", "COMP_CWORD": "1"}
-    environment |= {"_TYPER_COMPLETE_ARGS": "weir re", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
-    command = [sys.executable, "-c", "import sys; sys.argv = ['weir']; from weir.cli import main; main()"]
-    asked = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert "restart" in asked.stdout
-    assert "explain" not in asked.stdout
 
 
 def test_no_completion_of_other_shells() -> None:
@@ -229,7 +215,7 @@ def _idle(count: int) -> dict[str, AppDemand]:
     return {f"app-{number:02}": AppDemand(f"app-{number:02}") for number in range(count)}
 
 
-def test_the_picture_of_watch_has_who_did_not_answer() -> None:
+def test_watch_shows_interceptors_that_do_not_answer() -> None:
     queues = Queues({"a": AppDemand("a", held=1)}, ["i"], {"127.0.0.1:1": "UNAVAILABLE"})
     assert _lines({"": queues}, height=24)[-2:] == ["i", "127.0.0.1:1: UNAVAILABLE"]
 
@@ -268,7 +254,7 @@ def test_the_file_that_none_runs_is_named(command: tuple[str, ...]) -> None:
     assert _weir(*command, "--of", "x.yaml")[2] == "no weir up runs x.yaml\n"
 
 
-def test_what_comes_nearest_is_told(tmp_path: Path) -> None:
+def test_what_comes_nearest_is_reported(tmp_path: Path) -> None:
     (tmp_path / "weir.yaml").write_text(GOOD)
     code, out, _ = _weir("explain", "aa.localhost", "--file", "weir.yaml")
     assert (code, out.splitlines()[-2:]) == (1, ["did you mean a.localhost (default/a)?", "-> no route (404)"])

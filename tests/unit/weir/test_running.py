@@ -1,4 +1,4 @@
-"""Who runs on this machine."""
+"""The list of running `weir up` on this machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_one_is_found_while_it_runs_and_by_its_user_only(tmp_path: Path, place: 
     assert running() == []
     with registered(_entry(tmp_path)):
         assert running() == [_entry(tmp_path)]
-        assert running() == [_entry(tmp_path)]  # looking does not take it away
+        assert running() == [_entry(tmp_path)]  # reading does not remove it
         assert place.stat().st_mode & 0o777 == 0o700
         assert (place / "7.json").stat().st_mode & 0o777 == 0o600
     assert running() == []

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet.demand.ledger import EDGE_INTERVAL, Lease, Ledger, QueueSize
+from tests.support.full import examples
 
 
 class Edges(list[str]):
@@ -158,7 +159,7 @@ def test_a_steady_stream_of_requests_tells_few_edges(ledger: Ledger, edges: Edge
     assert len(edges) <= seconds / EDGE_INTERVAL + 1
 
 
-def test_cold_request_right_after_a_watcher_came_is_told_at_once(ledger: Ledger, edges: Edges) -> None:
+def test_a_cold_request_right_after_a_watcher_subscribed_is_an_edge(ledger: Ledger, edges: Edges) -> None:
     entry = ledger.entry("a/web")
     entry.acquire(0.0).release(0.1)
     ledger.watch().take(0.2)
@@ -205,7 +206,7 @@ def test_edges_are_taken_without_the_rest(ledger: Ledger) -> None:
     assert [size.app for size in cursor.take(4.0)] == ["a/busy"]
 
 
-def test_a_forgotten_entry_is_told_once_with_every_count_at_zero(ledger: Ledger) -> None:
+def test_a_forgotten_entry_is_reported_once_with_every_count_at_zero(ledger: Ledger) -> None:
     entry, cursor = ledger.entry("a/web"), ledger.watch()
     entry.acquire(0.0)
     cursor.take(1.0)
@@ -237,7 +238,7 @@ MOVES = {("held", "admit"): "flight", ("flight", "back"): "held", ("flight", "up
 
 
 class Storm:
-    """A ledger, and the same counts by brute force: every open lease with its generation and state."""
+    """A ledger, and a model that keeps every open lease with its generation and state."""
 
     def __init__(self) -> None:
         self.ledger = Ledger(on_edge=lambda app: None)
@@ -297,7 +298,7 @@ class Storm:
             assert size.concurrency_seconds_total == pytest.approx(self.seconds[size.generation], abs=1e-6)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(STORM)
 def test_any_storm_equals_the_model_and_ends_at_zero(steps: list[tuple[str, int, int, float]]) -> None:
     storm = Storm()

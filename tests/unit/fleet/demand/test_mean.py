@@ -1,4 +1,4 @@
-"""The mean concurrency of the merged demand against what there truly was, however the news of it travels."""
+"""The mean concurrency of the merged demand, compared with the true one, whatever the delays of messages."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 
 from fleet.demand.ledger import ChangeCursor, Lease, Ledger, QueueSize
 from fleet.demand.merge import FleetDemand, Metric
+from tests.support.full import examples
 
 APP, OTHER = "a/web", "a/other"
 
 
 class Member:
-    """One interceptor: a ledger, a stream from it, and messages on their way. Its clock shows another time than ours."""
+    """One interceptor: a ledger, its stream, and messages on their way. Its clock differs from ours."""
 
     def __init__(self, name: str, *, clock: float = 0.0) -> None:
         self.name = name
@@ -62,7 +63,7 @@ class Message:
 
 
 def mean(demand: FleetDemand, now: float) -> float:
-    """Without the level of now, which the value is never below."""
+    """Without the current level, which the value is never below."""
     state = demand._apps.get(APP)
     assert demand._watching_since is not None
     return 0.0 if state is None else state.concurrency.mean(now, demand._watching_since)
@@ -70,7 +71,7 @@ def mean(demand: FleetDemand, now: float) -> float:
 
 @pytest.fixture
 def member() -> Member:
-    """One that carries nine requests."""
+    """A connection with nine requests."""
     made = Member("m", clock=5000.0)
     for _ in range(9):
         made.request(1.0)
@@ -103,7 +104,7 @@ def test_a_late_heartbeat_does_not_squeeze_the_next(member: Member, demand: Flee
     assert mean(demand, 8.0) == pytest.approx(9.0)
 
 
-def test_heartbeats_that_waited_for_a_stalled_scaler_are_no_crowd(member: Member, demand: FleetDemand) -> None:
+def test_heartbeats_that_waited_for_a_stalled_scaler_do_not_raise_the_mean(member: Member, demand: FleetDemand) -> None:
     beat(member, demand, 6)
     bunch = [member.send(float(second)) for second in range(7, 11)]
     for message in bunch:
@@ -149,14 +150,14 @@ def test_a_restart_is_not_squeezed_into_the_moment_it_was_found(member: Member, 
     member.restart(6.2)
     for _ in range(9):
         member.request(6.2)
-    # The scaler was stalled: it hears the last word of the old process and the first of the new one together.
+    # The scaler was stalled: it receives the last message of the old process and the first of the new one together.
     last.arrive(demand, 11.0)
     member.send(11.0).arrive(demand, 11.05)
     assert mean(demand, 11.05) <= 9.0 + 1e-9
 
 
 def test_a_restart_does_not_begin_before_the_last_word_of_the_old_process(member: Member, demand: FleetDemand) -> None:
-    # All that came of the old one was three seconds late, so it reaches into the time of the new one.
+    # All messages of the old one were three seconds late, so they overlap with the time of the new one.
     member.send(2.0).arrive(demand, 5.0)
     member.send(3.0).arrive(demand, 6.0)
     for _ in range(9):
@@ -182,7 +183,7 @@ def test_a_clock_that_was_paused_is_believed_again(demand: FleetDemand) -> None:
     demand.snapshot("m", "i", [QueueSize(APP, in_flight=9, requests_total=9, generation=1)], 0.0, age=0.0)
     for second in range(1, 1001):
         size = QueueSize(APP, 0, 9, 0, 9, second * 9.0, 1)
-        # Two seconds pass after the first that its clock does not know of.
+        # Two seconds pass after the first that its clock does not count.
         demand.update("m", "i", [size], second + 2.0, age=float(second))
     assert mean(demand, 1002.0) < 9.0
     for second in range(1001, 1101):
@@ -211,7 +212,7 @@ def step(kind: str, member: Member, demand: FleetDemand, now: float) -> None:
         for _ in range(member.peak):
             member.request(now)
     elif kind == "break":
-        # What was on its way is lost; what comes next is a snapshot.
+        # Messages on their way are lost; the next one is a snapshot.
         member.cursor, member.way = None, []
         demand.broken(member.name, now)
     else:
@@ -225,12 +226,12 @@ def deliver(kind: str, way: list[Message], demand: FleetDemand, now: float) -> N
         (way[0] if kind == "repeat" else way.pop(0)).arrive(demand, now)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.integers(1, 3), EVENTS, st.sampled_from([0.5, 1.0, 2.5, 15.0]), st.floats(0, 1))
 def test_the_mean_is_never_above_what_there_was(
     members: int, events: list[tuple[str, int, float]], window: float, look: float
 ) -> None:
-    """News that is late, bunched, repeated or overtaken, from members that join late, break off and restart."""
+    """Messages that are late, grouped, repeated or overtaken, from members that join late, disconnect and restart."""
     now, demand = 100.0, FleetDemand(concurrency_window=window)
     fleet = [Member(f"m{number}", clock=number * 1000.0) for number in range(members)]
     for number, member in enumerate(fleet):
@@ -248,10 +249,10 @@ def test_the_mean_is_never_above_what_there_was(
         assert demand.value(APP, Metric.CONCURRENCY, now) <= most
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.tuples(st.floats(0.2, 1.0), st.floats(0, 0.3)), min_size=4, max_size=60), st.sampled_from([0.5, 3.0, 15.0]))
 def test_a_steady_level_is_read_as_what_it_is(beats: list[tuple[float, float]], window: float) -> None:
-    """However the delays vary, what was placed is neither doubled nor lost, but for one greatest delay."""
+    """However the delays vary, nothing is counted twice or lost, except within one maximum delay."""
     demand, member, now, heard = FleetDemand(concurrency_window=window), Member("m", clock=7000.0), 100.0, 0.0
     for _ in range(4):
         member.request(now)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from fleet.demand.ledger import ChangeCursor, Lease, Ledger, QueueSize
 from fleet.demand.merge import AppPolicy, FleetDemand, Metric
+from tests.support.full import examples
 
 APP = "a/web"
 
@@ -224,7 +225,7 @@ def test_settled_after_the_grace(demand: FleetDemand) -> None:
 
 
 def test_settled_after_the_grace_of_those_that_are_silent(demand: FleetDemand) -> None:
-    """A scaler that takes ten seconds to take in the first news of all has not heard the rest too late."""
+    """A scaler that needs ten seconds for the first messages of all members must not treat the following ones as late."""
     for number in range(5):
         demand.member_joined(f"m{number}", 0.0)
     for number in range(4):
@@ -334,13 +335,13 @@ class Fleet:
             assert self.demand.level(app) == sum(each.held + each.in_flight for each in sizes)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(EVENTS)
 def test_the_sum_equals_what_the_members_told(events: list[tuple[str, int, int, int, float]]) -> None:
     fleet = Fleet()
     for kind, member, app, pick, wait in events:
         fleet.now += wait
-        # Edges alone bring a part of what changed; the sum is compared after the whole was told.
+        # Messages with edges contain only a part of the changes, so the sum is compared after a complete message.
         fleet.step(kind, f"m{member}", f"a/{app}", pick)
         if kind == "edges":
             fleet.step("tell", f"m{member}", f"a/{app}", pick)
@@ -354,10 +355,10 @@ def test_the_sum_equals_what_the_members_told(events: list[tuple[str, int, int, 
         assert (known.held, known.in_flight, known.connections) == (0, 0, 0)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(EVENTS)
 def test_every_request_of_a_watched_member_counts_once(events: list[tuple[str, int, int, int, float]]) -> None:
-    """Breaks lose nothing, repeats add nothing: the windows hold all that happened since the first snapshot."""
+    """Disconnects lose nothing, repeated messages add nothing: the windows contain everything since the first snapshot."""
     fleet = Fleet()
     for name, process in fleet.members.items():
         fleet.tell(name, process, "tell")

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet.demand.window import MAX_BUCKETS, Window
+from tests.support.full import examples
 
 
 def test_mean_is_growth_per_second() -> None:
@@ -85,7 +86,7 @@ SIZES = st.tuples(st.floats(0.01, 100), st.floats(0.01, 100))
 FLOWS = st.lists(st.tuples(st.floats(0, 20), st.one_of(st.just(0.0), st.floats(0, 50)), st.floats(0, 1000)), max_size=30)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(SIZES, FLOWS, st.floats(0, 30))
 def test_the_total_lies_between_the_exact_sums_around_it(
     sizes: tuple[float, float], flows: list[tuple[float, float, float]], wait: float
@@ -104,13 +105,13 @@ def test_the_total_lies_between_the_exact_sums_around_it(
 
 
 def share(since: float, until: float, begin: float, end: float) -> float:
-    """The part of a stretch that lies within another; a moment lies in it or not."""
+    """The length of the overlap of two intervals; a point in time is inside or not."""
     if until - since < 1e-9:
         return float(begin - 1e-9 <= until <= end + 1e-9)
     return max(0.0, min(until, end) - max(since, begin)) / (until - since)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(SIZES, st.lists(st.tuples(st.floats(0, 20), st.integers(0, 100)), max_size=40))
 def test_momentary_growth_equals_naive_buckets(sizes: tuple[float, float], steps: list[tuple[float, int]]) -> None:
     window, now = Window(*sizes), 1000.0

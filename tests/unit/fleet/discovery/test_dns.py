@@ -1,4 +1,4 @@
-"""Members by a DNS name, with a resolver that the test holds in its hand."""
+"""Members by a DNS name, with a resolver that the test controls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEVER = 3600.0
 
 
 class Resolver:
-    """Answers what it is told to, and counts."""
+    """Returns the given answers, and counts calls."""
 
     def __init__(self, *addresses: str) -> None:
         self.answer: list[str] | OSError = list(addresses)
@@ -58,7 +58,7 @@ async def test_changes_are_told_and_equal_answers_are_not() -> None:
 
 
 @pytest.mark.parametrize("answer", [socket.gaierror(socket.EAI_NONAME, "Name or service not known"), OSError("no network"), []])
-async def test_missing_news_keeps_the_last_members_and_is_told_once(
+async def test_missing_news_keeps_the_last_members_and_is_reported_once(
     answer: OSError | list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     resolver = Resolver("10.0.0.1")

@@ -1,4 +1,4 @@
-"""Sources that follow files: what they see, how soon, and what they keep when a file goes wrong."""
+"""Sources that watch files: what they report, how soon, and what they keep if a file becomes invalid."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def running(source: Source) -> AsyncIterator[None]:
 
 
 def first(subscribe: Callable[[Callable[[T], None]], Callable[[], None]]) -> asyncio.Future[T]:
-    """The next value that a source tells."""
+    """The next value that a source reports."""
     future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
     def on_change(value: T) -> None:
@@ -139,7 +139,7 @@ async def test_a_broken_watch_is_made_good_by_the_resync(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize("wrong", ["{", "[]", '{"backends": {"default/web": [{"host": "web.local", "port": 1}]}}', None])
-async def test_a_wrong_file_keeps_the_last_good_one_and_is_told_once(
+async def test_a_wrong_file_keeps_the_last_good_one_and_is_reported_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, wrong: str | None
 ) -> None:
     path = tmp_path / "backends.json"

@@ -1,4 +1,4 @@
-"""Sources given by hand tell what changed, and only that."""
+"""Fixed sources report changes, and nothing else."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_subscriber_that_fails_keeps_nothing_from_the_others(caplog: pytest.Lo
     assert "a subscriber failed" in caplog.text
 
 
-def test_a_subscriber_may_leave_while_it_is_told() -> None:
+def test_a_subscriber_may_leave_while_it_is_called() -> None:
     source = FixedBackends()
     told: list[str] = []
 

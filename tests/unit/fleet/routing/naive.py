@@ -1,4 +1,4 @@
-"""A matcher that looks at every route: slow, and written from the rules alone, to compare the real one with."""
+"""A reference matcher that checks every route: slow, and written from the documented rules only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def naive_match(
 
 
 def _ranks(route: Route, host: str, path: str, headers: Sequence[tuple[str, str]], method: str) -> Iterator[_Rank]:
-    """How well each way into a route fits: the smallest rank wins."""
+    """The rank of each claim of a route that matches; the smallest rank wins."""
     for rule in route.rules:
         wanted = {(header.name.lower(), header.value) for header in rule.headers}
         if rule.methods and method not in rule.methods:
@@ -46,7 +46,7 @@ def _host_rank(pattern: str, host: str) -> tuple[int, int] | None:
 
 
 def _path_length(prefix: str, path: str) -> int | None:
-    """Length of a prefix that ends where a segment of the path ends. Slashes at either end of a path say nothing."""
+    """Length of a prefix that ends at a segment of the path. Slashes at both ends of a path are ignored."""
     prefix, path = prefix.strip("/"), path.strip("/")
     fits = not prefix or path == prefix or path.startswith(prefix + "/")
     return len(prefix) if fits else None
@@ -60,6 +60,6 @@ Key = tuple[str, str, frozenset[tuple[str, str | None]], str]
 
 
 def conflict_key(host: str, path: str, headers: tuple[HeaderMatch, ...], method: str) -> Key:
-    """What makes two claims the same one."""
+    """The key by which two claims are equal."""
     wanted = frozenset((header.name.lower(), header.value) for header in headers)
     return (host.lower().split(":")[0].removesuffix("."), path.strip("/"), wanted, method)

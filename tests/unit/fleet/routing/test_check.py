@@ -1,4 +1,4 @@
-"""What a route may not be, and how it is told."""
+"""Invalid routes, and their error messages."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import math
 
 import pytest
 
-from fleet.routing.check import MAX_BUCKETS, MAX_CLAIMS, MAX_HEADERS, MAX_PATH, RouteError, check_route
-from fleet.routing.route import HeaderMatch, RateTarget, Route, Rule, Scaling, Target, Timeouts
+from fleet.routing.check import MAX_BUCKETS, MAX_CLAIMS, RouteError, check_route
+from fleet.routing.kinds import MAX_PATH
+from fleet.routing.route import MAX_HEADERS, HeaderMatch, RateTarget, Route, Rule, Scaling, Target, Timeouts
 
 TARGET = Target("shop/web", 80)
 

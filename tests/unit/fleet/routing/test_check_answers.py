@@ -1,4 +1,4 @@
-"""What the answers in a backend's place may not be, and how it is told."""
+"""Invalid local answers, and their error messages."""
 
 from __future__ import annotations
 
@@ -7,17 +7,14 @@ from typing import Any
 
 import pytest
 
-from fleet.routing.check import MAX_CLAIMS, MAX_PATH, RouteError, check_route
-from fleet.routing.check_answers import (
-    MAX_AGENT,
+from fleet.routing.check import MAX_CLAIMS, RouteError, check_route
+from fleet.routing.check_answers import MAX_ANSWER_BYTES, answer_bytes
+from fleet.routing.kinds import MAX_AGENT, MAX_PATH
+from fleet.routing.route import (
     MAX_AGENTS,
-    MAX_ANSWER_BYTES,
     MAX_FILES,
     MAX_RESPONSE_HEADERS,
     MAX_STATIC_ROUTES,
-    answer_bytes,
-)
-from fleet.routing.route import (
     Affinity,
     ColdStart,
     HeaderMatch,

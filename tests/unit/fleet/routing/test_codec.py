@@ -1,4 +1,4 @@
-"""Tables survive the way through bytes, and bytes that are no table end in our errors."""
+"""Tables survive encoding and decoding, and invalid bytes raise our own errors."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from fleet.routing.route import (
     Timeouts,
 )
 from fleet.routing.table import RoutingTable
+from tests.support.full import examples
 
 FULL = Route(
     "shop/web",
@@ -74,7 +75,7 @@ def test_json_is_what_people_would_write() -> None:
 
 @pytest.mark.parametrize("said", [None, False, True])
 def test_a_no_is_not_the_same_as_nothing_said(said: bool | None) -> None:
-    """What a route leaves to the interceptor's setting is not written: tables of before have the version that they had."""
+    """Fields left to the interceptor's settings are not encoded, so that existing tables keep their version."""
     table = RoutingTable([msgspec.structs.replace(LEAST, answer_half_closed=said)])
     (route,) = decode_json(encode_json(table)).routes
     assert route.answer_half_closed is said
@@ -159,7 +160,7 @@ def test_documents_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _mutated(data: bytes) -> st.SearchStrategy[bytes]:
-    """Bytes of a document, some of them replaced."""
+    """A document with some bytes replaced."""
     edits = st.lists(st.tuples(st.integers(0, len(data) - 1), st.binary(max_size=8)), max_size=4)
 
     def apply(changes: list[tuple[int, bytes]]) -> bytes:
@@ -171,7 +172,7 @@ def _mutated(data: bytes) -> st.SearchStrategy[bytes]:
     return edits.map(apply)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(st.binary(max_size=64) | _mutated(encode_json(RoutingTable([FULL, LEAST]))))
 def test_any_bytes_are_a_table_or_our_error(data: bytes) -> None:
     for decode in (decode_json, decode_yaml):

@@ -1,4 +1,4 @@
-"""The kind of a body: by the name it had, else by how it begins."""
+"""The Content-Type of a body: by its file name, or else by its first bytes."""
 
 import pytest
 

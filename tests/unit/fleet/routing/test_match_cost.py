@@ -1,10 +1,11 @@
-"""What a match costs follows the request, not the number of routes, and has a bound that no request can lift."""
+"""The cost of a match depends on the request, not on the number of routes, and no request can exceed a limit."""
 
 from __future__ import annotations
 
 import sys
 import timeit
 from collections.abc import Callable
+from time import process_time
 from types import FrameType
 from typing import Any
 
@@ -13,13 +14,14 @@ import pytest
 from fleet.routing.route import HeaderMatch, Route, Rule, StaticResponse, StaticRoute, Target
 from fleet.routing.static import StaticRoutes
 from fleet.routing.table import RoutingTable
+from tests.support.full import FULL
 
-MANY = 10_000
+MANY = 10_000 if FULL else 2_500
 HEADERS = [(b"accept", b"*/*"), (b"x-env", b"prod"), (b"x-tenant", b"t0"), (b"user-agent", b"test")]
 
 
 def _table(count: int, rule: Callable[[int], Rule]) -> RoutingTable:
-    """Routes of which the first is the youngest, so that nothing finds it by looking at the others in their order."""
+    """Routes of which the first is the newest, so that a search in order of age would find it last."""
     return RoutingTable(Route(f"shop/a{n}", Target("shop/a", 80), (rule(n),), created=float(count - n)) for n in range(count))
 
 
@@ -52,6 +54,7 @@ def _steps(call: Callable[[], object]) -> int:
         return trace
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # 3.12 checks only when a trace function is set whether a frame has this
     sys.settrace(trace)
     try:
         call()
@@ -61,11 +64,11 @@ def _steps(call: Callable[[], object]) -> int:
 
 
 def _time(call: Callable[[], object]) -> float:
-    return min(timeit.repeat(call, number=1000, repeat=9))
+    return min(timeit.repeat(call, number=1000, repeat=9, timer=process_time))
 
 
 @pytest.mark.parametrize("kind", RULES)
-def test_ten_thousand_routes_match_as_fast_as_one(kind: str) -> None:
+def test_thousands_of_routes_match_as_fast_as_one(kind: str) -> None:
     host, path = REQUESTS[kind]
     one, many = _table(1, RULES[kind]), _table(MANY, RULES[kind])
 
@@ -75,8 +78,8 @@ def test_ten_thousand_routes_match_as_fast_as_one(kind: str) -> None:
     for table in (one, many):
         assert table.match(host, path, HEADERS) is table.apps["shop/a0"]
     assert _steps(of(many)) == _steps(of(one))
-    # Bytecodes hide loops in C. Such a loop over the routes would be a hundred times slower, a busy machine is not.
-    assert _time(of(many)) < 10 * _time(of(one))
+    # Counting bytecodes misses loops in C. Such a loop over the routes would be a hundred times slower; a busy machine is not.
+    assert _time(of(many)) < 25 * _time(of(one))
 
 
 def test_a_request_that_no_static_route_answers_costs_the_same_however_many_there_are() -> None:
@@ -99,6 +102,6 @@ def test_hostile_requests_cost_no_more_than_the_claims_are_deep() -> None:
     assert table.match(dots, slashes, []) is not None
     assert _steps(lambda: table.match(dots, slashes, [])) < 500
     assert _steps(lambda: table.match(b"b.test", b"/" * 8000, [])) < 500
-    # Cutting up the whole path, which is a loop in C, would be a hundred times slower.
-    assert _time(lambda: table.match(b"b.test", slashes, [])) < 10 * _time(lambda: table.match(b"b.test", b"/x/x/x", []))
+    # Splitting the whole path, which is a loop in C, would be a hundred times slower.
+    assert _time(lambda: table.match(b"b.test", slashes, [])) < 25 * _time(lambda: table.match(b"b.test", b"/x/x/x", []))
     assert _steps(lambda: table.match(b"[" + b":" * 8000 + b"]", b"/", [])) < 500

@@ -1,4 +1,4 @@
-"""Methods in rules: whom they select, what they cost tables without any, and how they are told."""
+"""Methods in rules: which requests they select, their cost for tables without methods, and how they are shown."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import pytest
 
 from fleet.routing.check import RouteError
 from fleet.routing.codec import decode_json, decode_yaml, encode_json, encode_yaml
+from fleet.routing.explanation import explain
 from fleet.routing.match import METHOD
 from fleet.routing.route import HeaderMatch, Route, Rule, StaticResponse, StaticRoute, Target
 from fleet.routing.static import StaticRoutes
 from fleet.routing.table import RoutingTable
-from fleet.routing.walk import explain
 
 
 def route(name: str, *rules: Rule, created: float = 0.0) -> Route:

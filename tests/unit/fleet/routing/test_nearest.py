@@ -1,4 +1,4 @@
-"""What is told of a request without a route: the hosts and paths that come nearest."""
+"""The hints for a request without a route: the most similar hosts and paths."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""What the table promises, one rule at a time."""
+"""The rules of the routing table, one by one."""
 
 from __future__ import annotations
 
 import pytest
 
 from fleet.routing.claims import Claim
+from fleet.routing.explanation import explain
 from fleet.routing.route import HeaderMatch, Route, Rule, Scaling, Target
 from fleet.routing.table import Conflict, RouteError, RoutingTable
-from fleet.routing.walk import explain
 
 
 def route(app: str, *rules: Rule, created: float = 0.0) -> Route:
@@ -157,7 +157,7 @@ def test_any_of_several_rules_leads_to_the_route() -> None:
     assert [found(table, "a.test", "/x"), found(table, "b.test"), found(table, "a.test")] == ["a", "a", None]
 
 
-def test_older_route_wins_a_claim_and_the_other_is_told() -> None:
+def test_older_route_wins_a_claim_and_the_other_is_reported() -> None:
     old, young = route("old", at("A.test", paths=("/api/",)), created=1), route("new", at("a.test", paths=("/api",)), created=2)
     table = RoutingTable([young, old])
     assert found(table, "a.test", "/api") == "old"

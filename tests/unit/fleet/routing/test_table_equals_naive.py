@@ -1,4 +1,4 @@
-"""On random tables and requests, the table gives what a look at every route gives."""
+"""On random tables and requests, the table gives the same result as a matcher that checks every route."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fleet.routing.explanation import explain
 from fleet.routing.match import METHOD
 from fleet.routing.route import HeaderMatch, Route, Rule, Target
 from fleet.routing.table import RoutingTable
-from fleet.routing.walk import explain
+from tests.support.full import examples
 from tests.unit.fleet.routing.naive import conflict_key, naive_match
 
-# Few and similar words, so that routes and requests meet often.
+# Few and similar words, so that requests often match routes.
 LABELS = st.sampled_from(["a", "b", "ab", "A"])
 HOSTS = st.lists(LABELS, min_size=1, max_size=4).map(".".join)
 SPELLINGS = st.sampled_from(["{}", "{}", "{}.", "{}:80", "{}.:8080"])
@@ -49,7 +50,7 @@ def _routes(draw: st.DrawFn) -> list[Route]:
 
 
 class Request(NamedTuple):
-    """What the naive matcher reads, and what was sent for it."""
+    """A request as the naive matcher reads it, and as it was sent."""
 
     host: str
     path: str
@@ -75,7 +76,7 @@ def _requests(draw: st.DrawFn) -> Request:
     return Request(host, path, headers, draw(SPELLINGS).format(host).encode(), raw_path, draw(METHODS))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(_routes(), st.lists(_requests(), min_size=1, max_size=8))
 def test_match_equals_naive(routes: list[Route], requests: list[Request]) -> None:
     table = RoutingTable(routes)
@@ -85,7 +86,7 @@ def test_match_equals_naive(routes: list[Route], requests: list[Request]) -> Non
         assert (found.app if found else None) == expected
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(_routes(), st.lists(_requests(), min_size=1, max_size=8))
 def test_explanation_finds_what_match_finds(routes: list[Route], requests: list[Request]) -> None:
     table = RoutingTable(routes)
@@ -97,7 +98,7 @@ def test_explanation_finds_what_match_finds(routes: list[Route], requests: list[
         assert last.endswith(f"taken by {explanation.route.app}" if explanation.route else "no route")
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(_routes(), _requests(), st.integers())
 def test_order_of_routes_says_nothing(routes: list[Route], request: Request, seed: int) -> None:
     shuffled = list(routes)
@@ -108,7 +109,7 @@ def test_order_of_routes_says_nothing(routes: list[Route], request: Request, see
     assert one.match(*arguments) == other.match(*arguments)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(_routes())
 def test_conflicts_are_the_claims_that_older_routes_hold(routes: list[Route]) -> None:
     owners: dict[object, str] = {}

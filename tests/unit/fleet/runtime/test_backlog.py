@@ -1,4 +1,4 @@
-"""Who is behind: a bounded slice of each turn for all together, each in its turn, and the loop's other callbacks between."""
+"""The backlog: a bounded slice of each turn for all sources together, in rotation, with other callbacks in between."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fleet.runtime.backlog import SLICE_SECONDS, Backlog
 
 
 class Clock:
-    """Moves on by what each piece of work is said to take."""
+    """A clock that advances by the given duration of each piece of work."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -33,7 +33,7 @@ class Worker:
 
 
 async def turns(backlog: Backlog, log: list[str]) -> list[list[str]]:
-    """What was done in each turn of the event loop until nobody was behind."""
+    """The work done in each turn of the event loop until all was done."""
     done: list[list[str]] = []
     while backlog:
         before = len(log)
@@ -86,7 +86,7 @@ async def test_a_rest_between_slices_is_the_loops_own(monkeypatch: pytest.Monkey
     backlog = Backlog(clock, rest=0.5)
     backlog.add(Worker(clock, "a", 3, log, takes=SLICE_SECONDS))
     await asyncio.sleep(0)
-    assert log == ["a"]  # the first at once
+    assert log == ["a"]  # the first runs at once
     backlog.add(Worker(clock, "b", 1, log, takes=0.0))
     for so_far in ("a", "aa"):
         await asyncio.sleep(0)

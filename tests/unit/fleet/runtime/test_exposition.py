@@ -1,4 +1,4 @@
-"""Prometheus' text format: the same as its own client writes, bounded, and with counters that never go back."""
+"""Prometheus' text format: the same as from its own client, bounded, and with counters that never decrease."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Made(Collector):
 
 
 def peer(*metrics: Metric) -> str:
-    """What Prometheus' own client writes."""
+    """The output of Prometheus' own client."""
     registry = CollectorRegistry()
     registry.register(Made(*metrics))
     return generate_latest(registry).decode()

@@ -34,8 +34,8 @@ def test_more_than_may_be_read(tmp_path: Path) -> None:
         ("no", "No such file or directory"),
     ],
 )
-def test_what_is_no_file_is_told_at_once(path: str, told: str, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")  # nobody ever writes to it
+def test_what_is_no_file_is_reported_at_once(path: str, told: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")  # without a writer
     with pytest.raises(OSError, match=told):
         read_regular(tmp_path / path, 10)
 

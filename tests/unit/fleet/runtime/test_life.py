@@ -1,4 +1,4 @@
-"""The life of a component, in memory: what is started is closed, in the reverse order, whatever fails and whoever asks."""
+"""Start and close of a component, in memory: started steps are closed in reverse order, whatever fails."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES = ("first", "second", "third")
 
 
 class Played(Component):
-    """Writes down what happens, and does at each point what it is told to."""
+    """Records steps, and fails or waits where a test says so."""
 
     def __init__(self, acts: dict[str, Callable[[], object]] | None = None) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ async def test_steps_start_in_order_and_close_in_reverse() -> None:
 
 @pytest.mark.parametrize("number", range(len(NAMES)))
 async def test_a_start_that_fails_is_undone(number: int) -> None:
-    """Of the step that failed as well: it may have got half-way."""
+    """Also the step that failed, because it may be half started."""
     component = Played({STARTED[number]: failing(StartError("a port in use"))})
     with pytest.raises(StartError, match="a port in use"):
         await component.start()
@@ -169,7 +169,7 @@ async def test_a_life_until_a_signal() -> None:
 
 
 async def test_a_signal_during_the_start() -> None:
-    """The start is not waited for, and there is nothing to drain."""
+    """The rest of the start is cancelled, and nothing is drained."""
 
     def act() -> asyncio.Event:
         signalled()
@@ -187,7 +187,7 @@ async def test_a_start_that_fails_ends_the_life() -> None:
     assert component.told == ["start first", "start second", "close second", "close first"]
 
 
-async def test_an_end_of_its_own_is_told() -> None:
+async def test_an_end_of_its_own_is_reported() -> None:
     component = Played({"ended": failing(RuntimeError("a fault of ours"))})
     with pytest.raises(RuntimeError, match="a fault of ours"):
         await live(lambda: component)

@@ -1,4 +1,4 @@
-"""Reflection finds what clients name: services and messages as protobuf does, and methods."""
+"""Reflection finds the symbols that clients request: services and messages like protobuf, and methods."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ def test_a_symbol_is_found_in_its_file(symbol: str) -> None:
 
 
 @pytest.mark.parametrize("symbol", ["externalscaler.Nothing", "externalscaler.Nothing.GetMetrics", "", "GetMetrics"])
-def test_an_unknown_symbol_is_told_as_protobuf_does(symbol: str) -> None:
+def test_an_unknown_symbol_is_reported_as_protobuf_does(symbol: str) -> None:
     with pytest.raises(KeyError):
         _MethodPool(descriptor_pool.Default()).FindFileContainingSymbol(symbol)

@@ -20,7 +20,7 @@ async def test_all_have_ended() -> None:
     assert all(task.cancelled() for task in tasks)
 
 
-async def test_a_failure_is_told_with_the_name(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failure_is_reported_with_the_name(caplog: pytest.LogCaptureFixture) -> None:
     async def fail() -> None:
         raise RuntimeError("broken")
 

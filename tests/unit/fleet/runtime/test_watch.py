@@ -1,4 +1,4 @@
-"""Watching files: what ends a wait, what does not, and what is left behind."""
+"""Watching files: what ends a wait, what does not, and that no resources leak."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def watching(*paths: Path, notifier: Notifier = InotifyNotifier) -> AsyncI
     watch = FileWatch(paths, notifier=notifier)
     watch.start()
     if notifier is WatchfilesNotifier:
-        await asyncio.sleep(0)  # its task's first step registers the directories
+        await asyncio.sleep(0)  # the task's first step registers the directories
     try:
         yield watch
     finally:
@@ -86,7 +86,8 @@ async def test_a_change_between_two_waits_is_not_lost(tmp_path: Path) -> None:
         publish(path, "one")
         assert await watch.wait(LONG)
         publish(path, "two")
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
         assert await watch.wait(LONG)
 
 
@@ -109,7 +110,7 @@ async def test_a_directory_that_comes_later_is_found(tmp_path: Path, caplog: pyt
             assert await watch.wait(LONG)
 
 
-async def test_without_inotify_it_is_told_and_waits_end_in_time(
+async def test_without_inotify_it_is_reported_and_waits_end_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("fleet.runtime.watch._inotify_init", lambda: (_ for _ in ()).throw(OSError(24, "Too many open files")))

@@ -1,4 +1,4 @@
-"""A connection to a backend, as the backend and the exchange see it."""
+"""A backend connection, as the backend and the exchange see it."""
 
 from __future__ import annotations
 
@@ -8,28 +8,31 @@ import pytest
 
 from interceptor.http1.response import MAX_HEAD_BYTES
 from interceptor.transport.splice import MIN_SPLICED
-from tests.support.backend_playbook import BackendStage
+from tests.support.backend_playbook import CHAT, SENT, BackendStage
 from tests.support.codec_playbook import bytes_of, play
-
-SENT = """
-> request
-< out GET / HTTP/1.1|Host: a.test|X-Forwarded-For: 192.0.2.1|X-Forwarded-Proto: http|X-Forwarded-Host: a.test||
-= HEAD
-"""
-CHAT = """
-> request GET chat
-< out GET / HTTP/1.1|...
-> feed HTTP/1.1 101 Switching Protocols\\r\\nConnection: upgrade\\r\\nUpgrade: chat\\r\\n\\r\\nhi
-< switched hi
-= TUNNEL
-"""
 
 ANSWERS = {
     "whole": SENT + r"""
 > feed HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello
 < answer 200 5 end reusable
-> rest
-= REST
+> release
+= IDLE
+""",
+    "in chunks with trailers, for a client that takes none": r"""
+> request GET 1.0
+< out GET / HTTP/1.1|...
+> feed HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nHost: b\r\nSum: 1\r\n\r\n
+< answer 200 5
+< end reusable sum=1
+""",
+    "in chunks with trailers that come later": r"""
+> request GET 1.0
+< out GET / HTTP/1.1|...
+> feed HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n
+< answer 200 0
+> feed 5\r\nhello\r\n0\r\nSum: 1\r\n\r\n
+< data 5
+< end reusable sum=1
 """,
     "without a body": SENT + r"""
 > feed HTTP/1.1 204 No Content\r\n\r\n
@@ -50,7 +53,7 @@ ANSWERS = {
 > feed llo
 < data 3
 < end reusable
-= REST
+= IDLE
 """,
     "with bytes after its body": SENT + r"""
 > feed HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhello
@@ -76,12 +79,12 @@ ANSWERS = {
 > feed 0\r\n\r\n
 < data 5
 < end reusable
-= REST
+= IDLE
 """,
     "in chunks, at once": SENT + r"""
 > feed HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n
 < answer 200 15 end reusable
-= REST
+= IDLE
 """,
     "in chunks, for a client that knows none": r"""
 > request GET 1.0
@@ -188,6 +191,58 @@ async def test_interim_responses_have_a_bound() -> None:
     assert stage.told[-2:] == ["reset", "lost BadResponse: too many interim responses"]
 
 
+LATE = r"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n"
+REQUEST_TIMEOUTS = {
+    "of a connection that rested: the request is lost": SENT + rf"""
+> retries_it
+> feed {LATE}Content-Length: 0\r\n\r\n
+< may retry?
+< reset
+< lost BackendError: the backend closed the connection while it was idle
+= CLOSED
+""",
+    "whose body is yet to come": SENT + rf"""
+> retries_it
+> feed {LATE}Content-Length: 5\r\n\r\n
+< may retry?
+< reset
+< lost BackendError: the backend closed the connection while it was idle
+""",
+    "after an interim response": SENT + rf"""
+> retries_it
+> feed HTTP/1.1 100 Continue\r\n\r\n{LATE}\r\n
+< interim 100
+< may retry?
+< reset
+< lost BackendError: the backend closed the connection while it was idle
+""",
+    "that a request which may not be sent again is answered with": SENT + rf"""
+> feed {LATE}Content-Length: 0\r\n\r\n
+< may retry?
+< answer 408 0 end
+< reset
+< dropped
+""",
+    "that keeps its connection is meant": SENT + r"""
+> retries_it
+> feed HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n
+< answer 408 0 end reusable
+""",
+    "another answer that ends its connection": SENT + r"""
+> retries_it
+> feed HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n
+< answer 503 0 end
+< reset
+< dropped
+""",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("script", REQUEST_TIMEOUTS.values(), ids=REQUEST_TIMEOUTS.keys())
+async def test_408(script: str) -> None:
+    await play(BackendStage(), script)
+
+
 BROKEN = {
     "another protocol": ("SSH-2.0-OpenSSH_9.6\\r\\n", "the status line does not begin with a version"),
     "a line without CR": ("HTTP/1.1 200 OK\\n", "a line of the head ends without CR LF"),
@@ -237,7 +292,7 @@ async def test_an_answer_cut_at_every_byte(answer: str) -> None:
         assert told.count("interim 103") == answer.count("103 Early")
         assert sum(int(size) for size in _sizes(stage.told)) == (15 if "chunked" in answer else 5)
         assert told.endswith("end reusable"), at
-        assert stage.state() == "REST"
+        assert stage.state() == "IDLE"
 
 
 def _sizes(told: list[str]) -> list[str]:
@@ -286,7 +341,7 @@ RESTS = {
     "a slow last client": SENT + r"""
 > feed HTTP/1.1 204 No Content\r\n\r\n
 < answer 204 0 end reusable
-> rest
+> release
 > limit 60
 > request
 < out GET / HTTP/1.1|...
@@ -343,7 +398,7 @@ TUNNELS = {
 > write a
 < out a
 < pause
-> part
+> close_after_flush
 < closed
 """,
 }  # fmt: skip

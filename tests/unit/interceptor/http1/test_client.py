@@ -1,4 +1,4 @@
-"""A connection from a client: requests, bodies and time limits. Every change of its state is held against the table."""
+"""A client connection: requests, bodies and time limits. Every change of its state is checked against the table."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from interceptor.http1.partial import MAX_EMPTY_LINES
 from interceptor.http1.request import MAX_HEAD_BYTES
 from interceptor.transport.splice import MIN_SPLICED
 from tests.support.client_playbook import CHAT, CHUNKED, GET, OK, POST, ClientStage
@@ -320,3 +321,73 @@ LIMITS = {
 @pytest.mark.parametrize("script", LIMITS.values(), ids=LIMITS.keys())
 async def test_limits(script: str) -> None:
     await play(ClientStage(), script)
+
+
+async def test_a_slow_head_after_a_rest_with_a_short_limit() -> None:
+    """The limit of a head is earlier than the next regular check of deadlines."""
+    stage = ClientStage()
+    stage.head_timeout = 2.0
+    await play(
+        stage,
+        GET + OK + """
+> at 20
+> feed G
+> at 21.9
+> at 22.2
+< refused slow_head
+< out HTTP/1.1 408 Request Timeout|...
+< eof
+""",
+    )  # fmt: skip
+
+
+async def test_what_the_host_knows_of_a_connection() -> None:
+    stage = ClientStage()
+    assert stage.open == [stage.client]
+    assert len(stage.deadlines) == 1
+    await play(stage, GET + "> pauses\n< watch\n> resumes\n> eof\n< closed\n< lost\n= CLOSED")
+    assert (stage.open, len(stage.deadlines), stage.watched) == ([], 0, set())
+
+
+@pytest.mark.parametrize(
+    ("data", "noted"),
+    [
+        (r"SSH-2.0-OpenSSH_9.6\r\n\r\n", 1),
+        (r"\x16\x03\x01", 1),
+        (r"GET / HTTP/1.1\r\nHost: a.test\r\nno field\r\n\r\n", 1),
+        (r"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n", 0),
+        (r"GET / HTTP/1.1\r\nHost: a.test\r\n", 0),
+    ],
+)
+async def test_a_client_of_another_protocol_is_noted(data: str, noted: int) -> None:
+    stage = ClientStage()
+    stage.feed(data)
+    await stage.settle()
+    assert stage.strange == [bytes_of(data)] * noted
+
+
+async def test_what_is_malformed_only_later_is_no_other_protocol() -> None:
+    stage = ClientStage()
+    stage.feed(r"GET / HTTP/1.1\r\n")
+    stage.feed(r"no field\r\n")
+    assert (stage.state(), stage.strange) == ("DISCARD", [])
+
+
+@pytest.mark.parametrize(("lines", "begins"), [(MAX_EMPTY_LINES, True), (MAX_EMPTY_LINES + 1, False)])
+async def test_empty_lines_before_a_request_have_a_bound(lines: int, begins: bool) -> None:
+    stage = ClientStage()
+    stage.feed(r"\r\n" * lines + r"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+    await stage.settle()
+    assert stage.state() == ("COMPLETE" if begins else "DISCARD")
+
+
+async def test_a_rest_is_not_ended_while_there_is_something_to_read() -> None:
+    request = r"> feed GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
+    await play(ClientStage(unread=True), f"> at 11\n> at 20\n= HEAD\n{request}\n< request GET / 0\n< begin")
+
+
+async def test_a_short_rest() -> None:
+    """Its limit is earlier than the next regular check of deadlines."""
+    stage = ClientStage()
+    stage.keep_alive_timeout = 2.0
+    await play(stage, GET + OK + "> at 1.9\n> at 2.2\n< closed")

@@ -1,4 +1,4 @@
-"""A connection from a client: answers, ends, early bytes and tunnels. Every change of its state is held against the table."""
+"""A client connection: responses, ends, early bytes and tunnels. Every change of its state is checked against the table."""
 
 from __future__ import annotations
 
@@ -20,6 +20,18 @@ HALF_CLOSED = {
 """ + GET + """
 > eof
 < watch half-closed
+""" + OK + """
+< closed
+""",
+    "on such a route, with a request sent ahead": """
+> waits_for_half_closed
+""" + GET + r"""
+> feed GET /b HTTP/1.1\r\nHost: a.test\r\n\r\n
+> eof
+< watch half-closed
+""" + OK + """
+< request GET /b 0
+< begin
 """ + OK + """
 < closed
 """,
@@ -49,6 +61,11 @@ HALF_CLOSED = {
 < watch
 > hangs_up
 < watch half-closed
+""",
+    "in the turn of its answer, which still goes out": GET + """
+> reply_and_eof 503
+< out HTTP/1.1 503 Service Unavailable|Content-Length: 4||xxxx
+< closed
 """,
     "inside a tunnel": CHAT + """
 > eof
@@ -100,6 +117,33 @@ EARLY = {
 < guard on
 < early 5
 < out HTTP/1.1 101 Switching Protocols|Connection: upgrade|Upgrade: chat||
+""",
+    "of a connection that ends: dropped at once": r"""
+> feed GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\nGET /b
+< request GET / 0
+< begin
+> kept
+< kept 6
+> answer HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello
+< out HTTP/1.1 200 OK|Content-Length: 5|Connection: close||hello
+< eof
+= DISCARD
+> kept
+< kept 0
+""",
+    "too many of them, on a connection that ends: the rest is read and dropped": rf"""
+> feed GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n
+< request GET / 0
+< begin
+> feed_bytes {MAX_PIPELINED_BYTES + 1}
+< watch
+> reading
+< paused
+> answer HTTP/1.1 204 No Content\r\n\r\n
+< out HTTP/1.1 204 No Content|Connection: close||
+< eof
+> reading
+< read
 """,
     "too many of them: it is not read from": GET + f"""
 > feed_bytes {MAX_PIPELINED_BYTES + 1}
@@ -195,6 +239,21 @@ ANSWERS = {
 < request GET /b 0
 < begin
 """,
+    "in parts, not taken: there is no other before that": GET + r"""
+> stops_taking
+> answer HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello
+< out HTTP/1.1 200 OK|Content-Length: 10||hello
+< pause
+> more world
+< out world
+> done
+< watch
+= HEAD
+> feed GET /b HTTP/1.1\r\nHost: a.test\r\n\r\n
+> takes_all
+< request GET /b 0
+< begin
+""",
     "the last one, taken slowly": r"""
 > feed GET / HTTP/1.0\r\nHost: a.test\r\n\r\n
 < request GET / 0
@@ -267,6 +326,23 @@ TUNNELS = {
 > stuck 61
 > at 61
 < reset
+""",
+    "the backend is lost in the turn in which it agreed: that still goes out": GET + """
+> switch_and_cut
+< guard on
+< early 0
+< out HTTP/1.1 101 Switching Protocols|Connection: upgrade|Upgrade: chat||
+< reset
+""",
+    "of a client that was not read from": GET + """
+> pauses
+< watch
+> switch
+< guard on
+< early 0
+< out HTTP/1.1 101 Switching Protocols|Connection: upgrade|Upgrade: chat||
+> reading
+< read
 """,
     "the proxy ends": CHAT + """
 > wind_down 5

@@ -1,4 +1,4 @@
-"""The lines of a child, however its bytes are cut up on their way: what acts on a terminal never gets together again."""
+"""The lines of a child process, however its bytes are split: escape sequences are removed even if split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines and names of what stands in a document."""
+"""Lines and names of the values in a document."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_aliases_of_aliases_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPat
         ("a: *b\n", "1: found undefined alias 'b'"),
     ],
 )
-def test_what_is_no_yaml_is_told_in_words(text: str, told: str) -> None:
+def test_what_is_no_yaml_is_reported_in_words(text: str, told: str) -> None:
     with pytest.raises(DocumentError) as caught:
         parse_document(text)
     assert str(caught.value.fault) == told

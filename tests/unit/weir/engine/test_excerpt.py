@@ -1,4 +1,4 @@
-"""Which of many lines a terminal is shown."""
+"""The choice of lines that a terminal shows if there are too many."""
 
 from __future__ import annotations
 
@@ -58,4 +58,4 @@ def test_who_says_little_is_shown_whatever_the_others_say() -> None:
 def test_all_together_are_bounded() -> None:
     excerpt = Excerpt()
     shown = sum(len(excerpt.take(str(number), lines(ROWS))) for number in range(20))
-    assert shown < 4 * ROWS  # 1 + 1/2 + ... + 1/20 of them: who comes later shares with more
+    assert shown < 4 * ROWS  # 1 + 1/2 + ... + 1/20 of them: later apps share with more others

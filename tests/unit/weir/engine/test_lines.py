@@ -1,4 +1,4 @@
-"""A process that prints a lot gets a bounded part of a turn of the event loop, and is not read from while it is behind."""
+"""A process with much output gets a bounded part of a turn of the event loop, and is not read while work is left."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ READ = 64 * 1024
 
 
 class Pipe(asyncio.ReadTransport):
-    """Says whether it is read from."""
+    """Reports whether it is being read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Pipe(asyncio.ReadTransport):
 
 
 class Stage:
-    """Processes whose parts each take as long as they are said to."""
+    """Processes whose parts take a given time each."""
 
     def __init__(self, *, takes: float = SLICE_SECONDS, has_room: Callable[[], bool] = always) -> None:
         self.now, self.takes, self.has_room = 0.0, takes, has_room
@@ -57,7 +57,7 @@ class Stage:
         return self.parts[before:]
 
 
-async def test_a_read_full_of_lines_is_told_in_parts_one_in_each_turn() -> None:
+async def test_a_read_full_of_lines_is_reported_in_parts_one_in_each_turn() -> None:
     stage = Stage()
     lines, pipe = stage.process("a")
     lines.data_received(b"y\n" * (READ // 2))
@@ -71,7 +71,7 @@ async def test_a_read_full_of_lines_is_told_in_parts_one_in_each_turn() -> None:
         told += len(part)
     await stage.turn()
     assert pipe.reading
-    assert lines.told == lines.received == READ
+    assert lines.passed_on == lines.received == READ
     assert not stage.backlog
 
 
@@ -127,7 +127,7 @@ async def test_who_has_no_room_is_neither_told_nor_read_from(monkeypatch: pytest
     assert pipe.reading
 
 
-async def test_the_end_is_told_after_the_last_part() -> None:
+async def test_the_end_is_reported_after_the_last_part() -> None:
     stage = Stage()
     lines, _ = stage.process("a")
     lines.data_received(b"y\n" * 100 + b"rest")

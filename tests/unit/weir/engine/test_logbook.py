@@ -1,4 +1,4 @@
-"""The lines of apps that are kept."""
+"""The stored output of apps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_what_is_kept_is_bounded() -> None:
     assert kept[-1][1].startswith("99 ")
 
 
-def test_who_listens_gets_new_lines_and_is_told_of_missing_ones() -> None:
+def test_a_subscriber_gets_new_lines_and_a_note_of_missing_ones() -> None:
     book = LogBook(lambda _, __: None)
     with book.listening("a") as queue:
         book.tell("b/1", ["no"])

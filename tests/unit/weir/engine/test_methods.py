@@ -34,7 +34,7 @@ def test_methods_in_a_file_of_apps() -> None:
         ("methods: [POST]", "weir.yaml:9: apps[1].rules[0].methods[0]"),
     ],
 )
-def test_a_method_in_small_letters_is_told_with_its_line(wrong: str, place: str) -> None:
+def test_a_method_in_small_letters_is_reported_with_its_line(wrong: str, place: str) -> None:
     last = wrong.split("[")[1].rsplit(",", maxsplit=1)[-1].strip(" ]")
     with pytest.raises(SpecError) as error:
         parse_spec(FILE.replace(wrong, wrong.replace(last, last.lower())), Path("weir.yaml"))

@@ -1,4 +1,4 @@
-"""What a replica's process is given."""
+"""The command, environment and directory of a replica's process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, cast
 from weir.engine.ports import Ports
 from weir.engine.replica import Replica
 from weir.engine.spec import AppSpec
-from weir.engine.supervisor import Yard
+from weir.engine.supervisor import ProcessContext
 
 
 def test_the_port_is_put_into_the_values_of_env() -> None:
@@ -16,7 +16,7 @@ def test_the_port_is_put_into_the_values_of_env() -> None:
         name="a", hosts=["a"], command=cast("Any", "x"), env={"URL": "http://x:${PORT}/", "ADDRESS": ":$PORT", "PLAIN": "$POR"}
     )
     nothing = cast("Any", None)
-    yard = Yard(guard=nothing, ports=Ports(), tell=nothing, tasks=nothing)
-    launch, probe = Replica(spec, 1, Path("."), yard=yard, on_change=lambda: None)._launch()
+    context = ProcessContext(reaper=nothing, ports=Ports(), tell=nothing, tasks=nothing)
+    launch, probe = Replica(spec, 1, Path("."), context=context, on_change=lambda: None)._launch()
     port = probe.port
     assert launch.env == {"URL": f"http://x:{port}/", "ADDRESS": f":{port}", "PLAIN": "$POR", "PORT": str(port)}

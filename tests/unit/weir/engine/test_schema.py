@@ -1,4 +1,4 @@
-"""The schema for editors takes what is good, and refuses what can be seen to be wrong in one place."""
+"""The schema for editors accepts valid files, and refuses errors that are visible in one place."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from fleet.routing.declare import declared
+from fleet.routing.route import Timeouts
 from tests.support.broken import BROKEN
 from tests.support.jsonschema import accepts
 from weir.engine.document import DocumentError, parse_document
@@ -32,9 +34,10 @@ BEYOND = (
     "port 9000 is for", "port 3000 is for", "ports end at", "say tcp or path", "say body or file", "is written twice",
     "not a plain word", "is not the name of a", "can carry it", "belongs to the connection", "either by a cookie",
     "is the app itself", "is not a path that", "is more than the window", "and so are hosts", "is empty",
-    "port 4000 is for", "port means one replica", "is not a method",
+    "port 4000 is for", "port means one replica", "is not a method", "asked over HTTP/1.1", "every weight is",
+    "belongs into the rules", "is there twice", "as the client sent it", "cannot be changed", "is needed: the rule",
 )  # fmt: skip
-"""What a schema does not tell: values beside each other, files, the text itself, and the grammar of hosts and headers."""
+"""Errors that a schema cannot find: combinations of values, files, syntax, and the grammar of hosts and headers."""
 
 
 def _value(text: str) -> Any:
@@ -42,7 +45,7 @@ def _value(text: str) -> Any:
 
 
 def _whole(block: str) -> str:
-    """Examples that show a part of an app are of one that is good otherwise."""
+    """Examples with a part of an app are completed by the other required fields."""
     if block.lstrip().startswith(("apps:", "defaults:", "interceptors:", "ports:", "x-")):
         return block
     hosts = "" if "hosts:" in block else "    hosts: [a]\n"
@@ -63,6 +66,12 @@ def test_the_demo_and_the_starter_are_good() -> None:
     for text in (demo, STARTER):
         assert accepts(SCHEMA, _value(text))
     assert parse_spec(STARTER, ROOT / "weir.yaml").spec.apps[0].hosts == ["hello.localhost"]
+
+
+def test_editors_are_told_what_a_field_means_as_its_route_says() -> None:
+    idle = SCHEMA["$defs"]["TimeoutsSpec"]["properties"]["idle"]
+    assert idle["description"] == declared(Timeouts)["idle"].field.meaning
+    assert idle["anyOf"][0] == {"type": "number", "minimum": 0}
 
 
 @pytest.mark.parametrize(("text", "faults"), BROKEN)

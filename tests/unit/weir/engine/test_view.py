@@ -1,4 +1,4 @@
-"""What the live table says of an app."""
+"""The live table's columns for an app."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from rich.console import Console
 from fleet.runtime.logs import configure_logging
 from tests.support.acting import HOSTILE, acting
 from tests.support.atonce import AtOnce
-from weir.engine.board import Mood
 from weir.engine.excerpt import LAST, ROWS
 from weir.engine.lines import Lines
-from weir.engine.outlet import Outlet
+from weir.engine.live_table import AppStatus
 from weir.engine.specfile import parse_spec
 from weir.engine.supervisor import State
-from weir.engine.view import APPS_AT_ONCE, BEHIND, FLUSH, PERIOD, LiveView, PlainView, View, sight_of, way_to
+from weir.engine.threaded_writer import ThreadedWriter
+from weir.engine.view import APPS_AT_ONCE, BEHIND, FLUSH, PERIOD, LiveView, PlainView, View, https_lines, row_of, way_to
 from weir.queue_reader import AppDemand, Queues
 
 
@@ -37,24 +37,24 @@ def _app(*replicas: tuple[State, int], name: str = "a", fields: str = "", desire
 
 
 @pytest.mark.parametrize(
-    ("replicas", "trouble", "mood", "said"),
+    ("replicas", "trouble", "status", "said"),
     [
-        ([], "", Mood.ASLEEP, "asleep"),
-        ([], "ended with exit code 7", Mood.TROUBLED, "failed: ended with exit code 7"),
-        ([(State.DRAINING, 2)], "ended with exit code 7", Mood.TROUBLED, "failed: ended with exit code 7"),
-        ([(State.STARTING, 0)], "", Mood.STARTING, "starting"),
-        ([(State.READY, 0), (State.STARTING, 0)], "", Mood.STARTING, "growing"),
-        ([(State.READY, 0)], "", Mood.AWAKE, "ready"),
-        ([(State.READY, 1)], "", Mood.AWAKE, "ready"),
-        ([(State.DRAINING, 0)], "", Mood.LEAVING, "going to sleep"),
-        ([(State.FAILED, 1)], "", Mood.TROUBLED, "failing: ended with exit code 7"),
-        ([(State.READY, 0), (State.STARTING, 3)], "", Mood.TROUBLED, "failing (3 times): ended with exit code 7"),
+        ([], "", AppStatus.ASLEEP, "asleep"),
+        ([], "ended with exit code 7", AppStatus.TROUBLED, "failed: ended with exit code 7"),
+        ([(State.DRAINING, 2)], "ended with exit code 7", AppStatus.TROUBLED, "failed: ended with exit code 7"),
+        ([(State.STARTING, 0)], "", AppStatus.STARTING, "starting"),
+        ([(State.READY, 0), (State.STARTING, 0)], "", AppStatus.STARTING, "growing"),
+        ([(State.READY, 0)], "", AppStatus.AWAKE, "ready"),
+        ([(State.READY, 1)], "", AppStatus.AWAKE, "ready"),
+        ([(State.DRAINING, 0)], "", AppStatus.LEAVING, "going to sleep"),
+        ([(State.FAILED, 1)], "", AppStatus.TROUBLED, "failing: ended with exit code 7"),
+        ([(State.READY, 0), (State.STARTING, 3)], "", AppStatus.TROUBLED, "failing (3 times): ended with exit code 7"),
     ],
 )
-def test_states(replicas: list[tuple[State, int]], trouble: str, mood: Mood, said: str) -> None:
-    sight = sight_of(_app(*replicas, trouble=trouble), AppDemand("default/a"), 0.0, ("a.localhost", None))
-    assert (sight.mood, sight.state) == (mood, said)
-    closed = sight_of(_app(*replicas, trouble=trouble, fields=", maintenance: true"), AppDemand("default/a"), 0.0, ("", None))
+def test_states(replicas: list[tuple[State, int]], trouble: str, status: AppStatus, said: str) -> None:
+    row = row_of(_app(*replicas, trouble=trouble), AppDemand("default/a"), 0.0, ("a.localhost", None))
+    assert (row.status, row.state) == (status, said)
+    closed = row_of(_app(*replicas, trouble=trouble, fields=", maintenance: true"), AppDemand("default/a"), 0.0, ("", None))
     assert closed.state == f"in maintenance, {said}"
 
 
@@ -86,9 +86,9 @@ def _drawn_by(view: LiveView, monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 @pytest.mark.usefixtures("_root")
 async def test_many_apps_are_looked_at_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    reader, writer = os.pipe()
-    outlet = Outlet(writer)
-    view = _live(outlet)
+    reader, write_end = os.pipe()
+    writer = ThreadedWriter(write_end)
+    view = _live(writer)
     drawn = _drawn_by(view, monkeypatch)
     engine: Any = _Engine()
     engine.apps = [_app(name="a")] * (4 * APPS_AT_ONCE)
@@ -100,16 +100,16 @@ async def test_many_apps_are_looked_at_in_turns(monkeypatch: pytest.MonkeyPatch)
     assert turns >= 4
     assert len(drawn) == 1
     view.leave()
-    outlet.close()
-    os.close(writer)
+    writer.close()
+    os.close(write_end)
     os.close(reader)
 
 
 @pytest.mark.usefixtures("_root")
 async def test_the_table_is_drawn_only_when_something_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    reader, writer = os.pipe()
-    outlet = Outlet(writer)
-    view = _live(outlet)
+    reader, write_end = os.pipe()
+    writer = ThreadedWriter(write_end)
+    view = _live(writer)
     drawn = _drawn_by(view, monkeypatch)
     engine: Any = _Engine()
     engine.apps = [_app((State.READY, 0)), _app(name="b")]
@@ -123,8 +123,8 @@ async def test_the_table_is_drawn_only_when_something_has_changed(monkeypatch: p
     await view.draw(engine, Queues(), {})
     assert len(drawn) == 4
     view.leave()
-    outlet.close()
-    os.close(writer)
+    writer.close()
+    os.close(write_end)
     os.close(reader)
 
 
@@ -134,15 +134,27 @@ HOSTILE_SPEC = """apps:
 
 
 class _Engine:
-    """As much of an engine as a view looks at."""
+    """The part of an engine that a view reads."""
 
     near_host = "127.0.0.1"
     rpc_addresses: tuple[str, ...] = ()
     proxy_ports = (8080,)
+    proxy_tls_ports: tuple[int, ...] = ()
+    authority: Path | None = None
+    https_hosts = ("localhost", "*.shop.test", "a.localhost")
 
     def __init__(self) -> None:
         self.spec = parse_spec(HOSTILE_SPEC, Path("apps.yaml")).spec
         self.apps: list[Any] = []
+
+
+def test_urls_of_https_and_what_to_trust_for_them() -> None:
+    engine: Any = _Engine()
+    assert not https_lines(engine)
+    engine.authority, engine.proxy_tls_ports = Path("/state/authority.crt"), (8443, 8444)
+    urls, trust = https_lines(engine)
+    assert urls == "https: https://localhost:8443/, https://a.localhost:8443/"
+    assert "/state/authority.crt" in trust
 
 
 def _written(reader: int) -> str:
@@ -154,9 +166,9 @@ def _written(reader: int) -> str:
 @pytest.mark.usefixtures("_root")
 async def test_what_others_have_written_acts_on_no_terminal(live: bool, capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("info")
-    reader, writer = os.pipe()
-    outlet = Outlet(writer)
-    view = _live(outlet) if live else PlainView(outlet)
+    reader, write_end = os.pipe()
+    writer = ThreadedWriter(write_end)
+    view = _live(writer) if live else PlainView(writer)
     lines = Lines(lambda lines: view.tell("a/1", lines), AtOnce())
     lines.data_received(HOSTILE.encode() + b"\n\x1b[" + b"9" * 5000 + b"m\n\x1b[38;2;1mx\x1b[;;mx\n")
     logging.getLogger("example").warning("peer says %s", HOSTILE)
@@ -166,8 +178,8 @@ async def test_what_others_have_written_acts_on_no_terminal(live: bool, capsys: 
         logging.getLogger("example").exception("failed")
     view.ready(cast("Any", _Engine()))
     view.leave()
-    outlet.close()
-    os.close(writer)
+    writer.close()
+    os.close(write_end)
     text = _written(reader)
     for part in ("peer says", "ValueError", "try: curl", "a/1 | "):
         assert part in re.sub(r"\x1b\[[0-9;]*m", "", text)
@@ -176,8 +188,8 @@ async def test_what_others_have_written_acts_on_no_terminal(live: bool, capsys: 
     assert not acting(capsys.readouterr().out, lines=True)
 
 
-def _live(outlet: Outlet) -> LiveView:
-    return LiveView(Console(file=cast("IO[str]", outlet), force_terminal=True, color_system="standard", width=4000), outlet)
+def _live(writer: ThreadedWriter) -> LiveView:
+    return LiveView(Console(file=cast("IO[str]", writer), force_terminal=True, color_system="standard", width=4000), writer)
 
 
 LINES = [f"line {number}" for number in range(10_000)]
@@ -196,18 +208,18 @@ async def test_the_live_view_tells_the_first_and_the_last_and_how_many_there_wer
     assert text == [f"a/1 | {line}" for line in [*LINES[:ROWS], left_out, *LINES[-LAST:]]]
 
 
-async def _told(view_of: Callable[[Outlet], View], lines: Sequence[str]) -> list[str]:
-    """What is shown of lines that come faster than time passes, without colours."""
+async def _told(view_of: Callable[[ThreadedWriter], View], lines: Sequence[str]) -> list[str]:
+    """The lines that are shown, without colours, if they arrive faster than they can be shown."""
     configure_logging("info")
-    reader, writer = os.pipe()
+    reader, write_end = os.pipe()
     reading = asyncio.create_task(asyncio.to_thread(_written, reader))
-    outlet = Outlet(writer)
-    view = view_of(outlet)
+    writer = ThreadedWriter(write_end)
+    view = view_of(writer)
     for start in range(0, len(lines), 10):
         view.tell("a/1", lines[start : start + 10])
     view.leave()
-    await asyncio.to_thread(outlet.close)
-    os.close(writer)
+    await asyncio.to_thread(writer.close)
+    os.close(write_end)
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", await reading).splitlines()
 
 
@@ -215,9 +227,9 @@ async def _told(view_of: Callable[[Outlet], View], lines: Sequence[str]) -> list
 async def test_many_lines_are_one_write_above_the_live_table_and_come_before_what_the_log_says_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    reader, writer = os.pipe()
-    outlet = Outlet(writer)
-    view = _live(outlet)
+    reader, write_end = os.pipe()
+    writer = ThreadedWriter(write_end)
+    view = _live(writer)
     printed: list[object] = []
     monkeypatch.setattr(view._console, "print", lambda *what, **how: printed.append(what))
     for number in range(ROWS):
@@ -229,8 +241,8 @@ async def test_many_lines_are_one_write_above_the_live_table_and_come_before_wha
     view.tell("a/1", ["too much"])
     view.leave()
     assert len(printed) == 3
-    outlet.close()
-    os.close(writer)
+    writer.close()
+    os.close(write_end)
     os.close(reader)
 
 
@@ -238,8 +250,8 @@ async def test_many_lines_are_one_write_above_the_live_table_and_come_before_wha
 async def test_a_terminal_that_is_behind_gets_nothing_until_it_has_caught_up(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.get_running_loop()
     timers = list[tuple[float, Callable[[], None]]]()
-    outlet = cast("Any", SimpleNamespace(waiting=BEHIND))
-    view = LiveView(Console(file=StringIO(), force_terminal=True, width=200), outlet)
+    writer = cast("Any", SimpleNamespace(waiting=BEHIND))
+    view = LiveView(Console(file=StringIO(), force_terminal=True, width=200), writer)
 
     def later(delay: float, callback: Callable[[], None]) -> object:
         timers.append((delay, callback))
@@ -252,8 +264,8 @@ async def test_a_terminal_that_is_behind_gets_nothing_until_it_has_caught_up(mon
         callback()
     assert [delay for delay, _ in timers] == [FLUSH, PERIOD] * 2
     assert _shown(view) == ""
-    view.tell("a/1", LINES)  # still of the same period
-    outlet.waiting = BEHIND - 1
+    view.tell("a/1", LINES)  # still in the same period
+    writer.waiting = BEHIND - 1
     for _, callback in timers[2:]:
         callback()
     assert f"a/1 | … {2 * len(LINES) - ROWS - LAST:,} lines left out\n" in _shown(view)
@@ -276,13 +288,13 @@ def _root() -> Iterator[None]:
 @pytest.mark.usefixtures("_root")
 async def test_lines_of_apps_are_json_where_the_log_is(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("info", json=True)
-    reader, writer = os.pipe()
-    outlet = Outlet(writer)
-    view = PlainView(outlet, json=True)
+    reader, write_end = os.pipe()
+    writer = ThreadedWriter(write_end)
+    view = PlainView(writer, json=True)
     view.tell("a/1", [f"one {HOSTILE}"])
     view.ready(cast("Any", _Engine()))
-    outlet.close()
-    os.close(writer)
+    writer.close()
+    os.close(write_end)
     first, second = [json.loads(line) for line in _written(reader).split("\n")[:-1]]
     assert (first["logger"], first["level"], first["message"][:3]) == ("a/1", "INFO", "one")
     assert not acting(first["message"])

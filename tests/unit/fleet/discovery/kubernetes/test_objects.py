@@ -1,4 +1,4 @@
-"""What is taken from Kubernetes objects, and how a port that a route names becomes addresses."""
+"""What is read from Kubernetes objects, and how a port in a route becomes addresses."""
 
 from __future__ import annotations
 

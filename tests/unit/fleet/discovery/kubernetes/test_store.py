@@ -1,4 +1,4 @@
-"""The store against the truth: whatever order events and lists come in, it never goes back and ends up right."""
+"""The store against a model: in whatever order events and lists arrive, it never goes back and ends in the right state."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ KEYS = ("a/1", "a/2", "b/1")
 
 
 class Truth:
-    """What happened, version by version: (version, key, value or None)."""
+    """The history, version by version: (version, key, value or None)."""
 
     def __init__(self) -> None:
         self.history: list[tuple[int, str, str | None]] = []
         self.now: dict[str, tuple[int, str]] = {}
 
     def happen(self, key: str) -> None:
-        """The object comes, or changes; each third time it goes."""
+        """The object is created or changed; each third time it is deleted."""
         version = len(self.history) + 1
         if key in self.now and version % 3 == 0:
             del self.now[key]
@@ -42,7 +42,7 @@ def put_in(store: Store[str], version: int, listed: dict[str, tuple[int, str]]) 
 
 
 class Run:
-    """A store that hears events late, and lists later."""
+    """A store that receives events late, and lists later."""
 
     def __init__(self) -> None:
         self.truth, self.store = Truth(), Store[str]()
@@ -76,7 +76,7 @@ class Run:
 
     def _listing(self, version: int, listed: dict[str, tuple[int, str]]) -> Iterator[Change[str] | None]:
         with self.store.listing():
-            yield None  # it was taken, and is on its way
+            yield None  # it was read, and is on its way
             yield from put_in(self.store, version, listed)
 
 

@@ -1,0 +1,1 @@
+"""The suites of Connect and grpc-go, with an interceptor between their own clients and servers: `make conformance`."""

@@ -1,0 +1,117 @@
+"""A conformance server for `connectconformance`: its own reference server, with an interceptor before it.
+
+Reads a ServerCompatRequest from standard input, and writes a ServerCompatResponse to standard output, each after four bytes of
+length. Calls of gRPC-Web find a server that is told to speak gRPC, so that the interceptor translates them. The interceptor is in
+the process that runs the suite (`tests.conformance.__main__`), which listens at the path in WEIR_CONFORMANCE: this script is
+started for each kind of server, within seconds, so it imports little. With `--http2` as first argument, all servers speak HTTP/2.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from typing import IO
+
+PROTOCOL, VERSION = 1, 2
+"""Fields of a ServerCompatRequest."""
+GRPC, GRPC_WEB, HTTP2 = 2, 3, 2
+HOST, PORT = 1, 2
+"""Fields of a ServerCompatResponse."""
+BYTES = 2
+"""Wire type of a field with a length."""
+
+Message = dict[int, int | bytes]
+
+
+def read_number(data: bytes, at: int) -> tuple[int, int]:
+    """A number, and where it ends."""
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return value, at
+
+
+def write_number(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def parse(message: bytes) -> Message:
+    """The last value of each field: a number, or bytes."""
+    found: Message = {}
+    at = 0
+    while at < len(message):
+        key, at = read_number(message, at)
+        value, at = read_number(message, at)
+        if key & 7 == BYTES:
+            found[key >> 3] = message[at : at + value]
+            at += value
+        else:
+            found[key >> 3] = value
+    return found
+
+
+def encode(fields: Message) -> bytes:
+    out = b""
+    for number, value in fields.items():
+        if isinstance(value, bytes):
+            out += write_number(number << 3 | BYTES) + write_number(len(value)) + value
+        else:
+            out += write_number(number << 3) + write_number(value)
+    return out
+
+
+def receive(stream: IO[bytes]) -> Message:
+    return parse(stream.read(int.from_bytes(stream.read(4))))
+
+
+def send(stream: IO[bytes], fields: Message) -> None:
+    message = encode(fields)
+    stream.write(len(message).to_bytes(4) + message)
+    stream.flush()
+
+
+def interceptor_before(port: int, *, http2: bool) -> tuple[socket.socket, int]:
+    """An interceptor that ends with this connection, and its port."""
+    asking = socket.socket(socket.AF_UNIX)
+    asking.connect(os.environ["WEIR_CONFORMANCE"])
+    asking.sendall(b"%d %d\n" % (port, http2))
+    return asking, int(asking.recv(16))
+
+
+def main(command: list[str]) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    request = receive(sys.stdin.buffer)
+    if request.get(PROTOCOL) == GRPC_WEB:
+        request[PROTOCOL], request[VERSION] = GRPC, HTTP2
+    if command[0] == "--http2":
+        request[VERSION] = HTTP2
+        del command[0]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as backend:
+        try:
+            assert backend.stdin is not None
+            assert backend.stdout is not None
+            send(backend.stdin, request)
+            port = receive(backend.stdout)[PORT]
+            assert isinstance(port, int)
+            asking, own = interceptor_before(port, http2=request.get(VERSION) == HTTP2)
+            with asking:
+                send(sys.stdout.buffer, {HOST: b"127.0.0.1", PORT: own})
+                backend.wait()
+        finally:
+            backend.terminate()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,58 @@
+"""`weir up --tls`: https for the hosts of the file, by certificates of the user's own authority, that follow the file."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.harness import PATIENCE, Up, app, fleet, running_up
+
+NO_PORTS = {"proxy_tls": 0}
+
+
+def port_of(up: Up) -> int:
+    (interceptor,) = up.components("interceptor")
+    port: int = interceptor["proxy_tls_port"]
+    return port
+
+
+async def ask(up: Up, host: str, authority: Path) -> bytes:
+    """The status line of an answer by https. Raises ssl.SSLError."""
+    context = ssl.create_default_context(cafile=str(authority))
+    reader, writer = await asyncio.open_connection(up.near, port_of(up), ssl=context, server_hostname=host)
+    writer.write(b"GET / HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % host.encode())
+    said = await reader.read()
+    writer.close()
+    return said.partition(b"\r\n")[0]
+
+
+async def served(up: Up, host: str, authority: Path) -> bool:
+    try:
+        return await ask(up, host, authority) == b"HTTP/1.1 200 OK"
+    except ssl.SSLError:
+        return False
+
+
+@pytest.mark.parametrize("flags", [(), ("--processes",)], ids=["in one process", "processes"])
+async def test_https_for_the_hosts_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]) -> None:
+    monkeypatch.setenv("WEIR_TLS_DIRECTORY", str(tmp_path / "authority"))
+    authority = tmp_path / "authority" / "authority.crt"
+    file: dict[str, Any] = fleet(app("one"), ports=NO_PORTS)
+    async with running_up(tmp_path, file, "--tls", *flags) as up:
+        assert await ask(up, "one.localhost", authority) == b"HTTP/1.1 200 OK"
+        await up.logs(f"https://one.localhost:{port_of(up)}/", f"trust {authority} once")
+        assert not await served(up, "two.localhost", authority)
+        up.write(fleet(app("one"), app("two", hosts=["shop.test", "two.localhost"]), ports=NO_PORTS))
+        for host in ("two.localhost", "shop.test", "one.localhost"):
+            async with asyncio.timeout(PATIENCE):
+                while not await served(up, host, authority):  # noqa: ASYNC110 -- another process tells nobody
+                    await asyncio.sleep(0.05)
+
+
+async def test_without_it_there_is_no_port_for_tls(tmp_path: Path) -> None:
+    async with running_up(tmp_path, fleet(app("one"), ports=NO_PORTS)) as up:
+        assert [component["proxy_tls_port"] for component in up.components("interceptor")] == [None]

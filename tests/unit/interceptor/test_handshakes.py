@@ -1,0 +1,144 @@
+"""A handshake until it begins: its first byte, its time limit, and its turn. In memory, but for the pair of sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from fleet.runtime.backlog import Backlog
+from interceptor.core.deadlines import Deadlines
+from interceptor.transport.handshakes import Handshakes
+from tests.support.waiting import until
+
+ANSWER = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+
+
+class Host:
+    """The proxy, as handshakes see it."""
+
+    def __init__(self) -> None:
+        self.head_timeout = 10.0
+        self.now = 0.0
+        self.clock: Callable[[], float] = lambda: self.now
+        self.deadlines = Deadlines(0.1, now=0.0)
+        self.clients: list[Any] = []
+        self.client_opened = self.clients.append
+        self.client_closed = self.clients.remove
+
+
+class Stage:
+    def __init__(self) -> None:
+        self.host = Host()
+        self.started: list[Any] = []
+        self.handshakes = Handshakes(
+            self.host,
+            Backlog(),
+            context=lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
+            serve=lambda transport, protocol: self.started.append(protocol),
+            plaintext_answer=lambda: ANSWER,
+        )
+        self.sockets: list[socket.socket] = []
+
+    def connect(self) -> socket.socket:
+        """The client's end of an accepted connection."""
+        ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            end.setblocking(False)
+        self.sockets.append(theirs)
+        self.handshakes.accept(ours)
+        return theirs
+
+
+@pytest.fixture
+async def stage() -> Iterator[Stage]:  # type: ignore[misc]
+    made = Stage()
+    yield made
+    for end in made.sockets:
+        end.close()
+    for client in list(made.host.clients):
+        client.abort()
+    await made.handshakes.close()
+
+
+def ended(end: socket.socket) -> bool:
+    """Whether the proxy has closed its end."""
+    try:
+        return end.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+async def test_it_is_a_client_that_has_not_begun(stage: Stage) -> None:
+    stage.connect()
+    (client,) = stage.host.clients
+    assert client.begun
+    assert not client.idle
+    assert not client.close_if_idle()
+    client.wind_down(0.0, 1.0)
+    assert stage.host.clients == [client]
+
+
+async def test_the_time_limit_is_that_of_a_head(stage: Stage) -> None:
+    end = stage.connect()
+    stage.host.deadlines.sweep(9.9)
+    assert not ended(end)
+    for now in (5.0, 10.0, 10.2):
+        stage.host.deadlines.sweep(now)
+    assert ended(end)
+    assert stage.handshakes.counts == {"slow": 1}
+    assert not stage.host.clients
+
+
+async def test_at_the_limit_of_connections_it_makes_room(stage: Stage) -> None:
+    end = stage.connect()
+    stage.host.clients[0].evict()
+    assert ended(end)
+    assert stage.handshakes.counts == {"evicted": 1}
+
+
+async def test_a_client_that_leaves_before_its_first_byte(stage: Stage) -> None:
+    stage.connect().close()
+    await until(lambda: not stage.host.clients)
+    assert stage.handshakes.counts == {"left": 1}
+
+
+async def test_plaintext_is_answered_in_plaintext(stage: Stage) -> None:
+    end = stage.connect()
+    end.send(b"GET / HTTP/1.1\r\n\r\n")
+    await until(lambda: not stage.host.clients)
+    assert end.recv(100) == ANSWER
+    assert ended(end)
+    assert stage.handshakes.counts == {"plaintext": 1}
+
+
+async def test_handshakes_are_started_in_turns(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are ready are queued, and the backlog starts some in each turn of the event loop."""
+    now = iter(range(1000))
+    backlog = stage.handshakes.backlog = Backlog(lambda: float(next(now)))  # each look at the clock is a second later
+    begun: list[int] = []
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_task", lambda work, name: _note(begun, work))
+    for _ in range(3):
+        ours, theirs = socket.socketpair()
+        theirs.send(b"\x16\x03\x01")
+        ours.setblocking(False)
+        stage.sockets += (theirs, ours)
+        stage.handshakes.accept(ours)
+    assert len(backlog) == 3
+    assert not begun
+    for count in (1, 2, 3):
+        backlog._run()
+        assert len(begun) == count
+    monkeypatch.undo()
+
+
+def _note(begun: list[int], work: Any) -> asyncio.Future[None]:
+    begun.append(1)
+    work.close()
+    return asyncio.get_running_loop().create_future()

@@ -1,0 +1,188 @@
+"""Backends over TLS: by which protocol, and whose certificate is good enough."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from fleet.discovery.sources import Backend
+from fleet.runtime.tls import TlsError
+from interceptor.tls.policy import Policy
+from interceptor.tls.upstream import HTTP1, BackendTls, server_name
+from tests.support.certificates import Authority, replace
+from tests.wire.proxy_backend import BackendPeer, ok
+from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig
+from tests.wire.tls_client import relay
+
+NAME = "a.default.svc"
+GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
+MARK = b"this must not be seen on the wire. "
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+@pytest.fixture
+def trusted(authority: Authority, tmp_path: Path) -> str:
+    """A directory with the authority."""
+    directory = tmp_path / "authorities"
+    directory.mkdir()
+    (directory / "ca.crt").write_bytes(authority.pem)
+    return str(directory)
+
+
+class TlsBackend:
+    """Answers every request with the same body."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.port = 0
+        self.received = bytearray()
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = BackendPeer(reader, writer)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await peer.request()
+                self.received[:] = peer.received
+                peer.send(ok(self.body))
+        writer.close()
+
+
+@asynccontextmanager
+async def backend(
+    authority: Authority, directory: Path, *names: str, body: bytes = b"ok", alpn: Sequence[str] = ()
+) -> AsyncIterator[TlsBackend]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.write(directory, "backend", *names))
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    made = TlsBackend(body)
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=context)
+    made.port = server.sockets[0].getsockname()[1]
+    try:
+        yield made
+    finally:
+        server.close()
+        await asyncio.sleep(0)
+
+
+async def ask(rig: Rig, request: bytes = GET) -> tuple[bytes, bytes]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", rig.interceptor.proxy_port)
+    writer.write(request)
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    body = await reader.readexactly(length)
+    writer.close()
+    return head, body
+
+
+async def test_requests_and_large_bodies_over_tls(authority: Authority, tmp_path: Path, trusted: str) -> None:
+    large = MARK * 40_000
+    async with (
+        backend(authority, tmp_path, NAME, body=large) as behind,
+        relay(behind.port) as wire,
+        proxy_rig(backends=0, backend_tls_ca_dirs=trusted) as rig,
+    ):
+        rig.sources.set(APP, [Backend("127.0.0.1", wire.port, "https")])
+        for _ in range(2):
+            post = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n\r\n" % len(large)
+            head, body = await ask(rig, post + large)
+            assert head.startswith(b"HTTP/1.1 200 ")
+            assert body == large
+        assert b"X-Forwarded-Proto: http\r\n" in behind.received
+        assert len(wire.kept) > 4 * len(large)
+        assert MARK not in wire.kept
+        assert rig.pooled == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [(NAME, "unable to get local issuer certificate"), ("b.default.svc", "Hostname mismatch")],
+)
+async def test_a_backend_whose_certificate_is_not_good_gets_no_request(
+    authority: Authority, tmp_path: Path, trusted: str, name: str, told: str
+) -> None:
+    by = Authority("another") if name == NAME else authority
+    async with (
+        backend(by, tmp_path, name) as behind,
+        proxy_rig(backends=0, backend_tls_ca_dirs=trusted, readiness_timeout=0.5) as rig,
+    ):
+        rig.sources.set(APP, [Backend("127.0.0.1", behind.port, "https")])
+        head, body = await ask(rig)
+        assert head.startswith((b"HTTP/1.1 502 ", b"HTTP/1.1 504 "))
+        assert not behind.received
+        (each,) = rig.endpoints
+        assert told in each.last_error
+        assert each.last_error.startswith("TLS: ")
+        assert b"127.0.0.1" not in body
+
+
+async def test_any_certificate_is_good_enough_only_where_that_is_said(authority: Authority, tmp_path: Path) -> None:
+    async with (
+        backend(Authority("another"), tmp_path, "other.test") as behind,
+        proxy_rig(backends=0, backend_tls_skip_verify=True) as rig,
+    ):
+        rig.sources.set(APP, [Backend("127.0.0.1", behind.port, "https")])
+        assert (await ask(rig))[1] == b"ok"
+
+
+async def test_a_backend_that_does_not_agree_to_http2(authority: Authority, tmp_path: Path, trusted: str) -> None:
+    async with (
+        backend(authority, tmp_path, NAME, alpn=["http/1.1"]) as behind,
+        proxy_rig(backends=0, backend_tls_ca_dirs=trusted, readiness_timeout=0.5) as rig,
+    ):
+        rig.sources.set(APP, [Backend("127.0.0.1", behind.port, "h2")])
+        head, _ = await ask(rig)
+        assert head.startswith((b"HTTP/1.1 502 ", b"HTTP/1.1 504 "))
+        (each,) = rig.endpoints
+        assert each.last_error
+
+
+async def test_the_other_side_of_an_interceptor_is_a_backend_of_http2(authority: Authority, tmp_path: Path, trusted: str) -> None:
+    """Two interceptors in a row, with HTTP/2 over TLS between them."""
+    cert, key = authority.write(tmp_path, "server", NAME)
+    files = {"proxy_tls_port": 0, "proxy_tls_cert": str(cert), "proxy_tls_key": str(key)}
+    async with proxy_rig(**files) as behind, proxy_rig(backends=0, backend_tls_ca_dirs=trusted) as rig:  # type: ignore[arg-type]
+        port = behind.interceptor.proxy_tls_port
+        assert port is not None
+        rig.sources.set(APP, [Backend("127.0.0.1", port, "h2")])
+        assert (await ask(rig))[1] == b"ok"
+        received = bytes(behind.backends[0].peers[0].received)
+        assert b"x-forwarded-proto: http\r\n" in received  # as the first client came; loopback is a trusted proxy
+        await eventually(lambda: len(behind.interceptor.proxy.clients) == 1)
+
+
+def test_authorities_are_read_again(authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "ca.crt"
+    path.write_bytes(authority.pem)
+    tls = BackendTls(Policy(), [tmp_path])
+    before = tls.context(HTTP1)
+    assert tls.context(HTTP1) is before
+    replace(path, b"broken")
+    for _ in range(2):
+        assert tls.context(HTTP1) is before
+    assert caplog.text.count("the last good ones stay") == 1
+    replace(path, Authority("new").pem)
+    assert tls.context(HTTP1) is not before
+
+
+def test_directories_that_hold_no_authority_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TlsError, match="no certificate of an authority"):
+        BackendTls(Policy(), [tmp_path])
+    with pytest.raises(TlsError, match="No such file or directory"):
+        BackendTls(Policy(), [tmp_path / "missing"])
+
+
+@pytest.mark.parametrize("key", ["default/a", "default/a:80", "default/a:http@pods", "default/a@service"])
+def test_the_name_is_that_of_the_service(key: str) -> None:
+    assert server_name(key) == NAME
