@@ -11,6 +11,7 @@ from tests.cluster.keda import Keda
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.network import open_network
 from tests.cluster.processes import Daemon, flags
+from tests.support.jsonlines import JsonLines
 
 __all__ = ["APP_IMAGE", "ROOT", "WEIR_IMAGE", "Cluster"]
 
@@ -32,6 +33,7 @@ class Cluster:
 
     def __init__(self, directory: Path, programs: Path) -> None:
         self.directory, self.programs = directory, programs
+        self._events = JsonLines(directory / "events.jsonl")
         self.plane = ControlPlane(directory, programs)
         self.keda = Keda(self.plane, programs, directory / "keda")
         self.node = self._node()
@@ -59,11 +61,9 @@ class Cluster:
 
     def events(self, event: str = "", *, namespace: str = "", app: str = "") -> list[Object]:
         """The node's actions, oldest first."""
-        file = self.directory / "events.jsonl"
-        lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
         return [
             line
-            for line in lines
+            for line in self._events.read()
             if event in {"", line["event"]} and namespace in {"", line["namespace"]} and app in {"", line["app"]}
         ]
 

@@ -49,7 +49,7 @@ class Alone:
 
     @property
     def log(self) -> str:
-        return (self.directory / "interceptor.log").read_text()
+        return (self.directory / "interceptor.log").read_text(errors="replace")
 
     def routes(self, routes: Sequence[Route]) -> None:
         write_routes(self.directory / "routes.json", RoutingTable(routes))

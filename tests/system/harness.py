@@ -101,7 +101,7 @@ class Up:
 
     @property
     def log(self) -> str:
-        return self._log.read_text()
+        return self._log.read_text(errors="replace")
 
     async def logs(self, *texts: str) -> None:
         """Wait until all of them are in the log, which comes from other processes, after what can be seen of them."""
