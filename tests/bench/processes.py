@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
+
+from tests.support.ports import refusing_port
 
 __all__ = ["BenchError", "answers", "free_ports", "running", "wait_until"]
 
@@ -85,9 +86,5 @@ def answers(port: int, path: str, host: str) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now. All are held until the last is known, so none comes twice."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for candidate in sockets:
-            candidate.bind(("127.0.0.1", 0))
-        return [int(candidate.getsockname()[1]) for candidate in sockets]
+    """Ports that nobody listens on, reserved for servers of this run until it ends."""
+    return [refusing_port() for _ in range(count)]

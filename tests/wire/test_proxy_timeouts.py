@@ -187,8 +187,10 @@ async def test_metrics_have_all_of_it() -> None:
 
 # -- slow is not silent -------------------------------------------------------------------------------------------
 
-SLOWLY = 2.0
-"""Seconds for which somebody reads slowly: four times the limit of silence."""
+SILENT = 1.5
+"""Seconds of silence that are permitted: many times what a busy machine takes from a process at once."""
+SLOWLY = 2 * SILENT
+"""Seconds for which somebody reads slowly."""
 SMALL_BUFFER = 64 * 1024
 
 
@@ -214,7 +216,7 @@ async def read_slowly(client: RawClient, seconds: float = SLOWLY) -> int:
 
 
 async def test_a_client_that_reads_slowly_is_not_silent_until_it_stops() -> None:
-    async with proxy_rig(sends_much, routes=[route(idle=0.5)]) as rig:
+    async with proxy_rig(sends_much, routes=[route(idle=SILENT)]) as rig:
         client = await rig.client(receive_buffer=SMALL_BUFFER, limit=SMALL_BUFFER)
         client.send(get())
         assert await read_slowly(client) < MUCH
@@ -229,7 +231,7 @@ async def test_a_tunnel_whose_client_reads_slowly_is_not_silent_until_it_stops()
         peer.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n" + b"x" * MUCH)
         await peer.read_to_end()
 
-    async with proxy_rig(switches, routes=[route(idle=0.5)]) as rig:
+    async with proxy_rig(switches, routes=[route(idle=SILENT)]) as rig:
         client = await rig.client(receive_buffer=SMALL_BUFFER, limit=SMALL_BUFFER)
         client.send(get(b"/", b"Connection: upgrade", b"Upgrade: x"))
         await read_slowly(client)
@@ -251,7 +253,7 @@ async def test_a_backend_that_takes_a_body_slowly_is_not_silent() -> None:
         peer.send(ok())
         await peer.read_to_end()
 
-    async with proxy_rig(routes=[route(idle=0.5, response_header=0.5)], backends=0) as rig:
+    async with proxy_rig(routes=[route(idle=SILENT, response_header=SILENT)], backends=0) as rig:
         await rig.backend(takes_slowly, receive_buffer=SMALL_BUFFER)
         client = await rig.client()
         assert (await client.ask(wire)).status == 200
@@ -264,11 +266,11 @@ async def test_a_body_that_flows_while_its_answer_does_not_is_not_silent() -> No
         await peer.request()
         peer.send(b"0\r\n\r\n")
 
-    async with proxy_rig(answers_early, routes=[route(idle=0.4)]) as rig:
+    async with proxy_rig(answers_early, routes=[route(idle=1.0)]) as rig:
         client = await rig.client()
         client.send(get(b"/", b"Content-Length: 12", method=b"POST"))
         for byte in b"twelve bytes":
-            await asyncio.sleep(0.1)  # a quarter of the limit
+            await asyncio.sleep(0.1)  # a tenth of the limit; all of them take longer than it
             client.send(bytes((byte,)))
         assert (await client.response()).body == b"early"
 
