@@ -135,8 +135,11 @@ class Tracker:
 
     async def _attend(self, app: str) -> None:
         state, subject = self._states.get(app), self._subject(app)
-        if state is None or subject is None or state.over:
+        if state is None or subject is None:
             self._states.pop(app, None)
+            return
+        if state.over:
+            self._forget(app, state)
             return
         evidence = await self._look(subject)
         if self._states.get(app) is not state:
@@ -152,6 +155,15 @@ class Tracker:
         if state.afterwards < MAX_LOOKS_AFTERWARDS:
             self._queue.add(app, after=state.pause)
             state.pause = min(LONGEST_AGAIN_SECONDS, state.pause * 2)
+
+    def _forget(self, app: str, state: _State) -> None:
+        """Drop an application that has recovered, but not because of a look that was planned before: its status would never
+        tell of the recovery."""
+        left = state.since + REFRESH_SECONDS - self._clock()
+        if left > 0:
+            self._queue.add(app, after=left)
+        else:
+            del self._states[app]
 
     def _found(self, app: str, state: _State, finding: Finding | None) -> None:
         now, before = self._clock(), state.finding

@@ -118,6 +118,18 @@ async def test_what_interceptors_say_is_ready_is_believed_at_once_and_forgotten_
 
 
 @pytest.mark.usefixtures("quick")
+async def test_a_look_that_was_planned_before_the_recovery_does_not_forget_it(quick: None) -> None:
+    world = World()
+    async with tracking(world) as tracker:
+        tracker.observe({APP: WAITS})
+        await until(lambda: len(world.looks) > 1)
+        tracker.observe({APP: Demand(ready=1)})
+        await asyncio.sleep(0.05)  # several times the pause between looks: nothing tells that one was left out
+        found = tracker.finding(APP)
+        assert found is not None
+        assert (found.status, found.reason) == ("True", "BackendsReady")
+
+
 async def test_what_is_mended_while_nobody_asks_is_found_out() -> None:
     world = World()
     async with tracking(world) as tracker:
