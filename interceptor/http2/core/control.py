@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Final
 
 from interceptor.http2.core.config import Config
+from interceptor.http2.core.floods import UPDATES_PER_STREAM
 from interceptor.http2.core.frames import (
     ACK,
     CONTINUATION,
@@ -172,8 +173,9 @@ class Control(Inflow):
     def _on_window_update(self, number: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise ConnectionFault(FRAME_SIZE_ERROR, "WINDOW_UPDATE of a length other than four")
-        self._spend(UPDATES, 1.0 + self.wasted)
-        self.wasted = 0
+        if not self._client:  # a slow backend shares its connection among many clients: all of them would lose their calls
+            self._spend(UPDATES, 1.0 + self.wasted, room=UPDATES_PER_STREAM * len(self._streams))
+            self.wasted = 0
         more = read_number(payload) & LARGEST_WINDOW
         if number:
             self._open_window(number, more)

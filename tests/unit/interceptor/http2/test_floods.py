@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from interceptor.http2.core.config import MAX_SETTINGS, Config
+from interceptor.http2.core.config import DEFAULT_WINDOW, MAX_SETTINGS, Config
 from interceptor.http2.core.floods import MAX_CONTINUATIONS, MAX_UNTAKEN_OUTPUT, Allowance
 from interceptor.http2.core.frames import (
     CANCEL,
@@ -18,6 +18,7 @@ from interceptor.http2.core.frames import (
     window_update,
 )
 from interceptor.http2.core.session import UNITS_PER_TURN
+from interceptor.http2.core.stream import StreamEvents
 from tests.support.h2_memory import GET, OK, POST, Peer, data, headers, literal
 
 BLOCK = literal(GET)
@@ -52,8 +53,8 @@ FLOODS = {
     "GOAWAY": (frame(7, 0, 0, bytes(8)), 501),
     "empty DATA": (data(1, b""), 101),
     "DATA of padding": (frame(0, 8, 1, b"\x03" + bytes(3)), 101),
-    "WINDOW_UPDATE of the connection": (window_update(0, 1), 1001),
-    "WINDOW_UPDATE of a stream": (window_update(1, 1), 1001),
+    "WINDOW_UPDATE of the connection": (window_update(0, 1), 1065),
+    "WINDOW_UPDATE of a stream": (window_update(1, 1), 1065),
 }
 
 
@@ -226,6 +227,45 @@ def test_a_reader_that_tells_of_every_read_lives() -> None:
         peer.wire()
         peer.feed((window_update(0, 1400) + window_update(1, 1400)) * 10)
     assert (peer.session.closed, peer.session.queued) == (False, 0)
+
+
+def _open_by_bytes(peer: Peer, numbers: range, *, seconds: float) -> None:
+    """What grpcio sends while its connection's window is closed, and applications read the beginnings of messages: every two
+    milliseconds the five bytes of one are read, and other reads are told of."""
+    began, at = peer.now, 0
+    while peer.now < began + seconds and not peer.session.closed:
+        number, other = numbers[at % len(numbers)], numbers[(at + 7) % len(numbers)]
+        peer.feed(window_update(number, 5) + window_update(0, 5) + window_update(other, 19))
+        peer.wire()
+        peer.now += 0.002
+        at += 1
+
+
+def test_a_slow_client_with_many_streams_lives() -> None:
+    peer, numbers = Peer(), range(1, 200, 2)
+    peer.feed(settings({4: 1 << 20}))
+    for number in numbers:
+        peer.feed(headers(number))
+        peer.session.send_headers(peer.streams[number], OK)
+        peer.session.send_data(peer.streams[number], bytes(10_000))
+    peer.wire()
+    assert peer.session.queued > 100 * 10_000 - DEFAULT_WINDOW - 1
+    _open_by_bytes(peer, numbers, seconds=5)
+    assert peer.session.queued < 100 * 10_000 - DEFAULT_WINDOW - 5 * 2000
+    assert peer.fault() is None
+
+
+def test_a_slow_backend_lives() -> None:
+    """Its connection carries the requests of many clients."""
+    peer = Peer(client=True)
+    peer.feed(settings({4: 1 << 20}))
+    opened = [peer.session.request(StreamEvents(), POST) for _ in range(100)]
+    for stream in opened:
+        peer.session.send_data(stream, bytes(10_000))
+    peer.wire()
+    _open_by_bytes(peer, range(1, 200, 2), seconds=60)
+    assert peer.session.queued < 100 * 10_000 - DEFAULT_WINDOW - 5 * 20_000
+    assert peer.fault() is None
 
 
 @pytest.mark.parametrize("kind", ["PING", "SETTINGS", "malformed requests"])
