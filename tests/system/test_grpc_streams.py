@@ -41,9 +41,15 @@ MESSAGE = 16 * 1024
 WINDOW = 64 * 1024
 WINDOWS = [("grpc.http2.lookahead_bytes", WINDOW), ("grpc.http2.bdp_probe", 0)]
 """grpcio would have windows of 4 MiB, and more on connections that it finds to be fast."""
+PATIENT = ("grpc.server_max_unrequested_time_in_server", 600)
+"""Client and server share one event loop here. With 1,000 calls it takes longer than the 30 seconds after which grpcio's server
+cancels a call that was not accepted."""
 MOST_TAKEN = 4 * WINDOW
 """Bytes that a sender gets rid of before it is stopped: a window of the reader, one of the interceptor and what it has queued for
 the reader meanwhile, and what the sender has buffered itself."""
+
+PATIENCE_OF_ALL = 200.0
+"""Seconds until the first message of every stream has come back."""
 
 APP = "default/streams"
 ECHO, SOURCE, SINK = "/test.Streams/Echo", "/test.Streams/Source", "/test.Streams/Sink"
@@ -85,7 +91,7 @@ class Server(grpc.GenericRpcHandler):  # type: ignore[misc, unused-ignore]
 @asynccontextmanager
 async def streaming(directory: Path) -> AsyncIterator[tuple[Alone, Server]]:
     """An interceptor with a server behind it."""
-    server: Any = grpc.aio.server(options=WINDOWS)
+    server: Any = grpc.aio.server(options=[*WINDOWS, PATIENT])
     handler = Server()
     server.add_generic_rpc_handlers((handler,))
     port = server.add_insecure_port("127.0.0.1:0")
@@ -114,8 +120,9 @@ def message_of(random: Random, number: int) -> bytes:
     return number.to_bytes(4) + random.randbytes(random.choice(SIZES))
 
 
-async def echoed(channel: Any, seed: int, over: asyncio.Event) -> int:
-    """One stream: every message has to come back, and in order. Returns how many there were."""
+async def echoed(channel: Any, seed: int, over: asyncio.Event, flowing: set[int] | None = None) -> int:
+    """One stream: every message has to come back, and in order. Returns how many there were; the seed is in `flowing` once the
+    first one has come back."""
     random, call = Random(seed), channel.stream_stream(ECHO)()
     under_way: list[bytes] = []
     number = 0
@@ -124,6 +131,8 @@ async def echoed(channel: Any, seed: int, over: asyncio.Event) -> int:
         got = await call.read()
         assert got is not grpc.aio.EOF, await call.details()
         assert got == under_way.pop(0)
+        if flowing is not None:
+            flowing.add(seed)
 
     while not over.is_set() or number < AHEAD:
         under_way.append(message_of(random, number))
@@ -141,10 +150,11 @@ async def echoed(channel: Any, seed: int, over: asyncio.Event) -> int:
 
 async def test_many_streams_at_once_keep_their_order_and_bound_the_memory(tmp_path: Path) -> None:
     async with streaming(tmp_path) as (running, _), channels(running, -(-STREAMS // PER_CHANNEL)) as opened:
-        over = asyncio.Event()
+        over, flowing = asyncio.Event(), set[int]()
         quiet = running.rss
-        calls = [asyncio.create_task(echoed(opened[at // PER_CHANNEL], at, over)) for at in range(STREAMS)]
+        calls = [asyncio.create_task(echoed(opened[at // PER_CHANNEL], at, over, flowing)) for at in range(STREAMS)]
         await running.until_queue(APP, in_flight=STREAMS)
+        await running.until(lambda: len(flowing) == STREAMS or any(call.done() for call in calls), timeout=PATIENCE_OF_ALL)
         most: list[int] = []
         for _ in range(2):
             half = monotonic() + SECONDS / 2
