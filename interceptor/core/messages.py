@@ -6,7 +6,7 @@ are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -162,7 +162,7 @@ class Request(msgspec.Struct, gc=False, eq=False):
         """All fields, with names in lower case."""
         raise NotImplementedError
 
-    def fields(self, peer: bytes, *, trusted: bool) -> list[Field]:
+    def fields(self, peer: bytes, *, trusted: bool) -> Sequence[Field]:
         """The fields for a backend that another codec speaks to, with names in lower case: Content-Length if the request has one,
         and the fields that tell of the client at `peer` (and of those before it, if `peer` is `trusted`). Without Host, Expect
         and the fields that concern one connection only."""

@@ -75,7 +75,7 @@ class Http2Client(SessionConnection):
         client = self.clients[stream] = StreamClient(self, stream, kind=read_kind(head))
         stream.sink = client
         try:
-            request = read_request(head, end=end)
+            request = read_request(head, end=end, deadline=stream.deadline)
         except BadRequest as error:
             self._host.refused(error)
             client.reply(text_reply(error), method=head.method, now=self.clock())

@@ -7,14 +7,14 @@ are forwarded, and what they tell of the client. They are the same as for HTTP/1
 from __future__ import annotations
 
 from binascii import b2a_base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from secrets import token_bytes
 from typing import Final
 
 import msgspec
 
 from interceptor.core.errors import BadRequest
-from interceptor.core.grpc import NO_CALL, kind_of, read_timeout, timeout_left
+from interceptor.core.grpc import GRPC, NO_CALL, kind_of, read_timeout, timeout_left
 from interceptor.core.messages import (
     BODILESS,
     CONNECTION_SCHEMES,
@@ -28,6 +28,7 @@ from interceptor.core.messages import (
     Response,
 )
 from interceptor.core.replies import Reply
+from interceptor.http2.core.block_reader import DEADLINE
 from interceptor.http2.core.header_rules import NO_FIELDS, NO_NAMES, Head
 from interceptor.http2.websocket import ACCEPT, KEY, WEBSOCKET
 
@@ -70,7 +71,7 @@ MAX_HOPS_DIGITS: Final = 18
 class _Known:
     """What was found in a head. It is kept with the head, because the same head comes again and again."""
 
-    __slots__ = ("expects", "fields", "hops", "kind", "peer", "personal", "scheme", "timeout", "trusted")
+    __slots__ = ("expects", "fields", "hops", "kind", "peer", "personal", "scheme", "stream", "timeout", "trusted", "via")
 
     def __init__(self, fields: Fields) -> None:
         self.kind = NO_CALL
@@ -83,11 +84,14 @@ class _Known:
         self.trusted = False
         self.fields: Fields | None = None
         """Those that are forwarded for this peer."""
+        self.via = b""
+        self.stream: Fields | None = None
+        """The same with the pseudo-fields of a stream of this scheme."""
         timeout = b""
         for name, value in fields:
             if name == b"content-type":
                 self.kind = self.kind or kind_of(value)
-            elif name == b"grpc-timeout":
+            elif name == DEADLINE:
                 timeout = value
             elif name == b"max-forwards":
                 self.hops = self.hops or value
@@ -107,6 +111,8 @@ class StreamRequest(Request, gc=False, eq=False):
     """Which kind of call of gRPC it is."""
     hops: int | None = None
     """How often the request may still be forwarded, if it has Max-Forwards (RFC 9110 7.6.2); 0 if the proxy must answer it."""
+    deadline: bytes = b""
+    """The value of grpc-timeout, if it is not among the fields of the head."""
 
     @property
     def size(self) -> int:
@@ -118,26 +124,54 @@ class StreamRequest(Request, gc=False, eq=False):
         return any(name in (b"x-forwarded-for", b"forwarded") for name, _ in self.head.fields)
 
     def match_fields(self) -> list[Field]:
-        return [(b"host", self.host), *_regular(self.head.fields)]
+        timed = [(DEADLINE, self.deadline)] if self.deadline else []
+        return [(b"host", self.host), *_regular(self.head.fields), *timed]
 
-    def fields(self, peer: bytes, *, trusted: bool) -> list[Field]:
-        return list(self.forwarded(peer, trusted=trusted))
+    def fields(self, peer: bytes, *, trusted: bool) -> Sequence[Field]:
+        return self.forwarded(peer, trusted=trusted)
 
     def forwarded(self, peer: bytes, *, trusted: bool) -> Fields:
-        """The regular fields for a backend. They are made once for a head that comes again and again."""
+        """The regular fields for a backend."""
+        fields = self._lasting(peer, trusted=trusted)
+        if self.upgrade == WEBSOCKET:
+            fields = (*(field for field in fields if field[0] not in _WEBSOCKET_NAMES), (KEY, _websocket_key()))
+        elif self.hops is not None:
+            left = (b"max-forwards", b"%d" % (self.hops - 1))
+            fields = (*(field for field in fields if field[0] != b"max-forwards"), left)
+        elif self.elapsed and self.timeout is not None and not self.deadline:
+            fields = tuple((name, timeout_left(self, value) if name == DEADLINE else value) for name, value in fields)
+        return (*fields, (DEADLINE, timeout_left(self, self.deadline))) if self.deadline else fields
+
+    def _lasting(self, peer: bytes, *, trusted: bool) -> Fields:
+        """Those that are the same each time: they are made once for a head that comes again and again."""
         known = _known(self.head)
         fields = known.fields
         if fields is None or known.peer != peer or known.trusted != trusted or known.scheme is not self.scheme:
             fields = known.fields = _forwarded(self, peer, trusted=trusted)
-            known.peer, known.trusted, known.scheme = peer, trusted, self.scheme
-        if self.upgrade == WEBSOCKET:
-            return (*(field for field in fields if field[0] not in _WEBSOCKET_NAMES), (KEY, _websocket_key()))
-        if self.hops is not None:
-            left = (b"max-forwards", b"%d" % (self.hops - 1))
-            return (*(field for field in fields if field[0] != b"max-forwards"), left)
-        if self.elapsed and self.timeout is not None:
-            return tuple((name, timeout_left(self, value) if name == b"grpc-timeout" else value) for name, value in fields)
+            known.peer, known.trusted, known.scheme, known.stream = peer, trusted, self.scheme, None
         return fields
+
+    def for_stream(self, via: bytes, peer: bytes, *, trusted: bool) -> tuple[Fields, bytes] | None:
+        """All fields of a stream to a backend by the scheme `via`, and the deadline that is not among them. None if they are not
+        the same each time."""
+        if self.upgrade is not None or self.hops is not None or self.expects_continue or self.kind > GRPC:
+            return None
+        if self.elapsed and self.timeout is not None and not self.deadline:
+            return None
+        known = _known(self.head)
+        fields = known.stream
+        if (
+            fields is None
+            or known.via is not via
+            or known.peer != peer
+            or known.trusted != trusted
+            or known.scheme is not self.scheme
+        ):
+            regular = self._lasting(peer, trusted=trusted)
+            pseudo = ((b":method", self.method), (b":scheme", via), (b":path", self.target), (b":authority", self.host))
+            fields = known.stream = (*pseudo, *regular)
+            known.via = via
+        return fields, timeout_left(self, self.deadline) if self.deadline else b""
 
     def edited(self, edit: RequestEdit) -> EditedRequest:
         given = {name: getattr(self, name) for name in _COPIED}
@@ -151,6 +185,9 @@ class EditedRequest(StreamRequest, gc=False, eq=False):
 
     def forwarded(self, peer: bytes, *, trusted: bool) -> Fields:
         return tuple(self.edit.applied(super().forwarded(peer, trusted=trusted)))
+
+    def for_stream(self, via: bytes, peer: bytes, *, trusted: bool) -> None:
+        return None
 
 
 _COPIED: Final = StreamRequest.__struct_fields__
@@ -181,8 +218,9 @@ class ProbeRequest(Request, gc=False, eq=False):
         return [(b"user-agent", b"weir-probe"), (b"accept", b"*/*")]
 
 
-def read_request(head: Head, *, end: bool) -> StreamRequest:
-    """Raises BadRequest, for what HTTP/1 refuses, too: 400, 414, 431, 501."""
+def read_request(head: Head, *, end: bool, deadline: bytes = b"") -> StreamRequest:
+    """`deadline` is the value of a grpc-timeout that is not among the fields of the head. Raises BadRequest, for what HTTP/1
+    refuses, too: 400, 414, 431, 501."""
     if head.too_large:
         raise BadRequest("too many or too large header fields", status=431, reason="too_large")
     method, upgrade, length = head.method, None, head.length
@@ -207,10 +245,11 @@ def read_request(head: Head, *, end: bool) -> StreamRequest:
         expects_continue=known.expects and length != NO_BODY,
         upgrade=upgrade,
         personal=known.personal,
-        timeout=known.timeout,
+        timeout=read_timeout(deadline) if deadline and known.kind else known.timeout,
         head=head,
         kind=known.kind,
-        hops=_hops(method, known.hops),
+        hops=_hops(method, known.hops) if known.hops else None,
+        deadline=deadline,
     )
 
 
@@ -228,7 +267,7 @@ def final_reply(head: StreamRequest) -> Reply:
     """The reply to TRACE or OPTIONS with Max-Forwards 0 (RFC 9110 7.6.2, 9.3.7, 9.3.8)."""
     if head.method != b"TRACE":
         return Reply(200, ())
-    shown = [field for field in _regular(head.head.fields) if field[0] not in _SECRETS]
+    shown = [field for field in head.match_fields()[1:] if field[0] not in _SECRETS]
     lines = [b"TRACE %b HTTP/2" % head.target, *(b"%b: %b" % field for field in ((b"host", head.host), *shown)), b"", b""]
     return Reply(200, ((b"content-type", b"message/http"),), b"\r\n".join(lines))
 

@@ -95,6 +95,17 @@ class StreamPlace(SendingPlace):
         if session.available <= 0:
             asyncio.get_running_loop().call_soon(self._refused, sink)
             return
+        if isinstance(head, StreamRequest) and (lasting := head.for_stream(connection.scheme, peer, trusted=trusted)) is not None:
+            fields, deadline = lasting
+            self._web = None
+            whole = end and not body
+            self._stream = session.request(self, fields, end=whole, bodiless=head.method == b"HEAD", deadline=deadline)
+            for part in body or ():
+                self._send(part)
+            if end and not whole:
+                self._finish(())
+            connection.taken(self)
+            return
         regular, self._web = _regular(head, peer, trusted=trusted)
         authority = head.host or self.endpoint.authority
         if head.upgrade is not None and (switch := Switch.asked_by(head, regular)) is not None:

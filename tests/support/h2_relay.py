@@ -78,7 +78,7 @@ class Relay(SessionEvents):
         ours, theirs = _Call(self.client, self.backend), _Call(self.backend, self.client)
         ours.stream = theirs.other = stream
         stream.sink = ours
-        theirs.stream = ours.other = self.backend.request(theirs, head.fields, end=end)
+        theirs.stream = ours.other = self.backend.request(theirs, head.fields, end=end, deadline=stream.deadline)
 
     def call(self, number: int) -> tuple[bytes, bytes]:
         """The bytes that client and backend send in the next call, on stream `number`."""

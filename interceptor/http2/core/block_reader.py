@@ -4,12 +4,13 @@ The static table and the Huffman code are from the hpack library. Its decoder is
 for each literal, which takes quadratic time for a hostile block, and logs every field.
 
 A block that does not change the dynamic table has the same meaning until the table changes, so its result is cached by its bytes:
-a block that is repeated costs one look-up.
+a block that is repeated costs one look-up. Encoders that put a call's deadline into the table (grpc-go) change it in each block.
+So the deadline is taken out of the head, and the result of the rest is cached by its fields.
 """
 
 from __future__ import annotations
 
-from collections import deque
+import re
 from typing import Final
 
 from hpack.exceptions import HPACKError
@@ -21,12 +22,14 @@ from interceptor.http2.core.frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, 
 from interceptor.http2.core.header_rules import NO_NAMES, Head, Malformed, Rules
 from interceptor.http2.core.huffman import decode
 
-__all__ = ["MAX_BLOCKS", "MAX_REMEMBERED_BLOCK", "BlockReader"]
+__all__ = ["DEADLINE", "MAX_BLOCKS", "MAX_REMEMBERED_BLOCK", "BlockReader"]
 
 MAX_BLOCKS: Final = 64
 """Cached blocks of one connection; when the cache is full, it is cleared. A client sends few different blocks repeatedly."""
 MAX_REMEMBERED_BLOCK: Final = 512
 """Maximum bytes of a cached block. A block of 20 indexed fields has 20 to 40."""
+MAX_REMEMBERED_LIST: Final = 4096
+"""Maximum bytes of a list that is remembered by its fields."""
 OVER: Final = 4
 """Up to this many times the allowed fields are decoded, to keep the table equal to the peer's; beyond it the connection ends."""
 ENTRY_BYTES: Final = 32
@@ -38,19 +41,33 @@ MAX_SHIFT: Final = 28
 SHORTEST_CODE: Final = 30
 """Bits of the longest Huffman code: n coded bytes decode to at least n * 8/30 bytes."""
 
-_STATIC: Final[dict[int, Field]] = dict(enumerate(HeaderTable.STATIC_TABLE, 1))
+_STATIC: Final[tuple[Field, ...]] = tuple(HeaderTable.STATIC_TABLE)
 _STATIC_LENGTH: Final = 61
+TABLE_START: Final = 0x80
+"""Position of index 0 in a list of entries: so the byte of a short index is the position of its field."""
+_STATIC_TABLE: Final[tuple[Field, ...]] = ((b"", b""),) * (TABLE_START + 1) + _STATIC
+LARGEST_STATIC: Final = max(len(name) + len(value) for name, value in _STATIC) + ENTRY_BYTES
+DEADLINE: Final = b"grpc-timeout"
+"""A field that has another value in every request of a call with a deadline."""
+_is_deadline: Final = re.compile(rb"[0-9]{1,8}[HMSmun]").fullmatch
+_indexes: Final = re.compile(rb"[\x81-\xfe]+").match
+"""Indexes of one byte each."""
 
 
 class BlockReader:
     """The decoder of one connection. All blocks must be decoded, in the order in which they were received."""
 
-    __slots__ = ("_allowed", "_config", "_entries", "_limit", "_rules", "_used", "changes", "heads", "over", "trailers")
+    __slots__ = (
+        "_allowed", "_config", "_known", "_largest", "_limit", "_rules", "_short", "_table", "_timed", "_used", "changes",
+        "deadline", "heads", "over", "trailers",
+    )  # fmt: skip
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._entries: deque[Field] = deque()
-        """Entries of the dynamic table, newest first."""
+        self._table: list[Field] = [*_STATIC_TABLE]
+        """By TABLE_START + index: the static table, and the entries of the dynamic one, newest first."""
+        self._largest = LARGEST_STATIC
+        """The size of the largest entry so far."""
         self._used = 0
         self._limit = DEFAULT_TABLE
         """Size of the table in bytes, chosen by the peer, at most `_allowed`."""
@@ -61,6 +78,14 @@ class BlockReader:
         self.trailers: dict[bytes, Fields] = {}
         self.changes = 0
         """How often the table was changed."""
+        self._known: dict[Fields, Head] = {}
+        """Heads by their fields. Unlike the meaning of blocks, that does not change with the table, which some encoders change in
+        every block."""
+        self._short = False
+        """Whether the last list is short enough to be remembered so."""
+        self._timed: Field | None = None
+        """The deadline among the literals of the last block."""
+        self.deadline = b""
         self.over = False
         """Whether the last block had more fields or bytes than allowed."""
 
@@ -69,11 +94,28 @@ class BlockReader:
         self._allowed = self._config.table
 
     def request(self, block: bytes) -> Head:
-        """Decode the head of a request. Raises Malformed and ConnectionFault."""
+        """Decode the head of a request. Raises Malformed and ConnectionFault. `deadline` is then the value of a grpc-timeout that
+        came as a literal, and is not among the fields of the head."""
         changes = self.changes
         fields, never = self.fields(block)
-        head = self._rules.request(fields, never, connect=self._config.connect, too_large=self.over)
-        return self._remember(block, head, changes)
+        if self._timed is not None and not self.over:
+            self._take_deadline(fields, self._timed)
+        key = tuple(fields)
+        head = self._known.get(key)
+        if head is None or never or self.over:
+            head = self._rules.request(fields, never, connect=self._config.connect, too_large=self.over)
+            if self._short and not never and not self.over:
+                if len(self._known) >= MAX_BLOCKS:
+                    self._known.clear()
+                self._known[key] = head
+        return head if self.deadline else self._remember(block, head, changes)
+
+    def _take_deadline(self, fields: list[Field], timed: Field) -> None:
+        """Take the deadline out of the fields, unless it stands before a pseudo-field, which is for the rules to refuse."""
+        after = fields.index(timed) + 1
+        if _is_deadline(timed[1]) and (after == len(fields) or fields[after][0][:1] != b":"):
+            self.deadline = timed[1]
+            del fields[after - 1]
 
     def response(self, block: bytes) -> Head:
         """Decode the head of a response. Raises Malformed and ConnectionFault."""
@@ -111,12 +153,12 @@ class BlockReader:
             raise ConnectionFault(COMPRESSION_ERROR, "a block of fields that cannot be read") from error
 
     def _read(self, block: bytes) -> tuple[list[Field], frozenset[bytes]]:
-        entries = self._entries
-        at, end, left, count = 0, len(block), self._config.list_size, 0
+        at, end = 0, len(block)
         most = self._config.fields
         fields: list[Field] = []
         never: list[bytes] = []
         self.over = False
+        self.deadline, self._timed = b"", None
         if end and block[0] & 0xE0 == 0x20:
             at = self._resize(block)
         if self._limit > self._allowed:
@@ -124,29 +166,46 @@ class BlockReader:
         while at < end:
             byte = block[at]
             if byte >= 0x80:
-                at += 1
-                index = byte & 0x7F
-                if index == 0x7F:
-                    index, at = _integer(block, at, 0x7F)
-                field = _STATIC[index] if index <= _STATIC_LENGTH else entries[index - 62]
+                at = self._indexed(fields, block, at)
             else:
                 field, at = self._literal(block, at)
+                fields.append(field)
                 if byte & 0xF0 == 0x10:
                     never.append(field[0])
-            count += 1
-            name, value = field
-            left -= len(name) + len(value) + ENTRY_BYTES
-            if left >= 0 and count <= most:
-                fields.append(field)
-            else:
-                self._exceed(count)
+                elif field[0] == DEADLINE:
+                    self._timed = field
+            if len(fields) > most * OVER:
+                raise _far_too_many()
+        size = len(fields) * self._largest + 2 * end  # at most: no string is twice as long as its code
+        self._short = size <= MAX_REMEMBERED_LIST
+        if len(fields) > most or size > self._config.list_size:
+            fields = self._bounded(fields)
         return fields, frozenset(never) if never else NO_NAMES
 
-    def _exceed(self, count: int) -> None:
-        """A field beyond the limits, decoded only to keep the table correct. Raises ConnectionFault if there are far too many."""
-        self.over = True
-        if count > self._config.fields * OVER:
-            raise ConnectionFault(ENHANCE_YOUR_CALM, "far more fields than are allowed")
+    def _indexed(self, fields: list[Field], block: bytes, at: int) -> int:
+        """Add the fields of the indexes that follow, at least of one. Returns where they end."""
+        if block[at] == 0xFF:
+            index, at = _integer(block, at + 1, 0x7F)
+            fields.append(self._table[TABLE_START + index])
+            return at
+        found = _indexes(block, at)
+        if found is None:
+            raise ConnectionFault(COMPRESSION_ERROR, "an index of zero")
+        end = found.end()
+        if end - at > self._config.fields * OVER:
+            raise _far_too_many()
+        fields += map(self._table.__getitem__, block[at:end])
+        return end
+
+    def _bounded(self, fields: list[Field]) -> list[Field]:
+        """The fields within the limits, if there may be more; the rest was decoded only to keep the table correct."""
+        left, kept = self._config.list_size, []
+        for field in fields[: self._config.fields]:
+            left -= len(field[0]) + len(field[1]) + ENTRY_BYTES
+            if left >= 0:
+                kept.append(field)
+        self.over = len(kept) < len(fields)
+        return kept
 
     def _resize(self, block: bytes) -> int:
         """Apply table size updates at the start of a block. Returns where they end."""
@@ -172,9 +231,9 @@ class BlockReader:
         if index == mask:
             index, at = _integer(block, at, mask)
         if index > _STATIC_LENGTH:
-            name = self._entries[index - 62][0]
+            name = self._table[TABLE_START + index][0]
         elif index:
-            name = _STATIC[index][0]
+            name = _STATIC[index - 1][0]
         else:
             name, at = _string(block, at)
         value, at = _string(block, at)
@@ -185,15 +244,16 @@ class BlockReader:
                 self._shrink(self._limit - size)
             if size <= self._limit:
                 self._used += size
-                self._entries.appendleft(field)
+                self._table.insert(TABLE_START + _STATIC_LENGTH + 1, field)
+                self._largest = max(self._largest, size)
             self._forget()
         return field, at
 
     def _shrink(self, size: int) -> None:
         """Evict entries until the table has at most `size` bytes or is empty (RFC 7541 4.3, 4.4)."""
-        entries = self._entries
-        while entries and self._used > size:
-            name, value = entries.pop()
+        table = self._table
+        while self._used > size and self._used:
+            name, value = table.pop()
             self._used -= len(name) + len(value) + ENTRY_BYTES
 
     def _forget(self) -> None:
@@ -203,6 +263,10 @@ class BlockReader:
             self.heads.clear()
         if self.trailers:
             self.trailers.clear()
+
+
+def _far_too_many() -> ConnectionFault:
+    return ConnectionFault(ENHANCE_YOUR_CALM, "far more fields than are allowed")
 
 
 def _prefixed(block: bytes, at: int, mask: int) -> tuple[int, int]:

@@ -12,10 +12,11 @@ from typing import Final
 from hpack.table import HeaderTable
 
 from interceptor.core.messages import Field, Fields
+from interceptor.http2.core.block_reader import DEADLINE
 from interceptor.http2.core.config import DEFAULT_TABLE
 from interceptor.http2.core.header_rules import NO_NAMES
 
-__all__ = ["EVICTION_INTERVAL", "MAX_BLOCKS", "MAX_SEEN", "BlockWriter"]
+__all__ = ["EVICTION_INTERVAL", "MAX_BLOCKS", "MAX_SEEN", "BlockWriter", "deadline_literal"]
 
 MAX_BLOCKS: Final = 64
 """Cached blocks of one connection; when the cache is full, it is cleared."""
@@ -70,6 +71,14 @@ def _name(name: bytes, mask: int, pattern: int) -> bytes:
 
 
 _NAMES: Final[dict[bytes, bytes]] = {name: _name(name, 0x0F, 0) for name in _STATIC_NAMES}
+
+
+_DEADLINE: Final = b"\x00" + _string(DEADLINE)
+
+
+def deadline_literal(value: bytes) -> bytes:
+    """A grpc-timeout at the end of a block, which does not change the table."""
+    return _DEADLINE + _LENGTHS[len(value)] + value
 
 
 class BlockWriter:

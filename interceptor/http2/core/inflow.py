@@ -185,7 +185,7 @@ class Inflow(Outflow):
             self._last = number
         else:
             self._take_number(number)
-        head = self._reader.heads.get(block)
+        head, deadline = self._reader.heads.get(block), b""
         if head is None:
             self._units -= len(block) // BYTES_PER_UNIT
             try:
@@ -193,6 +193,7 @@ class Inflow(Outflow):
             except Malformed:
                 self._end_stream(number, None, PROTOCOL_ERROR)
                 return
+            deadline = self._reader.deadline
         self._units -= UNITS_PER_BLOCK
         if self._final:
             self._spend(STRAY)
@@ -209,6 +210,7 @@ class Inflow(Outflow):
         stream.state = HALF_REMOTE if end else OPEN
         stream.has_head = True
         stream.expected = head.length
+        stream.deadline = deadline
         self._streams[number] = stream
         self._owner.on_request(stream, head, end=end != 0)
 

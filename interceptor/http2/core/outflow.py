@@ -10,7 +10,7 @@ from collections import deque
 from typing import Final
 
 from interceptor.core.messages import Fields
-from interceptor.http2.core.block_writer import BlockWriter
+from interceptor.http2.core.block_writer import BlockWriter, deadline_literal
 from interceptor.http2.core.config import DEFAULT_WINDOW, Config, PeerSettings
 from interceptor.http2.core.floods import MIN_USEFUL_DATA
 from interceptor.http2.core.frames import (
@@ -213,10 +213,12 @@ class Outflow:
         self._out.append(piece)
         self._out_size += len(piece)
 
-    def _write_headers(self, stream: Stream, state: int, fields: Fields, never: frozenset[bytes]) -> None:
+    def _write_headers(self, stream: Stream, state: int, fields: Fields, never: frozenset[bytes], deadline: bytes = b"") -> None:
         block = None if never else self._writer.blocks.get(fields)
         if block is None:
             block = self._writer.encode(fields, never)
+        if deadline:
+            block += deadline_literal(deadline)
         ends = END_STREAM if state == HALF_LOCAL or state == CLOSED else 0  # noqa: PLR1714, SIM109 -- quicker
         size = len(block)
         if size <= self._frame:

@@ -90,14 +90,16 @@ class Session(Control):
         end: bool = False,
         never: frozenset[bytes] = NO_NAMES,
         bodiless: bool = False,
+        deadline: bytes = b"",
     ) -> Stream:
-        """Open a stream, if one is `available`. `bodiless` for HEAD, whose response has no content."""
+        """Open a stream, if one is `available`. `bodiless` for HEAD, whose response has no content; `deadline` is the value of a
+        grpc-timeout that is not among the fields."""
         stream = Stream(self._next, self.peer.window, self.config.window)
         stream.sink = sink
         stream.bodiless = bodiless
         self._next += 2
         self._streams[stream.id] = stream
-        self._write_headers(stream, NEXT[SEND_HEADERS_END if end else SEND_HEADERS], fields, never)
+        self._write_headers(stream, NEXT[SEND_HEADERS_END if end else SEND_HEADERS], fields, never, deadline)
         return stream
 
     # -- the end --------------------------------------------------------------------------------------------------

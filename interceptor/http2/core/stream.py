@@ -71,6 +71,7 @@ class Stream:
     __slots__ = (
         "bodiless",
         "congested",
+        "deadline",
         "expected",
         "has_head",
         "id",
@@ -96,6 +97,8 @@ class Stream:
         """Whether the peer's final head was received."""
         self.bodiless = False
         """Whether the response has no content although it may have a content-length: the request is HEAD."""
+        self.deadline = b""
+        """On a server: the value of grpc-timeout, if the head is remembered without it."""
         self.expected = NO_LENGTH
         """The peer's content-length."""
         self.received = 0

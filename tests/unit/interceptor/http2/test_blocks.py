@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 from hpack import Decoder, Encoder, NeverIndexedHeaderTuple
-from hpack.exceptions import HPACKDecodingError
+from hpack.exceptions import HPACKDecodingError, HPACKError
 from hpack.huffman import HuffmanEncoder
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 from hpack.huffman_table import decode_huffman
@@ -70,12 +70,90 @@ def test_a_head_that_comes_again_is_the_same_object() -> None:
     peer, encoder = Peer(), Encoder()
     for number in (1, 3, 5):
         peer.feed(frame(1, 5, number, encoder.encode(GET)))
-    assert peer.heads[0] is not peer.heads[1]
+    assert peer.heads[0] is peer.heads[1]
     assert peer.heads[1] is peer.heads[2]
     peer.feed(frame(1, 5, 7, encoder.encode([*GET, (b"new", b"entry")])))
     peer.feed(frame(1, 5, 9, encoder.encode(GET)))
-    assert peer.heads[4] is not peer.heads[2], "a change of the table ends what was remembered"
+    assert peer.heads[3] is not peer.heads[2]
+    assert peer.heads[4] is peer.heads[2], "a change of the table changes blocks, not what their fields mean"
     assert peer.heads[4].fields == GET
+
+
+def timed(value: bytes, *, pattern: int = 0x40) -> bytes:
+    """A literal of a deadline, which goes into the table."""
+    return bytes((pattern, 12)) + b"grpc-timeout" + bytes((len(value),)) + value
+
+
+def test_a_deadline_is_no_part_of_the_head_that_is_remembered() -> None:
+    """It has another value in every call, and encoders put it into their table all the same."""
+    peer, blocks = Peer(), [literal(GET) + timed(b"%dm" % at) + literal(((b"te", b"trailers"),)) for at in range(3)]
+    for at, block in enumerate(blocks):
+        peer.feed(frame(1, 5, 2 * at + 1, block))
+    assert [peer.streams[number].deadline for number in (1, 3, 5)] == [b"0m", b"1m", b"2m"]
+    assert peer.heads[0].fields == (*GET, (b"te", b"trailers"))
+    assert peer.heads[0] is peer.heads[1] is peer.heads[2]
+    peer.feed(frame(1, 5, 7, literal((*GET, (b"te", b"trailers")))))
+    assert (peer.heads[3], peer.streams[7].deadline) == (peer.heads[0], b"")
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        literal(GET) + timed(b"soon"),
+        literal(GET) + timed(b"123456789m"),
+        literal(GET) + timed(b"1m", pattern=0x10),
+        literal(GET) + timed(b""),
+    ],
+    ids=["not a deadline", "too long", "never to be indexed", "empty"],
+)
+def test_what_is_no_usual_deadline_is_a_field_like_others(block: bytes) -> None:
+    peer = Peer()
+    peer.feed(frame(1, 5, 1, block))
+    assert peer.streams[1].deadline == b""
+    assert peer.heads[0].fields[-1][0] == b"grpc-timeout"
+
+
+def test_a_deadline_before_a_pseudo_field_is_malformed() -> None:
+    peer = Peer()
+    peer.feed(frame(1, 5, 1, literal(GET[:3]) + timed(b"1m") + literal(GET[3:])))
+    assert [stream for stream, _ in peer.resets()] == [1]
+    peer.feed(frame(1, 5, 3, timed(b"1m") + literal(GET)))
+    assert [stream for stream, _ in peer.resets()] == [3]
+
+
+def test_a_deadline_of_the_table_stays_in_the_head() -> None:
+    """The same value again: the block says so in one byte."""
+    peer = Peer()
+    peer.feed(frame(1, 5, 1, literal(GET) + timed(b"1m")) + frame(1, 5, 3, literal(GET) + b"\xbe"))
+    assert (peer.streams[1].deadline, peer.streams[3].deadline) == (b"1m", b"")
+    assert [head.fields for head in peer.heads] == [GET, (*GET, (b"grpc-timeout", b"1m"))]
+    peer.feed(frame(1, 5, 5, literal(GET) + timed(b"2m") + timed(b"2m")))
+    assert (peer.streams[5].deadline, peer.heads[2].fields[-1]) == (b"2m", (b"grpc-timeout", b"2m"))
+
+
+@given(st.lists(st.sampled_from([*range(1, 64), 70, 126, 127, 128, 200, 400]), max_size=300))
+def test_many_indexes_are_what_the_library_reads(indexes: list[int]) -> None:
+    """Runs of one byte each, longer ones among them, and such as the table does not have."""
+    block = b"".join(bytes((0x80 | index,)) if index < 127 else b"\xff" + leb(index - 127) for index in indexes)
+    first = b"".join(b"\x40\x01a\x02%02d" % at for at in range(70))
+    reader, decoder = BlockReader(Config()), Decoder()
+    reader.fields(first)
+    decoder.decode(first, raw=True)
+    try:
+        expected = [tuple(field) for field in decoder.decode(block, raw=True)]
+    except HPACKError:
+        with pytest.raises(ConnectionFault):
+            reader.fields(block)
+    else:
+        assert reader.fields(block)[0] == expected[: Config().fields]
+
+
+def leb(number: int) -> bytes:
+    out = b""
+    while number >= 128:
+        out += bytes((number & 127 | 128,))
+        number >>= 7
+    return out + bytes((number,))
 
 
 def test_a_change_of_the_table_changes_what_a_block_means() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from interceptor.core.errors import BadRequest
 from interceptor.core.grpc import GRPC, NO_CALL
-from interceptor.core.messages import NO_BODY, Fields
+from interceptor.core.messages import HTTP, HTTPS, NO_BODY, Fields, RequestEdit
 from interceptor.http1.foreign import encode_foreign_request
 from interceptor.http2.core.header_rules import NO_NAMES, Head, Rules
 from interceptor.http2.heads import MAX_TARGET_BYTES, UNKNOWN, StreamRequest, final_reply, read_kind, read_request, read_response
@@ -140,6 +140,60 @@ def test_a_deadline_passes_on_as_it_is_or_as_what_is_left_of_it() -> None:
 def test_a_head_that_is_refused_has_a_kind_all_the_same() -> None:
     found = Rules().request([*GET, (b"content-type", b"application/grpc")], NO_NAMES, connect=True, too_large=True)
     assert (read_kind(found), read_kind(Head(GET, NO_NAMES))) == (GRPC, NO_CALL)
+
+
+@pytest.mark.parametrize("apart", [True, False], ids=["apart", "in the head"])
+def test_a_deadline_goes_to_the_backend_however_it_came(*, apart: bool) -> None:
+    """Apart from the head, if it was taken out of it, and else as one of its fields."""
+    grpc, timeout = (b"content-type", b"application/grpc"), (b"grpc-timeout", b"5S")
+    head = Rules().request([*GET, grpc, *(() if apart else (timeout,))], NO_NAMES, connect=True, too_large=False)
+
+    def found(value: bytes = b"5S") -> StreamRequest:
+        return read_request(head, end=False, deadline=value if apart else b"")
+
+    def sent(asked: StreamRequest) -> tuple[set[tuple[bytes, bytes]], bytes]:
+        """Over a stream: the fields, and the deadline that is not among them."""
+        lasting = asked.for_stream(HTTP, PEER, trusted=False)
+        return (set(asked.fields(PEER, trusted=False)) | set(GET), b"") if lasting is None else (set(lasting[0]), lasting[1])
+
+    assert (found().timeout, found().match_fields().count(timeout)) == (5.0, 1)
+    assert fields(found()) == fields(request(grpc, timeout))
+    same, deadline = sent(found())
+    assert (same - {timeout}, deadline if apart else (timeout in same)) == (
+        {*GET, *fields(request(grpc)).items()},
+        b"5S" if apart else True,
+    )
+    assert sent(found())[0] == same
+    waited = found()
+    waited.elapsed = 1.5
+    assert fields(waited)[b"grpc-timeout"] == b"3500m"
+    same, deadline = sent(waited)
+    assert (deadline or dict(same)[b"grpc-timeout"]) == b"3500m"
+    edited: StreamRequest = waited.edited(RequestEdit(target=b"/b", dropped=frozenset({b"te"})))
+    assert edited.for_stream(HTTP, PEER, trusted=False) is None
+    assert fields(edited)[b"grpc-timeout"] == b"3500m"
+    if apart:
+        assert (found(b"7S").timeout, sent(found(b"7S"))[1]) == (7.0, b"7S")
+
+
+def test_fields_that_are_the_same_each_time_are_those_of_one_client_and_scheme() -> None:
+    head = Rules().request([*GET, (b"a", b"b")], NO_NAMES, connect=True, too_large=False)
+
+    def sent(peer: bytes, via: bytes, scheme: bytes) -> dict[bytes, bytes]:
+        asked = read_request(head, end=True)
+        asked.scheme = scheme
+        lasting = asked.for_stream(via, peer, trusted=False)
+        assert lasting is not None
+        return dict(lasting[0])
+
+    for peer in (PEER, b"192.0.2.9"):
+        for via in (HTTP, HTTPS):
+            for scheme in (HTTP, HTTPS):
+                fields = sent(peer, via, scheme)
+                assert (fields[b":scheme"], fields[b"x-forwarded-for"], fields[b"x-forwarded-proto"]) == (via, peer, scheme)
+    for begin in (SOCKET, ((b":method", b"TRACE"), *GET[1:])):
+        special = Rules().request([*begin, (b"max-forwards", b"3")], NO_NAMES, connect=True, too_large=False)
+        assert read_request(special, end=True).for_stream(HTTP, PEER, trusted=False) is None
 
 
 def counted(method: bytes, *hops: bytes) -> StreamRequest:
