@@ -32,7 +32,7 @@ from interceptor.listener import Listener, room_for_clients
 from interceptor.metrics import Metrics
 from interceptor.pages import ListenerRow, Pages
 from interceptor.proxy import TICK_SECONDS, Proxy
-from interceptor.proxy_protocol.reception import Reception, hand_over
+from interceptor.proxy_protocol.reception import HeaderConnection, Reception, hand_over
 from interceptor.rpc import QueueServicer, RoutingServicer
 from interceptor.settings import InterceptorSettings
 from interceptor.tls.upstream import BackendTls
@@ -123,7 +123,10 @@ class Interceptor(Component):
         proxy, balancers = self.proxy, TrustedProxies.parse(self._settings.proxy_protocol)
         if not balancers:
             return lambda: ClientConnection(proxy)
-        return Reception(proxy, balancers, lambda transport, source: hand_over(transport, ClientConnection(proxy, source)))
+        reception = Reception(proxy, balancers)
+        return lambda: HeaderConnection(
+            reception, lambda transport, source: hand_over(transport, ClientConnection(proxy, source))
+        )
 
     @property
     def proxy_port(self) -> int:
@@ -280,8 +283,16 @@ class Interceptor(Component):
 
     def _show_tls(self) -> ListenerRow:
         assert self._tls is not None  # noqa: S101 -- its row is only there if it is
-        accepts, settings = self._tls.started and not self.proxy.full, self._settings
-        return ListenerRow("requests", settings.host, self._tls.port, "HTTP/1.1, HTTP/2", tls=True, accepts=accepts)
+        settings = self._settings
+        return ListenerRow(
+            "requests",
+            settings.host,
+            self._tls.port,
+            "HTTP/1.1, HTTP/2",
+            tls=True,
+            accepts=self._tls.started and not self.proxy.full,
+            proxy_protocol=settings.proxy_protocol,
+        )
 
     def _show_rpc(self) -> ListenerRow:
         settings = self._settings

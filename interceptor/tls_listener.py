@@ -1,8 +1,12 @@
-"""The proxy's port for TLS: certificates, accepted sockets, handshakes, and the codec that was agreed in each of them (ALPN)."""
+"""The proxy's port for TLS: certificates, accepted sockets with the header of the PROXY protocol where one comes, handshakes, and
+the codec that was agreed in each of them (ALPN)."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from interceptor.core.errors import BadRequest
@@ -13,9 +17,12 @@ from interceptor.http1.reply import encode_reply
 from interceptor.http2.client import take_over
 from interceptor.listener import Listener
 from interceptor.proxy import Proxy
+from interceptor.proxy_protocol.reception import Reception
+from interceptor.proxy_protocol.sockets import receive
 from interceptor.settings import InterceptorSettings
 from interceptor.tls.certificates import Certificates, Clients
 from interceptor.transport.handshakes import Handshakes
+from interceptor.trust import TrustedProxies
 
 __all__ = ["TlsListener"]
 
@@ -39,9 +46,10 @@ class TlsListener:
             serve=self._serve,
             plaintext_answer=_plaintext_answer,
         )
-        self._listener = Listener(
-            asyncio.Protocol, settings.host, settings.proxy_tls_port, proxy.clock, take=self.handshakes.accept
-        )
+        take: Callable[[socket.socket], None] = self.handshakes.accept
+        if balancers := TrustedProxies.parse(settings.proxy_protocol):
+            take = partial(receive, Reception(proxy, balancers), self.handshakes.accept)
+        self._listener = Listener(asyncio.Protocol, settings.host, settings.proxy_tls_port, proxy.clock, take=take)
         self.pause, self.resume = self._listener.pause, self._listener.resume
 
     @property
@@ -65,11 +73,11 @@ class TlsListener:
         await self.handshakes.close()
         await self.certificates.close()
 
-    def _serve(self, transport: asyncio.Transport, protocol: str | None) -> None:
+    def _serve(self, transport: asyncio.Transport, protocol: str | None, source: str) -> None:
         if protocol == HTTP2:
-            take_over(self._proxy, transport, b"")
+            take_over(self._proxy, transport, b"", source)
         else:
-            begin(self._proxy, transport)
+            begin(self._proxy, transport, source)
 
 
 def _plaintext_answer() -> bytes:

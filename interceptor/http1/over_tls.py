@@ -59,8 +59,8 @@ class TlsHttp1Dialer(Http1Dialer):
         return connection
 
 
-def begin(host: ClientHost, transport: asyncio.Transport) -> None:
-    """Serve a client on a transport whose handshake is done."""
-    client = TlsClientConnection(host)
+def begin(host: ClientHost, transport: asyncio.Transport, source: str = "") -> None:
+    """Serve a client on a transport whose handshake is done. `source` is its address, if a load balancer has sent it."""
+    client = TlsClientConnection(host, source)
     transport.set_protocol(client)
     client.connection_made(transport)

@@ -21,7 +21,7 @@ from interceptor.transport.peers import client_address
 from interceptor.transport.tcp import HEAD_VIEW
 from interceptor.trust import TrustedProxies
 
-__all__ = ["HeaderConnection", "Reception", "hand_over"]
+__all__ = ["HeaderClient", "HeaderConnection", "Reception", "hand_over"]
 
 QUIET_SECONDS: Final = 60.0
 """Seconds between two log lines about load balancers that send no header: every one of their connections ends so."""
@@ -53,16 +53,12 @@ def hand_over(transport: asyncio.Transport, protocol: asyncio.BaseProtocol) -> N
 
 
 class Reception:
-    """Makes the first protocol of each connection. `balancers` are the peers whose connections begin with a header."""
+    """What the connections of one listener have in common. `balancers` are the peers whose connections begin with a header."""
 
-    def __init__(self, host: Host, balancers: TrustedProxies, go_on: GoOn) -> None:
+    def __init__(self, host: Host, balancers: TrustedProxies) -> None:
         self.host = host
         self.balancers = balancers
-        self.go_on = go_on
         self._quiet_until = 0.0
-
-    def __call__(self) -> HeaderConnection:
-        return HeaderConnection(self)
 
     def refused(self, peer: str, why: BadRequest) -> None:
         """A connection ended because of its header."""
@@ -73,10 +69,10 @@ class Reception:
             logger.warning("connections of %s are refused: %s; it is to send the PROXY protocol", one_line(peer), why)
 
 
-class HeaderConnection(asyncio.BufferedProtocol):
+class HeaderClient:
     """One connection, until its header has been read. To the list of clients it is one whose head is on its way."""
 
-    __slots__ = ("_reader", "_reception", "_transport", "bucket", "deadline", "peer", "since")
+    __slots__ = ("_reader", "_reception", "bucket", "deadline", "peer", "since")
 
     protocol, requests, trusted = "PROXY", 0, False
     activity = "head"
@@ -90,44 +86,6 @@ class HeaderConnection(asyncio.BufferedProtocol):
         self.since = reception.host.clock()
         self.deadline = NEVER
         self.bucket = 0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        reception, host = self._reception, self._reception.host
-        if not transport.get_extra_info("peername"):
-            # It has left already, as a health check does that is a reset: whether its bytes have a header cannot be known.
-            self.abort()
-            return
-        address = client_address(transport)
-        self.peer = address.encode()
-        if not reception.balancers.trusts(address):
-            reception.go_on(self._transport, "")
-            return
-        self.deadline = self.since + host.head_timeout
-        host.deadlines.watch(self)
-        host.client_opened(self)
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return HEAD_VIEW[: self._reader.wants]
-
-    def buffer_updated(self, nbytes: int) -> None:
-        reader = self._reader
-        try:
-            reader.feed(bytes(HEAD_VIEW[:nbytes]))
-        except HeaderError as error:
-            self._refuse(BadRequest(str(error), reason="proxy_protocol"))
-            return
-        if reader.done:
-            self._leave()
-            self._reception.go_on(self._transport, reader.source)
-        else:
-            self._reception.host.early.keep(self, len(reader))
-
-    def eof_received(self) -> bool:
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._leave()
 
     def on_deadline(self, now: float) -> None:
         self._refuse(BadRequest("the header of the PROXY protocol did not arrive in time", status=408, reason="proxy_protocol"))
@@ -144,7 +102,31 @@ class HeaderConnection(asyncio.BufferedProtocol):
         """Its time limit ends it."""
 
     def abort(self) -> None:
-        self._transport.abort()
+        """Reset the connection."""
+        raise NotImplementedError
+
+    def _expect(self, address: str) -> None:
+        """Wait for the header of a load balancer. The connection may be aborted by this call."""
+        host = self._reception.host
+        self.peer = address.encode()
+        self.deadline = self.since + host.head_timeout
+        host.deadlines.watch(self)
+        host.client_opened(self)
+
+    def _take(self, data: bytes) -> bool:
+        """More of the header, and no byte more than the reader wants. Returns whether it is complete. If it is none, the
+        connection is aborted, and it may be for want of room."""
+        reader = self._reader
+        try:
+            reader.feed(data)
+        except HeaderError as error:
+            self._refuse(BadRequest(str(error), reason="proxy_protocol"))
+            return False
+        if reader.done:
+            self._leave()
+        else:
+            self._reception.host.early.keep(self, len(reader))
+        return reader.done
 
     def _refuse(self, error: BadRequest) -> None:
         # Whoever speaks another protocol would not understand an answer in any.
@@ -158,3 +140,41 @@ class HeaderConnection(asyncio.BufferedProtocol):
         host.deadlines.forget(self)
         host.early.drop(self)
         host.client_closed(self)
+
+
+class HeaderConnection(HeaderClient, asyncio.BufferedProtocol):
+    """The first protocol of each connection in plaintext."""
+
+    __slots__ = ("_go_on", "_transport")
+
+    def __init__(self, reception: Reception, go_on: GoOn) -> None:
+        super().__init__(reception)
+        self._go_on = go_on
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        if not transport.get_extra_info("peername"):
+            # It has left already, as a health check does that is a reset: whether its bytes have a header cannot be known.
+            self.abort()
+            return
+        address = client_address(transport)
+        if self._reception.balancers.trusts(address):
+            self._expect(address)
+        else:
+            self._go_on(self._transport, "")
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return HEAD_VIEW[: self._reader.wants]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._take(bytes(HEAD_VIEW[:nbytes])):
+            self._go_on(self._transport, self._reader.source)
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
+
+    def abort(self) -> None:
+        self._transport.abort()

@@ -71,11 +71,12 @@ class Handshakes:
         backlog: Backlog,
         *,
         context: Callable[[], ssl.SSLContext],
-        serve: Callable[[asyncio.Transport, str | None], None],
+        serve: Callable[[asyncio.Transport, str | None, str], None],
         plaintext_answer: Callable[[], bytes],
     ) -> None:
         """`context` is asked for at the start of each handshake. `serve` gets each connection, with the protocol that was agreed
-        (ALPN). `plaintext_answer` is sent to clients that do not speak TLS."""
+        (ALPN), and the client's address if a load balancer has sent it, otherwise "". `plaintext_answer` is sent to clients that
+        do not speak TLS."""
         self.host = host
         self.backlog = backlog
         self.context = context
@@ -86,9 +87,9 @@ class Handshakes:
         """How many of those that are done have resumed a session."""
         self.tasks: set[asyncio.Task[None]] = set()
 
-    def accept(self, connection: socket.socket) -> None:
-        """Begin with an accepted, non-blocking socket."""
-        Handshake(self, connection).begin()
+    def accept(self, connection: socket.socket, source: str = "") -> None:
+        """Begin with an accepted, non-blocking socket. `source` is the client's address, if a load balancer has sent it."""
+        Handshake(self, connection, source).begin()
 
     async def close(self) -> None:
         """Wait for the tasks of handshakes that were aborted."""
@@ -98,21 +99,22 @@ class Handshakes:
 class Handshake(asyncio.Protocol):
     """One client until its handshake is done. A `Client` of the proxy meanwhile, and the protocol of the new transport."""
 
-    __slots__ = ("_begun_tls", "_owner", "_socket", "_task", "bucket", "deadline", "outcome", "peer", "since")
+    __slots__ = ("_begun_tls", "_owner", "_socket", "_source", "_task", "bucket", "deadline", "outcome", "peer", "since")
 
     protocol = "TLS"
     requests = 0
     trusted = False
 
-    def __init__(self, owner: Handshakes, connection: socket.socket) -> None:
+    def __init__(self, owner: Handshakes, connection: socket.socket, source: str) -> None:
         self._owner = owner
         self._socket: socket.socket | None = connection
         """Until it belongs to a transport."""
         self._begun_tls = False
         self._task: asyncio.Task[None] | None = None
-        self.peer = b"unknown"
+        self._source = source
+        self.peer = plain_address(source).encode() or b"unknown"
         with contextlib.suppress(OSError):  # it has left already
-            if isinstance(address := connection.getpeername(), tuple):
+            if not source and isinstance(address := connection.getpeername(), tuple):
                 self.peer = plain_address(address[0]).encode()
         self.since = owner.host.clock()
         self.deadline = self.since + owner.host.head_timeout
@@ -159,8 +161,7 @@ class Handshake(asyncio.Protocol):
         return True
 
     def _refuse_plaintext(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            logger.debug("a client at %s speaks plaintext to the port for TLS", connection.getpeername())
+        logger.debug("a client at %s speaks plaintext to the port for TLS", self.peer.decode())
         _say(connection, self._owner.plaintext_answer())
         self._end("plaintext")
 
@@ -215,7 +216,7 @@ class Handshake(asyncio.Protocol):
         session = transport.get_extra_info("ssl_object")
         self._owner.resumed += bool(session.session_reused)
         self._end("done")
-        self._owner.serve(cast("asyncio.Transport", transport), session.selected_alpn_protocol())
+        self._owner.serve(cast("asyncio.Transport", transport), session.selected_alpn_protocol(), self._source)
 
     def _end(self, outcome: str) -> None:
         """Once."""

@@ -39,18 +39,18 @@ class Stage:
             self.host,
             Backlog(),
             context=lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
-            serve=lambda transport, protocol: self.started.append(protocol),
+            serve=lambda transport, protocol, source: self.started.append((protocol, source)),
             plaintext_answer=lambda: ANSWER,
         )
         self.sockets: list[socket.socket] = []
 
-    def connect(self) -> socket.socket:
+    def connect(self, source: str = "") -> socket.socket:
         """The client's end of an accepted connection."""
         ours, theirs = socket.socketpair()
         for end in (ours, theirs):
             end.setblocking(False)
         self.sockets.append(theirs)
-        self.handshakes.accept(ours)
+        self.handshakes.accept(ours, source)
         return theirs
 
 
@@ -83,6 +83,13 @@ async def test_it_is_a_client_that_has_not_begun(stage: Stage) -> None:
     assert not client.close_if_idle()
     client.wind_down(0.0, 1.0)
     assert stage.host.clients == [client]
+
+
+async def test_its_address_is_the_one_that_a_load_balancer_has_sent(stage: Stage) -> None:
+    stage.connect("203.0.113.7")
+    stage.connect("::ffff:203.0.113.8")
+    stage.connect()
+    assert [client.peer for client in stage.host.clients] == [b"203.0.113.7", b"203.0.113.8", b"unknown"]
 
 
 async def test_the_time_limit_is_that_of_a_head(stage: Stage) -> None:

@@ -33,7 +33,7 @@ class House:
         self.clients: set[object] = set()
         self.refusals: list[tuple[str, int]] = []
         self.handed: list[tuple[object, str]] = []
-        self.reception = Reception(self, TrustedProxies.parse(balancers), self._go_on)
+        self.reception = Reception(self, TrustedProxies.parse(balancers))
 
     def client_opened(self, client: object) -> None:
         self.clients.add(client)
@@ -45,7 +45,7 @@ class House:
         self.refusals.append((error.reason, error.status))
 
     def connect(self) -> MockTransport:
-        return MockTransport(self.reception())
+        return MockTransport(HeaderConnection(self.reception, self._go_on))
 
     def _go_on(self, transport: Any, told: str) -> None:
         transport.protocol = _Next()
