@@ -271,6 +271,8 @@ class Exchange(Life):
         found = stalled(self.limits, now=now, started=self.started, stuck=stuck)
         if isinstance(found, str):
             self.cut(now, found)
+        elif now >= self.started + self.limits.request:  # the backend is to end it itself
+            self.wait_until(now + found)
         else:
             self.limit(now, found)
 

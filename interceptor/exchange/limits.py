@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from interceptor.exchange.failures import CLIENT_DEADLINE, no_response, request_took_too_long, silent_client, stuck_body
 
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from interceptor.core.errors import ExchangeError
 
 __all__ = ["stalled", "unanswered"]
+
+LATE_SECONDS: Final = 0.5
+"""What a backend gets beyond the client's deadline to end a response that has begun. It has the same deadline, and ends the call
+with its own status and trailers; all that is left to an interceptor is a reset, which tells a browser nothing."""
 
 
 def unanswered(
@@ -34,6 +38,9 @@ def stalled(limits: Limits, *, now: float, started: float, stuck: float) -> str 
 
     `stuck`: for how many seconds neither side has accepted any buffered data; infinite if nothing is buffered.
     """
-    if now >= started + limits.request:
-        return CLIENT_DEADLINE if limits.of_client else "request_timeout"
+    over = now - started - limits.request
+    if over >= 0:
+        if not limits.of_client:
+            return "request_timeout"
+        return CLIENT_DEADLINE if over >= LATE_SECONDS else LATE_SECONDS - over
     return "idle_timeout" if stuck >= limits.idle else limits.idle - stuck

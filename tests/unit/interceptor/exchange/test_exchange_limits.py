@@ -39,8 +39,24 @@ LIMITED = {
 > data a 1
 < client data 1
 > at 7
+> at 7.4
+> at 7.6
 < a abort
 < client abort
+""",
+    "a deadline of the client's, in an answer that its backend ends": """
+> backends a+
+> request POST 0 within=7
+< a request POST 0
+> answer a 200 5 begun
+< client head 200 5
+> at 7
+> data a 5
+< client data 5
+> end a
+< a release
+< client done
+= DONE held=0 in_flight=0 load=0
 """,
     "a deadline of the client's that is beyond the route's": """
 > backends a+

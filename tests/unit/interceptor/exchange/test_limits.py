@@ -7,7 +7,7 @@ import pytest
 from fleet.routing.route import Timeouts
 from interceptor.app.app import Limits
 from interceptor.core.errors import ExchangeError
-from interceptor.exchange.limits import stalled, unanswered
+from interceptor.exchange.limits import LATE_SECONDS, stalled, unanswered
 from tests.wire.proxy_rig import loopback_settings
 
 LIMITS = Limits(Timeouts(connect=5, readiness=20, response_header=30, request=100, idle=10), loopback_settings())
@@ -35,3 +35,11 @@ def test_before_a_response(age: float, stuck: float | None, speaks: bool, outcom
 )
 def test_after_it_began(age: float, stuck: float, outcome: str | float) -> None:
     assert stalled(LIMITS, now=7 + age, started=7, stuck=stuck) == outcome
+
+
+@pytest.mark.parametrize(
+    ("age", "stuck", "outcome"),
+    [(3.0, 4.0, 6.0), (3.9, 10.0, "idle_timeout"), (4.0, 10.0, LATE_SECONDS), (4.25, 10.0, 0.25), (4.5, 0.0, "grpc_timeout")],
+)
+def test_a_backend_has_a_moment_beyond_the_clients_deadline(age: float, stuck: float, outcome: str | float) -> None:
+    assert stalled(LIMITS.within(4.0), now=7 + age, started=7, stuck=stuck) == outcome
