@@ -11,6 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("fleet", "interceptor", "scaler", "controller", "weir")
 MOST_LINES, MOST_METHODS = 400, 30
+MOST_LINES_OF_TESTS = 500
+"""More than a module may have: scripts and tables of cases are long. A file that is longer has more than one subject."""
 
 
 def circles(imports: dict[str, set[str]]) -> list[set[str]]:
@@ -71,3 +73,8 @@ def test_no_file_and_no_class_does_too_much(package: str) -> None:
                 if methods > MOST_METHODS:
                     wide.append(f"{file.relative_to(ROOT)}: {node.name} has {methods} methods")
     assert (long, wide) == ([], [])
+
+
+def test_no_file_of_tests_has_too_many_subjects() -> None:
+    lines = {str(file.relative_to(ROOT)): file.read_text().count("\n") for file in sorted((ROOT / "tests").rglob("*.py"))}
+    assert {name: count for name, count in lines.items() if count > MOST_LINES_OF_TESTS} == {}

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
 from fleet.discovery.sources import Backend
 from tests.support.loops import LOOPS
+from tests.wire.engine_stage import Stage
+from weir.engine.reaper_handle import ReaperHandle
 
 
 def pytest_asyncio_loop_factories(
@@ -29,3 +32,16 @@ def silent() -> Iterator[Backend]:
     yield Backend("127.0.0.1", listener.getsockname()[1])
     for each in (listener, *fillers):
         each.close()
+
+
+@pytest.fixture
+def reaper() -> Iterator[ReaperHandle]:
+    reaper = ReaperHandle()
+    yield reaper
+    reaper.close()
+
+
+@pytest.fixture
+async def stage(reaper: ReaperHandle, tmp_path: Path) -> AsyncIterator[Stage]:
+    async with asyncio.TaskGroup() as tasks:
+        yield Stage(reaper, tasks, tmp_path)

@@ -1,8 +1,7 @@
-"""The file of apps: valid files, and the line, field and reason of each kind of error."""
+"""The file of apps: what it may say, and what apps and processes follow from it."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from textwrap import dedent
 
@@ -10,23 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.routing.check_answers import MAX_ANSWER_BYTES
-from fleet.routing.cors import Cors
 from fleet.routing.route import (
-    Affinity,
-    ColdStart,
     HeaderMatch,
-    Placeholder,
-    Protection,
-    Route,
     Rule,
-    StaticResponse,
-    StaticRoute,
-    Target,
 )
-from tests.support.broken import BROKEN
-from tests.support.full import FULL
-from weir.engine.spec import port_is_given
 from weir.engine.specfile import SpecError, SpecFile, load_spec, parse_spec
 
 FILE = Path(__file__).parent / "fleet.yaml"
@@ -130,117 +116,6 @@ def test_merge_keys_yield_to_what_is_written() -> None:
     assert [(app.name, app.hosts, app.max) for app in file.spec.apps] == [("a", ["a"], 2), ("b", ["b"], 2)]
 
 
-WRONG = [
-    ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  max: many\n", "5: apps[0].max: should be a whole number"),
-    ("apps:\n- {name: a, hosts: [a], command: x}\n- name: b\n  hosts: [b]\n  command: x\n  max: 0\n", "6: apps[1].max: "),
-    ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  min: 3\n  max: 2\n", "6: apps[0].max: 2 is less than min, which is 3"),
-    ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  min: 5\n", "2: apps[0].max: 4 is less than min, which is 5"),
-    ("apps:\n- name: a\n  hosts: [a]\n", "2: apps[0].command: is missing"),
-    ("apps:\n- hosts: [a]\n  command: x\n", "2: apps[0].name: is missing"),
-    ("apps:\n- name: a\n  command: x\n", "2: apps[0].hosts: is missing"),
-    ("apps:\n- name: a\n  hosts: [a]\n  comand: x\n", "4: apps[0].comand: is not a field; did you mean command?"),
-    ("app: []\n", "1: app: is not a field; did you mean apps?"),
-    ("interceptors: 0\n", "1: interceptors: "),
-    ("poll_interval: 0\n", "1: poll_interval: "),
-    ("poll_interval: soon\n", "1: poll_interval: should be seconds, or a duration like 500ms, 10s, 1m30s"),
-    ("apps:\n- name: no\n  hosts: [a]\n  command: x\n", "2: apps[0].name: should be text; write it in quotes"),
-    ("apps:\n- name: A_b\n  hosts: [a]\n  command: x\n", "2: apps[0].name: should be lower-case"),
-    ("apps:\n- name: a\n  hosts: [a]\n  command: []\n", "4: apps[0].command: should be a command line, or a list of words"),
-    ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  env:\n    A: 1\n", "6: apps[0].env.A: should be text; write it in quotes"),
-    ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  env:\n    A-B: x\n", "6: apps[0].env.A-B: should be the name of"),
-    ("apps:\n- name: a\n  hosts: ['a b']\n  command: x\n", "3: apps[0].hosts[0]: 'a b' is not a host"),
-    ("kind: X\n", "1: kind: is not a field; this is an object of Kubernetes, and weir up takes a list of apps"),
-    ("nothing: 1\n", "1: nothing: is not a field"),
-    (
-        "apps:\n- name: a\n  hosts: [a]\n  paths: ['/x?y']\n  command: x\n",
-        "4: apps[0].paths[0]: '/x?y' has a query or a fragment",
-    ),
-    (
-        "apps:\n- name: a\n  hosts: [a]\n  paths: ['/x#y']\n  command: x\n",
-        "4: apps[0].paths[0]: '/x#y' has a query or a fragment",
-    ),
-    ("apps:\n- name: a\n  hosts: [a]\n  paths:\n  - /x\n  - y\n  command: x\n", "6: apps[0].paths[1]: 'y' does not start"),
-    ("apps:\n- name: a\n  rules:\n  - hosts: [a]\n  - hosts: []\n  command: x\n", "5: apps[0].rules[1].hosts: is missing"),
-    ("apps:\n- name: a\n  rules:\n  - hosts: [a]\n  hosts: [b]\n  command: x\n", "3: apps[0].rules: say either rules, or hosts"),
-    ("apps:\n- name: a\n  rules:\n  - hosts: [a]\n    paths: [b]\n  command: x\n", "5: apps[0].rules[0].paths[0]: 'b' does not"),
-    (
-        "apps:\n- {name: a, hosts: [a], command: x}\n- {name: a, hosts: [b], command: x}\n",
-        "3: apps[1].name: default/a is already",
-    ),
-    (
-        "apps:\n- {name: b, hosts: [a], command: x}\n- {name: a, hosts: [A.], command: x}\n",
-        "3: apps[1]: asks for the same requests",
-    ),
-    ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  cwd: /does/not/exist\n", "5: apps[0].cwd: /does/not/exist is not"),
-    (
-        "apps:\n- name: a\n  hosts: [a]\n  command: x\n  rate: {target: 1, window: 1, granularity: 2}\n",
-        "5: apps[0].rate.granular",
-    ),
-    (
-        "apps:\n- name: a\n  hosts: [a]\n  command: x\n  readiness: {tcp: true, path: /x}\n",
-        "5: apps[0].readiness.path: say tcp or",
-    ),
-    ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  max: 1\n  max: 2\n", "6: apps[0].max: is written twice"),
-    ("interceptor:\n  max_held: 0\n", "2: interceptor.max_held: should be at least 1"),
-    ("interceptor:\n  log_json: true\n", "2: interceptor.log_json: is not a setting that a file may give"),
-    ("interceptor:\n  max_hold: 1\n", "2: interceptor.max_hold: is not a setting that a file may give; did you mean max_held?"),
-    ("interceptor:\n  trusted_proxies: lan\n", "2: interceptor.trusted_proxies: 'lan' is neither an address nor a network"),
-    ("scaler:\n  port: 1\n", "2: scaler.port: is not a setting that a file may give"),
-    ("- a\n", "1: the file should be a mapping"),
-    ("apps: [\n", "2: "),
-    ("apps:\n\t- a\n", "2: "),
-    ("a: &a [*a]\n", "1: a[0][0]: is deeper than 32 levels"),
-    ("apps: !!python/object:os.system {}\n", "1: apps: should be a list"),
-    ("apps: !!timestamp x\n", "1: apps: "),
-    ("? [a]\n: b\n", "1: has a key that is not a plain word"),
-    ("apps:\n- <<: 5\n", "2: apps[0].<<: expected a mapping"),
-    ("apps:\n- <<: [5]\n", "2: apps[0].<<: expected a mapping"),
-    ("a: " + "[" * (2000 if FULL else 1000), "1: is deeper than 32 levels"),
-    ("a: " + "9" * 5000, "1: a: is not a value that can be read: '999"),
-    ('apps:\n- name: a\n  hosts: [a]\n  command: "x\\0"\n', "4: apps[0].command: is not a value that can be read"),
-    ('apps:\n- name: a\n  hosts: [a]\n  command: x\n  placeholder: {body: "\\ud800"}\n', "5: apps[0].placeholder.body: is not a"),
-    ('"\\ud800": 1\n', "1: has a key that cannot be read"),
-    (
-        "apps:\n- name: a\n  hosts: [a]\n  command: x\n  cwd: ~nobody-is-called-so/x\n",
-        "5: apps[0].cwd: ~nobody-is-called-so/x is not",
-    ),
-    (f"apps:\n- name: a\n  hosts: [a]\n  command: x\n  cwd: {'x' * 5000}\n", "5: apps[0].cwd: xxx"),
-    ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  placeholder: soon\n", "5: apps[0].placeholder: should be true, false, or"),
-    (
-        "apps:\n- name: a\n  hosts: [a]\n  command: x\n  maintenance: {everyone: true}\n",
-        "5: apps[0].maintenance.everyone: is not a field",
-    ),
-    (
-        "apps:\n- name: a\n  hosts: [a]\n  command: x\n  rate: fast\n",
-        "5: apps[0].rate: should be a number of requests per second, or",
-    ),
-    (
-        "apps:\n- name: a\n  hosts: [a]\n  command: x\n  readiness: {path: x}\n",
-        '5: apps[0].readiness.path: should be a path that starts with "/"',
-    ),
-    ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  paths: /x\n", "5: apps[0].paths: should be a list, like [a, b]"),
-    (
-        "apps:\n- name: a\n  hosts: [a]\n  command: x\n  placeholder: {headers: {X: 'a '}}\n",
-        "5: apps[0].placeholder.headers.X: no message",
-    ),
-    ("interceptor:\n  readiness_timeout: 1h30\n", "2: interceptor.readiness_timeout: should be seconds, or a duration"),
-    ("interceptor:\n  max_held_bytes: 16MB\n", "2: interceptor.max_held_bytes: should be bytes, or a quantity"),
-]
-
-
-@pytest.mark.parametrize(("text", "expected"), WRONG)
-def test_wrong_files(text: str, expected: str) -> None:
-    assert _error(text).startswith(expected)
-
-
-@pytest.mark.parametrize(("text", "expected"), BROKEN)
-def test_everything_that_is_wrong_in_a_file_is_reported(text: str, expected: list[str]) -> None:
-    with pytest.raises(SpecError) as caught:
-        parse_spec(text, FILE)
-    told = [line.removeprefix(f"{FILE}:").replace(str(FILE.parent), "HERE") for line in caught.value.lines]
-    assert told == expected
-
-
 def test_fields_that_begin_with_x_are_the_users_own_at_every_level() -> None:
     base = (
         "apps: [{name: a, hosts: [a], command: x, rate: {target: 1}, static: [{paths: [/], response_headers: {x-b: c}}]%s}]\n%s"
@@ -278,84 +153,6 @@ def test_a_fixed_port_makes_one_replica() -> None:
     assert not first.same_process(first.model_copy(update={"port": 3001}))
 
 
-ENV = """\
-# a note
-PLAIN=one two # not this
-export SPACED =  x
-SINGLE='a $b \\n'   # note
-DOUBLE="a\\n\\"b\\" #c"
-EMPTY=
-HASH=a#b
-PLAIN=last
-"""
-
-
-def test_env_files_in_their_order_and_env_above_them(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text(ENV)
-    (tmp_path / "more.env").write_text("HASH=more\nOWN=file\n")
-    path = tmp_path / "fleet.yaml"
-    path.write_text("apps: [{name: a, hosts: [a], command: x, env_file: [.env, more.env], env: {OWN: app}}]")
-    file = load_spec(path)
-    assert file.spec.apps[0].env == {
-        "PLAIN": "last", "SPACED": "x", "SINGLE": "a $b \\n", "DOUBLE": 'a\n"b" #c', "EMPTY": "", "HASH": "more", "OWN": "app",
-    }  # fmt: skip
-    assert file.files == {tmp_path / ".env", tmp_path / "more.env"}
-    path.write_text("apps: [{name: a, hosts: [a], command: x, env_file: .env}]")
-    before = load_spec(path)
-    (tmp_path / ".env").write_text("A=b\n")
-    assert load_spec(path).spec != before.spec
-
-
-def test_everything_that_is_wrong_in_an_env_file_is_reported(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("A=1\nno\nB-C=1\nD='x\nPORT=3000\n")
-    path = tmp_path / "fleet.yaml"
-    path.write_text("apps:\n- name: a\n  hosts: [a]\n  command: x\n  max: 0\n  env_file: .env\n")
-    with pytest.raises(SpecError) as caught:
-        load_spec(path)
-    assert [line.removeprefix(f"{path}:") for line in caught.value.lines] == [
-        "5: apps[0].max: should be at least 1",
-        "6: apps[0].env_file[0]: .env:2: 'no': should be NAME=value",
-        "6: apps[0].env_file[0]: .env:3: 'B-C' should be the name of an environment variable",
-        "6: apps[0].env_file[0]: .env:4: D: the quote ' does not end at the end of the value",
-        f"6: apps[0].env_file[0]: .env:5: PORT: {port_is_given('3000')}",
-    ]
-
-
-def test_a_file_named_by_many_is_read_and_told_once(tmp_path: Path) -> None:
-    path = tmp_path / "fleet.yaml"
-    path.write_text(
-        "defaults: {env_file: none.env}\napps: [{name: a, hosts: [a], command: x}, {name: b, hosts: [b], command: x}]"
-    )
-    with pytest.raises(SpecError) as caught:
-        load_spec(path)
-    assert len(caught.value.lines) == 1
-
-
-def test_the_first_fault_of_the_file_is_reported() -> None:
-    text = "apps:\n- name: a\n  hosts: [a]\n  command: x\n  max: 0\n- name: b\n  hosts: [b]\n  command: x\n  min: -1\n"
-    assert _error(text).startswith("5: apps[0].max")
-
-
-def test_an_alias_that_contains_itself_is_reported() -> None:
-    assert "deeper than" in _error("interceptor: &a\n  x: *a\n")
-
-
-def test_a_line_is_told_for_every_fault() -> None:
-    with pytest.raises(SpecError) as caught:
-        _parse("apps:\n- {}\n- {}\n")
-    told = [line.removeprefix(f"{FILE}:")[: len("2: apps[0].hosts")] for line in caught.value.lines]
-    assert told == [
-        "2: apps[0].name:", "2: apps[0].comma", "2: apps[0].hosts", "3: apps[1].name:", "3: apps[1].comma", "3: apps[1].hosts",
-    ]  # fmt: skip
-
-
-def test_more_faults_than_anybody_reads_are_counted() -> None:
-    with pytest.raises(SpecError) as caught:
-        _parse("apps: [" + "{}, " * 50 + "]")
-    assert len(caught.value.lines) == 101
-    assert caught.value.lines[-1] == f"{FILE}: and 50 more errors"
-
-
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="No such file"):
         load_spec(tmp_path / "none.yaml")
@@ -391,126 +188,3 @@ def test_what_makes_another_process() -> None:
     assert not first.same_process(_parse(base % " --flag").spec.apps[0])
     assert not first.same_process(_parse(base % ", env: {A: b}").spec.apps[0])
     assert not first.same_process(_parse(base % ", app_protocol: h2c").spec.apps[0])
-
-
-def _route(fields: str) -> Route:
-    file = _parse(
-        f"apps: [{{name: a, hosts: [a], command: x, {fields}}}, {{name: b, namespace: other, hosts: [b], command: x}},"
-        " {name: c, hosts: [c], command: x}]"
-    )
-    return file.table.apps["default/a"]
-
-
-def test_what_a_request_meets_while_an_app_sleeps() -> None:
-    cold = _route("placeholder: true, fallback: c, max_held: 5, max_held_bytes: 1Mi").cold_start
-    assert cold == ColdStart(Placeholder(StaticResponse(), browsers_only=True), Target("default/c"), 5, 1 << 20)
-    assert _route("fallback: other/b").cold_start.fallback == Target("other/b")
-    full = _route(
-        "placeholder: {status: 202, headers: {Refresh: '5'}, body: <p>soon, everyone: true, when_full: true}"
-    ).cold_start
-    headers = (("Refresh", "5"), ("Content-Type", "text/html; charset=utf-8"))
-    assert full == ColdStart(Placeholder(StaticResponse(202, headers, b"<p>soon")), overflow_placeholder=True)
-    assert _route("placeholder: false, maintenance: false").cold_start == ColdStart()
-
-
-def test_fixed_answers() -> None:
-    first = "{hosts: [a], paths: [/healthz], headers: [{name: x}], body: ok, response_headers: {A: b}}"
-    second = "{user_agents: ['*bot*'], status: 404, always: true}"
-    text = ("Content-Type", "text/plain; charset=utf-8")
-    assert _route(f"static: [{first}, {second}]").static_routes == (
-        StaticRoute(StaticResponse(None, (("A", "b"), text), b"ok"), (Rule(("a",), ("/healthz",), (HeaderMatch("x"),)),)),
-        StaticRoute(StaticResponse(404), user_agents=("*bot*",), always=True),
-    )
-
-
-def test_maintenance_and_how_an_app_is_treated() -> None:
-    assert _route("maintenance: true").maintenance == StaticResponse()
-    assert _route("maintenance: {status: 500}").maintenance == StaticResponse(500)
-    route = _route(
-        "affinity: {cookie: weir, max_age: 1h}, backend_concurrency: 0, max_requests: 9, readiness_path: /up, server_timing: true"
-    )
-    assert route.affinity == Affinity(cookie="weir", max_age=3600.0)
-    assert (route.protection, route.server_timing) == (Protection(0, 9, "/up"), True)
-    assert (_route("max: 1").answer_half_closed, _route("answer_half_closed: false").answer_half_closed) == (None, False)
-    assert _route("answer_half_closed: true").answer_half_closed
-    assert _route("affinity: {header: X-Session}").affinity == Affinity(header="X-Session")
-    assert _route('cors: {allow_origins: ["*"]}').cors == Cors(("*",))
-    lists = "allow_methods: [PUT], allow_headers: [x-a], expose_headers: [x-b]"
-    cors = _route(f'cors: {{allow_origins: ["https://a.test"], {lists}, max_age: 1m, allow_credentials: true}}').cors
-    assert cors == Cors(("https://a.test",), ("PUT",), ("x-a",), ("x-b",), 60.0, allow_credentials=True)
-
-
-def test_bodies_come_from_files_beside_the_file(tmp_path: Path) -> None:
-    (tmp_path / "soon.html").write_text("<p>soon")
-    path = tmp_path / "fleet.yaml"
-    path.write_text(
-        "apps: [{name: a, hosts: [a], command: x, placeholder: {file: soon.html}, static: [{paths: [/], file: soon.html}]}]"
-    )
-    file = load_spec(path)
-    (route,) = file.table.routes
-    assert route.cold_start.placeholder is not None
-    assert route.cold_start.placeholder.response == route.static_routes[0].response
-    assert route.static_routes[0].response == StaticResponse(None, (("Content-Type", "text/html; charset=utf-8"),), b"<p>soon")
-    assert file.files == {tmp_path / "soon.html"}
-    (tmp_path / "soon.html").write_text("<p>now")
-    assert load_spec(path).table.version != file.table.version
-
-
-def test_a_body_that_is_no_file_or_too_large(tmp_path: Path) -> None:
-    path = tmp_path / "fleet.yaml"
-    path.write_text("apps: [{name: a, hosts: [a], command: x, placeholder: {file: soon.html}}]")
-    (tmp_path / "soon.html").write_bytes(b"x" * (MAX_ANSWER_BYTES + 1))
-    with pytest.raises(SpecError, match="larger than 1048576 bytes"):
-        load_spec(path)
-    (tmp_path / "soon.html").unlink()
-    os.mkfifo(tmp_path / "soon.html")  # opening it would wait for a writer for ever
-    with pytest.raises(SpecError, match="not a regular file"):
-        load_spec(path)
-
-
-A = "apps:\n- name: a\n  hosts: [a]\n  command: x\n"
-WRONG_ANSWERS = [
-    ("  placeholder: yes\n  fallback: b\n", "6: apps[0].fallback: there is no app default/b; did you mean default/a?"),
-    ("  fallback: a\n", "5: apps[0].fallback: is the app itself"),
-    ("  placeholder: soon\n", "5: apps[0].placeholder: "),
-    ("  placeholder:\n    body: x\n    file: y\n", "7: apps[0].placeholder.file: say body or file, not both"),
-    ("  placeholder:\n    status: 100\n", "6: apps[0].placeholder.status: 100 is not the status of an answer"),
-    ("  placeholder:\n    headers:\n      A: 1\n", "7: apps[0].placeholder.headers.A: should be text; write it in quotes"),
-    (
-        "  placeholder:\n    headers:\n      Connection: close\n",
-        "7: apps[0].placeholder.headers.Connection: Connection belongs to",
-    ),
-    ("  placeholder:\n    boddy: x\n", "6: apps[0].placeholder.boddy: is not a field; did you mean body?"),
-    ("  maintenance:\n    file: none.html\n", f"6: apps[0].maintenance.file: {FILE.parent}/none.html: No such file"),
-    ("  maintenance:\n    file: .\n", f"6: apps[0].maintenance.file: {FILE.parent}: Is a directory"),
-    ('  maintenance:\n    file: "a\\0b"\n', "6: apps[0].maintenance.file: "),
-    ("  maintenance:\n    file: /dev/zero\n", "6: apps[0].maintenance.file: /dev/zero: not a regular file"),
-    ("  maintenance:\n    status: 99\n", "6: apps[0].maintenance.status: 99 is not"),
-    ("  static:\n  - body: ok\n", "6: apps[0].static[0].paths: is missing, and so are hosts, headers, methods and user_agents"),
-    ("  static:\n  - paths: [/]\n    status: 1\n", "7: apps[0].static[0].status: 1 is not"),
-    ("  static:\n  - paths: [/]\n  - paths:\n    - a\n", "8: apps[0].static[1].paths[0]: 'a' does not start"),
-    ("  static:\n  - hosts: [a b]\n", "6: apps[0].static[0].hosts[0]: 'a b' is not a host"),
-    ("  static:\n  - user_agents:\n    - ''\n", "7: apps[0].static[0].user_agents[0]: is empty"),
-    ("  static:\n  - paths: [/]\n    response_headers: {TE: x}\n", "7: apps[0].static[0].response_headers.TE: TE belongs"),
-    ("  affinity: {}\n", "5: apps[0].affinity: is either by a cookie or by a header"),
-    ("  affinity:\n    cookie: a b\n", "6: apps[0].affinity.cookie: 'a b' is not the name of a cookie"),
-    ("  affinity:\n    header: x\n    max_age: soon\n", "7: apps[0].affinity.max_age: should be seconds"),
-    ("  cors: {}\n", "5: apps[0].cors.allow_origins: "),
-    ("  cors:\n    allow_origins: [a.test]\n", "6: apps[0].cors.allow_origins[0]: 'a.test' is not an origin"),
-    ("  cors:\n    allow_origins: ['*']\n    allow_credentials: true\n", '6: apps[0].cors.allow_origins: "*" does not go with'),
-    ("  max_held: 0\n", "5: apps[0].max_held: "),
-    ("  max_held_bytes: lots\n", "5: apps[0].max_held_bytes: should be bytes, or a quantity like 500k"),
-    ("  max_held_bytes: 1.5\n", "5: apps[0].max_held_bytes: "),
-    ("  max_requests: 0\n", "5: apps[0].max_requests: "),
-    ("  backend_concurrency: -1\n", "5: apps[0].backend_concurrency: "),
-    ("  readiness_path: up\n", "5: apps[0].readiness_path: 'up' is not a path"),
-    ("  server_timing: 1\n", "5: apps[0].server_timing: "),
-    ("  app_protocol: https\n", "5: apps[0].app_protocol: should be 'http',"),
-    ("  app_protocol: h2c\n  readiness:\n    path: /up\n", "6: apps[0].readiness: its path is asked over HTTP/1.1"),
-    ("  answer_half_closed: maybe\n", "5: apps[0].answer_half_closed: should be true or false"),
-]
-
-
-@pytest.mark.parametrize(("text", "expected"), WRONG_ANSWERS)
-def test_wrong_answers(text: str, expected: str) -> None:
-    assert _error(A + text).startswith(expected)
