@@ -22,7 +22,7 @@ from fleet.discovery.sources import Backend
 from fleet.routing.route import Route, Rule, Target
 from fleet.routing.table import RoutingTable
 from interceptor.server import Interceptor
-from tests.wire.proxy_rig import APP, loopback_settings
+from tests.support.loopback import APP, loopback_settings
 
 HERE = Path(__file__).parent
 TOOLS = HERE.parents[1] / "build" / "tools" / "bin"

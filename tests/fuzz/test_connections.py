@@ -8,8 +8,8 @@ from tests.fuzz.mutate import mutants, pieces
 from tests.fuzz.test_heads import BODY_SEEDS, REQUEST_SEEDS, RESPONSE_SEEDS
 from tests.support.judge import agreed_requests
 from tests.support.proxy_memory import MemoryProxy
-from tests.wire.proxy_client import get
-from tests.wire.proxy_strict import read_response
+from tests.support.raw_requests import get
+from tests.support.strict_reader import read_response
 
 CLIENT_STREAMS = 4000
 BACKEND_STREAMS = 4000

@@ -15,8 +15,8 @@ from interceptor.http1.fields import CHUNKED
 from interceptor.http1.request import RequestHead, parse_request
 from interceptor.http1.response import UNTIL_CLOSE, parse_response
 from tests.fuzz.mutate import mutants, pieces
+from tests.support.strict_reader import Message, read_request, read_response
 from tests.wire.proxy_smuggling import CASES
-from tests.wire.proxy_strict import Message, read_request, read_response
 
 REQUESTS = 120_000
 RESPONSES = 100_000

@@ -21,10 +21,11 @@ import pytest
 from tests.fuzz.test_heads import BODY_SEEDS, REQUEST_SEEDS, RESPONSE_SEEDS
 from tests.support.full import FULL
 from tests.support.judge import judged_answer
+from tests.support.raw_requests import get
+from tests.support.strict_reader import NotStrict, read_response
 from tests.wire.proxy_backend import BackendPeer, ok
-from tests.wire.proxy_client import RawClient, get
+from tests.wire.proxy_client import RawClient
 from tests.wire.proxy_rig import Rig, eventually, proxy_rig
-from tests.wire.proxy_strict import NotStrict, read_response
 
 # pyproject.toml installs it where there is a wheel: it is published for no other platform, and not as source.
 if (sys.platform, platform.machine()) == ("linux", "x86_64"):

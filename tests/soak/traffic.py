@@ -15,7 +15,7 @@ from random import Random
 from tests.soak.pod import fill
 from tests.soak.town import SLEEPERS
 from tests.support.caller import Caller, Lost, Reply
-from tests.wire.proxy_client import get, post
+from tests.support.raw_requests import get, post
 
 __all__ = ["MUST_SUCCEED", "Worker"]
 

@@ -18,8 +18,8 @@ from interceptor.core.errors import ExchangeError
 from interceptor.core.sides import ClientTunnelEvents, ResponseEvents, UpstreamTunnelEvents
 from interceptor.exchange.phases import NAMES
 from tests.support.exchange_sides import Client, Server
+from tests.support.loopback import loopback_settings
 from tests.support.strict import StrictExchange
-from tests.wire.proxy_rig import loopback_settings
 
 __all__ = ["LIMITS", "Hall"]
 

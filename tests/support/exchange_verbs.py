@@ -14,8 +14,8 @@ from interceptor.core.errors import BackendError, BadRequest, BadResponse, Unava
 from interceptor.core.messages import Response
 from tests.support.exchange_sides import PlainRequest, Side
 from tests.support.exchange_stage import LIMITS, Hall
+from tests.support.loopback import loopback_settings
 from tests.support.strict import StrictExchange
-from tests.wire.proxy_rig import loopback_settings
 
 __all__ = ["ClientVerbs", "RouteVerbs", "ServerVerbs", "TunnelVerbs"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import h11
 
-from tests.wire.proxy_strict import Message, NotStrict, read_request
+from tests.support.strict_reader import Message, NotStrict, read_request
 
 __all__ = ["Disagreement", "Judged", "agreed_requests", "judged_answer"]
 

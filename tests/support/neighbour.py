@@ -15,7 +15,7 @@ from functools import partial
 from time import clock_gettime, perf_counter
 
 from tests.support.caller import Caller
-from tests.wire.proxy_client import get
+from tests.support.raw_requests import get
 
 __all__ = ["Sent", "apart", "calm", "felt_p99", "flooded", "p99", "sending", "work_of", "worst_backend"]
 

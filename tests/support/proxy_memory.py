@@ -19,8 +19,8 @@ from interceptor.http1.client import ClientConnection
 from interceptor.http1.dialer import Http1Dialer
 from interceptor.proxy import Proxy
 from interceptor.transport.tcp import Outbox
+from tests.support.loopback import APP, loopback_settings, route
 from tests.support.strict import StrictBackend, StrictClient, StrictExchange
-from tests.wire.proxy_rig import APP, loopback_settings, route
 
 __all__ = ["MemoryProxy", "MockTransport"]
 

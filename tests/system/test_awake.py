@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from tests.support.full import FULL
+from tests.support.raw_requests import get
 from tests.system.harness import Up, app, fetch, fleet, running_up, until
-from tests.wire.proxy_client import get
 
 SCALE = 1.0 if FULL else 1 / 15
 COOLDOWN, ACTIVITY, POLL, PAUSE = 60 * SCALE, 15 * SCALE, 30 * SCALE, 10 * SCALE

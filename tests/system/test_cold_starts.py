@@ -20,10 +20,11 @@ from fleet.discovery.sources import Backend
 from fleet.routing.route import Route, Rule, Scaling, Target, Timeouts
 from tests.support.caller import Caller, Reply
 from tests.support.full import FULL
+from tests.support.raw_requests import get
 from tests.system.alone import Alone, alone
 from tests.system.harness import PATIENCE, app, fleet, running_up
 from tests.wire.proxy_backend import BackendPeer, RawBackend, Script, ok
-from tests.wire.proxy_client import RawClient, get
+from tests.wire.proxy_client import RawClient
 
 APP = "default/a"
 MEBI = 1 << 20

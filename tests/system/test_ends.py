@@ -11,10 +11,10 @@ import pytest
 
 from fleet.routing.route import Route, Rule, Target
 from tests.support.caller import Caller, Lost
+from tests.support.raw_requests import get
 from tests.system.alone import Alone, alone
 from tests.system.harness import PATIENCE, fetch
 from tests.wire.proxy_backend import BackendPeer, RawBackend, ok
-from tests.wire.proxy_client import get
 
 IN_FLIGHT, HELD, BUSY = 100, 20, 20
 DELAY, GRACE = 1.0, 120.0

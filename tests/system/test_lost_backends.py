@@ -21,9 +21,9 @@ from fleet.discovery.sources import Backend
 from fleet.routing.route import Route, Rule, Target
 from tests.support.caller import Caller, Lost
 from tests.support.full import FULL
+from tests.support.raw_requests import get, post
 from tests.system.alone import Alone, alone
 from tests.wire.proxy_backend import BackendPeer, RawBackend, ok
-from tests.wire.proxy_client import get, post
 
 APP = "default/a"
 ROUTE = Route(app=APP, target=Target(APP), rules=(Rule(hosts=("a.test",)),))

@@ -25,12 +25,12 @@ from tests.support.full import FULL
 from tests.support.manifests import DEPLOY
 from tests.support.members import PlayedMember, playing
 from tests.support.neighbour import felt_p99, work_of
+from tests.support.raw_requests import get
 from tests.support.scalers import Keda, Pushes, eventually, route
 from tests.system.alone import Alone, alone
 from tests.system.harness import fetch
 from tests.unit.scaler.test_members import NEWS_BYTES
 from tests.wire.proxy_backend import RawBackend
-from tests.wire.proxy_client import get
 from tests.wire.test_scaler_process import port_of, spawn
 
 PART = 1 if FULL else 10

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
 
+from tests.support.raw_requests import get, post
+from tests.support.strict_reader import Message, read_response
 from tests.wire.proxy_backend import BackendPeer, ok
-from tests.wire.proxy_client import RawClient, get, post
-from tests.wire.proxy_strict import Message, read_response
+from tests.wire.proxy_client import RawClient
 
 __all__ = ["KINDS", "NAME", "READY", "Kind", "Origin", "Seen", "converse", "fill"]
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from fleet.discovery.sources import Backend
 from tests.support.judge import Disagreement, agreed_requests
 from tests.support.sockets import reset
-from tests.wire.proxy_strict import Message, read_request, read_requests
+from tests.support.strict_reader import Message, read_request, read_requests
 
 __all__ = ["BackendPeer", "RawBackend", "Script", "answer", "ok"]
 

@@ -12,7 +12,7 @@ from fleet.discovery.fixed import FixedBackends, FixedRoutes
 from fleet.discovery.sources import Backend
 from fleet.routing.table import RoutingTable
 from interceptor.server import Interceptor
-from tests.wire.proxy_rig import APP, loopback_settings, route
+from tests.support.loopback import APP, loopback_settings, route
 
 __all__: list[str] = []
 

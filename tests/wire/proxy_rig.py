@@ -10,34 +10,20 @@ from typing import Any
 import psutil
 
 from fleet.discovery.fixed import FixedBackends, FixedRoutes
-from fleet.routing.route import Route, Rule, Target, Timeouts
+from fleet.routing.route import Route
 from fleet.routing.table import RoutingTable
 from fleet.runtime.process import raise_limit_of_files
 from interceptor.app.app import App
 from interceptor.backends.endpoints import EndpointSet
 from interceptor.http1.client import ClientConnection
 from interceptor.server import Interceptor
-from interceptor.settings import InterceptorSettings
 from tests.support.faultproxy import FaultProxy
+from tests.support.loopback import APP, loopback_settings, route
 from tests.support.waiting import until
 from tests.wire.proxy_backend import RawBackend, Script
 from tests.wire.proxy_client import RawClient
 
-__all__ = ["APP", "Rig", "cold_starts", "eventually", "loopback_settings", "proxy_rig", "route"]
-
-APP = "default/a"
-
-
-def route(app: str = APP, host: str = "a.test", *, service: str = "", paths: Sequence[str] = (), **timeouts: float) -> Route:
-    """One host, one target of the same name."""
-    rule = Rule(hosts=(host,), paths=tuple(paths))
-    return Route(app=app, target=Target(service or app), rules=(rule,), timeouts=Timeouts(**timeouts))
-
-
-def loopback_settings(**settings: Any) -> InterceptorSettings:
-    """Ports of any number; the rest as it ships, but for what is given."""
-    fixed = {"host": "127.0.0.1", "proxy_port": 0, "rpc_port": 0, "diagnostics_port": 0, "member_name": "rig"}
-    return InterceptorSettings(**{**fixed, **settings})
+__all__ = ["Rig", "cold_starts", "eventually", "proxy_rig"]
 
 
 async def eventually(holds: Callable[[], object], *, within: float = 20.0) -> None:

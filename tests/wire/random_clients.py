@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from random import Random
 
 from tests.support.full import FULL
-from tests.wire.proxy_client import RawClient, get, post
+from tests.support.raw_requests import get, post
+from tests.support.strict_reader import Message
+from tests.wire.proxy_client import RawClient
 from tests.wire.proxy_rig import Rig
-from tests.wire.proxy_strict import Message
 from tests.wire.random_origin import LARGE, SMALL, Origin, fill, pause
 
 __all__ = ["APPS", "EXCHANGES", "Clients"]

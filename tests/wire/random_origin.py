@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from random import Random
 
+from tests.support.strict_reader import Message
 from tests.wire.proxy_backend import BackendPeer, ok
-from tests.wire.proxy_strict import Message
 
 __all__ = ["LARGE", "SMALL", "Origin", "fill", "pause"]
 

@@ -13,9 +13,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from fleet import defaults
 from fleet.discovery.sources import Backend
 from fleet.routing.route import Protection
+from tests.support.loopback import APP, route
+from tests.support.raw_requests import get
 from tests.wire.proxy_backend import BackendPeer
-from tests.wire.proxy_client import get
-from tests.wire.proxy_rig import APP, Rig, proxy_rig, route
+from tests.wire.proxy_rig import Rig, proxy_rig
 from tests.wire.test_http2_tools import grpc_backend
 
 SETTINGS = b"\0\0\6\4\0\0\0\0\0\0\4\0\1\0\0"

@@ -12,7 +12,7 @@ from h2.events import StreamEnded
 
 from fleet.discovery.sources import Backend
 from tests.support.h2_peer import Http2Peer, serving
-from tests.wire.proxy_rig import APP
+from tests.support.loopback import APP
 from tests.wire.test_http2 import listening
 from tests.wire.test_second_codec import stage
 

@@ -22,11 +22,12 @@ from msgspec import structs
 from fleet.routing.route import Protection
 from interceptor.exchange.attempt import MAX_ATTEMPTS
 from tests.support.faultproxy import Act, Fault, Way, drawn, every, first, sound
+from tests.support.loopback import route
 from tests.wire.faults_bench import PATIENCE, Bench, Scout, app_of
 from tests.wire.faults_exchanges import READY, converse
 from tests.wire.proxy_backend import ok
 from tests.wire.proxy_client import RawClient
-from tests.wire.proxy_rig import eventually, proxy_rig, route
+from tests.wire.proxy_rig import eventually, proxy_rig
 
 LIMIT = 0.6
 """Seconds of the limits that a stall runs into: short for the test's sake, longer than a busy machine's hiccups."""

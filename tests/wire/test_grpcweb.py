@@ -14,7 +14,8 @@ import pytest
 
 from fleet.discovery.sources import Backend
 from tests.support.h2_peer import Http2Peer, serving
-from tests.wire.proxy_rig import APP, eventually
+from tests.support.loopback import APP
+from tests.wire.proxy_rig import eventually
 from tests.wire.test_http2 import http1_backend, listening
 from tests.wire.test_second_codec import Stage, stage
 

@@ -13,7 +13,8 @@ from fleet.discovery.sources import Backend
 from interceptor.http1.client import ClientConnection
 from interceptor.http2.client import take_over
 from tests.support.h2_echo import EchoConnection
-from tests.wire.proxy_rig import APP, eventually
+from tests.support.loopback import APP
+from tests.wire.proxy_rig import eventually
 from tests.wire.test_second_codec import Stage, stage
 
 __all__ = ["http1_backend", "listening"]

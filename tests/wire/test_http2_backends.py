@@ -12,9 +12,10 @@ from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset, 
 from fleet.discovery.sources import Backend
 from interceptor.http1.client import ClientConnection
 from tests.support.h2_peer import POST, Http2Peer, Serve, connected, serving
+from tests.support.loopback import APP
 from tests.support.ports import KeptPort
 from tests.support.waiting import turns
-from tests.wire.proxy_rig import APP, eventually
+from tests.wire.proxy_rig import eventually
 from tests.wire.test_http2 import listening
 from tests.wire.test_second_codec import Stage, stage
 

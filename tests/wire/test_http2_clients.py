@@ -14,8 +14,9 @@ from h2.events import DataReceived, InformationalResponseReceived, ResponseRecei
 from interceptor.drain import finish
 from interceptor.http1.client import ClientConnection
 from tests.support.h2_peer import GET, POST, Http2Peer, Pairs, connected
+from tests.support.loopback import APP
 from tests.support.waiting import settled, turns
-from tests.wire.proxy_rig import APP, eventually
+from tests.wire.proxy_rig import eventually
 from tests.wire.test_http2 import http1_backend, listening
 from tests.wire.test_second_codec import Answer, Stage, stage
 

@@ -9,7 +9,8 @@ from h2.events import StreamEnded, TrailersReceived
 
 from fleet.discovery.sources import Backend
 from tests.support.h2_peer import Http2Peer, Pairs, connected
-from tests.wire.proxy_rig import APP, eventually
+from tests.support.loopback import APP
+from tests.wire.proxy_rig import eventually
 from tests.wire.test_http2 import listening
 from tests.wire.test_http2_backends import behind
 from tests.wire.test_second_codec import stage

@@ -19,7 +19,8 @@ from grpc_reflection.v1alpha import reflection
 from fleet.discovery.sources import Backend
 from fleet.routing.route import Route, Rule, Target
 from fleet.routing.table import RoutingTable
-from tests.wire.proxy_rig import APP, eventually
+from tests.support.loopback import APP
+from tests.wire.proxy_rig import eventually
 from tests.wire.test_http2 import http1_backend, listening
 from tests.wire.test_second_codec import stage
 

@@ -12,7 +12,8 @@ from h2.events import DataReceived, ResponseReceived, StreamEnded
 from fleet.discovery.sources import Backend
 from interceptor.http1.client import ClientConnection
 from tests.support.h2_peer import Http2Peer, Pairs
-from tests.wire.proxy_rig import APP, eventually
+from tests.support.loopback import APP
+from tests.wire.proxy_rig import eventually
 from tests.wire.test_http2_backends import OK, behind, serve_all
 from tests.wire.test_second_codec import stage
 

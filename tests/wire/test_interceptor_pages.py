@@ -16,9 +16,10 @@ from fleet.discovery.sources import Trouble
 from fleet.discovery.work import decode_work
 from fleet.routing.route import Protection, Route, Rule, Target
 from tests.support.certificates import Authority
+from tests.support.loopback import APP, route
+from tests.support.raw_requests import get
 from tests.wire.proxy_backend import BackendPeer, answer, ok
-from tests.wire.proxy_client import get
-from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig, route
+from tests.wire.proxy_rig import Rig, eventually, proxy_rig
 
 PATHS = [
     "/", "/routes", "/queue", "/backends", "/connections", "/config", "/listeners", "/certs", "/logging", "/readyz", "/livez",

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from interceptor.http1.client import ClientConnection
-from tests.wire.proxy_rig import APP
+from tests.support.loopback import APP
 from tests.wire.test_second_codec import Stage, stage
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]

@@ -10,7 +10,7 @@ import ssl
 import pytest
 
 from fleet.runtime.diagnostics import Diagnostics
-from tests.wire.proxy_client import get
+from tests.support.raw_requests import get
 from tests.wire.proxy_rig import proxy_rig
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"

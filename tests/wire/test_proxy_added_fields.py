@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from fleet.routing.route import Route
+from tests.support.loopback import route
+from tests.support.raw_requests import get
 from tests.wire.proxy_backend import BackendPeer, answer, ok
-from tests.wire.proxy_client import get
-from tests.wire.proxy_rig import cold_starts, eventually, proxy_rig, route
+from tests.wire.proxy_rig import cold_starts, eventually, proxy_rig
 
 COLD = b"x-keda-http-cold-start"
 CHUNKS = b"HTTP/1.1 200 OK\r\nX-Mine: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"

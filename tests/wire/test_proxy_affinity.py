@@ -7,10 +7,11 @@ import pytest
 
 from fleet.routing.route import Affinity, Protection, Route
 from interceptor.backends.endpoint import MAX_DIALS
+from tests.support.loopback import APP, route
+from tests.support.raw_requests import get
+from tests.support.strict_reader import Message
 from tests.wire.proxy_backend import BackendPeer, Script, answer, ok
-from tests.wire.proxy_client import get
-from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig, route
-from tests.wire.proxy_strict import Message
+from tests.wire.proxy_rig import Rig, eventually, proxy_rig
 
 COOKIE = Affinity(cookie="where")
 

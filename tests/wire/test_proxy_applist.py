@@ -8,8 +8,9 @@ import pytest
 
 from fleet.routing.route import Route, Rule, Target
 from tests.support.browser import CHROMIUM, open_page
-from tests.wire.proxy_client import get
-from tests.wire.proxy_rig import APP, proxy_rig, route
+from tests.support.loopback import APP, route
+from tests.support.raw_requests import get
+from tests.wire.proxy_rig import proxy_rig
 from tests.wire.test_proxy_browser import until_it_says
 
 LOCAL = route(host="a.localhost")

@@ -9,12 +9,14 @@ import pytest
 
 from fleet.discovery.sources import Backend
 from fleet.routing.route import Route, Rule, Target
+from tests.support.loopback import APP, route
 from tests.support.ports import refusing_port
+from tests.support.raw_requests import get, post
+from tests.support.strict_reader import NotStrict, read_requests
 from tests.support.waiting import turns
 from tests.wire.proxy_backend import BackendPeer, RawBackend, answer, ok
-from tests.wire.proxy_client import RawClient, get, post
-from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig, route
-from tests.wire.proxy_strict import NotStrict, read_requests
+from tests.wire.proxy_client import RawClient
+from tests.wire.proxy_rig import Rig, eventually, proxy_rig
 
 
 def dead_backend() -> Backend:

@@ -12,8 +12,9 @@ import pytest
 from fleet.routing.route import ColdStart, Placeholder, Route, Rule, StaticResponse, Target
 from interceptor.app.pages import PLACEHOLDER
 from tests.support.browser import CHROMIUM, PATIENCE, Page, open_page
+from tests.support.loopback import APP
 from tests.wire.proxy_backend import BackendPeer, answer, ok
-from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig
+from tests.wire.proxy_rig import Rig, eventually, proxy_rig
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 

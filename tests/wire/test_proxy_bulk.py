@@ -8,9 +8,10 @@ import random
 
 import pytest
 
+from tests.support.raw_requests import get, post
 from tests.support.waiting import turns
 from tests.wire.proxy_backend import BackendPeer, Script, answer, ok
-from tests.wire.proxy_client import RawClient, get, post
+from tests.wire.proxy_client import RawClient
 from tests.wire.proxy_rig import eventually, proxy_rig
 
 LARGE = 3 << 20

@@ -9,8 +9,8 @@ import struct
 import pytest
 
 from fleet.routing.route import Route, Rule, Target
+from tests.support.raw_requests import get, post
 from tests.wire.proxy_backend import BackendPeer, answer
-from tests.wire.proxy_client import get, post
 from tests.wire.proxy_rig import eventually, proxy_rig
 
 ANY = Route(app="default/a", target=Target("default/a"), rules=(Rule(hosts=("*",)),))

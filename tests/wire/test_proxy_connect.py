@@ -8,8 +8,9 @@ import pytest
 from fleet.discovery.sources import Backend
 from fleet.routing.route import Protection
 from interceptor.backends import probes
-from tests.wire.proxy_client import get
-from tests.wire.proxy_rig import APP, proxy_rig, route
+from tests.support.loopback import APP, route
+from tests.support.raw_requests import get
+from tests.wire.proxy_rig import proxy_rig
 
 
 async def test_a_silent_backend_is_given_up_after_the_time_of_the_route(silent: Backend) -> None:

@@ -9,9 +9,10 @@ import msgspec
 
 from fleet.routing.cors import Cors
 from fleet.routing.route import Route
+from tests.support.loopback import route
+from tests.support.raw_requests import get, post
 from tests.wire.proxy_backend import answer, ok
-from tests.wire.proxy_client import get, post
-from tests.wire.proxy_rig import Rig, proxy_rig, route
+from tests.wire.proxy_rig import Rig, proxy_rig
 from tests.wire.test_grpcweb import TEXT, WEB, frames, from_text, trailers_of
 
 PAGE = b"Origin: https://app.example.com"

@@ -8,10 +8,11 @@ from time import monotonic
 import httpx
 import pytest
 
+from tests.support.raw_requests import get
+from tests.support.strict_reader import NotStrict
 from tests.wire.proxy_backend import BackendPeer, answer, ok
-from tests.wire.proxy_client import RawClient, get
+from tests.wire.proxy_client import RawClient
 from tests.wire.proxy_rig import Rig, eventually, proxy_rig
-from tests.wire.proxy_strict import NotStrict
 
 
 async def test_held_and_in_flight_requests_finish_and_the_rest_is_closed() -> None:

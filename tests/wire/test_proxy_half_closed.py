@@ -9,9 +9,11 @@ import struct
 import pytest
 from msgspec.structs import replace
 
+from tests.support.loopback import route
+from tests.support.raw_requests import get, post
 from tests.wire.proxy_backend import BackendPeer, answer, ok
-from tests.wire.proxy_client import RawClient, get, post
-from tests.wire.proxy_rig import eventually, proxy_rig, route
+from tests.wire.proxy_client import RawClient
+from tests.wire.proxy_rig import eventually, proxy_rig
 
 
 class Gate:

@@ -6,11 +6,12 @@ import asyncio
 
 import pytest
 
+from tests.support.loopback import route
+from tests.support.raw_requests import get, post
+from tests.support.strict_reader import Message, read_requests, read_responses
 from tests.support.waiting import turns
 from tests.wire.proxy_backend import BackendPeer, answer, ok
-from tests.wire.proxy_client import get, post
-from tests.wire.proxy_rig import eventually, proxy_rig, route
-from tests.wire.proxy_strict import Message, read_requests, read_responses
+from tests.wire.proxy_rig import eventually, proxy_rig
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from fleet.routing.route import Route, StaticResponse
-from tests.wire.proxy_client import get
-from tests.wire.proxy_rig import Rig, eventually, proxy_rig, route
+from tests.support.loopback import route
+from tests.support.raw_requests import get
+from tests.wire.proxy_rig import Rig, eventually, proxy_rig
 
 PAGE = bytes(range(256)) * 4096
 

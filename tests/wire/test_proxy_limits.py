@@ -10,11 +10,12 @@ import pytest
 from fleet.routing.route import Route
 from interceptor.server import LIMITS_AT_ONCE
 from interceptor.transport.tcp import READ_BUFFER
+from tests.support.loopback import route
+from tests.support.raw_requests import get, post
+from tests.support.strict_reader import read_response
 from tests.support.waiting import settled
 from tests.wire.proxy_backend import BackendPeer, answer, ok
-from tests.wire.proxy_client import get, post
-from tests.wire.proxy_rig import Rig, eventually, proxy_rig, route
-from tests.wire.proxy_strict import read_response
+from tests.wire.proxy_rig import Rig, eventually, proxy_rig
 
 MEBI = 1 << 20
 KERNEL_BYTES = 8 * MEBI

@@ -11,9 +11,10 @@ import pytest
 
 from fleet.demand.merge import AppPolicy, FleetDemand, Metric
 from fleet.routing.route import ColdStart, Placeholder, Protection, Route, Rule, StaticFile, StaticResponse, StaticRoute, Timeouts
+from tests.support.loopback import APP, route
+from tests.support.raw_requests import get, post
 from tests.wire.proxy_backend import BackendPeer, answer, ok
-from tests.wire.proxy_client import get, post
-from tests.wire.proxy_rig import APP, Rig, cold_starts, eventually, proxy_rig, route
+from tests.wire.proxy_rig import Rig, cold_starts, eventually, proxy_rig
 
 HTML = b"Accept: text/html,application/xhtml+xml,*/*;q=0.8"
 

@@ -20,10 +20,12 @@ from fleet.routing.route import Protection
 from fleet.runtime.garbage import IDLE_COLLECTIONS
 from fleet.runtime.process import raise_limit_of_files
 from interceptor.listener import DESCRIPTORS_PER_CLIENT, SPARE_DESCRIPTORS
+from tests.support.loopback import route
+from tests.support.raw_requests import get
 from tests.support.waiting import turns
 from tests.wire.proxy_backend import BackendPeer, answer, ok
-from tests.wire.proxy_client import RawClient, get
-from tests.wire.proxy_rig import Rig, eventually, proxy_rig, route
+from tests.wire.proxy_client import RawClient
+from tests.wire.proxy_rig import Rig, eventually, proxy_rig
 
 # -- connections --------------------------------------------------------------------------------------------------
 

@@ -8,10 +8,12 @@ import pytest
 from msgspec.structs import replace
 
 from fleet.routing.route import Protection, Rule, StaticResponse, StaticRoute
+from tests.support.loopback import APP, route
+from tests.support.raw_requests import get, post
+from tests.support.strict_reader import Message
 from tests.wire.proxy_backend import BackendPeer, answer, ok
-from tests.wire.proxy_client import RawClient, get, post
-from tests.wire.proxy_rig import APP, eventually, proxy_rig, route
-from tests.wire.proxy_strict import Message
+from tests.wire.proxy_client import RawClient
+from tests.wire.proxy_rig import eventually, proxy_rig
 
 CHALLENGE = ok(b"who", b"WWW-Authenticate: NTLM", status=b"401 Unauthorized")
 

@@ -9,8 +9,8 @@ import pytest
 
 from interceptor.http1.client import ClientConnection
 from tests.support.proxy_memory import MemoryProxy, MockTransport
+from tests.support.raw_requests import get, post
 from tests.wire.proxy_backend import ok
-from tests.wire.proxy_client import get, post
 
 LARGE = b"x" * 100_000
 HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"

@@ -13,9 +13,10 @@ import pytest
 from fleet.routing.route import Protection, Route, Rule, Target
 from interceptor.backends import endpoint as endpoint_module
 from interceptor.backends import probes
+from tests.support.loopback import APP
+from tests.support.raw_requests import get, post
 from tests.wire.proxy_backend import BackendPeer, RawBackend, Script, ok
-from tests.wire.proxy_client import get, post
-from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig
+from tests.wire.proxy_rig import Rig, eventually, proxy_rig
 
 READY = b"/ready"
 

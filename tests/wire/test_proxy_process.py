@@ -15,10 +15,12 @@ from fleet.discovery.files import write_backends, write_routes
 from fleet.discovery.sources import Backend
 from fleet.routing.table import RoutingTable
 from protos.weir.interceptor.v1 import queue_pb2, queue_pb2_grpc
+from tests.support.loopback import route
 from tests.support.ports import KeptPort
+from tests.support.raw_requests import get
 from tests.wire.proxy_backend import BackendPeer, RawBackend, ok
-from tests.wire.proxy_client import RawClient, get
-from tests.wire.proxy_rig import eventually, route
+from tests.wire.proxy_client import RawClient
+from tests.wire.proxy_rig import eventually
 
 AWAKE, ASLEEP = "default/awake", "default/asleep"
 IN_FLIGHT, HELD = 100, 20

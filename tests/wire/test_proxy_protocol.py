@@ -14,8 +14,9 @@ import pytest
 
 from interceptor.core.sides import Client
 from tests.support.ports import KeptPort
+from tests.support.raw_requests import get
 from tests.support.waiting import until
-from tests.wire.proxy_client import RawClient, get
+from tests.wire.proxy_client import RawClient
 from tests.wire.proxy_rig import Rig, proxy_rig
 
 LINE = b"PROXY TCP4 203.0.113.7 10.0.0.1 51234 8080\r\n"

@@ -33,8 +33,8 @@ from fleet.routing.route import (
 from interceptor.app.app import App
 from interceptor.backends.endpoint import Endpoint
 from tests.support.full import FULL
+from tests.support.raw_requests import get
 from tests.wire.proxy_backend import RawBackend
-from tests.wire.proxy_client import get
 from tests.wire.proxy_rig import Rig, eventually, proxy_rig
 from tests.wire.random_clients import APPS, EXCHANGES, Clients
 from tests.wire.random_origin import Origin, pause

@@ -27,9 +27,10 @@ from fleet.routing.route import (
     WeightedTarget,
 )
 from tests.support.h2_peer import Http2Peer, connected, serving
+from tests.support.loopback import APP
+from tests.support.raw_requests import get, post
 from tests.wire.proxy_backend import BackendPeer, RawBackend, Script, ok
-from tests.wire.proxy_client import get, post
-from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig
+from tests.wire.proxy_rig import Rig, eventually, proxy_rig
 
 GRPC = Rule(hosts=("a.test",), paths=("/grpc",), rewrite=Rewrite("/"))
 

@@ -6,9 +6,10 @@ import asyncio
 
 from fleet.discovery.sources import Backend
 from fleet.routing.route import Protection, Route, Rule, Target
+from tests.support.loopback import APP, route
+from tests.support.raw_requests import get
 from tests.wire.proxy_backend import BackendPeer, ok
-from tests.wire.proxy_client import get
-from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig, route
+from tests.wire.proxy_rig import Rig, eventually, proxy_rig
 
 PODS = ("10.0.0.1 80", "10.0.0.2 80")
 

@@ -7,11 +7,11 @@ import asyncio
 import h11
 import pytest
 
+from tests.support.raw_requests import get
+from tests.support.strict_reader import read_requests, read_responses
 from tests.wire.proxy_backend import BackendPeer, RawBackend, ok
-from tests.wire.proxy_client import get
 from tests.wire.proxy_rig import Rig, eventually, proxy_rig
 from tests.wire.proxy_smuggling import CASES, SMUGGLED, Case, Sent
-from tests.wire.proxy_strict import read_requests, read_responses
 
 SENTINEL: Sent = (b"GET", b"/sentinel", b"")
 

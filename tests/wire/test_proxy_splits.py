@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.proxy_memory import MemoryProxy, MockTransport
+from tests.support.raw_requests import get, post
+from tests.support.strict_reader import NotStrict, read_request, read_requests, read_response
 from tests.wire.proxy_backend import BackendPeer, ok
-from tests.wire.proxy_client import get, post
 from tests.wire.proxy_rig import proxy_rig
 from tests.wire.proxy_smuggling import CASES
-from tests.wire.proxy_strict import NotStrict, read_request, read_requests, read_response
 
 Cut = Callable[[bytes], list[bytes]]
 

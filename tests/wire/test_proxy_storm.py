@@ -13,9 +13,11 @@ import pytest
 
 from fleet.discovery.sources import Backend
 from fleet.routing.route import Route
+from tests.support.loopback import APP, route
+from tests.support.raw_requests import get, post
 from tests.wire.proxy_backend import BackendPeer, RawBackend, ok
-from tests.wire.proxy_client import RawClient, get, post
-from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig, route
+from tests.wire.proxy_client import RawClient
+from tests.wire.proxy_rig import Rig, eventually, proxy_rig
 
 STORM_SECONDS = 4.0
 ENOUGH = 50

@@ -16,9 +16,10 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
 from fleet.discovery.sources import Backend
+from tests.support.loopback import APP, route
+from tests.support.raw_requests import get
 from tests.wire.proxy_backend import BackendPeer, ok
-from tests.wire.proxy_client import get
-from tests.wire.proxy_rig import APP, eventually, proxy_rig, route
+from tests.wire.proxy_rig import eventually, proxy_rig
 
 GIBI = 1 << 30
 BLOCK = bytes(1 << 20)

@@ -12,9 +12,11 @@ from fleet.discovery.sources import Backend
 from fleet.routing.route import Protection
 from interceptor.http1.fields import HEAD_END
 from interceptor.metrics import Metrics
+from tests.support.loopback import APP, route
+from tests.support.raw_requests import get, post
 from tests.wire.proxy_backend import BackendPeer, ok
-from tests.wire.proxy_client import RawClient, get, post
-from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig, route
+from tests.wire.proxy_client import RawClient
+from tests.wire.proxy_rig import Rig, eventually, proxy_rig
 
 NAMED = b"application default/a"
 

@@ -6,9 +6,10 @@ import msgspec
 
 from fleet.discovery.sources import Trouble
 from fleet.routing.route import ColdStart, Placeholder, Route
+from tests.support.loopback import APP, route
+from tests.support.raw_requests import get, post
 from tests.wire.proxy_backend import BackendPeer, answer, ok
-from tests.wire.proxy_client import get, post
-from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig, route
+from tests.wire.proxy_rig import Rig, eventually, proxy_rig
 
 WHY = "ended with exit code 1: no such table"
 HTML = b"Accept: text/html"

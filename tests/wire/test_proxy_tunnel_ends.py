@@ -13,8 +13,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from fleet.discovery.sources import Backend
-from tests.wire.proxy_client import get
-from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig
+from tests.support.loopback import APP
+from tests.support.raw_requests import get
+from tests.wire.proxy_rig import Rig, eventually, proxy_rig
 
 UPGRADE = get(b"/", b"Connection: Upgrade", b"Upgrade: echo")
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"

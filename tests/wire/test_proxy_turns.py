@@ -15,9 +15,9 @@ from interceptor.http1.chunked import LINES_AT_ONCE
 from interceptor.http1.intake import MAX_PIPELINED_BYTES
 from interceptor.transport.tcp import BODY_VIEW
 from tests.support.proxy_memory import MemoryProxy, MockTransport
+from tests.support.raw_requests import get
+from tests.support.strict_reader import read_requests
 from tests.wire.proxy_backend import ok
-from tests.wire.proxy_client import get
-from tests.wire.proxy_strict import read_requests
 
 CHUNK = b"1\r\na\r\n"
 BODY = CHUNK * 40_000

@@ -13,9 +13,10 @@ from fleet.routing.route import ColdStart, Route, Rule, StaticResponse, StaticRo
 from interceptor.app import waits
 from interceptor.metrics import Metrics
 from protos.weir.interceptor.v1 import waiting_pb2, waiting_pb2_grpc
+from tests.support.loopback import APP, route
+from tests.support.raw_requests import get
 from tests.wire.proxy_backend import answer, ok
-from tests.wire.proxy_client import get
-from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig, route
+from tests.wire.proxy_rig import Rig, eventually, proxy_rig
 
 MISSING = ("service_not_found", "there is no Service default/a")
 Stream = grpc.aio.UnaryStreamCall[waiting_pb2.WatchWaitingRequest, waiting_pb2.WatchWaitingResponse]

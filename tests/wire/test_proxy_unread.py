@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from interceptor.http1 import backend as backends
+from tests.support.raw_requests import get
 from tests.support.waiting import settled, turns
 from tests.wire.proxy_backend import BackendPeer, Script, answer, ok
-from tests.wire.proxy_client import RawClient, get
+from tests.wire.proxy_client import RawClient
 from tests.wire.proxy_rig import Rig, eventually, proxy_rig
 
 SMALL_BUFFER = 4096

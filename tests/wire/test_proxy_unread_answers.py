@@ -10,9 +10,9 @@ import pytest
 from interceptor.http1.intake import MAX_PIPELINED_BYTES
 from interceptor.transport.tcp import READ_BUFFER
 from tests.support.proxy_memory import MemoryProxy
+from tests.support.raw_requests import get, post
 from tests.support.waiting import settled
 from tests.wire.proxy_backend import answer, ok
-from tests.wire.proxy_client import get, post
 from tests.wire.proxy_rig import eventually, proxy_rig
 
 AHEAD = 300

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from fleet.routing.route import ColdStart, Protection, Route, Rule, Scaling, Target, Timeouts
+from tests.support.loopback import APP
+from tests.support.raw_requests import get, post
 from tests.support.waiting import settled, turns
 from tests.wire.proxy_backend import BackendPeer, Script, answer, ok
-from tests.wire.proxy_client import RawClient, get, post
-from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig
+from tests.wire.proxy_client import RawClient
+from tests.wire.proxy_rig import Rig, eventually, proxy_rig
 
 MEBI = 1 << 20
 AT_ONCE = 0.1

@@ -23,7 +23,8 @@ from interceptor.http2.dialer import Http2Dialer
 from interceptor.proxy import TICK_SECONDS, Proxy
 from interceptor.transport.tcp import Outbox
 from tests.support.lines_codec import LineClient, LineDialer
-from tests.wire.proxy_rig import APP, eventually, loopback_settings
+from tests.support.loopback import APP, loopback_settings
+from tests.wire.proxy_rig import eventually
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter, bytes], Awaitable[bool]]
 """Of one request; whether the connection goes on."""

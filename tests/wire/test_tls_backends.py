@@ -16,8 +16,9 @@ from fleet.runtime.tls import TlsError
 from interceptor.tls.policy import Policy
 from interceptor.tls.upstream import HTTP1, BackendTls, server_name
 from tests.support.certificates import Authority, replace
+from tests.support.loopback import APP
 from tests.wire.proxy_backend import BackendPeer, ok
-from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig
+from tests.wire.proxy_rig import Rig, eventually, proxy_rig
 from tests.wire.tls_client import relay
 
 NAME = "a.default.svc"

@@ -20,7 +20,7 @@ from interceptor.core.deadlines import Deadlines
 from interceptor.core.errors import Unavailable
 from interceptor.http1.dialer import Http1Dialer
 from interceptor.transport.tcp import Outbox
-from tests.wire.proxy_rig import loopback_settings
+from tests.support.loopback import loopback_settings
 
 SETTINGS = loopback_settings(max_held=1000)
 BACKENDS = tuple(Backend("192.0.2.1", port) for port in range(1, 6))

@@ -12,7 +12,7 @@ from interceptor.core.replies import Reply, no_route, text_reply
 from interceptor.date import http_date
 from interceptor.http1.reply import encode_reply
 from tests.support.acting import acting
-from tests.wire.proxy_strict import read_response
+from tests.support.strict_reader import read_response
 
 DATE = b"Fri, 02 Jan 2026 03:04:05 GMT"
 

@@ -8,7 +8,7 @@ from fleet.routing.route import Timeouts
 from interceptor.app.app import Limits
 from interceptor.core.errors import ExchangeError
 from interceptor.exchange.limits import LATE_SECONDS, stalled, unanswered
-from tests.wire.proxy_rig import loopback_settings
+from tests.support.loopback import loopback_settings
 
 LIMITS = Limits(Timeouts(connect=5, readiness=20, response_header=30, request=100, idle=10), loopback_settings())
 
