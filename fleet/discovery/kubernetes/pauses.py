@@ -1,4 +1,5 @@
-"""Pauses between attempts: doubling, bounded, with random jitter. No I/O, no clock."""
+"""Pauses between attempts: doubling, bounded, with jitter. Pure, except for the jitter, whose
+source can be passed in."""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.queue import CHANGED_PAUSE_SECONDS, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Schedule, WorkQueue
+from controller.queue import WorkQueue
+from controller.schedule import CHANGED_PAUSE_SECONDS, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Schedule
 from fleet.discovery.sources import SourceError
 
 
