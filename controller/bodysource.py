@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 import msgspec
 
 from controller.bodies import Absent, Bodies
-from fleet.discovery.kubernetes.client import Api, ApiError
+from fleet.discovery.kubernetes.client import FETCHED_ALONE, Api, ApiError
 from fleet.discovery.kubernetes.listwatch import Change, ListWatch, Timing
 from fleet.discovery.kubernetes.objects import CONFIG_MAPS, ConfigMap, parse_config_map
 from fleet.discovery.kubernetes.pauses import Pauses
@@ -23,8 +23,6 @@ __all__ = ["LABEL", "MAX_KEPT_BYTES", "BodySource"]
 LABEL = "http.keda.sh/response-body=true"
 MAX_KEPT_BYTES = 64 << 20
 """Maximum bytes of all ConfigMaps together: several times what fits into a routing table, as a bound on memory."""
-FETCHED_ALONE = 16
-"""Up to this many new ConfigMaps are fetched one by one; for more, one list costs the server less."""
 
 _log = logging.getLogger(__name__)
 

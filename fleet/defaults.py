@@ -18,6 +18,7 @@ __all__ = [
     "MAX_MEMBERS",
     "MEMBER_RETRY_LIMIT",
     "MEMBER_TTL",
+    "METRICS_LEAST_BYTES",
     "METRICS_MAX_BYTES",
     "NEWS_TIMEOUT",
     "POLLING_SECONDS",
@@ -26,6 +27,7 @@ __all__ = [
     "PROXY_TLS_PORT",
     "RATE_GRANULARITY",
     "RATE_WINDOW",
+    "REDIRECT_STATUS",
     "RESYNC_OF_FILES_SECONDS",
     "RESYNC_SECONDS",
     "SCALER_DIAGNOSTICS_PORT",
@@ -92,6 +94,8 @@ RESYNC_SECONDS = 60.0
 """Seconds between full reads: a watch can break without an error."""
 RESYNC_OF_FILES_SECONDS = 30.0
 """The same for files with tables and certificates."""
+REDIRECT_STATUS = 302
+"""Status of a redirect for which a route says none: the Gateway API has the same."""
 SPEAKS_HTTP2 = "the backend speaks HTTP/2 but gets HTTP/1.1: set its port's appProtocol to kubernetes.io/h2c (over TLS, to h2)"
 """Why an interceptor gets no response from a backend whose Service does not say that it speaks HTTP/2, in words for people."""
 LOG_LINES = 100
@@ -100,3 +104,5 @@ FILE_OF_APPS = "weir.yaml"
 """The file that `weir up` and its companions read when none is named."""
 METRICS_MAX_BYTES = 3_000_000
 """Maximum size of a /metrics page in bytes: enough for 10,000 applications."""
+METRICS_LEAST_BYTES = 200_000
+"""The least that can be set: twice what is reserved for metrics whose size does not grow with the number of applications."""

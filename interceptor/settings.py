@@ -188,7 +188,7 @@ class InterceptorSettings(ComponentSettings):
     max_idle_per_backend: int = Field(200, ge=0, description="Maximum idle connections kept per backend.")
     metrics_max_bytes: int = Field(
         defaults.METRICS_MAX_BYTES,
-        ge=200_000,
+        ge=defaults.METRICS_LEAST_BYTES,
         description="Maximum bytes of /metrics: enough for 10,000 applications, of which some hundreds have histograms of their "
         "own. Applications for which there is no room are counted together, as application _others.",
     )

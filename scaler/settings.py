@@ -78,7 +78,7 @@ class ScalerSettings(ComponentSettings):
     )
     metrics_max_bytes: int = Field(
         defaults.METRICS_MAX_BYTES,
-        ge=200_000,
+        ge=defaults.METRICS_LEAST_BYTES,
         description="Maximum bytes of /metrics. Applications for which there is no room are added up, as application _others.",
     )
 

@@ -15,8 +15,9 @@ from controller.schema.common import (
     check_port,
     said,
 )
+from fleet import defaults
 from fleet.routing import route as routes
-from fleet.routing.kinds import NEW_PATH, WEIGHT
+from fleet.routing.kinds import NEW_PATH, REDIRECTS, WEIGHT
 from fleet.routing.route import MAX_BACKENDS, MAX_CHANGES
 
 __all__ = [
@@ -69,7 +70,9 @@ class Redirect(msgspec.Struct, frozen=True, rename="camel"):
     port: Annotated[Port | None, said(routes.Redirect, "port")] = None
     path: Annotated[NewPath | None, said(routes.Redirect, "path")] = None
     prefix: Annotated[NewPath | None, said(routes.Redirect, "prefix")] = None
-    status_code: Annotated[Annotated[int, Meta(ge=301, le=308)], said(routes.Redirect, "status")] = 302
+    status_code: Annotated[Annotated[int, Meta(ge=REDIRECTS[0], le=REDIRECTS[-1])], said(routes.Redirect, "status")] = (
+        defaults.REDIRECT_STATUS
+    )
 
 
 RedirectField = Annotated[Redirect | None, said(routes.Rule, "redirect", NOT_IN_ADDON)]

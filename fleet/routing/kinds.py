@@ -37,6 +37,7 @@ __all__ = [
     "PORT",
     "PORT_NUMBER",
     "POSITIVE_SECONDS",
+    "REDIRECTS",
     "REDIRECT_HOST",
     "REDIRECT_STATUS",
     "REQUEST_TARGET",
@@ -82,7 +83,7 @@ _NOT_CHANGED = _NOT_OURS | {
     "x-keda-http-cold-start",
 }  # fmt: skip
 """What a rule may not change: these say how a message is read, whom a hop speaks to, or what both sides have agreed on."""
-_REDIRECTS = (301, 302, 303, 307, 308)
+REDIRECTS = (301, 302, 303, 307, 308)
 MAX_VALUE = 4096
 """Characters of one value that a rule gives a header: many of them still fit what usual servers take."""
 
@@ -248,8 +249,8 @@ def _redirect_host(host: str, field: str, fail: Fail) -> None:
 
 
 def _redirect_status(status: int, field: str, fail: Fail) -> None:
-    if status not in _REDIRECTS:
-        raise fail(field, f"{status} is not one of {', '.join(map(str, _REDIRECTS))}")
+    if status not in REDIRECTS:
+        raise fail(field, f"{status} is not one of {', '.join(map(str, REDIRECTS))}")
 
 
 NAME = Kind(_name)

@@ -162,7 +162,7 @@ class Redirect(msgspec.Struct, frozen=True, omit_defaults=True):
     port: Annotated[int | None, Field("Port; without it, the usual one of the scheme.", PORT_NUMBER)] = None
     path: Annotated[str | None, Field("Path in place of the whole path.", NEW_PATH)] = None
     prefix: Annotated[str | None, Field("Path in place of the prefix that was matched.", NEW_PATH)] = None
-    status: Annotated[int, Field("301, 302, 303, 307 or 308.", REDIRECT_STATUS)] = 302
+    status: Annotated[int, Field("301, 302, 303, 307 or 308.", REDIRECT_STATUS)] = defaults.REDIRECT_STATUS
 
 
 class Rule(msgspec.Struct, frozen=True, omit_defaults=True):

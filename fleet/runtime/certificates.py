@@ -11,13 +11,13 @@ import msgspec
 
 from fleet.runtime.files import read_regular
 from fleet.runtime.terminal import one_line
+from fleet.runtime.tlsparts import MAX_PEM_BYTES
 
 if TYPE_CHECKING:
     from cryptography import x509
 
 __all__ = ["MAX_NAMES", "ShownCertificate", "certificates_of_file", "certificates_of_pem"]
 
-MAX_PEM_BYTES = 16 << 20
 MAX_NAMES = 100
 """Names that are shown of one certificate; it may have thousands."""
 _SECONDS_A_DAY = 86_400

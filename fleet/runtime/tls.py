@@ -14,12 +14,10 @@ import msgspec
 
 from fleet.runtime.files import read_regular
 from fleet.runtime.process import StartError
+from fleet.runtime.tlsparts import MAX_PEM_BYTES
 from fleet.runtime.watch import Stamp, stamp
 
 __all__ = ["Material", "TlsError", "TlsFiles", "read_authority", "server_credentials"]
-
-MAX_PEM_BYTES = 16 << 20
-"""Maximum bytes of a PEM file. A bundle of all public authorities takes 0.3 MB."""
 
 _log = logging.getLogger(__name__)
 

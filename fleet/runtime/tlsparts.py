@@ -9,7 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["fault_of_set", "tls_groups"]
+__all__ = ["MAX_PEM_BYTES", "fault_of_set", "tls_groups"]
+
+MAX_PEM_BYTES = 16 << 20
+"""Maximum bytes of a PEM file. A bundle of all public authorities takes 0.3 MB."""
 
 _FIELD = re.compile(r"((?:[a-z0-9_]+_)?tls)_(cert|key|ca|name)")
 

@@ -24,6 +24,7 @@ __all__ = [
     "NO_BODY",
     "OTHER_FORWARDING_FIELDS",
     "REQUEST_TIMEOUT",
+    "SWITCHING_PROTOCOLS",
     "BodyReader",
     "Field",
     "FieldEdit",
@@ -37,6 +38,7 @@ __all__ = [
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"})
 """Idempotent methods: sending a request twice has the same effect as sending it once (RFC 9110 9.2.2)."""
 CONTINUE: Final = 100
+SWITCHING_PROTOCOLS: Final = 101
 REQUEST_TIMEOUT: Final = 408
 BODILESS: Final = frozenset({204, 304})
 """Final statuses of responses that end with their head (RFC 9110 15.3.5, 15.4.5)."""

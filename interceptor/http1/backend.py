@@ -13,13 +13,14 @@ from interceptor.core.deadlines import FLUSH_SECONDS, NEVER
 from interceptor.core.errors import BackendError, BadResponse, SpeaksHttp2
 from interceptor.core.messages import REQUEST_TIMEOUT, Fields, Request
 from interceptor.core.sides import ResponseEvents, UpstreamTunnelEvents
+from interceptor.core.sizes import COPIED_BYTES, MAX_RESPONSE_FIELDS, MAX_RESPONSE_HEAD
 from interceptor.http1.backend_states import CLOSED, HEAD, IDLE, TUNNEL, TUNNEL_END, UNTIL_CLOSE
 from interceptor.http1.fields import CRLF, HEAD_END, tokens
 from interceptor.http1.foreign import ExactLength, chunk, encode_foreign_request, last_chunk
 from interceptor.http1.grammar import GrammarError, check_status_line, is_http2
 from interceptor.http1.partial import PartialHead
 from interceptor.http1.request import RequestHead
-from interceptor.http1.response import MAX_FIELDS, MAX_HEAD_BYTES, ResponseHead, malformed, parse_response
+from interceptor.http1.response import ResponseHead, malformed, parse_response
 from interceptor.http1.response_body import ReadingBackend
 from interceptor.transport.tcp import BODY_VIEW, CHUNKS_VIEW, FULL_READ, READ_BUFFER, Outbox
 
@@ -41,9 +42,6 @@ a head may never come."""
 
 INTERIM: Final = b"HTTP/1.1 1"
 """Beginning of an interim response."""
-
-COPIED_BYTES: Final = 16 * 1024
-"""Up to this size, copying the data is cheaper than working on a view of the shared buffer."""
 
 
 class BackendConnection(ReadingBackend):
@@ -243,7 +241,7 @@ class BackendConnection(ReadingBackend):
 
     def _on_large(self, sink: ResponseEvents, nbytes: int) -> None:
         """A head with much of its body: copy only the head out of the shared buffer."""
-        end = READ_BUFFER.find(HEAD_END, 0, min(nbytes, MAX_HEAD_BYTES)) + 4
+        end = READ_BUFFER.find(HEAD_END, 0, min(nbytes, MAX_RESPONSE_HEAD)) + 4
         if end < 4:
             self._on_head(sink, bytes(BODY_VIEW[:nbytes]))
         else:
@@ -254,8 +252,8 @@ class BackendConnection(ReadingBackend):
             self._on_part_of_head(sink, self._partial, data)
             return
         end = data.find(HEAD_END) + 4
-        if end < 4 or end > MAX_HEAD_BYTES:
-            partial = PartialHead(check_status_line, delimiter=b"/", most_fields=MAX_FIELDS, beginning=BEGINNING)
+        if end < 4 or end > MAX_RESPONSE_HEAD:
+            partial = PartialHead(check_status_line, delimiter=b"/", most_fields=MAX_RESPONSE_FIELDS, beginning=BEGINNING)
             self._on_part_of_head(sink, partial, data)
         else:
             self._on_whole_head(sink, data[:end], data[end:])
@@ -263,15 +261,15 @@ class BackendConnection(ReadingBackend):
     def _on_part_of_head(self, sink: ResponseEvents, partial: PartialHead, data: bytes) -> None:
         self._partial = None
         try:
-            end = partial.add(data[: MAX_HEAD_BYTES + 1])
+            end = partial.add(data[: MAX_RESPONSE_HEAD + 1])
         except GrammarError as error:
             self._fail(sink, SpeaksHttp2() if is_http2(data) else malformed(error))
             return
-        if len(partial) > MAX_HEAD_BYTES and not 0 < end <= MAX_HEAD_BYTES:
+        if len(partial) > MAX_RESPONSE_HEAD and not 0 < end <= MAX_RESPONSE_HEAD:
             self._fail(sink, BadResponse("the head of the response is too large"))
         elif end:
             whole = partial.take()
-            self._on_whole_head(sink, whole[:end], whole[end:] + data[MAX_HEAD_BYTES + 1 :])
+            self._on_whole_head(sink, whole[:end], whole[end:] + data[MAX_RESPONSE_HEAD + 1 :])
         else:
             self._partial = partial
 
@@ -319,7 +317,7 @@ class BackendConnection(ReadingBackend):
             if self._interim > MAX_INTERIM:
                 break
             sink.on_interim(head)
-            end = rest.find(HEAD_END, at, at + MAX_HEAD_BYTES) + 4 if rest.startswith(INTERIM, at) else 0
+            end = rest.find(HEAD_END, at, at + MAX_RESPONSE_HEAD) + 4 if rest.startswith(INTERIM, at) else 0
             if end < 4:
                 break
             data, at = rest[at:end], end

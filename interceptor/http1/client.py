@@ -13,13 +13,14 @@ from typing import ClassVar, Final
 from interceptor.core.errors import BadRequest, ExchangeError
 from interceptor.core.messages import HTTP
 from interceptor.core.sides import ClientTunnelEvents, RequestEvents
+from interceptor.core.sizes import MAX_REQUEST_FIELDS, MAX_REQUEST_HEAD
 from interceptor.http1.answering import AnsweringClient
-from interceptor.http1.fields import CRLF, HEAD_END, MAX_FIELDS
+from interceptor.http1.fields import CRLF, HEAD_END
 from interceptor.http1.grammar import GrammarError, check_request_line
 from interceptor.http1.host import ClientHost
 from interceptor.http1.partial import MAX_EMPTY_LINES, PartialHead, TooManyFields
 from interceptor.http1.reply import final_reply
-from interceptor.http1.request import MAX_HEAD_BYTES, parse_request
+from interceptor.http1.request import parse_request
 from interceptor.http1.states import ACTIVITIES, BODY, CLOSED, COMPLETE, CUT, DISCARD, HEAD
 from interceptor.http1.validator import malformed
 from interceptor.transport.peers import client_address
@@ -195,7 +196,7 @@ class ClientConnection(AnsweringClient):
         if self._stash or data[0] == CARRIAGE_RETURN:
             data = _skip_empty_lines(self._take_stash() + data)  # after buffered early bytes
         end = data.find(HEAD_END) + 4
-        if end < 4 or end > MAX_HEAD_BYTES:
+        if end < 4 or end > MAX_REQUEST_HEAD:
             if data:
                 self._on_part_of_head(data)
             return
@@ -237,7 +238,7 @@ class ClientConnection(AnsweringClient):
         if self.deadline > self._host.clock() + self._host.head_timeout:
             self.deadline = self._host.clock() + self._host.head_timeout
             self._host.deadlines.watch(self)
-        self._partial = PartialHead(check_request_line, delimiter=b" ", most_fields=MAX_FIELDS)
+        self._partial = PartialHead(check_request_line, delimiter=b" ", most_fields=MAX_REQUEST_FIELDS)
         self._on_more_of_head(self._partial, data)
 
     def _on_more_of_head(self, partial: PartialHead, data: bytes) -> None:
@@ -252,13 +253,13 @@ class ClientConnection(AnsweringClient):
                 self._host.mismatches.note(data, self._transport)
             self._refuse(malformed(error))
             return
-        if 0 < end <= MAX_HEAD_BYTES:
+        if 0 < end <= MAX_REQUEST_HEAD:
             self._partial = None
             self._host.early.drop(self)
             self._on_head(partial.take())
-        elif end or len(partial) > MAX_HEAD_BYTES:
+        elif end or len(partial) > MAX_REQUEST_HEAD:
             status = 431 if partial.has_line else 414
-            self._refuse(BadRequest(f"a head of more than {MAX_HEAD_BYTES} bytes", status=status, reason="too_large"))
+            self._refuse(BadRequest(f"a head of more than {MAX_REQUEST_HEAD} bytes", status=status, reason="too_large"))
         else:
             self._host.early.keep(self, len(partial))
 

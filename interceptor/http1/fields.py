@@ -19,8 +19,6 @@ __all__ = [
     "CHUNKED_LINE",
     "CRLF",
     "HEAD_END",
-    "MAX_FIELDS",
-    "MAX_LENGTH_DIGITS",
     "collect",
     "connection_options",
     "edited_head",
@@ -40,10 +38,6 @@ CHUNKED_LINE: Final = b"Transfer-Encoding: chunked\r\n"
 CHUNKED: Final = -1
 """Body length of a chunked message."""
 
-MAX_LENGTH_DIGITS: Final = 18
-"""Maximum digits of a Content-Length, so that it is always below 2**63."""
-MAX_FIELDS: Final = 256
-"""Maximum number of fields in one head. Browsers send about 20, gateways add a dozen; nginx and HAProxy allow 100 to 200."""
 
 _CONNECTION_SCHEMES: Final = frozenset(name.encode() for name in CONNECTION_SCHEMES)
 MAX_ELEMENTS: Final = 256

@@ -11,15 +11,15 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final
 
-from interceptor.core.messages import BODILESS, NO_BODY, Field, Fields, Request, Response
+from interceptor.core.messages import BODILESS, NO_BODY, SWITCHING_PROTOCOLS, Field, Fields, Request, Response
 from interceptor.core.phrases import reason_phrase
+from interceptor.core.sizes import MAX_LENGTH_DIGITS
 from interceptor.date import http_date
-from interceptor.http1.fields import CHUNKED_LINE, CRLF, MAX_LENGTH_DIGITS
+from interceptor.http1.fields import CHUNKED_LINE, CRLF
 from interceptor.http1.grammar import GrammarError, check_request_line, is_text, is_token
 
 __all__ = ["ExactLength", "chunk", "encode_foreign_request", "encode_foreign_response", "last_chunk"]
 
-SWITCHING_PROTOCOLS: Final = 101
 MAX_STATUS: Final = 599
 _OF_HTTP1: Final = frozenset({b"connection", b"host", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
 """Fields that this module writes itself, or that concern one connection of HTTP/1: a second one would contradict the first."""

@@ -12,14 +12,13 @@ from typing import Final
 from interceptor.core.errors import BadRequest
 from interceptor.core.grpc import kind_of_fields, read_timeout, timeout_left
 from interceptor.core.messages import CONNECTION_SCHEMES, NO_BODY, OTHER_FORWARDING_FIELDS, Field, Request, RequestEdit
+from interceptor.core.sizes import MAX_LENGTH_DIGITS, MAX_REQUEST_FIELDS, MAX_TARGET_BYTES
 from interceptor.http1.chunked import ChunkedReader
 from interceptor.http1.fields import (
     CHUNKED,
     CHUNKED_LINE,
     CRLF,
     HEAD_END,
-    MAX_FIELDS,
-    MAX_LENGTH_DIGITS,
     collect,
     connection_options,
     edited_head,
@@ -32,13 +31,8 @@ from interceptor.http1.fields import (
 from interceptor.http1.grammar import GrammarError, check_request_line
 from interceptor.http1.validator import Validator, malformed
 
-__all__ = ["MAX_HEAD_BYTES", "MAX_TARGET_BYTES", "RequestHead", "parse_request"]
+__all__ = ["RequestHead", "parse_request"]
 
-MAX_HEAD_BYTES: Final = 32 * 1024
-"""Maximum size of a request's head: not less than what usual servers accept (nginx 4 x 8 KiB, HAProxy 16 KiB), so that Weir does
-not refuse what they would take."""
-MAX_TARGET_BYTES: Final = 16 * 1024
-"""Maximum size of a request's target. Most servers accept 8 KiB."""
 
 SHORTEST_FIELD: Final = len(b"a:\r\n")
 
@@ -210,8 +204,8 @@ def parse_request(data: bytes) -> RequestHead:
 
     Raises BadRequest: 400 if it is malformed or ambiguous, 414 for a long target, 417, 431 for many fields, 501, 505.
     """
-    if len(data) > MAX_FIELDS * SHORTEST_FIELD and data.count(CRLF) > MAX_FIELDS + 2:
-        raise BadRequest(f"more than {MAX_FIELDS} header fields", status=431, reason="too_large")
+    if len(data) > MAX_REQUEST_FIELDS * SHORTEST_FIELD and data.count(CRLF) > MAX_REQUEST_FIELDS + 2:
+        raise BadRequest(f"more than {MAX_REQUEST_FIELDS} header fields", status=431, reason="too_large")
     _validator.check(data)
     parts = _split(data)
     line = parts[0]

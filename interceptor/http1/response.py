@@ -13,12 +13,12 @@ import msgspec
 
 from interceptor.core.errors import BadResponse
 from interceptor.core.messages import BODILESS, NO_BODY, Field, FieldEdit, Response
+from interceptor.core.sizes import MAX_LENGTH_DIGITS, MAX_RESPONSE_FIELDS
 from interceptor.date import http_date
 from interceptor.http1.fields import (
     CHUNKED,
     CHUNKED_LINE,
     CRLF,
-    MAX_LENGTH_DIGITS,
     collect,
     connection_options,
     edited_head,
@@ -30,15 +30,11 @@ from interceptor.http1.fields import (
 )
 from interceptor.http1.grammar import GrammarError, check_head, check_status_line
 
-__all__ = ["MAX_FIELDS", "MAX_HEAD_BYTES", "UNTIL_CLOSE", "ResponseHead", "malformed", "parse_response"]
+__all__ = ["UNTIL_CLOSE", "ResponseHead", "malformed", "parse_response"]
 
 UNTIL_CLOSE: Final = -2
 """Body length of a response that ends with its connection."""
-MAX_HEAD_BYTES: Final = 64 * 1024
-"""Maximum size of a response's head. Larger than for requests, because backends send large cookies and policies."""
-MAX_FIELDS: Final = 1024
-"""Maximum number of fields in one head. Each costs about a microsecond when they are handled one by one."""
-_SHORTEST_FIELDS: Final = MAX_FIELDS * len(b"a:\r\n")
+_SHORTEST_FIELDS: Final = MAX_RESPONSE_FIELDS * len(b"a:\r\n")
 """A head up to this size cannot have more fields, so they need not be counted."""
 
 _split = field_splitter(
@@ -134,8 +130,8 @@ def _check_grammar(data: bytes) -> None:
 
 
 def _bound_fields(data: bytes) -> None:
-    if data.count(CRLF) > MAX_FIELDS + 2:
-        raise BadResponse(f"malformed response: more than {MAX_FIELDS} header fields")
+    if data.count(CRLF) > MAX_RESPONSE_FIELDS + 2:
+        raise BadResponse(f"malformed response: more than {MAX_RESPONSE_FIELDS} header fields")
 
 
 def malformed(error: GrammarError) -> BadResponse:

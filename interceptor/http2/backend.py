@@ -13,6 +13,7 @@ from typing import ClassVar, Final
 from interceptor.core.deadlines import NEVER
 from interceptor.core.messages import HTTP
 from interceptor.core.sides import Place
+from interceptor.core.sizes import MAX_RESPONSE_FIELDS, MAX_RESPONSE_HEAD
 from interceptor.http2.connection import SessionConnection
 from interceptor.http2.core.config import Config
 from interceptor.http2.core.frames import INTERNAL_ERROR, NO_ERROR
@@ -25,7 +26,9 @@ __all__ = ["Http2Backend"]
 STREAMS: Final = 256
 """At once on one connection: more than a server usually allows, so that it is the server that says how many."""
 WINDOW: Final = 1 << 16
-CONFIG: Final = Config(streams=STREAMS, window=WINDOW, connection_window=STREAMS * WINDOW, list_size=64 * 1024, fields=1024)
+CONFIG: Final = Config(
+    streams=STREAMS, window=WINDOW, connection_window=STREAMS * WINDOW, list_size=MAX_RESPONSE_HEAD, fields=MAX_RESPONSE_FIELDS
+)
 """The window of the connection holds those of all streams, so that a client that does not read holds up no other. Backends are
 trusted with larger heads than clients, as over HTTP/1."""
 

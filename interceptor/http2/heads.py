@@ -28,6 +28,7 @@ from interceptor.core.messages import (
     Response,
 )
 from interceptor.core.replies import Reply
+from interceptor.core.sizes import MAX_TARGET_BYTES
 from interceptor.http2.core.block_reader import DEADLINE
 from interceptor.http2.core.header_rules import NO_FIELDS, NO_NAMES, Head
 from interceptor.http2.websocket import ACCEPT, KEY, WEBSOCKET
@@ -45,8 +46,6 @@ __all__ = [
 
 UNKNOWN: Final = -1
 """Length of a body that only its end tells."""
-MAX_TARGET_BYTES: Final = 16 * 1024
-"""As for HTTP/1."""
 
 _X_FORWARDED_NAMES: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
 _FORWARDING_NAMES: Final = _X_FORWARDED_NAMES | {name.encode() for name in OTHER_FORWARDING_FIELDS}

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from hashlib import sha1
 from typing import Final
 
-from interceptor.core.messages import NO_BODY, Field, Fields, Request, Response
+from interceptor.core.messages import NO_BODY, SWITCHING_PROTOCOLS, Field, Fields, Request, Response
 
 __all__ = ["ACCEPT", "KEY", "WEBSOCKET", "Switch", "Switched"]
 
 WEBSOCKET: Final = b"websocket"
-SWITCHING_PROTOCOLS: Final = 101
 KEY: Final = b"sec-websocket-key"
 ACCEPT: Final = b"sec-websocket-accept"
 _OF_ALL: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"

@@ -12,6 +12,8 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
+from fleet.defaults import PORT_LIMIT
+
 __all__ = ["LONGEST_V1", "LONGEST_V2", "HeaderError", "HeaderReader"]
 
 LONGEST_V1: Final = 107
@@ -33,7 +35,6 @@ _LOCAL: Final = 0x20
 _PROXY: Final = 0x21
 _SIZES: Final = {0x00: 0, 0x11: 12, 0x21: 36, 0x31: 216}
 """By address family and transport (unspecified; and TCP over IPv4, over IPv6, and over Unix sockets): bytes of the addresses."""
-_MAX_PORT: Final = 65535
 
 
 class HeaderError(Exception):
@@ -124,7 +125,7 @@ def _source_of_line(line: bytes) -> str:
     except ValueError:
         raise HeaderError("an address that is none") from None
     for port in ports:
-        if not port.isdigit() or (port.startswith("0") and port != "0") or int(port) > _MAX_PORT:
+        if not port.isdigit() or (port.startswith("0") and port != "0") or int(port) > PORT_LIMIT:
             raise HeaderError("a port that is none")
     return address
 

@@ -39,6 +39,7 @@ from fleet.routing.kinds import (
     POSITIVE_SECONDS,
     REDIRECT_HOST,
     REDIRECT_STATUS,
+    REDIRECTS,
     REQUEST_TARGET,
     SECONDS,
     STATUS,
@@ -227,7 +228,7 @@ ChangedName = Annotated[Text, _fit(check_changed_name)]
 ChangedHeaders = dict[ChangedName, Annotated[Text, _fit(check_changed_value)]]
 """Headers that a rule sets or adds: names and values."""
 RedirectHost = Annotated[Text, _fit(REDIRECT_HOST.check)]
-RedirectStatus = Annotated[int, _fit(REDIRECT_STATUS.check), _schema({"enum": [301, 302, 303, 307, 308]})]
+RedirectStatus = Annotated[int, _fit(REDIRECT_STATUS.check), _schema({"enum": list(REDIRECTS)})]
 PositivePort = Annotated[int, Field(ge=1, le=PORT_LIMIT)]
 AnswerHeaders = dict[Annotated[Text, _fit(check_header_name)], Annotated[Text, _fit(check_sendable)]]
 """Headers of answers: names and values."""

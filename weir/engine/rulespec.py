@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from fleet import defaults
 from fleet.routing.route import (
     MAX_BACKENDS,
     MAX_CHANGES,
@@ -79,7 +80,7 @@ class RedirectSpec(Model):
     port: Annotated[PositivePort | None, Says(Redirect, "port")] = None
     path: Annotated[NewPath | None, Says(Redirect, "path")] = None
     prefix: Annotated[NewPath | None, Says(Redirect, "prefix")] = None
-    status: Annotated[RedirectStatus, Says(Redirect, "status")] = 302
+    status: Annotated[RedirectStatus, Says(Redirect, "status")] = defaults.REDIRECT_STATUS
 
     def redirect(self) -> Redirect:
         return Redirect(self.scheme, self.host, self.port, self.path, self.prefix, self.status)

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from fleet.discovery.kubernetes.client import Api, ApiError
+from fleet.discovery.kubernetes.client import FETCHED_ALONE, Api, ApiError
 from fleet.discovery.kubernetes.listwatch import Change, ListWatch, Timing
 from fleet.discovery.kubernetes.objects import (
     ENDPOINT_SLICES,
@@ -30,9 +30,6 @@ from fleet.discovery.subscribers import Subscribers
 from fleet.runtime.tasks import cancel_and_wait
 
 __all__ = ["KubernetesBackends"]
-
-FETCHED_ALONE = 16
-"""Up to this many new targets are fetched one by one; for more, one full list costs the server less."""
 
 MAX_PORTS_NAMED = 10
 """Ports named in an error; a Service may have hundreds."""

@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse
     from kubernetes.aio.client import ApiClient
 
-__all__ = ["Api", "ApiError", "Query", "Stream", "check_credentials", "open_api"]
+__all__ = ["FETCHED_ALONE", "Api", "ApiError", "Query", "Stream", "check_credentials", "open_api"]
 
 REQUEST_SECONDS = 30.0
 """Seconds for one request. A server that needs longer for one page is overloaded, and the next attempt may reach another one."""
 CONNECT_SECONDS = 5.0
+FETCHED_ALONE = 16
+"""Up to this many new objects of a kind are fetched one by one; for more, one full list costs the server less."""
 MAX_ANSWER_BYTES = 256 << 20
 """Maximum size of an answer; more than a page of five hundred of the largest objects normally takes."""
 MAX_COMPLAINT_BYTES = 64 << 10

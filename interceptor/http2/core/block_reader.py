@@ -17,7 +17,7 @@ from hpack.exceptions import HPACKError
 from hpack.table import HeaderTable
 
 from interceptor.core.messages import Field, Fields
-from interceptor.http2.core.config import DEFAULT_TABLE, Config
+from interceptor.http2.core.config import DEFAULT_TABLE, ENTRY_BYTES, Config
 from interceptor.http2.core.frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, ConnectionFault
 from interceptor.http2.core.header_rules import NO_NAMES, Head, Malformed, Rules
 from interceptor.http2.core.huffman import decode
@@ -32,8 +32,6 @@ MAX_REMEMBERED_LIST: Final = 4096
 """Maximum bytes of a list that is remembered by its fields."""
 OVER: Final = 4
 """Up to this many times the allowed fields are decoded, to keep the table equal to the peer's; beyond it the connection ends."""
-ENTRY_BYTES: Final = 32
-"""Overhead that each entry counts in addition to its bytes (RFC 7541 4.1)."""
 MAX_SIZE_UPDATES: Final = 2
 """Maximum size updates at the start of a block (RFC 7541 4.2)."""
 MAX_SHIFT: Final = 28

@@ -13,7 +13,7 @@ from hpack.table import HeaderTable
 
 from interceptor.core.messages import Field, Fields
 from interceptor.http2.core.block_reader import DEADLINE
-from interceptor.http2.core.config import DEFAULT_TABLE
+from interceptor.http2.core.config import DEFAULT_TABLE, ENTRY_BYTES
 from interceptor.http2.core.header_rules import NO_NAMES
 
 __all__ = ["EVICTION_INTERVAL", "MAX_BLOCKS", "MAX_SEEN", "BlockWriter", "deadline_literal"]
@@ -28,8 +28,6 @@ EVICTION_INTERVAL: Final = 64
 """Minimum blocks between two additions that evict other entries from the table, because each invalidates all cached blocks."""
 MAX_ENTRY: Final = 512
 """Maximum size of a field that is added to the table: a few long ones would evict all others."""
-ENTRY_BYTES: Final = 32
-"""Overhead that each entry counts in addition to its bytes (RFC 7541 4.1)."""
 
 _SECRETS: Final = frozenset({b"authorization", b"cookie", b"set-cookie", b"proxy-authorization"})
 """Fields that are never added to the table. A backend connection carries many clients' requests: with a shared table, the length

@@ -5,6 +5,7 @@ from __future__ import annotations
 from struct import iter_unpack
 from typing import Final
 
+from interceptor.core.sizes import MAX_REQUEST_FIELDS, MAX_REQUEST_HEAD
 from interceptor.http2.core.frames import (
     ENHANCE_YOUR_CALM,
     FLOW_CONTROL_ERROR,
@@ -27,6 +28,8 @@ MAX_HEADER_LIST_SIZE: Final = 6
 ENABLE_CONNECT_PROTOCOL: Final = 8
 
 DEFAULT_TABLE: Final = 4096
+ENTRY_BYTES: Final = 32
+"""Overhead that each entry of a table counts in addition to its bytes (RFC 7541 4.1)."""
 DEFAULT_WINDOW: Final = 65535
 UNLIMITED: Final = 1 << 32
 MAX_SETTINGS: Final = 64
@@ -49,8 +52,8 @@ class Config:
         streams: int = 128,
         window: int = 1 << 16,
         connection_window: int = 1 << 20,
-        list_size: int = 32 * 1024,
-        fields: int = 256,
+        list_size: int = MAX_REQUEST_HEAD,
+        fields: int = MAX_REQUEST_FIELDS,
         table: int = DEFAULT_TABLE,
         frame: int = SMALLEST_MAX_FRAME,
         connect: bool = False,

@@ -10,6 +10,7 @@ import re
 from typing import Final
 
 from interceptor.core.messages import Field, Fields
+from interceptor.core.sizes import MAX_LENGTH_DIGITS
 
 __all__ = ["MAX_REMEMBERED", "NO_FIELDS", "NO_LENGTH", "NO_NAMES", "Head", "Malformed", "Rules"]
 
@@ -17,8 +18,6 @@ NO_LENGTH: Final = -1
 NO_NAMES: Final[frozenset[bytes]] = frozenset()
 NO_FIELDS: Final[Fields] = ()
 
-MAX_LENGTH_DIGITS: Final = 18
-"""Maximum digits of a content-length, so that it is always below 2**63."""
 MAX_REMEMBERED: Final = 256
 """Cached fields of one connection that were found valid; when the cache is full, it is cleared."""
 MAX_REMEMBERED_VALUE: Final = 256

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from interceptor.core.messages import Fields
+from interceptor.core.sizes import COPIED_BYTES
 from interceptor.http2.core.config import DEFAULT_WINDOW, Config
 from interceptor.http2.core.control import Control
 from interceptor.http2.core.frames import (
@@ -33,13 +34,11 @@ from interceptor.http2.core.header_rules import NO_NAMES
 from interceptor.http2.core.states import NEXT, SEND_HEADERS, SEND_HEADERS_END
 from interceptor.http2.core.stream import SessionEvents, Stream, StreamEvents
 
-__all__ = ["COPIED_BYTES", "UNITS_PER_TURN", "Session"]
+__all__ = ["UNITS_PER_TURN", "Session"]
 
 UNITS_PER_TURN: Final = 32
 """Units of work done by one call of `feed` or `go_on`, which then takes about 0.1 ms. A frame is one unit (1 to 3 µs, without
 the user's work), a new request four, and a field block that is not cached one per 32 bytes."""
-COPIED_BYTES: Final = 16 * 1024
-"""Up to this size, copying the data is cheaper than working on a view of a shared buffer."""
 
 
 class Session(Control):

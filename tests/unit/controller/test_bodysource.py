@@ -11,8 +11,8 @@ import pytest
 
 from controller import bodysource
 from controller.bodies import Absent
-from controller.bodysource import FETCHED_ALONE, BodySource
-from fleet.discovery.kubernetes.client import ApiError
+from controller.bodysource import BodySource
+from fleet.discovery.kubernetes.client import FETCHED_ALONE, ApiError
 from fleet.discovery.kubernetes.listwatch import Timing
 from fleet.discovery.kubernetes.objects import ConfigMap
 from tests.support.memory_api import MemoryApi

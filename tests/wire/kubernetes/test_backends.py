@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from fleet.discovery.kubernetes.backends import FETCHED_ALONE, KubernetesBackends
-from fleet.discovery.kubernetes.client import Api
+from fleet.discovery.kubernetes.backends import KubernetesBackends
+from fleet.discovery.kubernetes.client import FETCHED_ALONE, Api
 from fleet.discovery.kubernetes.listwatch import Timing
 from fleet.discovery.sources import Backend
 from fleet.routing.route import Target

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from interceptor.http1.response import MAX_HEAD_BYTES
+from interceptor.core.sizes import MAX_RESPONSE_HEAD
 from interceptor.transport.splice import MIN_SPLICED
 from tests.support.backend_playbook import CHAT, SENT, BackendStage
 from tests.support.codec_playbook import bytes_of, play
@@ -264,7 +264,7 @@ async def test_malformed_answers(data: str, why: str) -> None:
     assert stage.state() == "CLOSED"
 
 
-@pytest.mark.parametrize("size", [1000, MAX_HEAD_BYTES])
+@pytest.mark.parametrize("size", [1000, MAX_RESPONSE_HEAD])
 async def test_a_head_that_is_too_long(size: int) -> None:
     stage = await play(BackendStage(), SENT)
     stage.feed(r"HTTP/1.1 200 OK\r\n")

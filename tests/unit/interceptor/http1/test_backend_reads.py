@@ -7,7 +7,7 @@ import os
 import pytest
 
 from interceptor.core.deadlines import FLUSH_SECONDS
-from interceptor.http1.response import MAX_HEAD_BYTES
+from interceptor.core.sizes import MAX_RESPONSE_HEAD
 from interceptor.transport.splice import MIN_SPLICED
 from interceptor.transport.tcp import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_READ
 from tests.support.backend_playbook import CHAT, SENT, BackendStage
@@ -111,7 +111,7 @@ async def test_between_many_chunks_the_others_have_their_turn(script: str) -> No
 
 
 async def test_a_head_in_pieces_with_much_of_its_body() -> None:
-    size = 2 * MAX_HEAD_BYTES
+    size = 2 * MAX_RESPONSE_HEAD
     await play(
         BackendStage(),
         SENT + rf"""

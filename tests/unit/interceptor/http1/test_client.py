@@ -6,8 +6,8 @@ import os
 
 import pytest
 
+from interceptor.core.sizes import MAX_REQUEST_HEAD
 from interceptor.http1.partial import MAX_EMPTY_LINES
-from interceptor.http1.request import MAX_HEAD_BYTES
 from interceptor.transport.splice import MIN_SPLICED
 from tests.support.client_playbook import CHAT, CHUNKED, GET, OK, POST, ClientStage
 from tests.support.codec_playbook import bytes_of, play
@@ -230,8 +230,8 @@ REFUSED = {
     "framed in two ways": (
         r"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "framing",
     ),
-    "a long request line": (f"GET /{'a' * MAX_HEAD_BYTES}", 414, "too_large"),
-    "long fields": (rf"GET / HTTP/1.1\r\nX: {'a' * MAX_HEAD_BYTES}", 431, "too_large"),
+    "a long request line": (f"GET /{'a' * MAX_REQUEST_HEAD}", 414, "too_large"),
+    "long fields": (rf"GET / HTTP/1.1\r\nX: {'a' * MAX_REQUEST_HEAD}", 431, "too_large"),
     "many fields": (r"GET / HTTP/1.1\r\n" + r"X: a\r\n" * 300, 431, "too_large"),
 }  # fmt: skip
 

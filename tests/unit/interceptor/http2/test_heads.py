@@ -7,9 +7,10 @@ import pytest
 from interceptor.core.errors import BadRequest
 from interceptor.core.grpc import GRPC, NO_CALL
 from interceptor.core.messages import HTTP, HTTPS, NO_BODY, Fields, RequestEdit
+from interceptor.core.sizes import MAX_TARGET_BYTES
 from interceptor.http1.foreign import encode_foreign_request
 from interceptor.http2.core.header_rules import NO_NAMES, Head, Rules
-from interceptor.http2.heads import MAX_TARGET_BYTES, UNKNOWN, StreamRequest, final_reply, read_kind, read_request, read_response
+from interceptor.http2.heads import UNKNOWN, StreamRequest, final_reply, read_kind, read_request, read_response
 from tests.support.h2_memory import GET
 
 PEER = b"192.0.2.1"
