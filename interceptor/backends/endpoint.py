@@ -251,8 +251,9 @@ class Slot:
             owner.pump(now)
 
     def vacate(self) -> None:
-        """Release the slot without serving waiting requests, so that this exchange can choose another backend first. The caller
-        calls `leave` afterwards."""
+        """Release the slot of a connection that failed, without serving waiting requests yet, so that this exchange chooses
+        another backend before them. They are served right afterwards: by `leave` if a connection was lost, by the endpoint set
+        if none could be opened."""
         if self.taken:
             self.taken = False
             self.endpoint.load -= 1

@@ -118,9 +118,11 @@ class BackendStage(Stage):
     # -- verbs of playbooks ---------------------------------------------------------------------------------------
 
     def request(self, method: str = "GET", *flags: str) -> None:
-        """Flags: "chat": upgrade to that protocol; "1.0": from a client that does not know chunks."""
+        """Flags: "chat": upgrade to that protocol; "1.0": from a client that does not know chunks;
+        "NTLM", "Bearer": with credentials of that kind."""
         upgrade = "Connection: upgrade\r\nUpgrade: chat\r\n" if "chat" in flags else ""
-        head = parse_request(f"{method} / HTTP/1.1\r\nHost: a.test\r\n{upgrade}\r\n".encode())
+        credentials = "".join(f"Authorization: {flag} abc\r\n" for flag in flags if flag in ("NTLM", "Bearer"))
+        head = parse_request(f"{method} / HTTP/1.1\r\nHost: a.test\r\n{upgrade}{credentials}\r\n".encode())
         sink = _Sink(self, head.method, unframed="1.0" in flags)
         self.connection.send_request(sink, head, None, end=True, peer=b"192.0.2.1", trusted=False)
 
@@ -130,6 +132,10 @@ class BackendStage(Stage):
         sink = _Sink(self, head.method, unframed=False)
         body = [data.encode()] if data else None
         self.connection.send_request(sink, head, body, end=bool(end), peer=b"192.0.2.1", trusted=False)
+
+    def personal(self) -> None:
+        """Record whether the connection may only carry requests of this client."""
+        self.note("personal" if self.connection.personal else "shared")
 
     def body(self, text: str) -> None:
         self.connection.write_through(text.encode())

@@ -268,6 +268,11 @@ class ClientStage(Stage):
     def resumes(self) -> None:
         self.client.resume_reading()
 
+    def has_own_backend(self) -> None:
+        """A connection to a backend carries only this client's requests."""
+        own: Any = SimpleNamespace(close=lambda: self.note("own closed"))
+        self.client.own_backend = own
+
     def hangs_up(self, gone: str = "") -> None:
         self.client.on_hangup(gone=bool(gone))
 

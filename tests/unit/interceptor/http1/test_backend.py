@@ -411,3 +411,62 @@ async def test_tunnels(script: str) -> None:
 
 async def test_outside_a_tunnel_a_failed_write_ends_it() -> None:
     await play(BackendStage(), SENT + "> write_fails reset\n< ends")
+
+
+CHALLENGE = r"WWW-Authenticate: Negotiate abc\r\n"
+REQUEST = "> request\n< out GET / HTTP/1.1|...\n"
+PERSONAL = {
+    "neither request nor response authenticates the connection": REQUEST + r"""
+> feed HTTP/1.1 103 Early Hints\r\n\r\n
+< interim 103
+> feed HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=a\r\nContent-Length: 0\r\n\r\n
+< answer 401 0 end reusable
+> personal
+< shared
+""",
+    "credentials of each request": """
+> request GET Bearer
+< out GET / HTTP/1.1|...
+> personal
+< shared
+""",
+    "credentials of the connection": """
+> request GET NTLM
+< out GET / HTTP/1.1|...
+> personal
+< personal
+""",
+    "a challenge": REQUEST + rf"""
+> feed HTTP/1.1 401 Unauthorized\r\n{CHALLENGE}Content-Length: 0\r\n\r\n
+< answer 401 0 end reusable
+> personal
+< personal
+""",
+    "a challenge in an interim response": REQUEST + rf"""
+> feed HTTP/1.1 103 Early Hints\r\n{CHALLENGE}\r\n
+< interim 103
+> personal
+< personal
+""",
+    "a challenge in the first of two interim responses": REQUEST + rf"""
+> feed HTTP/1.1 103 Early Hints\r\n{CHALLENGE}\r\nHTTP/1.1 103 Early Hints\r\n\r\n
+< interim 103
+< interim 103
+> feed HTTP/1.1 204 No Content\r\n\r\n
+< answer 204 0 end reusable
+> personal
+< personal
+""",
+    "a challenge in the second of two interim responses": REQUEST + rf"""
+> feed HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 103 Early Hints\r\n{CHALLENGE}\r\n
+< interim 103
+< interim 103
+> personal
+< personal
+""",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("script", PERSONAL.values(), ids=PERSONAL.keys())
+async def test_a_connection_that_is_authenticated_is_personal(script: str) -> None:
+    await play(BackendStage(), script)

@@ -391,3 +391,16 @@ async def test_a_short_rest() -> None:
     stage = ClientStage()
     stage.keep_alive_timeout = 2.0
     await play(stage, GET + OK + "> at 1.9\n> at 2.2\n< closed")
+
+
+OWN = {
+    "the client leaves between requests": "> has_own_backend\n> eof\n< closed\n< own closed",
+    "the client leaves during a request": GET + "> has_own_backend\n> abort\n< guard on\n< reset\n< own closed\n< lost",
+    "the connection stays open": GET + "> has_own_backend" + OK + "= HEAD",
+}
+
+
+@pytest.mark.parametrize("script", OWN.values(), ids=OWN.keys())
+async def test_a_clients_own_connection_to_a_backend_is_closed_with_it(script: str) -> None:
+    stage = await play(ClientStage(), script)
+    assert (stage.client.own_backend is None) == (stage.state() == "CLOSED")

@@ -316,6 +316,20 @@ TUNNELS = {
 > takes_all
 < reset
 """,
+    "the backend is lost while it accepts nothing: its client is read again, so that its end is noticed": CHAT + """
+> stops_taking
+> more hello
+< out hello
+< pause
+> pauses
+< watch
+> cut
+= CUT
+> reading
+< read
+> eof
+< closed
+""",
     "the backend is lost, and the client takes nothing": CHAT + """
 > stops_taking
 > more hello
