@@ -5,6 +5,8 @@ A number used by one module only is declared in that module. Numbers that are eq
 
 from __future__ import annotations
 
+from typing import Final
+
 __all__ = [
     "ACTIVITY_PERIOD",
     "CONCURRENCY_WINDOW",
@@ -39,70 +41,72 @@ __all__ = [
 
 # -- ports --------------------------------------------------------------------------------------------------------
 
-PROXY_PORT = 8080
+PROXY_PORT: Final = 8080
 """Port of an interceptor's proxy; the same as in the KEDA HTTP add-on."""
-PROXY_TLS_PORT = 8443
+PROXY_TLS_PORT: Final = 8443
 """Port of an interceptor's proxy for TLS; the same as in the KEDA HTTP add-on."""
-HTTPS_PORT = 443
+HTTPS_PORT: Final = 443
 """Where clients expect HTTPS (RFC 9110 4.2.2)."""
-INTERCEPTOR_RPC_PORT = 9090
+INTERCEPTOR_RPC_PORT: Final = 9090
 """Port of an interceptor's QueueService, RoutingService and WaitingService; the add-on's port for queue sizes."""
-SCALER_PORT = 9091
+SCALER_PORT: Final = 9091
 """Port of the ExternalScaler. Differs from the interceptor's, so that both can run on one machine."""
-INTERCEPTOR_DIAGNOSTICS_PORT = 9901
-SCALER_DIAGNOSTICS_PORT = 9902
-CONTROLLER_DIAGNOSTICS_PORT = 9903
+INTERCEPTOR_DIAGNOSTICS_PORT: Final = 9901
+SCALER_DIAGNOSTICS_PORT: Final = 9902
+CONTROLLER_DIAGNOSTICS_PORT: Final = 9903
 """Diagnostics ports. All differ, so that all planes can run on one machine."""
-PORT_LIMIT = 65535
+PORT_LIMIT: Final = 65535
 """The largest port of TCP (RFC 9293 section 3.1)."""
 
 # -- how applications are scaled ----------------------------------------------------------------------------------
 
-TARGET = 100
+TARGET: Final = 100
 """Default target per replica, in concurrent requests or requests per second: the add-on's default."""
-RATE_WINDOW = 60.0
+RATE_WINDOW: Final = 60.0
 """Seconds over which a request rate is averaged: the add-on's default."""
-RATE_GRANULARITY = 1.0
+RATE_GRANULARITY: Final = 1.0
 """Seconds of one bucket of that window: the add-on's default."""
-ACTIVITY_PERIOD = 15.0
+ACTIVITY_PERIOD: Final = 15.0
 """Seconds for which an application stays active after its last request. KEDA's cooldown begins after that."""
-FAILOVER_SECONDS = 30
+FAILOVER_SECONDS: Final = 30
 """Seconds that a request waits before it goes to a fallback when no limit is set: the add-on's default of
 coldStartTimeoutFailoverRef.timeoutSeconds."""
-POLLING_SECONDS = 15
+POLLING_SECONDS: Final = 15
 """KEDA's pollingInterval in our ScaledObjects when nothing is configured; KEDA's own default is 30."""
 
 # -- how a scaler listens to interceptors -------------------------------------------------------------------------
 
-CONCURRENCY_WINDOW = 15.0
+CONCURRENCY_WINDOW: Final = 15.0
 """Seconds over which concurrency is averaged: the HPA's sync period."""
-NEWS_TIMEOUT = 3.0
+NEWS_TIMEOUT: Final = 3.0
 """Seconds of silence after which an interceptor's stream counts as broken: three of its heartbeats."""
-STARTUP_GRACE = 3.0
+STARTUP_GRACE: Final = 3.0
 """Seconds for which a scaler that has just started waits for all interceptors before it answers with the counts of a part of
 them."""
-MEMBER_TTL = 60.0
+MEMBER_TTL: Final = 60.0
 """Seconds for which the last counts of a silent interceptor are kept while discovery still lists it."""
-MEMBER_RETRY_LIMIT = 2.0
+MEMBER_RETRY_LIMIT: Final = 2.0
 """Longest pause in seconds between attempts to reach an interceptor. Short, because interceptors are in the same cluster."""
-MAX_MEMBERS = 1000
+MAX_MEMBERS: Final = 1000
 """Maximum number of interceptors listed, watched or asked: ten times the largest planned fleet."""
 
 # -- looks and limits ---------------------------------------------------------------------------------------------
 
-RESYNC_SECONDS = 60.0
+RESYNC_SECONDS: Final = 60.0
 """Seconds between full reads: a watch can break without an error."""
-RESYNC_OF_FILES_SECONDS = 30.0
+RESYNC_OF_FILES_SECONDS: Final = 30.0
 """The same for files with tables and certificates."""
-REDIRECT_STATUS = 302
+REDIRECT_STATUS: Final = 302
 """Status of a redirect for which a route says none: the Gateway API has the same."""
-SPEAKS_HTTP2 = "the backend speaks HTTP/2 but gets HTTP/1.1: set its port's appProtocol to kubernetes.io/h2c (over TLS, to h2)"
+SPEAKS_HTTP2: Final = (
+    "the backend speaks HTTP/2 but gets HTTP/1.1: set its port's appProtocol to kubernetes.io/h2c (over TLS, to h2)"
+)
 """Why an interceptor gets no response from a backend whose Service does not say that it speaks HTTP/2, in words for people."""
-LOG_LINES = 100
+LOG_LINES: Final = 100
 """Lines of replicas' output that are shown by default: a few screens."""
-FILE_OF_APPS = "weir.yaml"
+FILE_OF_APPS: Final = "weir.yaml"
 """The file that `weir up` and its companions read when none is named."""
-METRICS_MAX_BYTES = 3_000_000
+METRICS_MAX_BYTES: Final = 3_000_000
 """Maximum size of a /metrics page in bytes: enough for 10,000 applications."""
-METRICS_LEAST_BYTES = 200_000
+METRICS_LEAST_BYTES: Final = 200_000
 """The least that can be set: twice what is reserved for metrics whose size does not grow with the number of applications."""

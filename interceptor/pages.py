@@ -137,7 +137,7 @@ def _targets(sets: Iterable[EndpointSet], removed: Iterable[EndpointSet]) -> Ite
 def _target(same: list[EndpointSet]) -> TargetWork:
     current = same[0]
     return TargetWork(
-        backends=[_of_endpoint(endpoint) for one in same for endpoint in one.with_work],
+        backends=[_of_endpoint(endpoint) for one in same for endpoint in one.in_use],
         trouble="" if current.trouble is None else current.trouble.reason,
         last_error=current.last_error,
     )

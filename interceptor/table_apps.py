@@ -109,7 +109,7 @@ class TableApps:
     @property
     def removed_sets(self) -> list[EndpointSet]:
         """Of targets that no route names any more, while they have unfinished exchanges."""
-        return [endpoints for endpoints in self._removed if endpoints.with_work]
+        return [endpoints for endpoints in self._removed if endpoints.in_use]
 
     def at_work(self) -> dict[str, dict[Backend, int]]:
         """By target: the number of unfinished exchanges at each listed backend, and at each removed one that still has some."""

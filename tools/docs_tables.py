@@ -21,7 +21,7 @@ from controller.schema.http_scaled_object import HTTPScaledObjectSpec
 from controller.schema.interceptor_route import InterceptorRouteSpec
 from fleet.routing.declare import Declared, declared
 from fleet.routing.route import Route
-from weir.engine.fields import Model, Says
+from weir.engine.fields import Follows, Model
 from weir.engine.spec import AppSpec
 
 _DOCS = Path(__file__).parents[1] / "docs"
@@ -89,9 +89,9 @@ def fields_of_app(model: type[Model] = AppSpec, prefix: str = "") -> Iterator[Fi
     """The fields of an app in a file of apps that become fields of a route."""
     for name, field in model.model_fields.items():
         default = msgspec.NODEFAULT if field.is_required() else field.default
-        for says in field.metadata:
-            if isinstance(says, Says):
-                yield FieldDoc(f"{prefix}{name}", says.follows, says.meaning, default)
+        for follows in field.metadata:
+            if isinstance(follows, Follows):
+                yield FieldDoc(f"{prefix}{name}", follows.declaration, follows.meaning, default)
         for part, many in _models(field.annotation):
             yield from fields_of_app(part, f"{prefix}{name}{'[]' if many else ''}.")
 

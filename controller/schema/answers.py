@@ -27,7 +27,7 @@ from controller.schema.common import (
     Quantity,
     Rule,
     check_port,
-    said,
+    follows,
 )
 from controller.schema.cors import Cors
 from fleet.routing import route as routes
@@ -66,15 +66,15 @@ class PathMatch(msgspec.Struct, frozen=True, rename="camel"):
     value: Annotated[Name, Meta(description="Prefix of the path, by whole segments; the longest wins.")]
 
 
-Methods = Annotated[Annotated[tuple[Name, ...], Meta(max_length=32)] | None, said(routes.Rule, "methods", NOT_IN_ADDON), _SET]
-Headers = Annotated[tuple[Header, ...] | None, said(routes.Rule, "headers"), Meta(extra_json_schema=BY_NAME)]
+Methods = Annotated[Annotated[tuple[Name, ...], Meta(max_length=32)] | None, follows(routes.Rule, "methods", NOT_IN_ADDON), _SET]
+Headers = Annotated[tuple[Header, ...] | None, follows(routes.Rule, "headers"), Meta(extra_json_schema=BY_NAME)]
 
 
 class RoutingRule(msgspec.Struct, frozen=True, rename="camel"):
     """One way to the target: any of the hosts, any of the paths, any of the methods, and all of the headers."""
 
-    hosts: Annotated[tuple[str, ...] | None, said(routes.Rule, "hosts"), _SET] = None
-    paths: Annotated[tuple[PathMatch, ...] | None, said(routes.Rule, "paths"), ATOMIC] = None
+    hosts: Annotated[tuple[str, ...] | None, follows(routes.Rule, "hosts"), _SET] = None
+    paths: Annotated[tuple[PathMatch, ...] | None, follows(routes.Rule, "paths"), ATOMIC] = None
     headers: Headers = None
     methods: Methods = None
 
@@ -99,12 +99,12 @@ class StaticResponse(msgspec.Struct, frozen=True, rename="camel"):
 
     cel: ClassVar[tuple[Rule, ...]] = (_ONE_BODY,)
 
-    status_code: Annotated[StatusCode | None, said(routes.StaticResponse, "status")] = None
-    body: Annotated[Body | None, said(routes.StaticResponse, "body")] = None
+    status_code: Annotated[StatusCode | None, follows(routes.StaticResponse, "status")] = None
+    body: Annotated[Body | None, follows(routes.StaticResponse, "body")] = None
     body_from_config_map: Annotated[
-        BodyFromConfigMap | None, said(routes.StaticResponse, "files", words="A body that a ConfigMap holds.")
+        BodyFromConfigMap | None, follows(routes.StaticResponse, "files", words="A body that a ConfigMap holds.")
     ] = None
-    headers: Annotated[dict[str, str] | None, said(routes.StaticResponse, "headers")] = None
+    headers: Annotated[dict[str, str] | None, follows(routes.StaticResponse, "headers")] = None
 
     def __post_init__(self) -> None:
         if self.body is not None and self.body_from_config_map is not None:
@@ -119,10 +119,10 @@ class Placeholder(msgspec.Struct, frozen=True, rename="camel"):
 
     cel: ClassVar[tuple[Rule, ...]] = (_RESPONSE_OR_AUDIENCE,)
 
-    response: Annotated[StaticResponse | None, said(routes.Placeholder, "response", NEEDED_IN_ADDON)] = None
+    response: Annotated[StaticResponse | None, follows(routes.Placeholder, "response", NEEDED_IN_ADDON)] = None
     audience: Annotated[
         Literal["Browsers", "Everyone"] | None,
-        said(
+        follows(
             routes.Placeholder,
             "browsers_only",
             NOT_IN_ADDON,
@@ -169,13 +169,13 @@ class ColdStart(msgspec.Struct, frozen=True, rename="camel"):
 
     cel: ClassVar[tuple[Rule, ...]] = (_ONE_COLD_START, _OVERFLOW_NEEDS_PLACEHOLDER)
 
-    fallback: Annotated[Fallback | None, said(routes.ColdStart, "fallback")] = None
-    placeholder: Annotated[Placeholder | None, said(routes.ColdStart, "placeholder")] = None
-    max_pending_requests: Annotated[Positive | None, said(routes.ColdStart, "max_held")] = None
-    max_pending_bytes: Annotated[Quantity | None, said(routes.ColdStart, "max_held_bytes", NOT_IN_ADDON)] = None
+    fallback: Annotated[Fallback | None, follows(routes.ColdStart, "fallback")] = None
+    placeholder: Annotated[Placeholder | None, follows(routes.ColdStart, "placeholder")] = None
+    max_pending_requests: Annotated[Positive | None, follows(routes.ColdStart, "max_held")] = None
+    max_pending_bytes: Annotated[Quantity | None, follows(routes.ColdStart, "max_held_bytes", NOT_IN_ADDON)] = None
     overflow: Annotated[
         Literal["Reject", "Placeholder"] | None,
-        said(
+        follows(
             routes.ColdStart,
             "overflow_placeholder",
             words="What requests beyond maxPendingRequests get: 503, or the placeholder. With Placeholder, those within "
@@ -201,10 +201,10 @@ class StaticRoute(msgspec.Struct, frozen=True, rename="camel"):
 
     cel: ClassVar[tuple[Rule, ...]] = (_SELECTS,)
 
-    response: Annotated[StaticResponse, said(routes.StaticRoute, "response")]
-    rules: Annotated[tuple[RoutingRule, ...] | None, said(routes.StaticRoute, "rules", NEEDED_IN_ADDON), ATOMIC] = None
-    user_agents: Annotated[Agents | None, said(routes.StaticRoute, "user_agents", NOT_IN_ADDON), ATOMIC] = None
-    response_mode: Annotated[Literal["WhenUnavailable", "Always"], said(routes.StaticRoute, "always")] = "WhenUnavailable"
+    response: Annotated[StaticResponse, follows(routes.StaticRoute, "response")]
+    rules: Annotated[tuple[RoutingRule, ...] | None, follows(routes.StaticRoute, "rules", NEEDED_IN_ADDON), ATOMIC] = None
+    user_agents: Annotated[Agents | None, follows(routes.StaticRoute, "user_agents", NOT_IN_ADDON), ATOMIC] = None
+    response_mode: Annotated[Literal["WhenUnavailable", "Always"], follows(routes.StaticRoute, "always")] = "WhenUnavailable"
 
     def __post_init__(self) -> None:
         if not self.rules and not self.user_agents:
@@ -220,9 +220,9 @@ class Affinity(msgspec.Struct, frozen=True, rename="camel"):
 
     cel: ClassVar[tuple[Rule, ...]] = (_COOKIE_OR_HEADER, _AGE_OF_A_COOKIE)
 
-    cookie: Annotated[Name | None, said(routes.Affinity, "cookie")] = None
-    header: Annotated[Name | None, said(routes.Affinity, "header")] = None
-    max_age: Annotated[Duration | None, said(routes.Affinity, "max_age")] = None
+    cookie: Annotated[Name | None, follows(routes.Affinity, "cookie")] = None
+    header: Annotated[Name | None, follows(routes.Affinity, "header")] = None
+    max_age: Annotated[Duration | None, follows(routes.Affinity, "max_age")] = None
 
     def __post_init__(self) -> None:
         if (self.cookie is None) == (self.header is None):
@@ -234,13 +234,13 @@ class Affinity(msgspec.Struct, frozen=True, rename="camel"):
 class Treatment(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """Fields that both custom resources have at their end."""
 
-    cold_start: Annotated[ColdStart | None, said(routes.Route, "cold_start")] = None
-    static_routes: Annotated[tuple[StaticRoute, ...] | None, said(routes.Route, "static_routes"), ATOMIC] = None
-    affinity: Annotated[Affinity | None, said(routes.Route, "affinity", NOT_IN_ADDON)] = None
-    cors: Annotated[Cors | None, said(routes.Route, "cors", NOT_IN_ADDON)] = None
-    backend_concurrency: Annotated[Natural | None, said(routes.Protection, "backend_concurrency", NOT_IN_ADDON)] = None
-    max_requests: Annotated[Positive | None, said(routes.Protection, "max_requests", NOT_IN_ADDON)] = None
-    readiness_path: Annotated[RequestTarget | None, said(routes.Protection, "readiness_path", NOT_IN_ADDON)] = None
-    server_timing: Annotated[bool, said(routes.Route, "server_timing", NOT_IN_ADDON)] = False
-    direct_pod_routing: Annotated[bool | None, said(routes.Target, "direct", NOT_IN_ADDON)] = None
-    answer_half_closed: Annotated[bool | None, said(routes.Route, "answer_half_closed", NOT_IN_ADDON)] = None
+    cold_start: Annotated[ColdStart | None, follows(routes.Route, "cold_start")] = None
+    static_routes: Annotated[tuple[StaticRoute, ...] | None, follows(routes.Route, "static_routes"), ATOMIC] = None
+    affinity: Annotated[Affinity | None, follows(routes.Route, "affinity", NOT_IN_ADDON)] = None
+    cors: Annotated[Cors | None, follows(routes.Route, "cors", NOT_IN_ADDON)] = None
+    backend_concurrency: Annotated[Natural | None, follows(routes.Protection, "backend_concurrency", NOT_IN_ADDON)] = None
+    max_requests: Annotated[Positive | None, follows(routes.Protection, "max_requests", NOT_IN_ADDON)] = None
+    readiness_path: Annotated[RequestTarget | None, follows(routes.Protection, "readiness_path", NOT_IN_ADDON)] = None
+    server_timing: Annotated[bool, follows(routes.Route, "server_timing", NOT_IN_ADDON)] = False
+    direct_pod_routing: Annotated[bool | None, follows(routes.Target, "direct", NOT_IN_ADDON)] = None
+    answer_half_closed: Annotated[bool | None, follows(routes.Route, "answer_half_closed", NOT_IN_ADDON)] = None

@@ -67,15 +67,15 @@ FOLLOWS: Final = "follows"
 """Where the metadata of a field keep the field of a route that it becomes."""
 
 
-def said(struct: type[msgspec.Struct], field: str, *notes: str, words: str | None = None, more: str = "") -> Meta:
+def follows(struct: type[msgspec.Struct], field: str, *notes: str, words: str | None = None, more: str = "") -> Meta:
     """What a field of an object means: what the field of a route says that it becomes, `more`, and notes.
 
     `words` are instead of it where an object writes a value in another form than a route.
     """
-    follows = declared(struct)[field]
-    meaning = words or follows.field.meaning
+    declaration = declared(struct)[field]
+    meaning = words or declaration.field.meaning
     return Meta(
-        description=" ".join((f"{meaning.removesuffix('.')}; {more}." if more else meaning, *notes)), extra={FOLLOWS: follows}
+        description=" ".join((f"{meaning.removesuffix('.')}; {more}." if more else meaning, *notes)), extra={FOLLOWS: declaration}
     )
 
 
@@ -103,38 +103,38 @@ ONE_PORT: Final = Rule("has(self.port) != has(self.portName)", "exactly one of '
 class Header(msgspec.Struct, frozen=True, rename="camel"):
     """A header that a request must carry."""
 
-    name: Annotated[Name, said(routes.HeaderMatch, "name")]
-    value: Annotated[str | None, said(routes.HeaderMatch, "value")] = None
+    name: Annotated[Name, follows(routes.HeaderMatch, "name")]
+    value: Annotated[str | None, follows(routes.HeaderMatch, "value")] = None
 
 
-SERVICE_NAME: Final = said(routes.Target, "service", words="Service, in the namespace of this object.")
-PORT_NUMBER: Final = said(routes.Target, "port", words="Number of the Service's port.")
-PORT_NAME: Final = said(routes.Target, "port", words="Name of the Service's port.")
-Window = Annotated[AnyText, said(routes.RateTarget, "window")]
-Granularity = Annotated[AnyText, said(routes.RateTarget, "granularity")]
+SERVICE_NAME: Final = follows(routes.Target, "service", words="Service, in the namespace of this object.")
+PORT_NUMBER: Final = follows(routes.Target, "port", words="Number of the Service's port.")
+PORT_NAME: Final = follows(routes.Target, "port", words="Name of the Service's port.")
+Window = Annotated[AnyText, follows(routes.RateTarget, "window")]
+Granularity = Annotated[AnyText, follows(routes.RateTarget, "granularity")]
 ActivityPeriod = Annotated[
     Duration | None,
-    said(routes.Scaling, "activity_period", NOT_IN_ADDON, more=as_duration(defaults.ACTIVITY_PERIOD)),
+    follows(routes.Scaling, "activity_period", NOT_IN_ADDON, more=as_duration(defaults.ACTIVITY_PERIOD)),
 ]
 Readiness = Annotated[
     AnyText | None,
-    said(routes.Timeouts, "readiness", more=f'"0s" with a fallback is {as_duration(defaults.FAILOVER_SECONDS)}'),
+    follows(routes.Timeouts, "readiness", more=f'"0s" with a fallback is {as_duration(defaults.FAILOVER_SECONDS)}'),
 ]
-ResponseHeader = Annotated[AnyText | None, said(routes.Timeouts, "response_header")]
-Connect = Annotated[Duration | None, said(routes.Timeouts, "connect", NOT_IN_ADDON)]
-Idle = Annotated[Duration | None, said(routes.Timeouts, "idle", NOT_IN_ADDON)]
+ResponseHeader = Annotated[AnyText | None, follows(routes.Timeouts, "response_header")]
+Connect = Annotated[Duration | None, follows(routes.Timeouts, "connect", NOT_IN_ADDON)]
+Idle = Annotated[Duration | None, follows(routes.Timeouts, "idle", NOT_IN_ADDON)]
 
 
 class Concurrency(msgspec.Struct, frozen=True, rename="camel"):
     """Scale by requests at once."""
 
-    target_value: Annotated[Positive, said(routes.Scaling, "concurrency")] = defaults.TARGET
+    target_value: Annotated[Positive, follows(routes.Scaling, "concurrency")] = defaults.TARGET
 
 
 class Rate(msgspec.Struct, frozen=True, rename="camel"):
     """Scale by requests per second."""
 
-    target_value: Annotated[Positive, said(routes.RateTarget, "target")] = defaults.TARGET
+    target_value: Annotated[Positive, follows(routes.RateTarget, "target")] = defaults.TARGET
     window: Window = as_duration(defaults.RATE_WINDOW)
     granularity: Granularity = as_duration(defaults.RATE_GRANULARITY)
 
@@ -143,7 +143,7 @@ class ScalingMetric(msgspec.Struct, frozen=True, rename="camel"):
     """What replicas are counted by. With both, the larger number of replicas is taken."""
 
     concurrency: Annotated[Concurrency | None, Meta(description="Scale by requests at once.")] = None
-    request_rate: Annotated[Rate | None, said(routes.Scaling, "rate")] = None
+    request_rate: Annotated[Rate | None, follows(routes.Scaling, "rate")] = None
 
 
 class Condition(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):

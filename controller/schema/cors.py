@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from controller.schema.common import Duration, Name, said
+from controller.schema.common import Duration, Name, follows
 from fleet.routing.cors import MAX_VALUES, ORIGIN
 from fleet.routing.cors import Cors as Declared
 
@@ -22,10 +22,10 @@ class Cors(msgspec.Struct, frozen=True, rename="camel"):
     """Pages of these origins may use the application."""
 
     allow_origins: Annotated[
-        Annotated[tuple[Origin, ...], Meta(min_length=1, max_length=MAX_VALUES)], said(Declared, "allow_origins"), _SET
+        Annotated[tuple[Origin, ...], Meta(min_length=1, max_length=MAX_VALUES)], follows(Declared, "allow_origins"), _SET
     ]
-    allow_methods: Annotated[Names | None, said(Declared, "allow_methods"), _SET] = None
-    allow_headers: Annotated[Names | None, said(Declared, "allow_headers"), _SET] = None
-    expose_headers: Annotated[Names | None, said(Declared, "expose_headers"), _SET] = None
-    max_age: Annotated[Duration | None, said(Declared, "max_age")] = None
-    allow_credentials: Annotated[bool, said(Declared, "allow_credentials")] = False
+    allow_methods: Annotated[Names | None, follows(Declared, "allow_methods"), _SET] = None
+    allow_headers: Annotated[Names | None, follows(Declared, "allow_headers"), _SET] = None
+    expose_headers: Annotated[Names | None, follows(Declared, "expose_headers"), _SET] = None
+    max_age: Annotated[Duration | None, follows(Declared, "max_age")] = None
+    allow_credentials: Annotated[bool, follows(Declared, "allow_credentials")] = False

@@ -33,7 +33,7 @@ from controller.schema.common import (
     Window,
     as_duration,
     check_port,
-    said,
+    follows,
 )
 from controller.schema.rules import Backends, RedirectField, RequestHeaders, ResponseHeaders, RewriteField, RouteRule
 from fleet import defaults
@@ -95,13 +95,13 @@ class Replicas(msgspec.Struct, frozen=True, rename="camel"):
 class Concurrency(msgspec.Struct, frozen=True, rename="camel"):
     """Scale by requests at once."""
 
-    target_value: Annotated[AnyNumber, said(routes.Scaling, "concurrency")] = defaults.TARGET
+    target_value: Annotated[AnyNumber, follows(routes.Scaling, "concurrency")] = defaults.TARGET
 
 
 class Rate(msgspec.Struct, frozen=True, rename="camel"):
     """Scale by requests per second."""
 
-    target_value: Annotated[AnyNumber, said(routes.RateTarget, "target")] = defaults.TARGET
+    target_value: Annotated[AnyNumber, follows(routes.RateTarget, "target")] = defaults.TARGET
     window: Window = as_duration(defaults.RATE_WINDOW)
     granularity: Granularity = as_duration(defaults.RATE_GRANULARITY)
 
@@ -110,7 +110,7 @@ class ScalingMetric(msgspec.Struct, frozen=True, rename="camel"):
     """What replicas are counted by. With both, the larger number of replicas is taken."""
 
     concurrency: Annotated[Concurrency | None, Meta(description="Scale by requests at once.")] = None
-    request_rate: Annotated[Rate | None, said(routes.Scaling, "rate")] = None
+    request_rate: Annotated[Rate | None, follows(routes.Scaling, "rate")] = None
 
 
 class Timeouts(msgspec.Struct, frozen=True, rename="camel"):
@@ -118,7 +118,7 @@ class Timeouts(msgspec.Struct, frozen=True, rename="camel"):
 
     condition_wait: Readiness = None
     response_header: ResponseHeader = None
-    request: Annotated[Duration | None, said(routes.Timeouts, "request", NOT_IN_ADDON)] = None
+    request: Annotated[Duration | None, follows(routes.Timeouts, "request", NOT_IN_ADDON)] = None
     connect: Connect = None
     idle: Idle = None
 
@@ -143,9 +143,11 @@ class HTTPScaledObjectSpec(Treatment, frozen=True, rename="camel", kw_only=True)
 
     cel: ClassVar[tuple[Rule, ...]] = (_ONE_FALLBACK, _RULES_ALONE)
 
-    scale_target_ref: Annotated[ScaleTarget, said(routes.Route, "target", words="The workload, and the Service in front of it.")]
-    hosts: Annotated[tuple[str, ...] | None, said(routes.Rule, "hosts")] = None
-    path_prefixes: Annotated[tuple[str, ...] | None, said(routes.Rule, "paths")] = None
+    scale_target_ref: Annotated[
+        ScaleTarget, follows(routes.Route, "target", words="The workload, and the Service in front of it.")
+    ]
+    hosts: Annotated[tuple[str, ...] | None, follows(routes.Rule, "hosts")] = None
+    path_prefixes: Annotated[tuple[str, ...] | None, follows(routes.Rule, "paths")] = None
     headers: Headers = None
     methods: Methods = None
     rewrite: RewriteField = None
@@ -155,7 +157,7 @@ class HTTPScaledObjectSpec(Treatment, frozen=True, rename="camel", kw_only=True)
     backends: Backends = None
     rules: Annotated[
         tuple[RouteRule, ...] | None,
-        said(
+        follows(
             routes.Route,
             "rules",
             NOT_IN_ADDON,
@@ -166,7 +168,7 @@ class HTTPScaledObjectSpec(Treatment, frozen=True, rename="camel", kw_only=True)
     ] = None
     cold_start_timeout_failover_ref: Annotated[
         Failover | None,
-        said(routes.ColdStart, "fallback", words="Where requests go that waited too long for the workload."),
+        follows(routes.ColdStart, "fallback", words="Where requests go that waited too long for the workload."),
     ] = None
     replicas: Annotated[Replicas | None, Meta(description="Bounds of the number of replicas.")] = None
     target_pending_requests: Annotated[
@@ -180,9 +182,9 @@ class HTTPScaledObjectSpec(Treatment, frozen=True, rename="camel", kw_only=True)
     ] = None
     scaling_metric: Annotated[
         ScalingMetric | None,
-        said(routes.Route, "scaling", words=f"What replicas are counted by; {defaults.TARGET} requests at once without it."),
+        follows(routes.Route, "scaling", words=f"What replicas are counted by; {defaults.TARGET} requests at once without it."),
     ] = None
-    timeouts: Annotated[Timeouts | None, said(routes.Route, "timeouts")] = None
+    timeouts: Annotated[Timeouts | None, follows(routes.Route, "timeouts")] = None
     activity_period: ActivityPeriod = None
     polling_interval: Annotated[
         Positive | None,

@@ -26,7 +26,7 @@ from controller.schema.common import (
     Rule,
     ScalingMetric,
     check_port,
-    said,
+    follows,
 )
 from controller.schema.rules import RouteRule
 from fleet.routing import route as routes
@@ -64,7 +64,7 @@ class Timeouts(msgspec.Struct, frozen=True, rename="camel"):
     """Limits of this application's requests; "0s" switches one off. Without one, the interceptors' setting holds."""
 
     readiness: Readiness = None
-    request: Annotated[AnyText | None, said(routes.Timeouts, "request")] = None
+    request: Annotated[AnyText | None, follows(routes.Timeouts, "request")] = None
     response_header: ResponseHeader = None
     connect: Connect = None
     idle: Idle = None
@@ -73,10 +73,10 @@ class Timeouts(msgspec.Struct, frozen=True, rename="camel"):
 class InterceptorRouteSpec(Treatment, frozen=True, rename="camel", kw_only=True):
     """Which requests go to a Service, and what they are counted by."""
 
-    target: Annotated[ServiceTarget, said(routes.Route, "target")]
-    scaling_metric: Annotated[RouteMetric, said(routes.Route, "scaling")]
-    rules: Annotated[tuple[RouteRule, ...] | None, said(routes.Route, "rules"), ATOMIC] = None
-    timeouts: Annotated[Timeouts | None, said(routes.Route, "timeouts")] = None
+    target: Annotated[ServiceTarget, follows(routes.Route, "target")]
+    scaling_metric: Annotated[RouteMetric, follows(routes.Route, "scaling")]
+    rules: Annotated[tuple[RouteRule, ...] | None, follows(routes.Route, "rules"), ATOMIC] = None
+    timeouts: Annotated[Timeouts | None, follows(routes.Route, "timeouts")] = None
     activity_period: ActivityPeriod = None
 
 

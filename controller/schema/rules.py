@@ -13,7 +13,7 @@ from controller.schema.common import (
     Name,
     Port,
     check_port,
-    said,
+    follows,
 )
 from fleet import defaults
 from fleet.routing import route as routes
@@ -39,10 +39,10 @@ NewPath = Annotated[str, Meta(pattern=NEW_PATH.pattern, max_length=1024)]
 class Rewrite(msgspec.Struct, frozen=True, rename="camel"):
     """What the backend reads in place of what was requested."""
 
-    prefix: Annotated[NewPath, said(routes.Rewrite, "prefix")]
+    prefix: Annotated[NewPath, follows(routes.Rewrite, "prefix")]
 
 
-RewriteField = Annotated[Rewrite | None, said(routes.Rule, "rewrite", NOT_IN_ADDON)]
+RewriteField = Annotated[Rewrite | None, follows(routes.Rule, "rewrite", NOT_IN_ADDON)]
 
 
 _SOME: Final = Meta(extra_json_schema={"maxProperties": MAX_CHANGES})
@@ -51,40 +51,40 @@ _SOME: Final = Meta(extra_json_schema={"maxProperties": MAX_CHANGES})
 class HeaderChanges(msgspec.Struct, frozen=True, rename="camel"):
     """What is changed about the header fields of a message. Each name is in one of the lists."""
 
-    set: Annotated[dict[str, str] | None, said(routes.HeaderChanges, "set"), _SOME] = None
-    add: Annotated[dict[str, str] | None, said(routes.HeaderChanges, "add"), _SOME] = None
+    set: Annotated[dict[str, str] | None, follows(routes.HeaderChanges, "set"), _SOME] = None
+    add: Annotated[dict[str, str] | None, follows(routes.HeaderChanges, "add"), _SOME] = None
     remove: Annotated[
-        Annotated[tuple[str, ...], Meta(max_length=MAX_CHANGES)] | None, said(routes.HeaderChanges, "remove"), ATOMIC
+        Annotated[tuple[str, ...], Meta(max_length=MAX_CHANGES)] | None, follows(routes.HeaderChanges, "remove"), ATOMIC
     ] = None
 
 
-RequestHeaders = Annotated[HeaderChanges | None, said(routes.Rule, "request_headers", NOT_IN_ADDON)]
-ResponseHeaders = Annotated[HeaderChanges | None, said(routes.Rule, "response_headers", NOT_IN_ADDON)]
+RequestHeaders = Annotated[HeaderChanges | None, follows(routes.Rule, "request_headers", NOT_IN_ADDON)]
+ResponseHeaders = Annotated[HeaderChanges | None, follows(routes.Rule, "response_headers", NOT_IN_ADDON)]
 
 
 class Redirect(msgspec.Struct, frozen=True, rename="camel"):
     """An answer that sends the client elsewhere."""
 
-    scheme: Annotated[Literal["http", "https"] | None, said(routes.Redirect, "scheme")] = None
-    host: Annotated[Name | None, said(routes.Redirect, "host")] = None
-    port: Annotated[Port | None, said(routes.Redirect, "port")] = None
-    path: Annotated[NewPath | None, said(routes.Redirect, "path")] = None
-    prefix: Annotated[NewPath | None, said(routes.Redirect, "prefix")] = None
-    status_code: Annotated[Annotated[int, Meta(ge=REDIRECTS[0], le=REDIRECTS[-1])], said(routes.Redirect, "status")] = (
+    scheme: Annotated[Literal["http", "https"] | None, follows(routes.Redirect, "scheme")] = None
+    host: Annotated[Name | None, follows(routes.Redirect, "host")] = None
+    port: Annotated[Port | None, follows(routes.Redirect, "port")] = None
+    path: Annotated[NewPath | None, follows(routes.Redirect, "path")] = None
+    prefix: Annotated[NewPath | None, follows(routes.Redirect, "prefix")] = None
+    status_code: Annotated[Annotated[int, Meta(ge=REDIRECTS[0], le=REDIRECTS[-1])], follows(routes.Redirect, "status")] = (
         defaults.REDIRECT_STATUS
     )
 
 
-RedirectField = Annotated[Redirect | None, said(routes.Rule, "redirect", NOT_IN_ADDON)]
+RedirectField = Annotated[Redirect | None, follows(routes.Rule, "redirect", NOT_IN_ADDON)]
 
 
 class Backend(msgspec.Struct, frozen=True, rename="camel"):
     """One of the Services behind a rule."""
 
-    service: Annotated[Name, said(routes.WeightedTarget, "service", words="Service, in the namespace of this object.")]
-    port: Annotated[Port | None, said(routes.WeightedTarget, "port", words="Number of the Service's port.")] = None
-    port_name: Annotated[Name | None, said(routes.WeightedTarget, "port", words="Name of the Service's port.")] = None
-    weight: Annotated[Annotated[int, Meta(ge=WEIGHT.ge, le=WEIGHT.le)], said(routes.WeightedTarget, "weight")] = 1
+    service: Annotated[Name, follows(routes.WeightedTarget, "service", words="Service, in the namespace of this object.")]
+    port: Annotated[Port | None, follows(routes.WeightedTarget, "port", words="Number of the Service's port.")] = None
+    port_name: Annotated[Name | None, follows(routes.WeightedTarget, "port", words="Name of the Service's port.")] = None
+    weight: Annotated[Annotated[int, Meta(ge=WEIGHT.ge, le=WEIGHT.le)], follows(routes.WeightedTarget, "weight")] = 1
 
     def __post_init__(self) -> None:
         # No rule for the API server: it would count it for as many backends as fit into rules of any number, and refuse that.
@@ -92,7 +92,7 @@ class Backend(msgspec.Struct, frozen=True, rename="camel"):
 
 
 Backends = Annotated[
-    Annotated[tuple[Backend, ...], Meta(max_length=MAX_BACKENDS)] | None, said(routes.Rule, "backends", NOT_IN_ADDON), ATOMIC
+    Annotated[tuple[Backend, ...], Meta(max_length=MAX_BACKENDS)] | None, follows(routes.Rule, "backends", NOT_IN_ADDON), ATOMIC
 ]
 
 

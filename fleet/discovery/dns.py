@@ -10,6 +10,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
 
 from fleet.defaults import MAX_MEMBERS
 from fleet.discovery.sources import Member, SourceError, Unsubscribe
@@ -19,9 +20,9 @@ from fleet.runtime.tasks import cancel_and_wait
 
 __all__ = ["INTERVAL_SECONDS", "DnsMembers", "Resolver"]
 
-INTERVAL_SECONDS = 2.0
+INTERVAL_SECONDS: Final = 2.0
 """Seconds between two queries: short enough to find a new member within seconds, and not too often for a nearby name server."""
-TIMEOUT_SECONDS = 5.0
+TIMEOUT_SECONDS: Final = 5.0
 
 Resolver = Callable[[str, int], Awaitable[Iterable[str]]]
 """Returns the IP addresses of a name. Raises OSError."""

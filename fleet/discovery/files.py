@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from fleet.defaults import RESYNC_OF_FILES_SECONDS
 from fleet.discovery.documents import Targets, decode_members, decode_targets, encode_backends, encode_members, is_yaml
@@ -36,9 +36,9 @@ __all__ = [
     "write_routes",
 ]
 
-MAX_FILE_BYTES = 64 << 20
+MAX_FILE_BYTES: Final = 64 << 20
 """Maximum file size; ten thousand routes take a few MB."""
-PARSE_ASIDE_BYTES = 32 << 10
+PARSE_ASIDE_BYTES: Final = 32 << 10
 """Files larger than this are parsed on a thread, because parsing would block the event loop."""
 
 T = TypeVar("T")

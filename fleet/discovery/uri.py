@@ -6,6 +6,7 @@ The modules for Kubernetes are imported only when they are used.
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from fleet.defaults import RESYNC_SECONDS
 from fleet.discovery.dns import DnsMembers
@@ -16,11 +17,11 @@ from fleet.discovery.sources import BackendSource, Member, MemberSource, RouteSo
 
 __all__ = ["open_backends", "open_members", "open_routes"]
 
-_NAMESPACE = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_NAME = r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?"
-_CONFIG_MAP = re.compile(f"configmap:({_NAMESPACE})/({_NAME})")
-_NAMESPACES = re.compile(f"kubernetes:({_NAMESPACE}(?:,{_NAMESPACE})*)?")
-_SERVICE = re.compile(f"service:({_NAMESPACE})/({_NAME}):({_NAMESPACE})")
+_NAMESPACE: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_NAME: Final = r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?"
+_CONFIG_MAP: Final = re.compile(f"configmap:({_NAMESPACE})/({_NAME})")
+_NAMESPACES: Final = re.compile(f"kubernetes:({_NAMESPACE}(?:,{_NAMESPACE})*)?")
+_SERVICE: Final = re.compile(f"service:({_NAMESPACE})/({_NAME}):({_NAMESPACE})")
 
 
 def open_routes(uri: str, *, resync: float = RESYNC_SECONDS) -> RouteSource:

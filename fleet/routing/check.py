@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -32,9 +32,9 @@ from fleet.routing.rules import TREATMENT
 
 __all__ = ["MAX_BUCKETS", "MAX_CLAIMS", "RouteError", "check_part", "check_route"]
 
-MAX_CLAIMS = 10_000
+MAX_CLAIMS: Final = 10_000
 """Hosts times paths times methods, summed over the rules of one route: a small object must not become a table of millions."""
-MAX_BUCKETS = 100_000
+MAX_BUCKETS: Final = 100_000
 """Window divided by granularity: what a scaler keeps in memory for one application. A day in seconds fits."""
 
 
@@ -181,7 +181,7 @@ def _check_affinity(affinity: Affinity, at: str, fail: Fail) -> None:
         raise fail(f"{at}.max_age", "is of a cookie, and there is none")
 
 
-_TOGETHER: Mapping[type[msgspec.Struct], Callable[[Any, str, Fail], None]] = {
+_TOGETHER: Final[Mapping[type[msgspec.Struct], Callable[[Any, str, Fail], None]]] = {
     Route: _check_whole,
     Rule: _check_rule,
     HeaderChanges: _check_changes,

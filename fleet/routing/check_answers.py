@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from fleet.routing.faults import Fail
 from fleet.routing.route import Route, StaticResponse
 
 __all__ = ["MAX_ANSWER_BYTES", "answer_bytes", "check_response", "check_size"]
 
-MAX_ANSWER_BYTES = 1 << 20
+MAX_ANSWER_BYTES: Final = 1 << 20
 """Bodies of one route together: what a ConfigMap holds. Every interceptor keeps them all in memory."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 import msgspec
 
@@ -11,7 +12,7 @@ from fleet.routing.route import HeaderMatch, Rule
 
 __all__ = ["ANY_HOST", "Claim", "claims_of", "normal_path", "path_segments"]
 
-ANY_HOST = "*"
+ANY_HOST: Final = "*"
 
 
 class Claim(msgspec.Struct, frozen=True):

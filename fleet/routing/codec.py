@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import yaml
@@ -19,11 +19,13 @@ from fleet.routing.table import RoutingTable
 
 __all__ = ["MAX_ROUTES", "CodecError", "RouteError", "decode_json", "decode_yaml", "encode_json", "encode_yaml"]
 
-MAX_ROUTES = 100_000
+MAX_ROUTES: Final = 100_000
 """Maximum number of routes in a document: ten times the design size; bounds the memory that one document takes."""
 
-_LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is present in most builds, and much faster
-_AT = re.compile(r" - at `\$\.?([^`]*)`$")
+_LOADER: Final[type[Any]] = getattr(
+    yaml, "CSafeLoader", yaml.SafeLoader
+)  # the C parser is present in most builds, and much faster
+_AT: Final = re.compile(r" - at `\$\.?([^`]*)`$")
 
 
 class CodecError(ValueError):

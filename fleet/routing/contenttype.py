@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 __all__ = ["content_type"]
 
-_BY_EXTENSION = {
+_BY_EXTENSION: Final = {
     "avif": "image/avif",
     "css": "text/css; charset=utf-8",
     "csv": "text/csv; charset=utf-8",
@@ -34,11 +35,11 @@ _BY_EXTENSION = {
 """Types of web files. Our own table, because the system's differs between machines, and equal objects must give equal tables."""
 
 # MIME Sniffing Standard, section 7.1: recognizes HTML and XML.
-_HTML = re.compile(
+_HTML: Final = re.compile(
     rb"\s*<(?:!DOCTYPE HTML|HTML|HEAD|SCRIPT|IFRAME|H1|DIV|FONT|TABLE|A|STYLE|TITLE|B|BODY|BR|P)[ >]|\s*<!--", re.IGNORECASE
 )
-_XML = re.compile(rb"\s*<\?xml")
-_LOOKED_AT = 512
+_XML: Final = re.compile(rb"\s*<\?xml")
+_LOOKED_AT: Final = 512
 
 
 def content_type(body: bytes, name: str = "") -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
@@ -13,12 +13,12 @@ from fleet.routing.kinds import HEADER_NAME, METHOD, SECONDS
 
 __all__ = ["ORIGIN", "Cors", "check_cors"]
 
-MAX_VALUES = 100
+MAX_VALUES: Final = 100
 """Values of one list. A preflight's answer names them all, and a request's origin is compared with each."""
-MAX_ORIGIN = 300
+MAX_ORIGIN: Final = 300
 """Characters: a scheme, a host of 253 and a port."""
-_ORIGIN_PATTERN = r"^(\*|[a-z][a-z0-9+.-]*://(\*\.)?[a-z0-9.-]+(:[0-9]{1,5})?)$"
-_ORIGIN = re.compile(_ORIGIN_PATTERN)
+_ORIGIN_PATTERN: Final = r"^(\*|[a-z][a-z0-9+.-]*://(\*\.)?[a-z0-9.-]+(:[0-9]{1,5})?)$"
+_ORIGIN: Final = re.compile(_ORIGIN_PATTERN)
 
 
 def _origin(origin: str, field: str, fail: Fail) -> None:
@@ -28,7 +28,7 @@ def _origin(origin: str, field: str, fail: Fail) -> None:
         )
 
 
-ORIGIN = Kind(_origin, max_length=MAX_ORIGIN, pattern=_ORIGIN_PATTERN)
+ORIGIN: Final = Kind(_origin, max_length=MAX_ORIGIN, pattern=_ORIGIN_PATTERN)
 
 
 class Cors(msgspec.Struct, frozen=True, omit_defaults=True):

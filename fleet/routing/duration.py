@@ -14,9 +14,9 @@ DURATION_PATTERN: Final = r"^([0-9]+(\.[0-9]+)?|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$
 """For texts. In YAML and JSON a duration may also be a number."""
 DURATION_HINT: Final = "should be seconds, or a duration like 500ms, 10s, 1m30s"
 
-_WHOLE = re.compile(DURATION_PATTERN, re.ASCII)
-_UNIT = re.compile(r"(ms|s|m|h)")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_WHOLE: Final = re.compile(DURATION_PATTERN, re.ASCII)
+_UNIT: Final = re.compile(r"(ms|s|m|h)")
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def seconds(value: object) -> float:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from typing import Final
 
 __all__ = ["is_host", "normal_host"]
 
-_IPV6_MAX = 64  # longer than any IPv6 address with a zone; not worth parsing
-_HOST_BYTES = 253  # RFC 1035 section 2.3.4, in text form
-_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"  # RFC 1123 section 2.1, and the underscore that is in use
-_HOST = re.compile(rf"(?:\*|(?:\*\.)?{_LABEL}(?:\.{_LABEL})*\.?)(?::\d{{1,5}})?", re.ASCII | re.IGNORECASE)
-_IPV6 = re.compile(r"\[([0-9a-f:.]+)\](?::\d{1,5})?|([0-9a-f:.]+)", re.ASCII | re.IGNORECASE)
+_IPV6_MAX: Final = 64  # longer than any IPv6 address with a zone; not worth parsing
+_HOST_BYTES: Final = 253  # RFC 1035 section 2.3.4, in text form
+_LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"  # RFC 1123 section 2.1, and the underscore that is in use
+_HOST: Final = re.compile(rf"(?:\*|(?:\*\.)?{_LABEL}(?:\.{_LABEL})*\.?)(?::\d{{1,5}})?", re.ASCII | re.IGNORECASE)
+_IPV6: Final = re.compile(r"\[([0-9a-f:.]+)\](?::\d{1,5})?|([0-9a-f:.]+)", re.ASCII | re.IGNORECASE)
 
 
 def normal_host(host: bytes) -> bytes:

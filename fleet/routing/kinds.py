@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from typing import Final
 from urllib.parse import unquote
 
 from fleet.defaults import PORT_LIMIT
@@ -51,40 +52,40 @@ __all__ = [
     "check_sendable",
 ]
 
-MAX_PATH = 8192
+MAX_PATH: Final = 8192
 """Characters of one path prefix. Longer request targets are refused by most servers, so more could never match."""
-MAX_COUNT = 1 << 53
+MAX_COUNT: Final = 1 << 53
 """What every reader of JSON takes for the same number (RFC 8259 section 6)."""
-MAX_WEIGHT = 1_000_000
+MAX_WEIGHT: Final = 1_000_000
 """As in the Gateway API."""
-MAX_AGENT = 256
+MAX_AGENT: Final = 256
 """Characters of one pattern. Longer than the user agents that there are."""
-MIN_GRANULARITY = 0.001
+MIN_GRANULARITY: Final = 0.001
 """Seconds. Finer than any clock that the counts come from."""
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # and lone surrogates: no bytes of a request stand for them
-_UNSENDABLE = re.compile(r"^[ \t]|[ \t]$|[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")  # RFC 9110 section 5.5
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")  # names of Kubernetes objects
-_REQUEST_TARGET_PATTERN = r'^/[!"$-~]*$'
-_REQUEST_TARGET = re.compile(_REQUEST_TARGET_PATTERN)  # sent as it is: no spaces, no fragment
-_NEW_PATH_PATTERN = r"^/[!-\"$->@-\[\]-~]*$"
-_NEW_PATH = re.compile(_NEW_PATH_PATTERN)  # as a request carries it: no spaces, query, fragment and backslash
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
-_NOT_OURS = frozenset(
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # and lone surrogates: no bytes of a request stand for them
+_UNSENDABLE: Final = re.compile(r"^[ \t]|[ \t]$|[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")  # RFC 9110 section 5.5
+_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")  # names of Kubernetes objects
+_REQUEST_TARGET_PATTERN: Final = r'^/[!"$-~]*$'
+_REQUEST_TARGET: Final = re.compile(_REQUEST_TARGET_PATTERN)  # sent as it is: no spaces, no fragment
+_NEW_PATH_PATTERN: Final = r"^/[!-\"$->@-\[\]-~]*$"
+_NEW_PATH: Final = re.compile(_NEW_PATH_PATTERN)  # as a request carries it: no spaces, query, fragment and backslash
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
+_NOT_OURS: Final = frozenset(
     {
         "connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
     }
 )  # fmt: skip
 """RFC 9110 section 7.6.1: of the connection, not of the answer; and the length, which follows from the body."""
-_NOT_CHANGED = _NOT_OURS | {
+_NOT_CHANGED: Final = _NOT_OURS | {
     "expect", "http2-settings", "max-forwards", "proxy-authenticate", "proxy-authorization", "sec-websocket-accept",
     "sec-websocket-extensions", "sec-websocket-key", "sec-websocket-protocol", "sec-websocket-version",
     "x-keda-http-cold-start",
 }  # fmt: skip
 """What a rule may not change: these say how a message is read, whom a hop speaks to, or what both sides have agreed on."""
-REDIRECTS = (301, 302, 303, 307, 308)
-MAX_VALUE = 4096
+REDIRECTS: Final = (301, 302, 303, 307, 308)
+MAX_VALUE: Final = 4096
 """Characters of one value that a rule gives a header: many of them still fit what usual servers take."""
 
 
@@ -106,16 +107,16 @@ def _number(
     return Kind(check, unit, gt=gt, ge=ge, le=le)
 
 
-AMOUNT = _number(gt=0)
-COUNT = _number(ge=0, le=MAX_COUNT)
-OCTETS = _number(ge=0, le=MAX_COUNT, unit="bytes")
-SECONDS = _number(ge=0, unit="s")
-POSITIVE_SECONDS = _number(gt=0, unit="s")
-GRANULARITY = _number(ge=MIN_GRANULARITY, unit="s")
-WEIGHT = _number(ge=0, le=MAX_WEIGHT, what="a weight")
-INSTANT = _number(ge=0, unit="s since the epoch")
+AMOUNT: Final = _number(gt=0)
+COUNT: Final = _number(ge=0, le=MAX_COUNT)
+OCTETS: Final = _number(ge=0, le=MAX_COUNT, unit="bytes")
+SECONDS: Final = _number(ge=0, unit="s")
+POSITIVE_SECONDS: Final = _number(gt=0, unit="s")
+GRANULARITY: Final = _number(ge=MIN_GRANULARITY, unit="s")
+WEIGHT: Final = _number(ge=0, le=MAX_WEIGHT, what="a weight")
+INSTANT: Final = _number(ge=0, unit="s since the epoch")
 # 1xx announces another answer, which would never come.
-STATUS = _number(ge=200, le=599, what="the status of an answer,")
+STATUS: Final = _number(ge=200, le=599, what="the status of an answer,")
 
 
 # -- texts --------------------------------------------------------------------------------------------------------
@@ -253,22 +254,22 @@ def _redirect_status(status: int, field: str, fail: Fail) -> None:
         raise fail(field, f"{status} is not one of {', '.join(map(str, REDIRECTS))}")
 
 
-NAME = Kind(_name)
-PORT = Kind(_port, ge=1, le=PORT_LIMIT)
-PORT_NUMBER = Kind(_port, ge=1, le=PORT_LIMIT)
-HOST = Kind(_host)
-REDIRECT_HOST = Kind(_redirect_host)
-REDIRECT_STATUS = Kind(_redirect_status)
-SCHEME = Kind(_scheme)
-PATH = Kind(_path, max_length=MAX_PATH)
-REQUEST_TARGET = Kind(_request_target, max_length=MAX_PATH, pattern=_REQUEST_TARGET_PATTERN)
-NEW_PATH = Kind(_new_path, max_length=MAX_PATH, pattern=_NEW_PATH_PATTERN)
-HEADER_NAME = Kind(_token)
-COOKIE_NAME = Kind(_cookie_name)
-METHOD = Kind(_method)
-MATCHED = Kind(_matched)
-AGENT = Kind(_agent, max_length=MAX_AGENT)
-ANSWER_HEADER = Kind(_answer_header)
-CHANGED_HEADER = Kind(_changed_header)
-CHANGED_NAME = Kind(check_changed_name)
-CONTENT_TYPE = Kind(check_sendable)
+NAME: Final = Kind(_name)
+PORT: Final = Kind(_port, ge=1, le=PORT_LIMIT)
+PORT_NUMBER: Final = Kind(_port, ge=1, le=PORT_LIMIT)
+HOST: Final = Kind(_host)
+REDIRECT_HOST: Final = Kind(_redirect_host)
+REDIRECT_STATUS: Final = Kind(_redirect_status)
+SCHEME: Final = Kind(_scheme)
+PATH: Final = Kind(_path, max_length=MAX_PATH)
+REQUEST_TARGET: Final = Kind(_request_target, max_length=MAX_PATH, pattern=_REQUEST_TARGET_PATTERN)
+NEW_PATH: Final = Kind(_new_path, max_length=MAX_PATH, pattern=_NEW_PATH_PATTERN)
+HEADER_NAME: Final = Kind(_token)
+COOKIE_NAME: Final = Kind(_cookie_name)
+METHOD: Final = Kind(_method)
+MATCHED: Final = Kind(_matched)
+AGENT: Final = Kind(_agent, max_length=MAX_AGENT)
+ANSWER_HEADER: Final = Kind(_answer_header)
+CHANGED_HEADER: Final = Kind(_changed_header)
+CHANGED_NAME: Final = Kind(check_changed_name)
+CONTENT_TYPE: Final = Kind(check_sendable)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from fleet.routing.claims import ANY_HOST, Claim, path_segments
@@ -23,7 +23,7 @@ __all__ = ["METHOD", "Candidate", "Headers", "HostPattern", "Index", "Owner", "c
 Headers = Sequence[tuple[bytes, bytes]]
 """Names in lower case, values without surrounding space, in the order of the request; and METHOD with the request's method."""
 
-METHOD = b":method"
+METHOD: Final = b":method"
 """Pseudo-header with the method (as in RFC 9113 section 8.3.1), so that methods are matched like headers. No real header can
 have this name."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import SequenceMatcher
+from typing import Final
 
 from fleet.routing.claims import ANY_HOST, Claim, claims_of
 from fleet.routing.host import normal_host
@@ -12,9 +13,9 @@ from fleet.routing.table import RoutingTable
 
 __all__ = ["nearest"]
 
-MOST = 5
+MOST: Final = 5
 """Maximum number of hosts or paths listed; a table may have thousands."""
-CLOSE = 0.6
+CLOSE: Final = 0.6
 """Minimum similarity (0 to 1) of the parts of two names in front of their common domain."""
 
 

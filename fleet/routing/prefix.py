@@ -7,16 +7,17 @@ one do not count. What follows the prefix goes on as it was sent.
 from __future__ import annotations
 
 import re
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 __all__ = ["WHOLE_SERVER", "new_prefix", "with_prefix"]
 
-WHOLE_SERVER = b"*"
+WHOLE_SERVER: Final = b"*"
 """The target of OPTIONS for the server as a whole (RFC 9112 3.2.4). It is no path."""
 
-_ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
-_SLASHES = re.compile(rb"(?:/|%2[Ff])*")
-_BORDER = re.compile(rb"(?:/|%2[Ff])/*")
+_ESCAPE: Final = re.compile(rb"%[0-9A-Fa-f]{2}")
+_SLASHES: Final = re.compile(rb"(?:/|%2[Ff])*")
+_BORDER: Final = re.compile(rb"(?:/|%2[Ff])/*")
 
 
 def new_prefix(prefix: str) -> bytes:

@@ -11,8 +11,8 @@ __all__ = ["QUANTITY_PATTERN", "octets"]
 QUANTITY_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?(k|M|G|Ki|Mi|Gi)?$"
 """The part of Kubernetes' quantity syntax that makes sense for bytes, in RE2 syntax, as CRDs require."""
 
-_QUANTITY = re.compile(QUANTITY_PATTERN, re.ASCII)
-_UNITS = {"": 1, "k": 1000, "M": 1000**2, "G": 1000**3, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
+_QUANTITY: Final = re.compile(QUANTITY_PATTERN, re.ASCII)
+_UNITS: Final = {"": 1, "k": 1000, "M": 1000**2, "G": 1000**3, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
 
 
 def octets(text: str) -> int:

@@ -6,6 +6,7 @@ redirect names another one; `fleet.routing.check` refuses redirects that would n
 
 from __future__ import annotations
 
+from typing import Final
 from urllib.parse import quote_from_bytes
 
 from fleet.routing.host import normal_host
@@ -15,9 +16,9 @@ from fleet.routing.rules import RulePath
 
 __all__ = ["location", "needs_host"]
 
-_KEPT = "!$%&'()*+,/:;=?@[]"
+_KEPT: Final = "!$%&'()*+,/:;=?@[]"
 """Punctuation that goes on as it is. Browsers take a backslash for a slash, and some clients stop at quotes and brackets."""
-_USUAL_PORTS = {"http": 80, "https": 443}
+_USUAL_PORTS: Final = {"http": 80, "https": 443}
 
 
 def needs_host(redirect: Redirect) -> bool:

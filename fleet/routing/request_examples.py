@@ -6,6 +6,7 @@ The texts contain parts written by a route's author: the caller makes them safe 
 from __future__ import annotations
 
 import shlex
+from typing import Final
 from urllib.parse import quote
 
 from fleet.routing.claims import ANY_HOST, Claim
@@ -13,10 +14,10 @@ from fleet.routing.host import normal_host
 
 __all__ = ["address_of", "command_for", "is_local_name"]
 
-LOCAL = "localhost"
-ANY_LABEL = "any"
+LOCAL: Final = "localhost"
+ANY_LABEL: Final = "any"
 """Replaces the star of a wildcard host."""
-ANY_VALUE = "x"
+ANY_VALUE: Final = "x"
 """Value of a required header for which any value will do."""
 
 

@@ -6,7 +6,7 @@ schemas of custom resources and of the file of apps, and the tables in docs/ fol
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
@@ -72,19 +72,19 @@ __all__ = [
     "WeightedTarget",
 ]
 
-MAX_HEADERS = 100
+MAX_HEADERS: Final = 100
 """Headers in one rule. Interceptors take about as many in a whole request, so more could never match."""
-MAX_STATIC_ROUTES = 100
+MAX_STATIC_ROUTES: Final = 100
 """Maximum static routes of one route. All that match the path are checked for each request, so more would slow it down."""
-MAX_AGENTS = 100
+MAX_AGENTS: Final = 100
 """Patterns of user agents in one static route; each is compared with the header."""
-MAX_BACKENDS = 16
+MAX_BACKENDS: Final = 16
 """Maximum backends of one rule. All are looked at for each request."""
-MAX_CHANGES = 32
+MAX_CHANGES: Final = 32
 """Maximum fields of one kind that a rule sets, adds or removes: twice what the Gateway API takes."""
-MAX_FILES = 1000
+MAX_FILES: Final = 1000
 """Maximum files of one response: more than a page needs."""
-MAX_RESPONSE_HEADERS = 100
+MAX_RESPONSE_HEADERS: Final = 100
 """Maximum fields of one response, which usual clients accept."""
 
 

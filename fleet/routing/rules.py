@@ -7,6 +7,7 @@ the one by which the table has found it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from fleet.routing.claims import Claim, claims_of
 from fleet.routing.match import Headers, Index
@@ -14,7 +15,7 @@ from fleet.routing.route import Route, Rule
 
 __all__ = ["TREATMENT", "RuleFinder", "RulePath", "treats"]
 
-TREATMENT = ("rewrite", "request_headers", "response_headers", "redirect", "backends")
+TREATMENT: Final = ("rewrite", "request_headers", "response_headers", "redirect", "backends")
 """Fields of a rule that say what happens to its requests."""
 
 

@@ -8,6 +8,7 @@ match.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from fleet.routing.claims import claims_of
 from fleet.routing.host import normal_host
@@ -16,8 +17,8 @@ from fleet.routing.route import Rule, StaticRoute
 
 __all__ = ["StaticRoutes"]
 
-_USER_AGENT = b"user-agent"
-_EVERY_REQUEST = (Rule(),)
+_USER_AGENT: Final = b"user-agent"
+_EVERY_REQUEST: Final = (Rule(),)
 
 
 class _Agents:

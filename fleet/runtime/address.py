@@ -6,15 +6,16 @@ An IPv6 address contains colons, so with a port it is written in brackets (RFC 3
 from __future__ import annotations
 
 import ipaddress
+from typing import Final
 
 from fleet.defaults import PORT_LIMIT
 
 __all__ = ["LOOPBACK", "LOOPBACKS", "AddressError", "join_address", "listening_host", "near_host", "no_address", "split_address"]
 
-LOOPBACK = "127.0.0.1"
-LOOPBACKS = (LOOPBACK, "::1")
+LOOPBACK: Final = "127.0.0.1"
+LOOPBACKS: Final = (LOOPBACK, "::1")
 """The loopback addresses: a server that listens on "localhost" may use only one of them."""
-_NO_HOST = frozenset("[]/@?#\\ \t\r\n")
+_NO_HOST: Final = frozenset("[]/@?#\\ \t\r\n")
 """Characters that cannot be part of a host, and that appear beside one in other notations, such as URLs."""
 
 

@@ -12,11 +12,11 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import Protocol
+from typing import Final, Protocol
 
 __all__ = ["SLICE_SECONDS", "Backlog", "Behind"]
 
-SLICE_SECONDS = 0.0001
+SLICE_SECONDS: Final = 0.0001
 """Seconds of each turn for the whole backlog. A turn under load takes about as long, so the backlog at most doubles it."""
 
 

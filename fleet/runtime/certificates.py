@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_NAMES", "ShownCertificate", "certificates_of_file", "certificates_of_pem"]
 
-MAX_NAMES = 100
+MAX_NAMES: Final = 100
 """Names that are shown of one certificate; it may have thousands."""
-_SECONDS_A_DAY = 86_400
+_SECONDS_A_DAY: Final = 86_400
 
 
 class ShownCertificate(msgspec.Struct, omit_defaults=True):

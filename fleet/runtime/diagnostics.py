@@ -11,7 +11,7 @@ import contextlib
 import logging
 import math
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -33,13 +33,13 @@ from fleet.runtime.texts import text_parts
 
 __all__ = ["Diagnostics", "Page", "QuietServer", "quiet_configuration"]
 
-MAX_CONNECTIONS = 100
+MAX_CONNECTIONS: Final = 100
 """Maximum number of connections: probes, a few scrapers, a few people. Others get 503."""
-BACKLOG = 128
-STOP_GRACE_SECONDS = 1
+BACKLOG: Final = 128
+STOP_GRACE_SECONDS: Final = 1
 """Seconds to finish responses at the end. Answers come from memory, so only a client that does not read takes longer."""
 
-_FIXED_PAGES = {
+_FIXED_PAGES: Final = {
     "/livez": "ok while the process answers",
     "/readyz": "ok when it serves; 503 and the reason when it does not",
     "/metrics": "for Prometheus",

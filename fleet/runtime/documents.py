@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -15,8 +15,8 @@ from fleet.runtime.terminal import escaped
 
 __all__ = ["Pairs", "Rows", "joined", "json_parts"]
 
-PARTS_AT_ONCE = 64
-BYTES_AT_ONCE = 32 << 10
+PARTS_AT_ONCE: Final = 64
+BYTES_AT_ONCE: Final = 32 << 10
 """Bytes generated per turn of the event loop: about a millisecond, during which other work waits."""
 
 

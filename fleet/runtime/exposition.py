@@ -9,7 +9,7 @@ import enum
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import accumulate
 from operator import add, le, sub
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import generate_latest
@@ -17,12 +17,12 @@ from prometheus_client.registry import Collector
 
 __all__ = ["OTHERS", "Family", "Kind", "Observed", "Row", "Series", "Value", "document", "of_metrics"]
 
-OTHERS = "_others"
+OTHERS: Final = "_others"
 """Label value of the series that aggregates all series beyond the limit. Kubernetes names do not contain `_`."""
 
-FIXED_BYTES = 100_000
+FIXED_BYTES: Final = 100_000
 """Bytes of a document reserved for metrics whose size does not grow with the number of applications."""
-_VALUE_BYTES = 11
+_VALUE_BYTES: Final = 11
 """Estimated bytes per line for the value and the line end: counts below a hundred million. Longer values add a few percent."""
 
 

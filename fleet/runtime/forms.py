@@ -6,14 +6,15 @@ Programs that say nothing get JSON, and browsers text. `?format=json` and `?form
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import Request
 
 __all__ = ["JSON", "MAX_ROWS", "TEXT", "BadQuery", "Page", "form_of", "limit_of"]
 
-JSON, TEXT = "json", "text"
-MAX_ROWS = 100_000
+JSON: Final = "json"
+TEXT: Final = "text"
+MAX_ROWS: Final = 100_000
 """The highest number of rows that a query may ask for."""
 
 

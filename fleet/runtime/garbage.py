@@ -7,12 +7,13 @@ the code creates hardly any reference cycles.
 from __future__ import annotations
 
 import gc
+from typing import Final
 
 __all__ = ["collect_rarely", "collect_while_idle", "keep_what_is_here"]
 
-IDLE_COLLECTIONS = 10
+IDLE_COLLECTIONS: Final = 10
 """Collections of the middle generation after which an idle moment is used for a full collection."""
-THRESHOLDS = (700, 10, 20 * IDLE_COLLECTIONS)
+THRESHOLDS: Final = (700, 10, 20 * IDLE_COLLECTIONS)
 """As the defaults, except for full collections."""
 
 

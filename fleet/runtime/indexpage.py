@@ -6,16 +6,17 @@ import base64
 import hashlib
 import html
 from collections.abc import Mapping
+from typing import Final
 
 __all__ = ["POLICY", "index_page", "index_text"]
 
-_STYLE = (
+_STYLE: Final = (
     ":root{color-scheme:light dark}"
     "body{margin:48px auto;max-width:44rem;padding:0 24px;font:16px/1.6 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif}"
     "h1{font-size:1.5rem}table{border-collapse:collapse}td{padding:.35rem 1.5rem .35rem 0;vertical-align:top}"
     "td+td{opacity:.75}a{text-decoration:none}a:hover{text-decoration:underline}"
 )
-POLICY = f"default-src 'none'; style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'"
+POLICY: Final = f"default-src 'none'; style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'"
 
 
 def index_page(pages: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ browser adds to every POST.
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 import msgspec
 from starlette.requests import Request
@@ -17,8 +18,8 @@ from fleet.runtime.settings import SettingsError
 
 __all__ = ["MAX_BODY_BYTES", "Refused", "change_level"]
 
-MAX_BODY_BYTES = 4096
-_JSON = "application/json"
+MAX_BODY_BYTES: Final = 4096
+_JSON: Final = "application/json"
 _log = logging.getLogger(__name__)
 
 

@@ -11,7 +11,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from json import dumps
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -20,8 +20,8 @@ from fleet.runtime.terminal import escaped, one_line, shown
 
 __all__ = ["LEVELS", "LineFormatter", "UnknownLogger", "configure_logging", "levels", "set_level"]
 
-LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 def configure_logging(level: str = "INFO", json: bool = False) -> None:
@@ -63,7 +63,7 @@ def set_level(level: str | None, logger: str = "") -> None:
     logging.getLogger(logger).setLevel(name)
 
 
-_ASYNCIO = "asyncio"
+_ASYNCIO: Final = "asyncio"
 
 
 def _named(level: str) -> str:

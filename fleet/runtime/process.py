@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Final, Protocol, Self, TypeVar
 
 import uvloop
 
@@ -33,10 +33,10 @@ __all__ = [
     "run_component",
 ]
 
-EXIT_CANNOT_START = 3
+EXIT_CANNOT_START: Final = 3
 """Exit code of a component that could not start; the same as uvicorn's."""
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _log = logging.getLogger(__name__)
 

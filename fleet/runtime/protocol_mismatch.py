@@ -10,20 +10,22 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from time import monotonic
+from typing import Final
 
 from fleet.runtime.terminal import one_line
 
 __all__ = ["QUIET_SECONDS", "ProtocolMismatches", "foreign_protocol"]
 
-QUIET_SECONDS = 600.0
+QUIET_SECONDS: Final = 600.0
 """Seconds between two log lines about one protocol at one port: a misconfigured probe connects every few seconds."""
 
-TLS, HTTP2 = "TLS", "HTTP/2"
-_HANDSHAKE = b"\x16\x03"
+TLS: Final = "TLS"
+HTTP2: Final = "HTTP/2"
+_HANDSHAKE: Final = b"\x16\x03"
 """The first bytes of a TLS handshake record: type 22, and the major version of SSL 3.0 and all TLS versions (RFC 8446 5.1)."""
-_PREFACE = b"PRI * HTTP/2.0\r\n"
+_PREFACE: Final = b"PRI * HTTP/2.0\r\n"
 """The start of an HTTP/2 connection with prior knowledge (RFC 9113 3.4)."""
-_HINTS = {
+_HINTS: Final = {
     TLS: "use http://, or end TLS in front of it",
     HTTP2: "have the client use HTTP/1.1 (gRPC cannot), or put a proxy in front that does",
 }

@@ -6,7 +6,7 @@ Makes no decisions for a service: a service ends its own streams.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -21,19 +21,19 @@ from fleet.runtime.tls import TlsFiles, server_credentials
 
 __all__ = ["CHANNEL_OPTIONS", "MAX_SENT_BYTES", "RpcServer"]
 
-MAX_RECEIVED_BYTES = 4 << 20
+MAX_RECEIVED_BYTES: Final = 4 << 20
 """Maximum bytes of a received message. Requests are small; this is gRPC's default."""
-MAX_SENT_BYTES = 64 << 20
+MAX_SENT_BYTES: Final = 64 << 20
 """Maximum bytes of a sent message. A routing table of 10,000 routes is a few MB as JSON."""
-MAX_RPCS = 50_000
+MAX_RPCS: Final = 50_000
 """Concurrent RPCs. KEDA keeps one stream open per application: 10,000 applications at 3 KEDA replicas, and room for calls."""
-PING_EVERY_MS = 10_000
+PING_EVERY_MS: Final = 10_000
 """Milliseconds between keepalive pings on an idle connection."""
-PING_TIMEOUT_MS = 5_000
-MIN_PING_INTERVAL_MS = 1_000
+PING_TIMEOUT_MS: Final = 5_000
+MIN_PING_INTERVAL_MS: Final = 1_000
 """Minimum milliseconds between pings of a client; gRPC's default of five minutes would disconnect a watcher that pings."""
 
-_SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
+_SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     # With SO_REUSEPORT two servers could share a port without an error; the second must fail instead.
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MAX_RECEIVED_BYTES),
@@ -45,7 +45,7 @@ _SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
 )
 
-CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.max_receive_message_length", MAX_SENT_BYTES),
     ("grpc.keepalive_time_ms", PING_EVERY_MS),
     ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MS),

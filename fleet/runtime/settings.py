@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any, ClassVar, NoReturn, Self
+from typing import Any, ClassVar, Final, NoReturn, Self
 
 from pydantic import ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -20,8 +20,8 @@ from fleet.runtime.tlsparts import fault_of_set, tls_groups
 
 __all__ = ["ENVIRONMENT_PREFIX", "HIDDEN", "ComponentSettings", "SettingsError"]
 
-ENVIRONMENT_PREFIX = "WEIR_"
-HIDDEN = "(hidden)"
+ENVIRONMENT_PREFIX: Final = "WEIR_"
+HIDDEN: Final = "(hidden)"
 """Shown for a secret."""
 
 

@@ -10,22 +10,27 @@ import os
 import re
 import sys
 from contextlib import suppress
+from typing import Final
 
 __all__ = ["complain", "escaped", "one_line", "say", "shown"]
 
-_COLOUR = r"\[[0-9;]{0,64}m"  # after ESC: ECMA-48 SGR; long enough for two 24-bit colours
-_CONTROLS = r"\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f"  # C0 and C1 without tab, line feed and escape; C1 has a one-character CSI
-_DIRECTIONS = r"\u2028-\u202e\u2066-\u2069"  # line separators; bidirectional embeddings, overrides, isolates (UAX #9)
-_COLOURS = re.compile(rf"\x1b{_COLOUR}")
-_ACTING = re.compile(rf"[{_CONTROLS}{_DIRECTIONS}\x1b]")
-_ACTING_BUT_COLOURS = re.compile(rf"[{_CONTROLS}{_DIRECTIONS}]|\x1b(?!{_COLOUR})")
-_BREAKS = re.compile(r"\r\n|[\n\x0b\x0c\r\x1c-\x1e\x85\u2028\u2029]")  # where str.splitlines and other programs begin a new line
-_HALVES = re.compile(r"[\ud800-\udfff]")  # lone surrogates, which include undecodable bytes: they cannot be encoded
-_ESCAPED = re.compile(rf"[\x7f-\x9f{_DIRECTIONS}]")
-_RESET = "\x1b[0m"
-_FONTS = frozenset(map(str, range(10, 21)))
+_COLOUR: Final = r"\[[0-9;]{0,64}m"  # after ESC: ECMA-48 SGR; long enough for two 24-bit colours
+_CONTROLS: Final = (
+    r"\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f"  # C0 and C1 without tab, line feed and escape; C1 has a one-character CSI
+)
+_DIRECTIONS: Final = r"\u2028-\u202e\u2066-\u2069"  # line separators; bidirectional embeddings, overrides, isolates (UAX #9)
+_COLOURS: Final = re.compile(rf"\x1b{_COLOUR}")
+_ACTING: Final = re.compile(rf"[{_CONTROLS}{_DIRECTIONS}\x1b]")
+_ACTING_BUT_COLOURS: Final = re.compile(rf"[{_CONTROLS}{_DIRECTIONS}]|\x1b(?!{_COLOUR})")
+_BREAKS: Final = re.compile(
+    r"\r\n|[\n\x0b\x0c\r\x1c-\x1e\x85\u2028\u2029]"
+)  # where str.splitlines and other programs begin a new line
+_HALVES: Final = re.compile(r"[\ud800-\udfff]")  # lone surrogates, which include undecodable bytes: they cannot be encoded
+_ESCAPED: Final = re.compile(rf"[\x7f-\x9f{_DIRECTIONS}]")
+_RESET: Final = "\x1b[0m"
+_FONTS: Final = frozenset(map(str, range(10, 21)))
 """SGR codes that select fonts, which the colour reset does not undo on some terminals."""
-_FIRST_FONT = "\x1b[0;10m"
+_FIRST_FONT: Final = "\x1b[0;10m"
 
 
 def shown(text: str, *, colours: bool = False) -> str:

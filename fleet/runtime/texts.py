@@ -7,7 +7,7 @@ line, so that `grep` finds it. Long texts are cut: the JSON has them whole.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -16,10 +16,10 @@ from fleet.runtime.terminal import one_line
 
 __all__ = ["LONGEST_TEXT", "text_parts"]
 
-LONGEST_TEXT = 300
+LONGEST_TEXT: Final = 300
 """Characters of one value; a route's page may have a million."""
-_STEP = "  "
-_NOTHING = "-"
+_STEP: Final = "  "
+_NOTHING: Final = "-"
 
 
 def text_parts(value: Any, indent: str = "") -> Iterator[bytes]:

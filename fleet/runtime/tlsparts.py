@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 __all__ = ["MAX_PEM_BYTES", "fault_of_set", "tls_groups"]
 
-MAX_PEM_BYTES = 16 << 20
+MAX_PEM_BYTES: Final = 16 << 20
 """Maximum bytes of a PEM file. A bundle of all public authorities takes 0.3 MB."""
 
-_FIELD = re.compile(r"((?:[a-z0-9_]+_)?tls)_(cert|key|ca|name)")
+_FIELD: Final = re.compile(r"((?:[a-z0-9_]+_)?tls)_(cert|key|ca|name)")
 
 
 def tls_groups(fields: Iterable[str]) -> Mapping[str, Mapping[str, str]]:

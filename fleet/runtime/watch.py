@@ -17,21 +17,26 @@ import sys
 from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Final, NoReturn, Protocol
 
 from fleet.runtime.tasks import cancel_and_wait
 
 __all__ = ["FileWatch", "Stamp", "stamp"]
 
-SPACING_SECONDS = 0.002
+SPACING_SECONDS: Final = 0.002
 """Seconds: the first change is reported at once, those right after it together, so that a file that changes constantly does
 not use up the CPU."""
-_EVENT_BYTES = 64 << 10
-_IN_CLOSE_WRITE, _IN_MOVED_FROM, _IN_MOVED_TO, _IN_DELETE = 0x8, 0x40, 0x80, 0x200
-_IN_DELETE_SELF, _IN_MOVE_SELF, _IN_ONLYDIR = 0x400, 0x800, 0x01000000
+_EVENT_BYTES: Final = 64 << 10
+_IN_CLOSE_WRITE: Final = 0x8
+_IN_MOVED_FROM: Final = 0x40
+_IN_MOVED_TO: Final = 0x80
+_IN_DELETE: Final = 0x200
+_IN_DELETE_SELF: Final = 0x400
+_IN_MOVE_SELF: Final = 0x800
+_IN_ONLYDIR: Final = 0x01000000
 # Neither IN_CREATE nor IN_MODIFY: a file that is not closed yet may be incomplete.
-_MASK = _IN_CLOSE_WRITE | _IN_MOVED_FROM | _IN_MOVED_TO | _IN_DELETE | _IN_DELETE_SELF | _IN_MOVE_SELF
-_HEADER = struct.Struct("iIII")
+_MASK: Final = _IN_CLOSE_WRITE | _IN_MOVED_FROM | _IN_MOVED_TO | _IN_DELETE | _IN_DELETE_SELF | _IN_MOVE_SELF
+_HEADER: Final = struct.Struct("iIII")
 
 _log = logging.getLogger(__name__)
 

@@ -214,7 +214,7 @@ class App:
     def resume(self) -> None:
         """Let waiting requests follow the route as it is now."""
         if self.room:
-            self.ask_again(self.endpoints.clock())
+            self.reconsider_waiting(self.endpoints.clock())
 
     @property
     def main(self) -> App:
@@ -237,7 +237,7 @@ class App:
         """Fields for a response to keep the session at this backend."""
         return () if self.sessions is None else self.sessions.fields(head, backend)
 
-    def ask_again(self, now: float) -> None:
+    def reconsider_waiting(self, now: float) -> None:
         """Waiting requests may be answerable locally now, and get the new time limits and target."""
         for waiter in list(self.room):
             waiter.reconsider(now)

@@ -52,7 +52,7 @@ class WaitingApp(Protocol):
     def admit_next(self, now: float) -> bool:
         """Send the first waiting request to a backend. Returns False if no backend can take it."""
 
-    def ask_again(self, now: float) -> None:
+    def reconsider_waiting(self, now: float) -> None:
         """`hopeless` has changed: check again whether the requests should wait."""
 
 
@@ -133,7 +133,7 @@ class EndpointSet:
         return list(self._all.values())
 
     @property
-    def with_work(self) -> list[Endpoint]:
+    def in_use(self) -> list[Endpoint]:
         """Every listed backend, and each removed one that still has unfinished exchanges."""
         return [*self._all.values(), *(endpoint for endpoint in self._leaving.values() if endpoint.load)]
 
@@ -171,7 +171,7 @@ class EndpointSet:
                 self.deadlines.watch(endpoint)
         if self.hopeless != before:
             for app in list(self.waiting_apps):
-                app.ask_again(now)
+                app.reconsider_waiting(now)
 
     def choose(self) -> Endpoint | None:
         """The less loaded of two random ready backends; None if no backend is ready."""

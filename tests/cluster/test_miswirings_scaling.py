@@ -254,7 +254,7 @@ async def test_named(weir: Weir, api: Api, cluster: Cluster, namespace: str, mis
     assert (when - created).total_seconds() <= NAMED_SECONDS * max(slower, await allowance(api, namespace))
 
 
-async def test_who_loses_gets_no_scaled_object_and_the_winner_is_scaled(weir: Weir, api: Api, namespace: str) -> None:
+async def test_the_loser_gets_no_scaled_object_and_the_winner_is_scaled(weir: Weir, api: Api, namespace: str) -> None:
     await create_app(api, namespace, "web")
     for resource, made in (http("web"), http("web-two", host="web", name="web", service="web")):
         await api.create(namespaced(resource, namespace), made)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("interceptor", "fleet/demand")
+PACKAGES = ("interceptor", "fleet")
 _CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*")
 
 

@@ -23,11 +23,15 @@ REPLACED = {
     "in_a_calm": "while_idle",
     "turns?_away": "reject",
     "close_at_rest": "close_if_idle",
+    "ask_again": "reconsider",
+    "with_work": "in_use",
     "what the session tells": "events of the session",
 }
 """What is not to be read, as regular expressions, and what stands in its place."""
 TOLD = "told"
-"""Plain English in a sentence, but as a name it does not say what a value is: reported, sent, received, logged."""
+"""Plain English in a sentence, but as a name it does not say what a value is: reported, sent, outputs, logged."""
+WHO = re.compile(r"_?(?:test_)?who_")
+"""A function is named for its subject: the client, the application."""
 
 
 def pattern_of(*words: str) -> re.Pattern[str]:
@@ -76,3 +80,20 @@ def test_names_say_what_a_value_is() -> None:
     texts = ((path, path.read_text()) for path in _files(*PACKAGES) if path.suffix == ".py")
     trees = ((path, ast.parse(text)) for path, text in texts if TOLD in text)
     assert [f"{path.relative_to(ROOT)}: {name}" for path, tree in trees for name in _names(tree) if pattern.search(name)] == []
+
+
+def test_stages_of_tests_name_what_they_record() -> None:
+    texts = ((path, path.read_text()) for path in _files("tests/support") if path.suffix == ".py")
+    trees = ((path, ast.parse(text)) for path, text in texts if TOLD in text)
+    assert [f"{path.relative_to(ROOT)}: {name}" for path, tree in trees for name in _names(tree) if name.strip("_") == TOLD] == []
+
+
+def test_functions_are_named_for_their_subject() -> None:
+    texts = ((path, path.read_text()) for path in _files(*PACKAGES, "tests") if path.suffix == ".py")
+    found = [
+        (path, name)
+        for path, text in texts
+        for name in re.findall(r"^ *(?:async )?def (\w+)", text, re.MULTILINE)
+        if WHO.match(name)
+    ]
+    assert found == []

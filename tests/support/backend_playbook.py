@@ -51,8 +51,8 @@ class _Sink:
         return min(self._stage.moves, left)
 
     def on_answer_end(self, *, reusable: bool, trailers: Fields = ()) -> None:
-        told = "".join(f" {name.decode()}={value.decode()}" for name, value in trailers)
-        self._note(f"end{' reusable' if reusable else ''}{told}")
+        outputs = "".join(f" {name.decode()}={value.decode()}" for name, value in trailers)
+        self._note(f"end{' reusable' if reusable else ''}{outputs}")
         if not reusable:
             self._stage.connection.abort()
 
@@ -106,7 +106,7 @@ class BackendStage(Stage):
         owner = SimpleNamespace(deadlines=self.deadlines)
         endpoint: Any = SimpleNamespace(owner=owner, authority=b"10.0.0.1:80", withdraw=self._drop)
         self.connection = StrictBackend(endpoint, self.outbox)
-        self.transport = NotingTransport(self.connection, self.told)
+        self.transport = NotingTransport(self.connection, self.outputs)
         self._dropped = False
 
     def _drop(self, connection: StrictBackend) -> None:

@@ -152,7 +152,7 @@ class ClientStage(Stage):
         NotingTransport(self.other, [])
         self.exchange: _Exchange | None = None
         self.client = StrictClient(self)
-        self.transport = NotingTransport(self.client, self.told, unread=unread)
+        self.transport = NotingTransport(self.client, self.outputs, unread=unread)
 
     # -- host of the connection -----------------------------------------------------------------------------------
 

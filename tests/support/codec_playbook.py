@@ -18,7 +18,7 @@ from interceptor.core.messages import Field, Fields, Request, Response
 from interceptor.transport.tcp import Outbox
 from tests.support.proxy_memory import MockTransport
 
-__all__ = ["ForeignRequest", "ForeignResponse", "NotingTransport", "Stage", "bytes_of", "cells", "play", "told_to_exchange"]
+__all__ = ["ForeignRequest", "ForeignResponse", "NotingTransport", "Stage", "bytes_of", "cells", "events_of_exchange", "play"]
 
 _DATE = re.compile(rb"Date: [^\r]*\r\n")
 _LONG = 300
@@ -33,19 +33,19 @@ S = TypeVar("S", bound="Stage")
 class ForeignRequest(Request):
     """Of a protocol that HTTP/1 knows nothing of."""
 
-    told: Fields = ()
+    own: Fields = ()
 
     def fields(self, peer: bytes, *, trusted: bool) -> list[Field]:
-        return list(self.told)
+        return list(self.own)
 
 
 class ForeignResponse(Response):
     """Of a protocol that HTTP/1 knows nothing of."""
 
-    told: Fields = ()
+    own: Fields = ()
 
     def fields(self) -> list[Field]:
-        return list(self.told)
+        return list(self.own)
 
 
 def bytes_of(text: str) -> bytes:
@@ -56,8 +56,8 @@ def bytes_of(text: str) -> bytes:
 class NotingSocket:
     """A socket that records the options set by a connection, and answers its queries."""
 
-    def __init__(self, told: list[str]) -> None:
-        self._told = told
+    def __init__(self, outputs: list[str]) -> None:
+        self._outputs = outputs
         self._guards = False
         """Whether closing it sends a reset."""
         self.stuck = 0.0
@@ -73,7 +73,7 @@ class NotingSocket:
         guards = value[:1] == b"\1"
         if guards != self._guards:
             self._guards = guards
-            self._told.append("guard on" if guards else "guard off")
+            self._outputs.append("guard on" if guards else "guard off")
 
     def getsockopt(self, level: int, option: int, size: int) -> bytes:
         assert (level, option) == (socket.IPPROTO_TCP, socket.TCP_INFO)
@@ -85,9 +85,9 @@ class NotingSocket:
 class NotingTransport(MockTransport):
     """Records what is sent to the peer."""
 
-    def __init__(self, protocol: asyncio.BufferedProtocol, told: list[str], *, unread: bool = False) -> None:
-        self._notes = told
-        self.socket = NotingSocket(told)
+    def __init__(self, protocol: asyncio.BufferedProtocol, outputs: list[str], *, unread: bool = False) -> None:
+        self._notes = outputs
+        self.socket = NotingSocket(outputs)
         super().__init__(protocol, unread=unread)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -118,14 +118,14 @@ class Stage:
     transport: NotingTransport
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.outputs: list[str] = []
         self.now = 0.0
         self.clock: Callable[[], float] = lambda: self.now
         self.outbox = Outbox()
         self.deadlines = Deadlines(0.1, now=0.0)
 
     def note(self, what: str) -> None:
-        self.told.append(what)
+        self.outputs.append(what)
 
     async def settle(self) -> None:
         """Wait until all scheduled callbacks have run."""
@@ -176,17 +176,17 @@ async def play(stage: S, script: str) -> S:
             continue
         kind, _, text = line.partition(" ")
         if kind == ">":
-            assert stage.told == [], f"{stage.told} came before {line!r}"
+            assert stage.outputs == [], f"{stage.outputs} came before {line!r}"
             verb, *words = text.split(" ")
             getattr(stage, verb)(*words)
             await stage.settle()
         elif kind == "<":
-            assert stage.told, f"{text!r} did not come; state {stage.state()}"
-            told = stage.told.pop(0)
-            assert told == text or (text.endswith("...") and told.startswith(text[:-3])), f"line {number + 1}: {told}"
+            assert stage.outputs, f"{text!r} did not come; state {stage.state()}"
+            output = stage.outputs.pop(0)
+            assert output == text or (text.endswith("...") and output.startswith(text[:-3])), f"line {number + 1}: {output}"
         else:
             assert stage.state() == text, f"{line}: {stage.state()}"
-    assert stage.told == [], f"{stage.told} came last"
+    assert stage.outputs == [], f"{stage.outputs} came last"
     return stage
 
 
@@ -196,11 +196,11 @@ def cells(table: str) -> list[tuple[str, str, str]]:
     return [(row[0], what, cell) for row in rows for what, cell in zip(first[1:], row[1:], strict=True) if cell != "-"]
 
 
-async def told_to_exchange(stage: Stage, comes: str) -> str:
+async def events_of_exchange(stage: Stage, comes: str) -> str:
     """The state after an input, and the events of the exchange."""
     verb, *words = comes.split(" ")
     getattr(stage, verb)(*words)
     await stage.settle()
-    told = [found[0] for line in stage.told if (found := _OF_EXCHANGES.match(line))]
-    stage.told.clear()
-    return " ".join([stage.state(), *told])
+    outputs = [found[0] for line in stage.outputs if (found := _OF_EXCHANGES.match(line))]
+    stage.outputs.clear()
+    return " ".join([stage.state(), *outputs])

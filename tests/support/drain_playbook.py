@@ -16,11 +16,11 @@ class _Client:
 
     def __init__(self, stage: DrainStage, name: str) -> None:
         self._stage, self._name = stage, name
-        self._told = False
+        self._outputs = False
 
     def wind_down(self, now: float, seconds: float) -> None:
-        if not self._told:
-            self._told = True
+        if not self._outputs:
+            self._outputs = True
             self._stage.note(f"{self._name} winds down at {now:.2f} within {seconds:.2f}")
 
 
@@ -35,7 +35,7 @@ class DrainStage(TimeStage):
         self._draining: asyncio.Task[None] | None = None
 
     def note(self, what: str) -> None:
-        self.told.append(what)
+        self.outputs.append(what)
 
     @property
     def clients(self) -> set[_Client]:

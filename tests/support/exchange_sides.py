@@ -35,13 +35,13 @@ class PlainRequest(Request):
 class Side:
     """Common to both sides: records calls."""
 
-    def __init__(self, name: str, told: list[str]) -> None:
-        self._name, self._told = name, told
+    def __init__(self, name: str, recorded: list[str]) -> None:
+        self._name, self._recorded = name, recorded
         self.deadline, self.bucket, self.congested, self.paused = math.inf, 0, False, False
         self.stuck = math.inf
 
     def note(self, what: str) -> None:
-        self._told.append(f"{self._name} {what}")
+        self._recorded.append(f"{self._name} {what}")
 
     def on_deadline(self, now: float) -> None:
         raise AssertionError("the stage asks the exchange itself")
@@ -78,8 +78,8 @@ class Client(Side):
 
     peer, unframed = b"192.0.2.9", False
 
-    def __init__(self, told: list[str]) -> None:
-        super().__init__("client", told)
+    def __init__(self, recorded: list[str]) -> None:
+        super().__init__("client", recorded)
         self.trusted = self.half_closed = False
         self.persists = True
         self.own_backend: Any = None
@@ -121,8 +121,8 @@ class Client(Side):
 class Server(Side):
     """An upstream."""
 
-    def __init__(self, name: str, told: list[str], endpoint: Endpoint) -> None:
-        super().__init__(name, told)
+    def __init__(self, name: str, recorded: list[str], endpoint: Endpoint) -> None:
+        super().__init__(name, recorded)
         self.endpoint: Place = endpoint
         self.personal = self.reports_unprocessed = self.ended = self.body_open = False
         self.sink: ResponseEvents | None = None

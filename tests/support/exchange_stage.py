@@ -38,7 +38,7 @@ class _Dials(EndpointSet):
     def dial(self, endpoint: Endpoint, request: DialRequest, *, timeout: float) -> None:
         self._stage.dials.append((endpoint, request))
         endpoint.dialing += 1
-        self._stage.told.append(f"dial {endpoint.backend.host} {timeout:g}")
+        self._stage.outputs.append(f"dial {endpoint.backend.host} {timeout:g}")
 
 
 class _Nobody:
@@ -58,7 +58,7 @@ class Hall:
 
     def __init__(self, **fields: Any) -> None:
         """`fields` are fields of the route."""
-        self.told: list[str] = []
+        self.outputs: list[str] = []
         self.now = 0.0
         self.dials: list[tuple[Endpoint, DialRequest]] = []
         self.servers: dict[str, Server] = {}
@@ -74,7 +74,7 @@ class Hall:
         self.app = App(self.route, self.entry, self.sets["a"], loopback_settings(), fallback=fallback, waits=Waits())
         self.apps = {APP: self.app}
         self.table: RoutingTable | None = RoutingTable([self.route])
-        self.client = Client(self.told)
+        self.client = Client(self.outputs)
         self.routes: dict[str, dict[str, Any]] = {}
         """Fields of routes that it may change to."""
         self.exchange: StrictExchange | None = None
@@ -95,7 +95,7 @@ class Hall:
         return self.none_ever
 
     def refused(self, error: ExchangeError) -> None:
-        self.told.append(f"refused {error.reason}")
+        self.outputs.append(f"refused {error.reason}")
 
     def watch(self, client: object) -> None:
         self.watched += 1
@@ -130,7 +130,7 @@ class Hall:
         name = (
             host if host not in self.servers else f"{host}{sum(each.rstrip('0123456789') == host for each in self.servers) + 1}"
         )
-        self.servers[name] = Server(name, self.told, endpoint)
+        self.servers[name] = Server(name, self.outputs, endpoint)
         return self.servers[name]
 
     def sink(self, who: str) -> ResponseEvents:

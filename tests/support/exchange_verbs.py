@@ -80,24 +80,26 @@ class RouteVerbs(Hall):
         self.app.update(route, self.sets["a"], loopback_settings())
 
     def reconsider(self) -> None:
-        self.app.ask_again(self.now)
+        self.app.reconsider_waiting(self.now)
 
     def counts(self) -> None:
         """Record everything that was counted of the application, with the seconds."""
         stats = self.app.stats
         for (method, status, cold), found in stats.answers().items():
             kind = f"{method} {status}{' cold' if cold == 'true' else ''}"
-            self.told.append(f"counted {kind}: " + (f"{found.count} in {found.sum:g}" if sum(found.counts) else f"{found.count}"))
-        self.told += [f"counted own {reason} {status}" for (reason, status), count in stats.own.items() for _ in range(count)]
-        self.told += [f"counted cut {reason}" for reason, count in stats.cut.items() for _ in range(count)]
+            self.outputs.append(
+                f"counted {kind}: " + (f"{found.count} in {found.sum:g}" if sum(found.counts) else f"{found.count}")
+            )
+        self.outputs += [f"counted own {reason} {status}" for (reason, status), count in stats.own.items() for _ in range(count)]
+        self.outputs += [f"counted cut {reason}" for reason, count in stats.cut.items() for _ in range(count)]
         observed = {**{f"start {outcome}": found for outcome, found in stats.cold.items()}, "held": stats.held}
-        self.told += [
+        self.outputs += [
             f"counted {name}: {sum(found.counts)} in {found.sum:g}" for name, found in observed.items() if sum(found.counts)
         ]
         numbers = {"fallbacks": stats.fallbacks, "rejections": stats.rejections}
-        self.told += [f"counted {name}: {number}" for name, number in numbers.items() if number]
+        self.outputs += [f"counted {name}: {number}" for name, number in numbers.items() if number]
         for wait in self.app.waits.report(self.now):
-            self.told.append(f"reported {wait.timed_out} timed out, {wait.unserved} unserved")
+            self.outputs.append(f"reported {wait.timed_out} timed out, {wait.unserved} unserved")
 
 
 class ClientVerbs(Hall):
@@ -140,7 +142,7 @@ class ClientVerbs(Hall):
     def broken(self) -> None:
         """The request body is malformed."""
         answered = self.current.on_broken_body(BadRequest("broken"))
-        self.told.append("refuse" if answered else "cut")
+        self.outputs.append("refuse" if answered else "cut")
 
     def client_lost(self) -> None:
         self.current.on_client_lost()
@@ -169,7 +171,7 @@ class ServerVerbs(Hall):
         server = self.server(endpoint)
         if not request.connected(endpoint, server):
             endpoint.offer(server, self.now)
-            self.told.append(f"{endpoint.backend.host} kept")
+            self.outputs.append(f"{endpoint.backend.host} kept")
 
     def refuses(self, why: str = "") -> None:
         """The oldest dial fails. "sockets": this machine has none left; "timeout": it took too long."""
@@ -221,7 +223,7 @@ class ServerVerbs(Hall):
 
     def may_retry(self, who: str) -> None:
         """A codec asks whether the request may be sent again."""
-        self.told.append("yes" if self.sink(who).may_retry() else "no")
+        self.outputs.append("yes" if self.sink(who).may_retry() else "no")
 
 
 class TunnelVerbs(Hall):

@@ -73,24 +73,24 @@ def frames_of(wire: bytes) -> list[Frame]:
 
 class _Sink(StreamEvents):
     def __init__(self, peer: Peer, number: int) -> None:
-        self._told, self._number, self._peer = peer.told, number, peer
+        self._recorded, self._number, self._peer = peer.recorded, number, peer
 
     def on_headers(self, head: Head, *, end: bool) -> None:
-        self._told.append(("headers", self._number, head.fields, end))
+        self._recorded.append(("headers", self._number, head.fields, end))
 
     def on_data(self, data: bytes | memoryview, *, end: bool) -> None:
-        self._told.append(("data", self._number, bytes(data), end))
+        self._recorded.append(("data", self._number, bytes(data), end))
         if self._peer.consumes:
             self._peer.session.consumed(self._peer.streams[self._number], len(data))
 
     def on_trailers(self, fields: Fields) -> None:
-        self._told.append(("trailers", self._number, fields))
+        self._recorded.append(("trailers", self._number, fields))
 
     def on_reset(self, code: int, *, unprocessed: bool) -> None:
-        self._told.append(("reset", self._number, code, unprocessed))
+        self._recorded.append(("reset", self._number, code, unprocessed))
 
     def on_writable(self) -> None:
-        self._told.append(("writable", self._number))
+        self._recorded.append(("writable", self._number))
 
 
 class Peer(SessionEvents):
@@ -98,7 +98,7 @@ class Peer(SessionEvents):
 
     def __init__(self, config: Config | None = None, *, client: bool = False, begun: bool = True, consumes: bool = True) -> None:
         """`begun`: both sides' SETTINGS have been exchanged."""
-        self.told: list[Told] = []
+        self.recorded: list[Told] = []
         self.streams: dict[int, Stream] = {}
         self.heads: list[Head] = []
         self.consumes = consumes
@@ -110,7 +110,7 @@ class Peer(SessionEvents):
         if begun:
             self.feed((b"" if client else PREFACE) + settings({}) + frame(4, 1, 0, b""))
             self.wire()
-            self.told.clear()
+            self.recorded.clear()
 
     # -- events ---------------------------------------------------------------------------------------------------
 
@@ -121,22 +121,22 @@ class Peer(SessionEvents):
         self.streams[stream.id] = stream
         stream.sink = _Sink(self, stream.id)
         self.heads.append(head)
-        self.told.append(("request", stream.id, head.fields, end))
+        self.recorded.append(("request", stream.id, head.fields, end))
 
     def on_stream_closed(self, stream: Stream) -> None:
-        self.told.append(("closed", stream.id))
+        self.recorded.append(("closed", stream.id))
 
     def on_settings(self) -> None:
-        self.told.append(("settings",))
+        self.recorded.append(("settings",))
 
     def on_goaway(self, code: int) -> None:
-        self.told.append(("goaway", code))
+        self.recorded.append(("goaway", code))
 
     def on_pong(self, payload: bytes) -> None:
-        self.told.append(("pong", payload))
+        self.recorded.append(("pong", payload))
 
     def on_closed(self, code: int, message: str) -> None:
-        self.told.append(("connection", code, message))
+        self.recorded.append(("connection", code, message))
 
     # -- called by tests ------------------------------------------------------------------------------------------
 
@@ -180,4 +180,4 @@ class Peer(SessionEvents):
         return None
 
     def only(self, *words: str) -> list[Told]:
-        return [told for told in self.told if told[0] in words]
+        return [event for event in self.recorded if event[0] in words]

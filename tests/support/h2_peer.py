@@ -50,9 +50,9 @@ class Http2Peer:
     def start(self, **settings: int) -> None:
         """The preface, with some settings."""
         client = self.h2.config.client_side
-        told = {SettingCodes(code): value for code, value in self.h2.local_settings.items()}
-        told.update({SettingCodes[name.upper()]: value for name, value in settings.items()})
-        self.h2.local_settings = Settings(client, told)
+        announced = {SettingCodes(code): value for code, value in self.h2.local_settings.items()}
+        announced.update({SettingCodes[name.upper()]: value for name, value in settings.items()})
+        self.h2.local_settings = Settings(client, announced)
         self.h2.initiate_connection()
         self.flush()
 

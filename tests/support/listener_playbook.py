@@ -54,7 +54,7 @@ class ListenerStage(TimeStage):
         self.listener = Listener(asyncio.BufferedProtocol, "192.0.2.1", 0, self.clock)
 
     def note(self, what: str) -> None:
-        self.told.append(what)
+        self.outputs.append(what)
 
     def _bound(self, host: str, port: int, purpose: str) -> _Socket:
         self.note(f"bound to {host}:{port} for {purpose}")
@@ -123,5 +123,5 @@ class ListenerStage(TimeStage):
         self.note(f"port {self.listener.port}{' started' if self.listener.started else ''}")
 
     async def end(self) -> None:
-        self.told.clear()
+        self.outputs.clear()
         await self.listener.close()

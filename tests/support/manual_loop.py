@@ -51,7 +51,7 @@ class TimeStage:
 
     def __init__(self, loop: ManualLoop) -> None:
         self.loop = loop
-        self.told: list[str] = []
+        self.outputs: list[str] = []
 
     def clock(self) -> float:
         return self.loop.now
@@ -71,20 +71,20 @@ def play_in_time(make: Callable[[ManualLoop], S], script: str) -> S:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, ManualLoop)
         stage = make(loop)
-        loop.set_exception_handler(lambda _, context: stage.told.append(f"failed: {context.get('exception', context)!r}"))
+        loop.set_exception_handler(lambda _, context: stage.outputs.append(f"failed: {context.get('exception', context)!r}"))
         for number, line in enumerate(each.strip() for each in script.strip().splitlines()):
             kind, _, text = line.partition(" ")
             if kind == ">":
-                assert stage.told == [], f"{stage.told} came before {line!r}"
+                assert stage.outputs == [], f"{stage.outputs} came before {line!r}"
                 verb, *words = text.split(" ")
                 done = getattr(stage, verb)(*words)
                 if asyncio.iscoroutine(done):
                     await done
                 await loop.settle()
             elif kind == "<":
-                assert stage.told, f"{text!r} did not come"
-                assert stage.told.pop(0) == text, f"line {number + 1}"
-        assert stage.told == [], f"{stage.told} came last"
+                assert stage.outputs, f"{text!r} did not come"
+                assert stage.outputs.pop(0) == text, f"line {number + 1}"
+        assert stage.outputs == [], f"{stage.outputs} came last"
         await stage.end()
         return stage
 

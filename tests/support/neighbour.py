@@ -162,8 +162,8 @@ async def sending(name: str, port: int, host: str, *, ended: bool = False) -> As
         assert process.stdout is not None
         process.stdin.close()
         async with asyncio.timeout(ENDING_SECONDS):
-            told = json.loads(await process.stdout.readline())
-        moved.__dict__.update(told, seconds=perf_counter() - began)
+            measured = json.loads(await process.stdout.readline())
+        moved.__dict__.update(measured, seconds=perf_counter() - began)
 
 
 @asynccontextmanager

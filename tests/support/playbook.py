@@ -38,17 +38,17 @@ def play(script: str, routes: Mapping[str, dict[str, Any]] = MappingProxyType({}
     for number, line in enumerate(lines):
         kind, _, text = line.partition(" ")
         if kind == ">":
-            assert stage.told == [], f"{stage.told} came before {line!r}"
+            assert stage.outputs == [], f"{stage.outputs} came before {line!r}"
             verb, *words = text.split()
             act: Callable[..., None] = getattr(stage, verb)
             act(*words)
         elif kind == "<":
-            assert stage.told, f"{text!r} did not come; state {stage.state()}"
-            told = stage.told.pop(0)
-            assert told == text, f"line {number + 1}: {told}"
+            assert stage.outputs, f"{text!r} did not come; state {stage.state()}"
+            output = stage.outputs.pop(0)
+            assert output == text, f"line {number + 1}: {output}"
         else:
             assert stage.state() == text, line
-    assert stage.told == []
+    assert stage.outputs == []
     if stage.exchange is not None and stage.state().startswith(NAMES[DONE]):
         assert (stage.exchange.wait, stage.exchange.attempt) == (None, None), "it would stay in memory until a collection"
     if stage.begun == 1 and stage.state().startswith(NAMES[DONE]) and stage.client.tunnel is None:

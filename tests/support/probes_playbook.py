@@ -25,13 +25,13 @@ class _Connection:
     def send_request(self, sink: Any, head: Request, body: object, *, end: bool, peer: bytes, trusted: bool) -> None:
         assert (body, peer, trusted) == (None, b"", False)
         self._stage.sinks[self.name] = sink
-        self._stage.told.append(f"{self.name} {head.method.decode()} {head.target.decode()}")
+        self._stage.outputs.append(f"{self.name} {head.method.decode()} {head.target.decode()}")
 
     def release(self) -> None:
-        self._stage.told.append(f"{self.name} release")
+        self._stage.outputs.append(f"{self.name} release")
 
     def abort(self) -> None:
-        self._stage.told.append(f"{self.name} abort")
+        self._stage.outputs.append(f"{self.name} abort")
 
 
 class _Endpoint:
@@ -45,14 +45,14 @@ class _Endpoint:
 
     def passed(self) -> None:
         self.failures = 0
-        self._stage.told.append(f"{self.address} passed")
+        self._stage.outputs.append(f"{self.address} passed")
 
     def failed(self, now: float) -> None:
         self.failures += 1
-        self._stage.told.append(f"{self.address} failed at {now:g}")
+        self._stage.outputs.append(f"{self.address} failed at {now:g}")
 
     def offer(self, connection: _Connection, now: float) -> None:
-        self._stage.told.append(f"{connection.name} offered at {now:g}")
+        self._stage.outputs.append(f"{connection.name} offered at {now:g}")
 
 
 class ProbesStage(TimeStage):
@@ -68,7 +68,7 @@ class ProbesStage(TimeStage):
         self.probes = Probes(dialer, self.clock)
 
     async def connect(self, endpoint: _Endpoint) -> _Connection:
-        self.told.append(f"dial {endpoint.address}")
+        self.outputs.append(f"dial {endpoint.address}")
         dial: asyncio.Future[_Connection] = self.loop.create_future()
         self.dials[endpoint.address] = dial
         return await dial
@@ -111,15 +111,15 @@ class ProbesStage(TimeStage):
         self.sinks[name].on_switched(Response(101, 0), b"")
 
     def counts(self) -> None:
-        self.told.append(f"passes={self.probes.passes} failures={self.probes.failures} probing={self.owner.probing}")
+        self.outputs.append(f"passes={self.probes.passes} failures={self.probes.failures} probing={self.owner.probing}")
 
     def error(self) -> None:
         """Why the last connection could not be opened."""
-        self.told.append(self.owner.last_error or "none")
+        self.outputs.append(self.owner.last_error or "none")
 
     async def close(self) -> None:
         await self.probes.close()
-        self.told.append(f"closed, probing={self.owner.probing}")
+        self.outputs.append(f"closed, probing={self.owner.probing}")
 
     async def end(self) -> None:
         await self.probes.close()

@@ -44,7 +44,7 @@ class MockTransport(asyncio.Transport):
         self.aborted = False
         self.ended = False
         self.paused = False
-        self._full = self._told = False
+        self._full = self._noted = False
         self._waiting = b""
         protocol.connection_made(self)
 
@@ -66,8 +66,8 @@ class MockTransport(asyncio.Transport):
         assert not self.ended, "written after the end"
         if not self.closing:
             self.written += data
-            if self._full and not self._told:
-                self._told = True
+            if self._full and not self._noted:
+                self._noted = True
                 self.protocol.pause_writing()
 
     def stop_taking(self) -> None:
@@ -76,7 +76,7 @@ class MockTransport(asyncio.Transport):
 
     def go_on_taking(self) -> None:
         """The peer reads everything."""
-        self._full = self._told = False
+        self._full = self._noted = False
         self.protocol.resume_writing()
 
     def is_closing(self) -> bool:

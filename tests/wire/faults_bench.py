@@ -79,7 +79,7 @@ class Bench:
         self.rig.clients.append(client)
         return client
 
-    async def ask_again(self, client: RawClient, name: bytes) -> str:
+    async def request_again(self, client: RawClient, name: bytes) -> str:
         """How a plain request is answered."""
         expected = [self._plain_answer.replace(NAME, name)]
         seen = await converse(client, KINDS[0], name, expected, patience=PATIENCE)

@@ -132,7 +132,7 @@ async def test_a_scaled_object_that_is_changed_back_each_time_is_not_rewritten_f
         await held.until(lambda: "ScaledObjectContested" in dict(events(api, "HTTPScaledObject")))
 
 
-async def test_who_writes_another_status_is_not_fought_for_ever(api: MemoryApi, tmp_path: Path) -> None:
+async def test_another_writer_of_a_status_is_not_fought_for_ever(api: MemoryApi, tmp_path: Path) -> None:
     async with rig(api, tmp_path / "routes.json") as held:
         path = await held.until_ready()
         await held.quiet()
@@ -198,7 +198,7 @@ async def test_the_younger_loses_the_scaled_object_that_it_had(api: MemoryApi, t
         assert f"{SCALED}/web" in api.objects
 
 
-async def test_who_loses_every_host_gets_no_scaled_object(api: MemoryApi, tmp_path: Path) -> None:
+async def test_an_app_that_loses_every_host_gets_no_scaled_object(api: MemoryApi, tmp_path: Path) -> None:
     async with rig(api, tmp_path / "routes.json") as held:
         await held.until_ready("web")
         lost = held.app("lost", hosts=["web.example.com"], metadata=YOUNGER)

@@ -74,7 +74,7 @@ async def test_orders_are_done_and_told(stage: _Stage) -> None:
         {**OURS, "Origin": "http://localhost:1"},
     ],
 )
-async def test_who_is_not_answered(stage: _Stage, headers: dict[str, str]) -> None:
+async def test_requests_that_are_not_answered(stage: _Stage, headers: dict[str, str]) -> None:
     for path in ("/ps", "/logs", "/wake"):
         assert (await stage.post(path, {"name": "a"}, **headers)).status_code == 403
     assert stage.controls.done == []

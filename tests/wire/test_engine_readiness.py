@@ -84,7 +84,7 @@ async def test_a_port_is_found_soon_after_it_listens(host: str) -> None:
     server.close()
 
 
-async def test_who_is_late_is_looked_at_again_and_again() -> None:
+async def test_a_late_process_is_looked_at_again_and_again() -> None:
     looks = list[int]()
 
     async def late() -> None:
@@ -96,7 +96,7 @@ async def test_who_is_late_is_looked_at_again_and_again() -> None:
     await asyncio.wait([waiting])
 
 
-async def test_who_is_only_slow_has_no_trouble(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_process_that_is_only_slow_has_no_trouble(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = list[str]()
     elsewhere = Supervisor._elsewhere
 

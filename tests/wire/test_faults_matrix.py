@@ -183,7 +183,7 @@ async def run(bench: Bench, case: Case) -> str:
         problems += await _goes_on(bench, client, case, name)
     # The other half of a tunnel may take its time when it was only told the end; where it is stalled, all of the grace.
     (client.reset if kind.tunnel and case.fault.act is Act.STALL else client.close)()
-    again = await bench.ask_again(other := await bench.client(), name)
+    again = await bench.request_again(other := await bench.client(), name)
     other.close()
     problems += [f"the next client had {again}"] if again != "whole" else []
     problems += [left] if (left := await bench.left(name)) else []
@@ -194,7 +194,7 @@ async def _goes_on(bench: Bench, client: RawClient, case: Case, name: bytes) -> 
     """The same connection is answered for itself, or has ended; never with anything of the exchange before."""
     if case.scout.kind.tunnel or case.side == "client":
         return []
-    again = await bench.ask_again(client, name)
+    again = await bench.request_again(client, name)
     may = {"whole", "nothing", "504"} if case.fault.act is Act.STALL else {"whole", "nothing"}
     return [] if again in may else [f"the same client had {again} next"]
 
@@ -305,4 +305,4 @@ async def test_faults_on_both_sides_at_once(seed: int) -> None:
             proxy.strike(Act.RESET)
         assert not await bench.left(name)
         await bench.before_backend(name, every())
-        assert await bench.ask_again(await bench.client(), name) == "whole"
+        assert await bench.request_again(await bench.client(), name) == "whole"

@@ -25,6 +25,6 @@ async def test_a_kept_port_is_listened_on_again_and_again_and_refuses_in_between
             await server.wait_closed()
 
 
-def test_who_asks_for_it_without_sharing_does_not_get_it() -> None:
+def test_a_port_is_not_shared_with_a_listener_that_does_not_share() -> None:
     with KeptPort() as port, socket.socket() as other, pytest.raises(OSError, match="in use"):
         other.bind(("127.0.0.1", port.number))

@@ -187,7 +187,7 @@ async def test_a_length_of_nought_is_reported() -> None:
         assert rig.backends[0].requests[0].get(b"content-length") == b"0"
 
 
-async def test_interim_answers_pass_to_those_who_know_them() -> None:
+async def test_interim_answers_pass_to_clients_that_know_them() -> None:
     wire = b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + ok(b"end")
     async with proxy_rig(answer(wire)) as rig:
         client = await rig.client()

@@ -65,7 +65,7 @@ async def test_the_connection_ends_with_its_client() -> None:
 
 @pytest.mark.parametrize("scheme", [b"Negotiate", b"negotiate", b"NTLM", b" \t Nego2", b"Kerberos"])
 @pytest.mark.parametrize("name", [b"Authorization", b"AUTHORIZATION"])
-async def test_who_authenticates_unasked_has_a_connection_too(name: bytes, scheme: bytes) -> None:
+async def test_a_client_that_authenticates_unasked_has_a_connection_too(name: bytes, scheme: bytes) -> None:
     """Negotiate may need one step only, and its answer then says nothing."""
 
     async def negotiate(peer: BackendPeer) -> None:

@@ -52,7 +52,7 @@ async def test_what_can_have_no_backend_is_refused_at_once_and_wakes_nothing(mon
         assert (await (await rig.client()).ask(get())).status == 200
 
 
-async def test_who_has_a_backend_is_served_whatever_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_app_with_a_backend_is_served_whatever_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     async with proxy_rig() as rig:
         lacks(rig, monkeypatch)
         assert (await (await rig.client()).ask(get())).status == 200

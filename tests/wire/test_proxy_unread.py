@@ -74,7 +74,7 @@ async def test_a_client_that_takes_its_answer_slowly_gets_all_of_it(fields: tupl
         await eventually(lambda: not rig.connections)
 
 
-async def test_a_client_that_has_all_of_its_answer_may_ask_again() -> None:
+async def test_a_client_that_has_all_of_its_answer_may_send_another_request() -> None:
     async with a_rig(answer(ok(b"x" * SIZE), ok(b"again")), keep_alive_timeout=4 * LIMIT) as rig:
         client = await unread(rig)
         await read_slowly(client)

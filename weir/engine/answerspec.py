@@ -15,13 +15,13 @@ from fleet.routing.route import Affinity, ColdStart, HeaderMatch, Placeholder, R
 from weir.engine.fields import (
     AnswerHeaders,
     Cookie,
+    Follows,
     HeaderName,
     Headers,
     Hosts,
     Methods,
     Model,
     Paths,
-    Says,
     Seconds,
     Status,
     Text,
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 Contents = Mapping[str, bytes]
-ResponseHeaders = Annotated[AnswerHeaders, Says(StaticResponse, "headers")]
+ResponseHeaders = Annotated[AnswerHeaders, Follows(StaticResponse, "headers")]
 
 
 def _switch(value: object) -> object:
@@ -56,13 +56,13 @@ def _switch(value: object) -> object:
 class _Body(Model):
     """What an answer consists of."""
 
-    status: Annotated[Status | None, Says(StaticResponse, "status")] = None
+    status: Annotated[Status | None, Follows(StaticResponse, "status")] = None
     body: Annotated[
-        Text | None, Says(StaticResponse, "body", "The body; without one, a placeholder and maintenance have a built-in page.")
+        Text | None, Follows(StaticResponse, "body", "The body; without one, a placeholder and maintenance have a built-in page.")
     ] = None
-    file: Annotated[Text | None, Says(StaticResponse, "body", "Name of a file with the body, relative to the file of apps.")] = (
-        None
-    )
+    file: Annotated[
+        Text | None, Follows(StaticResponse, "body", "Name of a file with the body, relative to the file of apps.")
+    ] = None
 
     @model_validator(mode="after")
     def _one_body(self) -> _Body:
@@ -96,9 +96,9 @@ class PlaceholderSpec(_Body):
     headers: ResponseHeaders = {}
     everyone: Annotated[
         bool,
-        Says(Placeholder, "browsers_only", "Whether programs get it as well; otherwise they wait, and only browsers get it."),
+        Follows(Placeholder, "browsers_only", "Whether programs get it as well; otherwise they wait, and only browsers get it."),
     ] = False
-    when_full: Annotated[bool, Says(ColdStart, "overflow_placeholder")] = False
+    when_full: Annotated[bool, Follows(ColdStart, "overflow_placeholder")] = False
 
     def placeholder(self, contents: Contents) -> Placeholder:
         return Placeholder(self._made(self.headers, contents), browsers_only=not self.everyone)
@@ -111,9 +111,9 @@ class StaticSpec(_Body):
     paths: Paths = []
     headers: Headers = []
     methods: Methods = []
-    user_agents: Annotated[list[UserAgent], Says(StaticRoute, "user_agents")] = []
+    user_agents: Annotated[list[UserAgent], Follows(StaticRoute, "user_agents")] = []
     response_headers: ResponseHeaders = {}
-    always: Annotated[bool, Says(StaticRoute, "always")] = False
+    always: Annotated[bool, Follows(StaticRoute, "always")] = False
 
     @model_validator(mode="after")
     def _not_empty(self) -> StaticSpec:
@@ -136,9 +136,9 @@ class StaticSpec(_Body):
 class AffinitySpec(Model):
     """Requests of one session go to one replica for as long as it is ready."""
 
-    cookie: Annotated[Cookie | None, Says(Affinity, "cookie")] = None
-    header: Annotated[HeaderName | None, Says(Affinity, "header")] = None
-    max_age: Annotated[Seconds | None, Says(Affinity, "max_age")] = None
+    cookie: Annotated[Cookie | None, Follows(Affinity, "cookie")] = None
+    header: Annotated[HeaderName | None, Follows(Affinity, "header")] = None
+    max_age: Annotated[Seconds | None, Follows(Affinity, "max_age")] = None
 
     @model_validator(mode="after")
     def _one_of_two(self) -> AffinitySpec:

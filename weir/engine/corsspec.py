@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from fleet.routing.cors import Cors, check_cors
 from fleet.routing.faults import RouteError
-from weir.engine.fields import HeaderName, Method, Model, Origin, Says, Seconds, fault
+from weir.engine.fields import Follows, HeaderName, Method, Model, Origin, Seconds, fault
 
 __all__ = ["CorsSpec"]
 
@@ -17,12 +17,12 @@ __all__ = ["CorsSpec"]
 class CorsSpec(Model):
     """Pages of these origins may use the app."""
 
-    allow_origins: Annotated[list[Origin], Field(min_length=1), Says(Cors, "allow_origins")]
-    allow_methods: Annotated[list[Method], Says(Cors, "allow_methods")] = []
-    allow_headers: Annotated[list[HeaderName], Says(Cors, "allow_headers")] = []
-    expose_headers: Annotated[list[HeaderName], Says(Cors, "expose_headers")] = []
-    max_age: Annotated[Seconds | None, Says(Cors, "max_age")] = None
-    allow_credentials: Annotated[bool, Says(Cors, "allow_credentials")] = False
+    allow_origins: Annotated[list[Origin], Field(min_length=1), Follows(Cors, "allow_origins")]
+    allow_methods: Annotated[list[Method], Follows(Cors, "allow_methods")] = []
+    allow_headers: Annotated[list[HeaderName], Follows(Cors, "allow_headers")] = []
+    expose_headers: Annotated[list[HeaderName], Follows(Cors, "expose_headers")] = []
+    max_age: Annotated[Seconds | None, Follows(Cors, "max_age")] = None
+    allow_credentials: Annotated[bool, Follows(Cors, "allow_credentials")] = False
 
     @model_validator(mode="after")
     def _together(self) -> CorsSpec:

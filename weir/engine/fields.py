@@ -64,6 +64,7 @@ __all__ = [
     "Cookie",
     "Count",
     "Files",
+    "Follows",
     "HeaderName",
     "HeaderSpec",
     "Headers",
@@ -84,7 +85,6 @@ __all__ = [
     "RedirectHost",
     "RedirectStatus",
     "RequestPath",
-    "Says",
     "Seconds",
     "Status",
     "Text",
@@ -234,15 +234,15 @@ AnswerHeaders = dict[Annotated[Text, _fit(check_header_name)], Annotated[Text, _
 """Headers of answers: names and values."""
 
 
-class Says:
+class Follows:
     """What a field of the file means: what the field of a route says that it becomes.
 
     `words` are instead of it where the file writes a value in another form than a route.
     """
 
     def __init__(self, struct: type[msgspec.Struct], field: str, words: str | None = None) -> None:
-        self.follows = declared(struct)[field]
-        self.meaning = words or self.follows.field.meaning
+        self.declaration = declared(struct)[field]
+        self.meaning = words or self.declaration.field.meaning
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {**handler(schema), "description": self.meaning}
@@ -263,11 +263,11 @@ class Model(BaseModel):
 class HeaderSpec(Model):
     """A header that a request must carry; without a value, presence is enough."""
 
-    name: Annotated[HeaderName, Says(HeaderMatch, "name")]
-    value: Annotated[Annotated[Text, _fit(MATCHED.check)] | None, Says(HeaderMatch, "value")] = None
+    name: Annotated[HeaderName, Follows(HeaderMatch, "name")]
+    value: Annotated[Annotated[Text, _fit(MATCHED.check)] | None, Follows(HeaderMatch, "value")] = None
 
 
-Hosts = Annotated[list[Host], Says(Rule, "hosts")]
-Paths = Annotated[list[PathPrefix], Says(Rule, "paths")]
-Headers = Annotated[list[HeaderSpec], Says(Rule, "headers")]
-Methods = Annotated[list[Method], Says(Rule, "methods")]
+Hosts = Annotated[list[Host], Follows(Rule, "hosts")]
+Paths = Annotated[list[PathPrefix], Follows(Rule, "paths")]
+Headers = Annotated[list[HeaderSpec], Follows(Rule, "headers")]
+Methods = Annotated[list[Method], Follows(Rule, "methods")]

@@ -20,6 +20,7 @@ from fleet.routing.route import (
 from weir.engine.fields import (
     ChangedHeaders,
     ChangedName,
+    Follows,
     Headers,
     Hosts,
     Methods,
@@ -29,7 +30,6 @@ from weir.engine.fields import (
     PositivePort,
     RedirectHost,
     RedirectStatus,
-    Says,
     Text,
     Weight,
     fault,
@@ -52,21 +52,21 @@ __all__ = [
 class RewriteSpec(Model):
     """What the app reads in place of what was requested."""
 
-    prefix: Annotated[NewPath, Says(Rewrite, "prefix")]
+    prefix: Annotated[NewPath, Follows(Rewrite, "prefix")]
 
     def rewrite(self) -> Rewrite:
         return Rewrite(self.prefix)
 
 
-RewriteField = Annotated[RewriteSpec | None, Says(Rule, "rewrite")]
+RewriteField = Annotated[RewriteSpec | None, Follows(Rule, "rewrite")]
 
 
 class HeaderChangesSpec(Model):
     """What is changed about the header fields of a message. Each name is in one of the lists."""
 
-    set: Annotated[ChangedHeaders, Field(max_length=MAX_CHANGES), Says(HeaderChanges, "set")] = {}
-    add: Annotated[ChangedHeaders, Field(max_length=MAX_CHANGES), Says(HeaderChanges, "add")] = {}
-    remove: Annotated[list[ChangedName], Field(max_length=MAX_CHANGES), Says(HeaderChanges, "remove")] = []
+    set: Annotated[ChangedHeaders, Field(max_length=MAX_CHANGES), Follows(HeaderChanges, "set")] = {}
+    add: Annotated[ChangedHeaders, Field(max_length=MAX_CHANGES), Follows(HeaderChanges, "add")] = {}
+    remove: Annotated[list[ChangedName], Field(max_length=MAX_CHANGES), Follows(HeaderChanges, "remove")] = []
 
     def changes(self) -> HeaderChanges:
         return HeaderChanges(tuple(self.set.items()), tuple(self.add.items()), tuple(self.remove))
@@ -75,27 +75,27 @@ class HeaderChangesSpec(Model):
 class RedirectSpec(Model):
     """An answer that sends the client elsewhere."""
 
-    scheme: Annotated[Literal["http", "https"] | None, Says(Redirect, "scheme")] = None
-    host: Annotated[RedirectHost | None, Says(Redirect, "host")] = None
-    port: Annotated[PositivePort | None, Says(Redirect, "port")] = None
-    path: Annotated[NewPath | None, Says(Redirect, "path")] = None
-    prefix: Annotated[NewPath | None, Says(Redirect, "prefix")] = None
-    status: Annotated[RedirectStatus, Says(Redirect, "status")] = defaults.REDIRECT_STATUS
+    scheme: Annotated[Literal["http", "https"] | None, Follows(Redirect, "scheme")] = None
+    host: Annotated[RedirectHost | None, Follows(Redirect, "host")] = None
+    port: Annotated[PositivePort | None, Follows(Redirect, "port")] = None
+    path: Annotated[NewPath | None, Follows(Redirect, "path")] = None
+    prefix: Annotated[NewPath | None, Follows(Redirect, "prefix")] = None
+    status: Annotated[RedirectStatus, Follows(Redirect, "status")] = defaults.REDIRECT_STATUS
 
     def redirect(self) -> Redirect:
         return Redirect(self.scheme, self.host, self.port, self.path, self.prefix, self.status)
 
 
-RequestHeaders = Annotated[HeaderChangesSpec | None, Says(Rule, "request_headers")]
-ResponseHeaders = Annotated[HeaderChangesSpec | None, Says(Rule, "response_headers")]
-RedirectField = Annotated[RedirectSpec | None, Says(Rule, "redirect")]
+RequestHeaders = Annotated[HeaderChangesSpec | None, Follows(Rule, "request_headers")]
+ResponseHeaders = Annotated[HeaderChangesSpec | None, Follows(Rule, "response_headers")]
+RedirectField = Annotated[RedirectSpec | None, Follows(Rule, "redirect")]
 
 
 class BackendSpec(Model):
     """One of the apps behind a rule."""
 
-    service: Annotated[Text, Says(WeightedTarget, "service", "An app of the file, NAME or NAMESPACE/NAME.")]
-    weight: Annotated[Weight, Says(WeightedTarget, "weight")] = 1
+    service: Annotated[Text, Follows(WeightedTarget, "service", "An app of the file, NAME or NAMESPACE/NAME.")]
+    weight: Annotated[Weight, Follows(WeightedTarget, "weight")] = 1
 
     def key(self, namespace: str) -> str:
         """ "namespace/name"; without a namespace it is in that of the app that names it."""
@@ -105,7 +105,9 @@ class BackendSpec(Model):
 Backends = Annotated[
     list[BackendSpec],
     Field(max_length=MAX_BACKENDS),
-    Says(Rule, "backends", "Apps that the requests go to instead, by weight. All are counted for this one; those apps follow."),
+    Follows(
+        Rule, "backends", "Apps that the requests go to instead, by weight. All are counted for this one; those apps follow."
+    ),
 ]
 
 

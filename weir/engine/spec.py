@@ -25,6 +25,7 @@ from weir.engine.fields import (
     Command,
     Count,
     Files,
+    Follows,
     Headers,
     Hosts,
     Methods,
@@ -37,7 +38,6 @@ from weir.engine.fields import (
     PositiveSeconds,
     RawPath,
     RequestPath,
-    Says,
     Seconds,
     Text,
     Variable,
@@ -65,10 +65,10 @@ def _rate(value: object) -> object:
 class RateSpec(Model):
     """Requests per second per replica, averaged over a window."""
 
-    target: Annotated[Amount, Says(RateTarget, "target")]
-    window: Annotated[PositiveSeconds, Says(RateTarget, "window")] = 10.0
+    target: Annotated[Amount, Follows(RateTarget, "target")]
+    window: Annotated[PositiveSeconds, Follows(RateTarget, "window")] = 10.0
     """Short enough to follow a burst that one person makes. Objects for Kubernetes have the add-on's minute."""
-    granularity: Annotated[PositiveSeconds, Says(RateTarget, "granularity")] = RATE_GRANULARITY
+    granularity: Annotated[PositiveSeconds, Follows(RateTarget, "granularity")] = RATE_GRANULARITY
 
     @model_validator(mode="after")
     def _parts_fit(self) -> RateSpec:
@@ -98,11 +98,11 @@ class ReadinessSpec(Model):
 class TimeoutsSpec(Model):
     """Limits of an exchange. What is not said is the interceptor's setting; 0 switches a limit off."""
 
-    readiness: Annotated[Seconds | None, Says(Timeouts, "readiness")] = None
-    connect: Annotated[Seconds | None, Says(Timeouts, "connect")] = None
-    response_header: Annotated[Seconds | None, Says(Timeouts, "response_header")] = None
-    request: Annotated[Seconds | None, Says(Timeouts, "request")] = None
-    idle: Annotated[Seconds | None, Says(Timeouts, "idle")] = None
+    readiness: Annotated[Seconds | None, Follows(Timeouts, "readiness")] = None
+    connect: Annotated[Seconds | None, Follows(Timeouts, "connect")] = None
+    response_header: Annotated[Seconds | None, Follows(Timeouts, "response_header")] = None
+    request: Annotated[Seconds | None, Follows(Timeouts, "request")] = None
+    idle: Annotated[Seconds | None, Follows(Timeouts, "idle")] = None
 
     def timeouts(self) -> Timeouts:
         return Timeouts(**self.model_dump())
@@ -131,7 +131,7 @@ class AppSpec(Model):
     headers: Headers = []
     methods: Methods = []
     rules: Annotated[
-        list[RuleSpec], Says(Route, "rules", "Several ways to the app, each with hosts, paths, headers and methods.")
+        list[RuleSpec], Follows(Route, "rules", "Several ways to the app, each with hosts, paths, headers and methods.")
     ] = []
     rewrite: RewriteField = None
     request_headers: RequestHeaders = None
@@ -158,33 +158,33 @@ class AppSpec(Model):
 
     min: int = Field(default=0, ge=0, le=MAX_REPLICAS)
     max: int = Field(default=4, ge=1, le=MAX_REPLICAS)
-    target: Annotated[Amount | None, Says(Scaling, "concurrency")] = None
-    rate: Annotated[Annotated[RateSpec, BeforeValidator(_rate)] | None, Says(Scaling, "rate")] = None
-    activity_period: Annotated[Seconds, Says(Scaling, "activity_period")] = ACTIVITY_PERIOD
+    target: Annotated[Amount | None, Follows(Scaling, "concurrency")] = None
+    rate: Annotated[Annotated[RateSpec, BeforeValidator(_rate)] | None, Follows(Scaling, "rate")] = None
+    activity_period: Annotated[Seconds, Follows(Scaling, "activity_period")] = ACTIVITY_PERIOD
     cooldown: Seconds = 30.0
     scale_down_window: Seconds = 10.0
     """How long fewer replicas must have been enough before any is stopped. An HPA's default is 300."""
 
-    timeouts: Annotated[TimeoutsSpec, Says(Route, "timeouts")] = TimeoutsSpec()
+    timeouts: Annotated[TimeoutsSpec, Follows(Route, "timeouts")] = TimeoutsSpec()
 
-    placeholder: Annotated[PlaceholderField, Says(ColdStart, "placeholder")] = None
+    placeholder: Annotated[PlaceholderField, Follows(ColdStart, "placeholder")] = None
     """true is the built-in page, for browsers."""
     fallback: Annotated[
         Text | None,
-        Says(ColdStart, "fallback", "Another app of the file, NAME or NAMESPACE/NAME, for requests that waited too long."),
+        Follows(ColdStart, "fallback", "Another app of the file, NAME or NAMESPACE/NAME, for requests that waited too long."),
     ] = None
-    static: Annotated[list[StaticSpec], Says(Route, "static_routes")] = []
-    maintenance: Annotated[MaintenanceField, Says(Route, "maintenance")] = None
+    static: Annotated[list[StaticSpec], Follows(Route, "static_routes")] = []
+    maintenance: Annotated[MaintenanceField, Follows(Route, "maintenance")] = None
     """true is the built-in page."""
-    affinity: Annotated[AffinitySpec | None, Says(Route, "affinity")] = None
-    cors: Annotated[CorsSpec | None, Says(Route, "cors")] = None
-    max_held: Annotated[Positive | None, Says(ColdStart, "max_held")] = None
-    max_held_bytes: Annotated[Octets | None, Says(ColdStart, "max_held_bytes")] = None
-    backend_concurrency: Annotated[Count | None, Says(Protection, "backend_concurrency")] = None
-    max_requests: Annotated[Positive | None, Says(Protection, "max_requests")] = None
-    readiness_path: Annotated[RawPath | None, Says(Protection, "readiness_path")] = None
-    server_timing: Annotated[bool, Says(Route, "server_timing")] = False
-    answer_half_closed: Annotated[bool | None, Says(Route, "answer_half_closed")] = None
+    affinity: Annotated[AffinitySpec | None, Follows(Route, "affinity")] = None
+    cors: Annotated[CorsSpec | None, Follows(Route, "cors")] = None
+    max_held: Annotated[Positive | None, Follows(ColdStart, "max_held")] = None
+    max_held_bytes: Annotated[Octets | None, Follows(ColdStart, "max_held_bytes")] = None
+    backend_concurrency: Annotated[Count | None, Follows(Protection, "backend_concurrency")] = None
+    max_requests: Annotated[Positive | None, Follows(Protection, "max_requests")] = None
+    readiness_path: Annotated[RawPath | None, Follows(Protection, "readiness_path")] = None
+    server_timing: Annotated[bool, Follows(Route, "server_timing")] = False
+    answer_half_closed: Annotated[bool | None, Follows(Route, "answer_half_closed")] = None
 
     @model_validator(mode="before")
     @classmethod

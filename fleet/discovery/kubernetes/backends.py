@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from fleet.discovery.kubernetes.client import FETCHED_ALONE, Api, ApiError
 from fleet.discovery.kubernetes.listwatch import Change, ListWatch, Timing
@@ -31,7 +31,7 @@ from fleet.runtime.tasks import cancel_and_wait
 
 __all__ = ["KubernetesBackends"]
 
-MAX_PORTS_NAMED = 10
+MAX_PORTS_NAMED: Final = 10
 """Ports named in an error; a Service may have hundreds."""
 
 _log = logging.getLogger(__name__)

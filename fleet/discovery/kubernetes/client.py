@@ -11,7 +11,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 __all__ = ["FETCHED_ALONE", "Api", "ApiError", "Query", "Stream", "check_credentials", "open_api"]
 
-REQUEST_SECONDS = 30.0
+REQUEST_SECONDS: Final = 30.0
 """Seconds for one request. A server that needs longer for one page is overloaded, and the next attempt may reach another one."""
-CONNECT_SECONDS = 5.0
-FETCHED_ALONE = 16
+CONNECT_SECONDS: Final = 5.0
+FETCHED_ALONE: Final = 16
 """Up to this many new objects of a kind are fetched one by one; for more, one full list costs the server less."""
-MAX_ANSWER_BYTES = 256 << 20
+MAX_ANSWER_BYTES: Final = 256 << 20
 """Maximum size of an answer; more than a page of five hundred of the largest objects normally takes."""
-MAX_COMPLAINT_BYTES = 64 << 10
-JSON = "application/json"
-USER_AGENT = "weir"
-TOKEN_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+MAX_COMPLAINT_BYTES: Final = 64 << 10
+JSON: Final = "application/json"
+USER_AGENT: Final = "weir"
+TOKEN_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 Query = Iterable[tuple[str, str]]
 

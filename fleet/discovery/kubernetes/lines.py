@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 __all__ = ["LineTooLong", "Lines"]
 
-MAX_LINE_BYTES = 16 << 20
+MAX_LINE_BYTES: Final = 16 << 20
 """Maximum bytes of a line. An object has at most 1.5 MiB in etcd; escaped and encoded it stays far below this."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from fleet.discovery.kubernetes.client import Api
 from fleet.discovery.kubernetes.objects import Head, Resource
@@ -19,7 +19,7 @@ from fleet.discovery.subscribers import Subscribers
 
 __all__ = ["Change", "ListWatch", "Parse", "Timing"]
 
-ALL_NAMESPACES = ""
+ALL_NAMESPACES: Final = ""
 
 T = TypeVar("T")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Final
 
 import msgspec
 
@@ -23,7 +24,7 @@ __all__ = [
     "parse_service",
 ]
 
-SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+SERVICE_NAME_LABEL: Final = "kubernetes.io/service-name"
 
 
 class Resource(msgspec.Struct, frozen=True):
@@ -38,9 +39,9 @@ class Resource(msgspec.Struct, frozen=True):
         return f"{self.api}{scope}/{self.plural}" + (f"/{name}" if name else "")
 
 
-CONFIG_MAPS = Resource("/api/v1", "configmaps")
-SERVICES = Resource("/api/v1", "services")
-ENDPOINT_SLICES = Resource("/apis/discovery.k8s.io/v1", "endpointslices")
+CONFIG_MAPS: Final = Resource("/api/v1", "configmaps")
+SERVICES: Final = Resource("/api/v1", "services")
+ENDPOINT_SLICES: Final = Resource("/apis/discovery.k8s.io/v1", "endpointslices")
 
 
 class Head(msgspec.Struct, frozen=True, rename="camel", gc=False):

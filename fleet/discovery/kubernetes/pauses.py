@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Final
 
 __all__ = ["MAX_RETRY_AFTER_SECONDS", "Pauses"]
 
-MAX_RETRY_AFTER_SECONDS = 60.0
+MAX_RETRY_AFTER_SECONDS: Final = 60.0
 """Maximum of a server's Retry-After that is respected."""
 
 

@@ -13,7 +13,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
@@ -28,12 +28,12 @@ from fleet.runtime.tasks import cancel_and_wait
 
 __all__ = ["Parse", "Reflector", "Scope", "Timing"]
 
-PAGE_OBJECTS = 500
+PAGE_OBJECTS: Final = 500
 """Objects per page of a list: client-go's default."""
-SLICE = 64
+SLICE: Final = 64
 """Objects processed before the event loop gets a turn: about a millisecond."""
-NOT_FOUND = 404
-HEALTHY_SECONDS = 5.0
+NOT_FOUND: Final = 404
+HEALTHY_SECONDS: Final = 5.0
 """A watch that lasted this long counts as successful, however it ended."""
 
 T = TypeVar("T")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from fleet.discovery.kubernetes.client import Api, ApiError
 from fleet.discovery.kubernetes.listwatch import Change, ListWatch, Timing
@@ -21,7 +22,7 @@ from fleet.runtime.tasks import cancel_and_wait
 
 __all__ = ["KubernetesRoutes"]
 
-SHARDS_AT_ONCE = 8
+SHARDS_AT_ONCE: Final = 8
 
 _log = logging.getLogger(__name__)
 

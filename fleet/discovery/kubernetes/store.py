@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
 __all__ = ["MAX_OBJECTS", "Change", "Store"]
 
-MAX_OBJECTS = 500_000
+MAX_OBJECTS: Final = 500_000
 """Maximum number of objects: ten times what a large cluster has of one kind."""
 
 T = TypeVar("T")

@@ -11,6 +11,7 @@ import binascii
 import gzip
 import zlib
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -30,16 +31,16 @@ __all__ = [
     "whole",
 ]
 
-TABLE_KEY = "table.json"
-INDEX_KEY = "index.json"
-SHARD_KEY = "shard"
-MAX_DATA_BYTES = 700_000
+TABLE_KEY: Final = "table.json"
+INDEX_KEY: Final = "index.json"
+SHARD_KEY: Final = "shard"
+MAX_DATA_BYTES: Final = 700_000
 """Maximum data of one ConfigMap in bytes: an object has at most 1.5 MiB in etcd; quotes are escaped, and base64 adds a third."""
-MAX_SHARDS = 64
+MAX_SHARDS: Final = 64
 """More than a hundred thousand routes need; see fleet.routing.codec.MAX_ROUTES."""
-MAX_TABLE_BYTES = 256 << 20
+MAX_TABLE_BYTES: Final = 256 << 20
 """Maximum size of the decompressed table: a small shard could expand to more than fits into memory."""
-VERSION_IN_NAME = 10
+VERSION_IN_NAME: Final = 10
 """Characters of the version in a shard's name: enough that two versions do not collide."""
 
 

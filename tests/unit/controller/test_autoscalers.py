@@ -53,7 +53,7 @@ def test_kedas_kinds_have_no_case() -> None:
     assert workload_of(made[0]) == workload_of(made[1])
 
 
-def test_who_names_no_workload_has_none() -> None:
+def test_an_autoscaler_that_names_no_workload_has_none() -> None:
     assert workload_of(route()) is None
     assert workload_of(http(scaleTargetRef={"service": "web", "port": 80})) is None
     assert parse_scaled_object(written(scaleTargetRef="none")).workload.name == ""

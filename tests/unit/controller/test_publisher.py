@@ -110,7 +110,7 @@ async def test_the_first_change_is_written_at_once_and_what_follows_together_a_s
     task.cancel()
 
 
-async def test_who_writes_nothing_waits_for_less() -> None:
+async def test_a_controller_that_writes_nothing_waits_for_less() -> None:
     rig = Rig()
     task = await running(rig)
     rig.publisher.changed()
@@ -218,7 +218,7 @@ async def test_interceptors_may_read_a_table_before_it_is_known_to_be_written() 
     task.cancel()
 
 
-def test_who_is_concerned_by_another_table() -> None:
+def test_which_apps_another_table_concerns() -> None:
     late = {"creationTimestamp": "2026-01-02T00:00:00Z"}
     a, b, c = http("a"), http("b", hosts=["a.example.com"], metadata=late), http("c")
     bad = http("bad", hosts=["no host"])
@@ -229,7 +229,7 @@ def test_who_is_concerned_by_another_table() -> None:
     assert affected(before, assemble([a, b, c, http("bad")])) == {bad.key}
 
 
-async def test_who_was_stopped_until_another_may_lead_writes_nothing_of_that_time() -> None:
+async def test_a_leader_that_was_stopped_until_another_may_lead_writes_nothing_of_that_time() -> None:
     rig = Rig()
     rig.objects["a"] = http("a")
     task = await running(rig)

@@ -241,7 +241,7 @@ def test_negative_numbers_are_kedas_affair_as_in_the_addon() -> None:
     assert (made["cooldownPeriod"], made["minReplicaCount"]) == (-1, -1)
 
 
-def test_who_must_do_without_loses_the_one_that_was_made() -> None:
+def test_an_app_that_may_have_no_scaled_object_loses_the_one_that_was_made() -> None:
     actual = scaled(desired(http(), SCALER))
     assert next_step(http(), None, SCALER, withheld=True) == Leave()
     assert next_step(http(), actual, SCALER, withheld=True) == Delete("uid-scaled")
@@ -280,7 +280,7 @@ def test_the_old_workload_is_let_go_before_another_is_scaled() -> None:
     assert next_step(RENAMED, after, SCALER, shared=False) == Leave()
 
 
-def test_who_takes_the_change_back_has_no_pause_left() -> None:
+def test_a_change_that_is_taken_back_leaves_no_pause() -> None:
     paused = moved(scaled(desired(http(), SCALER)))
     step = next_step(http(), paused, SCALER, shared=False)
     assert isinstance(step, Patch)

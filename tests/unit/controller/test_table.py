@@ -75,7 +75,7 @@ def test_a_body_that_is_missing_is_reported_and_concerns_nobody_else() -> None:
     assert made.missing == {broken.key: ("coldStart.placeholder.response: ConfigMap shop/none: there is none",)}
 
 
-def test_who_waits_for_a_config_map_stays_as_it_was() -> None:
+def test_an_app_that_waits_for_a_config_map_stays_as_it_was() -> None:
     before = assemble([http("web", metadata=at(0))])
     made = assemble([paged(), paged("new")], {}, before.table)
     assert {key.name: route for key, route in made.routes.items()} == {"web": before.table.apps["shop/web"]}
@@ -155,7 +155,7 @@ def test_of_those_that_want_one_workload_the_oldest_has_it() -> None:
     assert set(made.routes) == {one.key for one in (first, second, third, other)}, "all are served"
 
 
-def test_who_gets_no_requests_has_no_workload_either() -> None:
+def test_an_app_without_requests_has_no_workload_either() -> None:
     winner, unserved, next_one = on("a", 1, "other"), on("b", 2, hosts=["a.example.com"]), on("c", 3)
     made = assemble([winner, unserved, next_one])
     assert made.unserved == {unserved.key}
@@ -165,7 +165,7 @@ def test_who_gets_no_requests_has_no_workload_either() -> None:
     assert half.outdone == {next_one.key: unserved.key}
 
 
-def test_who_has_a_scaled_object_of_his_own_or_goes_does_not_count() -> None:
+def test_an_app_with_a_scaled_object_of_its_own_or_removed_does_not_count() -> None:
     skipped = http(
         "a", metadata=at(1) | {"annotations": {SKIP: "true"}}, scaleTargetRef={"name": "web", "service": "a", "port": 80}
     )

@@ -26,7 +26,7 @@ def test_a_value_that_is_changed_back_costs_a_few_writes_a_minute_at_last() -> N
     assert written[-1] > 500.0, "it is never given up"
 
 
-def test_who_writes_something_else_waits_for_nothing() -> None:
+def test_another_value_is_written_without_a_pause() -> None:
     backoff = WriteBackoff()
     for number in range(100):
         assert backoff.pause("web", number % 2, float(number)) == 0.0

@@ -29,7 +29,7 @@ class Client:
 
 class Rig:
     def __init__(self, most: int) -> None:
-        self.told: list[str] = []
+        self.recorded: list[str] = []
         self.early = EarlyBytes(1 << 20)
         self.clients = Clients(
             most,
@@ -37,8 +37,8 @@ class Rig:
             deadlines=Deadlines(0.1, now=NOW),
             early=self.early,
             clock=lambda: NOW,
-            on_full=lambda: self.told.append("full"),
-            on_room=lambda: self.told.append("room"),
+            on_full=lambda: self.recorded.append("full"),
+            on_room=lambda: self.recorded.append("room"),
         )
 
     def open(self, *clients: Client) -> None:
@@ -59,7 +59,7 @@ def test_the_last_place_makes_it_full_and_a_free_one_makes_room() -> None:
     assert rig.clients.deadline == NOW + LOOK_SECONDS
     rig.close(busy[0])
     assert not rig.clients.full
-    assert rig.told == ["full", "room"]
+    assert rig.recorded == ["full", "room"]
 
 
 def test_room_is_made_for_a_part_before_anybody_is_let_in() -> None:
@@ -68,7 +68,7 @@ def test_room_is_made_for_a_part_before_anybody_is_let_in() -> None:
     rig.close(busy[0])
     assert rig.clients.full
     rig.close(busy[1])
-    assert rig.told == ["full", "room"]
+    assert rig.recorded == ["full", "room"]
 
 
 def test_the_longest_idle_leaves_and_one_that_has_just_come_does_not() -> None:

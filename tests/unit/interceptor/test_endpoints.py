@@ -50,7 +50,7 @@ class Nobody:
     def admit_next(self, now: float) -> bool:
         return False
 
-    def ask_again(self, now: float) -> None:
+    def reconsider_waiting(self, now: float) -> None:
         """Not used."""
 
 

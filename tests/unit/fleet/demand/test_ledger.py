@@ -245,7 +245,7 @@ class Storm:
         self.now = 100.0
         self.leases: list[Lease] = []
         self.cursors = [self.ledger.watch()]
-        self.told: list[dict[str, QueueSize]] = [{}]
+        self.recorded: list[dict[str, QueueSize]] = [{}]
         self.open: dict[int, tuple[int, str]] = {}
         self.seconds: dict[int, float] = defaultdict(float)
         self.requests: Counter[int] = Counter()
@@ -260,7 +260,7 @@ class Storm:
             self.ledger.retain([app])
         elif step == "watch":
             self.cursors.append(self.ledger.watch())
-            self.told.append({})
+            self.recorded.append({})
         elif step.startswith("take"):
             self.take(pick % len(self.cursors), step)
         elif self.leases:
@@ -275,7 +275,7 @@ class Storm:
     def take(self, at: int, step: str = "take") -> None:
         cursor = self.cursors[at]
         taken = cursor.take(self.now) if step == "take" else cursor.take_edges(self.now)
-        self.told[at].update({size.app: size for size in taken})
+        self.recorded[at].update({size.app: size for size in taken})
 
     def move(self, at: int, step: str) -> None:
         lease = self.leases[at]
@@ -305,7 +305,7 @@ def test_any_storm_equals_the_model_and_ends_at_zero(steps: list[tuple[str, int,
     for step, app, pick, wait in steps:
         storm.step(step, f"a/{app}", pick, wait)
         storm.check()
-    for at, told in enumerate(storm.told):
+    for at, told in enumerate(storm.recorded):
         storm.take(at)
         for size in storm.ledger.sizes(storm.now):
             assert not size.requests_total or told[size.app] == size, "who took everything knows everything"

@@ -84,7 +84,7 @@ def test_a_family_of_few_series_tells_zeros() -> None:
     assert 'weir_probes_total{result="failed"} 0.0' in text_of(Series(few), (("failed",), 0))
 
 
-def test_who_has_no_room_is_counted_with_the_others() -> None:
+def test_series_without_room_are_counted_together() -> None:
     series = Series(REQUESTS, 150)
     rows = [((f"ns-{number}", "web"), number + 1) for number in range(4)]
     values = told(text_of(series, *rows))

@@ -21,7 +21,7 @@ class Played(Component):
 
     def __init__(self, acts: dict[str, Callable[[], object]] | None = None) -> None:
         super().__init__()
-        self.told: list[str] = []
+        self.recorded: list[str] = []
         self.acts = acts or {}
         self.starts = 0
 
@@ -40,7 +40,7 @@ class Played(Component):
         return Step(name, lambda: self._do(f"start {name}"), lambda: self._do(f"close {name}"))
 
     async def _do(self, what: str) -> None:
-        self.told.append(what)
+        self.recorded.append(what)
         act = self.acts.get(what)
         if act is not None:
             waiting = act()
@@ -69,16 +69,16 @@ def for_ever() -> asyncio.Event:
 
 
 async def came_to(component: Played, what: str) -> None:
-    while what not in component.told:  # noqa: ASYNC110 -- every step gives others a turn
+    while what not in component.recorded:  # noqa: ASYNC110 -- every step gives others a turn
         await asyncio.sleep(0)
 
 
 async def test_steps_start_in_order_and_close_in_reverse() -> None:
     component = Played()
     await component.start()
-    assert component.told == STARTED
+    assert component.recorded == STARTED
     await component.close()
-    assert component.told == STARTED + CLOSED
+    assert component.recorded == STARTED + CLOSED
 
 
 @pytest.mark.parametrize("number", range(len(NAMES)))
@@ -88,9 +88,9 @@ async def test_a_start_that_fails_is_undone(number: int) -> None:
     with pytest.raises(StartError, match="a port in use"):
         await component.start()
     undone = STARTED[: number + 1] + CLOSED[len(NAMES) - 1 - number :]
-    assert component.told == undone
+    assert component.recorded == undone
     await component.close()
-    assert component.told == undone
+    assert component.recorded == undone
 
 
 @pytest.mark.parametrize("number", range(len(NAMES)))
@@ -101,14 +101,14 @@ async def test_a_start_that_is_cancelled_is_undone(number: int) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert component.told == STARTED[: number + 1] + CLOSED[len(NAMES) - 1 - number :]
+    assert component.recorded == STARTED[: number + 1] + CLOSED[len(NAMES) - 1 - number :]
 
 
 async def test_what_cannot_be_undone_does_not_hide_why_the_start_failed(caplog: pytest.LogCaptureFixture) -> None:
     component = Played({"start second": failing(StartError("a port in use")), "close second": failing(OSError("stuck"))})
     with pytest.raises(StartError, match="a port in use"):
         await component.start()
-    assert component.told[-2:] == ["close second", "close first"]
+    assert component.recorded[-2:] == ["close second", "close first"]
     assert [record.getMessage() for record in caplog.records] == ["played: second could not be closed"]
 
 
@@ -118,7 +118,7 @@ async def test_close_is_idempotent() -> None:
     await component.start()
     await component.close()
     await component.close()
-    assert component.told == STARTED + CLOSED
+    assert component.recorded == STARTED + CLOSED
 
 
 async def test_two_that_close_both_wait_for_the_end() -> None:
@@ -126,9 +126,9 @@ async def test_two_that_close_both_wait_for_the_end() -> None:
     await component.start()
     first, second = asyncio.create_task(component.close()), asyncio.create_task(component.close())
     await second
-    assert component.told == STARTED + CLOSED
+    assert component.recorded == STARTED + CLOSED
     await first
-    assert component.told == STARTED + CLOSED
+    assert component.recorded == STARTED + CLOSED
 
 
 async def test_a_step_that_cannot_be_closed_does_not_keep_the_others(caplog: pytest.LogCaptureFixture) -> None:
@@ -136,11 +136,11 @@ async def test_a_step_that_cannot_be_closed_does_not_keep_the_others(caplog: pyt
     await component.start()
     with pytest.raises(OSError, match="stuck"):
         await component.close()
-    assert component.told == STARTED + CLOSED
+    assert component.recorded == STARTED + CLOSED
     told = [(record.levelno, record.getMessage()) for record in caplog.records]
     assert told == [(logging.ERROR, f"played: {name} could not be closed") for name in ("third", "second")]
     await component.close()
-    assert component.told == STARTED + CLOSED
+    assert component.recorded == STARTED + CLOSED
 
 
 async def test_a_close_that_is_cancelled_closes_the_others() -> None:
@@ -151,7 +151,7 @@ async def test_a_close_that_is_cancelled_closes_the_others() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert component.told == STARTED + CLOSED
+    assert component.recorded == STARTED + CLOSED
 
 
 async def test_it_is_drained_before_it_is_closed() -> None:
@@ -159,13 +159,13 @@ async def test_it_is_drained_before_it_is_closed() -> None:
     await component.start()
     with pytest.raises(OSError, match="stuck"):
         await component.end()
-    assert component.told == [*STARTED, "drain", *CLOSED]
+    assert component.recorded == [*STARTED, "drain", *CLOSED]
 
 
 async def test_a_life_until_a_signal() -> None:
     component = Played({"ended": signalled})
     await live(lambda: component)
-    assert component.told == [*STARTED, "ended", "drain", *CLOSED]
+    assert component.recorded == [*STARTED, "ended", "drain", *CLOSED]
 
 
 async def test_a_signal_during_the_start() -> None:
@@ -177,21 +177,21 @@ async def test_a_signal_during_the_start() -> None:
 
     component = Played({"start second": act})
     await live(lambda: component)
-    assert component.told == ["start first", "start second", "close second", "close first"]
+    assert component.recorded == ["start first", "start second", "close second", "close first"]
 
 
 async def test_a_start_that_fails_ends_the_life() -> None:
     component = Played({"start second": failing(StartError("a port in use"))})
     with pytest.raises(StartError):
         await live(lambda: component)
-    assert component.told == ["start first", "start second", "close second", "close first"]
+    assert component.recorded == ["start first", "start second", "close second", "close first"]
 
 
 async def test_an_end_of_its_own_is_reported() -> None:
     component = Played({"ended": failing(RuntimeError("a fault of ours"))})
     with pytest.raises(RuntimeError, match="a fault of ours"):
         await live(lambda: component)
-    assert component.told == [*STARTED, "ended", *CLOSED]
+    assert component.recorded == [*STARTED, "ended", *CLOSED]
 
 
 async def test_a_life_that_is_cancelled_ends_in_order() -> None:
@@ -201,5 +201,5 @@ async def test_a_life_that_is_cancelled_ends_in_order() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert component.told == [*STARTED, "ended", *CLOSED]
+    assert component.recorded == [*STARTED, "ended", *CLOSED]
     assert component.starts == 1

@@ -30,7 +30,7 @@ def test_an_authenticated_connection_is_its_clients_own() -> None:
     assert stage.client.own_backend is stage.servers["a"]
     assert stage.servers["a"] not in stage.servers["a"].endpoint.spare
     stage.request("GET")
-    assert stage.told == ["a request GET 0"]
+    assert stage.outputs == ["a request GET 0"]
     assert stage.servers["a"].endpoint.own == set()
 
 
@@ -49,7 +49,7 @@ def test_an_authenticated_connection_that_has_ended_is_not_used() -> None:
     stage = play(AUTHENTICATED)
     stage.servers["a"].ended = True
     stage.request("GET")
-    assert stage.told == ["a close", "dial a 5"]
+    assert stage.outputs == ["a close", "dial a 5"]
 
 
 def test_an_authenticated_connection_to_a_backend_that_may_not_be_chosen_is_closed() -> None:
@@ -57,14 +57,14 @@ def test_an_authenticated_connection_to_a_backend_that_may_not_be_chosen_is_clos
     stage.backends("a", "b+")
     stage.sets["a"].endpoints[0].set_aside(0.0)
     stage.request("GET")
-    assert stage.told == ["a close", "b request GET 0"]
+    assert stage.outputs == ["a close", "b request GET 0"]
     assert stage.servers["a"].endpoint.own == set()
 
 
 def test_connections_that_are_opened_at_once_have_a_bound() -> None:
     stage = play("> backends a\n" + "> request GET\n< dial a 5\n" * MAX_DIALS)
     stage.request("GET")
-    assert stage.told == []
+    assert stage.outputs == []
     assert stage.state() == f"WAITING held=1 in_flight={MAX_DIALS} load={MAX_DIALS}"
 
 
@@ -74,7 +74,7 @@ def test_where_too_many_connections_are_opened_another_backend_is_taken() -> Non
     opening.dialing = MAX_DIALS
     other.take()  # so that the first is the less loaded one
     stage.request("GET")
-    assert stage.told == ["b request GET 0"]
+    assert stage.outputs == ["b request GET 0"]
     assert stage.state() == "SENT held=0 in_flight=1 load=2"
 
 
@@ -83,7 +83,7 @@ def test_one_that_speaks_for_others_has_none() -> None:
     stage.client.trusted = True
     stage.request("GET", "0", "personal", "forwarded")
     stage.answer("a", "200", "5", "personal")
-    assert stage.told[-2:] == ["a close", "client done"]
+    assert stage.outputs[-2:] == ["a close", "client done"]
 
 
 @pytest.mark.parametrize("name", ["a", "b"])
@@ -91,19 +91,19 @@ def test_requests_of_a_session_go_to_its_backend_though_another_has_less_to_do(n
     stage = play("> backends a+++ b+++", affinity=Affinity(header="x-session"))
     assert stage.app.sessions is not None
     stage.request("GET", "0", "of=0")
-    first = stage.told.pop()[0]
+    first = stage.outputs.pop()[0]
     mine = "0"
     while first != name:  # the ring decides which session is whose
         mine = f"{mine}0"
         stage.request("GET", "0", f"of={mine}")
-        first = stage.told.pop()[0]
+        first = stage.outputs.pop()[0]
     stage = play("> backends a+++ b+++", affinity=Affinity(header="x-session"))
     for _ in range(3):
         stage.request("GET", "0", f"of={mine}")
-    assert [told[0] for told in stage.told] == [name] * 3
-    stage.told.clear()
+    assert [told[0] for told in stage.outputs] == [name] * 3
+    stage.outputs.clear()
     stage.request("GET", "0")
-    assert stage.told[0][0] != name, "without a session, the one that has less to do"
+    assert stage.outputs[0][0] != name, "without a session, the one that has less to do"
 
 
 def test_too_many_requests_of_an_application() -> None:

@@ -68,9 +68,9 @@ def test_a_fallback_to_which_many_connections_are_opened_is_waited_for_a_little(
     endpoint.dialing = MAX_DIALS
     for second in ("20", "21", "21.9"):
         stage.at(second)
-        assert stage.told == []
+        assert stage.outputs == []
     stage.at("22")
-    assert stage.told == ["dial f 5"]
+    assert stage.outputs == ["dial f 5"]
 
 
 def test_what_is_counted_of_a_fallback() -> None:

@@ -42,7 +42,7 @@ def came_of(state: str, comes: str, after: str = "") -> str:
     stage = play(BEGINNINGS[state] + after, routes={"closed": {"maintenance": StaticResponse()}})
     phase = stage.state().split(maxsplit=1)[0]
     assert state.startswith(phase)
-    stage.told.clear()
+    stage.outputs.clear()
     verb, *words = comes.split(" ")
     getattr(stage, verb)(*words)
     return _result(stage)
@@ -53,7 +53,7 @@ def _result(stage: Stage) -> str:
     assert holds == HOLDS[phase]
     exchange = stage.current
     assert phase != "DONE" or (exchange.wait, exchange.attempt) == (None, None)
-    return f"{phase} {', '.join(stage.told)}".rstrip()
+    return f"{phase} {', '.join(stage.outputs)}".rstrip()
 
 
 OF_THE_BODY = """
@@ -148,12 +148,12 @@ def test_a_body_that_comes_after_the_end_is_not_buffered(state: str, comes: str)
     stage = play(BEGINNINGS[state])
     body = stage.current.body
     before = body and (body.size, body.trailers)
-    stage.told.clear()
+    stage.outputs.clear()
     verb, *words = comes.split(" ")
     getattr(stage, verb)(*words)
     assert stage.current.body is body
     assert (body and (body.size, body.trailers)) == before
-    assert stage.told == []
+    assert stage.outputs == []
 
 
 WHILE_THE_CLIENT_IS_FULL = """

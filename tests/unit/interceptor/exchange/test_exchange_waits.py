@@ -138,9 +138,9 @@ def test_a_fallback_is_waited_for_two_seconds_after_the_readiness_limit() -> Non
     endpoint.dialing = MAX_DIALS
     for second in ("27", "28", "28.9"):
         stage.at(second)
-        assert stage.told == []
+        assert stage.outputs == []
     stage.at("29")
-    assert stage.told == ["dial f 5"]
+    assert stage.outputs == ["dial f 5"]
 
 
 def _owner(stage: Stage, session: str) -> str:
@@ -159,7 +159,7 @@ def test_a_request_that_waits_goes_to_the_backend_of_its_session(name: str) -> N
     mine = next(session for session in ("0" * number for number in range(1, 99)) if _owner(other, session) == name)
     stage = play(f"> request GET 0 of={mine}\n" * 3, affinity=Affinity(header="x-session"))
     stage.backends("a", "b")
-    assert stage.told == [f"dial {name} 5"] * 3
+    assert stage.outputs == [f"dial {name} 5"] * 3
 
 
 @pytest.mark.parametrize("name", ["a", "b"])
@@ -170,10 +170,10 @@ def test_a_request_waits_for_the_backend_of_its_session(name: str) -> None:
     endpoint.dialing = MAX_DIALS
     stage.request("GET", "0", f"of={mine}")
     stage.pump()
-    assert (stage.told, stage.state()) == ([], "WAITING held=1 in_flight=0 load=0")
+    assert (stage.outputs, stage.state()) == ([], "WAITING held=1 in_flight=0 load=0")
     endpoint.dialing = 0
     stage.pump()
-    assert stage.told == [f"dial {name} 5"]
+    assert stage.outputs == [f"dial {name} 5"]
 
 
 PERSONAL = "> backends a+\n> request GET 0 personal\n< a request GET 0"
@@ -183,7 +183,7 @@ def test_an_authenticated_connection_is_not_kept_for_a_client_that_leaves() -> N
     stage = play(PERSONAL)
     stage.client.persists = False
     stage.answer("a", "200", "5", "personal")
-    assert stage.told == ["client head 200 5 end", "a release", "a close", "client done"]
+    assert stage.outputs == ["client head 200 5 end", "a release", "a close", "client done"]
     assert stage.client.own_backend is None
 
 
@@ -191,5 +191,5 @@ def test_an_authenticated_connection_is_not_kept_to_a_backend_that_has_gone() ->
     stage = play(PERSONAL)
     stage.backends()
     stage.answer("a", "200", "5", "personal")
-    assert stage.told == ["client head 200 5 end", "a release", "a close", "client done"]
+    assert stage.outputs == ["client head 200 5 end", "a release", "a close", "client done"]
     assert stage.client.own_backend is None

@@ -187,8 +187,8 @@ async def test_interim_responses_have_a_bound() -> None:
     for _ in range(50):
         stage.feed(r"HTTP/1.1 103 Early Hints\r\n\r\n")
     await stage.settle()
-    assert 30 <= stage.told.count("interim 103") < 45
-    assert stage.told[-2:] == ["reset", "lost BadResponse: too many interim responses"]
+    assert 30 <= stage.outputs.count("interim 103") < 45
+    assert stage.outputs[-2:] == ["reset", "lost BadResponse: too many interim responses"]
 
 
 LATE = r"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n"
@@ -257,7 +257,7 @@ async def test_malformed_answers(data: str, why: str) -> None:
     stage = await play(BackendStage(), SENT)
     stage.feed(data)
     await stage.settle()
-    reset, lost = stage.told
+    reset, lost = stage.outputs
     assert reset == "reset"
     assert lost.startswith("lost BadResponse: ")
     assert why in lost
@@ -268,11 +268,11 @@ async def test_malformed_answers(data: str, why: str) -> None:
 async def test_a_head_that_is_too_long(size: int) -> None:
     stage = await play(BackendStage(), SENT)
     stage.feed(r"HTTP/1.1 200 OK\r\n")
-    while not stage.told:
+    while not stage.outputs:
         stage.feed(f"X-Field: {'x' * size}\\r\\n")
         await stage.settle()
-    assert stage.told[0] == "reset"
-    assert stage.told[1].startswith("lost BadResponse: ")
+    assert stage.outputs[0] == "reset"
+    assert stage.outputs[1].startswith("lost BadResponse: ")
 
 
 @pytest.mark.parametrize("answer", [
@@ -287,10 +287,10 @@ async def test_an_answer_cut_at_every_byte(answer: str) -> None:
         stage.transport.feed(data[:at])
         stage.transport.feed(data[at:])
         await stage.settle()
-        told = " ".join(stage.told)
+        told = " ".join(stage.outputs)
         assert told.count("answer 200") == 1
         assert told.count("interim 103") == answer.count("103 Early")
-        assert sum(int(size) for size in _sizes(stage.told)) == (15 if "chunked" in answer else 5)
+        assert sum(int(size) for size in _sizes(stage.outputs)) == (15 if "chunked" in answer else 5)
         assert told.endswith("end reusable"), at
         assert stage.state() == "IDLE"
 

@@ -6,7 +6,7 @@ import pytest
 
 from interceptor.http1.backend_states import NAMES, NEXT
 from tests.support.backend_playbook import CHAT, SENT, BackendStage
-from tests.support.codec_playbook import cells, play, told_to_exchange
+from tests.support.codec_playbook import cells, events_of_exchange, play
 from tests.support.strict import ways
 
 WHOLE = (
@@ -104,7 +104,7 @@ CLOSED      | -                  | -                 | -                  | CLOS
 @pytest.mark.parametrize(("state", "comes", "expected"), cells(WHAT_COMES))
 async def test_what_comes(state: str, comes: str, expected: str) -> None:
     stage = await play(BackendStage(), f"{BEGINNINGS[state]}\n= {state}\n")
-    assert await told_to_exchange(stage, comes) == expected
+    assert await events_of_exchange(stage, comes) == expected
 
 
 WHAT_COMES_WHILE_FULL = """
@@ -122,9 +122,9 @@ TUNNEL_END  | TUNNEL_END resume   | TUNNEL_END          | CLOSED
 @pytest.mark.parametrize(("state", "comes", "expected"), cells(WHAT_COMES_WHILE_FULL))
 async def test_what_comes_while_it_is_full(state: str, comes: str, expected: str) -> None:
     stage = await play(BackendStage(), f"{BEGINNINGS[state]}\n= {state}\n")
-    await told_to_exchange(stage, "fills_up")
+    await events_of_exchange(stage, "fills_up")
     assert stage.connection.congested
-    assert await told_to_exchange(stage, comes) == expected
+    assert await events_of_exchange(stage, comes) == expected
 
 
 @pytest.mark.parametrize("state", sorted(set(BEGINNINGS) - {"TUNNEL"}))

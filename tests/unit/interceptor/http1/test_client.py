@@ -214,10 +214,10 @@ async def test_a_request_cut_at_every_byte(request_: str) -> None:
         stage.transport.feed(data[:at])
         stage.transport.feed(data[at:])
         await stage.settle()
-        kinds = [line.split()[0] for line in stage.told]
+        kinds = [line.split()[0] for line in stage.outputs]
         assert sorted(set(kinds)) == sorted({"request", "begin", *(["body"] if "POST" in request_ else [])}), at
         assert kinds.count("request") == kinds.count("begin") == 1
-        assert sum(int(line.split()[1]) for line in stage.told if line.startswith("body")) == (
+        assert sum(int(line.split()[1]) for line in stage.outputs if line.startswith("body")) == (
             15 if "chunked" in request_ else 5 if "POST" in request_ else 0
         )
         assert stage.state() == "COMPLETE"
@@ -241,12 +241,12 @@ async def test_a_broken_head_is_answered_and_what_follows_dropped(data: str, sta
     stage = ClientStage()
     stage.feed(data)
     await stage.settle()
-    refused, out, eof = sorted(stage.told, key=_order)
+    refused, out, eof = sorted(stage.outputs, key=_order)
     assert refused == f"refused {reason}"
     assert out.startswith(f"out HTTP/1.1 {status} ")
     assert "|Connection: close||" in out
     assert eof == "eof"
-    stage.told.clear()
+    stage.outputs.clear()
     await play(stage, "= DISCARD\n> feed GET / HTTP/1.1\n> at 1\n> at 3\n< closed\n= CLOSED")
 
 

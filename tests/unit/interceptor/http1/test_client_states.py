@@ -6,7 +6,7 @@ import pytest
 
 from interceptor.http1.states import NAMES, NEXT
 from tests.support.client_playbook import CHAT, CHUNKED, GET, OK, POST, ClientStage
-from tests.support.codec_playbook import cells, play, told_to_exchange
+from tests.support.codec_playbook import cells, events_of_exchange, play
 from tests.support.strict import ways
 
 EVICTED = "> early_limit 5" + GET + "> feed hello hello"
@@ -90,7 +90,7 @@ reported disconnect has no effect: the end of the stream is read after the data 
 @pytest.mark.parametrize(("state", "comes", "expected"), cells(WHAT_COMES))
 async def test_what_comes(state: str, comes: str, expected: str) -> None:
     stage = await play(ClientStage(), f"{BEGINNINGS[state]}\n= {state.split(maxsplit=1)[0]}\n")
-    assert await told_to_exchange(stage, comes) == expected
+    assert await events_of_exchange(stage, comes) == expected
 
 
 WHAT_COMES_WHILE_PAUSED = """
@@ -104,7 +104,7 @@ TUNNEL          | TUNNEL         | CLOSED lost
 @pytest.mark.parametrize(("state", "comes", "expected"), cells(WHAT_COMES_WHILE_PAUSED))
 async def test_what_comes_while_it_is_not_read_from(state: str, comes: str, expected: str) -> None:
     stage = await play(ClientStage(), f"{BEGINNINGS[state]}\n= {state}\n> pauses\n< watch")
-    assert await told_to_exchange(stage, comes) == expected
+    assert await events_of_exchange(stage, comes) == expected
 
 
 WHAT_COMES_WHILE_FULL = """
@@ -120,7 +120,7 @@ DISCARD evicted | DISCARD deadline  | DISCARD resume  | -        | DISCARD
 @pytest.mark.parametrize(("state", "comes", "expected"), cells(WHAT_COMES_WHILE_FULL))
 async def test_what_comes_while_it_takes_nothing(state: str, comes: str, expected: str) -> None:
     stage = await play(ClientStage(), f"{BEGINNINGS[state]}\n= {state.split(maxsplit=1)[0]}\n> stops_taking")
-    full = await told_to_exchange(stage, "more x")
+    full = await events_of_exchange(stage, "more x")
     assert stage.client.congested
     assert full == (f"{state} pause" if state != "HEAD" else "HEAD").replace(" evicted", "")
-    assert await told_to_exchange(stage, comes) == expected
+    assert await events_of_exchange(stage, comes) == expected

@@ -26,8 +26,8 @@ def _encode(head: ForeignRequest, body: int | None = None) -> bytes:
         (_request(host=b""), None, [b"Host: 10.0.0.1:80"]),
         (_request(length=-1), None, [b"Host: a.test", b"Transfer-Encoding: chunked"]),
         (_request(length=-1), 5, [b"Host: a.test", b"Content-Length: 5"]),
-        (_request(told=((b"te", b"trailers"),)), None, [b"Host: a.test", b"te: trailers"]),
-        (_request(length=5, told=((b"content-length", b"5"),)), None, [b"Host: a.test", b"content-length: 5"]),
+        (_request(own=((b"te", b"trailers"),)), None, [b"Host: a.test", b"te: trailers"]),
+        (_request(length=5, own=((b"content-length", b"5"),)), None, [b"Host: a.test", b"content-length: 5"]),
         (_request(expects_continue=True, length=-1), None,
          [b"Host: a.test", b"Transfer-Encoding: chunked", b"Expect: 100-continue"]),
         (_request(upgrade=b"websocket"), None, [b"Host: a.test", b"Upgrade: websocket", b"Connection: upgrade"]),
@@ -52,7 +52,7 @@ DATE = b"Thu, 26 Nov 2026 12:00:00 GMT"
     ],
 )
 def test_a_response(head: ForeignResponse, chunked: bool, connection: bytes | None, lines: list[bytes]) -> None:
-    head.told = ((b"date", DATE),)
+    head.own = ((b"date", DATE),)
     wire = encode_foreign_response(head, ((b"x", b"y"),), chunked=chunked, connection=connection)
     assert wire == b"HTTP/1.1 " + b"\r\n".join((*lines, b"", b""))
     assert parse_response(wire, b"GET").status == head.status
@@ -75,13 +75,13 @@ def test_what_another_codec_lets_through_by_mistake_does_not_become_a_line(bad: 
         _request(target=b"/" + bad),
         _request(host=bad),
         _request(upgrade=bad),
-        _request(told=((b"x", bad),)),
-        _request(told=((bad, b"x"),)),
+        _request(own=((b"x", bad),)),
+        _request(own=((bad, b"x"),)),
     ):
         with pytest.raises(ValueError, match=r"not a field|request (line|target)"):
             _encode(head)
     with pytest.raises(ValueError, match=r"not a field|request (line|target)"):
-        encode_foreign_response(ForeignResponse(200, 0, told=((b"x", bad),)), (), chunked=False, connection=None)
+        encode_foreign_response(ForeignResponse(200, 0, own=((b"x", bad),)), (), chunked=False, connection=None)
     assert last_chunk([(b"x", bad), (b"y", b"1")]) == b"0\r\ny: 1\r\n\r\n"
 
 
@@ -102,17 +102,17 @@ def test_what_another_codec_lets_through_by_mistake_does_not_become_a_line(bad: 
 )
 def test_no_field_contradicts_the_framing(field: Field) -> None:
     with pytest.raises(ValueError, match=r"not a field|content-length|another codec"):
-        _encode(_request(length=5, told=(field,)))
+        _encode(_request(length=5, own=(field,)))
     with pytest.raises(ValueError, match=r"not a field|content-length|another codec"):
-        encode_foreign_response(ForeignResponse(200, 5, told=(field,)), (), chunked=False, connection=None)
+        encode_foreign_response(ForeignResponse(200, 5, own=(field,)), (), chunked=False, connection=None)
 
 
 def test_the_length_of_a_response_without_content_says_nothing() -> None:
     told = ((b"content-length", b"9"), (b"date", DATE))
-    head = ForeignResponse(200, -2, told=told)
+    head = ForeignResponse(200, -2, own=told)
     assert b"content-length: 9\r\n" in encode_foreign_response(head, (), chunked=False, connection=None, to_head=True)
     assert b"content-length: 9\r\n" in encode_foreign_response(
-        ForeignResponse(304, 0, told=told), (), chunked=False, connection=None
+        ForeignResponse(304, 0, own=told), (), chunked=False, connection=None
     )
     empty = encode_foreign_response(ForeignResponse(200, 0), (), chunked=False, connection=None, to_head=True)
     assert b"ength" not in empty

@@ -190,7 +190,7 @@ def test_trailers_are_remembered_apart_from_heads() -> None:
     block = literal(((b"a", b"b"),))
     for number in (1, 3):
         peer.feed(frame(1, 4, number, b"\x82\x86\x84") + frame(1, 5, number, block) + frame(1, 5, number + 100, block))
-        assert peer.told[-1] == ("trailers", number, ((b"a", b"b"),))
+        assert peer.recorded[-1] == ("trailers", number, ((b"a", b"b"),))
         assert [stream for stream, _ in peer.resets()] == [number + 100]
         peer = Peer()
 
@@ -365,7 +365,7 @@ class TestTooMuch:
         head = peer.heads[0]
         assert (head.too_large, head.method, head.path, len(head.fields)) == (True, b"GET", b"/", 256)
         peer.feed(frame(1, 5, 3, encoder.encode([*GET, (b"a299", b"b")])))
-        assert peer.told[-1] == ("request", 3, (*GET, (b"a299", b"b")), True), "the table is still as the peer's"
+        assert peer.recorded[-1] == ("request", 3, (*GET, (b"a299", b"b")), True), "the table is still as the peer's"
 
     def test_a_large_response_ends_its_stream(self) -> None:
         peer = Peer(client=True)

@@ -199,7 +199,7 @@ def test_a_block_in_some_frames_is_none() -> None:
     peer.feed(
         frame(1, 1, 1, b"") + b"".join(frame(9, 0, 1, BLOCK[at : at + 5]) for at in range(0, 50, 5)) + frame(9, 4, 1, BLOCK[50:])
     )
-    assert peer.told == [("request", 1, GET, True)]
+    assert peer.recorded == [("request", 1, GET, True)]
 
 
 def test_settings_with_thousands_of_values() -> None:
@@ -299,19 +299,19 @@ def test_a_turn_is_bounded_whatever_was_read() -> None:
     wire = headers(1, POST, end=False) + data(1, b"x") * 1000
     more, turns, before = peer.session.feed(wire, 0.0), 1, 0
     while more:
-        done = len(peer.told)
+        done = len(peer.recorded)
         assert done - before <= UNITS_PER_TURN
         before = done
         more = peer.session.go_on(0.0)
         turns += 1
-    assert (len(peer.told), turns) == (1001, -(-1004 // UNITS_PER_TURN))
+    assert (len(peer.recorded), turns) == (1001, -(-1004 // UNITS_PER_TURN))
 
 
 def test_a_block_that_is_not_remembered_takes_more_of_a_turn() -> None:
     peer = Peer()
     one = [headers(number, (*GET, (b"a", b"%0900d" % number))) for number in (1, 3, 5)]
     assert peer.session.feed(b"".join(one), 0.0)
-    assert len(peer.told) == 1
+    assert len(peer.recorded) == 1
 
 
 def test_what_is_fed_while_something_is_left_comes_after_it() -> None:

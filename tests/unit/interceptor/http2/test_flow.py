@@ -32,7 +32,7 @@ def answering(*numbers: int, **given: int) -> Peer:
         peer.feed(headers(number))
         peer.session.send_headers(peer.streams[number], OK)
     peer.wire()
-    peer.told.clear()
+    peer.recorded.clear()
     return peer
 
 
@@ -131,7 +131,7 @@ class TestSending:
         session.send_trailers(stream, TRAILERS)
         assert peer.outputs == outputs + 1
         assert [(kind, flags) for kind, flags, *_ in frames_of(b"".join(session.take_output()))] == [(1, 4), (0, 0), (1, 5)]
-        assert peer.told[-1] == ("closed", 1)
+        assert peer.recorded[-1] == ("closed", 1)
 
     def test_windows_are_kept_and_what_does_not_fit_waits(self) -> None:
         peer = answering(1, window=10)
@@ -142,7 +142,7 @@ class TestSending:
         assert peer.frames() == [(0, 0, 1, b"abcd")]
         peer.feed(window_update(1, 4))
         assert peer.frames() == [(0, 1, 1, b"ef")]
-        assert peer.told[-1] == ("closed", 1)
+        assert peer.recorded[-1] == ("closed", 1)
 
     def test_the_connections_window_is_shared(self) -> None:
         peer = answering(1, 3, window=1 << 20)
@@ -274,7 +274,7 @@ class TestPressure:
         peer.feed(window_update(1, 1))
         peer.wire()
         assert not stream.congested
-        assert peer.told == [("writable", 1)]
+        assert peer.recorded == [("writable", 1)]
 
     def test_a_user_that_does_not_stop_loses_the_stream(self) -> None:
         peer = answering(1, window=0)
@@ -284,7 +284,7 @@ class TestPressure:
         assert not stream.closed
         peer.session.send_data(stream, b"x")
         assert peer.resets() == [(1, INTERNAL_ERROR)]
-        assert peer.told == [("closed", 1), ("reset", 1, INTERNAL_ERROR, False)]
+        assert peer.recorded == [("closed", 1), ("reset", 1, INTERNAL_ERROR, False)]
         assert (peer.session.queued, stream.queue) == (0, None)
 
     def test_while_the_transport_takes_nothing_content_waits_in_its_stream(self) -> None:

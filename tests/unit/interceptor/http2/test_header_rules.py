@@ -128,7 +128,7 @@ def test_requests(fields: Fields) -> None:
     peer = Peer()
     for number in (1, 3):  # checked, and then cached
         peer.feed(headers(number, fields))
-        assert peer.told[-1] == ("request", number, fields, True)
+        assert peer.recorded[-1] == ("request", number, fields, True)
 
 
 @pytest.mark.parametrize("fields", BAD_REQUESTS.values(), ids=BAD_REQUESTS)
@@ -136,7 +136,7 @@ def test_what_is_no_request_ends_its_stream_only(fields: Fields) -> None:
     peer = Peer()
     peer.feed(headers(1, fields) + headers(3, fields) + headers(5))
     assert peer.resets() == [(1, PROTOCOL_ERROR), (3, PROTOCOL_ERROR)]
-    assert peer.told == [("request", 5, GET, True)]
+    assert peer.recorded == [("request", 5, GET, True)]
 
 
 @pytest.mark.parametrize("fields", BAD_RESPONSES.values(), ids=BAD_RESPONSES)
@@ -146,7 +146,7 @@ def test_what_is_no_response_ends_its_stream_only(fields: Fields) -> None:
     peer.wire()
     peer.feed(headers(1, fields))
     assert peer.resets() == [(1, PROTOCOL_ERROR)]
-    assert peer.told == [("closed", 1), ("reset", 1, PROTOCOL_ERROR, False)]
+    assert peer.recorded == [("closed", 1), ("reset", 1, PROTOCOL_ERROR, False)]
 
 
 @pytest.mark.parametrize("fields", BAD_TRAILERS.values(), ids=BAD_TRAILERS)
@@ -168,7 +168,7 @@ def test_what_a_request_says() -> None:
 def test_the_parts_of_a_cookie_are_one_field() -> None:
     peer = Peer()
     peer.feed(headers(1, (*GET, (b"cookie", b"a=1"), PLAIN, (b"cookie", b"b=2"), (b"cookie", b"c=3"))))
-    assert peer.told[-1][2] == (*GET, (b"cookie", b"a=1; b=2; c=3"), PLAIN)
+    assert peer.recorded[-1][2] == (*GET, (b"cookie", b"a=1; b=2; c=3"), PLAIN)
 
 
 def test_extended_connect_where_it_is_offered() -> None:

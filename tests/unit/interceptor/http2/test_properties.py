@@ -60,7 +60,7 @@ def heard(pieces: list[bytes]) -> tuple[list[Told], bytes]:
     peer = Peer(begun=False)
     for piece in pieces:
         peer.feed(piece)
-    return peer.told, peer.wire()
+    return peer.recorded, peer.wire()
 
 
 WHOLE = heard([CONVERSATION])
@@ -336,7 +336,7 @@ class Echo:
 
     def answer(self) -> None:
         peer = self._peer
-        for told in peer.told[self._at :]:
+        for told in peer.recorded[self._at :]:
             if told[0] in ("request", "data", "trailers"):
                 stream = peer.streams[told[1]]  # type: ignore[index]
                 if told[0] == "request":
@@ -345,7 +345,7 @@ class Echo:
                     peer.session.send_data(stream, told[2], end=bool(told[3]))  # type: ignore[arg-type]
                 else:
                     peer.session.send_trailers(stream, TRAILERS)
-        self._at = len(peer.told)
+        self._at = len(peer.recorded)
 
 
 class Got:

@@ -137,7 +137,7 @@ def test_what_ends_a_stream(before: bytes, wire: bytes, code: int) -> None:
     assert peer.only("reset") == ([("reset", 1, code, False)] if begun else [])
     assert peer.session.streams == 0
     peer.feed(headers(3))
-    assert peer.told[-1] == ("request", 3, GET, True), "the connection lives"
+    assert peer.recorded[-1] == ("request", 3, GET, True), "the connection lives"
 
 
 def test_what_was_under_way_when_a_stream_was_reset_is_ignored() -> None:
@@ -145,9 +145,9 @@ def test_what_was_under_way_when_a_stream_was_reset_is_ignored() -> None:
     peer.feed(OPEN)
     peer.session.reset(peer.streams[1], REFUSED_STREAM)
     assert peer.resets() == [(1, REFUSED_STREAM)]
-    told = len(peer.told)
+    told = len(peer.recorded)
     peer.feed(data(1, b"x" * 100) + headers(1, ((b"a", b"b"),)) + window_update(1, 5) + reset(1, NO_ERROR))
-    assert (peer.fault(), len(peer.told)) == (None, told)
+    assert (peer.fault(), len(peer.recorded)) == (None, told)
     assert peer.session._owed == 100, "it has taken from the connection's window"
 
 
@@ -167,7 +167,7 @@ def test_the_reserved_bit_is_ignored() -> None:
 def test_a_reset_of_the_peer_is_an_event(code: int) -> None:
     peer = Peer()
     peer.feed(OPEN + reset(1, code))
-    assert peer.told[1:] == [("closed", 1), ("reset", 1, code, False)]
+    assert peer.recorded[1:] == [("closed", 1), ("reset", 1, code, False)]
 
 
 class TestClient:
@@ -221,7 +221,7 @@ class TestClient:
         peer.request()
         hints: tuple[tuple[bytes, bytes], ...] = ((b":status", b"103"), (b"link", b"</a>"))
         peer.feed(headers(1, hints, end=False) + headers(1, OK, end=False) + data(1, b"x") + headers(1, ((b"a", b"b"),)))
-        assert peer.told == [
+        assert peer.recorded == [
             ("headers", 1, hints, False),
             ("headers", 1, OK, False),
             ("data", 1, b"x", False),
@@ -248,7 +248,7 @@ class TestClient:
         told = (*fields, (b"content-length", b"5"))
         peer.request(bodiless=bodiless)
         peer.feed(headers(1, told))
-        assert peer.told == [("headers", 1, told, True), ("closed", 1)]
+        assert peer.recorded == [("headers", 1, told, True), ("closed", 1)]
         peer.request(bodiless=bodiless)
         peer.wire()
         peer.feed(headers(3, told, end=False) + data(3, b"12345", end=True))
@@ -258,13 +258,13 @@ class TestClient:
         peer = Peer(client=True)
         peer.request()
         peer.feed(reset(1, REFUSED_STREAM))
-        assert peer.told == [("closed", 1), ("reset", 1, REFUSED_STREAM, True)]
+        assert peer.recorded == [("closed", 1), ("reset", 1, REFUSED_STREAM, True)]
 
     def test_one_that_was_answered_was_seen(self) -> None:
         peer = Peer(client=True)
         peer.request()
         peer.feed(headers(1, OK, end=False) + reset(1, REFUSED_STREAM))
-        assert peer.told[-1] == ("reset", 1, REFUSED_STREAM, False)
+        assert peer.recorded[-1] == ("reset", 1, REFUSED_STREAM, False)
 
     def test_streams_above_the_last_of_goaway_were_not_seen(self) -> None:
         peer = Peer(client=True)
@@ -273,7 +273,7 @@ class TestClient:
         peer.feed(goaway(3, NO_ERROR, b""))
         assert peer.only("reset") == [("reset", 5, REFUSED_STREAM, True)]
         assert (peer.session.available, peer.session.streams) == (0, 2)
-        assert peer.told[-1] == ("goaway", NO_ERROR)
+        assert peer.recorded[-1] == ("goaway", NO_ERROR)
         peer.feed(headers(1, OK) + headers(3, OK))
         assert peer.session.streams == 0
 

@@ -24,13 +24,13 @@ class Sink:
     unframed = False
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.recorded: list[str] = []
 
     def on_answer(self, head: Any, body: Any, *, complete: bool, reusable: bool) -> None:
-        self.told.append(f"{head.status}")
+        self.recorded.append(f"{head.status}")
 
     def on_lost(self, error: Exception) -> None:
-        self.told.append(f"{type(error).__name__}: {error}")
+        self.recorded.append(f"{type(error).__name__}: {error}")
 
 
 class Rig:
@@ -101,10 +101,10 @@ async def test_one_that_is_silent_and_gone_loses_its_requests_at_once() -> None:
     rig.at(SILENCE_SECONDS + PONG_SECONDS - 1)
     rig.request()
     assert await rig.pings() == 0
-    assert first.told == []
+    assert first.recorded == []
     rig.at(SILENCE_SECONDS + PONG_SECONDS + 1)
     lost = ["BackendError: the backend does not answer any more"]
-    assert (first.told, second.told, third.told) == (lost, lost, lost)
+    assert (first.recorded, second.recorded, third.recorded) == (lost, lost, lost)
     assert rig.places == []
     assert rig.transport.closing
 
@@ -123,7 +123,7 @@ async def test_one_that_is_there_keeps_its_requests_and_is_not_asked_soon_again(
     rig.at(SILENCE_SECONDS + PING_SECONDS)
     rig.request()
     assert await rig.pings() == 1
-    assert slow.told == []
+    assert slow.recorded == []
 
 
 async def test_after_a_response_it_may_be_asked_again() -> None:
@@ -147,5 +147,5 @@ async def test_any_byte_is_an_answer() -> None:
     rig.at(21)
     rig.answer(1)
     rig.at(60)
-    assert first.told == ["200"]
+    assert first.recorded == ["200"]
     assert not rig.transport.closing

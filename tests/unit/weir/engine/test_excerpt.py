@@ -47,7 +47,7 @@ def test_a_long_line_takes_many_rows() -> None:
     assert len(excerpt.take("a", [long] * ROWS)) == ROWS / 10
 
 
-def test_who_says_little_is_shown_whatever_the_others_say() -> None:
+def test_a_replica_with_little_output_is_shown_beside_others_with_much() -> None:
     excerpt = Excerpt()
     for number in range(100):
         assert len(excerpt.take(f"loud {number}", lines(ROWS))) >= LEAST

@@ -106,7 +106,7 @@ async def test_all_together_have_one_slice_of_a_turn_and_each_its_part() -> None
     assert not any(pipe.reading for pipe in pipes)
 
 
-async def test_who_has_no_room_is_neither_told_nor_read_from(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_room_lines_are_neither_passed_on_nor_read(monkeypatch: pytest.MonkeyPatch) -> None:
     room, timers = [False], list[tuple[float, Callable[[], None]]]()
     stage = Stage(has_room=lambda: room[0])
     lines, pipe = stage.process("a")
