@@ -1,6 +1,6 @@
 """The interceptor's gRPC services: the demand it counts and the routing table it serves.
 
-Reads the ledger and the route source and changes neither. A scaler that does not read its stream delays nobody else.
+Reads the ledger and the route source and changes neither. A scaler that does not read its stream does not delay the others.
 """
 
 from __future__ import annotations

@@ -258,7 +258,7 @@ class InterceptorSettings(ComponentSettings):
 
     @model_validator(mode="after")
     def _has_certificates_for(self) -> Self:
-        """What only makes sense with certificates is refused without them, lest somebody believes that there is TLS."""
+        """Refuse settings that have no effect without certificates, because their presence suggests that TLS is on."""
         if self.tls_policy.minimum > self.tls_policy.maximum:
             raise ValueError("--tls-min-version (WEIR_TLS_MIN_VERSION) is higher than --tls-max-version (WEIR_TLS_MAX_VERSION)")
         if "proxy_tls_directories" in self.model_fields_set and not self.certificate_directories:

@@ -81,7 +81,7 @@ class TrustedProxies:
         return self._find.cache_info().currsize
 
     def trusts(self, address: str) -> bool:
-        """Whether a peer with this address is trusted. Invalid addresses are not, unless everybody is."""
+        """Whether a peer with this address is trusted. Invalid addresses are trusted only if all peers are."""
         return self._everybody or (len(address) <= LONGEST_ADDRESS and self._find(address))
 
     __contains__ = trusts

@@ -232,7 +232,7 @@ class FleetDemand:
                     record.size = idle
         return expired
 
-    # What is asked of it.
+    # Queries.
 
     def reachable(self, now: float) -> bool:
         """Whether any member has sent something recently."""

@@ -32,7 +32,7 @@ _BY_EXTENSION: Final = {
     "woff2": "font/woff2",
     "xml": "text/xml; charset=utf-8",
 }
-"""Types of web files. Our own table, because the system's differs between machines, and equal objects must give equal tables."""
+"""Types of web files. Not the system's table, which differs between machines: equal objects must give equal tables."""
 
 # MIME Sniffing Standard, section 7.1: recognizes HTML and XML.
 _HTML: Final = re.compile(

@@ -17,7 +17,7 @@ from fleet.routing.rules import RulePath
 __all__ = ["location", "needs_host"]
 
 _KEPT: Final = "!$%&'()*+,/:;=?@[]"
-"""Punctuation that goes on as it is. Browsers take a backslash for a slash, and some clients stop at quotes and brackets."""
+"""Punctuation that is not encoded. Browsers take a backslash for a slash, and some clients stop at quotes and brackets."""
 _USUAL_PORTS: Final = {"http": 80, "https": 443}
 
 

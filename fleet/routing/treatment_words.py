@@ -1,6 +1,6 @@
 """Describes what the rules of a route do with a request that goes to it, for `weir explain`. Pure.
 
-Names of headers are told, values never.
+Names of headers are shown, their values never.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What a request for a diagnostics page asks for: JSON or text, and how many rows.
 
-Programs that say nothing get JSON, and browsers text. `?format=json` and `?format=text` are for whoever cannot set a field.
+Browsers get text, and programs without an Accept field get JSON. `?format=json` and `?format=text` are for clients that cannot
+set a field.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The page /logging of the diagnostics: GET shows the levels of the log, POST changes one. The only page that changes anything.
 
-A browser must not be able to change it for a page of somebody else: a POST has to be of the type application/json, which a
-browser sends across sites only after a preflight that is never answered, and whatever has a field Origin is refused, which a
-browser adds to every POST.
+Pages of other sites must not be able to change it through a browser (CSRF): a POST must have the type application/json, which a
+browser sends to another site only after a preflight, which is never answered; and a request with a field Origin, which a browser
+adds to every POST, is refused.
 """
 
 from __future__ import annotations

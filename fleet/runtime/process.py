@@ -98,8 +98,8 @@ def _set_up(settings: ProcessSettings, *, raise_files: bool) -> None:
 
 
 def on_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
-    """An exception that nobody can catch is printed with its traceback, but for one that any client can cause, as often as it
-    likes: a host name in a TLS handshake (SNI) that is not ASCII. Python ends the handshake, which is counted as failed."""
+    """Print an exception that no code can catch, with its traceback; except one that clients can cause at any rate: a host name
+    in a TLS handshake (SNI) that is not ASCII. Python ends the handshake, which is counted as failed."""
     if isinstance(unraisable.exc_value, UnicodeDecodeError) and isinstance(unraisable.object, bytes):
         _log.debug("a host name in a TLS handshake is not ASCII")
     else:

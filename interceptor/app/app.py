@@ -169,7 +169,7 @@ class App:
     def apply(
         self, route: Route, endpoints: EndpointSet, settings: InterceptorSettings, *, fallback: Fallback | None = None
     ) -> None:
-        """Like `update`, but requests that wait do not hear of it before `resume`."""
+        """Like `update`, but waiting requests follow the new route only after `resume`."""
         self.route = route
         self.limits = Limits(route.timeouts, settings)
         self.fallback = fallback

@@ -51,7 +51,7 @@ class Branch(App):
         return route.target.key
 
     def session_fields(self, head: Request, backend: Backend) -> Fields:
-        """With those that end a session at another backend of the rule."""
+        """Also expires the cookies of a session at another backend of the rule."""
         fields = super().session_fields(head, backend)
         if fields and isinstance(self.shares, Shares):
             others = (app.sessions for app in self.shares.apps if app is not self)
@@ -60,7 +60,7 @@ class Branch(App):
 
 
 class Alternatives:
-    """In place of a backend that has nothing ready: the first of these that has."""
+    """Used when the target has no ready backend: the first of these targets that has one."""
 
     __slots__ = ("_all",)
 

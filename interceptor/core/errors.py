@@ -47,7 +47,7 @@ class BadResponse(ExchangeError):
 
 
 class SpeaksHttp2(BadResponse):
-    """The backend speaks HTTP/2 only, and nobody has said so."""
+    """The backend accepts only HTTP/2, but its appProtocol does not say so."""
 
     def __init__(self) -> None:
         super().__init__(defaults.SPEAKS_HTTP2)

@@ -100,7 +100,7 @@ class FieldEdit(msgspec.Struct, frozen=True, gc=False):
     """What a route changes about the fields of a message: some are dropped, then some are added."""
 
     dropped: frozenset[bytes] = frozenset()
-    """Names in lower case. A hyphen stands for an underscore as well, as for backends that make variables of names."""
+    """Names in lower case. A hyphen also matches an underscore: backends that make variables of names do not distinguish them."""
     added: Fields = ()
 
     def __bool__(self) -> bool:

@@ -119,7 +119,7 @@ class Client(Protocol):
     bucket: int
     """Belongs to the time limits (Deadlines)."""
     protocol: str
-    """What is spoken, for people."""
+    """The protocol's name, for people."""
     since: float
     """When it was opened, in the clock's seconds."""
     requests: int
@@ -135,7 +135,7 @@ class Client(Protocol):
 
     def on_deadline(self, now: float) -> None: ...
     def abort(self) -> None:
-        """End at once, with all that goes on."""
+        """Close at once, and abort all exchanges of the connection."""
 
     @property
     def idle(self) -> bool:
@@ -282,8 +282,8 @@ class ResponseEvents(Protocol):
         """The backend has switched to the requested protocol; data came with its response."""
 
     def may_retry(self) -> bool:
-        """Whether the request went out whole, and is sent again if it is lost now. Asked where what came may be no answer to it:
-        it is lost then, and otherwise answered with that."""
+        """Whether the whole request was sent, and would be sent again if the connection failed now. Called for a response that
+        may not belong to this request: if true, the codec reports `on_lost`, else it passes the response on."""
 
     def on_lost(self, error: Exception) -> None:
         """The connection failed before the response was complete."""

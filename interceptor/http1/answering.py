@@ -72,7 +72,7 @@ class AnsweringClient(ReadingClient):
         connection = (b"keep-alive" if old else None) if keep else b"close"
         try:
             wire = encode_foreign_response(head, fields, chunked=chunked, connection=connection, to_head=to_head)
-        except ValueError:  # an oversight of the other codec
+        except ValueError:  # a mistake in the other codec
             self.abort()
             return
         if not known and not chunked:

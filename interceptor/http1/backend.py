@@ -62,7 +62,7 @@ class BackendConnection(ReadingBackend):
         self._interim = 0
         """Weighted bytes of the interim responses to the current request."""
         self._greeted = False
-        """Whether the backend has begun to speak HTTP/2 before any request was sent, as servers of gRPC do."""
+        """Whether the backend has sent HTTP/2 frames before any request was sent, as servers of gRPC do."""
         self._reset = False
         """Whether a write has failed with a reset, which the kernel then does not report to reads any more."""
         self.personal = False
@@ -80,7 +80,7 @@ class BackendConnection(ReadingBackend):
         else:
             try:
                 wire, body = self._of_foreign(head, body, peer, end=end, trusted=trusted)
-            except ValueError as error:  # an oversight of the other codec
+            except ValueError as error:  # a mistake in the other codec
                 self._sink, self._state = sink, HEAD
                 asyncio.get_running_loop().call_soon(self._cannot_send, sink, error)
                 return

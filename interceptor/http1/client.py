@@ -30,7 +30,7 @@ __all__ = ["ClientConnection"]
 
 CARRIAGE_RETURN: Final = 13
 HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\n"
-"""How a client begins that knows that HTTP/2 is spoken here (RFC 9113 3.4). To HTTP/1 it is a head."""
+"""The first bytes of a client with prior knowledge of HTTP/2 (RFC 9113 3.4). To HTTP/1 it is a head."""
 
 
 class ClientConnection(AnsweringClient):

@@ -44,8 +44,8 @@ class ClientHost(Protocol):
     """Gets the first bytes of clients whose head was malformed."""
 
     on_http2: Callable[[asyncio.Transport, bytes, str], None] | None
-    """Gets a connection whose first bytes are the preface of HTTP/2, with all that was read, and the client's address if a load
-    balancer told it, else "". None where it is not spoken."""
+    """Receives a connection whose first bytes are the preface of HTTP/2, with all bytes that were read, and the client's address
+    if a load balancer sent it, else "". None where HTTP/2 is not supported."""
 
     def refused(self, error: ExchangeError) -> None:
         """A request was refused before it became an exchange."""

@@ -36,7 +36,7 @@ SILENCE_SECONDS: Final = 15.0
 """After so long without a byte from the backend, the next request asks whether it is still there. A machine that has vanished
 says nothing, and every request would go to it until the kernel gives up."""
 PONG_SECONDS: Final = 10.0
-"""How long it may take to say so."""
+"""Maximum seconds until the PING is acknowledged."""
 PING_SECONDS: Final = 300.0
 """Time from one such question to the next, unless a response came in between: servers of gRPC end connections that ask more
 often."""
@@ -57,14 +57,14 @@ class Http2Backend(SessionConnection):
         self.idle: set[StreamPlace] = set()
         """Places that no exchange has."""
         self.awaiting: dict[StreamPlace, None] = {}
-        """Places whose requests depend on the backend's SETTINGS, which have not come."""
+        """Places whose requests depend on the backend's SETTINGS, which have not been received."""
         self.next_ping = 0.0
         self._pinged = 0.0
         self.why = ""
         self.broken = False
-        """Whether the backend has broken a rule of HTTP/2, or speaks something else."""
+        """Whether the backend has broken a rule of HTTP/2, or uses another protocol."""
         self._unsettled: list[asyncio.Future[None]] = []
-        """Those who wait for the backend's settings."""
+        """Dials that wait for the backend's SETTINGS."""
 
     async def settled(self) -> None:
         """Wait until the backend has said how many streams it allows, or the connection is lost."""
@@ -163,7 +163,7 @@ class Http2Backend(SessionConnection):
             self.endpoint.owner.deadlines.forget(place)
 
     def end_if_unused(self) -> None:
-        """Close the connection if nobody has a place of it."""
+        """Close the connection if it has no streams and no places, idle or awaiting the backend's SETTINGS."""
         if not self.session.streams and not self.idle and not self.awaiting:
             self.session.close(NO_ERROR)
             self._write_output()

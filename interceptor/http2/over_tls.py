@@ -27,7 +27,7 @@ class TlsHttp2Backend(OverTls, Http2Backend):
     scheme: ClassVar[bytes] = HTTPS
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say nothing to a backend that has not agreed to HTTP/2 (RFC 9113 3.2)."""
+        """Send nothing to a backend that has not agreed to HTTP/2 (RFC 9113 3.2)."""
         if _agreed(transport):
             super().connection_made(transport)
         else:

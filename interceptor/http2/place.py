@@ -45,24 +45,24 @@ class PlaceHost(SendingHost, Protocol):
     scheme: ClassVar[bytes]
     """Of its requests."""
     next_ping: float
-    """When it may be asked again whether the backend is there: at once after a response."""
+    """When the next PING may be sent: after a response, at once."""
     broken: bool
-    """Whether the backend has broken a rule of HTTP/2, or speaks something else."""
+    """Whether the backend has broken a rule of HTTP/2, or uses another protocol."""
     why: str
     """Why the connection has ended, if it is known."""
 
     def is_closing(self) -> bool: ...
     def taken(self, place: StreamPlace) -> None:
-        """An exchange has it: another is offered if the backend allows one more stream, otherwise none."""
+        """An exchange uses the place: offer another one if the backend allows one more stream."""
 
     def released(self, place: StreamPlace) -> None:
-        """It can take an exchange."""
+        """The place is idle again."""
 
     def waits(self, place: StreamPlace) -> None:
-        """Its request depends on the backend's SETTINGS, which have not come."""
+        """The place's request depends on the backend's SETTINGS, which have not been received."""
 
     def left(self, place: StreamPlace) -> None:
-        """It is given up."""
+        """The place is no longer used."""
 
 
 class StreamPlace(SendingPlace):

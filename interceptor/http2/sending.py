@@ -95,7 +95,8 @@ class SendingPlace(StreamSide):
             self._connection.session.send_trailers(self._stream, trailers)
 
     def _break_off(self, error: ValueError) -> None:
-        """The content of the request cannot be translated. The exchange hears of it when it is not in the middle of sending."""
+        """The content of the request cannot be translated: reset the stream. The exchange, which is sending now, is notified in
+        the next turn of the event loop."""
         stream, sink, self._stream = self._stream, self._sink, None
         if stream is not None:
             self._connection.session.reset(stream, CANCEL)

@@ -19,7 +19,7 @@ _OF_ALL: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 class Switched(Response, gc=False, eq=False):
-    """The backend has agreed, as a response of HTTP/1 says so."""
+    """The backend has agreed to the WebSocket, as a 101 response of HTTP/1."""
 
     head_fields: Fields = ()
 

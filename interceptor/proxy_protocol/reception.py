@@ -1,7 +1,8 @@
-"""Connections whose header of the PROXY protocol has not been read yet. Afterwards they are handed to the protocol that follows.
+"""Connections whose header of the PROXY protocol has not been read yet. Afterwards the protocol that follows takes
+them over.
 
-A header is believed, and required, of certain peers only: the load balancers. Everybody else's connection has none, so that a
-client cannot choose an address for itself.
+A header is accepted, and required, only from listed peers: the load balancers. Connections of all other peers have none, so that
+a client cannot choose its own address.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ QUIET_SECONDS: Final = 60.0
 logger = logging.getLogger(__name__)
 
 GoOn = Callable[[asyncio.Transport, str], None]
-"""Gets a connection once its header was read, and the client's address; "" where that of the connection counts. The next byte to
+"""Receives a connection whose header was read, and the client's address; "" if that of the connection is used. The next byte to
 read is the first one after the header."""
 
 
@@ -47,7 +48,7 @@ class Host(Protocol):
 
 
 def hand_over(transport: asyncio.Transport, protocol: asyncio.BaseProtocol) -> None:
-    """Have another protocol go on with a connection."""
+    """Replace the protocol of a connection."""
     transport.set_protocol(protocol)
     protocol.connection_made(transport)
 
@@ -70,7 +71,7 @@ class Reception:
 
 
 class HeaderClient:
-    """One connection, until its header has been read. To the list of clients it is one whose head is on its way."""
+    """One connection, until its header has been read. The list of clients counts it as one that is sending a head."""
 
     __slots__ = ("_reader", "_reception", "bucket", "deadline", "peer", "since")
 
@@ -95,7 +96,7 @@ class HeaderClient:
         self.abort()
 
     def close_if_idle(self) -> bool:
-        """It is never at rest: its time limit ends it."""
+        """Never idle: the time limit for the header ends it."""
         return False
 
     def wind_down(self, now: float, seconds: float) -> None:
@@ -129,12 +130,12 @@ class HeaderClient:
         return reader.done
 
     def _refuse(self, error: BadRequest) -> None:
-        # Whoever speaks another protocol would not understand an answer in any.
+        # A client of an unknown protocol would not understand any answer.
         self._reception.refused(self.peer.decode(), error)
         self.abort()
 
     def _leave(self) -> None:
-        """From now on it is not this one that the proxy lists and watches."""
+        """Remove this connection from the proxy's list and from its time limits: the next protocol is listed instead."""
         host = self._reception.host
         self.deadline = NEVER
         host.deadlines.forget(self)

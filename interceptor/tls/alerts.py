@@ -12,7 +12,7 @@ class Failed(ssl.SSLError):
     """A handshake has failed."""
 
     alert = b""
-    """What the client is to be told."""
+    """The alert record to send to the client."""
 
 
 class _Server(ssl.SSLObject):

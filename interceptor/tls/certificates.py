@@ -57,7 +57,7 @@ class Certificate(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """What came of reading a pair."""
+    """The result of reading a pair."""
 
     stamps: tuple[Stamp, ...]
     certificate: Certificate | None

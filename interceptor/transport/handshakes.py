@@ -38,7 +38,7 @@ does not speak TLS; it had to make room for others."""
 HANDSHAKE_RECORD: Final = 0x16
 """The first byte of every TLS connection: the type of the record with the ClientHello (RFC 8446 5.1)."""
 DROPPED_BYTES: Final = 64 * 1024
-"""What a client has sent already is read before it is told why it is refused, so that closing does not reset the connection."""
+"""Maximum bytes that are read and dropped before a refusal is sent: closing a socket with unread data resets the connection."""
 
 logger = logging.getLogger(__name__)
 

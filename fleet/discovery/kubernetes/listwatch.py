@@ -100,13 +100,13 @@ class ListWatch(Generic[T]):
         await asyncio.gather(*(part.relist() for part in self._parts.values()))
 
     async def fetch(self, namespace: str, *, labels: str = "", fields: str = "") -> None:
-        """Fetch some objects of a namespace, for example those that `keep` did not want before. Raises ApiError."""
+        """Fetch some objects of a namespace, for example those that `keep` refused before. Raises ApiError."""
         part = self._part(namespace)
         if part is not None:
             await part.fetch(Scope(self._resource.path(namespace), labels, fields))
 
     def discard(self, key: str) -> None:
-        """Drop an object that `keep` no longer wants, without reporting a change."""
+        """Drop an object that `keep` refuses now, without reporting a change."""
         part = self._part(key.partition("/")[0])
         if part is not None:
             part.store.discard(key)

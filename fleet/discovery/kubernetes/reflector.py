@@ -155,7 +155,7 @@ class Reflector(Generic[T]):
                 self.absent = error.status == NOT_FOUND
                 self._list_trouble.tell(str(error))
                 _settle(asked, error)
-            except Exception as error:  # noqa: BLE001  # a fault of ours; the next list may not meet it
+            except Exception as error:  # noqa: BLE001  # a bug; the next list may not reach it
                 pause = self._list_pauses.next()
                 _log.exception("%s: a list could not be taken", self._scope.path)
                 _settle(asked, ApiError(f"{self._scope.path}: {error}"))
