@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -15,6 +16,10 @@ SHORT = 60
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 FILE = re.compile(r"`((?:protos|fleet|interceptor|scaler|controller|weir|deploy|docs|tests|tools)/[\w./-]*)`")
 TESTS = re.compile(r"`(tests/[\w/]+\.py)`((?:: `test_\w+`(?:, `test_\w+`)*)?)")
+
+MEMBER = re.compile(r"`([A-Z][A-Za-z0-9]+)\.([a-z_][a-z0-9_]*)(?:\(\))?`")
+"""What belongs to a class, by both names."""
+PACKAGES = ("fleet", "interceptor", "scaler", "controller", "weir")
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
@@ -35,6 +40,40 @@ def test_files_that_are_named_exist(page: Path) -> None:
 def test_tests_stand_where_the_page_says(page: Path) -> None:
     named = [(file, test) for file, tests in TESTS.findall(page.read_text()) for test in re.findall(r"test_\w+", tests)]
     assert [(file, test) for file, test in named if f"def {test}(" not in (ROOT / file).read_text()] == []
+
+
+def members_of(sources: list[str]) -> dict[str, set[str]]:
+    """The members of each class by name: functions, declared fields and what `self` gets, also those of its bases."""
+    classes = [node for source in sources for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]
+    own: dict[str, set[str]] = {}
+    bases: dict[str, set[str]] = {}
+    for node in classes:
+        members, names = own.setdefault(node.name, set()), bases.setdefault(node.name, set())
+        names.update(base.id for base in node.bases if isinstance(base, ast.Name))
+        for part in ast.walk(node):
+            match part:
+                case ast.FunctionDef(name) | ast.AsyncFunctionDef(name) | ast.AnnAssign(target=ast.Name(name)):
+                    members.add(name)
+                case ast.Attribute(value=ast.Name("self"), attr=name):
+                    members.add(name)
+
+    def everything(name: str) -> set[str]:
+        return own.get(name, set()).union(*(everything(base) for base in bases.get(name, ()) if base != name))
+
+    return {name: everything(name) for name in own}
+
+
+def test_members_are_found() -> None:
+    source = "class A:\n x: int\n def f(self):\n  self.y = 1\nclass B(A):\n async def g(self): ..."
+    assert members_of([source]) == {"A": {"x", "f", "y"}, "B": {"x", "f", "y", "g"}}
+
+
+def test_members_of_classes_that_are_named_exist() -> None:
+    paths = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    members = members_of([path.read_text() for path in paths])
+    named = [(page.stem, *found) for page in PAGES for found in MEMBER.findall(page.read_text()) if found != ("CHANGELOG", "md")]
+    assert len(named) > 50
+    assert [(page, kind, member) for page, kind, member in named if member not in members.get(kind, ())] == []
 
 
 def structure_faults(text: str) -> list[str]:
@@ -75,8 +114,7 @@ def test_what_tears_a_page() -> None:
 
 def test_every_module_has_its_row() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text()
-    packages = ("fleet", "interceptor", "scaler", "controller", "weir")
-    modules = [str(path.relative_to(ROOT)) for package in packages for path in (ROOT / package).rglob("*.py")]
+    modules = [str(path.relative_to(ROOT)) for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
     assert len(modules) > 200
     assert [name for name in modules if not name.endswith("__init__.py") and f"`{name}`" not in page] == []
 
