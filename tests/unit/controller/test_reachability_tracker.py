@@ -130,7 +130,7 @@ async def test_a_look_that_was_planned_before_the_recovery_does_not_forget_it(qu
         assert (found.status, found.reason) == ("True", "BackendsReady")
 
 
-async def test_what_is_mended_while_nobody_asks_is_found_out() -> None:
+async def test_what_is_mended_while_nobody_asks_is_found_out(quick: None) -> None:
     world = World()
     async with tracking(world) as tracker:
         tracker.observe({APP: WAITS})
