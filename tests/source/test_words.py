@@ -25,6 +25,7 @@ REPLACED = {
     "close_at_rest": "close_if_idle",
     "ask_again": "reconsider",
     "with_work": "in_use",
+    "weathers?": "churn, changes",
     "what the session tells": "events of the session",
 }
 """What is not to be read, as regular expressions, and what stands in its place."""

@@ -79,20 +79,20 @@ def app_route(dice: Random, name: str) -> Route:
     )  # fmt: skip
 
 
-class Weather:
+class Churn:
     """Changes routes and backends until it is told to stop."""
 
     def __init__(self, rig: Rig, seed: int, silent: Backend) -> None:
         self.rig = rig
         self.silent = silent
-        self.dice = Random(f"{seed} weather")
+        self.dice = Random(f"{seed} churn")
         self.most = 0
         """Requests that a backend of the bounded application had at once."""
         self._apps: set[App] = set()
         self._endpoints: set[Endpoint] = set()
-        self.blowing = asyncio.create_task(self._blow(), name="weather")
+        self.task = asyncio.create_task(self._run(), name="churn")
 
-    async def _blow(self) -> None:
+    async def _run(self) -> None:
         while True:
             self.look()
             self.change()
@@ -130,7 +130,7 @@ class Weather:
 
     async def clear_up(self) -> None:
         """All is well and stays so: every application is there, at one good backend."""
-        self.blowing.cancel()
+        self.task.cancel()
         good = RawBackend()
         await good.start()
         self.rig.backends.append(good)
@@ -158,39 +158,39 @@ async def nothing_is_left(rig: Rig) -> None:
 
 
 @asynccontextmanager
-async def under_way(seed: int, silent: Backend, **settings: Any) -> AsyncIterator[tuple[Rig, Clients, Weather]]:
+async def under_way(seed: int, silent: Backend, **settings: Any) -> AsyncIterator[tuple[Rig, Clients, Churn]]:
     """An interceptor, who is about to ask things of it, and what changes meanwhile."""
     dice, origin = Random(f"{seed} routes"), Origin(seed)
     routes = [app_route(dice, name) for name in APPS]
     async with proxy_rig(origin, routes=routes, backends=0, settle=False, **SETTINGS, **settings) as rig:
         for _ in range(BACKENDS):
             await rig.backend(origin, listed=False)
-        weather = Weather(rig, seed, silent)
+        churn = Churn(rig, seed, silent)
         for key in KEYS:
             rig.sources.set(key, [backend.backend for backend in rig.backends])
         try:
-            yield rig, Clients(rig, origin, seed), weather
+            yield rig, Clients(rig, origin, seed), churn
         finally:
-            weather.blowing.cancel()
+            churn.task.cancel()
 
 
-def nobody_was_wronged(clients: Clients, weather: Weather) -> None:
+def nobody_was_wronged(clients: Clients, churn: Churn) -> None:
     origin = clients.origin
     assert not origin.failures, "\n".join(origin.failures)
     assert not [name for name in clients.once if origin.heads[name] > 1]
-    assert 0 < weather.most <= CEILING
+    assert 0 < churn.most <= CEILING
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_whatever_happens_answers_are_ones_own_and_nothing_is_left(seed: int, silent: Backend) -> None:
-    async with under_way(seed, silent) as (rig, clients, weather):
+    async with under_way(seed, silent) as (rig, clients, churn):
         await clients.run()
-        nobody_was_wronged(clients, weather)
+        nobody_was_wronged(clients, churn)
         assert clients.tally["200"] > EXCHANGES / 4, clients.tally
-        assert len(+weather.reasons) > 5, weather.reasons
-        await weather.clear_up()
+        assert len(+churn.reasons) > 5, churn.reasons
+        await churn.clear_up()
         await nothing_is_left(rig)
-        assert not weather.loaded
+        assert not churn.loaded
         for name in APPS:
             client = await rig.client()
             assert (await client.ask(get(host=name.encode() + b".test"))).status == 200
@@ -199,18 +199,18 @@ async def test_whatever_happens_answers_are_ones_own_and_nothing_is_left(seed: i
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_a_drain_whatever_happens_leaves_nothing(seed: int, silent: Backend) -> None:
     """In the middle of it all. Who waits until the end is told so, and what does not end is cut."""
-    async with under_way(seed, silent, drain_delay=0.1, drain_timeout=0.8) as (rig, clients, weather):
+    async with under_way(seed, silent, drain_delay=0.1, drain_timeout=0.8) as (rig, clients, churn):
         running = asyncio.create_task(clients.run())
         await pause(0.3 + Random(f"{seed} drain").random() * 0.5)
         await rig.interceptor.drain()
         await rig.interceptor.close()
         clients.numbers = iter(())
         await running
-        nobody_was_wronged(clients, weather)
+        nobody_was_wronged(clients, churn)
         assert clients.tally["200"], clients.tally
         await eventually(rig.ledger.balanced)
         proxy = rig.interceptor.proxy
         assert not any(app.room for app in proxy.apps.values())
-        assert not weather.loaded
+        assert not churn.loaded
         assert (len(proxy.clients), proxy.early.total, len(proxy.hangups)) == (0, 0, 0)
         await eventually(lambda: not rig.connections_open)

@@ -199,7 +199,7 @@ class Storm:
 
     # -- discovery -----------------------------------------------------------------------------------------------
 
-    async def weather(self) -> None:
+    async def churn(self) -> None:
         """Backends go and come, some listed that do not exist; the route's limits change, and the route is removed."""
         dead = Backend("127.0.0.1", 1)
         while not self.over:
@@ -227,7 +227,7 @@ async def test_a_storm_leaves_every_count_at_zero(seed: int) -> None:
             await rig.backend(storm.backend)
         tasks = asyncio.all_tasks()
         workers = [asyncio.create_task(storm.client()) for _ in range(CLIENTS)]
-        await storm.weather()
+        await storm.churn()
         await asyncio.gather(*workers)
         await settled(rig, storm)
         leaked = [task for task in asyncio.all_tasks() - tasks if "interceptor" in repr(task.get_coro())]
