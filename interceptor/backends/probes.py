@@ -153,7 +153,9 @@ class _Answer:
         self._endpoint = endpoint
         self._connection = connection
 
-    def on_answer(self, head: Response, body: bytes | memoryview, *, complete: bool, reusable: bool) -> None:
+    def on_answer(
+        self, head: Response, body: bytes | memoryview, *, complete: bool, reusable: bool, trailers: Fields = ()
+    ) -> None:
         if complete and reusable and _is_good(head.status):
             self._connection.release()
             self._endpoint.offer(self._connection, self._endpoint.owner.clock())

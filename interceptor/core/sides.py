@@ -82,9 +82,9 @@ class Downstream(_Side, Protocol):
     def send_interim(self, head: Response) -> None:
         """Send an interim response, if the client supports them."""
 
-    def send_head(self, head: Response, fields: Fields, data: bytes | memoryview, *, end: bool) -> None:
+    def send_head(self, head: Response, fields: Fields, data: bytes | memoryview, *, end: bool, trailers: Fields = ()) -> None:
         """Send the head of the response with added fields, and the part of the body received so far; with `end` that is all of
-        it."""
+        it, and `trailers` follow it."""
 
     def send_trailers(self, trailers: Fields) -> None:
         """Fields that follow the body, just before the end of the answer. Dropped if the client's protocol has none."""
@@ -265,8 +265,11 @@ class ResponseEvents(Protocol):
     """Whether the body is passed on as content alone, without the framing in which it came."""
 
     def on_interim(self, head: Response) -> None: ...
-    def on_answer(self, head: Response, body: bytes | memoryview, *, complete: bool, reusable: bool) -> None:
-        """The final head and the part of the body that came with it; `complete` if that is all."""
+    def on_answer(
+        self, head: Response, body: bytes | memoryview, *, complete: bool, reusable: bool, trailers: Fields = ()
+    ) -> None:
+        """The final head and the part of the body that came with it; `complete` if that is all, with the trailers that follow
+        it."""
 
     def on_answer_data(self, data: bytes | memoryview) -> None:
         """More of the body."""

@@ -126,7 +126,9 @@ class Attempt:
             if not exchange.body_done:
                 exchange.limit(exchange.host.clock(), exchange.limits.idle)
 
-    def on_answer(self, head: Response, body: bytes | memoryview, *, complete: bool, reusable: bool) -> None:
+    def on_answer(
+        self, head: Response, body: bytes | memoryview, *, complete: bool, reusable: bool, trailers: Fields = ()
+    ) -> None:
         exchange, client = self.exchange, self.client
         exchange.phase = ANSWERING
         exchange.body = None
@@ -134,7 +136,7 @@ class Attempt:
         fields = exchange.app.fields
         if exchange.record is not None:
             head, fields = self._treated(head)
-        client.send_head(head, fields, body, end=complete)
+        client.send_head(head, fields, body, end=complete, trailers=trailers)
         if complete:
             self._answered(reusable=reusable)
         else:

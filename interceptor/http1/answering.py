@@ -44,11 +44,13 @@ class AnsweringClient(ReadingClient):
         if not self.unframed:
             self.write(_encode(head, (), chunked=False, connection=None))
 
-    def send_head(self, head: Response, fields: Fields, data: bytes | memoryview, *, end: bool) -> None:
+    def send_head(self, head: Response, fields: Fields, data: bytes | memoryview, *, end: bool, trailers: Fields = ()) -> None:
         """Send the head of the response with added fields, and the part of the body received so far; with `end` that is all of
-        it."""
+        it, and `trailers` follow it, which come only with the messages of another codec."""
         if not isinstance(head, ResponseHead):
             self._send_foreign_head(head, fields, bytes(data), end=end)
+            if trailers:
+                self.send_trailers(trailers)
             return
         length, old = head.length, self.unframed
         chunked = length == CHUNKED and not old

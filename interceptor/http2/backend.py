@@ -48,6 +48,7 @@ class Http2Backend(SessionConnection):
 
     scheme: ClassVar[bytes] = HTTP
     """Of its requests."""
+    whole: ClassVar[bool] = True
 
     __slots__ = ("_pinged", "_unsettled", "awaiting", "broken", "endpoint", "idle", "next_ping", "why")
 

@@ -36,6 +36,7 @@ class Http2Client(SessionConnection):
     )  # fmt: skip
 
     protocol = "HTTP/2"
+    whole: ClassVar[bool] = True
 
     def __init__(self, host: ClientHost, source: str = "") -> None:
         """`source` is the client's address, if a load balancer has sent it; the connection's own peer is then the balancer."""
@@ -70,7 +71,7 @@ class Http2Client(SessionConnection):
 
     # -- events of the session ------------------------------------------------------------------------------------
 
-    def on_request(self, stream: Stream, head: Head, *, end: bool) -> None:
+    def on_request(self, stream: Stream, head: Head, *, end: bool, data: bytes | memoryview = b"") -> None:
         self.requests += 1
         client = self.clients[stream] = StreamClient(self, stream, kind=read_kind(head))
         stream.sink = client
@@ -85,7 +86,7 @@ class Http2Client(SessionConnection):
             client.reply(final_reply(request), method=request.method, now=self.clock())
             return
         request.scheme = self.scheme
-        client.begin(request)
+        client.begin(request, data)
         self._shed()
 
     def on_stream_closed(self, stream: Stream) -> None:

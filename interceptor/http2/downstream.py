@@ -6,7 +6,7 @@ from typing import Final
 
 from interceptor.core.deadlines import NEVER
 from interceptor.core.grpc import GRPC, cut_fields, status_fields
-from interceptor.core.messages import BODILESS, Field, Fields, Request, Response, may_trail
+from interceptor.core.messages import BODILESS, Field, Fields, Request, Response
 from interceptor.core.replies import Reply
 from interceptor.core.sides import ClientTunnelEvents, RequestEvents, Upstream
 from interceptor.date import http_date
@@ -78,12 +78,19 @@ class StreamClient(StreamSide):
     def current(self) -> tuple[Session, Stream]:
         return self._host.session, self._stream
 
-    def begin(self, request: Request) -> None:
-        """Open an exchange for the request."""
+    def begin(self, request: Request, data: bytes | memoryview = b"") -> None:
+        """Open an exchange for the request, which may have come with all of its content."""
         self._ignores_end = request.length == 0
         self._switches = request.upgrade is not None
         exchange = self._exchange = self._host.open_exchange(self, request)
-        exchange.begin()
+        if not data:
+            exchange.begin()
+        elif self._ignores_end:  # data of the requested protocol
+            exchange.begin()
+            self.on_data(data, end=True)
+        else:
+            exchange.on_body(data, complete=True)
+            exchange.begin()
 
     # -- events of the session ------------------------------------------------------------------------------------
 
@@ -108,8 +115,7 @@ class StreamClient(StreamSide):
 
     def on_trailers(self, fields: Fields) -> None:
         if self._exchange is not None and not self._ignores_end:
-            trailers = tuple(field for field in fields if may_trail(field[0]))
-            self._exchange.on_body(b"", complete=True, trailers=trailers)
+            self._exchange.on_body(b"", complete=True, trailers=fields)
         elif self._tunnel is not None:
             self._tunnel.on_client_end()
 
@@ -144,17 +150,20 @@ class StreamClient(StreamSide):
     def send_interim(self, head: Response) -> None:
         self._host.session.send_headers(self._stream, (_STATUS[head.status], *head.fields()))
 
-    def send_head(self, head: Response, fields: Fields, data: bytes | memoryview, *, end: bool) -> None:
+    def send_head(self, head: Response, fields: Fields, data: bytes | memoryview, *, end: bool, trailers: Fields = ()) -> None:
         added = tuple((name.lower(), value) for name, value in fields)
         session, stream = self._host.session, self._stream
         whole = _dated((_status(head.status, switches=self._switches), *head.fields(), *added))
-        if not data:
-            session.send_headers(stream, whole, end=end)
-        else:
-            session.send_headers(stream, whole)
-            session.send_data(stream, data, end=end)
-            self._look_for_congestion()
         self._ended = end
+        if end and data:
+            session.send_message(stream, whole, data, trailers)
+            return
+        session.send_headers(stream, whole, end=end and not trailers)
+        if data:
+            session.send_data(stream, data)
+            self._look_for_congestion()
+        if trailers:
+            session.send_trailers(stream, trailers)
 
     def write_through(self, data: bytes | memoryview) -> None:
         if data:

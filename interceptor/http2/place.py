@@ -9,7 +9,7 @@ from typing import ClassVar, Final, Protocol
 from interceptor.core.deadlines import FLUSH_SECONDS, NEVER
 from interceptor.core.errors import BackendError, BadResponse, ExchangeError
 from interceptor.core.grpc import CANCELLED, GRPC, INTERNAL, RESOURCE_EXHAUSTED, kind_of_fields
-from interceptor.core.messages import Field, Fields, Request, may_trail
+from interceptor.core.messages import Field, Fields, Request
 from interceptor.core.sides import Place, ResponseEvents, UpstreamTunnelEvents
 from interceptor.grpcweb.call import WebCall
 from interceptor.http2.core.frames import (
@@ -96,15 +96,8 @@ class StreamPlace(SendingPlace):
             asyncio.get_running_loop().call_soon(self._refused, sink)
             return
         if isinstance(head, StreamRequest) and (lasting := head.for_stream(connection.scheme, peer, trusted=trusted)) is not None:
-            fields, deadline = lasting
             self._web = None
-            whole = end and not body
-            self._stream = session.request(self, fields, end=whole, bodiless=head.method == b"HEAD", deadline=deadline)
-            for part in body or ():
-                self._send(part)
-            if end and not whole:
-                self._finish(())
-            connection.taken(self)
+            self._send_known(sink, head, lasting, body, end=end)
             return
         regular, self._web = _regular(head, peer, trusted=trusted)
         authority = head.host or self.endpoint.authority
@@ -131,6 +124,22 @@ class StreamPlace(SendingPlace):
                 self._framed.add(part, later=at > 0)
         if end and not whole:
             self.send_end(())
+        connection.taken(self)
+
+    def _send_known(
+        self, sink: ResponseEvents, head: Request, lasting: tuple[Fields, bytes], body: list[bytes] | None, *, end: bool
+    ) -> None:
+        """Send a request whose fields are the same each time, but for its deadline."""
+        connection, (fields, deadline) = self._connection, lasting
+        session, bodiless = connection.session, head.method == b"HEAD"
+        if body and end:
+            self._stream = session.request(self, fields, bodiless=bodiless, deadline=deadline, data=b"".join(body))
+            if self.becomes_congested(self._stream):
+                sink.pause_body()
+        else:
+            self._stream = session.request(self, fields, end=end, bodiless=bodiless, deadline=deadline)
+            for part in body or ():
+                self._send(part)
         connection.taken(self)
 
     def _ask_for(self, switch: Switch, fields: Fields) -> None:
@@ -235,6 +244,18 @@ class StreamPlace(SendingPlace):
             translated, data = self._web.head(response, end=end)
             sink.on_answer(translated, data, complete=end, reusable=end)
 
+    def on_message(self, head: Head, data: bytes | memoryview, trailers: Fields) -> None:
+        sink = self._sink
+        if sink is None or self._web is not None or self._switch is not None or self._tunnel is not None:
+            self.on_headers(head, end=False)
+            self.on_data(data, end=not trailers)
+            if trailers:
+                self.on_trailers(trailers)
+            return
+        self._connection.next_ping = 0.0
+        response = read_response(head, self._method, end=False)
+        sink.on_answer(response, data, complete=True, reusable=True, trailers=trailers)
+
     def on_data(self, data: bytes | memoryview, *, end: bool) -> None:
         sink, stream = self._sink, self._stream
         size = len(data)
@@ -261,7 +282,7 @@ class StreamPlace(SendingPlace):
         if self._tunnel is not None:
             self._tunnel.on_tunnel_end()
         elif sink is not None:
-            self._end(sink, tuple(field for field in fields if may_trail(field[0])))
+            self._end(sink, fields)
 
     def _end(self, sink: ResponseEvents, trailers: Fields) -> None:
         """The response is complete."""

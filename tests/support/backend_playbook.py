@@ -38,7 +38,9 @@ class _Sink:
     def on_interim(self, head: Response) -> None:
         self._note(f"interim {head.status}")
 
-    def on_answer(self, head: Response, body: bytes | memoryview, *, complete: bool, reusable: bool) -> None:
+    def on_answer(
+        self, head: Response, body: bytes | memoryview, *, complete: bool, reusable: bool, trailers: Fields = ()
+    ) -> None:
         self._note(f"answer {head.status} {len(body)}{' end' if complete else ''}{' reusable' if complete and reusable else ''}")
         if complete and not reusable:
             self._stage.connection.abort()

@@ -89,9 +89,11 @@ class Client(Side):
     def send_interim(self, head: Response) -> None:
         self.note(f"interim {head.status}")
 
-    def send_head(self, head: Response, fields: Fields, data: bytes | memoryview, *, end: bool) -> None:
+    def send_head(self, head: Response, fields: Fields, data: bytes | memoryview, *, end: bool, trailers: Fields = ()) -> None:
         added = "".join(f" +{name.decode()}" for name, value in fields if (name, value) != (b"X-KEDA-HTTP-Cold-Start", b"false"))
         self.note(f"head {head.status} {len(data)}{' end' if end else ''}{added}")
+        if trailers:
+            self.send_trailers(trailers)
 
     def send_trailers(self, trailers: Fields) -> None:
         self.note(f"trailers {len(trailers)}")

@@ -82,7 +82,7 @@ class EchoConnection(asyncio.Protocol, SessionEvents):
         if self.session.drained:
             self._transport.close()
 
-    def on_request(self, stream: Stream, head: Head, *, end: bool) -> None:
+    def on_request(self, stream: Stream, head: Head, *, end: bool, data: bytes | memoryview = b"") -> None:
         stream.sink = _Echo(self.session, stream, end=end)
 
 

@@ -78,6 +78,12 @@ class _Sink(StreamEvents):
     def on_headers(self, head: Head, *, end: bool) -> None:
         self._recorded.append(("headers", self._number, head.fields, end))
 
+    def on_message(self, head: Head, data: bytes | memoryview, trailers: Fields) -> None:
+        self.on_headers(head, end=False)
+        self._recorded.append(("data", self._number, bytes(data), not trailers))
+        if trailers:
+            self.on_trailers(trailers)
+
     def on_data(self, data: bytes | memoryview, *, end: bool) -> None:
         self._recorded.append(("data", self._number, bytes(data), end))
         if self._peer.consumes:
@@ -117,11 +123,13 @@ class Peer(SessionEvents):
     def on_output(self) -> None:
         self.outputs += 1
 
-    def on_request(self, stream: Stream, head: Head, *, end: bool) -> None:
+    def on_request(self, stream: Stream, head: Head, *, end: bool, data: bytes | memoryview = b"") -> None:
         self.streams[stream.id] = stream
         stream.sink = _Sink(self, stream.id)
         self.heads.append(head)
         self.recorded.append(("request", stream.id, head.fields, end))
+        if data:
+            self.recorded.append(("data", stream.id, bytes(data), True))
 
     def on_stream_closed(self, stream: Stream) -> None:
         self.recorded.append(("closed", stream.id))

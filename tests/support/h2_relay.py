@@ -74,7 +74,7 @@ class Relay(SessionEvents):
         self._encoder, self.status = Encoder(), Encoder()
         self._timeouts = timeouts
 
-    def on_request(self, stream: Stream, head: Head, *, end: bool) -> None:
+    def on_request(self, stream: Stream, head: Head, *, end: bool, data: bytes | memoryview = b"") -> None:
         ours, theirs = _Call(self.client, self.backend), _Call(self.backend, self.client)
         ours.stream = theirs.other = stream
         stream.sink = ours

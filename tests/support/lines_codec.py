@@ -211,9 +211,9 @@ class LineClient(_Lines):
     def send_interim(self, head: Response) -> None:
         self.write(b"%d\n" % head.status)
 
-    def send_head(self, head: Response, fields: Fields, data: bytes | memoryview, *, end: bool) -> None:
+    def send_head(self, head: Response, fields: Fields, data: bytes | memoryview, *, end: bool, trailers: Fields = ()) -> None:
         words = _words((*head.fields(), *fields))
-        self.write(b"%d%b\n%b%b" % (head.status, words, _piece(data), b".\n" if end else b""))
+        self.write(b"%d%b\n%b%b" % (head.status, words, _piece(data), b".%b\n" % _words(trailers) if end else b""))
         self._open_end = not end
 
     _open_end = False

@@ -31,9 +31,10 @@ from interceptor.http2.core.frames import (
     goaway,
     read_number,
 )
-from interceptor.http2.core.inflow import PINGS, SETTINGS_FRAMES, STRAY, UPDATES, Inflow
+from interceptor.http2.core.inflow import PINGS, SETTINGS_FRAMES, STRAY, UPDATES
 from interceptor.http2.core.states import NEXT, RECV_RESET, WIDTH
 from interceptor.http2.core.stream import SessionEvents, Stream
+from interceptor.http2.core.whole import WholeMessages
 
 __all__ = ["DRAIN_PING", "Control"]
 
@@ -41,7 +42,7 @@ DRAIN_PING: Final = b"draining"
 """Payload of a PING after the first GOAWAY; its acknowledgement shows that the peer has read that GOAWAY."""
 
 
-class Control(Inflow):
+class Control(WholeMessages):
     """The part of a session that handles control frames and shutdown."""
 
     __slots__ = ("_acknowledged", "_draining", "going_away", "ready")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from interceptor.core.messages import Field, Fields
+from interceptor.core.messages import Field, Fields, may_trail
 from interceptor.core.sizes import MAX_LENGTH_DIGITS
 
 __all__ = ["MAX_REMEMBERED", "NO_FIELDS", "NO_LENGTH", "NO_NAMES", "Head", "Malformed", "Rules"]
@@ -127,7 +127,8 @@ class Rules:
         return head
 
     def trailers(self, fields: list[Field]) -> Fields:
-        """Validate trailers: no pseudo-fields and no fields that frame the message (8.1; RFC 9110 6.5.1). Raises Malformed."""
+        """Validate trailers: no pseudo-fields and no fields that frame the message (8.1; RFC 9110 6.5.1). Returns those that may
+        be passed on. Raises Malformed."""
         known = self._kinds
         for field in fields:
             kind = known.get(field) or self._judge(field)
@@ -135,7 +136,7 @@ class Rules:
                 raise Malformed("a pseudo-field in trailers")
             if kind > COOKIE:
                 raise Malformed("a field in trailers that belongs into the head")
-        return tuple(fields)
+        return tuple(field for field in fields if may_trail(field[0]))
 
     def _gather(self, head: Head, fields: list[Field], *, response: bool) -> Fields:
         """Set the attributes of the head. Returns its fields."""

@@ -79,12 +79,14 @@ class Inflow(Outflow):
         "_reader",
         "_skipped",
         "_units",
+        "_whole",
         "now",
     )
 
     def __init__(self, config: Config, owner: SessionEvents, *, client: bool) -> None:
         super().__init__(config, owner)
         self._client = client
+        self._whole = owner.whole
         self._reader = BlockReader(config)
         self._last = 0
         """The highest accepted stream number of the peer."""
@@ -180,7 +182,8 @@ class Inflow(Outflow):
         else:
             self._on_late_block(number, block)
 
-    def _on_request_block(self, number: int, end: int, block: bytes) -> None:
+    def _on_request_block(self, number: int, end: int, block: bytes, content: bytes | memoryview = b"") -> bool:
+        """The head of a request, and perhaps all of its `content`. Returns whether that was passed on as well."""
         if number == self._last + 2 and number & 1 and not self._final:
             self._last = number
         else:
@@ -192,18 +195,18 @@ class Inflow(Outflow):
                 head = self._reader.request(block)
             except Malformed:
                 self._end_stream(number, None, PROTOCOL_ERROR)
-                return
+                return False
             deadline = self._reader.deadline
         self._units -= UNITS_PER_BLOCK
         if self._final:
             self._spend(STRAY)
-            return
+            return False
         if len(self._streams) >= self.config.streams:
             self._end_stream(number, None, REFUSED_STREAM)
-            return
+            return False
         if end and head.length > 0:
             self._end_stream(number, None, PROTOCOL_ERROR)
-            return
+            return False
         if self._out_size > MAX_UNTAKEN_OUTPUT:
             self._answer(b"")
         stream = Stream(number, self.peer.window, self.config.window)
@@ -212,7 +215,25 @@ class Inflow(Outflow):
         stream.expected = head.length
         stream.deadline = deadline
         self._streams[number] = stream
-        self._owner.on_request(stream, head, end=end != 0)
+        size = len(content)
+        if not size or (head.length >= 0 and head.length != size):
+            self._owner.on_request(stream, head, end=end != 0)
+            return False
+        self._units -= 1
+        self.receive_window -= size
+        stream.unconsumed = size
+        stream.state = HALF_REMOTE
+        self._owner.on_request(stream, head, end=False, data=content)
+        self._consume_all(stream)
+        return True
+
+    def _consume_all(self, stream: Stream) -> None:
+        """The content of a whole message: its user keeps no more of it than it would anyway, and the window of a stream that has
+        ended need not be opened."""
+        size, stream.unconsumed = stream.unconsumed, 0
+        self._owed += size
+        if self._owed * 2 >= self.config.connection_window:
+            self._owe(0)
 
     def _take_number(self, number: int) -> None:
         """Check and record the number of a new stream of the peer (5.1.1). Raises ConnectionFault."""

@@ -14,6 +14,7 @@ from interceptor.core.sizes import COPIED_BYTES
 from interceptor.http2.core.config import DEFAULT_WINDOW, Config
 from interceptor.http2.core.control import Control
 from interceptor.http2.core.frames import (
+    END_HEADERS,
     FRAME_SIZE_ERROR,
     HEAD_SIZE,
     HEADERS,
@@ -30,7 +31,7 @@ from interceptor.http2.core.frames import (
     settings,
     window_update,
 )
-from interceptor.http2.core.header_rules import NO_NAMES
+from interceptor.http2.core.header_rules import NO_FIELDS, NO_NAMES
 from interceptor.http2.core.states import NEXT, SEND_HEADERS, SEND_HEADERS_END
 from interceptor.http2.core.stream import SessionEvents, Stream, StreamEvents
 
@@ -90,15 +91,19 @@ class Session(Control):
         never: frozenset[bytes] = NO_NAMES,
         bodiless: bool = False,
         deadline: bytes = b"",
+        data: bytes | memoryview = b"",
     ) -> Stream:
         """Open a stream, if one is `available`. `bodiless` for HEAD, whose response has no content; `deadline` is the value of a
-        grpc-timeout that is not among the fields."""
+        grpc-timeout that is not among the fields; `data` is all of the content."""
         stream = Stream(self._next, self.peer.window, self.config.window)
         stream.sink = sink
         stream.bodiless = bodiless
         self._next += 2
         self._streams[stream.id] = stream
-        self._write_headers(stream, NEXT[SEND_HEADERS_END if end else SEND_HEADERS], fields, never, deadline)
+        if data:
+            self.send_message(stream, fields, data, NO_FIELDS, deadline)
+        else:
+            self._write_headers(stream, NEXT[SEND_HEADERS_END if end else SEND_HEADERS], fields, never, deadline)
         return stream
 
     # -- the end --------------------------------------------------------------------------------------------------
@@ -202,10 +207,7 @@ class Session(Control):
         end, most = len(data), self.config.frame
         while end - at >= HEAD_SIZE:
             if self._units <= 0 and not self.closed:
-                if isinstance(data, bytes):  # do not copy it in each turn
-                    self._rest, self._rest_at = data, at
-                else:
-                    self._rest, self._rest_at = bytes(data[at:]), 0
+                self._leave(data, at)
                 return True
             word, flags, number = read_head(data, at)
             size = word >> 8
@@ -220,6 +222,8 @@ class Session(Control):
             kind = word & 0xFF
             if kind > HEADERS or self._block is not None or not self.ready:
                 self._on_frame(kind, flags, number & LARGEST_ID, data[start:at])
+            elif kind == HEADERS and flags == END_HEADERS and end - at >= HEAD_SIZE and self._whole:
+                at = self._on_open_headers(number & LARGEST_ID, data, start, at)
             elif kind == HEADERS:
                 self._on_headers(flags, number & LARGEST_ID, bytes(data[start:at]))
             else:
@@ -229,6 +233,13 @@ class Session(Control):
         if at < end:
             self._kept += data[at:]
         return False
+
+    def _leave(self, data: bytes | memoryview, at: int) -> None:
+        """Keep the rest for later turns."""
+        if isinstance(data, bytes):  # do not copy it in each turn
+            self._rest, self._rest_at = data, at
+        else:
+            self._rest, self._rest_at = bytes(data[at:]), 0
 
 
 def _check_size(size: int, most: int) -> None:

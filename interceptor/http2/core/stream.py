@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import ClassVar, Final
 
 from interceptor.core.messages import Fields
 from interceptor.http2.core.header_rules import NO_LENGTH, Head
@@ -16,6 +16,10 @@ class StreamEvents:
     """The events of a stream. This class ignores them all, for streams without a user."""
 
     __slots__ = ()
+
+    def on_message(self, head: Head, data: bytes | memoryview, trailers: Fields) -> None:
+        """On a client whose user takes messages whole: a final head with all of its content, valid only during the call, which
+        counts as consumed; and the trailers, if there are any."""
 
     def on_headers(self, head: Head, *, end: bool) -> None:
         """On a client: an interim head (status below 200) or the final one; `end` if no content follows."""
@@ -39,11 +43,15 @@ class SessionEvents:
 
     __slots__ = ()
 
+    whole: ClassVar[bool] = False
+    """Whether messages that are received at once are passed on as one event, of the connection or of the stream's sink."""
+
     def on_output(self) -> None:
         """`take_output` has something to send, after it had nothing."""
 
-    def on_request(self, stream: Stream, head: Head, *, end: bool) -> None:
-        """On a server: a request was received. The callee must set the `sink` of its stream."""
+    def on_request(self, stream: Stream, head: Head, *, end: bool, data: bytes | memoryview = b"") -> None:
+        """On a server: a request was received. The callee must set the `sink` of its stream. `data` is all of its content, valid
+        only during the call, if there is any and messages are passed on `whole`; it counts as consumed."""
 
     def on_stream_closed(self, stream: Stream) -> None:
         """The stream has ended, and does not count any more."""

@@ -26,7 +26,7 @@ class Sink:
     def __init__(self) -> None:
         self.recorded: list[str] = []
 
-    def on_answer(self, head: Any, body: Any, *, complete: bool, reusable: bool) -> None:
+    def on_answer(self, head: Any, body: Any, *, complete: bool, reusable: bool, trailers: Any = ()) -> None:
         self.recorded.append(f"{head.status}")
 
     def on_lost(self, error: Exception) -> None:

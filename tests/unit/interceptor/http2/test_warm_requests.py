@@ -77,13 +77,13 @@ class Rig(Http2Memory):
 
 
 COSTS = [
-    ("to http/1.1", 1, 110, 3436),
-    ("to http/2", 1, 116, 4126),
-    ("to http/2", 10, 949, 36889),
-    ("call", 1, 152, 5280),
-    ("call", 10, 1309, 48429),
-    ("call with a deadline", 1, 168, 6210),
-    ("call with a deadline", 10, 1469, 57729),
+    ("to http/1.1", 1, 105, 3337),
+    ("to http/2", 1, 97, 3517),
+    ("to http/2", 10, 760, 30807),
+    ("call", 1, 104, 3907),
+    ("call", 10, 830, 34707),
+    ("call with a deadline", 1, 117, 4726),
+    ("call with a deadline", 10, 960, 42897),
 ]
 """What is asked for, how many at once, and the calls and instructions of all of them."""
 
