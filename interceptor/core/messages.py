@@ -26,6 +26,7 @@ __all__ = [
     "REQUEST_TIMEOUT",
     "SWITCHING_PROTOCOLS",
     "BodyReader",
+    "Encoded",
     "Field",
     "FieldEdit",
     "Fields",
@@ -122,6 +123,16 @@ class RequestEdit(FieldEdit, frozen=True, gc=False, kw_only=True):
     """The whole target, with its query."""
 
 
+class Encoded:
+    """The last encoding of a head that comes again and again, by another codec, and what it depends on beside the head."""
+
+    __slots__ = ("depends", "wire")
+
+    def __init__(self) -> None:
+        self.depends: object = None
+        self.wire = b""
+
+
 class Request(msgspec.Struct, gc=False, eq=False):
     """A request without its body."""
 
@@ -145,6 +156,8 @@ class Request(msgspec.Struct, gc=False, eq=False):
     """Seconds of the timeout that have passed when the request is sent: the backend gets the remaining ones."""
     scheme: bytes = HTTP
     """By which the client came to this process: HTTP or HTTPS."""
+    encoded: Encoded | None = None
+    """Where another codec keeps what it makes of the head, if the same head comes again."""
 
     @property
     def idempotent(self) -> bool:
@@ -199,7 +212,7 @@ class Response(msgspec.Struct, gc=False, eq=False):
     personal: bool = False
     """Whether it authenticates its connection as a whole, so that no other client may use that connection."""
 
-    def fields(self) -> list[Field]:
+    def fields(self) -> Sequence[Field]:
         """The fields for a client that another codec speaks to, with names in lower case: Content-Length if the response has one,
         and without the fields that concern one connection only."""
         raise NotImplementedError

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from interceptor.core.deadlines import FLUSH_SECONDS, NEVER
 from interceptor.core.errors import BackendError, BadResponse, SpeaksHttp2
-from interceptor.core.messages import REQUEST_TIMEOUT, Fields, Request
+from interceptor.core.messages import NO_BODY, REQUEST_TIMEOUT, Fields, Request
 from interceptor.core.sides import ResponseEvents, UpstreamTunnelEvents
 from interceptor.core.sizes import COPIED_BYTES, MAX_RESPONSE_FIELDS, MAX_RESPONSE_HEAD
 from interceptor.http1.backend_states import CLOSED, HEAD, IDLE, TUNNEL, TUNNEL_END, UNTIL_CLOSE
@@ -96,6 +96,8 @@ class BackendConnection(ReadingBackend):
         reader, parts = head.body_reader(), body or []
         assert reader is None  # noqa: S101 -- only HTTP/1 requests have one
         authority = self.endpoint.authority
+        if end and not body and head.length == NO_BODY:
+            return encode_foreign_request(head, peer, trusted=trusted, authority=authority, body=None), None
         whole = sum(map(len, parts)) if end else None
         wire = encode_foreign_request(head, peer, trusted=trusted, authority=authority, body=whole)
         if end and head.length < 0:

@@ -7,7 +7,7 @@ one regular expression can take out the fields that a proxy must read, and leave
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -27,6 +27,7 @@ __all__ = [
     "field_splitter",
     "host_is_valid",
     "is_tied_to_connection",
+    "response_pairs",
     "tokens",
     "without_fields",
 ]
@@ -42,6 +43,8 @@ CHUNKED: Final = -1
 _CONNECTION_SCHEMES: Final = frozenset(name.encode() for name in CONNECTION_SCHEMES)
 MAX_ELEMENTS: Final = 256
 """Maximum number of elements of a list field that the proxy parses."""
+MAX_CACHED_HEAD: Final = 512
+"""Maximum bytes of a head whose fields are cached: together that is at most a quarter of a MiB."""
 _HOST_PLAIN: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"
 # RFC 3986 reg-name or IP literal, then an optional port. No comma, because a comma joins the values of two Host fields.
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+;=]*)(?::[0-9]*)?")
@@ -93,6 +96,17 @@ def field_pairs(head: bytes) -> list[Field]:
     """All fields of an accepted head, with lower-case names."""
     pairs = [line.split(b":", 1) for line in head.split(CRLF)[1:] if line]
     return [(name.lower(), value.strip(b" \t")) for name, value in pairs]
+
+
+@lru_cache(maxsize=256)
+def _cached_pairs(head: bytes) -> Fields:
+    return tuple(field_pairs(head))
+
+
+def response_pairs(head: bytes) -> Sequence[Field]:
+    """The same of a response. Those of short heads are cached: responses of an application are often the same for a second, as
+    long as their Date is."""
+    return _cached_pairs(head) if len(head) <= MAX_CACHED_HEAD else field_pairs(head)
 
 
 def without_fields(block: bytes, names: frozenset[bytes]) -> bytes:

@@ -18,9 +18,11 @@ from interceptor.date import http_date
 from interceptor.http1.fields import CHUNKED_LINE, CRLF
 from interceptor.http1.grammar import GrammarError, check_request_line, is_text, is_token
 
-__all__ = ["ExactLength", "chunk", "encode_foreign_request", "encode_foreign_response", "last_chunk"]
+__all__ = ["MAX_KEPT", "ExactLength", "chunk", "encode_foreign_request", "encode_foreign_response", "last_chunk"]
 
 MAX_STATUS: Final = 599
+MAX_KEPT: Final = 2048
+"""Maximum bytes of a head that is kept for the next request with the same one. A connection may have 64 of them."""
 _OF_HTTP1: Final = frozenset({b"connection", b"host", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
 """Fields that this module writes itself, or that concern one connection of HTTP/1: a second one would contradict the first."""
 
@@ -28,6 +30,10 @@ _OF_HTTP1: Final = frozenset({b"connection", b"host", b"keep-alive", b"proxy-con
 def encode_foreign_request(head: Request, peer: bytes, *, trusted: bool, authority: bytes, body: int | None) -> bytes:
     """The head for a backend. `body` is the length of a body that has been received completely, or None; a body without a length
     is sent in chunks. Raises ValueError for what a codec must have refused."""
+    known = head.encoded
+    depends = (peer, trusted, authority, body, head.length, head.expects_continue, head.scheme)
+    if known is not None and known.depends == depends:
+        return known.wire
     fields = head.fields(peer, trusted=trusted)
     line = b"%b %b HTTP/1.1" % (head.method, head.target)
     try:
@@ -42,7 +48,10 @@ def encode_foreign_request(head: Request, peer: bytes, *, trusted: bool, authori
         lines.append(b"Expect: 100-continue\r\n")
     if head.upgrade is not None:
         lines += [*_lines([(b"Upgrade", head.upgrade)]), b"Connection: upgrade\r\n"]
-    return b"".join((*lines, CRLF))
+    wire = b"".join((*lines, CRLF))
+    if known is not None and len(wire) <= MAX_KEPT:
+        known.depends, known.wire = depends, wire
+    return wire
 
 
 def encode_foreign_response(

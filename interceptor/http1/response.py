@@ -6,6 +6,7 @@ Pure, except that a response without a Date gets the current time.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import httptools
@@ -22,9 +23,9 @@ from interceptor.http1.fields import (
     collect,
     connection_options,
     edited_head,
-    field_pairs,
     field_splitter,
     is_tied_to_connection,
+    response_pairs,
     tokens,
     without_fields,
 )
@@ -76,9 +77,9 @@ class ResponseHead(Response, gc=False, eq=False):
             lines += b"Upgrade: %b\r\n" % self.upgrade
         return b"".join((self._wire[:-2] if self._whole else self._wire, lines, CRLF))
 
-    def fields(self) -> list[Field]:
+    def fields(self) -> Sequence[Field]:
         """The fields of `encode`, for a client of another protocol."""
-        return field_pairs(self._wire)
+        return response_pairs(self._wire)
 
     def edited(self, edit: FieldEdit) -> ResponseHead:
         wire = edited_head(self._wire if self._whole else self._wire + CRLF, edit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from interceptor.core.deadlines import NEVER
@@ -151,9 +152,11 @@ class StreamClient(StreamSide):
         self._host.session.send_headers(self._stream, (_STATUS[head.status], *head.fields()))
 
     def send_head(self, head: Response, fields: Fields, data: bytes | memoryview, *, end: bool, trailers: Fields = ()) -> None:
-        added = tuple((name.lower(), value) for name, value in fields)
         session, stream = self._host.session, self._stream
-        whole = _dated((_status(head.status, switches=self._switches), *head.fields(), *added))
+        status = _status(head.status) if self._switches else _STATUS[head.status]
+        whole: Fields = (status, *head.fields(), *_lowered(fields))
+        if b"date" not in dict(whole):
+            whole = _dated(whole)
         self._ended = end
         if end and data:
             session.send_message(stream, whole, data, trailers)
@@ -193,7 +196,9 @@ class StreamClient(StreamSide):
             if reply.status not in BODILESS:
                 fields += ((b"content-length", b"%d" % len(reply.body)),)
             body = b"" if method == b"HEAD" or reply.status in BODILESS else reply.body
-            session.send_headers(stream, _dated((_status(reply.status, switches=self._switches), *fields)), end=not body)
+            session.send_headers(
+                stream, _dated((_status(reply.status) if self._switches else _STATUS[reply.status], *fields)), end=not body
+            )
             if body:
                 session.send_data(stream, body, end=True)
         self._ended = True
@@ -245,8 +250,7 @@ class StreamClient(StreamSide):
         self._exchange, self._tunnel = None, tunnel
         early, self._early = self._early, b""
         kept = [field for field in head.fields() if field[0] not in _NOT_OVER_HTTP2]
-        added = tuple((name.lower(), value) for name, value in fields)
-        self._host.session.send_headers(self._stream, _dated((_STATUS[200], *kept, *added)))
+        self._host.session.send_headers(self._stream, _dated((_STATUS[200], *kept, *_lowered(fields))))
         self._ignores_end = False
         self.resume_reading()
         self.write_through(data)
@@ -266,10 +270,16 @@ class StreamClient(StreamSide):
         self._host.session.reset(self._stream, CANCEL)
 
 
-def _status(status: int, *, switches: bool) -> Field:
-    """The field of a status. After an extended CONNECT a status of 2xx means that the protocol was switched (RFC 8441 5), so the
+def _status(status: int) -> Field:
+    """The field of a status after an extended CONNECT. There 2xx means that the protocol was switched (RFC 8441 5), so the
     response of a backend that has not switched becomes 502."""
-    return _STATUS[BAD_GATEWAY if switches and 200 <= status < 300 else status]
+    return _STATUS[BAD_GATEWAY if 200 <= status < 300 else status]
+
+
+@lru_cache(maxsize=256)
+def _lowered(fields: Fields) -> Fields:
+    """Added fields, which are the same for most responses of an application."""
+    return tuple((name.lower(), value) for name, value in fields)
 
 
 def _dated(fields: Fields) -> Fields:

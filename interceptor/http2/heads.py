@@ -20,6 +20,7 @@ from interceptor.core.messages import (
     CONNECTION_SCHEMES,
     NO_BODY,
     OTHER_FORWARDING_FIELDS,
+    Encoded,
     Field,
     FieldEdit,
     Fields,
@@ -70,7 +71,20 @@ MAX_HOPS_DIGITS: Final = 18
 class _Known:
     """What was found in a head. It is kept with the head, because the same head comes again and again."""
 
-    __slots__ = ("expects", "fields", "hops", "kind", "peer", "personal", "scheme", "stream", "timeout", "trusted", "via")
+    __slots__ = (
+        "encoded",
+        "expects",
+        "fields",
+        "hops",
+        "kind",
+        "peer",
+        "personal",
+        "scheme",
+        "stream",
+        "timeout",
+        "trusted",
+        "via",
+    )
 
     def __init__(self, fields: Fields) -> None:
         self.kind = NO_CALL
@@ -100,6 +114,7 @@ class _Known:
                 self.personal = self.personal or value.split(b" ", 1)[0].lower() in _SCHEMES
         if timeout and self.kind:
             self.timeout = read_timeout(timeout)
+        self.encoded = None if self.hops or self.timeout is not None else Encoded()
 
 
 class StreamRequest(Request, gc=False, eq=False):
@@ -174,7 +189,7 @@ class StreamRequest(Request, gc=False, eq=False):
 
     def edited(self, edit: RequestEdit) -> EditedRequest:
         given = {name: getattr(self, name) for name in _COPIED}
-        return EditedRequest(**given | {"target": edit.target}, edit=edit)
+        return EditedRequest(**given | {"target": edit.target, "encoded": None}, edit=edit)
 
 
 class EditedRequest(StreamRequest, gc=False, eq=False):
@@ -198,9 +213,11 @@ class StreamResponse(Response, gc=False, eq=False):
     head: Head = Head(NO_FIELDS, NO_NAMES)
     edit: FieldEdit = FieldEdit()
 
-    def fields(self) -> list[Field]:
-        fields = [field for field in _regular(self.head.fields) if field[0] not in _NOT_FOR_CLIENTS]
-        return self.edit.applied(fields) if self.edit.dropped or self.edit.added else fields
+    def fields(self) -> Sequence[Field]:
+        fields = self.head.memo
+        if not isinstance(fields, tuple):  # not made yet
+            fields = self.head.memo = tuple(field for field in _regular(self.head.fields) if field[0] not in _NOT_FOR_CLIENTS)
+        return self.edit.applied(fields) if self.edit else fields
 
     def edited(self, edit: FieldEdit) -> StreamResponse:
         return msgspec.structs.replace(self, edit=edit)
@@ -249,6 +266,7 @@ def read_request(head: Head, *, end: bool, deadline: bytes = b"") -> StreamReque
         kind=known.kind,
         hops=_hops(method, known.hops) if known.hops else None,
         deadline=deadline,
+        encoded=None if deadline or upgrade is not None else known.encoded,
     )
 
 

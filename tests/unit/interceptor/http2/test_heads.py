@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 
 from interceptor.core.errors import BadRequest
 from interceptor.core.grpc import GRPC, NO_CALL
 from interceptor.core.messages import HTTP, HTTPS, NO_BODY, Fields, RequestEdit
 from interceptor.core.sizes import MAX_TARGET_BYTES
-from interceptor.http1.foreign import encode_foreign_request
+from interceptor.http1.foreign import MAX_KEPT, encode_foreign_request
 from interceptor.http2.core.header_rules import NO_NAMES, Head, Rules
 from interceptor.http2.heads import UNKNOWN, StreamRequest, final_reply, read_kind, read_request, read_response
 from tests.support.h2_memory import GET
@@ -121,7 +123,7 @@ def test_the_length_of_a_response(status: int, length: bytes, method: bytes, end
 
 def test_a_backend_does_not_say_that_it_was_a_cold_start() -> None:
     head = Rules().response([(b":status", b"200"), (b"x-keda-http-cold-start", b"true"), (b"a", b"b")], NO_NAMES)
-    assert read_response(head, b"GET", end=True).fields() == [(b"a", b"b")]
+    assert [*read_response(head, b"GET", end=True).fields()] == [(b"a", b"b")]
 
 
 def test_a_deadline_passes_on_as_it_is_or_as_what_is_left_of_it() -> None:
@@ -195,6 +197,38 @@ def test_fields_that_are_the_same_each_time_are_those_of_one_client_and_scheme()
     for begin in (SOCKET, ((b":method", b"TRACE"), *GET[1:])):
         special = Rules().request([*begin, (b"max-forwards", b"3")], NO_NAMES, connect=True, too_large=False)
         assert read_request(special, end=True).for_stream(HTTP, PEER, trusted=False) is None
+
+
+def test_the_encoding_of_a_head_that_comes_again_is_kept_for_the_same_client_only() -> None:
+    """Whatever it depends on beside the head changes it; a fresh head, of which nothing is kept, is encoded alike."""
+    fields = [*GET, (b"expect", b"100-continue"), (b"x-forwarded-for", b"198.51.100.7")]
+    head = Rules().request(fields, NO_NAMES, connect=True, too_large=False)
+
+    def encoded(head: Head, peer: bytes, scheme: bytes, body: int | None, *, end: bool, trusted: bool, goes_on: bool) -> bytes:
+        asked = read_request(head, end=end)
+        asked.scheme = scheme
+        asked.expects_continue = asked.expects_continue and not goes_on
+        return encode_foreign_request(asked, peer, trusted=trusted, authority=b"192.0.2.2", body=body)
+
+    wires = set()
+    for peer, scheme, end, trusted, goes_on in product((PEER, b"192.0.2.9"), (HTTP, HTTPS), *[(False, True)] * 3):
+        for body in (None, 3):
+            asked = (peer, scheme, None if end else body)
+            fresh = Rules().request(fields, NO_NAMES, connect=True, too_large=False)
+            expected = encoded(fresh, *asked, end=end, trusted=trusted, goes_on=goes_on)
+            for _ in range(2):
+                assert encoded(head, *asked, end=end, trusted=trusted, goes_on=goes_on) == expected
+            wires.add(expected)
+    assert len(wires) == 2 * 2 * 2 * (1 + 2 * 2)
+    assert read_request(head, end=True).encoded is not None
+    assert read_request(head, end=True).edited(RequestEdit(target=b"/b")).encoded is None
+
+
+def test_a_long_head_is_not_kept() -> None:
+    found = request((b"long", b"l" * MAX_KEPT))
+    encode_foreign_request(found, PEER, trusted=False, authority=b"a", body=None)
+    assert found.encoded is not None
+    assert found.encoded.wire == b""
 
 
 def counted(method: bytes, *hops: bytes) -> StreamRequest:

@@ -77,13 +77,13 @@ class Rig(Http2Memory):
 
 
 COSTS = [
-    ("to http/1.1", 1, 105, 3337),
-    ("to http/2", 1, 97, 3517),
-    ("to http/2", 10, 760, 30807),
-    ("call", 1, 104, 3907),
-    ("call", 10, 830, 34707),
-    ("call with a deadline", 1, 117, 4726),
-    ("call with a deadline", 10, 960, 42897),
+    ("to http/1.1", 1, 77, 2583),
+    ("to http/2", 1, 95, 3344),
+    ("to http/2", 10, 740, 29077),
+    ("call", 1, 103, 3842),
+    ("call", 10, 820, 34057),
+    ("call with a deadline", 1, 116, 4659),
+    ("call with a deadline", 10, 950, 42227),
 ]
 """What is asked for, how many at once, and the calls and instructions of all of them."""
 
