@@ -13,7 +13,6 @@ from fleet.runtime.protocol_mismatch import ProtocolMismatches
 from interceptor.core.deadlines import Deadlines
 from interceptor.core.early import EarlyBytes
 from interceptor.core.errors import ExchangeError
-from interceptor.core.sides import Downstream
 from interceptor.settings import InterceptorSettings
 from interceptor.transport.hangups import HangupWatch
 from interceptor.transport.tcp import Outbox
@@ -41,9 +40,6 @@ class Shared:
         self.proxies = TrustedProxies.parse(settings.trusted_proxies)
         self.refusals: Counter[tuple[str, int]] = Counter()
         """Error responses to requests that belong to no application, by (reason, status)."""
-
-    def watch(self, client: Downstream) -> None:
-        self.deadlines.watch(client)
 
     def refused(self, error: ExchangeError) -> None:
         self.refusals[error.reason, error.status] += 1

@@ -79,6 +79,9 @@ class Downstream(_Side, Protocol):
 
     @property
     def paused(self) -> bool: ...
+    def keep_deadline(self) -> None:
+        """`deadline` was set, perhaps to an earlier time than before: see to it that it is checked."""
+
     def send_interim(self, head: Response) -> None:
         """Send an interim response, if the client supports them."""
 

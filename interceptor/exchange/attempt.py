@@ -61,7 +61,7 @@ class Attempt:
             exchange.record.dialed = now
         client.deadline = exchange.started + exchange.limits.request  # the dial applies the connect timeout itself
         if client.deadline != math.inf:
-            exchange.host.watch(client)
+            client.keep_deadline()
         endpoint = self.slot.endpoint
         endpoint.owner.dial(endpoint, self, timeout=exchange.limits.connect)
 

@@ -51,9 +51,6 @@ class ExchangeHost(Protocol):
     def refused(self, error: ExchangeError) -> None:
         """Count an error response to a request that belongs to no application."""
 
-    def watch(self, client: Downstream) -> None:
-        """The client's deadline is now earlier than before."""
-
 
 class Holder(Protocol):
     """An attempt, as the exchange's end sees it."""
@@ -143,12 +140,12 @@ class Life:
         if self.limits.request != math.inf:
             until = min(until, self.started + self.limits.request)
         self.client.deadline = until
-        self.host.watch(self.client)
+        self.client.keep_deadline()
 
     def wait_until(self, until: float) -> None:
         """Set the deadline to this time."""
         self.client.deadline = until
-        self.host.watch(self.client)
+        self.client.keep_deadline()
 
     # -- ends -----------------------------------------------------------------------------------------------------
 

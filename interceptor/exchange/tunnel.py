@@ -32,8 +32,6 @@ _BOTH: Final = _CLIENT | _BACKEND
 class _Host(Protocol):
     clock: Callable[[], float]
 
-    def watch(self, client: Downstream) -> None: ...
-
 
 class Tunnel:
     """Takes over the connections, the lease and the slot of an exchange, which ends with that."""
@@ -158,7 +156,7 @@ class Tunnel:
 
     def _limit(self, now: float, seconds: float) -> None:
         self._client.deadline = now + seconds
-        self._host.watch(self._client)
+        self._client.keep_deadline()
 
     def _end(self, now: float) -> None:
         """Release everything that the tunnel holds. Idempotent."""

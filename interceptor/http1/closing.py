@@ -61,6 +61,9 @@ class ClosingClient(Connection):
         self.deadline = deadline
         self._host.deadlines.watch(self)
 
+    def keep_deadline(self) -> None:
+        self._host.deadlines.watch(self)
+
     # -- after everything was sent --------------------------------------------------------------------------------
 
     def _refuse(self, error: ExchangeError, reply: Reply | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import ClassVar, Final
 
-from interceptor.core.deadlines import NEVER
+from interceptor.core.deadlines import HORIZON, NEVER
 from interceptor.core.errors import BadRequest, ExchangeError
 from interceptor.core.messages import HTTP, HTTPS
 from interceptor.core.replies import text_reply
@@ -23,6 +23,9 @@ from interceptor.transport.tls import OverTls
 __all__ = ["Http2Client", "TlsHttp2Client", "take_over"]
 
 CONFIG: Final = Config(connect=True)
+MAX_DUE: Final = 32
+"""Streams of one connection that are told at once that their deadline has passed; others are when the deadlines are checked next.
+Each causes a response."""
 
 
 class Http2Client(SessionConnection):
@@ -87,20 +90,24 @@ class Http2Client(SessionConnection):
             return
         request.scheme = self.scheme
         client.begin(request, data)
-        self._shed()
+        if self._host.sheds:
+            self._shed()
 
     def on_stream_closed(self, stream: Stream) -> None:
         self.clients.pop(stream, None)
+        host = self._host
         if not self.clients:
-            self.deadline = self.clock() + self._host.keep_alive_timeout
-            self.deadlines.watch(self)
-        self._shed()
-        if self.session.drained:
+            self.deadline = self.clock() + host.keep_alive_timeout
+            if not self.bucket or host.keep_alive_timeout < HORIZON:
+                self.deadlines.watch(self)
+        if host.sheds:
+            self._shed()
+        if self.session.going_away and self.session.drained:
             self.on_output()
 
     def _shed(self) -> None:
-        """Have the client go elsewhere with its next requests, if there shall be fewer connections."""
-        if self._host.sheds and not self.session.going_away:
+        """There shall be fewer connections: have the client go elsewhere with its next requests."""
+        if not self.session.going_away:
             self.session.shutdown()
 
     # -- Client ---------------------------------------------------------------------------------------------------
@@ -137,10 +144,25 @@ class Http2Client(SessionConnection):
         for client in list(self.clients.values()):
             client.wind_down(now, seconds)
 
+    def check_at(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.deadlines.watch(self)
+
+    def _check_streams(self, now: float) -> None:
+        """Call the streams whose deadline has passed, some of them now. The connection is checked again when the next one is
+        due."""
+        soonest, due = now + self._host.keep_alive_timeout, 0
+        for client in list(self.clients.values()):
+            if client.deadline <= now and due < MAX_DUE:
+                due += 1
+                client.on_deadline(now)
+            soonest = min(soonest, client.deadline)
+        if self.clients:
+            self.check_at(soonest)
+
     def on_deadline(self, now: float) -> None:
         if self.clients:
-            self.deadline = now + self._host.keep_alive_timeout
-            self.deadlines.watch(self)
+            self._check_streams(now)
         elif self.congested or not self.session.ready:
             self.abort()
         elif not self.close_if_idle():

@@ -137,6 +137,10 @@ class StreamClient(StreamSide):
         if self._tunnel is not None:
             self._tunnel.wind_down(now, seconds)
 
+    def keep_deadline(self) -> None:
+        if self.deadline < self._host.deadline:
+            self._host.check_at(self.deadline)
+
     # -- Downstream -----------------------------------------------------------------------------------------------
 
     def on_deadline(self, now: float) -> None:
@@ -233,15 +237,15 @@ class StreamClient(StreamSide):
         """Part of the response is still queued: reset the stream if the client accepts none of it for `linger` seconds."""
         self._stuck_queued = self._stream.queued
         self.deadline = now + self._host.linger
-        self._host.deadlines.watch(self)
+        self.keep_deadline()
 
     def _close(self) -> None:
         """Detach the exchange or the tunnel: it gets no more events."""
         self._exchange = self._tunnel = None
         self._early = b""
-        self.give_back()
+        if self._unconsumed:
+            self.give_back()
         self.deadline = NEVER
-        self._host.deadlines.forget(self)
 
     # -- tunnels (RFC 8441) ---------------------------------------------------------------------------------------
 

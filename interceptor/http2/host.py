@@ -42,8 +42,12 @@ class StreamHost(Protocol):
     trusted: bool
     deadlines: Deadlines
     clock: Callable[[], float]
+    deadline: float
+    """When it checks the deadlines of its streams."""
     linger: float
     """Seconds for a client to take any of a response that is complete here."""
 
     @property
     def open_exchange(self) -> Callable[[Downstream, Request], RequestEvents]: ...
+    def check_at(self, deadline: float) -> None:
+        """Check the deadlines of its streams then, which is earlier than before."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from interceptor.backends.endpoint import Endpoint
@@ -78,8 +79,9 @@ class Client(Side):
 
     peer, unframed = b"192.0.2.9", False
 
-    def __init__(self, recorded: list[str]) -> None:
+    def __init__(self, recorded: list[str], keep_deadline: Callable[[], None]) -> None:
         super().__init__("client", recorded)
+        self.keep_deadline = keep_deadline
         self.trusted = self.half_closed = False
         self.persists = True
         self.own_backend: Any = None

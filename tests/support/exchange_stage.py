@@ -74,7 +74,7 @@ class Hall:
         self.app = App(self.route, self.entry, self.sets["a"], loopback_settings(), fallback=fallback, waits=Waits())
         self.apps = {APP: self.app}
         self.table: RoutingTable | None = RoutingTable([self.route])
-        self.client = Client(self.outputs)
+        self.client = Client(self.outputs, self.keep_deadline)
         self.routes: dict[str, dict[str, Any]] = {}
         """Fields of routes that it may change to."""
         self.exchange: StrictExchange | None = None
@@ -97,7 +97,7 @@ class Hall:
     def refused(self, error: ExchangeError) -> None:
         self.outputs.append(f"refused {error.reason}")
 
-    def watch(self, client: object) -> None:
+    def keep_deadline(self) -> None:
         self.watched += 1
         self.asks_at = min(self.asks_at, self.client.deadline)
 

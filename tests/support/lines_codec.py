@@ -208,6 +208,9 @@ class LineClient(_Lines):
 
     # -- Downstream -----------------------------------------------------------------------------------------------
 
+    def keep_deadline(self) -> None:
+        self._host.deadlines.watch(self)
+
     def send_interim(self, head: Response) -> None:
         self.write(b"%d\n" % head.status)
 

@@ -211,14 +211,15 @@ def test_the_encoding_of_a_head_that_comes_again_is_kept_for_the_same_client_onl
         return encode_foreign_request(asked, peer, trusted=trusted, authority=b"192.0.2.2", body=body)
 
     wires = set()
-    for peer, scheme, end, trusted, goes_on in product((PEER, b"192.0.2.9"), (HTTP, HTTPS), *[(False, True)] * 3):
-        for body in (None, 3):
-            asked = (peer, scheme, None if end else body)
-            fresh = Rules().request(fields, NO_NAMES, connect=True, too_large=False)
-            expected = encoded(fresh, *asked, end=end, trusted=trusted, goes_on=goes_on)
-            for _ in range(2):
-                assert encoded(head, *asked, end=end, trusted=trusted, goes_on=goes_on) == expected
-            wires.add(expected)
+    for (peer, scheme, body), (end, trusted, goes_on) in product(
+        product((PEER, b"192.0.2.9"), (HTTP, HTTPS), (None, 3)), product((False, True), repeat=3)
+    ):
+        length = None if end else body
+        fresh = Rules().request(fields, NO_NAMES, connect=True, too_large=False)
+        expected = encoded(fresh, peer, scheme, length, end=end, trusted=trusted, goes_on=goes_on)
+        for _ in range(2):
+            assert encoded(head, peer, scheme, length, end=end, trusted=trusted, goes_on=goes_on) == expected
+        wires.add(expected)
     assert len(wires) == 2 * 2 * 2 * (1 + 2 * 2)
     assert read_request(head, end=True).encoded is not None
     assert read_request(head, end=True).edited(RequestEdit(target=b"/b")).encoded is None

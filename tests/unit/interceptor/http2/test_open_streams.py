@@ -5,7 +5,8 @@ lasts, as long as something is received on it now and then.
 from __future__ import annotations
 
 from interceptor.core.messages import Fields
-from interceptor.http2.core.frames import DATA, GOAWAY, RST_STREAM
+from interceptor.http2.client import MAX_DUE
+from interceptor.http2.core.frames import DATA, END_STREAM, GOAWAY, HEADERS, RST_STREAM
 from tests.support.h2_memory import frames_of
 from tests.support.h2_proxy import Http2Memory
 
@@ -62,3 +63,52 @@ async def test_streams_outlive_the_limits_of_idle_connections() -> None:
         proxy.deadlines.sweep(clock.now)
     await memory.turn()
     assert client.transport.closing
+
+
+def timed(milliseconds: int) -> Fields:
+    return (*CALL, (b"grpc-timeout", b"%dm" % milliseconds))
+
+
+def ended(memory: Http2Memory) -> list[int]:
+    """Streams of the client that have ended, since the last call."""
+    written, memory.client.transport.written = bytes(memory.client.transport.written), bytearray()
+    return [number for kind, flags, number, _ in frames_of(written) if kind == HEADERS and flags & END_STREAM]
+
+
+async def pass_time(memory: Http2Memory, clock: Clock, seconds: float) -> None:
+    for _ in range(round(seconds * 10)):
+        clock.now += 0.1
+        memory.proxy.deadlines.sweep(clock.now)
+    await memory.turn()
+
+
+async def test_each_stream_has_its_own_deadline_whichever_is_next() -> None:
+    clock = Clock()
+    memory = Http2Memory(http2=True, clock=clock)
+    for number, milliseconds in ((1, 20_000), (3, 1000), (5, 90_000), (7, 1000), (9, 3000)):
+        await memory.deliver(memory.client.transport, [memory.client.head(number, timed(milliseconds))])
+    ended(memory)
+    for seconds, expected in ((0.9, []), (0.3, [3, 7]), (1.6, []), (0.4, [9]), (16.6, []), (0.4, [1]), (69.5, []), (0.5, [5])):
+        await pass_time(memory, clock, seconds)
+        assert sorted(ended(memory)) == expected
+    assert not memory.client.transport.closing
+    await pass_time(memory, clock, memory.proxy.keep_alive_timeout - 1)
+    assert not memory.client.transport.closing
+    await pass_time(memory, clock, 2)
+    assert memory.client.transport.closing
+
+
+async def test_many_deadlines_at_once_are_answered_some_at_a_time() -> None:
+    clock = Clock()
+    memory = Http2Memory(http2=True, clock=clock)
+    numbers = range(1, 2 * 100, 2)
+    for number in numbers:
+        await memory.deliver(memory.client.transport, [memory.client.head(number, timed(1000))])
+    await pass_time(memory, clock, 0.9)
+    ended(memory)
+    answered = []
+    for _ in range(8):
+        await pass_time(memory, clock, 0.1)
+        answered.append(ended(memory))
+    assert max(map(len, answered)) == MAX_DUE
+    assert sorted(number for some in answered for number in some) == list(numbers)

@@ -77,13 +77,13 @@ class Rig(Http2Memory):
 
 
 COSTS = [
-    ("to http/1.1", 1, 77, 2583),
-    ("to http/2", 1, 95, 3344),
-    ("to http/2", 10, 740, 29077),
-    ("call", 1, 103, 3842),
-    ("call", 10, 820, 34057),
-    ("call with a deadline", 1, 116, 4659),
-    ("call with a deadline", 10, 950, 42227),
+    ("to http/1.1", 1, 70, 2425),
+    ("to http/2", 1, 88, 3186),
+    ("to http/2", 10, 679, 27848),
+    ("call", 1, 96, 3684),
+    ("call", 10, 759, 32828),
+    ("call with a deadline", 1, 111, 4560),
+    ("call with a deadline", 10, 909, 41588),
 ]
 """What is asked for, how many at once, and the calls and instructions of all of them."""
 
