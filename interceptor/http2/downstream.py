@@ -160,7 +160,7 @@ class StreamClient(StreamSide):
         status = _status(head.status) if self._switches else _STATUS[head.status]
         whole: Fields = (status, *head.fields(), *_lowered(fields))
         if b"date" not in dict(whole):
-            whole = _dated(whole)
+            whole += ((b"date", http_date()),)
         self._ended = end
         if end and data:
             session.send_message(stream, whole, data, trailers)

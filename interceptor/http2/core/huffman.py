@@ -17,18 +17,30 @@ MAX_STEPS: Final = 8192
 """Maximum cached steps for all connections, of 65536 possible ones: about 1 MB. Further steps are computed each time."""
 
 _steps: Final[dict[int, tuple[int, bytes, bool]]] = {}
-"""By state << 8 | byte: the next state, the decoded bytes, and whether the text may end there."""
+"""By state << 8 | byte: the next state << 8, the decoded bytes, and whether the text may end there."""
 
 
 def decode(text: bytes) -> bytes:
     """The decoded text. Raises HPACKDecodingError."""
     state, whole = 0, True
     read: list[bytes] = []
+    try:
+        for byte in text:
+            state, out, whole = _steps[state | byte]
+            read.append(out)
+    except KeyError:
+        return _decode_anew(text)
+    if not whole:
+        raise HPACKDecodingError("Huffman's code without its end")
+    return b"".join(read)
+
+
+def _decode_anew(text: bytes) -> bytes:
+    """The same with steps that are not cached."""
+    state, whole = 0, True
+    read: list[bytes] = []
     for byte in text:
-        step = _steps.get(state << 8 | byte)
-        if step is None:
-            step = _step(state, byte)
-        state, out, whole = step
+        state, out, whole = _steps.get(state | byte) or _step(state, byte)
         read.append(out)
     if not whole:
         raise HPACKDecodingError("Huffman's code without its end")
@@ -36,14 +48,14 @@ def decode(text: bytes) -> bytes:
 
 
 def _step(state: int, byte: int) -> tuple[int, bytes, bool]:
-    after, out, flags = state, b"", 0
+    after, out, flags = state >> 8, b"", 0
     for half in (byte >> 4, byte & 0x0F):
         after, flags, symbol = HUFFMAN_TABLE[after * 16 + half]
         if flags & HUFFMAN_FAIL:
             raise HPACKDecodingError("not Huffman's code")
         if flags & HUFFMAN_EMIT_SYMBOL:
             out += bytes((symbol,))
-    step = (after, out, flags & HUFFMAN_COMPLETE != 0)
+    step = (after << 8, out, flags & HUFFMAN_COMPLETE != 0)
     if len(_steps) < MAX_STEPS:
-        _steps[state << 8 | byte] = step
+        _steps[state | byte] = step
     return step

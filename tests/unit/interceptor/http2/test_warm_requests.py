@@ -80,10 +80,10 @@ COSTS = [
     ("to http/1.1", 1, 70, 2425),
     ("to http/2", 1, 88, 3186),
     ("to http/2", 10, 679, 27848),
-    ("call", 1, 96, 3684),
-    ("call", 10, 759, 32828),
-    ("call with a deadline", 1, 111, 4560),
-    ("call with a deadline", 10, 909, 41588),
+    ("call", 1, 95, 3633),
+    ("call", 10, 749, 32318),
+    ("call with a deadline", 1, 110, 4455),
+    ("call with a deadline", 10, 899, 40538),
 ]
 """What is asked for, how many at once, and the calls and instructions of all of them."""
 
