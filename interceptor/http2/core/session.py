@@ -35,11 +35,15 @@ from interceptor.http2.core.header_rules import NO_FIELDS, NO_NAMES
 from interceptor.http2.core.states import NEXT, SEND_HEADERS, SEND_HEADERS_END
 from interceptor.http2.core.stream import SessionEvents, Stream, StreamEvents
 
-__all__ = ["UNITS_PER_TURN", "Session"]
+__all__ = ["UNITS_BEHIND", "UNITS_PER_TURN", "Session"]
 
 UNITS_PER_TURN: Final = 32
-"""Units of work done by one call of `feed` or `go_on`, which then takes about 0.1 ms. A frame is one unit (1 to 3 µs, without
-the user's work), a new request four, and a field block that is not cached one per 32 bytes."""
+"""Units of work done by one call of `feed`, and by one of `go_on` on a client, which then takes about 0.1 ms. A frame is one unit
+(1 to 3 µs, without the user's work), a new request four, and a field block that is not cached one per 32 bytes."""
+UNITS_BEHIND: Final = 8
+"""Units done by one call of `go_on` on a server. With the user's work a new request takes 0.1 ms by itself. A client that sends
+hundreds at once, and perhaps resets them at once, gets on with two in each turn, and what other clients have sent comes between
+them."""
 
 
 class Session(Control):
@@ -158,7 +162,7 @@ class Session(Control):
         if self.closed:
             return False
         self.now = now
-        self._units = UNITS_PER_TURN
+        self._units = UNITS_PER_TURN if self._client else UNITS_BEHIND
         rest, self._rest = self._rest, b""
         try:
             return self._take(rest, self._rest_at)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from interceptor.http2.core.config import DEFAULT_WINDOW, MAX_SETTINGS, Config
@@ -17,7 +19,7 @@ from interceptor.http2.core.frames import (
     settings,
     window_update,
 )
-from interceptor.http2.core.session import UNITS_PER_TURN
+from interceptor.http2.core.session import UNITS_BEHIND, UNITS_PER_TURN
 from interceptor.http2.core.stream import StreamEvents
 from tests.support.h2_memory import GET, OK, POST, Peer, data, headers, literal
 
@@ -300,11 +302,22 @@ def test_a_turn_is_bounded_whatever_was_read() -> None:
     more, turns, before = peer.session.feed(wire, 0.0), 1, 0
     while more:
         done = len(peer.recorded)
-        assert done - before <= UNITS_PER_TURN
+        assert done - before <= (UNITS_BEHIND if before else UNITS_PER_TURN)
         before = done
         more = peer.session.go_on(0.0)
         turns += 1
-    assert (len(peer.recorded), turns) == (1001, -(-1004 // UNITS_PER_TURN))
+    assert (len(peer.recorded), turns) == (1001, 1 + -(-(1004 - UNITS_PER_TURN) // UNITS_BEHIND))
+
+
+def test_few_requests_begin_in_a_turn() -> None:
+    """Rapid reset, for as long as it is allowed: what is left of the first read goes on by two requests a turn."""
+    peer, begun = Peer(), []
+    more = peer.session.feed(b"".join(headers(number) + reset(number, CANCEL) for number in range(1, 300, 2)), 0.0)
+    while more:
+        begun.append(len(peer.only("request")))
+        more = peer.session.go_on(0.0)
+    assert (begun[0], len(peer.only("request"))) == (7, 150)
+    assert max(after - before for before, after in pairwise(begun)) == 2
 
 
 def test_a_block_that_is_not_remembered_takes_more_of_a_turn() -> None:

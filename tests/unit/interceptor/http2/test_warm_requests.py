@@ -79,11 +79,11 @@ class Rig(Http2Memory):
 COSTS = [
     ("to http/1.1", 1, 70, 2425),
     ("to http/2", 1, 88, 3186),
-    ("to http/2", 10, 679, 27848),
+    ("to http/2", 10, 679, 27851),
     ("call", 1, 95, 3633),
-    ("call", 10, 749, 32318),
+    ("call", 10, 754, 32467),
     ("call with a deadline", 1, 110, 4455),
-    ("call with a deadline", 10, 899, 40538),
+    ("call with a deadline", 10, 904, 40687),
 ]
 """What is asked for, how many at once, and the calls and instructions of all of them."""
 
