@@ -76,14 +76,15 @@ class Http2Client(SessionConnection):
 
     def on_request(self, stream: Stream, head: Head, *, end: bool, data: bytes | memoryview = b"") -> None:
         self.requests += 1
-        client = self.clients[stream] = StreamClient(self, stream, kind=read_kind(head))
-        stream.sink = client
+        client = self.clients[stream] = stream.sink = StreamClient(self, stream)
         try:
             request = read_request(head, end=end, deadline=stream.deadline)
         except BadRequest as error:
+            client.kind = read_kind(head)
             self._host.refused(error)
             client.reply(text_reply(error), method=head.method, now=self.clock())
             return
+        client.kind = request.kind
         if request.hops == 0:
             self._host.refused(ExchangeError("not to be forwarded any further", status=200, reason="max_forwards"))
             client.reply(final_reply(request), method=request.method, now=self.clock())

@@ -6,13 +6,14 @@ from functools import lru_cache
 from typing import Final
 
 from interceptor.core.deadlines import NEVER
-from interceptor.core.grpc import GRPC, cut_fields, status_fields
+from interceptor.core.grpc import GRPC, NO_CALL, cut_fields, status_fields
 from interceptor.core.messages import BODILESS, Field, Fields, Request, Response
 from interceptor.core.replies import Reply
 from interceptor.core.sides import ClientTunnelEvents, RequestEvents, Upstream
 from interceptor.date import http_date
 from interceptor.http2.core.frames import CANCEL, INTERNAL_ERROR, NO_ERROR
 from interceptor.http2.core.session import Session
+from interceptor.http2.core.states import CLOSED
 from interceptor.http2.core.stream import Stream
 from interceptor.http2.host import StreamHost
 from interceptor.http2.side import StreamSide
@@ -33,13 +34,13 @@ class StreamClient(StreamSide):
         "_early",
         "_ended",
         "_exchange",
-        "_grpc",
         "_host",
         "_ignores_end",
         "_stream",
         "_switches",
         "_tunnel",
         "half_closed",
+        "kind",
         "own_backend",
         "peer",
         "persists",
@@ -47,7 +48,7 @@ class StreamClient(StreamSide):
         "unframed",
     )  # fmt: skip
 
-    def __init__(self, host: StreamHost, stream: Stream, *, kind: int) -> None:
+    def __init__(self, host: StreamHost, stream: Stream) -> None:
         super().__init__()
         self._host = host
         self._stream = stream
@@ -59,7 +60,8 @@ class StreamClient(StreamSide):
         """Whether the end of the response (END_STREAM) was passed to the session."""
         self._ignores_end = False
         """Whether the request has no body, so that data on the stream belongs to the requested protocol."""
-        self._grpc = kind == GRPC
+        self.kind = NO_CALL
+        """Which kind of call of gRPC it is."""
         self._switches = False
         """Whether the request is an extended CONNECT (RFC 8441)."""
         self.unframed = True
@@ -189,11 +191,14 @@ class StreamClient(StreamSide):
         self._exchange = None
         if not self._ended:
             self.write_eof()
-        self._finish()
+        if self._stream.state == CLOSED and not self._unconsumed:  # as usual; `_finish` would do no more
+            self._early, self.deadline = b"", NEVER
+        else:
+            self._finish()
 
     def reply(self, reply: Reply, *, method: bytes, now: float) -> None:
         session, stream = self._host.session, self._stream
-        if self._grpc:
+        if self.kind == GRPC:
             session.send_headers(stream, (*_TRAILERS_ONLY, *status_fields(reply)), end=True)
         else:
             fields = tuple((name.lower(), value) for name, value in reply.fields)
@@ -210,7 +215,7 @@ class StreamClient(StreamSide):
 
     def cut(self, reason: str, rpc_status: int | None) -> None:
         """End a response that has begun: with a status of gRPC if the client takes it, or else with a reset."""
-        if self._grpc and not self._ended and not self._stream.queued:
+        if self.kind == GRPC and not self._ended and not self._stream.queued:
             self.send_trailers(cut_fields(reason, rpc_status))
             self._finish()
         else:

@@ -172,7 +172,9 @@ class StreamRequest(Request, gc=False, eq=False):
             return None
         if self.elapsed and self.timeout is not None and not self.deadline:
             return None
-        known = _known(self.head)
+        known = self.head.memo
+        if not isinstance(known, _Known):
+            known = _known(self.head)
         fields = known.stream
         if (
             fields is None

@@ -178,7 +178,8 @@ class StreamPlace(SendingPlace):
         self.resume_reading()
         framed, stream = self._framed, self._stream
         unsent = (framed is not None and not framed.ended) or self._switch is not None
-        self._leave_body()
+        if framed is not None:
+            self._leave_body()
         self._sink = self._stream = self._switch = None
         if unsent and stream is not None and not stream.closed:
             self._connection.session.reset(stream, CANCEL)  # it was answered before all of the request was sent

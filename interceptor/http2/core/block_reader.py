@@ -95,7 +95,10 @@ class BlockReader:
         """Decode the head of a request. Raises Malformed and ConnectionFault. `deadline` is then the value of a grpc-timeout that
         came as a literal, and is not among the fields of the head."""
         changes = self.changes
-        fields, never = self.fields(block)
+        try:
+            fields, never = self._read(block)
+        except (HPACKError, LookupError) as error:
+            raise _unreadable() from error
         if self._timed is not None and not self.over:
             self._take_deadline(fields, self._timed)
         key = tuple(fields)
@@ -148,7 +151,7 @@ class BlockReader:
         try:
             return self._read(block)
         except (HPACKError, LookupError) as error:
-            raise ConnectionFault(COMPRESSION_ERROR, "a block of fields that cannot be read") from error
+            raise _unreadable() from error
 
     def _read(self, block: bytes) -> tuple[list[Field], frozenset[bytes]]:
         at, end = 0, len(block)
@@ -261,6 +264,10 @@ class BlockReader:
             self.heads.clear()
         if self.trailers:
             self.trailers.clear()
+
+
+def _unreadable() -> ConnectionFault:
+    return ConnectionFault(COMPRESSION_ERROR, "a block of fields that cannot be read")
 
 
 def _far_too_many() -> ConnectionFault:

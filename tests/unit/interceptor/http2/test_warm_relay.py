@@ -13,7 +13,7 @@ from tests.support.h2_memory import frames_of
 from tests.support.h2_relay import ANSWER, MESSAGE, REQUEST, RESPONSE, TRAILERS, Relay
 
 
-@pytest.mark.parametrize(("timeouts", "number"), [(False, 37), (True, 47)], ids=["as it is", "with a deadline"])
+@pytest.mark.parametrize(("timeouts", "number"), [(False, 37), (True, 46)], ids=["as it is", "with a deadline"])
 def test_calls_of_a_relayed_call(*, timeouts: bool, number: int) -> None:
     for _ in range(2):  # create objects that all connections share
         relay = Relay(timeouts=timeouts)

@@ -77,13 +77,13 @@ class Rig(Http2Memory):
 
 
 COSTS = [
-    ("to http/1.1", 1, 70, 2425),
-    ("to http/2", 1, 88, 3186),
-    ("to http/2", 10, 679, 27851),
-    ("call", 1, 95, 3633),
-    ("call", 10, 754, 32467),
-    ("call with a deadline", 1, 110, 4455),
-    ("call with a deadline", 10, 904, 40687),
+    ("to http/1.1", 1, 63, 2367),
+    ("to http/2", 1, 79, 3107),
+    ("to http/2", 10, 589, 27061),
+    ("call", 1, 86, 3554),
+    ("call", 10, 664, 31677),
+    ("call with a deadline", 1, 100, 4371),
+    ("call with a deadline", 10, 804, 39847),
 ]
 """What is asked for, how many at once, and the calls and instructions of all of them."""
 
