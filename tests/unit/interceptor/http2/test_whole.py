@@ -84,7 +84,7 @@ def received(kind: type[Peer], wire: bytes, cuts: list[int], *, client: bool) ->
     ends = [0, *sorted(cuts), len(wire)]
     for begin, end in pairwise(ends):
         peer.feed(wire[begin:end])
-    return peer.told, peer.wire()
+    return peer.recorded, peer.wire()
 
 
 @pytest.mark.parametrize(("wire", "client"), [(REQUESTS, False), (RESPONSES, True)], ids=["requests", "responses"])
@@ -137,7 +137,7 @@ def test_the_windows_hold_for_whole_messages(kind: type[Peer]) -> None:
 def test_more_than_is_allowed_at_once_is_refused_with_its_content() -> None:
     peer = WholePeer(Config(streams=1))
     peer.feed(b"".join(headers(number, POST, end=False) + data(number, BODY, end=True) for number in (1, 3, 5)))
-    assert [told[:2] for told in peer.told] == [("request", 1), ("data", 1)]
+    assert [line[:2] for line in peer.recorded] == [("request", 1), ("data", 1)]
     assert [stream for stream, _ in peer.resets()] == [3, 5]
     assert not peer.session.closed
 
