@@ -8,6 +8,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 # What tests run beside Python's own clients: an independent peer finds what a shared mistake hides.
 TEST_PACKAGES := curl chromium haproxy openssl sslscan
+BROWSER_PACKAGES := chromium nodejs npm
 BENCH_PACKAGES := wrk haproxy nginx nghttp2-client
 LOCK := $(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make lock" --quiet
 # Passed on: make test ARGS="tests/unit -k routing", make bench ARGS="--rounds 2".
@@ -69,7 +70,8 @@ soak: $(STAMP) ## Everything at once for twenty minutes, and a look at what is l
 clients: $(STAMP) ## Build grpcurl, ghz and h2spec into build/tools/bin (needs go)
 	@tools/clients
 
-conformance: $(STAMP) ## Run the suites of Connect and grpc-go directly and through an interceptor (two minutes; needs go)
+conformance: $(STAMP) ## Run the suites of Connect and grpc-go, and browsers' clients, directly and through an interceptor (five minutes; needs go)
+	@tools/packages $(BROWSER_PACKAGES)
 	@tools/clients conformance
 	@$(BIN)/python -m tests.conformance $(ARGS)
 

@@ -1,7 +1,8 @@
 """Runs the conformance suites through interceptors, and beside that directly: `python -m tests.conformance`.
 
 Everything that passes directly has to pass through an interceptor. Reports both numbers for each suite, and exits with 1 if
-something passes only directly. The tools are built by `tools/clients conformance`.
+something passes only directly. The tools are built by `tools/clients conformance`. With `--only-browsers` only the clients for
+browsers run (`tests.conformance.browser`); all other arguments are passed to `connectconformance`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from fleet.discovery.sources import Backend
 from fleet.routing.route import Route, Rule, Target
 from fleet.routing.table import RoutingTable
 from interceptor.server import Interceptor
+from tests.conformance.browser import browsers
 from tests.support.loopback import APP, loopback_settings
 
 HERE = Path(__file__).parent
@@ -151,11 +153,14 @@ async def main(extra: list[str]) -> bool:
     if not (TOOLS / "connectconformance").exists():
         say("the tools are missing: `tools/clients conformance` builds them")
         return False
+    if extra == ["--only-browsers"]:
+        return await browsers(TOOLS / "referenceserver", say)
     with tempfile.TemporaryDirectory() as directory:
         ended = [
             await interop(),
             await suite(f"{directory}/connect", "referenceserver", "connect.yaml", *extra),
             await suite(f"{directory}/grpc", "grpcserver", "grpc.yaml", *extra),
+            await browsers(TOOLS / "referenceserver", say),
         ]
     return all(ended)
 
