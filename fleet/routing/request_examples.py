@@ -26,8 +26,8 @@ def is_local_name(host: str) -> bool:
     return host == LOCAL or host.endswith(f".{LOCAL}")
 
 
-def address_of(claim: Claim, at: str) -> str | None:
-    """A URL that matches the claim. `at` is "host:port" of an interceptor as the person reaches it.
+def address_of(claim: Claim, at: str, *, scheme: str = "http") -> str | None:
+    """A URL that matches the claim. `at` is "host:port" of an interceptor as the person reaches it by this scheme.
 
     None when a URL is not enough: the request needs headers, or a host name that does not resolve here.
     """
@@ -35,19 +35,19 @@ def address_of(claim: Claim, at: str) -> str | None:
     if claim.headers:
         return None
     if claim.host in (ANY_HOST, here):
-        return f"http://{at}{_path(claim)}"
+        return f"{scheme}://{at}{_path(claim)}"
     if is_local_name(claim.host) and (is_local_name(here) or _is_loopback(here)):
-        return f"http://{claim.host.replace('*', ANY_LABEL)}{_port(at)}{_path(claim)}"
+        return f"{scheme}://{claim.host.replace('*', ANY_LABEL)}{_port(at)}{_path(claim)}"
     return None
 
 
-def command_for(claim: Claim, at: str) -> str:
+def command_for(claim: Claim, at: str, *, scheme: str = "http") -> str:
     """A curl command that matches the claim."""
     fields = [f"{header.name}: {ANY_VALUE if header.value is None else header.value}" for header in claim.headers]
-    url = address_of(Claim(claim.host, claim.path), at)
+    url = address_of(Claim(claim.host, claim.path), at, scheme=scheme)
     if url is None:
         fields.insert(0, f"Host: {_written(claim.host)}")
-        url = f"http://{at}{_path(claim)}"
+        url = f"{scheme}://{at}{_path(claim)}"
     return " ".join(["curl", *(f"-H {shlex.quote(field)}" for field in fields), shlex.quote(url)])
 
 

@@ -69,7 +69,8 @@ class AppList:
             return None
         apps = sorted(self._apps().values(), key=_name)
         at = head.host.decode("ascii", "replace")
-        rows = [_row(app, at) for app in apps[:MAX_APPS]]
+        scheme = head.scheme.decode()
+        rows = [_row(app, at, scheme) for app in apps[:MAX_APPS]]
         status, problem = (200, "") if here else (404, str(no_route(head.host, head.path)))
         if accepts_html(head):
             fields, body = APPS.filled(_blanks(rows, len(apps), at if here else _home(at), problem))
@@ -93,9 +94,9 @@ def _name(app: App) -> str:
     return app.name
 
 
-def _row(app: App, at: str) -> _Row:
+def _row(app: App, at: str, scheme: str) -> _Row:
     kind, state = _state(app)
-    return _Row(app.name.removeprefix("default/"), kind, state, list(_ways(app.route.rules, at)))
+    return _Row(app.name.removeprefix("default/"), kind, state, list(_ways(app.route.rules, at, scheme)))
 
 
 def _state(app: App) -> tuple[str, str]:
@@ -109,9 +110,9 @@ def _state(app: App) -> tuple[str, str]:
     return ("waking", f"waking up, {_count(held, 'request waits', 'requests wait')}") if held else ("asleep", "asleep")
 
 
-def _ways(rules: Iterable[Rule], at: str) -> Iterator[_Way]:
+def _ways(rules: Iterable[Rule], at: str, scheme: str) -> Iterator[_Way]:
     for claim in islice(claims_of(rules), MAX_WAYS):
-        yield _Way(address_of(claim, at), command_for(claim, at))
+        yield _Way(address_of(claim, at, scheme=scheme), command_for(claim, at, scheme=scheme))
 
 
 def _text(rows: list[_Row], count: int, problem: str) -> bytes:
@@ -150,7 +151,7 @@ def _way(way: _Way) -> str:
     if way.url is None:
         return f"<p><code>{html.escape(one_line(way.command))}</code></p>"
     shown = html.escape(way.url)
-    return f'<p><a href="{shown}">{shown.removeprefix("http://")}</a></p>'
+    return f'<p><a href="{shown}">{shown.partition("://")[2]}</a></p>'
 
 
 def _count(number: int, one: str, many: str) -> str:

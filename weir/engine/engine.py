@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -80,7 +80,6 @@ class Engine:
         """Apps that were removed from the file, while their replicas finish open requests."""
         self._state = StateDirectory(options.state_directory)
         self._certificates: LocalCertificates | None = None
-        self.https_hosts: Collection[str] = ()
         """Names that the certificates have."""
         self._planes: Planes | None = None
         self._channel: aio.Channel | None = None
@@ -186,7 +185,7 @@ class Engine:
         hosts = [host for route in self._file.table.routes for rule in route.rules for host in rule.hosts]
         hosts += [f"{app.name}.localhost" for app in self._file.spec.apps]
         try:
-            self.https_hosts = await asyncio.to_thread(certificates.write, hosts)
+            await asyncio.to_thread(certificates.write, hosts)
         except OSError as error:
             _log.error("certificates could not be written to %s: %s", certificates.directory, error.strerror)
 

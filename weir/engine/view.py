@@ -300,18 +300,21 @@ def _first_claim(spec: AppSpec) -> Claim:
 
 
 def curl_lines(engine: Engine) -> Sequence[str]:
-    """Example commands for the first apps."""
-    return [command_for(_first_claim(spec), at_of(engine)) for spec in engine.spec.apps[:MAX_CURL_LINES] if engine.proxy_ports]
+    """Example commands for the first apps. curl speaks no gRPC."""
+    if not engine.proxy_ports:
+        return ()
+    specs = [spec for spec in engine.spec.apps if spec.app_protocol != "grpc"]
+    return [command_for(_first_claim(spec), at_of(engine)) for spec in specs[:MAX_CURL_LINES]]
 
 
 def https_lines(engine: Engine) -> Sequence[str]:
     """URLs of the first apps by https, and what to trust for them."""
     if engine.authority is None or not engine.proxy_tls_ports:
         return ()
-    port = engine.proxy_tls_ports[0]
-    hosts = [host for host in engine.https_hosts if "*" not in host][: MAX_CURL_LINES + 1]
-    urls = ", ".join(f"https://{join_address(host, port)}/" for host in hosts)
-    return (f"https: {urls}", f"https: trust {engine.authority} once, or: curl --cacert {engine.authority} …")
+    at = join_address("localhost", engine.proxy_tls_ports[0])
+    urls = (address_of(_first_claim(spec), at, scheme="https") for spec in engine.spec.apps[:MAX_CURL_LINES])
+    shown = ", ".join(dict.fromkeys([f"https://{at}/", *filter(None, urls)]))
+    return (f"https: {shown}", f"https: trust {engine.authority} once, or: curl --cacert {engine.authority} …")
 
 
 def at_of(engine: Engine) -> str:

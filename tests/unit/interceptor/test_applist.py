@@ -12,6 +12,7 @@ import pytest
 from fleet.discovery.sources import Trouble
 from fleet.routing.route import HeaderMatch, Route, Rule, StaticResponse, Target
 from interceptor.app.applist import MAX_APPS, MAX_WAYS, AppList
+from interceptor.core.messages import HTTPS
 from interceptor.core.replies import Reply
 from interceptor.http1.request import RequestHead, parse_request
 from tests.support.acting import HOSTILE, acting
@@ -154,3 +155,16 @@ def test_why_an_app_does_not_start_is_reported_and_acts_on_nothing() -> None:
     page = _reply(_head(fields=BROWSER), failing).body.decode()
     assert "failing: ended with exit code 1: no such table &lt;b&gt;" in page
     assert acting(page) == {"\n"}
+
+
+def test_links_are_of_the_scheme_by_which_the_request_came() -> None:
+    head, asks = _head("localhost:8443"), _head("localhost:8443", fields=BROWSER)
+    head.scheme = asks.scheme = HTTPS
+    rules = Rule(hosts=("a.localhost",)), Rule(hosts=("a.test",))
+    assert [line.split()[-1] for line in _reply(head, _app("a", *rules)).body.decode().splitlines()[1:]] == [
+        "https://a.localhost:8443/",
+        "https://localhost:8443/",
+    ]
+    page = _reply(asks, _app("a", *rules))
+    assert set(_Links(page.body).links) == {"https://a.localhost:8443/"}
+    assert b">a.localhost:8443/<" in page.body

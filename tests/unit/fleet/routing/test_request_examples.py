@@ -62,6 +62,20 @@ def test_addresses_are_given_only_where_opening_one_is_enough(host: str, at: str
     assert address_of(claim, at) == address
 
 
+@pytest.mark.parametrize(
+    ("host", "address", "command"),
+    [
+        ("a.localhost", "https://a.localhost:8443/b", "curl https://a.localhost:8443/b"),
+        ("*", "https://localhost:8443/b", "curl https://localhost:8443/b"),
+        ("a.test", None, "curl -H 'Host: a.test' https://localhost:8443/b"),
+    ],
+)
+def test_whoever_comes_by_https_is_told_of_https(host: str, address: str | None, command: str) -> None:
+    (claim,) = claims_of([Rule(hosts=(host,), paths=("/b",))])
+    assert address_of(claim, "localhost:8443", scheme="https") == address
+    assert command_for(claim, "localhost:8443", scheme="https") == command
+
+
 def test_names_that_mean_this_machine() -> None:
     assert [is_local_name(name) for name in ("localhost", "a.localhost", "notlocalhost", "localhost.example.com")] == [
         True, True, False, False,

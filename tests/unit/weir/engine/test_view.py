@@ -128,6 +128,13 @@ async def test_the_table_is_drawn_only_when_something_has_changed(monkeypatch: p
     os.close(reader)
 
 
+HTTPS_SPEC = """apps:
+- {name: a, paths: [/], command: x}
+- {name: b, hosts: [shop.localhost], paths: [/b], command: x}
+- {name: c, hosts: [shop.localhost], paths: [/b], headers: [{name: x}], command: x}
+- {name: d, hosts: [shop.test], command: x}
+- {name: e, hosts: [e.localhost], command: x}
+"""
 HOSTILE_SPEC = """apps:
 - {name: a, rules: [{hosts: [a.test], paths: ["/\\x9b2J\\u202e[red][/x]"], headers: [{name: x, value: "\\x9bv"}]}], command: x}
 """
@@ -141,19 +148,18 @@ class _Engine:
     proxy_ports = (8080,)
     proxy_tls_ports: tuple[int, ...] = ()
     authority: Path | None = None
-    https_hosts = ("localhost", "*.shop.test", "a.localhost")
 
-    def __init__(self) -> None:
-        self.spec = parse_spec(HOSTILE_SPEC, Path("apps.yaml")).spec
+    def __init__(self, spec: str = HOSTILE_SPEC) -> None:
+        self.spec = parse_spec(spec, Path("apps.yaml")).spec
         self.apps: list[Any] = []
 
 
 def test_urls_of_https_and_what_to_trust_for_them() -> None:
-    engine: Any = _Engine()
+    engine: Any = _Engine(HTTPS_SPEC)
     assert not https_lines(engine)
     engine.authority, engine.proxy_tls_ports = Path("/state/authority.crt"), (8443, 8444)
     urls, trust = https_lines(engine)
-    assert urls == "https: https://localhost:8443/, https://a.localhost:8443/"
+    assert urls == "https: https://localhost:8443/, https://shop.localhost:8443/b, https://e.localhost:8443/"
     assert "/state/authority.crt" in trust
 
 
