@@ -55,7 +55,8 @@ class SpeaksHttp2(BadResponse):
 
 class BackendError(ExchangeError):
     """No response could be obtained from a backend. `unprocessed` when the backend has said, or must have known, that it has done
-    nothing with the request: then any request may be sent again."""
+    nothing with the request: then any request may be sent again. `declined` when it has ended this request alone, while its
+    connection lives: then none may."""
 
     status = 502
     reason = "backend"
@@ -68,9 +69,11 @@ class BackendError(ExchangeError):
         reason: str | None = None,
         retry_after: int | None = None,
         unprocessed: bool = False,
+        declined: bool = False,
     ) -> None:
         super().__init__(message, status=status, reason=reason, retry_after=retry_after)
         self.unprocessed = unprocessed
+        self.declined = declined
 
 
 class Unavailable(ExchangeError):

@@ -264,8 +264,10 @@ class Attempt:
 
     def _may_send_again(self, error: Exception) -> bool:
         """Idempotent requests without a response are sent again, and others if the backend has not processed them. A malformed
-        response counts as a response."""
+        response counts as a response, and so does a reset of the request alone: it would only be repeated."""
         if isinstance(error, BadResponse) or self.exchange.attempts >= MAX_ATTEMPTS:
+            return False
+        if isinstance(error, BackendError) and error.declined:
             return False
         unprocessed = isinstance(error, BackendError) and error.unprocessed
         return self._may_be_sent_twice or (unprocessed and self._body_is_kept)

@@ -297,7 +297,8 @@ class StreamPlace(SendingPlace):
     def on_reset(self, code: int, *, unprocessed: bool) -> None:
         session = self._connection.session
         if session.ready:
-            error = BackendError(self._connection.why or f"the backend reset the stream (code {code})", unprocessed=unprocessed)
+            why = self._connection.why or f"the backend reset the stream (code {code})"
+            error = BackendError(why, unprocessed=unprocessed, declined=not unprocessed and not session.closed)
             error.rpc_status = _RPC_STATUSES.get(code)
             self._lost(error)
         else:

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import pytest
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset, TrailersReceived
 
 from fleet.discovery.sources import Backend
 from interceptor.http1.client import ClientConnection
-from tests.support.h2_peer import POST, Http2Peer, Serve, connected, serving
+from tests.support.h2_peer import GET, POST, Http2Peer, Pairs, Serve, connected, serving
 from tests.support.loopback import APP
 from tests.support.ports import KeptPort
 from tests.support.waiting import turns
@@ -184,18 +185,23 @@ async def test_a_stream_before_the_last_of_goaway_ends_well() -> None:
         assert len(connections) == 2
 
 
-async def test_a_reset_that_says_nothing_of_that_is_no_reason_to_send_twice() -> None:
-    asked = []
+@pytest.mark.parametrize("request_of", [GET, POST])
+async def test_a_reset_that_says_nothing_of_that_is_no_reason_to_send_twice(request_of: Pairs) -> None:
+    """Not even if it is idempotent: a gRPC server resets what is no call, and each time more connections would be opened."""
+    asked, connections = [], []
 
     async def serve(peer: Http2Peer) -> None:
+        connections.append(peer)
         while True:
             number, fields = await peer.request()
             asked.append(fields[b":method"])
             peer.reset(number, ErrorCodes.INTERNAL_ERROR)
 
     async with behind(serve) as (_, client):
-        assert (await client.answer(client.ask(POST)))[0][b":status"] == b"502"
-        assert asked == [b"POST"]
+        for _ in range(3):
+            assert (await client.answer(client.ask(request_of)))[0][b":status"] == b"502"
+        assert asked == [request_of[0][1]] * 3
+        assert len(connections) == 1
 
 
 async def test_no_more_streams_than_the_backend_allows_and_then_another_connection() -> None:
