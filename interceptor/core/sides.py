@@ -207,6 +207,9 @@ class Upstream(_Side, Protocol):
     def write(self, data: bytes) -> None:
         """Send data that came early, inside a tunnel."""
 
+    def ending(self, status: Fields) -> bytes:
+        """Content that ends a response that is cut short, with this status of gRPC; empty if its form has none, or not here."""
+
     def release(self) -> None:
         """The exchange is over: become idle, ready for the next one."""
 

@@ -235,7 +235,7 @@ class Attempt:
         """The connection failed before the response was complete: cut the response, send the request again, or answer an
         error."""
         exchange, slot = self.exchange, self.slot
-        now = exchange.host.clock()
+        now, connection = exchange.host.clock(), self.connection
         exchange.attempt = self.connection = None
         slot.vacate()
         exchange.attempts += 1
@@ -247,7 +247,7 @@ class Attempt:
         known = error if isinstance(error, ExchangeError) else None
         if exchange.phase >= ANSWERING:
             reason = known.reason if known is not None and known.reason == CLIENT_DEADLINE else "backend"
-            exchange.cut(now, reason, None if known is None else known.rpc_status)
+            exchange.cut(now, reason, None if known is None else known.rpc_status, connection=connection)
         elif self._may_send_again(error):
             exchange.waits_since = 0.0
             exchange.find_again(slot.endpoint, now)

@@ -270,7 +270,7 @@ class Exchange(Life):
         stuck = math.inf if connection is None else min(self.client.stuck_for(), connection.stuck_for())
         found = stalled(self.limits, now=now, started=self.started, stuck=stuck)
         if isinstance(found, str):
-            self.cut(now, found)
+            self.cut(now, found, connection=connection)
         elif now >= self.started + self.limits.request:  # the backend is to end it itself
             self.wait_until(now + found)
         else:

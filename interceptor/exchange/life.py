@@ -16,6 +16,7 @@ from interceptor.app.flags import COLD
 from interceptor.app.local_answers import LocalAnswer
 from interceptor.app.stats import CANCELLED, TIMED_OUT
 from interceptor.core.errors import ExchangeError
+from interceptor.core.grpc import cut_fields
 from interceptor.core.messages import Request
 from interceptor.core.replies import Reply, text_reply
 from interceptor.core.sides import Downstream, Upstream
@@ -176,11 +177,17 @@ class Life:
         self.end(now, reply.status)
         self._reply(reply, now, reason=reason)
 
-    def cut(self, now: float, reason: str, rpc_status: int | None = None) -> None:
-        """Reset a response that has begun."""
+    def cut(self, now: float, reason: str, rpc_status: int | None = None, *, connection: Upstream | None) -> None:
+        """End a response that has begun, and that its backend's connection does not complete: with a status if its form has a
+        place for one, or else with a reset."""
         self.app.stats.cut[reason] += 1
+        last = b"" if connection is None else connection.ending(cut_fields(reason, rpc_status))
         self.end(now, self.status)
-        self.client.cut(reason, rpc_status)
+        if last:
+            self.client.write_through(last)
+            self.client.exchange_done(now)
+        else:
+            self.client.cut(reason, rpc_status)
 
     def _reply(self, reply: Reply, now: float, *, reason: str) -> None:
         self.app.stats.own[reason, reply.status] += 1

@@ -14,7 +14,7 @@ __all__ = ["stalled", "unanswered"]
 
 LATE_SECONDS: Final = 0.5
 """What a backend gets beyond the client's deadline to end a response that has begun. It has the same deadline, and ends the call
-with its own status and trailers; all that is left to an interceptor is a reset, which tells a browser nothing."""
+with its own status and trailers, where an interceptor could say less, or only reset it."""
 
 
 def unanswered(

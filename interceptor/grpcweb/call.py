@@ -17,6 +17,8 @@ __all__ = ["WebCall", "WebResponse", "trailers_frame", "web_content_type"]
 
 UNKNOWN_LENGTH: Final = -1
 OK: Final = 200
+PREFIX: Final = 5
+"""Bytes before each message: a flag, and its length."""
 TRAILERS: Final = 0x80
 """Flag of the frame that holds the trailers."""
 _WEB: Final = b"application/grpc-web"
@@ -45,7 +47,7 @@ class WebResponse(Response, gc=False, eq=False):
 class WebCall:
     """Of one attempt: a request that is sent again is translated again."""
 
-    __slots__ = ("_content_type", "_decoder", "_text", "_translates")
+    __slots__ = ("_content_type", "_decoder", "_text", "_translates", "_whole")
 
     def __init__(self, fields: Iterable[Field]) -> None:
         """`fields` of the request, with names in lower case."""
@@ -56,6 +58,8 @@ class WebCall:
         self._decoder = TextDecoder() if kind_of(self._content_type) == WEB_TEXT else None
         self._translates = False
         """Whether the response is one of gRPC. Others go on as they are."""
+        self._whole = True
+        """Whether what came of the response is whole messages, as far as that is known: each came by itself."""
 
     # -- the request ----------------------------------------------------------------------------------------------
 
@@ -92,7 +96,13 @@ class WebCall:
 
     def data(self, data: bytes | memoryview) -> bytes | memoryview:
         """More of the response's content."""
+        if self._whole:
+            self._whole = len(data) == PREFIX + int.from_bytes(data[1:PREFIX])
         return self._encoded(data) if self._translates else data
+
+    def ending(self, status: Fields) -> bytes:
+        """The last of a response that is cut short; empty if it may be inside a message, of which it would become a part."""
+        return self._encoded(trailers_frame(status)) if self._translates and self._whole else b""
 
     def tail(self, trailers: Fields) -> tuple[bytes, Fields]:
         """The last of the content, and the trailers that follow it."""

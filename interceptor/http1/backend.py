@@ -135,6 +135,9 @@ class BackendConnection(ReadingBackend):
         self._state = TUNNEL
         self._sink, self._tunnel = None, tunnel
 
+    def ending(self, status: Fields) -> bytes:
+        return b""
+
     def release(self) -> None:
         """Become idle, ready for the next exchange."""
         self._sink = None

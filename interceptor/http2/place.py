@@ -174,6 +174,9 @@ class StreamPlace(SendingPlace):
             else:
                 self._lost(self._unspoken(silent=not self._connection.broken, unprocessed=True))
 
+    def ending(self, status: Fields) -> bytes:
+        return b"" if self._web is None else self._web.ending(status)
+
     def release(self) -> None:
         self.resume_reading()
         framed, stream = self._framed, self._stream

@@ -147,6 +147,9 @@ class Server(Side):
     def write(self, data: bytes) -> None:
         self.note(f"early {len(data)}")
 
+    def ending(self, status: Fields) -> bytes:
+        return b""
+
     def release(self) -> None:
         assert not self.body_open, "the backend was not told the end of the body"
         self.sink, self.paused = None, False

@@ -395,6 +395,9 @@ class LineBackend(_Lines):
         self.endpoint.withdraw(self)
         self.close()
 
+    def ending(self, status: Fields) -> bytes:
+        return b""
+
     def release(self) -> None:
         self._sink = None
 

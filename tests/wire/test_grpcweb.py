@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import grpc
 import httpx
 import pytest
+from h2.errors import ErrorCodes
 
 from fleet.discovery.sources import Backend
 from tests.support.h2_peer import Http2Peer, serving
@@ -232,3 +233,59 @@ async def test_a_slow_reader_of_a_large_answer_holds_the_backend_up() -> None:
             size += len(from_text((await reader.readexactly(chunk + 2))[:-2]))
         assert size == sent + len(b"\x80\0\0\0\x10grpc-status: 0\r\n")
         writer.close()
+
+
+@asynccontextmanager
+async def cut_short(*pieces: bytes, http2: bool, reset: bool = True) -> AsyncIterator[tuple[Stage, httpx.AsyncClient]]:
+    """A backend whose responses begin with these pieces and are never complete."""
+
+    async def serve(peer: Http2Peer) -> None:
+        while True:
+            number, _ = await peer.request()
+            peer.say(number, ((b":status", b"200"), (b"content-type", b"application/grpc")))
+            for piece in pieces:
+                peer.send(number, piece)
+            if reset:
+                peer.reset(number, ErrorCodes.CANCEL)
+
+    async with stage() as made, listening(made) as port, serving(serve) as (host, backend):
+        made.backends.set(APP, [Backend(host, backend, "kubernetes.io/h2c")])
+        address, fields = f"http://127.0.0.1:{port}", {"host": "a.test"}
+        async with httpx.AsyncClient(http1=not http2, http2=http2, base_url=address, headers=fields, timeout=20) as client:
+            yield made, client
+
+
+@both
+@as_text
+@pytest.mark.parametrize("pieces", [(), (message(b"a"),), (message(b""), message(b"b" * 300))])
+async def test_a_response_that_is_cut_between_messages_ends_with_a_status(
+    pieces: Sequence[bytes], kind: str, *, http2: bool
+) -> None:
+    async with cut_short(*pieces, http2=http2) as (made, client):
+        for _ in range(2):  # the connection of the client goes on
+            *messages, last = content_of(await call(client, "Many", message(b"x"), kind), kind)
+            assert [message(content) for _, content in messages] == list(pieces)
+            assert trailers_of(last)[b"grpc-status"] == b"1", "what a reset with CANCEL means"
+        assert made.proxy.apps[APP].stats.cut["backend"] == 2
+        assert made.proxy.apps[APP].entry.in_flight == 0
+
+
+@both
+@as_text
+async def test_at_the_deadline_too(kind: str, *, http2: bool) -> None:
+    async with cut_short(message(b"a"), http2=http2, reset=False) as (made, client):
+        answer = await call(client, "Many", message(b"x"), kind, **{"grpc-timeout": "300m"})
+        *messages, last = content_of(answer, kind)
+        assert (messages, trailers_of(last)[b"grpc-status"]) == ([(0, b"a")], b"4")
+        assert made.proxy.apps[APP].stats.cut["grpc_timeout"] == 1
+
+
+@both
+@pytest.mark.parametrize(
+    "pieces", [(message(b"abc")[:6],), (message(b"a"), b"\0"), (message(b"ab")[:6], b"b"), (message(b"a") * 2,)]
+)
+async def test_a_response_that_may_be_cut_inside_a_message_is_reset(pieces: Sequence[bytes], *, http2: bool) -> None:
+    """The status would become a part of the message."""
+    async with cut_short(*pieces, http2=http2) as (_, client):
+        with pytest.raises(httpx.TransportError):
+            await call(client, "Many", message(b"x"), WEB)
