@@ -32,8 +32,8 @@ from tests.conformance.server import PORT, PROTOCOL, VERSION, receive, send
 from tests.conformance.service import LARGEST_MESSAGE, Service, serving
 from tests.support.browser import CHROMIUM, open_page
 from tests.support.certificates import Authority
+from tests.support.loopback import loopback_settings
 from tests.support.waiting import until
-from tests.wire.proxy_rig import loopback_settings
 
 __all__ = ["browsers"]
 
