@@ -11,11 +11,12 @@ from typing import Protocol
 import msgspec
 
 from controller.schema.answers import ColdStart as ColdStartSpec
-from controller.schema.answers import FallbackService, RoutingRule
+from controller.schema.answers import Fallback, RoutingRule
 from controller.schema.answers import Placeholder as PlaceholderSpec
 from controller.schema.answers import StaticResponse as StaticResponseSpec
 from controller.schema.answers import StaticRoute as StaticRouteSpec
 from controller.schema.common import Header
+from controller.schema.outside import TargetFields
 from fleet.defaults import PORT_LIMIT
 from fleet.routing.contenttype import content_type
 from fleet.routing.quantity import octets
@@ -76,10 +77,9 @@ def static_place(position: int) -> str:
 def cold_start_of(namespace: str, spec: ColdStartSpec | None) -> ColdStart:
     if spec is None:
         return ColdStart()
-    fallback = spec.fallback.service if spec.fallback is not None else None
     return ColdStart(
         placeholder=None if spec.placeholder is None else _placeholder(spec.placeholder),
-        fallback=None if fallback is None else _fallback(namespace, fallback),
+        fallback=None if spec.fallback is None else _fallback(namespace, spec.fallback),
         max_held=spec.max_pending_requests,
         max_held_bytes=_octets(spec.max_pending_bytes),
         # Requests are held beside a placeholder only where their number is given, and what is beyond gets it.
@@ -91,8 +91,19 @@ def _octets(quantity: int | str | None) -> int | None:
     return octets(quantity) if isinstance(quantity, str) else quantity
 
 
-def _fallback(namespace: str, service: FallbackService) -> Target:
+def _fallback(namespace: str, spec: Fallback) -> Target:
+    service = spec.service
+    if service is None:
+        return Target(port=spec.port, host=spec.host, addresses=spec.addresses or ())
     return Target(f"{namespace}/{service.name}", port_of(service.port, service.port_name))
+
+
+def target_of(namespace: str, given: TargetFields, *, direct: bool | None) -> Target:
+    """A target of an object of this namespace; `direct` as the object says it of all its Services."""
+    port = port_of(given.port, given.port_name)
+    if given.service is None:
+        return Target(port=port, host=given.host, addresses=given.addresses or ())
+    return Target(f"{namespace}/{given.service}", port, direct)
 
 
 def _placeholder(spec: PlaceholderSpec) -> Placeholder:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from controller.answers import port_of, rule_of
+from controller.answers import rule_of, target_of
 from controller.schema.rules import Backend, RouteRule
 from controller.schema.rules import HeaderChanges as HeaderChangesSpec
 from controller.schema.rules import Redirect as RedirectSpec
@@ -55,8 +55,8 @@ class RuleMaker:
         )
 
     def _backend(self, given: Backend) -> WeightedTarget:
-        service = f"{self._namespace}/{given.service}"
-        return WeightedTarget(service, port_of(given.port, given.port_name), self._direct, given.weight)
+        plain = target_of(self._namespace, given, direct=self._direct)
+        return WeightedTarget(**msgspec.structs.asdict(plain), weight=given.weight)
 
 
 def _changes(given: HeaderChangesSpec | None) -> HeaderChanges | None:

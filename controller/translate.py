@@ -21,6 +21,7 @@ from controller.answers import (
     port_of,
     references_of,
     static_routes_of,
+    target_of,
 )
 from controller.cors import cors_of
 from controller.limits import Notes, duration, http_timeouts, note_for_keda, note_patterns, route_timeouts, scaling_of
@@ -45,6 +46,7 @@ _ONE_RULE_FIELDS: _Names = (
 )
 _HTTP_FIELDS: _Names = ((re.compile(r"^target\."), "scaleTargetRef."),)
 _FAILOVER_FIELDS: _Names = ((re.compile(r"^cold_start\.fallback"), "coldStartTimeoutFailoverRef"),)
+_OUTSIDE_FALLBACK: _Names = ((re.compile(r"^cold_start\.fallback"), "coldStart.fallback"),)
 _BOTH_FIELDS: _Names = (
     (re.compile(r"(\.paths\[\d+\])$"), r"\1.value"),
     (re.compile(r"^cold_start\.fallback\.service"), "coldStart.fallback.service.name"),
@@ -96,7 +98,7 @@ def of_http_scaled_object(meta: Named, spec: HTTPScaledObjectSpec) -> Translatio
     note_for_keda(notes, spec)
     note_patterns(notes, "pathPrefixes", spec.path_prefixes or ())
     _note_paths(notes, spec.rules)
-    target, failover = spec.scale_target_ref, spec.cold_start_timeout_failover_ref
+    failover = spec.cold_start_timeout_failover_ref
     cold = cold_start_of(meta.namespace, spec.cold_start)
     if failover is not None:
         fallback = Target(f"{meta.namespace}/{failover.service}", port_of(failover.port, failover.port_name))
@@ -105,7 +107,7 @@ def of_http_scaled_object(meta: Named, spec: HTTPScaledObjectSpec) -> Translatio
     own = Rule(spec.hosts or (), paths_of(spec.path_prefixes or ()), header_matches(spec.headers), spec.methods or ())
     route = Route(
         app=f"{meta.namespace}/{meta.name}",
-        target=Target(f"{meta.namespace}/{target.service}", port_of(target.port, target.port_name)),
+        target=target_of(meta.namespace, spec.scale_target_ref, direct=spec.direct_pod_routing),
         rules=tuple(rules.rule(rule) for rule in spec.rules) if spec.rules else (rules.treated(own, spec),),
         scaling=scaling_of(notes, spec.scaling_metric, spec.activity_period, spec.target_pending_requests),
         timeouts=http_timeouts(notes, spec),
@@ -123,7 +125,7 @@ def of_interceptor_route(meta: Named, spec: InterceptorRouteSpec) -> Translation
     rules = RuleMaker(meta.namespace, direct=spec.direct_pod_routing)
     route = Route(
         app=f"{meta.namespace}/{meta.name}",
-        target=Target(f"{meta.namespace}/{spec.target.service}", port_of(spec.target.port, spec.target.port_name)),
+        target=target_of(meta.namespace, spec.target, direct=spec.direct_pod_routing),
         rules=tuple(rules.rule(rule) for rule in spec.rules or ()),
         scaling=scaling_of(notes, spec.scaling_metric, spec.activity_period, None),
         timeouts=route_timeouts(notes, spec),
@@ -142,13 +144,12 @@ def _whole(meta: Named, spec: Treatment, route: Route, notes: Notes, names: _Nam
     """With the fields that both kinds of objects have."""
     maintenance, page = maintenance_of(meta)
     fallback = route.cold_start.fallback
-    if fallback is not None:
+    if fallback is not None and fallback.service:
         fallback = msgspec.structs.replace(fallback, direct=spec.direct_pod_routing)
         route = msgspec.structs.replace(route, cold_start=msgspec.structs.replace(route.cold_start, fallback=fallback))
     route = msgspec.structs.replace(
         route,
         static_routes=static_routes_of(spec.static_routes),
-        target=msgspec.structs.replace(route.target, direct=spec.direct_pod_routing),
         maintenance=maintenance,
         affinity=None if spec.affinity is None else _affinity(spec.affinity),
         cors=cors_of(spec.cors),
@@ -156,7 +157,7 @@ def _whole(meta: Named, spec: Treatment, route: Route, notes: Notes, names: _Nam
         server_timing=spec.server_timing,
         answer_half_closed=spec.answer_half_closed,
     )
-    _check(route, names)
+    _check(route, (*(_OUTSIDE_FALLBACK if fallback is not None and not fallback.service else ()), *names))
     references = (*references_of(meta.namespace, spec.cold_start, spec.static_routes), *page)
     return Translation(route, references, tuple(notes.ignored))
 

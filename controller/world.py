@@ -278,7 +278,7 @@ def _services(resource: Resource | None) -> frozenset[str]:
     if resource is None or resource.route is None:
         return frozenset()
     route = resource.route
-    return frozenset(target.service for target in route.targets)
+    return frozenset(target.service for target in route.targets if target.service)
 
 
 def _config_maps(resource: Resource | None) -> frozenset[str]:

@@ -11,6 +11,11 @@ from time import monotonic
 from typing import Any, Final
 
 from fleet.demand.ledger import Ledger
+from fleet.discovery.outside.backends import OutsideBackends
+from fleet.discovery.outside.beside import WithOutside
+from fleet.discovery.outside.lookup import Lookup, Resolver
+from fleet.discovery.outside.names import Ttl
+from fleet.discovery.outside.policy import DEFAULT, AddressPolicy
 from fleet.discovery.sources import BackendSource, RouteSource, SourceError
 from fleet.discovery.uri import open_backends, open_routes
 from fleet.runtime.diagnostics import Diagnostics
@@ -57,13 +62,20 @@ class Interceptor(Component):
     """The component. Sources that are not passed are opened from the settings."""
 
     def __init__(
-        self, settings: InterceptorSettings, *, routes: RouteSource | None = None, backends: BackendSource | None = None
+        self,
+        settings: InterceptorSettings,
+        *,
+        routes: RouteSource | None = None,
+        backends: BackendSource | None = None,
+        resolver: Resolver | None = None,
     ) -> None:
+        """`resolver` looks up DNS names of targets; by default as this machine is configured to."""
         super().__init__()
         self._settings = settings
         self._routes = routes or _open("routes", settings.routes, partial(open_routes, resync=settings.resync))
         reading = partial(open_backends, resync=settings.resync, direct=settings.direct_pod_routing)
-        self._backends = backends or _open("backends", settings.backends, reading)
+        services: BackendSource = backends or _open("backends", settings.backends, reading)
+        self._backends = WithOutside(services, _outside(settings, resolver or Lookup()))
         self.ledger = Ledger()
         outbox = Outbox()
         http2 = Http2Dialer(outbox, monotonic)
@@ -300,6 +312,11 @@ class Interceptor(Component):
 
     def _show_diagnostics(self) -> ListenerRow:
         return ListenerRow("diagnostics", self._settings.host, self.diagnostics_port, "HTTP/1.1")
+
+
+def _outside(settings: InterceptorSettings, resolver: Resolver) -> OutsideBackends:
+    policy = AddressPolicy.parse(settings.outside_allowed or DEFAULT)
+    return OutsideBackends(resolver, policy, Ttl(settings.outside_min_ttl, settings.outside_max_ttl), clock=monotonic)
 
 
 def _open(what: str, uri: str, opener: Callable[[str], Any]) -> Any:

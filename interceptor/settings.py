@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from fleet import defaults
+from fleet.discovery.outside.policy import DEFAULT, AddressPolicy
 from fleet.runtime.settings import ComponentSettings
 from fleet.runtime.tls import TlsFiles
 from interceptor.addon_settings import AddOnSettings
@@ -154,6 +155,21 @@ class InterceptorSettings(ComponentSettings):
         " X-Forwarded-For, Forwarded and trusted_proxies; from everybody else it is refused.",
     )
 
+    outside_allowed: Annotated[str, AfterValidator(_checked(AddressPolicy.parse))] = Field(
+        DEFAULT,
+        description="What targets outside of the cluster may be: DNS names of routes, their addresses, externalName of Services."
+        " public, private (RFC 1918, 100.64.0.0/10, fc00::/7), loopback, networks such as 10.20.0.0/16, addresses, and DNS names"
+        " (db.example.com, or *.example.com for all below it; whatever is found there), separated by commas; or none. Addresses"
+        " that are found by DNS are held to it as well. Metadata services of clouds, link-local, loopback and multicast addresses"
+        " are allowed only by an entry that lies within these ranges.",
+    )
+    outside_min_ttl: float = Field(
+        5.0, ge=0.1, description="Minimum time for which an answer of DNS is used, in seconds, also when its TTL is less."
+    )
+    outside_max_ttl: float = Field(
+        300.0, ge=0.1, description="Maximum time for which an answer of DNS is used, in seconds, also when its TTL is more."
+    )
+
     affinity_key: str = Field(
         "",
         description="Secret for the backend names in affinity cookies, the same for all interceptors. Without one, somebody who"
@@ -254,6 +270,12 @@ class InterceptorSettings(ComponentSettings):
         """An empty value is usually a variable that was never set. It must not silently weaken security."""
         if self.affinity_key == "" and "affinity_key" in self.model_fields_set:
             raise ValueError("--affinity-key (WEIR_AFFINITY_KEY) is given, and empty")
+        return self
+
+    @model_validator(mode="after")
+    def _ttls_are_bounds(self) -> Self:
+        if self.outside_min_ttl > self.outside_max_ttl:
+            raise ValueError("--outside-min-ttl (WEIR_OUTSIDE_MIN_TTL) is more than --outside-max-ttl (WEIR_OUTSIDE_MAX_TTL)")
         return self
 
     @model_validator(mode="after")

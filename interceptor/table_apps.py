@@ -99,8 +99,15 @@ class TableApps:
     def backends_changed(self, key: str) -> None:
         """Discovery lists other backends for a target."""
         endpoints = self._endpoints.get(key)
-        if endpoints is not None:
-            endpoints.update(self._backends.get(key), self._backends.trouble(key))
+        if endpoints is None:
+            return
+        was_outside = endpoints.outside
+        endpoints.update(self._backends.get(key), self._backends.trouble(key))
+        if endpoints.outside != was_outside:
+            for app in self.apps.values():
+                for part in app.parts:
+                    if part.endpoints is endpoints:
+                        part.note_outside()
 
     @property
     def endpoint_sets(self) -> list[EndpointSet]:

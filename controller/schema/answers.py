@@ -30,6 +30,7 @@ from controller.schema.common import (
     follows,
 )
 from controller.schema.cors import Cors
+from controller.schema.outside import ONE_TARGET, Addresses, Host, OutsidePort
 from fleet.routing import route as routes
 from fleet.routing.kinds import AGENT, REQUEST_TARGET
 from fleet.routing.route import MAX_AGENTS
@@ -148,10 +149,24 @@ class FallbackService(msgspec.Struct, frozen=True, rename="camel"):
         check_port(self.port, self.port_name)
 
 
+_PORT_OF_OUTSIDE = Rule("!has(self.service) || !has(self.port)", "'port' of a service is within 'service'")
+
+
 class Fallback(msgspec.Struct, frozen=True, rename="camel"):
     """Where requests go that waited too long."""
 
-    service: Annotated[FallbackService, Meta(description="The Service that takes them.")]
+    cel: ClassVar[tuple[Rule, ...]] = (ONE_TARGET, _PORT_OF_OUTSIDE)
+
+    service: Annotated[FallbackService | None, Meta(description="The Service that takes them.")] = None
+    port: OutsidePort = None
+    host: Host = None
+    addresses: Addresses = None
+
+    def __post_init__(self) -> None:
+        if sum(one is not None for one in (self.service, self.host, self.addresses)) != 1:
+            raise ValueError(ONE_TARGET.message)
+        if self.service is not None and self.port is not None:
+            raise ValueError(_PORT_OF_OUTSIDE.message)
 
 
 _ONE_COLD_START = Rule(

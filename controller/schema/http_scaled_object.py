@@ -35,6 +35,7 @@ from controller.schema.common import (
     check_port,
     follows,
 )
+from controller.schema.outside import ONE_TARGET, PORT_OF_TARGET, Addresses, Host, check_target
 from controller.schema.rules import Backends, RedirectField, RequestHeaders, ResponseHeaders, RewriteField, RouteRule
 from fleet import defaults
 from fleet.routing import route as routes
@@ -54,19 +55,26 @@ AnyNumber = Annotated[int, Meta(extra_json_schema=ANY_SIZE)]
 
 
 class ScaleTarget(msgspec.Struct, frozen=True, rename="camel"):
-    """The workload that is scaled, and the Service that its requests go to."""
+    """The workload that is scaled, and the Service that its requests go to, or what else they go to."""
 
-    cel: ClassVar[tuple[Rule, ...]] = (ONE_PORT,)
+    cel: ClassVar[tuple[Rule, ...]] = (ONE_TARGET, PORT_OF_TARGET)
 
-    service: Annotated[str, SERVICE_NAME]
+    service: Annotated[str | None, SERVICE_NAME] = None
     name: Annotated[str | None, Meta(description="Name of the workload to scale.")] = None
     api_version: Annotated[str | None, Meta(description="API version of the workload; KEDA takes apps/v1 without it.")] = None
     kind: Annotated[str | None, Meta(description="Kind of the workload; KEDA takes Deployment without it.")] = None
     port: Annotated[int | None, PORT_NUMBER] = None
     port_name: Annotated[str | None, PORT_NAME] = None
+    host: Host = None
+    addresses: Addresses = None
 
     def __post_init__(self) -> None:
-        check_port(self.port, self.port_name)
+        check_target(self)
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether there is a workload to scale. What is outside of the cluster needs none."""
+        return self.service is not None or bool(self.name)
 
 
 class Failover(msgspec.Struct, frozen=True, rename="camel"):

@@ -10,7 +10,6 @@ from msgspec import Meta
 from controller.schema.answers import ATOMIC, Treatment
 from controller.schema.common import (
     LIST_OF_CONDITIONS,
-    ONE_PORT,
     PORT_NAME,
     PORT_NUMBER,
     SERVICE_NAME,
@@ -25,9 +24,9 @@ from controller.schema.common import (
     ResponseHeader,
     Rule,
     ScalingMetric,
-    check_port,
     follows,
 )
+from controller.schema.outside import ONE_TARGET, PORT_OF_TARGET, Addresses, Host, check_target
 from controller.schema.rules import RouteRule
 from fleet.routing import route as routes
 
@@ -35,16 +34,18 @@ __all__ = ["InterceptorRouteSpec", "InterceptorRouteStatus", "RouteMetric", "Ser
 
 
 class ServiceTarget(msgspec.Struct, frozen=True, rename="camel"):
-    """A Service and a port of it."""
+    """A Service and a port of it, or what else requests go to."""
 
-    cel: ClassVar[tuple[Rule, ...]] = (ONE_PORT,)
+    cel: ClassVar[tuple[Rule, ...]] = (ONE_TARGET, PORT_OF_TARGET)
 
-    service: Annotated[Name, SERVICE_NAME]
+    service: Annotated[Name | None, SERVICE_NAME] = None
     port: Annotated[Port | None, PORT_NUMBER] = None
     port_name: Annotated[Name | None, PORT_NAME] = None
+    host: Host = None
+    addresses: Addresses = None
 
     def __post_init__(self) -> None:
-        check_port(self.port, self.port_name)
+        check_target(self)
 
 
 _ONE_METRIC = Rule("has(self.concurrency) || has(self.requestRate)", "at least one of 'concurrency' or 'requestRate' must be set")

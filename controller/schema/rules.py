@@ -12,9 +12,9 @@ from controller.schema.common import (
     NOT_IN_ADDON,
     Name,
     Port,
-    check_port,
     follows,
 )
+from controller.schema.outside import Addresses, Host, check_target
 from fleet import defaults
 from fleet.routing import route as routes
 from fleet.routing.kinds import NEW_PATH, REDIRECTS, WEIGHT
@@ -79,16 +79,20 @@ RedirectField = Annotated[Redirect | None, follows(routes.Rule, "redirect", NOT_
 
 
 class Backend(msgspec.Struct, frozen=True, rename="camel"):
-    """One of the Services behind a rule."""
+    """One of the targets behind a rule."""
 
-    service: Annotated[Name, follows(routes.WeightedTarget, "service", words="Service, in the namespace of this object.")]
+    service: Annotated[
+        Name | None, follows(routes.WeightedTarget, "service", words="Service, in the namespace of this object.")
+    ] = None
     port: Annotated[Port | None, follows(routes.WeightedTarget, "port", words="Number of the Service's port.")] = None
     port_name: Annotated[Name | None, follows(routes.WeightedTarget, "port", words="Name of the Service's port.")] = None
+    host: Annotated[Host, follows(routes.WeightedTarget, "host", NOT_IN_ADDON)] = None
+    addresses: Annotated[Addresses, follows(routes.WeightedTarget, "addresses", NOT_IN_ADDON)] = None
     weight: Annotated[Annotated[int, Meta(ge=WEIGHT.ge, le=WEIGHT.le)], follows(routes.WeightedTarget, "weight")] = 1
 
     def __post_init__(self) -> None:
         # No rule for the API server: it would count it for as many backends as fit into rules of any number, and refuse that.
-        check_port(self.port, self.port_name)
+        check_target(self)
 
 
 Backends = Annotated[

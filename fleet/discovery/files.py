@@ -162,6 +162,9 @@ class FileBackends(_FileSource):
     def missing(self, key: str) -> None:
         """Always None: the file may list the target later."""
 
+    def alias(self, key: str) -> None:
+        """Always None: there are no Services here."""
+
     @property
     def synced(self) -> bool:
         return True  # a file that does not exist yet counts as one without backends

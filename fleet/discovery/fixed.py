@@ -64,6 +64,9 @@ class FixedBackends(_Idle):
     def missing(self, key: str) -> None:
         """Always None: a target may be set later."""
 
+    def alias(self, key: str) -> None:
+        """Always None: there are no Services here."""
+
     @property
     def synced(self) -> bool:
         return True

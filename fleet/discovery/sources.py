@@ -13,7 +13,24 @@ import msgspec
 
 from fleet.routing.table import RoutingTable
 
-__all__ = ["Backend", "BackendSource", "Member", "MemberSource", "RouteSource", "SourceError", "Trouble", "Unsubscribe"]
+__all__ = [
+    "NO_ADDRESS",
+    "REFUSED_ADDRESS",
+    "Alias",
+    "Backend",
+    "BackendSource",
+    "Member",
+    "MemberSource",
+    "RouteSource",
+    "SourceError",
+    "Trouble",
+    "Unsubscribe",
+]
+
+NO_ADDRESS = "NoAddress"
+REFUSED_ADDRESS = "RefusedAddress"
+"""Kinds of trouble of targets outside of discovery, as a condition's reason says them: the name has no address, or none that is
+allowed."""
 
 Unsubscribe = Callable[[], None]
 
@@ -33,6 +50,8 @@ class Backend(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     behind: str = ""
     """When `host` is a Service's address: the name of one ready pod behind it. The Service chooses which pod gets a
     connection; listing the address once per pod makes the sum of the per-backend limits right."""
+    outside: bool = False
+    """Whether it is an address that discovery does not know: looked up, or written."""
 
 
 class Trouble(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -42,6 +61,17 @@ class Trouble(msgspec.Struct, frozen=True, omit_defaults=True):
     """For people, one line, safe for a terminal: "ended with exit code 1: no such table"."""
     hopeless: bool = False
     """Whether it has failed so often that requests should be refused instead of held."""
+    kind: str = ""
+    """One word for programs, where there is one."""
+
+
+class Alias(msgspec.Struct, frozen=True):
+    """Where the requests of a Service go that is only another name for something outside of discovery."""
+
+    key: str
+    """Of that target."""
+    app_protocol: str | None = None
+    """The appProtocol of the Service's port."""
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -81,6 +111,10 @@ class BackendSource(Protocol):
     def missing(self, key: str) -> tuple[str, str] | None:
         """Why a wanted target cannot have backends in the current configuration: a reason for metrics, and a message for
         people. None when it can have some, or while that is unknown."""
+
+    def alias(self, key: str) -> Alias | None:
+        """Where a target leads outside of discovery, when its Service is of type ExternalName. The subscribers are told the key
+        when that changes."""
 
     @property
     def synced(self) -> bool:

@@ -16,6 +16,7 @@ from fleet.routing.cors import Cors, check_cors
 from fleet.routing.declare import Check, Declared, declared
 from fleet.routing.faults import Fail, RouteError
 from fleet.routing.host import normal_host
+from fleet.routing.outside import split_place
 from fleet.routing.redirect import needs_host
 from fleet.routing.route import (
     Affinity,
@@ -27,6 +28,8 @@ from fleet.routing.route import (
     Rule,
     StaticResponse,
     StaticRoute,
+    Target,
+    WeightedTarget,
 )
 from fleet.routing.rules import TREATMENT
 
@@ -98,7 +101,8 @@ def _check_whole(route: Route, _: str, fail: Fail) -> None:
     _check_claims(route, "", fail)
     if sum(_claims(static.rules) for static in route.static_routes) > MAX_CLAIMS:
         raise fail("static_routes", f"more than {MAX_CLAIMS} combinations of host, path and method")
-    if route.cold_start.fallback == route.target:
+    fallback = route.cold_start.fallback
+    if fallback is not None and fallback.key == route.target.key:
         raise fail("cold_start.fallback", "is the target itself")
     check_size(route, fail)
 
@@ -161,6 +165,21 @@ def _check_backends(rule: Rule, at: str, fail: Fail) -> None:
         raise fail(f"{at}.backends", "every weight is 0")
 
 
+def _check_target(target: Target, at: str, fail: Fail) -> None:
+    said = [name for name in ("service", "host", "addresses") if getattr(target, name)]
+    if len(said) != 1:
+        both = f"there is {' and '.join(said)}, and one of them is possible" if said else "is empty"
+        raise fail(f"{at}.{said[1]}" if said else f"{at}.service", f"{both}: a service, a host or addresses")
+    if target.service:
+        return
+    if target.direct is not None:
+        raise fail(f"{at}.direct", "is for a Service")
+    if isinstance(target.port, str):
+        raise fail(f"{at}.port", f"{target.port!r} is the name of a Service's port; here it has to be a number")
+    if target.port is None and (target.host is not None or any(split_place(one)[1] is None for one in target.addresses)):
+        raise fail(f"{at}.port", "is missing")
+
+
 def _check_rate(rate: RateTarget, at: str, fail: Fail) -> None:
     field = f"{at}.granularity"
     if rate.granularity > rate.window:
@@ -182,6 +201,8 @@ def _check_affinity(affinity: Affinity, at: str, fail: Fail) -> None:
 
 
 _TOGETHER: Final[Mapping[type[msgspec.Struct], Callable[[Any, str, Fail], None]]] = {
+    Target: _check_target,
+    WeightedTarget: _check_target,
     Route: _check_whole,
     Rule: _check_rule,
     HeaderChanges: _check_changes,

@@ -79,7 +79,7 @@ _NOT_OURS: Final = frozenset(
 )  # fmt: skip
 """RFC 9110 section 7.6.1: of the connection, not of the answer; and the length, which follows from the body."""
 _NOT_CHANGED: Final = _NOT_OURS | {
-    "expect", "http2-settings", "max-forwards", "proxy-authenticate", "proxy-authorization", "sec-websocket-accept",
+    "cdn-loop", "expect", "http2-settings", "max-forwards", "proxy-authenticate", "proxy-authorization", "sec-websocket-accept",
     "sec-websocket-extensions", "sec-websocket-key", "sec-websocket-protocol", "sec-websocket-version",
     "x-keda-http-cold-start",
 }  # fmt: skip

@@ -12,8 +12,9 @@ from fleet.routing.route import Route, Timeouts
 from interceptor.app.admission import UNBOUNDED, Admission
 from interceptor.app.affinity import Sessions
 from interceptor.app.cors import Cors
-from interceptor.app.flags import RULED, SHARED, STICKY, TIMED, usual_fields
+from interceptor.app.flags import OUTSIDE, RULED, SHARED, STICKY, TIMED, usual_fields
 from interceptor.app.local_answers import LocalAnswers
+from interceptor.app.outward import mark_of
 from interceptor.app.rules import Rules, rules_of
 from interceptor.app.stats import AppStats
 from interceptor.app.waiting import WaitingRoom
@@ -95,6 +96,7 @@ class App:
 
     __slots__ = (
         "_admission",
+        "_mark",
         "_unready_since",
         "answers_asleep",
         "answers_first",
@@ -138,6 +140,7 @@ class App:
         self.name = route.app
         self.share = share
         """Maximum number of its requests, whatever its route says, so that connections are left for other applications."""
+        self._mark = b""
         self.entry = entry
         self.removed = False
         self.room: WaitingRoom[Waiter] = WaitingRoom(settings.max_held, settings.max_held_bytes)
@@ -171,6 +174,7 @@ class App:
     ) -> None:
         """Like `update`, but waiting requests follow the new route only after `resume`."""
         self.route = route
+        self._mark = b""
         self.limits = Limits(route.timeouts, settings)
         self.fallback = fallback
         """The backends for requests that have reached the readiness timeout."""
@@ -192,6 +196,8 @@ class App:
         """Which pages of other origins may use it."""
         if self.cors is not None:
             self.flags |= SHARED
+        if endpoints.outside:
+            self.flags |= OUTSIDE
         said = route.answer_half_closed
         self.answers_half_closed = settings.answer_half_closed if said is None else said
         """Whether a client that has closed its sending side after its request is answered; otherwise it counts as
@@ -225,6 +231,18 @@ class App:
     def parts(self) -> list[App]:
         """The application itself, and its parts for other targets."""
         return [self, *self.branches.values()]
+
+    @property
+    def mark(self) -> bytes:
+        """Of its requests to targets outside of discovery. Made when it is first used."""
+        if self.main is not self:
+            return self.main.mark
+        self._mark = self._mark or mark_of(self.route)
+        return self._mark
+
+    def note_outside(self) -> None:
+        """Its backends have come to be outside of discovery, or no longer are: its Service has become another one."""
+        self.flags = self.flags & ~OUTSIDE | (OUTSIDE if self.endpoints.outside else 0)
 
     def _rules(self, route: Route) -> Rules[Chooser] | None:
         return rules_of(route)

@@ -168,7 +168,7 @@ class _Branching:
         app, settings = self._app, self._settings
         instead = [*others, *([] if app.fallback is None else [app.fallback])]
         fallback = Alternatives(instead) if instead else None
-        route = msgspec.structs.replace(app.route, target=Target(target.service, target.port, target.direct))
+        route = msgspec.structs.replace(app.route, target=target.plain)
         key = (number, target.key)
         part = app.branches.get(key)
         if part is None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from interceptor.core.messages import Fields
 
-__all__ = ["COLD", "FALLBACK", "RULED", "SHARED", "STICKY", "TIMED", "added_fields", "usual_fields"]
+__all__ = ["COLD", "FALLBACK", "OUTSIDE", "RULED", "SHARED", "STICKY", "TIMED", "TREATED", "added_fields", "usual_fields"]
 
 COLD: Final = 1
 """No backend was ready when the request arrived."""
@@ -24,6 +24,11 @@ SHARED: Final = 32
 
 RULED: Final = 16
 """The rules of the route say more than which requests fit them."""
+
+OUTSIDE: Final = 64
+"""The backends of the application are outside of discovery: requests to them are marked, and refused when they come back."""
+TREATED: Final = RULED | OUTSIDE
+"""A request has to be looked at before it goes to a backend."""
 
 _COLD_START: Final = b"X-KEDA-HTTP-Cold-Start"
 _TIMING: Final = b"Server-Timing"

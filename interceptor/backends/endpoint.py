@@ -70,6 +70,8 @@ class Owner(Protocol):
     deadlines: Deadlines
     rule: ProbeRule
     last_error: str
+    outside: bool
+    """Whether its backends are outside of discovery."""
     probing: int
     """Probes requested and not finished. Counted by the prober."""
 

@@ -82,6 +82,7 @@ class EndpointSet:
         "key",
         "last_error",
         "limits",
+        "outside",
         "probing",
         "ready",
         "rule",
@@ -113,6 +114,8 @@ class EndpointSet:
         """Backends that may be chosen now."""
         self.last_error = ""
         """Why the last connection could not be opened; empty if it could. Without the address, because clients see it."""
+        self.outside = False
+        """Whether its backends are outside of discovery."""
         self.trouble: Trouble | None = None
         """Why there is no backend, if discovery reports a reason."""
         self.hopeless = False
@@ -150,6 +153,8 @@ class EndpointSet:
     def update(self, backends: tuple[Backend, ...], trouble: Trouble | None = None) -> None:
         """Apply discovery's current list of backends, and the reason why there is none, if any."""
         wanted = set(backends)
+        if backends:
+            self.outside = backends[0].outside
         self._protocol_reported = False
         new: list[Endpoint] = []
         for backend in [backend for backend in self._all if backend not in wanted]:

@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from interceptor.app.flags import COLD
+from interceptor.app.outward import marked
 from interceptor.core.errors import BackendError, BadResponse, ExchangeError, SpeaksHttp2, Unavailable
 from interceptor.core.messages import CONTINUE, IDEMPOTENT, Fields, Response
 from interceptor.exchange.failures import CLIENT_DEADLINE, request_took_too_long
@@ -94,8 +95,11 @@ class Attempt:
         if record is not None:
             again = exchange.attempts > 0
             record.note_sent(exchange.app, now, started=exchange.started, dialed=exchange.phase == DIALING, again=again)
-            if record.request is not None:
-                head = head.edited(record.request)
+            edit = record.request
+            if self.slot.endpoint.owner.outside:
+                edit = marked(edit, head, exchange.app.mark)
+            if edit is not None:
+                head = head.edited(edit)
         self.connection = connection
         exchange.phase = SENT
         if head.timeout is not None:

@@ -10,8 +10,9 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from interceptor.app.flags import FALLBACK, RULED
+from interceptor.app.flags import FALLBACK, OUTSIDE, RULED, TREATED
 from interceptor.app.local_answers import UNCOUNTED, LocalAnswer
+from interceptor.app.outward import came_back, loop
 from interceptor.backends.endpoint import MAX_DIALS, Endpoint
 from interceptor.core.errors import BadRequest, ExchangeError, Unavailable
 from interceptor.core.messages import IDEMPOTENT, Fields
@@ -57,7 +58,7 @@ class Exchange(Life):
         app = self.app = host.apps[route.app]
         if app.flags:
             self.record = Record(app.flags)
-            if app.rules is not None and (refusal := self._follow(app.rules, self.record)) is not None:
+            if app.flags & TREATED and (refusal := self._follow(app.rules, self.record)) is not None:
                 self.answer_locally(LocalAnswer(text_reply(refusal), refusal.reason), now)
                 return
             app = self.app
@@ -79,22 +80,22 @@ class Exchange(Life):
         else:
             self.waiting.begin(now)
 
-    def _follow(self, rules: Rules[Chooser], record: Record) -> BadRequest | None:
+    def _follow(self, rules: Rules[Chooser] | None, record: Record) -> ExchangeError | None:
         """Apply the rule of the route that the request fits. Returns why it is refused, if it is."""
-        treatment = rules.find(self.head)
-        if treatment is None:
-            self.app = self.app.main
-            return None
-        try:
-            record.request, record.response = treatment.edit(self.head), treatment.response
-        except BadRequest as error:
-            return error
-        shares = treatment.shares
+        treatment = None if rules is None else rules.find(self.head)
+        shares = None
+        if treatment is not None:
+            try:
+                record.request, record.response = treatment.edit(self.head), treatment.response
+            except BadRequest as error:
+                return error
+            shares = treatment.shares
         if shares is None:
             self.app = self.app.main
         elif shares is not self.app.shares:
             self.app = shares.pick(self.head, self.client.own_backend)
-        return None
+        app = self.app
+        return loop(app.name) if app.flags & OUTSIDE and came_back(self.head, app.mark) else None
 
     def follow_again(self, now: float) -> bool:
         """Apply the rules of the route as it is now to a request that waits: it may have changed. Returns False if it was

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from interceptor.app.admission import UNBOUNDED
 from interceptor.app.flags import COLD, FALLBACK
 from interceptor.app.local_answers import UNCOUNTED, LocalAnswer
+from interceptor.app.outward import came_back, loop
 from interceptor.app.stats import TIMED_OUT
 from interceptor.core.errors import BackendError, ExchangeError, Unavailable
 from interceptor.core.replies import text_reply
@@ -110,8 +111,12 @@ class Wait:
     def _go(self, endpoint: Endpoint, now: float) -> None:
         """Send the request to the backend. Dropping the reference first lets the exchange be freed without the garbage
         collector."""
-        self._exchange.wait = None
-        self._exchange.go(endpoint, now)
+        exchange = self._exchange
+        exchange.wait = None
+        if endpoint.owner.outside and came_back(exchange.head, exchange.app.mark):
+            exchange.fail(loop(exchange.app.name))
+        else:
+            exchange.go(endpoint, now)
 
     def _do_not_wait(self, *, again: bool) -> None:
         """The waiting room is full, so the request's duration is not measured as a cold start."""

@@ -44,13 +44,10 @@ IN_NO_OBJECT: dict[Key, str] = {
 IN_NO_FILE: dict[Key, str] = {
     **_OF_THE_OBJECT,
     (Route, "created"): "apps of a file have no age",
-    (Route, "target"): "the app itself",
     (Route, "scaling"): "its fields stand beside those of the route",
     (Route, "cold_start"): "its fields stand beside those of the route",
     (Target, "service"): "the app itself",
-    (Target, "port"): "the engine finds the replicas' ports",
     (Target, "direct"): "there is no Service",
-    (WeightedTarget, "port"): "the engine finds the replicas' ports",
     (WeightedTarget, "direct"): "there is no Service",
     (Placeholder, "response"): "its fields stand beside those of the placeholder",
     (StaticRoute, "response"): "its fields stand beside those of the static answer",

@@ -34,6 +34,9 @@ _TREATED_APP: Document = {
     "response_headers": _CHANGES,
     "backends": [{"service": "v1", "weight": 3}],
 }
+_HOST: Document = {"host": "b.test", "port": 80}
+_ADDRESSES: Document = {"addresses": ["192.0.2.1:80"]}
+_OUTSIDE: list[Document] = [{**_HOST, "weight": 3}, {**_ADDRESSES, "port": 81}]
 _REDIRECT: Document = {"scheme": "https", "host": "b.test", "port": 8443, "path": "/y"}
 _REDIRECTS: list[Document] = [{**_REDIRECT, "statusCode": 308}, {"scheme": "https", "prefix": "/y"}]
 _REDIRECTS_OF_APPS: list[Document] = [{**_REDIRECT, "status": 308}, {"scheme": "https", "prefix": "/y"}]
@@ -148,6 +151,9 @@ DOCUMENTS: dict[str, list[Document]] = {
             "rules": [{"backends": [{"service": "v1", "portName": "http"}]}],
         },
         *({"target": {"service": "web", "port": 80}, **_METRIC, "rules": [{**_RULE, "redirect": each}]} for each in _REDIRECTS),
+        *({"target": each, **_METRIC, "rules": [{"backends": [one]} for one in _OUTSIDE]} for each in (_HOST, _ADDRESSES)),
+        *({"target": {"service": "web", "port": 80}, **_METRIC, "rules": [{"backends": [each]}]} for each in _OUTSIDE),
+        *({"target": {"service": "web", "port": 80}, **_METRIC, "coldStart": {"fallback": each}} for each in (_HOST, _ADDRESSES)),
     ],
     "HTTPScaledObject": [
         {
@@ -167,6 +173,12 @@ DOCUMENTS: dict[str, list[Document]] = {
         {"scaleTargetRef": {"service": "web", "port": 80}, "rules": [{"backends": [{"service": "v1", "portName": "http"}]}]},
         *({"scaleTargetRef": {"service": "web", "port": 80}, "hosts": ["a"], "redirect": each} for each in _REDIRECTS),
         *({"scaleTargetRef": {"service": "web", "port": 80}, "rules": [{**_RULE, "redirect": each}]} for each in _REDIRECTS),
+        *({"scaleTargetRef": each, "hosts": ["a"], "backends": [one]} for each in (_HOST, _ADDRESSES) for one in _OUTSIDE),
+        *({"scaleTargetRef": each, "rules": [{"hosts": ["a"], "backends": [one]}]} for each in (_HOST,) for one in _OUTSIDE),
+        *(
+            {"scaleTargetRef": _HOST, "hosts": ["a"], "coldStart": {"fallback": each}}
+            for each in ({**_HOST, "port": 8}, _ADDRESSES)
+        ),
         {"scaleTargetRef": {"service": "web", "port": 80}, "coldStartTimeoutFailoverRef": {"service": "other", "port": 81}},
         {"scaleTargetRef": {"service": "web", "port": 80}, "coldStartTimeoutFailoverRef": {"service": "other", "portName": "a"}},
     ],
@@ -182,11 +194,21 @@ DOCUMENTS: dict[str, list[Document]] = {
             "affinity": {"header": "X-User"},
         },
         *({"name": "web", "command": "serve", "hosts": ["a"], "redirect": each} for each in _REDIRECTS_OF_APPS),
+        *(
+            {"name": "web", "outside": each, "hosts": ["a"], "backends": [one]}
+            for each in (_HOST, _ADDRESSES)
+            for one in _OUTSIDE
+        ),
+        *({"name": "web", "outside": _HOST, "rules": [{"hosts": ["a"], "backends": [one]}]} for one in _OUTSIDE),
         *({"name": "web", "command": "serve", "rules": [{"hosts": ["a"], "redirect": each}]} for each in _REDIRECTS_OF_APPS),
     ],
 }
 """Together they have every field, with another value than its default."""
+_PLACES = ("target.", "scaleTargetRef.", "coldStart.fallback.", "backends[].", "rules[].backends[].", "outside.")
 _OTHER_IN_OBJECTS: dict[str, object] = {
+    **dict.fromkeys((f"{at}host" for at in _PLACES), "third.test"),
+    **{f"{at}addresses": ["192.0.2.3:80"] for at in _PLACES},
+    "coldStart.fallback.port": 82,
     "target": {"service": "third", "port": 80},
     "target.service": "third",
     "target.port": 82,
@@ -223,6 +245,10 @@ OTHER: dict[str, dict[str, object]] = {
     "InterceptorRoute": _OTHER_IN_OBJECTS,
     "HTTPScaledObject": _OTHER_IN_OBJECTS,
     "file of apps": {
+        **dict.fromkeys((f"{at}host" for at in _PLACES), "third.test"),
+        **{f"{at}addresses": ["192.0.2.3:80"] for at in _PLACES},
+        **dict.fromkeys((f"{at}port" for at in _PLACES), 82),
+        "outside": {"host": "third.test", "port": 80},
         "rules": [{"hosts": ["b.test"]}],
         "rate.target": 8.0,
         "affinity.cookie": "d",

@@ -8,8 +8,9 @@ from weir.engine.app import App
 from weir.engine.engine import Engine
 from weir.engine.messages import suggestion
 from weir.engine.page import Refused
+from weir.engine.spec import AppSpec
 from weir.engine.supervisor import State
-from weir.engine.view import state_of
+from weir.engine.view import OUTSIDE, state_of
 from weir.queue_reader import AppDemand, QueueReader, Queues
 
 __all__ = ["EngineControls"]
@@ -27,10 +28,12 @@ class EngineControls:
 
     async def overview(self) -> list[dict[str, Any]]:
         queues = await self._queues()
-        return [_row(app, queues.apps.get(app.spec.key, AppDemand(app.spec.key))) for app in self._engine.apps]
+        started = [_row(app, queues.apps.get(app.spec.key, AppDemand(app.spec.key))) for app in self._engine.apps]
+        outside = [_row_of_outside(spec, queues.apps.get(spec.key, AppDemand(spec.key))) for spec in self._engine.outside]
+        return [*started, *outside]
 
     def find(self, name: str) -> str:
-        keys = [app.spec.key for app in self._engine.apps]
+        keys = [*(app.spec.key for app in self._engine.apps), *(spec.key for spec in self._engine.outside)]
         fits = [key for key in keys if name in (key, key.partition("/")[2])]
         if len(fits) > 1:
             raise Refused(f"{name} may be {' or '.join(fits)}")
@@ -40,7 +43,9 @@ class EngineControls:
         return fits[0]
 
     async def act(self, verb: str, key: str) -> str:
-        app = next(app for app in self._engine.apps if app.spec.key == key)
+        app = next((app for app in self._engine.apps if app.spec.key == key), None)
+        if app is None:
+            raise Refused(f"{key} is outside: nothing of it is started here")
         if verb == "wake":
             return _wake(app)
         if verb == "sleep":
@@ -96,4 +101,20 @@ def _row(app: App, demand: AppDemand) -> dict[str, Any]:
         "connections": demand.connections,
         "requests_total": demand.requests_total,
         "pids": [replica.pid for replica in app.replicas if replica.pid is not None],
+    }
+
+
+def _row_of_outside(spec: AppSpec, demand: AppDemand) -> dict[str, Any]:
+    return {
+        "app": spec.key,
+        "state": OUTSIDE,
+        "ready": 0,
+        "desired": 0,
+        "min": 0,
+        "max": 0,
+        "held": demand.held,
+        "in_flight": demand.in_flight,
+        "connections": demand.connections,
+        "requests_total": demand.requests_total,
+        "pids": [],
     }

@@ -12,11 +12,12 @@ from fleet.routing.rules import TREATMENT
 from weir.engine.document import Path
 from weir.engine.fields import Model
 from weir.engine.findings import Findings
+from weir.engine.outsidespec import PROCESS_FIELDS
 from weir.engine.spec import AppSpec
 
 __all__ = ["OWN", "DefaultsSpec", "with_defaults"]
 
-OWN = ("name", "hosts", "paths", "headers", "rules", *TREATMENT, "port")
+OWN = ("name", "hosts", "paths", "headers", "rules", *TREATMENT, "port", "outside")
 """Fields that cannot have a default, because they identify one app."""
 _MERGED = ("env", "timeouts", "readiness")
 """Fields merged key by key; a field that is not listed here is taken whole."""
@@ -60,6 +61,8 @@ def _one(app: Mapping[str, Any], defaults: Mapping[str, Any], path: Path, findin
     whole = dict(app)
     for name, value in defaults.items():
         own = app.get(name)
+        if name in PROCESS_FIELDS and app.get("outside") is not None:
+            continue
         if name == "max" and app.get("port") is not None:
             continue  # an app with a fixed port has one replica, whatever the defaults say
         if name in _MERGED and isinstance(own, dict) and isinstance(value, dict):

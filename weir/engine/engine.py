@@ -90,6 +90,11 @@ class Engine:
         return [self._apps[spec.key] for spec in self._file.spec.apps if spec.key in self._apps]
 
     @property
+    def outside(self) -> Sequence[AppSpec]:
+        """Apps that are not started here, in the order of the file."""
+        return [spec for spec in self._file.spec.apps if spec.outside is not None]
+
+    @property
     def spec(self) -> FleetSpec:
         """The last valid version of the file."""
         return self._file.spec
@@ -172,7 +177,7 @@ class Engine:
         await planes.start()
         self._channel = scaler_channel(planes.scaler_address)
         self._stub = ExternalScalerStub(self._channel)
-        for spec in self._file.spec.apps:
+        for spec in _started(self._file.spec):
             self._add(spec, planes, context)
         self._follow_each_other()
         await self._joined()
@@ -250,8 +255,8 @@ class Engine:
         if planes is None or not _is_other(file, last):
             return
         self._state.write_table(file.table)
-        wanted = {spec.key: spec for spec in file.spec.apps}
-        for spec in file.spec.apps:
+        wanted = {spec.key: spec for spec in _started(file.spec)}
+        for spec in wanted.values():
             if spec.key not in self._apps:
                 await self._has_left(spec.key)
                 self._add(spec, planes, context)
@@ -296,6 +301,11 @@ class Engine:
             await self._planes.close()
         if self._channel is not None:
             await self._channel.close()
+
+
+def _started(spec: FleetSpec) -> Sequence[AppSpec]:
+    """The apps that are started here."""
+    return [app for app in spec.apps if app.outside is None]
 
 
 def _is_other(file: SpecFile, before: SpecFile) -> bool:

@@ -64,6 +64,7 @@ __all__ = [
     "Cookie",
     "Count",
     "Files",
+    "Fits",
     "Follows",
     "HeaderName",
     "HeaderSpec",
@@ -154,7 +155,7 @@ def fault(field: str, reason: str, *beside: str, given: tuple[str, ...] = ()) ->
     return PydanticCustomError("weir", "{reason}", {"field": field, "reason": reason, "beside": beside, "given": given})
 
 
-def _fit(check: Check) -> AfterValidator:
+def Fits(check: Check) -> AfterValidator:  # noqa: N802  # it is written where types are
     """What a routing table asks of a value, asked where the value is read."""
 
     def checked(value: Any) -> Any:
@@ -214,23 +215,23 @@ OCTETS_SCHEMA: dict[str, Any] = {
     "anyOf": [{"type": "integer", "minimum": OCTETS.ge}, {"type": "string", "pattern": QUANTITY_PATTERN}]
 }
 Octets = Annotated[int, BeforeValidator(as_octets), Field(ge=OCTETS.ge), WithJsonSchema(OCTETS_SCHEMA)]
-Host = Annotated[Text, _fit(HOST.check)]
-PathPrefix = Annotated[Text, _fit(PATH.check), _fit(_without_query)]
-RawPath = Annotated[Text, _fit(REQUEST_TARGET.check)]
-NewPath = Annotated[Text, _fit(NEW_PATH.check), _schema({"type": "string", "pattern": NEW_PATH.pattern})]
-HeaderName = Annotated[Text, Field(min_length=1), _fit(HEADER_NAME.check)]
-Method = Annotated[Text, _fit(METHOD.check)]
-UserAgent = Annotated[Text, _fit(AGENT.check)]
-Cookie = Annotated[Text, _fit(COOKIE_NAME.check)]
-Origin = Annotated[Text, _fit(ORIGIN.check)]
-Status = Annotated[int, _fit(STATUS.check), _schema({"type": "integer", "minimum": STATUS.ge, "maximum": STATUS.le})]
-ChangedName = Annotated[Text, _fit(check_changed_name)]
-ChangedHeaders = dict[ChangedName, Annotated[Text, _fit(check_changed_value)]]
+Host = Annotated[Text, Fits(HOST.check)]
+PathPrefix = Annotated[Text, Fits(PATH.check), Fits(_without_query)]
+RawPath = Annotated[Text, Fits(REQUEST_TARGET.check)]
+NewPath = Annotated[Text, Fits(NEW_PATH.check), _schema({"type": "string", "pattern": NEW_PATH.pattern})]
+HeaderName = Annotated[Text, Field(min_length=1), Fits(HEADER_NAME.check)]
+Method = Annotated[Text, Fits(METHOD.check)]
+UserAgent = Annotated[Text, Fits(AGENT.check)]
+Cookie = Annotated[Text, Fits(COOKIE_NAME.check)]
+Origin = Annotated[Text, Fits(ORIGIN.check)]
+Status = Annotated[int, Fits(STATUS.check), _schema({"type": "integer", "minimum": STATUS.ge, "maximum": STATUS.le})]
+ChangedName = Annotated[Text, Fits(check_changed_name)]
+ChangedHeaders = dict[ChangedName, Annotated[Text, Fits(check_changed_value)]]
 """Headers that a rule sets or adds: names and values."""
-RedirectHost = Annotated[Text, _fit(REDIRECT_HOST.check)]
-RedirectStatus = Annotated[int, _fit(REDIRECT_STATUS.check), _schema({"enum": list(REDIRECTS)})]
+RedirectHost = Annotated[Text, Fits(REDIRECT_HOST.check)]
+RedirectStatus = Annotated[int, Fits(REDIRECT_STATUS.check), _schema({"enum": list(REDIRECTS)})]
 PositivePort = Annotated[int, Field(ge=1, le=PORT_LIMIT)]
-AnswerHeaders = dict[Annotated[Text, _fit(check_header_name)], Annotated[Text, _fit(check_sendable)]]
+AnswerHeaders = dict[Annotated[Text, Fits(check_header_name)], Annotated[Text, Fits(check_sendable)]]
 """Headers of answers: names and values."""
 
 
@@ -264,7 +265,7 @@ class HeaderSpec(Model):
     """A header that a request must carry; without a value, presence is enough."""
 
     name: Annotated[HeaderName, Follows(HeaderMatch, "name")]
-    value: Annotated[Annotated[Text, _fit(MATCHED.check)] | None, Follows(HeaderMatch, "value")] = None
+    value: Annotated[Annotated[Text, Fits(MATCHED.check)] | None, Follows(HeaderMatch, "value")] = None
 
 
 Hosts = Annotated[list[Host], Follows(Rule, "hosts")]

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from fleet.discovery.outside.policy import LOCAL
 from fleet.discovery.sources import Backend
 from fleet.runtime.address import LOOPBACK, near_host
 from weir.engine.spec import FleetSpec
@@ -18,8 +19,9 @@ __all__ = ["SCALER_NAME", "Layout", "Planes", "interceptor_name"]
 
 SCALER_NAME = "scaler"
 
-_LOCAL_DEFAULTS = {"drain_timeout": 5.0, "list_apps": True}
-"""Ctrl-C should not wait half a minute for a stream that never ends; and all apps belong to the user, so they may be listed."""
+_LOCAL_DEFAULTS = {"drain_timeout": 5.0, "list_apps": True, "outside_allowed": LOCAL}
+"""Ctrl-C should not wait half a minute for a stream that never ends; and all apps belong to the user, so they may be listed, and
+may lead to this machine."""
 
 
 def interceptor_name(index: int) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Literal
 
+from msgspec import structs
 from pydantic import Field, model_validator
 
 from fleet import defaults
+from fleet.routing.outside import MAX_ADDRESSES
 from fleet.routing.route import (
     MAX_BACKENDS,
     MAX_CHANGES,
@@ -15,6 +19,7 @@ from fleet.routing.route import (
     Redirect,
     Rewrite,
     Rule,
+    Target,
     WeightedTarget,
 )
 from weir.engine.fields import (
@@ -34,6 +39,7 @@ from weir.engine.fields import (
     Weight,
     fault,
 )
+from weir.engine.outsidespec import Address, DnsName, check_place
 
 __all__ = [
     "BackendSpec",
@@ -92,14 +98,37 @@ RedirectField = Annotated[RedirectSpec | None, Follows(Rule, "redirect")]
 
 
 class BackendSpec(Model):
-    """One of the apps behind a rule."""
+    """One of the apps behind a rule, or another place."""
 
-    service: Annotated[Text, Follows(WeightedTarget, "service", "An app of the file, NAME or NAMESPACE/NAME.")]
+    service: Annotated[Text | None, Follows(WeightedTarget, "service", "An app of the file, NAME or NAMESPACE/NAME.")] = None
+    host: Annotated[DnsName | None, Follows(WeightedTarget, "host")] = None
+    port: Annotated[PositivePort | None, Follows(WeightedTarget, "port", "Port at the host, or at the addresses.")] = None
+    addresses: Annotated[list[Address], Field(max_length=MAX_ADDRESSES), Follows(WeightedTarget, "addresses")] = []
     weight: Annotated[Weight, Follows(WeightedTarget, "weight")] = 1
 
-    def key(self, namespace: str) -> str:
-        """ "namespace/name"; without a namespace it is in that of the app that names it."""
-        return self.service if "/" in self.service else f"{namespace}/{self.service}"
+    @model_validator(mode="after")
+    def _one_target(self) -> BackendSpec:
+        named = ("service", "host", "addresses")
+        if sum(bool(getattr(self, name)) for name in named) != 1:
+            raise fault("service", "is missing, and so are host and addresses; one of them is possible", *named)
+        if self.service is None:
+            check_place(self.host, self.port, self.addresses)
+        elif self.port is not None:
+            raise fault("port", "is for a host or addresses; an app of the file has ports of its own", "service")
+        return self
+
+    def key(self, namespace: str) -> str | None:
+        """ "namespace/name" of an app; without a namespace it is in that of the app that names it."""
+        if self.service is None or "/" in self.service:
+            return self.service
+        return f"{namespace}/{self.service}"
+
+    def target(self, namespace: str, outside: Mapping[str, Target]) -> WeightedTarget:
+        """`outside`: the targets of those apps of the file that are not started here."""
+        key = self.key(namespace)
+        if key is None:
+            return WeightedTarget(host=self.host, port=self.port, addresses=tuple(self.addresses), weight=self.weight)
+        return WeightedTarget(**structs.asdict(outside.get(key) or Target(key)), weight=self.weight)
 
 
 Backends = Annotated[
@@ -131,8 +160,8 @@ class RuleSpec(Model):
             raise fault("hosts", 'is missing, and so are paths, headers and methods; "*" is any host', *ways)
         return self
 
-    def rule(self, namespace: str) -> Rule:
-        """The rule of an app of this namespace."""
+    def rule(self, namespace: str, outside: Mapping[str, Target] = MappingProxyType({})) -> Rule:
+        """The rule of an app of this namespace. `outside`: the targets of apps that are not started here."""
         return Rule(
             hosts=tuple(self.hosts),
             paths=tuple(self.paths),
@@ -142,5 +171,5 @@ class RuleSpec(Model):
             request_headers=None if self.request_headers is None else self.request_headers.changes(),
             response_headers=None if self.response_headers is None else self.response_headers.changes(),
             redirect=None if self.redirect is None else self.redirect.redirect(),
-            backends=tuple(WeightedTarget(backend.key(namespace), weight=backend.weight) for backend in self.backends),
+            backends=tuple(backend.target(namespace, outside) for backend in self.backends),
         )

@@ -40,8 +40,8 @@ def file_schema() -> dict[str, Any]:
             holder["properties"][name]["anyOf"].append(short)
         holder["properties"]["env"] |= {"propertyNames": {"not": {"const": "PORT"}}, "additionalProperties": False}
     app["anyOf"] = [{"required": [way]} for way in ("hosts", "paths", "headers", "rules")]
-    app["required"].remove("command")  # `defaults` may set it
-    commanded = {"properties": {"apps": {"items": {"required": ["command"]}}}}
+    either = {"anyOf": [{"required": ["command"]}, {"required": ["outside"]}]}  # `defaults` may set a command for all
+    commanded = {"properties": {"apps": {"items": either}}}
     schema |= {"if": {"properties": {"defaults": {"required": ["command"]}}, "required": ["defaults"]}, "else": commanded}
     for model in (schema, fields["interceptor"], fields["scaler"], *models.values()):
         model["patternProperties"] = {f"^{EXTENSION}": {}}

@@ -44,6 +44,7 @@ from weir.engine.fields import (
     fault,
 )
 from weir.engine.messages import FIELDS
+from weir.engine.outsidespec import PROCESS_FIELDS, OutsideSpec
 from weir.engine.rulespec import Backends, RedirectField, RequestHeaders, ResponseHeaders, RewriteField, RuleSpec
 
 __all__ = ["AppSpec", "FleetSpec", "PortsSpec", "RateSpec", "ReadinessSpec", "TimeoutsSpec", "port_is_given"]
@@ -139,7 +140,11 @@ class AppSpec(Model):
     redirect: RedirectField = None
     backends: Backends = []
 
-    command: Command
+    command: Command = ()
+    outside: Annotated[
+        OutsideSpec | None,
+        Follows(Route, "target", "Where its requests go, instead of a command: nothing is started, and it never sleeps."),
+    ] = None
     port: int | None = None
     """Where the app listens always, instead of on a free port for each replica. Then it has one replica at most."""
     env: Annotated[dict[Variable, Text], AfterValidator(_without_port)] = {}
@@ -189,7 +194,7 @@ class AppSpec(Model):
     @model_validator(mode="before")
     @classmethod
     def _one_replica_for_one_port(cls, value: Any) -> Any:
-        if isinstance(value, dict) and value.get("port") is not None and "max" not in value:
+        if isinstance(value, dict) and value.get("port") is not None and value.get("outside") is None and "max" not in value:
             return {**value, "max": 1}
         return value
 
@@ -199,6 +204,20 @@ class AppSpec(Model):
         if value is not None and not 1 <= value <= PORT_LIMIT:
             raise ValueError(f"should be a port, from 1 to {PORT_LIMIT}; without it, each replica has a free one")
         return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _runs_something(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "command" not in value and value.get("outside") is None:
+            raise fault("command", "is missing", given=("outside",))
+        return value
+
+    @model_validator(mode="after")
+    def _is_not_started(self) -> AppSpec:
+        for field in PROCESS_FIELDS if self.outside is not None else ():
+            if field in self.model_fields_set:
+                raise fault(field, "is for an app that is started here, and this one is outside", "outside")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> AppSpec:
@@ -248,7 +267,9 @@ class AppSpec(Model):
         for number, rule in enumerate(rules):
             at = ("rules", number) if self.rules else ()
             for position, backend in enumerate(rule.backends):
-                yield (*at, "backends", position, "service"), backend.key(self.namespace)
+                key = backend.key(self.namespace)
+                if key is not None:
+                    yield (*at, "backends", position, "service"), key
 
     def files(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """The files that answers take their bodies from, each with the field that names it."""
@@ -261,17 +282,20 @@ class AppSpec(Model):
             if answer is not None and answer.file is not None:
                 yield (*path, "file"), answer.file
 
-    def route(self, contents: Mapping[str, bytes] = MappingProxyType({})) -> Route:
-        """The app as interceptors and scalers know it, given the content of its files."""
+    def route(
+        self, contents: Mapping[str, bytes] = MappingProxyType({}), outside: Mapping[str, Target] = MappingProxyType({})
+    ) -> Route:
+        """The app as interceptors and scalers know it, given the content of its files, and the targets of those apps of the file
+        that are not started here."""
         rate = RateTarget(**self.rate.model_dump()) if self.rate else None
         return Route(
             app=self.key,
-            target=Target(service=self.key),
-            rules=tuple(rule.rule(self.namespace) for rule in self.every_rule),
+            target=Target(service=self.key) if self.outside is None else self.outside.target(),
+            rules=tuple(rule.rule(self.namespace, outside) for rule in self.every_rule),
             scaling=Scaling(concurrency=self.target, rate=rate, activity_period=self.activity_period),
             timeouts=self.timeouts.timeouts(),
             static_routes=tuple(static.route(contents) for static in self.static),
-            cold_start=self._cold_start(contents),
+            cold_start=self._cold_start(contents, outside),
             maintenance=None if self.maintenance is None else self.maintenance.response(contents),
             affinity=None if self.affinity is None else self.affinity.affinity(),
             cors=None if self.cors is None else self.cors.cors(),
@@ -280,11 +304,11 @@ class AppSpec(Model):
             answer_half_closed=self.answer_half_closed,
         )
 
-    def _cold_start(self, contents: Mapping[str, bytes]) -> ColdStart:
-        placeholder = self.placeholder
+    def _cold_start(self, contents: Mapping[str, bytes], outside: Mapping[str, Target]) -> ColdStart:
+        placeholder, key = self.placeholder, self.fallback_key
         return ColdStart(
             placeholder=None if placeholder is None else placeholder.placeholder(contents),
-            fallback=None if self.fallback_key is None else Target(self.fallback_key),
+            fallback=None if key is None else outside.get(key) or Target(key),
             max_held=self.max_held,
             max_held_bytes=self.max_held_bytes,
             overflow_placeholder=placeholder is not None and placeholder.when_full,

@@ -167,6 +167,7 @@ class _Checked:
         settings = {kind: self._settings(kind, getattr(spec, kind)) for kind in _SETTINGS}
         apps = [self._with_env_files(app, ("apps", index)) for index, app in enumerate(spec.apps)]
         self._spec = spec.model_copy(update={**settings, "apps": apps})
+        self._outside = {app.key: app.outside.target() for app in apps if app.outside is not None}
 
     def file(self) -> SpecFile:
         """The file; valid only if there are no findings afterwards."""
@@ -288,7 +289,7 @@ class _Checked:
 
     def _route(self, index: int, contents: Mapping[str, bytes]) -> Route | None:
         app = self._spec.apps[index]
-        route = app.route(contents)
+        route = app.route(contents, self._outside)
         try:
             check_route(route)
         except RouteError as error:
@@ -320,6 +321,7 @@ def _file_content(file: FilePath, most: int) -> bytes:
 
 
 _WRITTEN = (
+    (re.compile(r"^target\."), "outside."),
     (re.compile(r"^scaling\.concurrency$"), "target"),
     (re.compile(r"^(scaling|protection)\."), ""),
     (re.compile(r"^cold_start\.placeholder\.response"), "placeholder"),

@@ -19,6 +19,7 @@ from weir.engine.document import Path
 from weir.engine.fields import HeaderSpec, Model
 from weir.engine.findings import Findings
 from weir.engine.messages import meant, reason_of, unknown_field
+from weir.engine.outsidespec import OutsideSpec
 from weir.engine.rulespec import BackendSpec, HeaderChangesSpec, RedirectSpec, RewriteSpec, RuleSpec
 from weir.engine.spec import AppSpec, FleetSpec, PortsSpec, RateSpec, ReadinessSpec, TimeoutsSpec
 
@@ -38,6 +39,7 @@ _MODELS: Mapping[str, type[Model]] = {
     "request_headers": HeaderChangesSpec,
     "response_headers": HeaderChangesSpec,
     "redirect": RedirectSpec,
+    "outside": OutsideSpec,
     "readiness": ReadinessSpec,
     "timeouts": TimeoutsSpec,
     "rate": RateSpec,

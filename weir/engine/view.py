@@ -35,13 +35,15 @@ from weir.engine.threaded_writer import ThreadedWriter
 from weir.queue_reader import AppDemand, QueueReader, Queues, rates
 from weir.styled import text
 
-__all__ = ["LiveView", "PlainView", "View", "curl_lines", "https_lines", "row_of", "state_of", "way_to"]
+__all__ = ["OUTSIDE", "LiveView", "PlainView", "View", "curl_lines", "https_lines", "row_of", "state_of", "way_to"]
 
 REFRESH = 0.5
 """Seconds between two readings; the table is drawn again only when something has changed."""
 APPS_AT_ONCE = 50
 """Apps read in one turn of the event loop, which also carries requests: about half a millisecond of work."""
 MAX_CURL_LINES = 5
+OUTSIDE = "outside"
+"""State of an app that is not started here."""
 FLUSH = 0.05
 """Seconds that lines may wait, so that several lines cost only one redraw of the live table below them."""
 PERIOD = 1.0
@@ -178,6 +180,11 @@ class LiveView:
             rows.append(row_of(app, queues.apps.get(key) or AppDemand(key), rps.get(key, 0.0), self._way_to(app.spec, at)))
             if not len(rows) % APPS_AT_ONCE:
                 await asyncio.sleep(0)
+        for spec in engine.outside:
+            demand = queues.apps.get(spec.key) or AppDemand(spec.key)
+            rows.append(row_of_outside(spec, demand, rps.get(spec.key, 0.0), self._way_to(spec, at)))
+            if not len(rows) % APPS_AT_ONCE:
+                await asyncio.sleep(0)
         picture = (title_of(engine), size, rows)
         if picture != self._drawn:
             self._drawn = picture
@@ -261,6 +268,21 @@ def row_of(app: App, demand: AppDemand, rps: float, way: Way) -> Row:
         status=status,
         state=state if app.spec.maintenance is None else f"in maintenance, {state}",
         replicas=f"{ready}/{app.desired}",
+        held=demand.held,
+        in_flight=demand.in_flight,
+        rps=rps,
+        way=way[0],
+        url=way[1],
+    )
+
+
+def row_of_outside(spec: AppSpec, demand: AppDemand, rps: float, way: Way) -> Row:
+    """The table row of an app that is not started here. Whether it answers is on the interceptors' page /backends."""
+    return Row(
+        name=spec.key.removeprefix("default/"),
+        status=AppStatus.AWAKE,
+        state=OUTSIDE if spec.maintenance is None else f"in maintenance, {OUTSIDE}",
+        replicas="-",
         held=demand.held,
         in_flight=demand.in_flight,
         rps=rps,

@@ -25,8 +25,9 @@ from fleet.discovery.kubernetes.objects import (
 )
 from fleet.discovery.kubernetes.pauses import Pauses
 from fleet.discovery.kubernetes.ports import backends_at, port_name, through_service
-from fleet.discovery.sources import Backend, Trouble, Unsubscribe
+from fleet.discovery.sources import Alias, Backend, Trouble, Unsubscribe
 from fleet.discovery.subscribers import Subscribers
+from fleet.routing.outside import dns_key, is_dns_name
 from fleet.runtime.tasks import cancel_and_wait
 
 __all__ = ["KubernetesBackends"]
@@ -74,6 +75,7 @@ class KubernetesBackends:
         self._keys: frozenset[str] = frozenset()
         self._wanted: dict[str, _Wanted] = {}
         self._backends: dict[str, tuple[Backend, ...]] = {}
+        self._aliases: dict[str, Alias] = {}
         self._subscribers = Subscribers[str]()
         self._services = ListWatch(
             api, SERVICES, parse_service, namespaces=namespaces, keep=lambda head: head.key in self._wanted, timing=timing
@@ -112,12 +114,17 @@ class KubernetesBackends:
         """Reason and message when the Service or its port does not exist. None while that is unknown."""
         asked = _asked(key)
         service, known = asked.service, self._services.get(asked.service)
+        if known is not None and known.external_name:
+            return None if key in self._aliases else _no_alias(service, known, asked.port)
         if known is not None:
             return _missing_port(service, known, asked.port)
         followed = self._services.covers(service.partition("/")[0])
         if not followed or not self._services.synced.is_set() or service in self._unasked or service not in self._wanted:
             return None
         return "service_not_found", f"there is no Service {service}"
+
+    def alias(self, key: str) -> Alias | None:
+        return self._aliases.get(key)
 
     def subscribe(self, on_change: Callable[[str], None]) -> Unsubscribe:
         return self._subscribers.add(on_change)
@@ -175,7 +182,8 @@ class KubernetesBackends:
             return
         known = self._services.get(service)
         for key, asked in wanted.ports.items():
-            self._set(key, self._found(known, asked, wanted.slices.values()))
+            alias = None if known is None or not known.external_name else _alias_of(known, asked.port)
+            self._set(key, self._found(known, asked, wanted.slices.values()) if alias is None else (), alias)
 
     def _found(self, known: Service | None, asked: _Asked, slices: Collection[EndpointSlice]) -> tuple[Backend, ...]:
         name = port_name(known, asked.port)
@@ -185,10 +193,14 @@ class KubernetesBackends:
         direct = self._direct if asked.direct is None else asked.direct
         return pods if direct else through_service(known, name, pods)
 
-    def _set(self, key: str, backends: tuple[Backend, ...]) -> None:
-        if backends != self._backends.get(key, ()):
-            self._backends[key] = backends
-            self._subscribers.tell(key)
+    def _set(self, key: str, backends: tuple[Backend, ...], alias: Alias | None) -> None:
+        if (backends, alias) == (self._backends.get(key, ()), self._aliases.get(key)):
+            return
+        self._backends[key] = backends
+        self._aliases.pop(key, None)
+        if alias is not None:
+            self._aliases[key] = alias
+        self._subscribers.tell(key)
 
     # -- new targets -----------------------------------------------------------------------------------------------
 
@@ -243,6 +255,7 @@ class KubernetesBackends:
 
     def _forget(self, key: str) -> None:
         self._backends.pop(key, None)
+        self._aliases.pop(key, None)
         service = _asked(key).service
         wanted = self._wanted[service]
         del wanted.ports[key]
@@ -253,6 +266,26 @@ class KubernetesBackends:
         self._services.discard(service)
         for name in wanted.slices:
             self._slices.discard(name)
+
+
+def _alias_of(known: Service, port: int | str | None) -> Alias | None:
+    """Where a Service of type ExternalName leads. Its name is whole, as the cluster's own DNS takes it: there is no search list.
+    A port that the Service does not list is taken as it is, because such a Service needs to list none."""
+    listed = next((number for name, number in known.ports if port is not None and port in (number, name)), None)
+    if port is None and len(known.ports) == 1:
+        listed = known.ports[0][1]
+    number = port if listed is None and isinstance(port, int) else listed
+    if number is None or not is_dns_name(known.external_name):
+        return None
+    protocol = next((protocol for listed, protocol in known.protocols if listed == number), None)
+    return Alias(dns_key(f"{known.external_name.removesuffix('.')}.", number), protocol)
+
+
+def _no_alias(service: str, known: Service, port: int | str | None) -> tuple[str, str] | None:
+    """Reason and message when a Service of type ExternalName leads nowhere."""
+    if not is_dns_name(known.external_name):
+        return "external_name", f"the externalName of Service {service} is no DNS name"
+    return _missing_port(service, known, port)
 
 
 def _missing_port(service: str, known: Service, port: int | str | None) -> tuple[str, str] | None:

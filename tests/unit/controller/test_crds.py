@@ -89,7 +89,7 @@ def test_rules_that_the_api_server_checks() -> None:
     }
     assert rules == {
         ".spec", "scaleTargetRef", "coldStartTimeoutFailoverRef", "target", "scalingMetric", "coldStart",
-        "coldStart.fallback.service",
+        "coldStart.fallback", "coldStart.fallback.service",
         "coldStart.placeholder", "coldStart.placeholder.response", "staticRoutes[]", "staticRoutes[].response", "affinity",
     }  # fmt: skip
 

@@ -264,7 +264,7 @@ _SHARED: list[dict[str, Any]] = [{"service": "v1", "port": 80, "weight": 9}, {"s
 def test_what_an_http_scaled_object_says_of_its_requests() -> None:
     made = http(pathPrefixes=["/grpc"], rewrite={"prefix": "/"}, backends=_SHARED, directPodRouting=False).route
     assert made is not None
-    backends = (WeightedTarget("shop/v1", 80, False, 9), WeightedTarget("shop/v2", "http", False))
+    backends = (WeightedTarget("shop/v1", 80, False, weight=9), WeightedTarget("shop/v2", "http", False))
     assert made.rules == (Rule(("web.example.com",), ("/grpc",), rewrite=Rewrite("/"), backends=backends),)
 
 

@@ -149,7 +149,7 @@ def test_a_line_is_told_for_every_fault() -> None:
         _parse("apps:\n- {}\n- {}\n")
     told = [line.removeprefix(f"{FILE}:")[: len("2: apps[0].hosts")] for line in caught.value.lines]
     assert told == [
-        "2: apps[0].name:", "2: apps[0].comma", "2: apps[0].hosts", "3: apps[1].name:", "3: apps[1].comma", "3: apps[1].hosts",
+        "2: apps[0].comma", "2: apps[0].name:", "2: apps[0].hosts", "3: apps[1].comma", "3: apps[1].name:", "3: apps[1].hosts",
     ]  # fmt: skip
 
 

@@ -148,6 +148,7 @@ class _Engine:
     proxy_ports = (8080,)
     proxy_tls_ports: tuple[int, ...] = ()
     authority: Path | None = None
+    outside: tuple[Any, ...] = ()
 
     def __init__(self, spec: str = HOSTILE_SPEC) -> None:
         self.spec = parse_spec(spec, Path("apps.yaml")).spec

@@ -1,0 +1,1 @@
+"""Backends outside of discovery: the addresses of DNS names, and fixed lists."""
