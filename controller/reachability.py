@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from controller.finding import Finding
+from controller.outside import causes_outside
 from fleet import defaults
 
 __all__ = ["Demand", "Evidence", "PodFacts", "ServiceFacts", "Workload", "judge"]
@@ -41,6 +42,9 @@ class Demand(msgspec.Struct, frozen=True):
     """Requests since it last had a backend that got none without reaching a time limit: they were answered locally, or their
     clients disconnected; and seconds since the first of them."""
     unserved_seconds: float = 0.0
+    trouble_kind: str = ""
+    trouble: str = ""
+    """What interceptors say of a target that is no Service: one word, and for people."""
 
     @property
     def wants(self) -> bool:
@@ -111,6 +115,8 @@ class Evidence(msgspec.Struct, frozen=True):
     """Pods of the workload; if that is unknown, those that the Service selects."""
     selected: tuple[PodFacts, ...] | None = None
     """Pods that the Service selects."""
+    outside: str = ""
+    """The place that requests are sent to when it is no Service, or a Service that is only another name for it."""
     refusal: str = ""
     """Why the last pod of the workload could not be created, if it has none."""
 
@@ -146,24 +152,31 @@ _Cause = tuple[str, str, bool]
 def _causes(evidence: Evidence, demand: Demand) -> Iterator[_Cause]:
     """The possible causes; the first is the one to fix first."""
     service, workload, pods = evidence.service, evidence.workload, evidence.pods
-    if service is not None and service.external_name:
-        yield _external(service)
+    outside = list(
+        causes_outside(
+            evidence.outside,
+            kind=demand.trouble_kind,
+            trouble=demand.trouble,
+            listed=demand.listed,
+            last_error=demand.last_error,
+        )
+        if evidence.outside
+        else ()
+    )
+    yield from (cause for cause in outside if cause[2])
     if workload is not None and workload.found is False:
         yield "WorkloadNotFound", f"there is no {workload}", True
-    if service is not None:
+    if service is not None and not evidence.outside:
         yield from _service_causes(service, evidence)
     if workload is not None and workload.found and not workload.replicas:
         why = f"{workload} is asked to have 0 pods: nothing has scaled it, see ScaledObjectReady"
         yield "NotScaled", why, False
     if pods is not None:
         yield from _pod_causes(pods, workload, evidence.refusal)
-    if service is not None and service.endpoints is not None:
+    if evidence.outside:
+        yield from outside
+    elif service is not None and service.endpoints is not None:
         yield from _endpoint_causes(service, demand)
-
-
-def _external(service: ServiceFacts) -> _Cause:
-    why = f"Service {service.name} is of type ExternalName ({service.external_name}) and has no pods; requests are sent to pods"
-    return "ExternalName", why, True
 
 
 def _service_causes(service: ServiceFacts, evidence: Evidence) -> Iterator[_Cause]:

@@ -14,6 +14,7 @@ import msgspec
 
 from controller.autoscalers import workload_of
 from controller.crds import HTTP_SCALED_OBJECTS
+from controller.outside import place_of
 from controller.reachability import Evidence, PodFacts, ServiceFacts, Workload
 from controller.resources import Key, Resource
 from controller.scaledobject import SKIP
@@ -116,14 +117,18 @@ class EvidenceReader:
     async def look(self, subject: Subject) -> Evidence:
         """Raises ApiError when the API server cannot be reached."""
         service, scaled = await asyncio.gather(self._service(subject), self._workloads(subject))
+        outside = place_of(subject.target)
+        if service is not None and service.external_name:
+            outside = f"Service {service.name} of type ExternalName ({service.external_name})"
         selected = None
         if service is not None and service.selector:
             selected = await self._pods(subject.namespace, _written(service.selector))
         found = _likeliest(scaled, {} if service is None else service.selector, selected or ())
         if found is None:
-            return Evidence(service, None, selected, selected)
+            return Evidence(service, None, selected, selected, outside)
         pods = await self._pods(subject.namespace, found.selector) if found.selector else selected
-        return Evidence(service, found.workload, pods, selected, await self._refusal(subject, found.workload, pods))
+        refusal = await self._refusal(subject, found.workload, pods)
+        return Evidence(service, found.workload, pods, selected, outside, refusal)
 
     async def survey(self, subject: Subject) -> Selection | None:
         """Which pods the Service selects; None when that cannot be compared with the workload. One request if both have the
@@ -144,6 +149,8 @@ class EvidenceReader:
 
     async def _service(self, subject: Subject) -> ServiceFacts | None:
         name = subject.target.service.partition("/")[2]
+        if not name:
+            return None
         found, slices = await asyncio.gather(
             self._list(SERVICES.path(subject.namespace), ("fieldSelector", f"metadata.name={name}")),
             self._list(ENDPOINT_SLICES.path(subject.namespace), ("labelSelector", f"{SERVICE_NAME_LABEL}={name}")),

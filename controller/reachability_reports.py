@@ -118,5 +118,7 @@ def merged(reports: Iterable[Iterable[waiting_pb2.WaitingApp]]) -> dict[str, Dem
             last_error=one.last_error or (so_far.last_error if so_far else ""),
             unserved=one.unserved + (so_far.unserved if so_far else 0),
             unserved_seconds=max(one.unserved_seconds, so_far.unserved_seconds if so_far else 0.0),
+            trouble_kind=one.trouble_kind or (so_far.trouble_kind if so_far else ""),
+            trouble=one.trouble or (so_far.trouble if so_far else ""),
         )
     return found

@@ -263,6 +263,7 @@ class Reconciler:
             services_known=self._world.services.synced.is_set(),
             ports=None if route is None else self._world.ports(route.target.service),
             external_name="" if route is None else self._world.external_name(route.target.service),
+            external_names={} if route is None else self._external_names(route),
             app_protocol="" if route is None else self._world.app_protocol(route.target),
             reachable=self._reachable(resource),
             rule_ports={} if route is None else self._rule_ports(route),
@@ -270,6 +271,10 @@ class Reconciler:
             missing_bodies=assembly.missing.get(key, ()),
             scaling=self._scaling_facts(resource, scaling, unserved=key in assembly.unserved),
         )
+
+    def _external_names(self, route: Route) -> dict[str, str]:
+        found = {target.service: self._world.external_name(target.service) for target in route.targets if target.service}
+        return {service: name for service, name in found.items() if name}
 
     def _rule_ports(self, route: Route) -> dict[str, Ports | None]:
         return {target.service: self._world.ports(target.service) for rule in route.rules for target in rule.backends}

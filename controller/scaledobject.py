@@ -110,7 +110,7 @@ def next_step(
     meta = resource.meta
     if meta.deleting:
         return Leave(managed=False)
-    if meta.annotated(SKIP) or withheld:
+    if meta.annotated(SKIP) or withheld or not _spec_of(resource).scale_target_ref.is_scaled:
         return _without(resource, actual, managed=withheld)
     if actual is None:
         wanted = desired(resource, scaler)

@@ -10,11 +10,13 @@ from controller.finding import Finding
 from controller.resources import Key, Resource
 from controller.wiring import Trouble
 
-__all__ = ["PENDING", "Contention", "Rival", "ScalingFacts", "by_age", "contention", "judged", "too_long"]
+__all__ = ["PENDING", "UNSCALED", "Contention", "Rival", "ScalingFacts", "by_age", "contention", "judged", "too_long"]
 
 
 PENDING = "Pending"
 """The reason of a condition that is not known yet."""
+UNSCALED = "Outside"
+"""The reason when nothing is to be scaled, because requests go outside of the cluster."""
 _PENDING = Finding("Unknown", PENDING, "KEDA has not said yet whether the ScaledObject is ready: does its operator run?")
 
 
@@ -99,9 +101,14 @@ def judged(resource: Resource, facts: ScalingFacts) -> Finding | None:
     if managed and (facts.unserved or (facts.contention is not None and facts.contention.yields)):
         return Finding("False", "Withheld", "there is no ScaledObject as long as there is a conflict")
     if facts.found is None and not managed:
-        why = f"no ScaledObject in namespace {resource.meta.namespace} names this application"
-        return Finding("False", "NoScaledObject", why)
+        return _unscaled(resource)
     return _of_keda(facts.found, facts.miswired)
+
+
+def _unscaled(resource: Resource) -> Finding:
+    if resource.route is not None and resource.route.target.is_outside:
+        return Finding("False", UNSCALED, "requests go outside of the cluster, where nothing is scaled")
+    return Finding("False", "NoScaledObject", f"no ScaledObject in namespace {resource.meta.namespace} names this application")
 
 
 def _of_keda(found: ScaledObject | None, miswired: Trouble | None) -> Finding:

@@ -13,10 +13,11 @@ import msgspec
 
 from controller.crds import HTTP_SCALED_OBJECTS
 from controller.finding import Finding
+from controller.outside import place_of
 from controller.propagation import Verdict
 from controller.resources import Key, Resource
 from controller.scaledobject import SKIP
-from controller.scaling import PENDING, ScalingFacts, judged
+from controller.scaling import PENDING, UNSCALED, ScalingFacts, judged
 from controller.schema.common import Condition
 from controller.schema.http_scaled_object import HTTPScaledObjectSpec, HTTPScaledObjectStatus
 from controller.table import Lost
@@ -84,6 +85,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Ports of its Service; None when the Service does not exist."""
     external_name: str = ""
     """externalName of its Service, which then has no pods."""
+    external_names: Mapping[str, str] = MappingProxyType({})
+    """The same of the Services of its fallback and of its rules, by "namespace/name"."""
     app_protocol: str = ""
     """The appProtocol at its Service's port, "" without one."""
     reachable: Finding | None = None
@@ -171,7 +174,7 @@ def _manner(resource: Resource, findings: Mapping[str, Finding]) -> str:
     scaled = findings[SCALED_OBJECT_READY]
     if scaled.reason == "Paused":
         return "Paused"
-    return "NotScaled" if scaled.status == "False" else "Serving"
+    return "NotScaled" if scaled.status == "False" and scaled.reason != UNSCALED else "Serving"
 
 
 def _serving(resource: Resource, findings: Mapping[str, Finding]) -> Iterable[str]:
@@ -185,7 +188,7 @@ def _serving(resource: Resource, findings: Mapping[str, Finding]) -> Iterable[st
         yield "in maintenance: every request gets its page, and the workload may sleep"
     if scaled.reason == "Paused":
         yield scaled.message
-    elif scaled.status == "False":
+    elif scaled.status == "False" and scaled.reason != UNSCALED:
         yield f"nothing scales it: {scaled.message}"
 
 
@@ -195,23 +198,35 @@ def _backend(resource: Resource, facts: Facts) -> Finding:
     if not facts.services_known:
         return _still(resource, BACKEND_FOUND, "the Services were not read yet")
     target, fallback = resource.route.target, resource.route.cold_start.fallback
-    trouble = _unfound(target, facts.ports, "")
+    trouble = _unfound(target, facts.ports, "", facts.external_name)
     if trouble is None and fallback is not None:
-        trouble = _unfound(fallback, facts.fallback_ports, "Fallback")
+        trouble = _unfound(fallback, facts.fallback_ports, "Fallback", facts.external_names.get(fallback.service, ""))
     backends = {backend.key: backend for rule in resource.route.rules for backend in rule.backends}
-    troubles = (_unfound(backend, facts.rule_ports.get(backend.service), "Rule") for backend in backends.values())
+    named = facts.external_names
+    troubles = (
+        _unfound(backend, facts.rule_ports.get(backend.service), "Rule", named.get(backend.service, ""))
+        for backend in backends.values()
+    )
     trouble = trouble or next(filter(None, troubles), None)
     if trouble is not None:
         return trouble
-    beside = f", and the fallback {fallback.service} has port {fallback.port}" if fallback is not None else ""
+    beside = f", and the fallback {_has(fallback)}" if fallback is not None else ""
     if backends:
-        beside += f", and so have those of rules: {_some([backend.service for backend in backends.values()])}"
-    return Finding("True", "Found", f"Service {target.service} has port {target.port}{beside}")
+        beside += f", and so have those of rules: {_some([place_of(one) or one.service for one in backends.values()])}"
+    if not target.service:
+        return Finding("True", "Outside", f"requests go to {place_of(target)}{beside}")
+    return Finding("True", "Found", f"Service {_has(target)}{beside}")
 
 
-def _unfound(target: Target, ports: Ports | None, role: str) -> Finding | None:
+def _has(target: Target) -> str:
+    return f"{target.service} has port {target.port}" if target.service else f"is {place_of(target)}"
+
+
+def _unfound(target: Target, ports: Ports | None, role: str, external_name: str) -> Finding | None:
     """What is wrong with the Service of a target. `role` is "" for the application's own Service, otherwise "Fallback" or
-    "Rule"."""
+    "Rule". A Service of type ExternalName needs to list no ports."""
+    if not target.service or (external_name and isinstance(target.port, int)):
+        return None
     name = f"Service {target.service}" + (f" ({role.lower()})" if role else "")
     if ports is None:
         dots = ": its name would have no dots, and be of the same namespace" if "." in target.service.partition("/")[2] else ""
@@ -229,10 +244,6 @@ NOT_OBSERVED = frozenset({"ServiceNotFound", "PortNotFound", "ExternalName", "In
 def _reachable(resource: Resource, facts: Facts, backend: Finding) -> Finding:
     if backend.status != "True" and not backend.reason.startswith(("Fallback", "Rule")):
         return backend
-    if facts.external_name:
-        service = resource.route.target.service if resource.route is not None else ""
-        why = f"Service {service} is of type ExternalName ({facts.external_name}) and has no pods; requests are sent to pods"
-        return Finding("False", "ExternalName", why)
     if facts.reachable is not None:
         return facts.reachable
     before = resource.conditions.get(REACHABLE)
@@ -322,10 +333,12 @@ def _workload(spec: HTTPScaledObjectSpec) -> str:
 
 def _service(resource: Resource) -> str:
     spec = resource.spec
-    if isinstance(spec, HTTPScaledObjectSpec):
-        target = spec.scale_target_ref
-        return f"{target.service}:{target.port if target.port is not None else target.port_name}"
-    return "" if spec is None else f"{spec.target.service}:{spec.target.port or spec.target.port_name}"
+    if spec is None:
+        return ""
+    target = spec.scale_target_ref if isinstance(spec, HTTPScaledObjectSpec) else spec.target
+    if target.service is None:
+        return _cut(place_of(resource.route.target)) if resource.route is not None else ""
+    return f"{target.service}:{target.port if target.port is not None else target.port_name}"
 
 
 def _hosts(resource: Resource) -> str:
@@ -343,7 +356,9 @@ def _scaled_by(resource: Resource, facts: Facts) -> str:
 
 def _is_http(resource: Resource) -> bool:
     """Ready includes scaling if the controller manages the ScaledObject, and not if its author provides it."""
-    return resource.kind == HTTP_SCALED_OBJECTS and not resource.meta.annotated(SKIP)
+    spec = resource.spec
+    scaled = not isinstance(spec, HTTPScaledObjectSpec) or spec.scale_target_ref.is_scaled
+    return resource.kind == HTTP_SCALED_OBJECTS and scaled and not resource.meta.annotated(SKIP)
 
 
 def _some(items: Sequence[str]) -> str:

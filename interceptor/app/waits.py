@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from fleet.discovery.sources import Trouble
 from interceptor.app.waiting import WaitingRoom
 
 __all__ = ["LOG_SECONDS", "MAX_REPORTED", "REPORT_AFTER_SECONDS", "WaitReport", "Waits"]
@@ -33,6 +34,7 @@ _log = logging.getLogger(__name__)
 
 class _Endpoints(Protocol):
     last_error: str
+    trouble: Trouble | None
 
     def __len__(self) -> int: ...
     @property
@@ -64,6 +66,8 @@ class WaitReport(msgspec.Struct, frozen=True, gc=False):
     last_error: str
     unserved: int = 0
     unserved_seconds: float = 0.0
+    trouble_kind: str = ""
+    trouble: str = ""
 
 
 class _Record:
@@ -165,7 +169,7 @@ class Waits:
 
 
 def _report(app: _App, record: _Record, held_seconds: float, unserved_seconds: float) -> WaitReport:
-    endpoints = app.endpoints
+    endpoints, trouble = app.endpoints, app.endpoints.trouble
     return WaitReport(
         app=app.name,
         held=len(app.room),
@@ -177,6 +181,8 @@ def _report(app: _App, record: _Record, held_seconds: float, unserved_seconds: f
         last_error=endpoints.last_error if len(endpoints) else "",
         unserved=record.unserved,
         unserved_seconds=unserved_seconds,
+        trouble_kind="" if trouble is None else trouble.kind,
+        trouble="" if trouble is None or not trouble.kind else trouble.reason,
     )
 
 

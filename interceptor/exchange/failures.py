@@ -28,7 +28,9 @@ def never_ready(app: App) -> ExchangeError:
         return Unavailable(message, reason="busy", retry_after=1)
     why = app.endpoints.why
     if app.endpoints.hopeless:
-        return Unavailable(f"application {app.name} does not start: {why}{also}", reason="failing", retry_after=RETRY_AFTER)
+        outside = app.endpoints.trouble is not None and app.endpoints.trouble.kind
+        what = "has no backend" if outside else "does not start"
+        return Unavailable(f"application {app.name} {what}: {why}{also}", reason="failing", retry_after=RETRY_AFTER)
     last = app.endpoints.last_error if len(app.endpoints) else ""
     if last == defaults.SPEAKS_HTTP2:
         why, last = last, ""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from fleet.discovery.outside.lookup import Resolver
-from fleet.discovery.outside.names import Names, Ttl
+from fleet.discovery.outside.names import REFUSED, Names, Ttl
 from fleet.discovery.outside.policy import AddressPolicy
 from fleet.discovery.sources import Backend, Trouble, Unsubscribe
 from fleet.discovery.subscribers import Subscribers
@@ -22,7 +22,6 @@ __all__ = ["FIRST_SECONDS", "OutsideBackends"]
 
 FIRST_SECONDS: Final = 10.0
 """After so long an interceptor is ready although names have not been looked up yet: other targets must not wait for them."""
-REFUSED: Final = "WEIR_OUTSIDE_ALLOWED does not allow"
 
 
 class OutsideBackends:
@@ -45,18 +44,14 @@ class OutsideBackends:
 
     def trouble(self, key: str) -> Trouble | None:
         known = self._keys.get(key)
-        return None if known is None or not known.name or self._policy.is_off else self._names.trouble(known.name)
-
-    def missing(self, key: str) -> tuple[str, str] | None:
-        """Reason and message when nothing that the target could be is allowed."""
-        known = self._keys.get(key)
         if known is None:
             return None
-        if self._policy.is_off:
-            return "refused_address", f"{REFUSED} targets outside of the cluster"
-        if known.places and not self._backends.get(key):
-            return "refused_address", f"{REFUSED} any of its addresses"
-        return None
+        if self._policy.is_off or (known.places and not self._backends.get(key)):
+            return REFUSED
+        return self._names.trouble(known.name) if known.name else None
+
+    def missing(self, key: str) -> None:
+        """Always None: what is wrong with a target is its trouble, which the controller hears of."""
 
     def alias(self, key: str) -> None:
         """Always None: these are no Services."""

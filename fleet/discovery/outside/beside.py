@@ -43,7 +43,7 @@ class WithOutside:
 
     def missing(self, key: str) -> tuple[str, str] | None:
         alias = self._aliases.get(key)
-        return self._of(key).missing(key) if alias is None else self._outside.missing(alias.key)
+        return None if alias is not None or is_outside(key) else self._services.missing(key)
 
     def alias(self, key: str) -> Alias | None:
         return self._aliases.get(key)

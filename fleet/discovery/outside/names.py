@@ -17,7 +17,7 @@ from fleet.discovery.outside.lookup import Denied, Failed, Found, Result
 from fleet.discovery.outside.policy import AddressPolicy
 from fleet.discovery.sources import NO_ADDRESS, REFUSED_ADDRESS, Trouble
 
-__all__ = ["MAX_BACKENDS", "MAX_NAMES", "Names", "Ttl"]
+__all__ = ["MAX_BACKENDS", "MAX_NAMES", "REFUSED", "Names", "Ttl"]
 
 MAX_NAMES: Final = 10_000
 """Names followed at once: as many as there may be routes."""
@@ -32,6 +32,8 @@ LONGEST_PAUSE: Final = 30.0
 """Seconds between look-ups that fail, doubling; and at most between two that are answered by "there is none"."""
 JITTER: Final = 0.1
 """Random share by which a look-up comes later than the TTL says, so that a fleet does not ask at once."""
+
+REFUSED: Final = Trouble("its addresses are not among those that WEIR_OUTSIDE_ALLOWED allows", True, REFUSED_ADDRESS)
 
 _log = logging.getLogger(__name__)
 
@@ -165,7 +167,7 @@ class Names:
         one.addresses = tuple(allowed[:MAX_BACKENDS])
         one.trouble = None
         if not allowed:
-            one.trouble = Trouble("its addresses are not allowed", hopeless=True, kind=REFUSED_ADDRESS)
+            one.trouble = REFUSED
         return self._ttl.within(found.ttl)
 
     def _denied(self, one: _Name, denied: Denied) -> float:

@@ -29,7 +29,6 @@ def pod(**facts: Any) -> PodFacts:
 
 
 ROWS: tuple[tuple[str, Evidence, str, str], ...] = (
-    ("ExternalName", evidence(ServiceFacts("web", external_name="a.example")), "False", "is of type ExternalName (a.example)"),
     ("WorkloadNotFound", evidence(EMPTY, Workload("Deployment", "web", found=False)), "False", "there is no Deployment web"),
     ("NoSelector", evidence(ServiceFacts("web"), WEB, READY), "False", "Service web has no selector, and nobody has made"),
     (
@@ -178,3 +177,49 @@ def test_what_may_not_be_read_is_not_guessed() -> None:
     unread = ServiceFacts("web", selector={"app": "web"}, endpoints=None)
     assert judge(WAITING, Evidence(unread, Workload("Rollout", "web", found=None), None, None)) is None
     assert judge(WAITING, Evidence()) is None
+
+
+PLACE = "host api.example.com, port 443"
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason", "status", "message"),
+    [
+        ({"trouble_kind": "NoAddress", "trouble": "its name does not exist (NXDOMAIN)"}, "NoAddress", "False", "does not exist"),
+        ({"trouble_kind": "RefusedAddress", "trouble": "not allowed"}, "RefusedAddress", "False", "port 443: not allowed"),
+        (
+            {"listed": 2, "last_error": "Connection refused"},
+            "NotAccepting",
+            "Unknown",
+            "none of 2 addresses of host api.example.com",
+        ),
+        (
+            {"listed": 1, "last_error": "connect timed out"},
+            "NotAccepting",
+            "Unknown",
+            "does not take a connection (connect timed",
+        ),
+        # The last addresses are still used, and refuse connections: that is what has to be mended.
+        ({"listed": 1, "last_error": "x", "trouble_kind": "NoAddress"}, "NotAccepting", "Unknown", "1 address of"),
+        ({"listed": 2}, "ProbeFails", "Unknown", "has passed the interceptors' probe"),
+        ({}, "NotSeen", "Unknown", "no address yet"),
+    ],
+)
+def test_a_place_outside(facts: dict[str, Any], reason: str, status: str, message: str) -> None:
+    for service in (None, ServiceFacts("web", external_name="api.example.com")):
+        told = judge(Demand(held=1, held_seconds=5.0, **facts), Evidence(service, outside=PLACE))
+        assert told is not None
+        assert (told.reason, told.status) == (reason, status)
+        assert told.message.startswith("1 request waiting: ")
+        assert message in told.message
+
+
+def test_a_workload_behind_a_place_outside_is_told_of_first() -> None:
+    demand = Demand(timed_out=1, timed_out_seconds=9.0, listed=1, last_error="Connection refused")
+    told = judge(demand, Evidence(None, Workload("Deployment", "web"), (), outside=PLACE))
+    assert told is not None
+    assert told.reason == "NotScaled"
+    broken = msgspec.structs.replace(demand, listed=0, trouble_kind="NoAddress", trouble="NXDOMAIN")
+    told = judge(broken, Evidence(None, Workload("Deployment", "web"), (), outside=PLACE))
+    assert told is not None
+    assert told.reason == "NoAddress"

@@ -380,7 +380,6 @@ def test_what_was_found_of_requests_is_reported_and_does_not_make_it_unready() -
     [
         ({"ports": None}, "False", "ServiceNotFound"),
         ({"ports": (("grpc", 81),)}, "False", "PortNotFound"),
-        ({"external_name": "a.example"}, "False", "ExternalName"),
         ({"services_known": False}, "Unknown", "Pending"),
     ],
 )

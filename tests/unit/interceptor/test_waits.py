@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from fleet.discovery.sources import Trouble
 from interceptor.app.waiting import WaitingRoom
 from interceptor.app.waits import (
     KEEP_SECONDS,
@@ -23,6 +24,7 @@ class Endpoints(list[str]):
 
     last_error = "Connection refused"
     ready: list[str]
+    trouble: Trouble | None = None
 
     def __init__(self, *listed: str, ready: int = 0) -> None:
         super().__init__(listed)
@@ -147,3 +149,17 @@ def test_the_log_names_an_application_once_a_minute(caplog: pytest.LogCaptureFix
         "application shop/other: a request waited 60 s in vain: no backend was ready (0 listed, 0 ready)",
         "application shop/web: 5 requests waited 60 s in vain: no backend was ready (0 listed, 0 ready)",
     ]
+
+
+def test_what_is_wrong_with_a_target_outside_is_reported() -> None:
+    waits, app = Waits(), App()
+    app.endpoints = Endpoints()
+    app.endpoints.trouble = Trouble("its name does not exist (NXDOMAIN)", hopeless=True, kind="NoAddress")
+    waits.note_timeout(app, 0.0, "why", 10.0)
+    told = only(waits, 10.0)
+    assert told is not None
+    assert (told.trouble_kind, told.trouble) == ("NoAddress", "its name does not exist (NXDOMAIN)")
+    app.endpoints.trouble = Trouble("ended with exit code 1")  # of a process, which has a page of its own
+    told = only(waits, 10.0)
+    assert told is not None
+    assert (told.trouble_kind, told.trouble) == ("", "")

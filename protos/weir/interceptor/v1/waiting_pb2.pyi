@@ -82,6 +82,8 @@ class WaitingApp(_message.Message):
     LAST_ERROR_FIELD_NUMBER: _builtins.int
     UNSERVED_FIELD_NUMBER: _builtins.int
     UNSERVED_SECONDS_FIELD_NUMBER: _builtins.int
+    TROUBLE_KIND_FIELD_NUMBER: _builtins.int
+    TROUBLE_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     """"namespace/name"."""
     held: _builtins.int
@@ -105,6 +107,12 @@ class WaitingApp(_message.Message):
     """
     unserved_seconds: _builtins.float
     """How long ago the first of them was, in seconds."""
+    trouble_kind: _builtins.str
+    """What is wrong with a target that is no Service, as one word: NoAddress
+    (its name is not resolved) or RefusedAddress. Empty when nothing is.
+    """
+    trouble: _builtins.str
+    """The same for people."""
     def __init__(
         self,
         *,
@@ -118,10 +126,12 @@ class WaitingApp(_message.Message):
         last_error: _builtins.str = ...,
         unserved: _builtins.int = ...,
         unserved_seconds: _builtins.float = ...,
+        trouble_kind: _builtins.str = ...,
+        trouble: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "held", b"held", "held_seconds", b"held_seconds", "last_error", b"last_error", "listed", b"listed", "ready", b"ready", "timed_out", b"timed_out", "timed_out_seconds", b"timed_out_seconds", "unserved", b"unserved", "unserved_seconds", b"unserved_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "held", b"held", "held_seconds", b"held_seconds", "last_error", b"last_error", "listed", b"listed", "ready", b"ready", "timed_out", b"timed_out", "timed_out_seconds", b"timed_out_seconds", "trouble", b"trouble", "trouble_kind", b"trouble_kind", "unserved", b"unserved", "unserved_seconds", b"unserved_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
