@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 
 from fleet.discovery.fixed import FixedBackends, FixedRoutes
+from fleet.discovery.outside.lookup import Resolver
 from fleet.routing.route import Route
 from fleet.routing.table import RoutingTable
 from fleet.runtime.process import raise_limit_of_files
@@ -54,13 +55,13 @@ class _NoPages:
 class Rig:
     """An interceptor, its sources, and what was opened with it."""
 
-    def __init__(self, routes: Sequence[Route], settings: dict[str, Any]) -> None:
+    def __init__(self, routes: Sequence[Route], settings: dict[str, Any], resolver: Resolver | None = None) -> None:
         self.routes = FixedRoutes(RoutingTable(routes))
         self.sources = FixedBackends()
         self.backends: list[RawBackend] = []
         self.clients: list[RawClient] = []
         self.settings = loopback_settings(**settings)
-        self.interceptor = Interceptor(self.settings, routes=self.routes, backends=self.sources)
+        self.interceptor = Interceptor(self.settings, routes=self.routes, backends=self.sources, resolver=resolver)
         self.faults: list[dict[str, Any]] = []
 
     @property
@@ -141,10 +142,11 @@ async def proxy_rig(
     backends: int = 1,
     settle: bool = True,
     diagnostics: bool = False,
+    resolver: Resolver | None = None,
     **settings: Any,
 ) -> AsyncIterator[Rig]:
     """An interceptor with one route and some backends of one script; at the end everything must be given back."""
-    rig = Rig(routes or [route()], settings)
+    rig = Rig(routes or [route()], settings, resolver)
     if not diagnostics:
         rig.interceptor._diagnostics = _NoPages()  # type: ignore[assignment]
     asyncio.get_running_loop().set_exception_handler(rig.on_fault)

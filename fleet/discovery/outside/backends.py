@@ -66,7 +66,8 @@ class OutsideBackends:
         return self._subscribers.add(on_change)
 
     def want(self, keys: Collection[str]) -> None:
-        """Follow these targets and no others."""
+        """Follow these targets and no others. The subscribers are told of those of which something is known at once."""
+        before = self._keys
         wanted = {key: self._keys.get(key) or outside_key(key) for key in sorted(keys)}
         self._keys = {key: known for key, known in wanted.items() if known is not None}
         self._by_name = {}
@@ -78,6 +79,9 @@ class OutsideBackends:
         if self._first_until is None and self._by_name:
             self._first_until = self._clock() + FIRST_SECONDS
         self._news.set()
+        for key in self._keys.keys() - before.keys():
+            if key in self._backends or self.trouble(key) is not None:
+                self._subscribers.tell(key)
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._follow(), name="look up names")

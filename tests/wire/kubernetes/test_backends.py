@@ -14,7 +14,7 @@ import pytest
 from fleet.discovery.kubernetes.backends import KubernetesBackends
 from fleet.discovery.kubernetes.client import FETCHED_ALONE, Api
 from fleet.discovery.kubernetes.listwatch import Timing
-from fleet.discovery.sources import Backend
+from fleet.discovery.sources import Alias, Backend
 from fleet.routing.route import Target
 from tests.support.apiserver import ApiServer
 from tests.support.waiting import until
@@ -293,3 +293,52 @@ async def test_nothing_is_missing_where_nobody_looks(server: ApiServer, api: Api
     async with following(server, api, "a/web:80", "b/web:80", namespaces=("a",)) as backends:
         assert backends.missing("a/web:80") is not None
         assert backends.missing("b/web:80") is None
+
+
+def _put_external(server: ApiServer, name: str, external: str, *ports: dict[str, Any]) -> None:
+    spec = {"type": "ExternalName", "externalName": external, "ports": [*ports]}
+    server.put(f"/api/v1/namespaces/default/services/{name}", spec=spec)
+
+
+async def test_a_service_of_type_external_name_is_another_name(server: ApiServer, api: Api) -> None:
+    _put_external(server, "none", "Api.example.com")
+    _put_external(server, "some", "api.example.com.", {"name": "grpc", "port": 443, "appProtocol": "kubernetes.io/h2c"})
+    _put_external(server, "address", "192.0.2.1")
+    keys = {
+        "default/none:80": Alias("dns:api.example.com.:80"),
+        "default/none:80@service": Alias("dns:api.example.com.:80"),
+        "default/none": None,
+        "default/none:http": None,
+        "default/some:grpc": Alias("dns:api.example.com.:443", "kubernetes.io/h2c"),
+        "default/some": Alias("dns:api.example.com.:443", "kubernetes.io/h2c"),
+        "default/some:8443": Alias("dns:api.example.com.:8443"),
+        "default/address:80": None,
+    }
+    async with following(server, api, *keys) as backends:
+        assert {key: backends.alias(key) for key in keys} == keys
+        assert all(backends.get(key) == () for key in keys)
+        missing = {key: (backends.missing(key) or ("",))[0] for key in keys}
+        assert missing == {
+            **dict.fromkeys(keys, ""),
+            "default/none": "port_not_found",
+            "default/none:http": "port_not_found",
+            "default/address:80": "external_name",
+        }
+
+
+async def test_a_service_may_become_another_name_and_have_pods_again(server: ApiServer, api: Api) -> None:
+    put_app(server, "web", "10.0.0.1")
+    async with following(server, api, "default/web:80") as backends:
+        told: list[str] = []
+        backends.subscribe(told.append)
+        _put_external(server, "web", "a.example.com")
+        await until(lambda: backends.alias("default/web:80") is not None)
+        assert (backends.get("default/web:80"), told) == ((), ["default/web:80"])
+        _put_external(server, "web", "b.example.com")
+        await until(lambda: backends.alias("default/web:80") == Alias("dns:b.example.com.:80"))
+        assert len(told) == 2
+        put_service(server, "web", ("http", 80))
+        await until(lambda: backends.alias("default/web:80") is None)
+        assert (backends.get("default/web:80"), len(told)) == ((A,), 3)
+        backends.want([])
+        assert backends.alias("default/web:80") is None
