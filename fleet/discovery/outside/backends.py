@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 from collections.abc import Callable, Collection
 from typing import Final
 
-from fleet.discovery.outside.lookup import Resolver
+from fleet.discovery.outside.lookup import Failed, Resolver
 from fleet.discovery.outside.names import REFUSED, Names, Ttl
 from fleet.discovery.outside.policy import AddressPolicy
 from fleet.discovery.sources import Backend, Trouble, Unsubscribe
@@ -22,6 +23,8 @@ __all__ = ["FIRST_SECONDS", "OutsideBackends"]
 
 FIRST_SECONDS: Final = 10.0
 """After so long an interceptor is ready although names have not been looked up yet: other targets must not wait for them."""
+
+_log = logging.getLogger(__name__)
 
 
 class OutsideBackends:
@@ -105,7 +108,11 @@ class OutsideBackends:
                 """The next one is due."""
 
     async def _look_up(self, name: str, lane: str) -> None:
-        result = await self._resolver(name)
+        try:
+            result = await self._resolver(name)
+        except Exception:  # noqa: BLE001  # its place must become free, or in the end no name is looked up any more
+            _log.exception("the look-up of %s failed", name)
+            result = Failed("the look-up failed, see the interceptor's log")
         if self._names.answered(name, lane, result, self._clock()):
             for key in self._by_name.get(name, ()):
                 self._refresh(key)

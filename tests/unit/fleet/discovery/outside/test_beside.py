@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import pytest
+
 from fleet.discovery.fixed import FixedBackends
 from fleet.discovery.outside.backends import OutsideBackends
 from fleet.discovery.outside.beside import WithOutside
@@ -55,6 +57,22 @@ async def test_each_key_has_its_source() -> None:
     assert (source.missing(LIST), source.trouble(LIST), source.alias(LIST)) == (None, None, None)
     source.want(["n/web"])
     assert source.get(LIST) == ()
+
+
+async def test_a_defect_in_a_look_up_takes_no_place_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(name: str) -> Result:
+        raise RuntimeError(name)
+
+    source = OutsideBackends(broken, AddressPolicy.parse("public"), Ttl(5.0, 300.0), clock=lambda: 0.0)
+    keys = [f"dns:n{number}.test:80" for number in range(50)]
+    await source.start()
+    try:
+        source.want(keys)
+        await until(lambda: source.synced)
+        assert all(source.trouble(key) is not None for key in keys)
+        assert "the look-up of n0.test failed" in caplog.text
+    finally:
+        await source.close()
 
 
 async def test_a_list_of_which_nothing_is_allowed_is_in_trouble() -> None:
