@@ -12,9 +12,10 @@ from fleet.discovery.sources import Alias
 from fleet.routing.route import ColdStart, HeaderChanges, Placeholder, Protection, Route, Rule, Target, Timeouts, WeightedTarget
 from tests.support.dns_server import DnsServer, Records
 from tests.support.h2_peer import connected
+from tests.support.loopback import APP
+from tests.support.raw_requests import get, post
 from tests.wire.proxy_backend import RawBackend, answer, ok
-from tests.wire.proxy_client import get, post
-from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig
+from tests.wire.proxy_rig import Rig, eventually, proxy_rig
 from tests.wire.test_interceptor_pages import pages, shown
 
 LOCAL: dict[str, Any] = {"outside_allowed": "loopback", "outside_min_ttl": 0.1}
