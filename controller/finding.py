@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Finding"]
+__all__ = ["MAX_NAMED", "Finding"]
+
+MAX_NAMED = 3
+"""Pods, ports or addresses named in one message."""
 
 
 class Finding(msgspec.Struct, frozen=True):

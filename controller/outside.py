@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controller.finding import MAX_NAMED
 from fleet.routing.route import Target
 
 __all__ = ["OutsideCause", "causes_outside", "place_of"]
-
-MAX_NAMED = 3
-"""Addresses named in one message."""
 
 OutsideCause = tuple[str, str, bool]
 """Reason, message, and whether waiting cannot help."""

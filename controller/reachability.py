@@ -10,14 +10,12 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from controller.finding import Finding
+from controller.finding import MAX_NAMED, Finding
 from controller.outside import causes_outside
 from fleet import defaults
 
 __all__ = ["Demand", "Evidence", "PodFacts", "ServiceFacts", "Workload", "judge"]
 
-MAX_NAMED = 3
-"""Pods or ports named in one message."""
 FAILED_WAIT_SECONDS = 60.0
 """Seconds without a backend after which requests that do not wait (those answered locally) count as failed: the default limit
 of waiting requests."""

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from controller.finding import Finding
-from controller.reachability import MAX_NAMED, PodFacts
+from controller.finding import MAX_NAMED, Finding
+from controller.reachability import PodFacts
 from controller.selectors import Requirement, implies, rules_out, selects
 
 __all__ = ["CLEAR", "SURVEYED", "Selection", "compare", "reachable"]

@@ -7,7 +7,7 @@ object is invalid, the last good value is kept, and the log says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -27,8 +27,8 @@ __all__ = [
     "Unsubscribe",
 ]
 
-NO_ADDRESS = "NoAddress"
-REFUSED_ADDRESS = "RefusedAddress"
+NO_ADDRESS: Final = "NoAddress"
+REFUSED_ADDRESS: Final = "RefusedAddress"
 """Kinds of trouble of targets outside of discovery, as a condition's reason says them: the name has no address, or none that is
 allowed."""
 

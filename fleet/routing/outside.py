@@ -7,6 +7,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
+from typing import Final
 
 from fleet.defaults import PORT_LIMIT
 from fleet.routing.declare import Kind
@@ -27,20 +28,22 @@ __all__ = [
     "split_place",
 ]
 
-MAX_ADDRESSES = 64
+MAX_ADDRESSES: Final = 64
 """Addresses in one fixed list. Each has connections and probes of its own at every interceptor."""
-MAX_DNS_NAME = 253
+MAX_DNS_NAME: Final = 253
 """Characters, without the dot at the end (RFC 1035 section 2.3.4, in text form)."""
 
-_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-DNS_NAME_PATTERN = rf"^{_LABEL}(?:\.{_LABEL})*\.?$"
-ADDRESS_PATTERN = r"^(?:\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?|[0-9.]+(?::[0-9]{1,5})?|[0-9A-Fa-f:.]+)$"
-_DNS_NAME = re.compile(DNS_NAME_PATTERN.removesuffix("$"))
-_DIGITS = re.compile(r"(?:.*\.)?[0-9]+\.?")
+_LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+DNS_NAME_PATTERN: Final = rf"^{_LABEL}(?:\.{_LABEL})*\.?$"
+ADDRESS_PATTERN: Final = r"^(?:\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?|[0-9.]+(?::[0-9]{1,5})?|[0-9A-Fa-f:.]+)$"
+_DNS_NAME: Final = re.compile(DNS_NAME_PATTERN.removesuffix("$"))
+_DIGITS: Final = re.compile(r"(?:.*\.)?[0-9]+\.?")
 """The last label of a name is never only digits (RFC 1123 section 2.1), so this is an address, or meant as one."""
-_PLACE = re.compile(r"\[(?P<six>[0-9A-Fa-f:.]+)\](?::(?P<six_port>[0-9]{1,5}))?|(?P<four>[0-9.]+)(?::(?P<four_port>[0-9]{1,5}))?")
-_DNS_KEY = re.compile(r"dns:(?P<name>[^:]+):(?P<port>[0-9]+)")
-_FIXED_KEY = "fixed:"
+_PLACE: Final = re.compile(
+    r"\[(?P<six>[0-9A-Fa-f:.]+)\](?::(?P<six_port>[0-9]{1,5}))?|(?P<four>[0-9.]+)(?::(?P<four_port>[0-9]{1,5}))?"
+)
+_DNS_KEY: Final = re.compile(r"dns:(?P<name>[^:]+):(?P<port>[0-9]+)")
+_FIXED_KEY: Final = "fixed:"
 
 
 class OutsideKey:
@@ -133,5 +136,5 @@ def _is_address(text: str) -> bool:
         return False
 
 
-DNS_NAME = Kind(_dns_name, max_length=MAX_DNS_NAME + 1, pattern=DNS_NAME_PATTERN)
-ADDRESS = Kind(_address, max_length=64, pattern=ADDRESS_PATTERN)
+DNS_NAME: Final = Kind(_dns_name, max_length=MAX_DNS_NAME + 1, pattern=DNS_NAME_PATTERN)
+ADDRESS: Final = Kind(_address, max_length=64, pattern=ADDRESS_PATTERN)

@@ -6,8 +6,8 @@ record and half a second for the largest answer; this one about a millisecond. E
 
 from __future__ import annotations
 
-import socket
 import struct
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final, NamedTuple
 
 __all__ = ["AAAA", "MAX_MESSAGE", "NO_ERROR", "NX_DOMAIN", "A", "Answer", "WireError", "name_bytes", "parse_answer", "query"]
@@ -33,7 +33,9 @@ LONGEST_TTL: Final = 0x7FFFFFFF
 _HEADER: Final = struct.Struct("!HHHHHH")
 _QUESTION: Final = struct.Struct("!HH")
 _RECORD: Final = struct.Struct("!HHIH")
-_QR, _TC, _RD = 0x8000, 0x0200, 0x0100
+_QR: Final = 0x8000
+_TC: Final = 0x0200
+_RD: Final = 0x0100
 _OPCODE: Final = 0x7800
 _CODE: Final = 0xF
 _POINTER: Final = 0xC0
@@ -218,4 +220,4 @@ def _sane(ttl: int) -> int:
 
 
 def _text(data: bytes) -> str:
-    return socket.inet_ntop(socket.AF_INET if len(data) == 4 else socket.AF_INET6, data)
+    return str(IPv4Address(data) if len(data) == 4 else IPv6Address(data))

@@ -1,4 +1,4 @@
-"""Which names are followed, what is known of each, and when each is looked up again. No I/O, no clock of its own.
+"""Which names are followed, what is known of each, and when each is looked up again. Look-ups and the time are passed in.
 
 What a name server says is kept until it says something else: a failed look-up changes nothing about the addresses. Look-ups at
 once are bounded, and names that are new, that fail, and that are answered have places of their own, so that names of which
