@@ -52,6 +52,7 @@ _STORY: tuple[Json, ...] = (
     {"name": "Conflict", "type": "string", "jsonPath": _condition("Conflict"), "priority": 1},
     {"name": "ScaledBy", "type": "string", "jsonPath": ".status.scaledBy", "priority": 1},
     {"name": "Message", "type": "string", "jsonPath": _condition("Ready", "message"), "priority": 1},
+    {"name": "Schedule", "type": "string", "jsonPath": _condition("Scheduled", "message"), "priority": 1},
     {"name": "Reachability", "type": "string", "jsonPath": _condition("Reachable", "message"), "priority": 1},
 )
 _HTTP_COLUMNS: tuple[Json, ...] = (

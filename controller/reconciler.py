@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
+from time import time
 
 import msgspec
 
@@ -27,6 +28,7 @@ from controller.world import SCALED_OBJECTS, World, path_of
 from controller.write_backoff import WriteBackoff
 from fleet.discovery.kubernetes.client import Api, ApiError
 from fleet.routing.route import Route
+from fleet.schedules.windows import Minimum, minimum_at
 
 __all__ = ["Reconciler"]
 
@@ -36,6 +38,8 @@ FIRST_STATUS_SECONDS = 2.0
 """Seconds for which a first status is delayed while readiness is unknown: usually one write is enough then."""
 TRANSFER = "scaledobject.keda.sh/transfer-hpa-ownership"
 """Annotation by which KEDA takes over an existing HorizontalPodAutoscaler."""
+LONGEST_LOOK_SECONDS = 600.0
+"""Seconds after which a schedule is looked at again, although it does not change so soon: the clock may have been set."""
 ECHO_SECONDS = 5.0
 """Seconds for a write to come back by the watch. After that it is repeated, if it still seems necessary."""
 _MERGE = "application/merge-patch+json"
@@ -89,7 +93,9 @@ class Reconciler:
         assembly: Callable[[], Assembly | None],
         later: Callable[[Key, float], None],
         reachable: Callable[[Resource], Finding | None] = lambda resource: None,
+        wall: Callable[[], float] = time,
     ) -> None:
+        """`wall` is the clock of schedules, in seconds since the epoch."""
         self._api = api
         self._world = world
         self._propagation = propagation
@@ -98,6 +104,7 @@ class Reconciler:
         self._assembly = assembly
         self._later = later
         self._reachable = reachable
+        self._wall = wall
         self._clock = asyncio.get_running_loop().time
         self._patient_until: dict[Key, float] = {}
         self._steps = _Sent(later)
@@ -270,11 +277,22 @@ class Reconciler:
             fallback_ports=None if fallback is None else self._world.ports(fallback.service),
             missing_bodies=assembly.missing.get(key, ()),
             scaling=self._scaling_facts(resource, scaling, unserved=key in assembly.unserved),
+            minimum=self._minimum(resource),
         )
 
     def _external_names(self, route: Route) -> dict[str, str]:
         found = {target.service: self._world.external_name(target.service) for target in route.targets if target.service}
         return {service: name for service, name in found.items() if name}
+
+    def _minimum(self, resource: Resource) -> Minimum | None:
+        """What its schedules ask for now. When that changes, the object is scheduled again."""
+        if not resource.schedules:
+            return None
+        now = self._wall()
+        minimum = minimum_at(resource.schedules, now)
+        left = LONGEST_LOOK_SECONDS if minimum.until is None else min(minimum.until - now, LONGEST_LOOK_SECONDS)
+        self._later(resource.key, left)
+        return minimum
 
     def _rule_ports(self, route: Route) -> dict[str, Ports | None]:
         return {target.service: self._world.ports(target.service) for rule in route.rules for target in rule.backends}

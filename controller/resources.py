@@ -20,6 +20,7 @@ from controller.schema.http_scaled_object import HTTPScaledObjectSpec, HTTPScale
 from controller.schema.interceptor_route import InterceptorRouteSpec
 from controller.translate import Translation, of_http_scaled_object, of_interceptor_route
 from fleet.routing.route import Route
+from fleet.schedules.windows import Schedule
 
 __all__ = ["Asked", "Key", "ObjectMeta", "OwnerReference", "Resource", "parse_http_scaled_object", "parse_interceptor_route"]
 
@@ -97,6 +98,8 @@ class Resource(msgspec.Struct, frozen=True):
     status: HTTPScaledObjectStatus
     ignored: tuple[Problem, ...] = ()
     """Fields that are ignored, and the values used instead; the route is served without them."""
+    schedules: tuple[Schedule, ...] = ()
+    """Minimum replicas by the clock."""
 
     @property
     def key(self) -> Key:
@@ -133,10 +136,10 @@ def _parse(
     except msgspec.ValidationError as error:
         return Resource(kind, meta, None, None, Problem.of(error), (), status)
     try:
-        translation = translate(meta, spec)
+        said = translate(meta, spec)
     except Problem as problem:
         return Resource(kind, meta, spec, None, problem, (), status)
-    return Resource(kind, meta, spec, translation.route, None, translation.references, status, translation.ignored)
+    return Resource(kind, meta, spec, said.route, None, said.references, status, said.ignored, said.schedules)
 
 
 def _status(raw: object) -> HTTPScaledObjectStatus:

@@ -15,6 +15,7 @@ from controller.autoscalers import LETTING_GO, PAUSED_REPLICAS, ScaledObject, wo
 from controller.limits import for_keda
 from controller.problem import Problem
 from controller.resources import ObjectMeta, OwnerReference, Resource
+from controller.schedules import trigger_of
 from controller.schema.http_scaled_object import HTTPScaledObjectSpec
 from controller.wiring import Scaler
 from fleet.defaults import POLLING_SECONDS
@@ -79,7 +80,7 @@ Step = Leave | Create | Patch | Delete | Foreign
 
 def desired(resource: Resource, scaler: Scaler) -> Json:
     """The ScaledObject of a valid HTTPScaledObject, as it is created. Raises Problem."""
-    spec, meta = _spec_of(resource), resource.meta
+    meta = resource.meta
     annotations = _copied(meta)
     made: Json = {"name": meta.name, "namespace": meta.namespace}
     if labels := _labels(meta):
@@ -88,7 +89,7 @@ def desired(resource: Resource, scaler: Scaler) -> Json:
         made["annotations"] = annotations | {COPIED: ",".join(annotations)}
     if not meta.annotated(ORPHAN):
         made["ownerReferences"] = [_owner(resource)]
-    wanted = _without_none(_owned(spec, meta, scaler))
+    wanted = _without_none(_owned(resource, scaler))
     return {"apiVersion": API_VERSION, "kind": "ScaledObject", "metadata": made, "spec": wanted}
 
 
@@ -154,7 +155,7 @@ def _not_ours(resource: Resource, actual: ScaledObject) -> str:
 
 
 def _repair(resource: Resource, actual: ScaledObject, scaler: Scaler, *, shared: bool) -> Step:
-    wanted = _owned(_spec_of(resource), resource.meta, scaler)
+    wanted = _owned(resource, scaler)
     metadata = _metadata_difference(resource, actual)
     minimum = wanted["minReplicaCount"] or 0
     if _must_let_go(resource, actual, minimum, shared=shared):
@@ -230,7 +231,8 @@ def _same_item(wanted: object, found: object) -> bool:
     return wanted == found
 
 
-def _owned(spec: HTTPScaledObjectSpec, meta: ObjectMeta, scaler: Scaler) -> Json:
+def _owned(resource: Resource, scaler: Scaler) -> Json:
+    spec = _spec_of(resource)
     target, replicas = spec.scale_target_ref, spec.replicas
     if not target.name:
         raise Problem("spec.scaleTargetRef.name", "is needed for a ScaledObject: it says what to scale")
@@ -242,7 +244,7 @@ def _owned(spec: HTTPScaledObjectSpec, meta: ObjectMeta, scaler: Scaler) -> Json
         "minReplicaCount": for_keda(replicas.min) if replicas else None,
         "maxReplicaCount": for_keda(replicas.max) if replicas else None,
         "advanced": {"restoreToOriginalReplicaCount": True},
-        "triggers": [_trigger(meta, scaler)],
+        "triggers": [_trigger(resource.meta, scaler), *map(trigger_of, resource.schedules)],
     }
 
 

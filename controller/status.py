@@ -18,11 +18,13 @@ from controller.propagation import Verdict
 from controller.resources import Key, Resource
 from controller.scaledobject import SKIP
 from controller.scaling import PENDING, UNSCALED, ScalingFacts, judged
+from controller.schedule_status import found_of
 from controller.schema.common import Condition
 from controller.schema.http_scaled_object import HTTPScaledObjectSpec, HTTPScaledObjectStatus
 from controller.table import Lost
 from fleet.routing.route import Target
 from fleet.runtime.terminal import one_line
+from fleet.schedules.windows import Minimum
 
 __all__ = [
     "BACKEND_FOUND",
@@ -35,6 +37,7 @@ __all__ = [
     "READY",
     "ROUTES_PROPAGATED",
     "SCALED_OBJECT_READY",
+    "SCHEDULED",
     "Facts",
     "Ports",
     "is_pending",
@@ -52,6 +55,8 @@ FIELDS_IGNORED = "FieldsIgnored"
 """Only for objects with ignored fields. Their requests are routed without them."""
 REACHABLE = "Reachable"
 """Whether requests find a backend. Ready is about the configuration; this is about what happens to requests."""
+SCHEDULED = "Scheduled"
+"""Only for objects with a schedule: whether it asks for replicas now, and until when."""
 PROTOCOL_SPOKEN = "ProtocolSpoken"
 """Only for objects whose Service declares a protocol that interceptors do not speak."""
 
@@ -98,6 +103,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     missing_bodies: tuple[str, ...] = ()
     """Answers whose bodies are not available, and why."""
     scaling: ScalingFacts = ScalingFacts()
+    minimum: Minimum | None = None
+    """What its schedules ask for; None without any."""
 
 
 def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectStatus:
@@ -116,6 +123,8 @@ def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectS
         findings[PROTOCOL_SPOKEN] = _not_spoken(resource, facts.app_protocol)
     if resource.references or facts.missing_bodies:
         findings[BODIES_FOUND] = _bodies(facts)
+    if facts.minimum is not None:
+        findings[SCHEDULED] = _scheduled(resource, facts, facts.minimum)
     if resource.ignored:
         findings[FIELDS_IGNORED] = Finding("True", "NoMeaning", _some([str(problem) for problem in resource.ignored]))
     findings = {READY: _ready(resource, facts, findings)} | findings
@@ -324,6 +333,12 @@ def _still(resource: Resource, kind: str, why: str) -> Finding:
 def _scaled_object(resource: Resource, facts: Facts) -> Finding:
     found = judged(resource, facts.scaling)
     return found or _still(resource, SCALED_OBJECT_READY, "the ScaledObjects were not read; is KEDA installed?")
+
+
+def _scheduled(resource: Resource, facts: Facts, minimum: Minimum) -> Finding:
+    if not facts.scaling.known or facts.scaling.missing:
+        return _still(resource, SCHEDULED, "the ScaledObjects were not read; is KEDA installed?")
+    return found_of(resource.schedules, minimum, facts.scaling.found)
 
 
 def _workload(spec: HTTPScaledObjectSpec) -> str:

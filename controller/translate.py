@@ -27,6 +27,7 @@ from controller.cors import cors_of
 from controller.limits import Notes, duration, http_timeouts, note_for_keda, note_patterns, route_timeouts, scaling_of
 from controller.problem import Problem
 from controller.rules import RuleMaker
+from controller.schedules import note_maximum, schedules_of
 from controller.schema.answers import Affinity as AffinitySpec
 from controller.schema.answers import Treatment
 from controller.schema.http_scaled_object import HTTPScaledObjectSpec
@@ -34,6 +35,7 @@ from controller.schema.interceptor_route import InterceptorRouteSpec
 from controller.schema.rules import RouteRule
 from fleet.routing.check import RouteError, check_route
 from fleet.routing.route import Affinity, Protection, Route, Rule, Target
+from fleet.schedules.windows import Schedule
 
 __all__ = ["Named", "Translation", "of_http_scaled_object", "of_interceptor_route"]
 
@@ -90,6 +92,7 @@ class Translation(msgspec.Struct, frozen=True):
     route: Route
     references: tuple[Reference, ...] = ()
     ignored: tuple[Problem, ...] = ()
+    schedules: tuple[Schedule, ...] = ()
 
 
 def of_http_scaled_object(meta: Named, spec: HTTPScaledObjectSpec) -> Translation:
@@ -158,8 +161,11 @@ def _whole(meta: Named, spec: Treatment, route: Route, notes: Notes, names: _Nam
         answer_half_closed=spec.answer_half_closed,
     )
     _check(route, (*(_OUTSIDE_FALLBACK if fallback is not None and not fallback.service else ()), *names))
+    schedules = schedules_of(spec.schedule)
+    if isinstance(spec, HTTPScaledObjectSpec) and spec.replicas is not None:
+        note_maximum(notes, schedules, spec.replicas.max)
     references = (*references_of(meta.namespace, spec.cold_start, spec.static_routes), *page)
-    return Translation(route, references, tuple(notes.ignored))
+    return Translation(route, references, tuple(notes.ignored), schedules)
 
 
 def _affinity(given: AffinitySpec) -> Affinity:

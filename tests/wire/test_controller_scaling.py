@@ -1,7 +1,9 @@
 """A whole term of the controller: what it says and does about who scales a workload, and how much it writes for that."""
 
 import asyncio
+import time
 from collections import Counter
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 from controller.answers import MAINTENANCE
+from controller.reconciler import Reconciler
 from controller.write_backoff import FREE_WRITES
 from fleet.discovery.kubernetes.client import ApiError
 from fleet.routing.codec import decode_json
@@ -319,3 +322,47 @@ async def test_a_workload_that_is_scaled_no_longer_is_let_go(api: MemoryApi, tmp
         await held.until(lambda: api.objects[f"{SCALED}/web"]["spec"]["scaleTargetRef"]["name"] == "new")
         assert not api.objects[f"{SCALED}/web"]["metadata"].get("annotations")
         assert held.conditions(web)["Ready"]["reason"] != "Paused"
+
+
+async def test_a_schedule_is_a_trigger_and_its_windows_are_told(
+    api: MemoryApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock on the wall says a second and a half before the window ends, on Friday evening."""
+    ahead = datetime.fromisoformat("2026-11-27T18:00+01:00").timestamp() - 1.5 - time.time()
+    defaults = Reconciler.__init__.__kwdefaults__ or {}
+    monkeypatch.setitem(defaults, "wall", lambda: time.time() + ahead)
+    office = {"start": "0 8 * * 1-5", "end": "0 18 * * 1-5", "timezone": "Europe/Berlin", "replicas": 2}
+    async with rig(api, tmp_path / "routes.json") as held:
+        path = held.app(schedule=[office])
+        await held.until(lambda: f"{SCALED}/web" in api.objects)
+        held.keda_is_ready()
+        triggers = api.objects[f"{SCALED}/web"]["spec"]["triggers"]
+        assert [trigger["type"] for trigger in triggers] == ["external-push", "cron"]
+        within = (await until_reason(held, path, "Scheduled", "InWindow"))["Scheduled"]["message"]
+        assert within == "2 replicas by schedule until 2026-11-27 18:00 Europe/Berlin"
+        outside = (await until_reason(held, path, "Scheduled", "OutsideWindow"))["Scheduled"]["message"]
+        assert outside == "2 replicas by schedule from 2026-11-30 08:00 Europe/Berlin"
+
+        held.app()
+        await held.until(lambda: "Scheduled" not in held.conditions(path))
+        await held.until(lambda: len(api.objects[f"{SCALED}/web"]["spec"]["triggers"]) == 1)
+        await held.quiet()
+        written = len(objects_written(api))
+        api.put(f"{SCALED}/web", spec={**api.objects[f"{SCALED}/web"]["spec"]})
+        await held.quiet()
+        assert len(objects_written(api)) == written
+
+
+async def test_a_user_is_told_which_trigger_a_schedule_needs(api: MemoryApi, tmp_path: Path) -> None:
+    async with rig(api, tmp_path / "routes.json") as held:
+        path = route(api)
+        api.put(
+            path, spec={**api.objects[path]["spec"], "schedule": [{"start": "0 8 * * *", "end": "0 9 * * *", "timezone": "UTC"}]}
+        )
+        scaled(api, interceptorRoute="web")
+        missing = (await until_reason(held, path, "Scheduled", "NoTrigger"))["Scheduled"]["message"]
+        assert '{timezone: "UTC", start: "0 8 * * *", end: "0 9 * * *", desiredReplicas: "1"}' in missing
+        metadata = {"timezone": "UTC", "start": "0 8 * * *", "end": "0 9 * * *", "desiredReplicas": "1"}
+        spec = api.objects[f"{SCALED}/web"]["spec"]
+        api.put(f"{SCALED}/web", spec={**spec, "triggers": [*spec["triggers"], {"type": "cron", "metadata": metadata}]})
+        await held.until(lambda: held.conditions(path)["Scheduled"]["reason"] != "NoTrigger")

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from fleet.discovery.sources import Backend, Trouble
 from fleet.runtime.tasks import cancel_and_wait
+from fleet.schedules.windows import Minimum
 from protos.externalscaler import externalscaler_pb2 as pb
 from weir.engine.autoscaler import Autoscaler, Policy, Reading
 from weir.engine.backoff import Backoff
 from weir.engine.keda import KedaClient
 from weir.engine.replica import Replica
 from weir.engine.rollout import Rollout, Standing, plan, plan_alone
+from weir.engine.schedule import ScheduleClock
 from weir.engine.spec import AppSpec
 from weir.engine.supervisor import ProcessContext, State
 from weir.engine.triggers import Triggers
@@ -61,6 +63,7 @@ class App:
         self._context, self._publish, self._at_work = context, publish, at_work
         self._clock = asyncio.get_running_loop().time
         self._autoscaler = Autoscaler(_policy(spec), self._clock())
+        self.schedule = ScheduleClock(self._scheduled)
         self._replicas: list[Replica] = []
         self._ending: set[asyncio.Task[None]] = set()
         self._retiring_task: asyncio.Task[None] | None = None
@@ -98,6 +101,7 @@ class App:
     def start(self) -> None:
         """Start the minimum number of replicas, and begin to poll the scaler."""
         self._triggers.start()
+        self._follow_schedule()
         self._reconcile()
 
     def follow(self, others: Iterable[str]) -> None:
@@ -111,6 +115,7 @@ class App:
             self.trouble = ""
         self.spec = spec
         self._autoscaler.configure(_policy(spec))
+        self._follow_schedule()
         self._reconcile()
         self._publish_ready()
 
@@ -141,6 +146,7 @@ class App:
         at once."""
         self._closing = True
         self._drain = drain
+        self.schedule.stop()
         await cancel_and_wait(*self._triggers.stop(), self._retiring_task)
         for replica in self._replicas:
             self._retire(replica, asyncio.create_task)
@@ -158,6 +164,15 @@ class App:
         before = self.desired
         if self._autoscaler.polled(reading, self._clock()) != before:
             self._log_change(before, _because(reading))
+            self._reconcile()
+
+    def _follow_schedule(self) -> None:
+        self.schedule.follow([each.schedule() for each in self.spec.schedule])
+
+    def _scheduled(self, minimum: Minimum) -> None:
+        before = self.desired
+        if self._autoscaler.scheduled(minimum.replicas, self._clock()) != before:
+            self._log_change(before, self.schedule.reason)
             self._reconcile()
 
     def _log_change(self, before: int, why: str) -> None:

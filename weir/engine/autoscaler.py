@@ -55,12 +55,24 @@ class Autoscaler:
         self._wishes: deque[tuple[float, int]] = deque()
         self._put_to_sleep = False
         """Set by `sleep`: polled metrics do not wake the app, because they may count older requests; a pushed activation does."""
+        self._scheduled = 0
         self.desired = policy.minimum
 
     def configure(self, policy: Policy) -> int:
         """Apply a changed policy: clamp the current number of replicas to the new bounds. Returns the number."""
         self._policy = policy
-        self.desired = _clamp(self.desired, max(policy.minimum, 1), policy.maximum) if self.desired else policy.minimum
+        self.desired = _clamp(self.desired, max(self._minimum, 1), policy.maximum) if self.desired else self._minimum
+        return self.desired
+
+    def scheduled(self, minimum: int, now: float) -> int:
+        """Set the minimum that schedules ask for now; 0 is none. More replicas are started at once, fewer as metrics say. As for
+        KEDA a schedule is activity, so the cooldown begins when its window ends."""
+        if self._scheduled or minimum:
+            self._last_active = now
+        self._scheduled = minimum
+        if self.desired < self._minimum:
+            self._put_to_sleep = False
+            self.desired = self._minimum
         return self.desired
 
     def pushed(self, now: float) -> int:
@@ -73,18 +85,18 @@ class Autoscaler:
 
     def sleep(self) -> int:
         """Scale to the minimum at once, whatever the metrics say."""
-        self.desired = self._policy.minimum
+        self.desired = self._minimum
         self._put_to_sleep = self.desired == 0
         self._wishes.clear()
         return self.desired
 
     def polled(self, reading: Reading, now: float) -> int:
         """Apply polled metrics: KEDA's rules between zero and one replica, the HPA's from one to many."""
-        if reading.active:
+        if reading.active or self._scheduled:
             self._last_active = now
         self._put_to_sleep &= reading.active
         if self.desired == 0:
-            if (reading.active and not self._put_to_sleep) or self._policy.minimum > 0:
+            if (reading.active and not self._put_to_sleep) or self._minimum > 0:
                 self._activate()
         elif self._asleep(reading, now):
             self.desired = 0
@@ -93,16 +105,21 @@ class Autoscaler:
             self.desired = self._scaled(reading, now)
         return self.desired
 
+    @property
+    def _minimum(self) -> int:
+        """The larger of the policy's and the schedules', within the policy's maximum."""
+        return min(max(self._policy.minimum, self._scheduled), self._policy.maximum)
+
     def _activate(self) -> None:
-        self.desired = max(self._policy.minimum, 1)
+        self.desired = max(self._minimum, 1)
 
     def _asleep(self, reading: Reading, now: float) -> bool:
-        return not reading.active and self._policy.minimum == 0 and now - self._last_active >= self._policy.cooldown
+        return not reading.active and self._minimum == 0 and now - self._last_active >= self._policy.cooldown
 
     def _scaled(self, reading: Reading, now: float) -> int:
         wish = max((_wish(metric, self.desired) for metric in reading.metrics), default=self.desired)
         wish = min(self._stabilised(wish, now), max(SCALE_UP_FACTOR * self.desired, SCALE_UP_STEP))
-        return _clamp(wish, max(self._policy.minimum, 1), self._policy.maximum)
+        return _clamp(wish, max(self._minimum, 1), self._policy.maximum)
 
     def _stabilised(self, wish: int, now: float) -> int:
         """Scale up at once. Scale down to the highest recommendation of the window; an old recommendation never scales up

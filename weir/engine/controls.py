@@ -56,6 +56,8 @@ class EngineControls:
         key = app.spec.key
         if app.spec.min:
             raise Refused(f"{key} never sleeps: its min is {app.spec.min}")
+        if app.schedule.reason:
+            raise Refused(f"{key} does not sleep now: {app.schedule.reason}")
         queues = await self._queues()
         if queues.problems:
             raise Refused(f"{key} may be busy: {', '.join(f'{who}: {why}' for who, why in queues.problems.items())}")
@@ -92,6 +94,7 @@ def _row(app: App, demand: AppDemand) -> dict[str, Any]:
     return {
         "app": app.spec.key,
         "state": state_of(app)[1],
+        "schedule": app.schedule.reason,
         "ready": sum(replica.state is State.READY for replica in app.replicas),
         "desired": app.desired,
         "min": app.spec.min,

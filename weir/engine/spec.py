@@ -46,6 +46,7 @@ from weir.engine.fields import (
 from weir.engine.messages import FIELDS
 from weir.engine.outsidespec import PROCESS_FIELDS, OutsideSpec
 from weir.engine.rulespec import Backends, RedirectField, RequestHeaders, ResponseHeaders, RewriteField, RuleSpec
+from weir.engine.schedulespec import Schedules
 
 __all__ = ["AppSpec", "FleetSpec", "PortsSpec", "RateSpec", "ReadinessSpec", "TimeoutsSpec", "port_is_given"]
 
@@ -170,6 +171,9 @@ class AppSpec(Model):
     scale_down_window: Seconds = 10.0
     """How long fewer replicas must have been enough before any is stopped. An HPA's default is 300."""
 
+    schedule: Schedules = []
+    """Minimum replicas by the clock, beside what requests ask for; of several the most."""
+
     timeouts: Annotated[TimeoutsSpec, Follows(Route, "timeouts")] = TimeoutsSpec()
 
     placeholder: Annotated[PlaceholderField, Follows(ColdStart, "placeholder")] = None
@@ -242,6 +246,12 @@ class AppSpec(Model):
             raise fault("fallback", "is the app itself", given=("name", "namespace"))
         if self.app_protocol != "http" and self.readiness.path is not None:
             raise fault("readiness", "its path is asked over HTTP/1.1, which the app does not speak", given=("app_protocol",))
+        return self
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> AppSpec:
+        if (most := max((each.replicas for each in self.schedule), default=0)) > self.max:
+            raise fault("schedule", f"its {most} replicas are more than max, which is {self.max}", "max", given=("port",))
         return self
 
     @property

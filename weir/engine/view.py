@@ -302,7 +302,7 @@ def state_of(app: App) -> tuple[AppStatus, str]:
     if State.STARTING in states:
         return AppStatus.STARTING, "starting" if State.READY not in states else "growing"
     if State.READY in states:
-        return AppStatus.AWAKE, "ready"
+        return AppStatus.AWAKE, f"ready, {app.schedule.reason}" if app.schedule.reason else "ready"
     if app.trouble:
         return AppStatus.TROUBLED, f"failed: {app.trouble}"
     return (AppStatus.LEAVING, "going to sleep") if app.replicas else (AppStatus.ASLEEP, "asleep")

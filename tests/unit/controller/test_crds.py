@@ -104,6 +104,7 @@ def test_defaults() -> None:
         ".spec.staticRoutes[].responseMode": "WhenUnavailable",
         ".spec.rules[].backends[].weight": 1,
         ".spec.rules[].redirect.statusCode": 302,
+        ".spec.schedule[].replicas": 1,
     }
 
 

@@ -219,3 +219,52 @@ def test_what_never_sleeps_goes_to_its_minimum() -> None:
     scaler.polled(_busy(40), 1.0)
     assert scaler.sleep() == 2
     assert scaler.polled(_busy(40), 2.0) == 4
+
+
+# -- schedules --------------------------------------------------------------------------------------------------------
+
+
+def test_a_schedule_starts_its_minimum_at_once_and_holds_it() -> None:
+    scaler = Autoscaler(_policy(), 0.0)
+    assert scaler.scheduled(3, 10.0) == 3
+    assert [scaler.polled(IDLE, 10.0 + 100.0 * number) for number in range(5)] == [3] * 5
+    assert scaler.polled(_busy(50), 600.0) == 5, "requests ask for more"
+    assert scaler.polled(IDLE, 601.0) == 3
+
+
+def test_the_cooldown_begins_at_the_end_of_a_schedule() -> None:
+    scaler = Autoscaler(_policy(), 0.0)
+    scaler.scheduled(2, 10.0)
+    assert scaler.scheduled(0, 1000.0) == 2
+    assert scaler.polled(IDLE, 1029.0) == 1
+    assert scaler.polled(IDLE, 1030.0) == 0
+
+
+def test_after_a_schedule_the_minimum_of_the_policy_holds() -> None:
+    scaler = Autoscaler(_policy(minimum=1), 0.0)
+    assert scaler.scheduled(3, 0.0) == 3
+    scaler.scheduled(0, 10.0)
+    assert scaler.polled(IDLE, 1000.0) == 1
+
+
+def test_a_schedule_never_asks_for_more_than_the_maximum() -> None:
+    scaler = Autoscaler(_policy(maximum=2), 0.0)
+    assert scaler.scheduled(5, 0.0) == 2
+    assert scaler.configure(_policy(maximum=1)) == 1
+    assert scaler.polled(IDLE, 100.0) == 1
+
+
+def test_an_app_put_to_sleep_wakes_for_its_schedule_and_does_not_sleep_in_it() -> None:
+    scaler = Autoscaler(_policy(), 0.0)
+    scaler.pushed(0.0)
+    scaler.sleep()
+    assert scaler.scheduled(2, 1.0) == 2
+    assert scaler.sleep() == 2
+    assert scaler.polled(_busy(1), 2.0) == 2
+
+
+def test_a_schedule_survives_another_policy() -> None:
+    scaler = Autoscaler(_policy(), 0.0)
+    scaler.scheduled(2, 0.0)
+    assert scaler.configure(_policy(maximum=20)) == 2
+    assert scaler.polled(IDLE, 500.0) == 2

@@ -23,7 +23,7 @@ SCHEMA = file_schema()
 _BLOCK = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 DOCS = [
     block
-    for name in ("docs/local.md", "README.md")
+    for name in ("docs/local.md", "docs/schedules.md", "README.md")
     for block in _BLOCK.findall((ROOT / name).read_text())
     if "apiVersion" not in block
 ]
@@ -85,6 +85,8 @@ def test_broken_files_are_refused_where_a_schema_can_tell(text: str, faults: lis
 
 
 GOOD = [
+    "apps: [{name: a, hosts: [a], command: x, schedule: [{start: 0 8 * * 1-5, end: 0 18 * * 1-5, timezone: UTC, replicas: 2}]}]",
+    "defaults: {schedule: [{start: 0 8 * * 1-5, end: 0 18 * * 1-5, timezone: UTC}]}\napps: [{name: a, hosts: [a], command: x}]",
     "{}",
     "x-a: 1\nports: {x-b: 2}\n",
     "apps: [{name: a, hosts: [a], command: [a, b], cooldown: 1m30s, drain: 0, max_held_bytes: 16Mi, rate: 5, placeholder: true}]",
@@ -92,6 +94,7 @@ GOOD = [
     "interceptor: {readiness_timeout: 90s, log_level: debug, max_held: 1}\nscaler: {resync: 5}\n",
 ]
 BAD = [
+    "apps: [{name: a, hosts: [a], command: x, schedule: [{start: 0 8 * * 1-5, end: 0 18 * * 1-5}]}]",
     "apps: [{name: a, hosts: [a]}]",
     "apps: [{name: a, command: x}]",
     "apps: [{name: a, hosts: [a], command: x, cooldown: 1h30}]",

@@ -24,6 +24,8 @@ def _error(text: str) -> str:
     return str(caught.value).removeprefix(f"{FILE}:")
 
 
+BEGIN = "apps:\n- name: a\n  hosts: [a]\n  command: x\n  schedule:\n"
+SCHEDULE = "  - start: 0 8 * * *\n    end: 0 9 * * *\n    timezone: UTC\n"
 WRONG = [
     ("apps:\n- name: a\n  hosts: [a]\n  command: x\n  max: many\n", "5: apps[0].max: should be a whole number"),
     ("apps:\n- {name: a, hosts: [a], command: x}\n- name: b\n  hosts: [b]\n  command: x\n  max: 0\n", "6: apps[1].max: "),
@@ -116,6 +118,22 @@ WRONG = [
     (
         "apps:\n- name: a\n  hosts: [a]\n  command: x\n  placeholder: {headers: {X: 'a '}}\n",
         "5: apps[0].placeholder.headers.X: no message",
+    ),
+    (
+        f"{BEGIN}{SCHEDULE}  - start: 0 8 * * 7\n    end: 0 9 * * *\n    timezone: UTC\n",
+        "9: apps[0].schedule[1].start: day of week: 7 is not from 0 to 6; Sunday is 0",
+    ),
+    (
+        f"{BEGIN}  - start: 0 8 * * *\n    end: 0 9 * * *\n    timezone: Berlin\n",
+        "8: apps[0].schedule[0].timezone: 'Berlin' is no time zone",
+    ),
+    (
+        f"{BEGIN}{SCHEDULE}    replicas: 5\n",
+        "5: apps[0].schedule: its 5 replicas are more than max, which is 4",
+    ),
+    (
+        f"{BEGIN}{SCHEDULE}    replicas: 0\n",
+        "9: apps[0].schedule[0].replicas: should be at least 1",
     ),
     ("interceptor:\n  readiness_timeout: 1h30\n", "2: interceptor.readiness_timeout: should be seconds, or a duration"),
     ("interceptor:\n  max_held_bytes: 16MB\n", "2: interceptor.max_held_bytes: should be bytes, or a quantity"),

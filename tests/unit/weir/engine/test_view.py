@@ -29,11 +29,14 @@ from weir.engine.view import APPS_AT_ONCE, BEHIND, FLUSH, PERIOD, LiveView, Plai
 from weir.queue_reader import AppDemand, Queues
 
 
-def _app(*replicas: tuple[State, int], name: str = "a", fields: str = "", desired: int = 1, trouble: str = "") -> Any:
+def _app(
+    *replicas: tuple[State, int], name: str = "a", fields: str = "", desired: int = 1, trouble: str = "", reason: str = ""
+) -> Any:
     text = f"apps: [{{name: {name}, hosts: [{name}.localhost], command: x{fields}}}]"
     spec = parse_spec(text, Path("apps.yaml")).spec.apps[0]
     living = [SimpleNamespace(state=state, failures=failures, reason="ended with exit code 7") for state, failures in replicas]
-    return SimpleNamespace(spec=spec, replicas=living, desired=desired, trouble=trouble)
+    schedule = SimpleNamespace(reason=reason)
+    return SimpleNamespace(spec=spec, replicas=living, desired=desired, trouble=trouble, schedule=schedule)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +59,13 @@ def test_states(replicas: list[tuple[State, int]], trouble: str, status: AppStat
     assert (row.status, row.state) == (status, said)
     closed = row_of(_app(*replicas, trouble=trouble, fields=", maintenance: true"), AppDemand("default/a"), 0.0, ("", None))
     assert closed.state == f"in maintenance, {said}"
+
+
+def test_an_app_says_that_it_is_awake_by_its_schedule() -> None:
+    def said(state: State) -> str:
+        return row_of(_app((state, 0), reason="schedule until 18:00"), AppDemand("default/a"), 0.0, ("", None)).state
+
+    assert (said(State.READY), said(State.STARTING)) == ("ready, schedule until 18:00", "starting")
 
 
 @pytest.mark.parametrize(
