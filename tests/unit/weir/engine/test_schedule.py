@@ -30,7 +30,7 @@ class Stage(TimeStage):
         now = minimum.replicas, self.clock_of.reason
         if now != self.last:
             self.last = now
-            self.told.append(f"{now[0]} {now[1]}".strip())
+            self.outputs.append(f"{now[0]} {now[1]}".strip())
 
     def follow(self, *ends: str) -> None:
         self.clock_of.follow([office(end) for end in ends])
