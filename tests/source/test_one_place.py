@@ -22,7 +22,7 @@ NOT_AN_ADDRESS = {
     "controller/server.py": "service:NAMESPACE/NAME:PORTNAME, whose port is a name",
     "fleet/discovery/kubernetes/backends.py": "a target's key, namespace/service:PORT",
     "fleet/routing/outside.py": "a target's key, dns:NAME:PORT, and addresses in objects, whose port may be missing",
-    "fleet/routing/route.py": "a target's key, namespace/service:PORT",
+    "fleet/routing/target.py": "a target's key, namespace/service:PORT",
     "fleet/routing/redirect.py": "the authority of a URL, which may have no port",
     "fleet/routing/request_examples.py": "a Host field, which may have no port",
     "interceptor/app/applist.py": "a Host field, which may have no port",
