@@ -16,8 +16,7 @@ from controller.schema.answers import Placeholder as PlaceholderSpec
 from controller.schema.answers import StaticResponse as StaticResponseSpec
 from controller.schema.answers import StaticRoute as StaticRouteSpec
 from controller.schema.common import Header
-from controller.schema.outside import TargetFields
-from fleet.defaults import PORT_LIMIT
+from controller.targets import target_of
 from fleet.routing.contenttype import content_type
 from fleet.routing.quantity import octets
 from fleet.routing.route import ColdStart, HeaderMatch, Placeholder, Rule, StaticResponse, StaticRoute, Target
@@ -32,7 +31,6 @@ __all__ = [
     "header_matches",
     "maintenance_of",
     "paths_of",
-    "port_of",
     "references_of",
     "rule_of",
     "static_place",
@@ -95,15 +93,7 @@ def _fallback(namespace: str, spec: Fallback) -> Target:
     service = spec.service
     if service is None:
         return Target(port=spec.port, host=spec.host, addresses=spec.addresses or ())
-    return Target(f"{namespace}/{service.name}", port_of(service.port, service.port_name))
-
-
-def target_of(namespace: str, given: TargetFields, *, direct: bool | None) -> Target:
-    """A target of an object of this namespace; `direct` as the object says it of all its Services."""
-    port = port_of(given.port, given.port_name)
-    if given.service is None:
-        return Target(port=port, host=given.host, addresses=given.addresses or ())
-    return Target(f"{namespace}/{given.service}", port, direct)
+    return target_of(namespace, service.name, service)
 
 
 def _placeholder(spec: PlaceholderSpec) -> Placeholder:
@@ -178,10 +168,3 @@ def paths_of(prefixes: Iterable[str]) -> tuple[str, ...]:
 
 def header_matches(headers: Iterable[Header] | None) -> tuple[HeaderMatch, ...]:
     return tuple(HeaderMatch(header.name, header.value) for header in headers or ())
-
-
-def port_of(number: int | None, name: str | None) -> int | str | None:
-    """Names of ports have letters: digits alone are the number."""
-    if number is None and name is not None and name.isascii() and name.isdecimal() and len(name) <= len(str(PORT_LIMIT)):
-        return int(name)
-    return number if number is not None else name

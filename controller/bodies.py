@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -19,7 +20,17 @@ from fleet.routing.check_answers import MAX_ANSWER_BYTES, answer_bytes
 from fleet.routing.contenttype import content_type
 from fleet.routing.route import MAX_FILES, Route, StaticFile, StaticResponse
 
-__all__ = ["SMALL_ANSWER_BYTES", "UNAVAILABLE", "Absent", "Bodies", "are_known", "filled", "without_bodies"]
+__all__ = [
+    "SMALL_ANSWER_BYTES",
+    "UNAVAILABLE",
+    "Absent",
+    "Bodies",
+    "MissingError",
+    "are_known",
+    "content_of",
+    "filled",
+    "without_bodies",
+]
 
 SMALL_ANSWER_BYTES = 4096
 """Bodies of a route up to this size are always accepted, even when the table is full: answers such as health checks must not
@@ -28,17 +39,27 @@ be lost because of large pages elsewhere."""
 UNAVAILABLE = StaticResponse(500, (("Content-Type", "text/plain; charset=utf-8"),), b"Internal Server Error\n")
 
 
+class Refers(Protocol):
+    """Something that a ConfigMap holds."""
+
+    @property
+    def config_map(self) -> str:
+        """ "namespace/name"."""
+
+
 class Absent(msgspec.Struct, frozen=True):
     """A ConfigMap that does not exist or cannot be used."""
 
     why: str
+    temporary: bool = False
+    """Whether it could only not be asked for."""
 
 
 Bodies = Mapping[str, ConfigMap | Absent]
 """By "namespace/name". One that is missing here has not been read yet."""
 
 
-def are_known(references: Sequence[Reference], bodies: Bodies) -> bool:
+def are_known(references: Sequence[Refers], bodies: Bodies) -> bool:
     return all(reference.config_map in bodies for reference in references)
 
 
@@ -54,8 +75,8 @@ def filled(route: Route, references: Sequence[Reference], bodies: Bodies) -> tup
             response = _response(_at(route, reference.place), reference, bodies)
             left -= _size(response)
             if left < 0:
-                raise _MissingError(f"with ConfigMap {reference.config_map}, bodies are more than {MAX_ANSWER_BYTES} bytes")
-        except _MissingError as error:
+                raise MissingError(f"with ConfigMap {reference.config_map}, bodies are more than {MAX_ANSWER_BYTES} bytes")
+        except MissingError as error:
             response = UNAVAILABLE
             missing.append(f"{reference.place}: {error}")
         made[reference.place] = response
@@ -79,18 +100,18 @@ def without_bodies(route: Route) -> tuple[Route, tuple[str, ...]]:
     return _with(route, large), tuple(f"{place}: {why}" for place in large)
 
 
-class _MissingError(Exception):
+class MissingError(Exception):
     """Why a body is not available."""
 
 
 def _response(response: StaticResponse, reference: Reference, bodies: Bodies) -> StaticResponse:
     found = bodies.get(reference.config_map, Absent("was not read yet"))
     if isinstance(found, Absent):
-        raise _MissingError(f"ConfigMap {reference.config_map}: {found.why}")
+        raise MissingError(f"ConfigMap {reference.config_map}: {found.why}")
     typed = any(name.lower() == "content-type" for name, _ in response.headers)
     if not reference.key:
         return msgspec.structs.replace(response, body=None, files=_files(found, reference, typed=typed))
-    body = _content(found, reference.key, reference.config_map)
+    body = content_of(found, reference.key, reference.config_map)
     headers = response.headers if typed else (*response.headers, ("Content-Type", content_type(body, reference.key)))
     return msgspec.structs.replace(response, body=body, headers=headers)
 
@@ -98,22 +119,23 @@ def _response(response: StaticResponse, reference: Reference, bodies: Bodies) ->
 def _files(config_map: ConfigMap, reference: Reference, *, typed: bool) -> tuple[StaticFile, ...]:
     keys = sorted(config_map.data.keys() | config_map.binary_data.keys())
     if not keys:
-        raise _MissingError(f"ConfigMap {reference.config_map} is empty")
+        raise MissingError(f"ConfigMap {reference.config_map} is empty")
     if len(keys) > MAX_FILES:
-        raise _MissingError(f"ConfigMap {reference.config_map} has more than {MAX_FILES} keys")
-    bodies = {key: _content(config_map, key, reference.config_map) for key in keys}
+        raise MissingError(f"ConfigMap {reference.config_map} has more than {MAX_FILES} keys")
+    bodies = {key: content_of(config_map, key, reference.config_map) for key in keys}
     return tuple(StaticFile(f"/{key}", body, None if typed else content_type(body, key)) for key, body in bodies.items())
 
 
-def _content(config_map: ConfigMap, key: str, name: str) -> bytes:
+def content_of(config_map: ConfigMap, key: str, name: str) -> bytes:
+    """What a ConfigMap has under a key. Raises MissingError."""
     if key in config_map.data:
         return config_map.data[key].encode()
     if key not in config_map.binary_data:
-        raise _MissingError(f"ConfigMap {name} has no key {key!r}")
+        raise MissingError(f"ConfigMap {name} has no key {key!r}")
     try:
         return base64.b64decode(config_map.binary_data[key], validate=True)
     except binascii.Error as error:
-        raise _MissingError(f"ConfigMap {name}: key {key!r} is not base64: {error}") from error
+        raise MissingError(f"ConfigMap {name}: key {key!r} is not base64: {error}") from error
 
 
 def _size(response: StaticResponse) -> int:

@@ -1,4 +1,4 @@
-"""Reads the ConfigMaps with bodies for answers: only those that objects refer to.
+"""Reads the ConfigMaps with bodies for answers, or with authorities: only those that objects refer to.
 
 They are watched by their label; a ConfigMap that no object refers to is dropped before it is parsed.
 """
@@ -18,9 +18,10 @@ from fleet.discovery.kubernetes.objects import CONFIG_MAPS, ConfigMap, parse_con
 from fleet.discovery.kubernetes.pauses import Pauses
 from fleet.runtime.tasks import cancel_and_wait
 
-__all__ = ["LABEL", "MAX_KEPT_BYTES", "BodySource"]
+__all__ = ["AUTHORITIES_LABEL", "LABEL", "MAX_KEPT_BYTES", "BodySource"]
 
 LABEL = "http.keda.sh/response-body=true"
+AUTHORITIES_LABEL = "http.keda.sh/ca-bundle=true"
 MAX_KEPT_BYTES = 64 << 20
 """Maximum bytes of all ConfigMaps together: several times what fits into a routing table, as a bound on memory."""
 
@@ -28,10 +29,19 @@ _log = logging.getLogger(__name__)
 
 
 class BodySource:
-    """`on_change` is called when an answer may have changed. Nothing is read before `want` names a ConfigMap."""
+    """`on_change` is called when what they hold may have changed. Nothing is read before `want` names a ConfigMap."""
 
-    def __init__(self, api: Api, namespaces: Collection[str], *, timing: Timing, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        api: Api,
+        namespaces: Collection[str],
+        *,
+        timing: Timing,
+        on_change: Callable[[], None],
+        label: str = LABEL,
+    ) -> None:
         self._on_change = on_change
+        self._label = label
         self._wanted: frozenset[str] = frozenset()
         self._looked: dict[str, str] = {}
         """What was fetched, and the error, or ""."""
@@ -44,7 +54,7 @@ class BodySource:
             CONFIG_MAPS,
             self._parse,
             namespaces=namespaces,
-            labels=LABEL,
+            labels=label,
             keep=lambda head: head.key in self._wanted,
             timing=timing,
         )
@@ -79,7 +89,7 @@ class BodySource:
             async with asyncio.timeout(seconds):
                 await self._all_looked.wait()
         except TimeoutError:
-            _log.warning("ConfigMaps of answers are not read after %g s", seconds)
+            _log.warning("ConfigMaps with the label %s are not read after %g s", self._label, seconds)
 
     async def close(self) -> None:
         task, self._task = self._task, None
@@ -91,7 +101,8 @@ class BodySource:
         found = self._maps.get(key)
         if found is not None or key not in self._looked:
             return found
-        return Absent(self._looked[key] or f"there is none with the label {LABEL.replace('=', ': ')}")
+        failure = self._looked[key]
+        return Absent(failure or f"there is none with the label {self._label.replace('=', ': ')}", temporary=bool(failure))
 
     def _parse(self, data: bytes | msgspec.Raw) -> ConfigMap | Absent:
         parsed = parse_config_map(data)
@@ -146,7 +157,7 @@ class BodySource:
 
     def _complain(self, why: str) -> None:
         if why != self._complaint:
-            _log.warning("%s; the ConfigMaps of answers are asked for again", why)
+            _log.warning("%s; the ConfigMaps with the label %s are asked for again", why, self._label)
         self._complaint = why
 
     async def _fetch(self, keys: Collection[str]) -> None:
@@ -155,7 +166,7 @@ class BodySource:
             return
         for key in sorted(keys):
             namespace, _, name = key.partition("/")
-            await self._maps.fetch(namespace, labels=LABEL, fields=f"metadata.name={name}")
+            await self._maps.fetch(namespace, labels=self._label, fields=f"metadata.name={name}")
 
     def _look_over(self, keys: Collection[str], failure: str) -> None:
         self._looked.update(dict.fromkeys(self._wanted.intersection(keys), failure))

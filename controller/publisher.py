@@ -33,9 +33,9 @@ _log = logging.getLogger(__name__)
 
 
 class Publisher:
-    """`objects` and `bodies` return the current state. `on_objects` is called with the objects whose result in the new table
-    differs; `on_published` after a table was stored that interceptors should take. Before each write, `leads` is checked: a
-    process that was suspended may continue with outdated objects after it has lost the lease."""
+    """`objects`, `bodies` and `authorities` return the current state. `on_objects` is called with the objects whose result in the
+    new table differs; `on_published` after a table was stored that interceptors should take. Before each write, `leads` is
+    checked: a process that was suspended may continue with outdated objects after it has lost the lease."""
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class Publisher:
         store: TableStore,
         propagation: Propagation,
         *,
+        authorities: Callable[[], Bodies] = dict,
         on_objects: Callable[[Iterable[Key]], None],
         on_published: Callable[[], None],
         leads: Callable[[], bool] = lambda: True,
@@ -51,6 +52,7 @@ class Publisher:
     ) -> None:
         self._objects = objects
         self._bodies = bodies
+        self._authorities = authorities
         self._store = store
         self._propagation = propagation
         self._on_objects = on_objects
@@ -105,7 +107,7 @@ class Publisher:
         before = self.assembly
         resources = [*self._objects()]
         served = self._recalled if before is None else before.table
-        assembly = await asyncio.to_thread(assemble, resources, self._bodies(), served)
+        assembly = await asyncio.to_thread(assemble, resources, self._bodies(), served, self._authorities())
         self.assembly = assembly
         self._on_objects(affected(before, assembly))
         self._propagation.expect(assembly.table)

@@ -271,7 +271,7 @@ class Reconciler:
             ports=None if route is None else self._world.ports(route.target.service),
             external_name="" if route is None else self._world.external_name(route.target.service),
             external_names={} if route is None else self._external_names(route),
-            app_protocol="" if route is None else self._world.app_protocol(route.target),
+            app_protocol="" if route is None or route.target.app_protocol else self._world.app_protocol(route.target),
             reachable=self._reachable(resource),
             rule_ports={} if route is None else self._rule_ports(route),
             fallback_ports=None if fallback is None else self._world.ports(fallback.service),

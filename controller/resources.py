@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from controller.answers import Reference
+from controller.authorities import AuthorityReference
 from controller.crds import HTTP_SCALED_OBJECTS, INTERCEPTOR_ROUTES, Kind
 from controller.problem import Problem
 from controller.schema.common import Condition
@@ -81,8 +82,14 @@ class ObjectMeta(msgspec.Struct, frozen=True, rename="camel"):
         return (self.annotations or {}).get(name) == "true"
 
 
-Asked = tuple[Route, tuple[Reference, ...]]
-"""A route, and references to the bodies that it still needs."""
+class Asked(NamedTuple):
+    """A route, and what it still needs."""
+
+    route: Route
+    references: tuple[Reference, ...] = ()
+    """Bodies of its answers."""
+    authorities: tuple[AuthorityReference, ...] = ()
+    """Authorities of its backends."""
 
 
 class Resource(msgspec.Struct, frozen=True):
@@ -96,6 +103,8 @@ class Resource(msgspec.Struct, frozen=True):
     references: tuple[Reference, ...]
     """Bodies that the route still needs."""
     status: HTTPScaledObjectStatus
+    authorities: tuple[AuthorityReference, ...] = ()
+    """Authorities that the route still needs."""
     ignored: tuple[Problem, ...] = ()
     """Fields that are ignored, and the values used instead; the route is served without them."""
     schedules: tuple[Schedule, ...] = ()
@@ -108,7 +117,7 @@ class Resource(msgspec.Struct, frozen=True):
     @property
     def asked(self) -> Asked | None:
         """What a table is made of."""
-        return None if self.route is None else (self.route, self.references)
+        return None if self.route is None else Asked(self.route, self.references, self.authorities)
 
     @property
     def conditions(self) -> Mapping[str, Condition]:
@@ -139,7 +148,8 @@ def _parse(
         said = translate(meta, spec)
     except Problem as problem:
         return Resource(kind, meta, spec, None, problem, (), status)
-    return Resource(kind, meta, spec, said.route, None, said.references, status, said.ignored, said.schedules)
+    references, authorities = said.references, said.authorities
+    return Resource(kind, meta, spec, said.route, None, references, status, authorities, said.ignored, said.schedules)
 
 
 def _status(raw: object) -> HTTPScaledObjectStatus:

@@ -7,11 +7,12 @@ from typing import Protocol
 
 import msgspec
 
-from controller.answers import rule_of, target_of
+from controller.answers import rule_of
 from controller.schema.rules import Backend, RouteRule
 from controller.schema.rules import HeaderChanges as HeaderChangesSpec
 from controller.schema.rules import Redirect as RedirectSpec
 from controller.schema.rules import Rewrite as RewriteSpec
+from controller.targets import outside_or_service
 from fleet.routing.route import HeaderChanges, Redirect, Rewrite, Rule, WeightedTarget
 
 __all__ = ["RuleMaker"]
@@ -55,7 +56,7 @@ class RuleMaker:
         )
 
     def _backend(self, given: Backend) -> WeightedTarget:
-        plain = target_of(self._namespace, given, direct=self._direct)
+        plain = outside_or_service(self._namespace, given, direct=self._direct)
         return WeightedTarget(**msgspec.structs.asdict(plain), weight=given.weight)
 
 

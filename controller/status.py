@@ -22,6 +22,7 @@ from controller.schedule_status import found_of
 from controller.schema.common import Condition
 from controller.schema.http_scaled_object import HTTPScaledObjectSpec, HTTPScaledObjectStatus
 from controller.table import Lost
+from fleet.routing.protocols import is_known
 from fleet.routing.route import Target
 from fleet.runtime.terminal import one_line
 from fleet.schedules.windows import Minimum
@@ -60,15 +61,6 @@ SCHEDULED = "Scheduled"
 PROTOCOL_SPOKEN = "ProtocolSpoken"
 """Only for objects whose Service declares a protocol that interceptors do not speak."""
 
-SPOKEN = frozenset(
-    (
-        *("http", "http1", "http/1.1", "kubernetes.io/ws", "ws", "grpc-web"),  # HTTP/1.1
-        *("kubernetes.io/h2c", "h2c", "grpc"),  # HTTP/2
-        *("https", "kubernetes.io/wss", "wss"),  # HTTP/1.1 over TLS
-        *("h2", "grpcs"),  # HTTP/2 over TLS
-    )
-)
-"""Values of appProtocol, in lower case, that interceptors speak."""
 MAX_NAMED = 5
 """Names in one message; a fleet may have hundreds."""
 MAX_MESSAGE = 1024
@@ -93,7 +85,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     external_names: Mapping[str, str] = MappingProxyType({})
     """The same of the Services of its fallback and of its rules, by "namespace/name"."""
     app_protocol: str = ""
-    """The appProtocol at its Service's port, "" without one."""
+    """The appProtocol at its Service's port, "" without one, or if the route says another."""
     reachable: Finding | None = None
     """The finding about requests that waited for a backend."""
     fallback_ports: Ports | None = None
@@ -119,7 +111,7 @@ def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectS
         SCALED_OBJECT_READY: _scaled_object(resource, facts),
     }
     findings[REACHABLE] = _reachable(resource, facts, findings[BACKEND_FOUND])
-    if facts.app_protocol and facts.app_protocol.lower() not in SPOKEN:
+    if facts.app_protocol and not is_known(facts.app_protocol):
         findings[PROTOCOL_SPOKEN] = _not_spoken(resource, facts.app_protocol)
     if resource.references or facts.missing_bodies:
         findings[BODIES_FOUND] = _bodies(facts)
@@ -195,6 +187,8 @@ def _serving(resource: Resource, findings: Mapping[str, Finding]) -> Iterable[st
         yield "requests are routed" + (", and the workload is scaled by them" if is_scaled else "")
     if route is not None and route.maintenance is not None:
         yield "in maintenance: every request gets its page, and the workload may sleep"
+    if route is not None and any(target.tls is not None and target.tls.insecure_skip_verify for target in route.targets):
+        yield "certificates of backends are not verified (insecureSkipVerify)"
     if scaled.reason == "Paused":
         yield scaled.message
     elif scaled.status == "False" and scaled.reason != UNSCALED:
@@ -264,7 +258,8 @@ def _reachable(resource: Resource, facts: Facts, backend: Finding) -> Finding:
 def _not_spoken(resource: Resource, protocol: str) -> Finding:
     target = resource.route.target if resource.route is not None else None
     where = f"port {target.port} of Service {target.service}" if target is not None else "its Service"
-    why = f"{where} says appProtocol {protocol}, which is not spoken yet: requests are sent as plain HTTP/1.1"
+    spoken = "plain HTTP/1.1" if target is None or target.tls is None else "HTTP/1.1 over TLS"
+    why = f"{where} says appProtocol {protocol}, which is not spoken yet: requests are sent as {spoken}"
     return Finding("False", "ProtocolNotSpoken", why)
 
 

@@ -1,19 +1,20 @@
 """From all objects to the routing table, and to the conflicts that each object is told about. Pure.
 
-An invalid object has no route, which affects no other object. Of two objects with the same claim, the older gets it. Bodies from
-ConfigMaps are inserted here; while an object's ConfigMaps are not read yet, its previous route is kept.
+An invalid object has no route, which affects no other object. Of two objects with the same claim, the older gets it. Bodies and
+authorities from ConfigMaps are inserted here; while an object's ConfigMaps are not read yet, its previous route is kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from types import MappingProxyType
 
 import msgspec
 
+from controller.authorities import AuthorityReference, authority_bytes, with_authorities
 from controller.autoscalers import Workload, workload_of
-from controller.bodies import SMALL_ANSWER_BYTES, Bodies, are_known, filled, without_bodies
+from controller.bodies import SMALL_ANSWER_BYTES, Absent, Bodies, are_known, filled, without_bodies
 from controller.crds import HTTP_SCALED_OBJECTS, INTERCEPTOR_ROUTES
 from controller.problem import Problem
 from controller.resources import Asked, Key, Resource
@@ -24,11 +25,13 @@ from fleet.routing.codec import MAX_ROUTES
 from fleet.routing.route import Route
 from fleet.routing.table import Conflict, RoutingTable
 
-__all__ = ["MAX_TABLE_ANSWER_BYTES", "Assembly", "Lost", "assemble"]
+__all__ = ["MAX_TABLE_ANSWER_BYTES", "MAX_TABLE_CA_BYTES", "Assembly", "Lost", "assemble"]
 
 MAX_TABLE_ANSWER_BYTES = 16 << 20
 """Maximum bytes of the bodies of all routes: every interceptor keeps them in memory, and every change of the table writes them
 again."""
+MAX_TABLE_CA_BYTES = 16 << 20
+"""Maximum bytes of the authorities in all routes, for the same reason. Enough for one certificate in each of 10,000 routes."""
 
 
 class Lost(msgspec.Struct, frozen=True):
@@ -45,7 +48,7 @@ class Assembly(msgspec.Struct, frozen=True):
     routes: Mapping[Key, Route]
     """The route of each object that has one in the table."""
     asked: Mapping[Key, Asked]
-    """What each of these routes was made of; without objects whose ConfigMaps were not read yet."""
+    """What each of these routes was made of; without objects whose ConfigMaps were not read yet, or make them invalid."""
     missing: Mapping[Key, tuple[str, ...]]
     """Answers whose bodies are not available."""
     problems: Mapping[Key, Problem]
@@ -66,7 +69,10 @@ class Assembly(msgspec.Struct, frozen=True):
 
 
 def assemble(
-    resources: Iterable[Resource], bodies: Bodies = MappingProxyType({}), before: RoutingTable | None = None
+    resources: Iterable[Resource],
+    bodies: Bodies = MappingProxyType({}),
+    before: RoutingTable | None = None,
+    authorities: Bodies = MappingProxyType({}),
 ) -> Assembly:
     """The table of these objects, whose order does not matter. `before` is the table that is served now."""
     ordered = sorted(resources, key=lambda resource: (resource.meta.created, resource.key))
@@ -77,11 +83,12 @@ def assemble(
     for key in [*asked][MAX_ROUTES:]:
         problems[key] = Problem("metadata", f"{MAX_ROUTES} older objects fill the routing table")
         del asked[key]
-    filling = _Filling(bodies, before)
+    filling = _Filling(bodies, authorities, before)
     routes = {key: route for key, wanted in asked.items() if (route := filling.fill(key, wanted)) is not None}
     table = RoutingTable(routes.values())
     owners = {route.app: key for key, route in routes.items()}
-    settled = {key: wanted for key, wanted in asked.items() if key not in filling.pending}
+    problems |= filling.problems
+    settled = {key: wanted for key, wanted in asked.items() if key not in filling.pending and key not in filling.problems}
     lost = _lost(table.conflicts, owners)
     unserved = frozenset(_unserved(table, owners))
     outdone = _outdone(resource for resource in ordered if resource.key in valid and resource.key not in unserved)
@@ -90,21 +97,31 @@ def assemble(
 
 
 class _Filling:
-    """Inserts bodies into routes, the oldest route first, as long as there is room."""
+    """Inserts bodies and authorities into routes, the oldest route first, as long as there is room."""
 
-    def __init__(self, bodies: Bodies, before: RoutingTable | None) -> None:
+    def __init__(self, bodies: Bodies, authorities: Bodies, before: RoutingTable | None) -> None:
         self._bodies = bodies
+        self._authorities = authorities
         self._before = before
         self._left = MAX_TABLE_ANSWER_BYTES
+        self._left_for_authorities = MAX_TABLE_CA_BYTES
         self.missing: dict[Key, tuple[str, ...]] = {}
         self.pending: set[Key] = set()
+        self.problems: dict[Key, Problem] = {}
+        """Objects that are invalid by what ConfigMaps hold."""
 
     def fill(self, key: Key, asked: Asked) -> Route | None:
-        route, references = asked
-        # Without a previous table there is nothing to keep: a route with some of its answers is better than none.
-        if self._before is not None and not are_known(references, self._bodies):
+        route, references, authorities = asked
+        # Without a previous table there is nothing to keep: a route with some of its answers is better than none. But a route
+        # without its authorities is another one.
+        if (self._before is not None and not are_known(references, self._bodies)) or not self._have_come(authorities):
             self.pending.add(key)
-            return self._before.apps.get(route.app)
+            return None if self._before is None else self._before.apps.get(route.app)
+        try:
+            route = self._believing(route, authorities)
+        except Problem as problem:
+            self.problems[key] = problem
+            return None
         route, missing = filled(route, references, self._bodies)
         size = answer_bytes(route)
         if size > max(self._left, SMALL_ANSWER_BYTES):
@@ -114,6 +131,20 @@ class _Filling:
         if missing:
             self.missing[key] = missing
         return route
+
+    def _have_come(self, authorities: Sequence[AuthorityReference]) -> bool:
+        """Whether it is known what their ConfigMaps hold, or that they are not there."""
+        found = [self._authorities.get(reference.config_map) for reference in authorities]
+        return all(each is not None and not (isinstance(each, Absent) and each.temporary) for each in found)
+
+    def _believing(self, route: Route, authorities: Sequence[AuthorityReference]) -> Route:
+        """Raises Problem."""
+        whole = with_authorities(route, authorities, self._authorities)
+        size = authority_bytes(whole)
+        if size > self._left_for_authorities:
+            raise Problem("spec", "the authorities (tls) of older objects leave no room in the routing table")
+        self._left_for_authorities -= size
+        return whole
 
 
 def _sibling(key: Key) -> Key:

@@ -68,6 +68,7 @@ class Term:
             dependencies.world.bodies,
             dependencies.store,
             self.propagation,
+            authorities=dependencies.world.authorities,
             on_objects=self._on_objects,
             on_published=self._on_published,
             leads=dependencies.leads,

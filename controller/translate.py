@@ -6,7 +6,7 @@ Meanings are those of the KEDA HTTP add-on. Errors name the field as the object'
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -18,11 +18,10 @@ from controller.answers import (
     header_matches,
     maintenance_of,
     paths_of,
-    port_of,
     references_of,
     static_routes_of,
-    target_of,
 )
+from controller.authorities import FALLBACK, TARGET, AuthorityReference, authorities_of, check_authorities
 from controller.cors import cors_of
 from controller.limits import Notes, duration, http_timeouts, note_for_keda, note_patterns, route_timeouts, scaling_of
 from controller.problem import Problem
@@ -32,7 +31,8 @@ from controller.schema.answers import Affinity as AffinitySpec
 from controller.schema.answers import Treatment
 from controller.schema.http_scaled_object import HTTPScaledObjectSpec
 from controller.schema.interceptor_route import InterceptorRouteSpec
-from controller.schema.rules import RouteRule
+from controller.schema.rules import Backend, RouteRule
+from controller.targets import outside_or_service, target_of
 from fleet.routing.check import RouteError, check_route
 from fleet.routing.route import Affinity, Protection, Route, Rule, Target
 from fleet.schedules.windows import Schedule
@@ -52,7 +52,7 @@ _OUTSIDE_FALLBACK: _Names = ((re.compile(r"^cold_start\.fallback"), "coldStart.f
 _BOTH_FIELDS: _Names = (
     (re.compile(r"(\.paths\[\d+\])$"), r"\1.value"),
     (re.compile(r"^cold_start\.fallback\.service"), "coldStart.fallback.service.name"),
-    (re.compile(r"^cold_start\.fallback\.port"), "coldStart.fallback.service.port"),
+    (re.compile(r"^cold_start\.fallback\.(port|app_protocol|tls)"), r"coldStart.fallback.service.\1"),
     (re.compile(r"^cold_start\.max_held_bytes"), "coldStart.maxPendingBytes"),
     (re.compile(r"^cold_start\.max_held"), "coldStart.maxPendingRequests"),
     (re.compile(r"^cold_start\.overflow_placeholder"), "coldStart.overflow"),
@@ -87,10 +87,11 @@ class Named(Protocol):
 
 
 class Translation(msgspec.Struct, frozen=True):
-    """A route, found valid, the bodies that it still needs, and what of the object it leaves out."""
+    """A route, found valid, the bodies and authorities that it still needs, and what of the object it leaves out."""
 
     route: Route
     references: tuple[Reference, ...] = ()
+    authorities: tuple[AuthorityReference, ...] = ()
     ignored: tuple[Problem, ...] = ()
     schedules: tuple[Schedule, ...] = ()
 
@@ -104,13 +105,12 @@ def of_http_scaled_object(meta: Named, spec: HTTPScaledObjectSpec) -> Translatio
     failover = spec.cold_start_timeout_failover_ref
     cold = cold_start_of(meta.namespace, spec.cold_start)
     if failover is not None:
-        fallback = Target(f"{meta.namespace}/{failover.service}", port_of(failover.port, failover.port_name))
-        cold = msgspec.structs.replace(cold, fallback=fallback)
+        cold = msgspec.structs.replace(cold, fallback=target_of(meta.namespace, failover.service, failover))
     rules = RuleMaker(meta.namespace, direct=spec.direct_pod_routing)
     own = Rule(spec.hosts or (), paths_of(spec.path_prefixes or ()), header_matches(spec.headers), spec.methods or ())
     route = Route(
         app=f"{meta.namespace}/{meta.name}",
-        target=target_of(meta.namespace, spec.scale_target_ref, direct=spec.direct_pod_routing),
+        target=outside_or_service(meta.namespace, spec.scale_target_ref, direct=spec.direct_pod_routing),
         rules=tuple(rules.rule(rule) for rule in spec.rules) if spec.rules else (rules.treated(own, spec),),
         scaling=scaling_of(notes, spec.scaling_metric, spec.activity_period, spec.target_pending_requests),
         timeouts=http_timeouts(notes, spec),
@@ -118,7 +118,13 @@ def of_http_scaled_object(meta: Named, spec: HTTPScaledObjectSpec) -> Translatio
         created=meta.created,
     )
     names = (*(() if spec.rules else _ONE_RULE_FIELDS), *_HTTP_FIELDS, *(_FAILOVER_FIELDS if failover else ()), *_BOTH_FIELDS)
-    return _whole(meta, spec, route, notes, names)
+    of_rules = [("", spec.backends)] if not spec.rules else _backends(spec.rules)
+    authorities = (
+        *authorities_of(meta.namespace, TARGET, "scaleTargetRef", spec.scale_target_ref.tls),
+        *(authorities_of(meta.namespace, FALLBACK, "coldStartTimeoutFailoverRef", failover.tls) if failover else ()),
+        *_other_authorities(meta, spec, of_rules),
+    )
+    return _whole(meta, spec, route, notes, names=names, authorities=authorities)
 
 
 def of_interceptor_route(meta: Named, spec: InterceptorRouteSpec) -> Translation:
@@ -128,14 +134,36 @@ def of_interceptor_route(meta: Named, spec: InterceptorRouteSpec) -> Translation
     rules = RuleMaker(meta.namespace, direct=spec.direct_pod_routing)
     route = Route(
         app=f"{meta.namespace}/{meta.name}",
-        target=target_of(meta.namespace, spec.target, direct=spec.direct_pod_routing),
+        target=outside_or_service(meta.namespace, spec.target, direct=spec.direct_pod_routing),
         rules=tuple(rules.rule(rule) for rule in spec.rules or ()),
         scaling=scaling_of(notes, spec.scaling_metric, spec.activity_period, None),
         timeouts=route_timeouts(notes, spec),
         cold_start=cold_start_of(meta.namespace, spec.cold_start),
         created=meta.created,
     )
-    return _whole(meta, spec, route, notes, _BOTH_FIELDS)
+    authorities = (
+        *authorities_of(meta.namespace, TARGET, "target", spec.target.tls),
+        *_other_authorities(meta, spec, _backends(spec.rules)),
+    )
+    return _whole(meta, spec, route, notes, names=_BOTH_FIELDS, authorities=authorities)
+
+
+_Backends = Sequence[tuple[str, Sequence[Backend] | None]]
+"""For each rule: where its fields stand, and its backends."""
+
+
+def _backends(rules: Sequence[RouteRule] | None) -> _Backends:
+    return [(f"rules[{number}].", rule.backends) for number, rule in enumerate(rules or ())]
+
+
+def _other_authorities(meta: Named, spec: Treatment, rules: _Backends) -> Iterator[AuthorityReference]:
+    """Those that the backends of rules and the fallback of coldStart need."""
+    fallback = None if spec.cold_start is None or spec.cold_start.fallback is None else spec.cold_start.fallback.service
+    if fallback is not None:
+        yield from authorities_of(meta.namespace, FALLBACK, "coldStart.fallback.service", fallback.tls)
+    for number, (rule, backends) in enumerate(rules):
+        for position, backend in enumerate(backends or ()):
+            yield from authorities_of(meta.namespace, (number, position), f"{rule}backends[{position}]", backend.tls)
 
 
 def _note_paths(notes: Notes, rules: Sequence[RouteRule] | None) -> None:
@@ -143,7 +171,9 @@ def _note_paths(notes: Notes, rules: Sequence[RouteRule] | None) -> None:
         note_patterns(notes, f"rules[{number}].paths", [path.value for path in rule.paths or ()])
 
 
-def _whole(meta: Named, spec: Treatment, route: Route, notes: Notes, names: _Names) -> Translation:
+def _whole(
+    meta: Named, spec: Treatment, route: Route, notes: Notes, *, names: _Names, authorities: tuple[AuthorityReference, ...]
+) -> Translation:
     """With the fields that both kinds of objects have."""
     maintenance, page = maintenance_of(meta)
     fallback = route.cold_start.fallback
@@ -165,7 +195,7 @@ def _whole(meta: Named, spec: Treatment, route: Route, notes: Notes, names: _Nam
     if isinstance(spec, HTTPScaledObjectSpec) and spec.replicas is not None:
         note_maximum(notes, schedules, spec.replicas.max)
     references = (*references_of(meta.namespace, spec.cold_start, spec.static_routes), *page)
-    return Translation(route, references, tuple(notes.ignored), schedules)
+    return Translation(route, references, authorities, tuple(notes.ignored), schedules)
 
 
 def _affinity(given: AffinitySpec) -> Affinity:
@@ -175,6 +205,7 @@ def _affinity(given: AffinitySpec) -> Affinity:
 def _check(route: Route, names: _Names) -> None:
     try:
         check_route(route)
+        check_authorities(route)
     except RouteError as error:
         field = error.field
         if field.startswith("maintenance"):

@@ -17,7 +17,7 @@ from controller.autoscalers import (
     workload_of,
 )
 from controller.bodies import Bodies
-from controller.bodysource import BodySource
+from controller.bodysource import AUTHORITIES_LABEL, BodySource
 from controller.crds import GROUP, HTTP_SCALED_OBJECTS, INTERCEPTOR_ROUTES, Kind
 from controller.resources import Key, Resource, parse_http_scaled_object, parse_interceptor_route
 from controller.scaledobject import SKIP
@@ -33,7 +33,7 @@ from fleet.routing.route import Target
 __all__ = ["AUTOSCALERS", "SCALED_OBJECTS", "World", "path_of"]
 
 BODIES_SECONDS = 5.0
-"""Seconds for which a table waits for the ConfigMaps of answers; then it is made of what is known."""
+"""Seconds for which a table waits for ConfigMaps, of answers and then of authorities; then it is made of what is known."""
 AUTOSCALERS_SECONDS = 5.0
 """Seconds for which a term waits for the HorizontalPodAutoscalers; the controller may lack permission to read them."""
 
@@ -65,10 +65,12 @@ class World:
         self._on_routes = on_routes
         self._by_service = _Users[str]()
         self._by_config_map = _Users[str]()
+        self._by_authorities = _Users[str]()
         self._by_workload = _Users[Workload]()
         self._rivals: dict[Workload, dict[Key, Rival]] = {}
         """What users have created that scales a workload."""
         self._bodies = BodySource(api, namespaces, timing=timing, on_change=on_routes)
+        self._authorities = BodySource(api, namespaces, timing=timing, on_change=on_routes, label=AUTHORITIES_LABEL)
         self._scaled_by_app: dict[str, set[str]] = {}
         self._resources = {
             HTTP_SCALED_OBJECTS.kind: ListWatch(
@@ -107,12 +109,14 @@ class World:
         await self.scaled_objects.close()
         await self.autoscalers.close()
         await self._bodies.close()
+        await self._authorities.close()
 
     async def known(self) -> None:
         """Wait until all custom resources were read: a table of some of them would remove the routes of the others."""
         for watch in self._resources.values():
             await watch.synced.wait()
         await self._bodies.known(BODIES_SECONDS)
+        await self._authorities.known(BODIES_SECONDS)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(AUTOSCALERS_SECONDS):
                 await self.autoscalers.tried()
@@ -120,6 +124,10 @@ class World:
     def bodies(self) -> Bodies:
         """The ConfigMaps with bodies for answers."""
         return self._bodies.bodies()
+
+    def authorities(self) -> Bodies:
+        """The ConfigMaps with authorities of backends."""
+        return self._authorities.bodies()
 
     @property
     def unread(self) -> tuple[str, ...]:
@@ -202,6 +210,8 @@ class World:
         self._by_service.move(resource.key, _services(before), _services(after))
         if self._by_config_map.move(resource.key, _config_maps(before), _config_maps(after)):
             self._bodies.want(self._by_config_map.used)
+        if self._by_authorities.move(resource.key, _authorities(before), _authorities(after)):
+            self._authorities.want(self._by_authorities.used)
         self._on_object(resource.key)
         self._by_workload.move(resource.key, _workloads(before), _workloads(after))
         if (before and before.problem) != (after and after.problem) or None in (before, after):
@@ -283,6 +293,10 @@ def _services(resource: Resource | None) -> frozenset[str]:
 
 def _config_maps(resource: Resource | None) -> frozenset[str]:
     return frozenset() if resource is None else frozenset(reference.config_map for reference in resource.references)
+
+
+def _authorities(resource: Resource | None) -> frozenset[str]:
+    return frozenset() if resource is None else frozenset(reference.config_map for reference in resource.authorities)
 
 
 def _workloads(resource: Resource | None) -> frozenset[Workload]:

@@ -20,9 +20,9 @@ from fleet.runtime.terminal import one_line
 from interceptor.backends.endpoint import Endpoint
 from interceptor.backends.endpoints import EndpointSet
 from interceptor.core.sides import Client
-from interceptor.http2.dialer import HTTP2_PROTOCOLS
 from interceptor.proxy import Proxy
 from interceptor.settings import InterceptorSettings
+from interceptor.tls.upstream import verifies
 
 __all__ = ["ListenerRow", "Pages"]
 
@@ -95,7 +95,8 @@ class Pages:
     # -- backends -------------------------------------------------------------------------------------------------
 
     def _backends(self) -> Any:
-        return Pairs(_targets(self._proxy.endpoint_sets, self._proxy.removed_sets))
+        verify = not self._settings.backend_tls_skip_verify
+        return Pairs(_targets(self._proxy.endpoint_sets, self._proxy.removed_sets, verify=verify))
 
     # -- connections ----------------------------------------------------------------------------------------------
 
@@ -123,34 +124,37 @@ class Pages:
                 yield from certificates_of_file("authority of RPC clients", files.ca)
 
 
-def _targets(sets: Iterable[EndpointSet], removed: Iterable[EndpointSet]) -> Iterator[tuple[str, TargetWork]]:
-    """One entry for each key: a target that was removed and named again has two sets for a while."""
-    old: dict[str, list[EndpointSet]] = {}
-    for one in removed:
-        old.setdefault(one.key, []).append(one)
-    for one in sets:
-        yield one.key, _target([one, *old.pop(one.key, ())])
-    for key, same in old.items():
-        yield key, _target(same)
+def _targets(sets: Iterable[EndpointSet], removed: Iterable[EndpointSet], *, verify: bool) -> Iterator[tuple[str, TargetWork]]:
+    """One entry for each key. A target that is spoken to in two ways has two sets, and so has, for a while, one that was removed
+    and named again."""
+    every: dict[str, list[EndpointSet]] = {}
+    for one in chain(sets, removed):
+        every.setdefault(one.key, []).append(one)
+    for key, same in every.items():
+        yield key, _target(same, verify=verify)
 
 
-def _target(same: list[EndpointSet]) -> TargetWork:
+def _target(same: list[EndpointSet], *, verify: bool) -> TargetWork:
     current = same[0]
     return TargetWork(
-        backends=[_of_endpoint(endpoint) for one in same for endpoint in one.in_use],
+        backends=[_of_endpoint(endpoint, verify=verify) for one in same for endpoint in one.in_use],
         trouble="" if current.trouble is None else current.trouble.reason,
-        last_error=current.last_error,
+        last_error=next((one.last_error for one in same if one.last_error), ""),
     )
 
 
-def _of_endpoint(endpoint: Endpoint) -> BackendWork:
+def _of_endpoint(endpoint: Endpoint, *, verify: bool) -> BackendWork:
+    tls, owner = endpoint.speaks.tls, endpoint.owner
     backend = endpoint.backend
     return BackendWork(
         host=backend.host,
         port=backend.port,
         in_flight=endpoint.load,
         state=_state(endpoint),
-        protocol=_protocol(backend.app_protocol),
+        app_protocol=backend.app_protocol,
+        protocol=endpoint.speaks.protocol,
+        tls=_trust(verified=verifies(owner.connects.tls, by_default=verify)) if tls else "",
+        server_name=one_line(owner.server_name) if tls else "",
         pooled=len(endpoint.spare),
         reserved=len(endpoint.own),
         dialing=endpoint.dialing,
@@ -167,8 +171,8 @@ def _state(endpoint: Endpoint) -> str:
     return "set aside" if endpoint.owner.rule.path is None or endpoint.failures else "probing"
 
 
-def _protocol(app_protocol: str | None) -> str:
-    return "HTTP/2" if app_protocol is not None and app_protocol.lower() in HTTP2_PROTOCOLS else "HTTP/1.1"
+def _trust(*, verified: bool) -> str:
+    return "verified" if verified else "not verified"
 
 
 def _of_client(client: Client, now: float) -> ConnectionRow:
@@ -191,7 +195,7 @@ def _to_backends(sets: Iterable[EndpointSet], most: int) -> Iterator[dict[str, A
             yield {
                 "target": one.key,
                 "address": endpoint.address,
-                "protocol": _protocol(endpoint.backend.app_protocol),
+                "protocol": str(endpoint.speaks),
                 "in_flight": endpoint.load,
                 "pooled": len(endpoint.spare),
                 "reserved": len(endpoint.own),

@@ -18,6 +18,7 @@ from fleet.discovery.outside.names import Ttl
 from fleet.discovery.outside.policy import DEFAULT, AddressPolicy
 from fleet.discovery.sources import BackendSource, RouteSource, SourceError
 from fleet.discovery.uri import open_backends, open_routes
+from fleet.routing.protocols import HTTP1, HTTP2, Spoken
 from fleet.runtime.diagnostics import Diagnostics
 from fleet.runtime.garbage import collect_while_idle, keep_what_is_here
 from fleet.runtime.life import Component, Step
@@ -29,10 +30,10 @@ from interceptor.drain import finish
 from interceptor.exchange.redirect import Redirects
 from interceptor.http1.client import ClientConnection
 from interceptor.http1.dialer import Http1Dialer
-from interceptor.http1.over_tls import HTTPS_PROTOCOLS, TlsHttp1Dialer
+from interceptor.http1.over_tls import TlsHttp1Dialer
 from interceptor.http2.client import take_over
-from interceptor.http2.dialer import HTTP2_PROTOCOLS, Http2Dialer
-from interceptor.http2.over_tls import TLS_HTTP2_PROTOCOLS, TlsHttp2Dialer
+from interceptor.http2.dialer import Http2Dialer
+from interceptor.http2.over_tls import TlsHttp2Dialer
 from interceptor.listener import Listener, room_for_clients
 from interceptor.metrics import Metrics
 from interceptor.pages import ListenerRow, Pages
@@ -78,15 +79,14 @@ class Interceptor(Component):
         self._backends = WithOutside(services, _outside(settings, resolver or Lookup()))
         self.ledger = Ledger()
         outbox = Outbox()
-        http2 = Http2Dialer(outbox, monotonic)
         tls = BackendTls(settings.tls_policy, settings.authority_directories, verify=not settings.backend_tls_skip_verify)
         dialer = Dialers(
-            Http1Dialer(outbox),
             {
-                **dict.fromkeys(HTTP2_PROTOCOLS, http2),
-                **dict.fromkeys(HTTPS_PROTOCOLS, TlsHttp1Dialer(outbox, tls)),
-                **dict.fromkeys(TLS_HTTP2_PROTOCOLS, TlsHttp2Dialer(outbox, monotonic, tls)),
-            },
+                Spoken(HTTP1): Http1Dialer(outbox),
+                Spoken(HTTP2): Http2Dialer(outbox, monotonic),
+                Spoken(HTTP1, tls=True): TlsHttp1Dialer(outbox, tls),
+                Spoken(HTTP2, tls=True): TlsHttp2Dialer(outbox, monotonic, tls),
+            }
         )
         self.proxy = Proxy(settings, self.ledger, self._backends, monotonic, outbox=outbox, dialer=dialer)
         self.proxy.on_http2 = partial(take_over, self.proxy)

@@ -11,6 +11,7 @@ from fleet.demand.ledger import Ledger
 from fleet.discovery.sources import Backend, BackendSource
 from fleet.discovery.work import sum_of_work
 from fleet.routing.table import RoutingTable
+from fleet.routing.target import Connects, PoolKey, Target
 from interceptor.app.admission import UNBOUNDED
 from interceptor.app.app import App
 from interceptor.app.branches import branch_out
@@ -55,11 +56,13 @@ class TableApps:
         self._prober = prober
         self._clock = clock
         self._on_swap = on_swap
-        self._endpoints: dict[str, EndpointSet] = {}
+        self._endpoints: dict[str, dict[Connects, EndpointSet]] = {}
+        """By key of the target, and by how its backends are spoken to: connections that were opened in one way are never used in
+        another."""
         self._removed: list[EndpointSet] = []
         """Sets of targets that no route names any more but that have unfinished exchanges."""
         self._usual = ProbeRule(connect=settings.connect_timeout)
-        self._rules: dict[str, ProbeRule] = {}
+        self._rules: dict[PoolKey, ProbeRule] = {}
         self._pool = PoolLimits(
             idle_timeout=settings.backend_idle_timeout,
             max_idle=settings.max_idle_per_backend,
@@ -69,19 +72,18 @@ class TableApps:
         """Use another table from the next request on. Open exchanges keep the application they began with."""
         self._share_out(len(table.apps))
         self._rules = probe_rules(table, self._usual)
-        for key, endpoints in self._endpoints.items():
-            endpoints.rule = self._rules.get(key, self._usual)
+        for endpoints in self.endpoint_sets:
+            endpoints.rule = self._rules.get((endpoints.key, endpoints.connects), self._usual)
         apps = {name: self._app(name, table) for name in table.apps}
         gone = [app for name, app in self.apps.items() if name not in apps]
         self.table, self.apps = table, apps
         self._on_swap(table, apps)
         self._ledger.retain(table.apps)
-        wanted = {target.key for app in apps.values() for target in app.route.targets}
-        self._backends.want(wanted)
-        for key in self._endpoints.keys() - wanted:
-            removed = self._endpoints.pop(key)
-            removed.update(())
-            self._removed.append(removed)
+        wanted = {target.pool for app in apps.values() for target in app.route.targets}
+        self._backends.want({key for key, _ in wanted})
+        for endpoints in self.endpoint_sets:
+            if (endpoints.key, endpoints.connects) not in wanted:
+                self._remove(endpoints)
         self._removed = [endpoints for endpoints in self._removed if any(endpoints.at_work().values())]
         for app in gone:
             for part in app.parts:
@@ -98,20 +100,21 @@ class TableApps:
 
     def backends_changed(self, key: str) -> None:
         """Discovery lists other backends for a target."""
-        endpoints = self._endpoints.get(key)
-        if endpoints is None:
-            return
-        was_outside = endpoints.outside
-        endpoints.update(self._backends.get(key), self._backends.trouble(key))
-        if endpoints.outside != was_outside:
-            for app in self.apps.values():
-                for part in app.parts:
-                    if part.endpoints is endpoints:
-                        part.note_outside()
+        for endpoints in self._endpoints.get(key, {}).values():
+            was_outside = endpoints.outside
+            endpoints.update(self._backends.get(key), self._backends.trouble(key))
+            if endpoints.outside != was_outside:
+                self._note_outside(endpoints)
+
+    def _note_outside(self, endpoints: EndpointSet) -> None:
+        for app in self.apps.values():
+            for part in app.parts:
+                if part.endpoints is endpoints:
+                    part.note_outside()
 
     @property
     def endpoint_sets(self) -> list[EndpointSet]:
-        return list(self._endpoints.values())
+        return [endpoints for same in self._endpoints.values() for endpoints in same.values()]
 
     @property
     def removed_sets(self) -> list[EndpointSet]:
@@ -121,7 +124,7 @@ class TableApps:
     def at_work(self) -> dict[str, dict[Backend, int]]:
         """By target: the number of unfinished exchanges at each listed backend, and at each removed one that still has some."""
         found: dict[str, dict[Backend, int]] = {}
-        for endpoints in (*self._endpoints.values(), *self._removed):
+        for endpoints in (*self.endpoint_sets, *self._removed):
             if work := endpoints.at_work():
                 found[endpoints.key] = sum_of_work([found.get(endpoints.key, {}), work])
         return found
@@ -144,31 +147,42 @@ class TableApps:
         app = self.apps.get(name)
         if app is not None and app.route == route:
             return app
-        endpoints = self._endpoint_set(route.target.key)
+        endpoints = self._endpoint_set(route.target)
         target = route.cold_start.fallback
-        fallback = None if target is None else self._endpoint_set(target.key)
+        fallback = None if target is None else self._endpoint_set(target)
         if app is None:
             entry = self._ledger.entry(name)
             app = App(route, entry, endpoints, self._settings, fallback=fallback, share=self._share, waits=self._waits)
         else:
             app.apply(route, endpoints, self._settings, fallback=fallback)
-        branch_out(app, self._settings, lambda target: self._endpoint_set(target.key))
+        branch_out(app, self._settings, self._endpoint_set)
         return app
 
-    def _endpoint_set(self, key: str) -> EndpointSet:
-        endpoints = self._endpoints.get(key)
+    def _endpoint_set(self, target: Target) -> EndpointSet:
+        key, connects = target.pool
+        same = self._endpoints.setdefault(key, {})
+        endpoints = same.get(connects)
         if endpoints is None:
-            endpoints = self._endpoints[key] = EndpointSet(
-                key,
+            endpoints = same[connects] = EndpointSet(
+                target,
                 limits=self._pool,
                 deadlines=self._deadlines,
                 dialer=self._dialer,
                 prober=self._prober,
-                rule=self._rules.get(key, self._usual),
+                rule=self._rules.get(target.pool, self._usual),
                 clock=self._clock,
             )
             endpoints.update(self._backends.get(key), self._backends.trouble(key))
         return endpoints
+
+    def _remove(self, endpoints: EndpointSet) -> None:
+        """No route speaks to these backends in this way any more: close what is idle, and let exchanges end."""
+        same = self._endpoints[endpoints.key]
+        del same[endpoints.connects]
+        if not same:
+            del self._endpoints[endpoints.key]
+        endpoints.update(())
+        self._removed.append(endpoints)
 
     def _share_out(self, apps: int) -> None:
         """If there are several applications, limit each to half of the connections, so that overload of one leaves some for the

@@ -32,6 +32,7 @@ from controller.schema.common import (
 from controller.schema.cors import Cors
 from controller.schema.outside import ONE_TARGET, Addresses, Host, OutsidePort
 from controller.schema.schedules import ScheduleField
+from controller.schema.targets import AppProtocol, TlsField
 from fleet.routing import route as routes
 from fleet.routing.kinds import AGENT, REQUEST_TARGET
 from fleet.routing.route import MAX_AGENTS
@@ -145,6 +146,8 @@ class FallbackService(msgspec.Struct, frozen=True, rename="camel"):
     name: Annotated[Name, SERVICE_NAME]
     port: Annotated[Port | None, PORT_NUMBER] = None
     port_name: Annotated[Name | None, PORT_NAME] = None
+    app_protocol: AppProtocol = None
+    tls: TlsField = None
 
     def __post_init__(self) -> None:
         check_port(self.port, self.port_name)

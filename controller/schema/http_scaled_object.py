@@ -37,6 +37,7 @@ from controller.schema.common import (
 )
 from controller.schema.outside import ONE_TARGET, PORT_OF_TARGET, Addresses, Host, check_target
 from controller.schema.rules import Backends, RedirectField, RequestHeaders, ResponseHeaders, RewriteField, RouteRule
+from controller.schema.targets import AppProtocol, TlsField
 from fleet import defaults
 from fleet.routing import route as routes
 
@@ -67,6 +68,8 @@ class ScaleTarget(msgspec.Struct, frozen=True, rename="camel"):
     port_name: Annotated[str | None, PORT_NAME] = None
     host: Host = None
     addresses: Addresses = None
+    app_protocol: AppProtocol = None
+    tls: TlsField = None
 
     def __post_init__(self) -> None:
         check_target(self)
@@ -85,6 +88,8 @@ class Failover(msgspec.Struct, frozen=True, rename="camel"):
     service: Annotated[str, SERVICE_NAME]
     port: Annotated[int | None, PORT_NUMBER] = None
     port_name: Annotated[str | None, PORT_NAME] = None
+    app_protocol: AppProtocol = None
+    tls: TlsField = None
     timeout_seconds: Annotated[int, Meta(description="Seconds for which a request waits for the workload.")] = (
         defaults.FAILOVER_SECONDS
     )

@@ -28,6 +28,7 @@ from controller.schema.common import (
 )
 from controller.schema.outside import ONE_TARGET, PORT_OF_TARGET, Addresses, Host, check_target
 from controller.schema.rules import RouteRule
+from controller.schema.targets import AppProtocol, TlsField
 from fleet.routing import route as routes
 
 __all__ = ["InterceptorRouteSpec", "InterceptorRouteStatus", "RouteMetric", "ServiceTarget", "Timeouts"]
@@ -43,6 +44,8 @@ class ServiceTarget(msgspec.Struct, frozen=True, rename="camel"):
     port_name: Annotated[Name | None, PORT_NAME] = None
     host: Host = None
     addresses: Addresses = None
+    app_protocol: AppProtocol = None
+    tls: TlsField = None
 
     def __post_init__(self) -> None:
         check_target(self)

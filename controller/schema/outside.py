@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Protocol
 from msgspec import Meta
 
 from controller.schema.common import NOT_IN_ADDON, Port, Rule, check_port, follows
+from controller.schema.targets import Tls
 from fleet.routing import route as routes
 from fleet.routing.outside import ADDRESS, DNS_NAME, MAX_ADDRESSES
 
@@ -53,6 +54,10 @@ class TargetFields(Protocol):
     def host(self) -> str | None: ...
     @property
     def addresses(self) -> tuple[str, ...] | None: ...
+    @property
+    def app_protocol(self) -> str | None: ...
+    @property
+    def tls(self) -> Tls | None: ...
 
 
 def check_target(given: TargetFields) -> None:

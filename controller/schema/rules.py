@@ -15,6 +15,7 @@ from controller.schema.common import (
     follows,
 )
 from controller.schema.outside import Addresses, Host, check_target
+from controller.schema.targets import BackendAppProtocol, BackendTlsField
 from fleet import defaults
 from fleet.routing import route as routes
 from fleet.routing.kinds import NEW_PATH, REDIRECTS, WEIGHT
@@ -88,6 +89,8 @@ class Backend(msgspec.Struct, frozen=True, rename="camel"):
     port_name: Annotated[Name | None, follows(routes.WeightedTarget, "port", words="Name of the Service's port.")] = None
     host: Annotated[Host, follows(routes.WeightedTarget, "host", NOT_IN_ADDON)] = None
     addresses: Annotated[Addresses, follows(routes.WeightedTarget, "addresses", NOT_IN_ADDON)] = None
+    app_protocol: BackendAppProtocol = None
+    tls: BackendTlsField = None
     weight: Annotated[Annotated[int, Meta(ge=WEIGHT.ge, le=WEIGHT.le)], follows(routes.WeightedTarget, "weight")] = 1
 
     def __post_init__(self) -> None:

@@ -28,7 +28,14 @@ class BackendWork(msgspec.Struct, frozen=True, kw_only=True):
     state: str = ""
     """ready: requests are sent to it. set aside: it refused a connection, and has not passed a probe since. probing: it has not
     answered its readiness path yet. leaving: it is listed no longer, and has exchanges that are not finished."""
+    app_protocol: str | None = None
+    """As discovery has it; the route may say another."""
     protocol: str = ""
+    """What it is spoken to with."""
+    tls: str = ""
+    """Over TLS: "verified", or "not verified" where any certificate is accepted."""
+    server_name: str = ""
+    """Over TLS: the name that its certificate must have, and that is asked for."""
     pooled: int = 0
     """Connections that can take one more exchange."""
     reserved: int = 0
@@ -54,7 +61,11 @@ class TargetWork(msgspec.Struct, frozen=True, kw_only=True):
 def decode_work(page: bytes) -> Work:
     """Parse the page. Raises ValueError."""
     shown = msgspec.json.decode(page, type=dict[str, TargetWork])
-    return {key: {Backend(one.host, one.port): one.in_flight for one in at.backends} for key, at in shown.items()}
+    # One that is spoken to in two ways has two entries.
+    return {
+        key: sum_of_work([{Backend(one.host, one.port, one.app_protocol): one.in_flight} for one in at.backends])
+        for key, at in shown.items()
+    }
 
 
 def sum_of_work(works: Sequence[Mapping[Backend, int]]) -> dict[Backend, int]:

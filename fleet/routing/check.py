@@ -32,6 +32,7 @@ from fleet.routing.route import (
     WeightedTarget,
 )
 from fleet.routing.rules import TREATMENT
+from fleet.routing.target import TargetTls, check_tls
 
 __all__ = ["MAX_BUCKETS", "MAX_CLAIMS", "RouteError", "check_part", "check_route"]
 
@@ -178,6 +179,12 @@ def _check_target(target: Target, at: str, fail: Fail) -> None:
         raise fail(f"{at}.port", f"{target.port!r} is the name of a Service's port; here it has to be a number")
     if target.port is None and (target.host is not None or any(split_place(one)[1] is None for one in target.addresses)):
         raise fail(f"{at}.port", "is missing")
+    if (
+        target.addresses
+        and target.connects.spoken(None).tls
+        and not (target.tls and (target.tls.server_name or target.tls.insecure_skip_verify))
+    ):
+        raise fail(f"{at}.tls.server_name", "is missing: addresses have no name that a certificate could have")
 
 
 def _check_rate(rate: RateTarget, at: str, fail: Fail) -> None:
@@ -213,4 +220,5 @@ _TOGETHER: Final[Mapping[type[msgspec.Struct], Callable[[Any, str, Fail], None]]
     ColdStart: _check_cold_start,
     Affinity: _check_affinity,
     Cors: check_cors,
+    TargetTls: check_tls,
 }

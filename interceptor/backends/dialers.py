@@ -1,4 +1,4 @@
-"""Choice of the protocol for a backend: by the `appProtocol` of its port, if discovery reports one, or else the default."""
+"""Choice of the dialer for a backend: by how it is spoken to, as its route says it, or else the `appProtocol` of its port."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fleet.routing.protocols import Spoken
     from interceptor.core.messages import Request
     from interceptor.core.sides import Dialer, Place, Upstream
 
@@ -13,13 +14,10 @@ __all__ = ["Dialers"]
 
 
 class Dialers:
-    """A dialer that delegates to one dialer per protocol. An unknown protocol uses the default dialer, because `appProtocol` is
-    free text and most values ("http", "ws", a mesh's own) mean HTTP/1. The controller reports unsupported ones in the status."""
+    """A dialer that delegates to one dialer for each way of speaking."""
 
-    def __init__(self, usual: Dialer, by_protocol: Mapping[str, Dialer] | None = None) -> None:
-        """The keys of `by_protocol` are in lower case."""
-        self._usual = usual
-        self._by_protocol = dict(by_protocol or {})
+    def __init__(self, dialers: Mapping[Spoken, Dialer]) -> None:
+        self._dialers = dict(dialers)
 
     async def connect(self, endpoint: Place) -> Upstream:
         """Return an open, idle connection. Raises OSError."""
@@ -30,5 +28,4 @@ class Dialers:
         return self._of(endpoint).probe(endpoint, path)
 
     def _of(self, endpoint: Place) -> Dialer:
-        protocol = endpoint.backend.app_protocol
-        return self._usual if protocol is None else self._by_protocol.get(protocol.lower(), self._usual)
+        return self._dialers[endpoint.speaks]

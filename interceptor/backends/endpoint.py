@@ -13,6 +13,7 @@ from collections.abc import Collection
 from typing import Final, NamedTuple, Protocol
 
 from fleet.discovery.sources import Backend
+from fleet.routing.target import Connects
 from fleet.runtime.address import join_address
 from interceptor.core.deadlines import NEVER, Deadlines
 from interceptor.core.sides import Upstream
@@ -66,6 +67,8 @@ class Owner(Protocol):
     """The set that an endpoint belongs to."""
 
     key: str
+    connects: Connects
+    server_name: str
     limits: PoolLimits
     deadlines: Deadlines
     rule: ProbeRule
@@ -113,6 +116,7 @@ class Endpoint:
         "own",
         "owner",
         "spare",
+        "speaks",
         "trusted",
     )
 
@@ -122,6 +126,7 @@ class Endpoint:
         self.authority = self.address.encode()
         """Used as the Host of a request without one."""
         self.owner = owner
+        self.speaks = owner.connects.spoken(backend.app_protocol)
         self.trusted = True
         self.spare: list[Upstream] = []
         """Connections that can take one more exchange; one that is taken is removed. A protocol with several exchanges on one

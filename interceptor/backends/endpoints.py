@@ -14,6 +14,7 @@ from operator import attrgetter
 from typing import Final, Protocol
 
 from fleet.discovery.sources import Backend, Trouble
+from fleet.routing.target import Target
 from interceptor.backends.endpoint import DialRequest, Endpoint, PoolLimits, ProbeRule
 from interceptor.core.deadlines import Deadlines
 from interceptor.core.errors import CONNECT_TIMED_OUT, Unavailable
@@ -67,7 +68,7 @@ _TRUSTING: Final = ProbeRule()
 
 
 class EndpointSet:
-    """The backends of one target, which several applications may share."""
+    """The backends of one target, which several applications may share if they speak to them in the same way."""
 
     __slots__ = (
         "_all",
@@ -77,6 +78,7 @@ class EndpointSet:
         "_prober",
         "_protocol_reported",
         "clock",
+        "connects",
         "deadlines",
         "hopeless",
         "key",
@@ -86,13 +88,14 @@ class EndpointSet:
         "probing",
         "ready",
         "rule",
+        "server_name",
         "trouble",
         "waiting_apps",
     )  # fmt: skip
 
     def __init__(
         self,
-        key: str,
+        target: Target,
         *,
         limits: PoolLimits,
         deadlines: Deadlines,
@@ -101,7 +104,9 @@ class EndpointSet:
         clock: Callable[[], float],
         rule: ProbeRule = _TRUSTING,
     ) -> None:
-        self.key = key
+        self.key = target.key
+        self.connects = target.connects
+        self.server_name = target.server_name
         self.clock = clock
         self.rule = rule
         self.probing = 0

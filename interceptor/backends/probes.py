@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from fleet.routing.table import RoutingTable
+from fleet.routing.target import PoolKey
 from interceptor.backends.endpoint import Endpoint, ProbeRule
 from interceptor.backends.endpoints import reason
 from interceptor.core.errors import BadResponse, ExchangeError, SpeaksHttp2
@@ -35,18 +36,19 @@ _LEAST_GOOD: Final = 200
 _LEAST_BAD: Final = 400
 
 
-def probe_rules(table: RoutingTable, usual: ProbeRule) -> dict[str, ProbeRule]:
-    """Rules of the targets that do not use the default rule. If several routes share a target, the first path and the longest
-    connect timeout apply."""
-    rules: dict[str, ProbeRule] = {}
+def probe_rules(table: RoutingTable, usual: ProbeRule) -> dict[PoolKey, ProbeRule]:
+    """Rules of the targets that do not use the default rule, by key and how they are spoken to. If several routes share a target,
+    the first path and the longest connect timeout apply."""
+    rules: dict[PoolKey, ProbeRule] = {}
     for route in table.apps.values():
         path, connect = route.protection.readiness_path, route.timeouts.connect
         if path is None and connect is None:
             continue
         for target in (route.target, *(backend for each in route.rules for backend in each.backends)):
-            rule = rules.get(target.key, usual)
+            pool = target.pool
+            rule = rules.get(pool, usual)
             seconds = rule.connect if connect is None else max(rule.connect, connect or math.inf)
-            rules[target.key] = ProbeRule(rule.path or path, seconds)
+            rules[pool] = ProbeRule(rule.path or path, seconds)
     return rules
 
 

@@ -13,6 +13,8 @@ from interceptor.core.replies import Reply
 
 if TYPE_CHECKING:
     from fleet.discovery.sources import Backend
+    from fleet.routing.protocols import Spoken
+    from fleet.routing.target import Connects
     from interceptor.core.deadlines import Deadlines
     from interceptor.core.errors import ExchangeError
 
@@ -163,6 +165,9 @@ class Targeted(Protocol):
 
     key: str
     """Of the target: "namespace/service:port"."""
+    connects: Connects
+    server_name: str
+    """The name that their certificates must have, where they are spoken to over TLS."""
     deadlines: Deadlines
 
 
@@ -173,6 +178,7 @@ class Place(Protocol):
     address: str
     authority: bytes
     """Used as Host of a request without one."""
+    speaks: Spoken
     own: set[Upstream]
     """Idle connections, each reserved for one client."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from interceptor.core.messages import HTTPS
 from interceptor.core.sides import Place
@@ -11,14 +11,11 @@ from interceptor.http1.backend import BackendConnection
 from interceptor.http1.client import ClientConnection
 from interceptor.http1.dialer import Http1Dialer
 from interceptor.http1.host import ClientHost
-from interceptor.tls.upstream import HTTP1, BackendTls, server_name
+from interceptor.tls.upstream import HTTP1, BackendTls, certifiable
 from interceptor.transport.tcp import Outbox
 from interceptor.transport.tls import CLOSE_SECONDS, OverTls
 
-__all__ = ["HTTPS_PROTOCOLS", "TlsBackendConnection", "TlsClientConnection", "TlsHttp1Dialer", "begin"]
-
-HTTPS_PROTOCOLS: Final = ("https", "kubernetes.io/wss", "wss")
-"""Values of a port's `appProtocol` that mean HTTP/1.1 over TLS."""
+__all__ = ["TlsBackendConnection", "TlsClientConnection", "TlsHttp1Dialer", "begin"]
 
 
 class TlsClientConnection(OverTls, ClientConnection):
@@ -48,12 +45,13 @@ class TlsHttp1Dialer(Http1Dialer):
 
     async def connect(self, endpoint: Place) -> BackendConnection:
         """Return an open, idle connection. Raises OSError."""
+        owner = endpoint.owner
         _, connection = await asyncio.get_running_loop().create_connection(
             lambda: TlsBackendConnection(endpoint, self._outbox),
             endpoint.backend.host,
             endpoint.backend.port,
-            ssl=self._tls.context(HTTP1),
-            server_hostname=server_name(endpoint.owner.key),
+            ssl=self._tls.context(HTTP1, owner.connects.tls),
+            server_hostname=certifiable(owner.server_name),
             ssl_shutdown_timeout=CLOSE_SECONDS,
         )
         return connection

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
 
 from interceptor.core.sides import Place
 from interceptor.http2.backend import Http2Backend
@@ -15,10 +14,7 @@ from interceptor.http2.heads import ProbeRequest
 from interceptor.http2.place import StreamPlace
 from interceptor.transport.tcp import Outbox
 
-__all__ = ["HTTP2_PROTOCOLS", "Http2Dialer"]
-
-HTTP2_PROTOCOLS: Final = ("kubernetes.io/h2c", "h2c", "grpc")
-"""Values of a port's `appProtocol` that mean HTTP/2 without TLS: the first is Kubernetes' own, the others are in use."""
+__all__ = ["Http2Dialer"]
 
 
 class _Opening:

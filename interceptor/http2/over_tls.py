@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import ClassVar, Final, cast
 
@@ -10,14 +11,11 @@ from interceptor.core.messages import HTTPS
 from interceptor.core.sides import Place
 from interceptor.http2.backend import Http2Backend
 from interceptor.http2.dialer import Http2Dialer
-from interceptor.tls.upstream import HTTP2, BackendTls, server_name
+from interceptor.tls.upstream import HTTP2, BackendTls, certifiable
 from interceptor.transport.tcp import Outbox
 from interceptor.transport.tls import CLOSE_SECONDS, OverTls
 
-__all__ = ["TLS_HTTP2_PROTOCOLS", "TlsHttp2Backend", "TlsHttp2Dialer"]
-
-TLS_HTTP2_PROTOCOLS: Final = ("h2", "grpcs")
-"""Values of a port's `appProtocol` that mean HTTP/2 over TLS."""
+__all__ = ["TlsHttp2Backend", "TlsHttp2Dialer"]
 
 
 class TlsHttp2Backend(OverTls, Http2Backend):
@@ -42,19 +40,34 @@ class TlsHttp2Dialer(Http2Dialer):
         self._tls = tls
 
     async def _open(self, endpoint: Place) -> Http2Backend:
-        transport, connection = await asyncio.get_running_loop().create_connection(
-            lambda: TlsHttp2Backend(endpoint, self._outbox, self._clock),
-            endpoint.backend.host,
-            endpoint.backend.port,
-            ssl=self._tls.context(HTTP2),
-            server_hostname=server_name(endpoint.owner.key),
-            ssl_shutdown_timeout=CLOSE_SECONDS,
-        )
+        owner = endpoint.owner
+        try:
+            transport, connection = await asyncio.get_running_loop().create_connection(
+                lambda: TlsHttp2Backend(endpoint, self._outbox, self._clock),
+                endpoint.backend.host,
+                endpoint.backend.port,
+                ssl=self._tls.context(HTTP2, owner.connects.tls),
+                server_hostname=certifiable(owner.server_name),
+                ssl_shutdown_timeout=CLOSE_SECONDS,
+            )
+        except ssl.SSLError as error:
+            if error.reason in _REFUSALS:
+                raise ConnectionAbortedError(f"{_NOT_AGREED} and takes no other protocol") from error
+            raise
         if not _agreed(transport):
-            raise ConnectionAbortedError("the backend did not agree to HTTP/2")
+            raise ConnectionAbortedError(f"{_NOT_AGREED} and has chosen {_chosen(transport) or 'none'}")
         return connection
 
 
+_NOT_AGREED: Final = "TLS: the backend does not agree to HTTP/2, which alone is offered (ALPN),"
+_REFUSALS: Final = frozenset({"TLSV1_ALERT_NO_APPLICATION_PROTOCOL", "SSLV3_ALERT_NO_APPLICATION_PROTOCOL"})
+"""What the alert no_application_protocol (RFC 7301 3.2) is called, by the version of OpenSSL."""
+
+
 def _agreed(transport: asyncio.BaseTransport) -> bool:
+    return _chosen(transport) == HTTP2
+
+
+def _chosen(transport: asyncio.BaseTransport) -> str | None:
     protocol: str | None = transport.get_extra_info("ssl_object").selected_alpn_protocol()
-    return protocol == HTTP2
+    return protocol

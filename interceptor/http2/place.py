@@ -309,7 +309,8 @@ class StreamPlace(SendingPlace):
 
     def _unspoken(self, *, silent: bool, unprocessed: bool) -> ExchangeError:
         """The connection has ended before a byte of HTTP/2 came; `silent`: before any byte."""
-        said = f"although its appProtocol ({self.endpoint.backend.app_protocol}) is HTTP/2"
+        word = self.endpoint.owner.connects.app_protocol or self.endpoint.backend.app_protocol
+        said = f"although its appProtocol ({word}) is HTTP/2"
         if silent:
             return BackendError(f"the backend closed the connection and said nothing, {said}", unprocessed=unprocessed)
         return BadResponse(f"the backend does not speak HTTP/2, {said}")

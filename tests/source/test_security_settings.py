@@ -52,6 +52,10 @@ ALONE = {
     "proxy_tls",  # a port, in the file of apps
     "backend_tls_ca_dirs",  # given and empty, it is refused
     "backend_tls_skip_verify",  # false is the default; a value that is neither true nor false is refused
+    # Of an app in the file of apps.
+    "tls",  # what is given and empty is refused
+    "ca",  # the same; a file that has no authority is refused, and so is one beside skip_verify
+    "skip_verify",  # as backend_tls_skip_verify
 }
 
 

@@ -65,7 +65,7 @@ class Hall:
         self.none_ever: tuple[str, str] | None = None
         limits = PoolLimits(idle_timeout=60, max_idle=8)
         shared = {"limits": limits, "deadlines": Deadlines(0.1, now=0.0), "dialer": _Nobody(), "prober": _Nobody()}
-        self.sets = {key: _Dials(self, key=key, clock=self.clock, **shared) for key in ("a", "fallback")}
+        self.sets = {key: _Dials(self, target=Target(key), clock=self.clock, **shared) for key in ("a", "fallback")}
         timeouts = Timeouts(**{**LIMITS, **fields.pop("timeouts", {})})
         rules = fields.pop("rules", (Rule(hosts=("a.test",)),))
         self.route = Route(app=APP, target=Target(APP), rules=rules, timeouts=timeouts, **fields)

@@ -13,7 +13,6 @@ from fleet.demand.ledger import Ledger
 from fleet.discovery.fixed import FixedBackends
 from fleet.discovery.sources import Backend
 from fleet.routing.table import RoutingTable
-from interceptor.backends.dialers import Dialers
 from interceptor.backends.endpoint import Endpoint
 from interceptor.http1.client import ClientConnection
 from interceptor.http1.dialer import Http1Dialer
@@ -126,7 +125,7 @@ class MemoryProxy:
     def __init__(self, connections: int = 4, *, clock: Callable[[], float] = monotonic) -> None:
         self.ledger = Ledger()
         backends, outbox = FixedBackends({APP: [Backend("192.0.2.2", 80)]}), Outbox()
-        self.proxy = Proxy(_SETTINGS, self.ledger, backends, clock, outbox=outbox, dialer=Dialers(Http1Dialer(outbox)))
+        self.proxy = Proxy(_SETTINGS, self.ledger, backends, clock, outbox=outbox, dialer=Http1Dialer(outbox))
         self.proxy.open_exchange = partial(StrictExchange, self.proxy)
         self.proxy.set_table(RoutingTable([route()]))
         self.endpoint: Endpoint = self.proxy.apps[APP].endpoints.endpoints[0]

@@ -15,24 +15,32 @@ import msgspec
 import pytest
 
 from controller.resources import parse_http_scaled_object, parse_interceptor_route
+from tests.support.certificates import Authority
 from tests.unit.controller.objects import raw
 from tests.unit.test_route_fields import FORMS
 from weir.engine.spec import AppSpec
 
 Document = dict[str, Any]
 
+PEM = Authority().pem.decode()
+_TLS: Document = {"serverName": "b.test", "caBundle": PEM}
+_SPOKEN: Document = {"appProtocol": "grpc", "tls": _TLS}
+_TLS_ELSEWHERE: Document = {"tls": {"caBundleFromConfigMap": {"name": "authorities", "key": "a"}}}
+_NOT_VERIFIED: Document = {"tls": {"insecureSkipVerify": True}}
+_SPOKEN_APP: Document = {"app_protocol": "grpc", "tls": {"server_name": "b.test", "ca": "ca"}}
+_NOT_VERIFIED_APP: Document = {"tls": {"skip_verify": True}}
 _CHANGES: Document = {"set": {"X-A": "1"}, "add": {"X-B": "1"}, "remove": ["X-C"]}
 _TREATED: Document = {
     "rewrite": {"prefix": "/y"},
     "requestHeaders": _CHANGES,
     "responseHeaders": _CHANGES,
-    "backends": [{"service": "v1", "port": 80, "weight": 3}],
+    "backends": [{"service": "v1", "port": 80, "weight": 3, **_SPOKEN}],
 }
 _TREATED_APP: Document = {
     "rewrite": {"prefix": "/y"},
     "request_headers": _CHANGES,
     "response_headers": _CHANGES,
-    "backends": [{"service": "v1", "weight": 3}],
+    "backends": [{"service": "v1", "weight": 3, **_SPOKEN_APP}],
 }
 _HOST: Document = {"host": "b.test", "port": 80}
 _ADDRESSES: Document = {"addresses": ["192.0.2.1:80"]}
@@ -49,7 +57,7 @@ _RULE: Document = {
 }
 _BOTH: Document = {
     "coldStart": {
-        "fallback": {"service": {"name": "other", "port": 81}},
+        "fallback": {"service": {"name": "other", "port": 81, **_SPOKEN}},
         "placeholder": {"response": {"statusCode": 202, "body": "b", "headers": {"X-B": "1"}}, "audience": "Browsers"},
         "maxPendingRequests": 3,
         "maxPendingBytes": "1Mi",
@@ -84,7 +92,7 @@ _BOTH: Document = {
 _BODY_ELSEWHERE: Document = {"bodyFromConfigMap": {"name": "pages", "key": "a"}}
 _BOTH_OTHERWISE: Document = {
     "coldStart": {
-        "fallback": {"service": {"name": "other", "portName": "http"}},
+        "fallback": {"service": {"name": "other", "portName": "http", **_TLS_ELSEWHERE}},
         "placeholder": {"response": _BODY_ELSEWHERE, "audience": "Everyone"},
     },
     "staticRoutes": [{"response": _BODY_ELSEWHERE, "rules": [{}]}],
@@ -95,6 +103,7 @@ _LIMITS: Document = {"request": "2s", "responseHeader": "3s", "connect": "4s", "
 _APP: Document = {
     "name": "web",
     "command": "serve",
+    **_SPOKEN_APP,
     "hosts": ["a.test"],
     "paths": ["/x"],
     "headers": [{"name": "X-A", "value": "1"}],
@@ -141,14 +150,20 @@ DOCUMENTS: dict[str, list[Document]] = {
     "InterceptorRoute": [
         {
             **_BOTH,
-            "target": {"service": "web", "port": 80},
+            "target": {"service": "web", "port": 80, **_SPOKEN},
             "rules": [{**_RULE, **_TREATED}],
             "timeouts": {**_LIMITS, "readiness": "1s"},
         },
         {
             **_BOTH_OTHERWISE,
-            "target": {"service": "web", "portName": "http"},
-            "rules": [{"backends": [{"service": "v1", "portName": "http"}]}],
+            "target": {"service": "web", "portName": "http", **_TLS_ELSEWHERE},
+            "rules": [{"backends": [{"service": "v1", "portName": "http", **_TLS_ELSEWHERE}]}],
+        },
+        {
+            **_METRIC,
+            "coldStart": {"fallback": {"service": {"name": "other", "port": 81, **_NOT_VERIFIED}}},
+            "target": {"service": "web", "port": 80, **_NOT_VERIFIED},
+            "rules": [{"backends": [{"service": "v1", "port": 80, **_NOT_VERIFIED}]}],
         },
         *({"target": {"service": "web", "port": 80}, **_METRIC, "rules": [{**_RULE, "redirect": each}]} for each in _REDIRECTS),
         *({"target": each, **_METRIC, "rules": [{"backends": [one]} for one in _OUTSIDE]} for each in (_HOST, _ADDRESSES)),
@@ -161,14 +176,30 @@ DOCUMENTS: dict[str, list[Document]] = {
             **_RULE,
             **_TREATED,
             "pathPrefixes": ["/x"],
-            "scaleTargetRef": {"service": "web", "port": 80},
+            "scaleTargetRef": {"service": "web", "port": 80, **_SPOKEN},
             "timeouts": {**_LIMITS, "conditionWait": "1s"},
         },
         {
             **_BOTH_OTHERWISE,
-            "scaleTargetRef": {"service": "web", "portName": "http"},
-            "backends": [{"service": "v1", "portName": "http"}],
+            "scaleTargetRef": {"service": "web", "portName": "http", **_TLS_ELSEWHERE},
+            "backends": [{"service": "v1", "portName": "http", **_TLS_ELSEWHERE}],
         },
+        {
+            "coldStart": {"fallback": {"service": {"name": "other", "port": 81, **_NOT_VERIFIED}}},
+            "scaleTargetRef": {"service": "web", "port": 80, **_NOT_VERIFIED},
+            "backends": [{"service": "v1", "port": 80, **_NOT_VERIFIED}],
+        },
+        *(
+            {"scaleTargetRef": {"service": "web", "port": 80}, "rules": [{"backends": [{"service": "v1", "port": 80, **each}]}]}
+            for each in (_TLS_ELSEWHERE, _NOT_VERIFIED)
+        ),
+        *(
+            {
+                "scaleTargetRef": {"service": "web", "port": 80},
+                "coldStartTimeoutFailoverRef": {"service": "other", "port": 81, **each},
+            }
+            for each in (_SPOKEN, _TLS_ELSEWHERE, _NOT_VERIFIED)
+        ),
         {"scaleTargetRef": {"service": "web", "port": 80}, "rules": [{**_RULE, **_TREATED}]},
         {"scaleTargetRef": {"service": "web", "port": 80}, "rules": [{"backends": [{"service": "v1", "portName": "http"}]}]},
         *({"scaleTargetRef": {"service": "web", "port": 80}, "hosts": ["a"], "redirect": each} for each in _REDIRECTS),
@@ -193,6 +224,14 @@ DOCUMENTS: dict[str, list[Document]] = {
             "maintenance": {"file": "page"},
             "affinity": {"header": "X-User"},
         },
+        {
+            "name": "web",
+            "command": "serve",
+            "hosts": ["a"],
+            **_NOT_VERIFIED_APP,
+            "backends": [{"service": "v1", **_NOT_VERIFIED_APP}],
+        },
+        {"name": "web", "command": "serve", "rules": [{"hosts": ["a"], "backends": [{"service": "v1", **_NOT_VERIFIED_APP}]}]},
         *({"name": "web", "command": "serve", "hosts": ["a"], "redirect": each} for each in _REDIRECTS_OF_APPS),
         *(
             {"name": "web", "outside": each, "hosts": ["a"], "backends": [one]}
@@ -234,6 +273,14 @@ _OTHER_IN_OBJECTS: dict[str, object] = {
     "rules[].backends[].service": "third",
     "rules[].backends[].port": 82,
     "rules[].backends[].portName": "third",
+    **{
+        f"{place}.tls.caBundleFromConfigMap{field}": other
+        for place in (
+            *("target", "scaleTargetRef", "coldStartTimeoutFailoverRef", "coldStart.fallback.service"),
+            *("backends[]", "rules[].backends[]"),
+        )
+        for field, other in (("", {"name": "third"}), (".name", "third"))
+    },
     "rewrite.prefix": "/z",
     "rules[].rewrite.prefix": "/z",
     "headers[].name": "X-Other",
@@ -280,7 +327,7 @@ def _asked(resource: Any) -> object:
 
 
 def of_app(document: Document) -> object:
-    return AppSpec.model_validate(document).route({"page": b"text"})
+    return AppSpec.model_validate(document).route({"page": b"text", "ca": PEM.encode()})
 
 
 TRANSLATED: dict[str, Callable[[Document], object]] = {

@@ -9,11 +9,14 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from fleet.demand.ledger import Ledger
 from fleet.discovery.fixed import FixedBackends
 from fleet.discovery.sources import Backend
+from fleet.routing import protocols
+from fleet.routing.protocols import HTTP1, HTTP2, Spoken
 from fleet.routing.route import Protection, Route, Rule, Target, Timeouts
 from fleet.routing.table import RoutingTable
 from interceptor.backends.dialers import Dialers
@@ -26,8 +29,14 @@ from tests.support.lines_codec import LineClient, LineDialer
 from tests.support.loopback import APP, loopback_settings
 from tests.wire.proxy_rig import eventually
 
+LINES = Spoken("lines")
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter, bytes], Awaitable[bool]]
 """Of one request; whether the connection goes on."""
+
+
+@pytest.fixture(autouse=True)
+def _its_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocols, "PROTOCOLS", {**protocols.PROTOCOLS, "lines": LINES})
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: bytes) -> bool:
@@ -44,7 +53,8 @@ class Stage:
         outbox = Outbox()
         self.route = route
         self.ledger, self.backends = Ledger(), FixedBackends()
-        dialers = Dialers(Http1Dialer(outbox), {"lines": LineDialer(outbox), "kubernetes.io/h2c": Http2Dialer(outbox, monotonic)})
+        http2 = Http2Dialer(outbox, monotonic)
+        dialers = Dialers({Spoken(HTTP1): Http1Dialer(outbox), LINES: LineDialer(outbox), Spoken(HTTP2): http2})
         self.proxy = Proxy(loopback_settings(), self.ledger, self.backends, monotonic, outbox=outbox, dialer=dialers)
         self.backends.subscribe(self.proxy.backends_changed)
         self.proxy.set_table(RoutingTable([route]))

@@ -10,11 +10,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from fleet.discovery.sources import Backend
+from fleet.routing.target import Target, TargetTls
 from fleet.runtime.tls import TlsError
 from interceptor.tls.policy import Policy
-from interceptor.tls.upstream import HTTP1, BackendTls, server_name
+from interceptor.tls.upstream import HTTP1, BackendTls
 from tests.support.certificates import Authority, replace
 from tests.support.loopback import APP
 from tests.wire.proxy_backend import BackendPeer, ok
@@ -184,6 +186,8 @@ def test_directories_that_hold_no_authority_are_refused(tmp_path: Path) -> None:
         BackendTls(Policy(), [tmp_path / "missing"])
 
 
-@pytest.mark.parametrize("key", ["default/a", "default/a:80", "default/a:http@pods", "default/a@service"])
-def test_the_name_is_that_of_the_service(key: str) -> None:
-    assert server_name(key) == NAME
+@pytest.mark.parametrize("target", [Target("default/a"), Target("default/a", 80), Target("default/a", "http", True)])
+def test_the_name_is_that_of_the_service_unless_the_route_says_another(target: Target) -> None:
+    assert target.server_name == NAME
+    assert structs.replace(target, tls=TargetTls()).server_name == NAME
+    assert structs.replace(target, tls=TargetTls("a.test")).server_name == "a.test"

@@ -29,10 +29,10 @@ from weir.engine.fields import (
     fault,
 )
 from weir.engine.messages import FIELDS
+from weir.engine.targetspec import Contents
 
 __all__ = [
     "AffinitySpec",
-    "Contents",
     "MaintenanceField",
     "MaintenanceSpec",
     "PlaceholderField",
@@ -40,7 +40,6 @@ __all__ = [
     "StaticSpec",
 ]
 
-Contents = Mapping[str, bytes]
 ResponseHeaders = Annotated[AnswerHeaders, Follows(StaticResponse, "headers")]
 
 

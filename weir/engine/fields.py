@@ -49,8 +49,10 @@ from fleet.routing.kinds import (
     check_header_name,
     check_sendable,
 )
+from fleet.routing.protocols import APP_PROTOCOL, PROTOCOLS
 from fleet.routing.quantity import QUANTITY_PATTERN, octets
 from fleet.routing.route import HeaderMatch, Rule
+from fleet.routing.target import SERVER_NAME
 
 __all__ = [
     "DURATION_SCHEMA",
@@ -58,6 +60,7 @@ __all__ = [
     "OCTETS_SCHEMA",
     "Amount",
     "AnswerHeaders",
+    "AppProtocol",
     "ChangedHeaders",
     "ChangedName",
     "Command",
@@ -87,6 +90,7 @@ __all__ = [
     "RedirectStatus",
     "RequestPath",
     "Seconds",
+    "ServerName",
     "Status",
     "Text",
     "UserAgent",
@@ -219,6 +223,8 @@ Host = Annotated[Text, Fits(HOST.check)]
 PathPrefix = Annotated[Text, Fits(PATH.check), Fits(_without_query)]
 RawPath = Annotated[Text, Fits(REQUEST_TARGET.check)]
 NewPath = Annotated[Text, Fits(NEW_PATH.check), _schema({"type": "string", "pattern": NEW_PATH.pattern})]
+AppProtocol = Annotated[Text, Fits(APP_PROTOCOL.check), _schema({"enum": list(PROTOCOLS)})]
+ServerName = Annotated[Text, Fits(SERVER_NAME.check)]
 HeaderName = Annotated[Text, Field(min_length=1), Fits(HEADER_NAME.check)]
 Method = Annotated[Text, Fits(METHOD.check)]
 UserAgent = Annotated[Text, Fits(AGENT.check)]

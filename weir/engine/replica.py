@@ -69,8 +69,7 @@ class Replica:
     def backend(self) -> Backend | None:
         """The address for requests; None while it must not get any."""
         address = self._supervisor.address
-        protocol = None if self.spec.app_protocol == "http" else self.spec.app_protocol
-        return None if address is None else Backend(*address, app_protocol=protocol)
+        return None if address is None else Backend(*address, app_protocol=self.spec.app_protocol)
 
     def start(self) -> None:
         """Start the process, before this call returns."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Annotated, Literal
 
 from msgspec import structs
@@ -23,6 +21,7 @@ from fleet.routing.route import (
     WeightedTarget,
 )
 from weir.engine.fields import (
+    AppProtocol,
     ChangedHeaders,
     ChangedName,
     Follows,
@@ -40,6 +39,7 @@ from weir.engine.fields import (
     fault,
 )
 from weir.engine.outsidespec import Address, DnsName, check_place
+from weir.engine.targetspec import Contents, Targets, Tls
 
 __all__ = [
     "BackendSpec",
@@ -104,6 +104,10 @@ class BackendSpec(Model):
     host: Annotated[DnsName | None, Follows(WeightedTarget, "host")] = None
     port: Annotated[PositivePort | None, Follows(WeightedTarget, "port", "Port at the host, or at the addresses.")] = None
     addresses: Annotated[list[Address], Field(max_length=MAX_ADDRESSES), Follows(WeightedTarget, "addresses")] = []
+    app_protocol: Annotated[
+        AppProtocol | None, Follows(WeightedTarget, "app_protocol", "What it speaks; what that app says of itself without it.")
+    ] = None
+    tls: Annotated[Tls, Follows(WeightedTarget, "tls", "How its certificate is verified; as that app says it without it.")] = None
     weight: Annotated[Weight, Follows(WeightedTarget, "weight")] = 1
 
     @model_validator(mode="after")
@@ -123,12 +127,17 @@ class BackendSpec(Model):
             return self.service
         return f"{namespace}/{self.service}"
 
-    def target(self, namespace: str, outside: Mapping[str, Target]) -> WeightedTarget:
-        """`outside`: the targets of those apps of the file that are not started here."""
+    def target(self, namespace: str, contents: Contents, targets: Targets) -> WeightedTarget:
+        """For a rule of an app of this namespace."""
         key = self.key(namespace)
-        if key is None:
-            return WeightedTarget(host=self.host, port=self.port, addresses=tuple(self.addresses), weight=self.weight)
-        return WeightedTarget(**structs.asdict(outside.get(key) or Target(key)), weight=self.weight)
+        outside = Target(host=self.host, port=self.port, addresses=tuple(self.addresses))
+        target = outside if key is None else targets(key)
+        target = structs.replace(
+            target,
+            app_protocol=self.app_protocol or target.app_protocol,
+            tls=target.tls if self.tls is None else self.tls.tls(contents),
+        )
+        return WeightedTarget(**structs.asdict(target), weight=self.weight)
 
 
 Backends = Annotated[
@@ -160,16 +169,18 @@ class RuleSpec(Model):
             raise fault("hosts", 'is missing, and so are paths, headers and methods; "*" is any host', *ways)
         return self
 
-    def rule(self, namespace: str, outside: Mapping[str, Target] = MappingProxyType({})) -> Rule:
-        """The rule of an app of this namespace. `outside`: the targets of apps that are not started here."""
-        return Rule(
-            hosts=tuple(self.hosts),
-            paths=tuple(self.paths),
-            headers=tuple(HeaderMatch(name=header.name, value=header.value) for header in self.headers),
-            methods=tuple(self.methods),
+    def selection(self) -> Rule:
+        """Which requests it is for, and nothing more."""
+        headers = tuple(HeaderMatch(name=header.name, value=header.value) for header in self.headers)
+        return Rule(tuple(self.hosts), tuple(self.paths), headers, tuple(self.methods))
+
+    def rule(self, namespace: str, contents: Contents, targets: Targets) -> Rule:
+        """The rule of an app of this namespace, given the content of its files, and the targets of other apps."""
+        return structs.replace(
+            self.selection(),
             rewrite=None if self.rewrite is None else self.rewrite.rewrite(),
             request_headers=None if self.request_headers is None else self.request_headers.changes(),
             response_headers=None if self.response_headers is None else self.response_headers.changes(),
             redirect=None if self.redirect is None else self.redirect.redirect(),
-            backends=tuple(backend.target(namespace, outside) for backend in self.backends),
+            backends=tuple(backend.target(namespace, contents, targets) for backend in self.backends),
         )

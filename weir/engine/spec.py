@@ -5,23 +5,26 @@ Values only: nothing here opens a file, starts a process or knows a line number.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
+from msgspec import structs
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from fleet.defaults import ACTIVITY_PERIOD, PORT_LIMIT, PROXY_PORT, PROXY_TLS_PORT, RATE_GRANULARITY
 from fleet.routing.check import check_part
 from fleet.routing.faults import RouteError
+from fleet.routing.protocols import Spoken, spoken
 from fleet.routing.route import ColdStart, Protection, RateTarget, Route, Scaling, Target, Timeouts
 from fleet.routing.rules import TREATMENT
 from weir.engine.answerspec import AffinitySpec, MaintenanceField, PlaceholderField, StaticSpec
 from weir.engine.corsspec import CorsSpec
 from weir.engine.fields import (
     Amount,
+    AppProtocol,
     Command,
     Count,
     Files,
@@ -45,8 +48,17 @@ from weir.engine.fields import (
 )
 from weir.engine.messages import FIELDS
 from weir.engine.outsidespec import PROCESS_FIELDS, OutsideSpec
-from weir.engine.rulespec import Backends, RedirectField, RequestHeaders, ResponseHeaders, RewriteField, RuleSpec
+from weir.engine.rulespec import (
+    Backends,
+    BackendSpec,
+    RedirectField,
+    RequestHeaders,
+    ResponseHeaders,
+    RewriteField,
+    RuleSpec,
+)
 from weir.engine.schedulespec import Schedules
+from weir.engine.targetspec import Contents, Targets, Tls, unknown_app
 
 __all__ = ["AppSpec", "FleetSpec", "PortsSpec", "RateSpec", "ReadinessSpec", "TimeoutsSpec", "port_is_given"]
 
@@ -154,8 +166,14 @@ class AppSpec(Model):
     """Files with lines NAME=value, relative to the file of apps; a later one wins, and `env` wins over all."""
     cwd: str | None = None
     """Relative to the file; the file's own directory when not said."""
-    app_protocol: Literal["http", "h2c", "kubernetes.io/h2c", "grpc"] = "http"
-    """What the app speaks, as `appProtocol` of a Service's port says it: HTTP/1.1, or HTTP/2 without TLS."""
+    app_protocol: Annotated[
+        AppProtocol | None,
+        Follows(Target, "app_protocol", "What the app speaks, in the words of a Service port's appProtocol; http without it."),
+    ] = None
+    tls: Annotated[
+        Tls,
+        Follows(Target, "tls", "How the app's certificate is verified. With it, TLS is spoken, whatever app_protocol says."),
+    ] = None
     readiness: ReadinessSpec = ReadinessSpec()
     drain: Seconds = 30.0
     """How long a replica that takes no more new requests may finish the ones it has, at most, before it is told to end."""
@@ -244,8 +262,10 @@ class AppSpec(Model):
             raise fault("max", f"{self.max} is less than min, which is {self.min}", "min", given=("port",))
         if self.fallback_key == self.key:
             raise fault("fallback", "is the app itself", given=("name", "namespace"))
-        if self.app_protocol != "http" and self.readiness.path is not None:
-            raise fault("readiness", "its path is asked over HTTP/1.1, which the app does not speak", given=("app_protocol",))
+        plain = self.tls is None and spoken(self.app_protocol) == Spoken()
+        if self.readiness.path is not None and not plain:
+            why = "its path is asked over HTTP/1.1 without TLS, which the app does not speak"
+            raise fault("readiness", why, given=("app_protocol", "tls"))
         return self
 
     @model_validator(mode="after")
@@ -273,13 +293,18 @@ class AppSpec(Model):
 
     def backend_keys(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """ "namespace/name" of the apps that its requests go to by its rules, each with the field that names it."""
+        for at, backend in self._backends():
+            key = backend.key(self.namespace)
+            if key is not None:
+                yield (*at, "service"), key
+
+    def _backends(self) -> Iterator[tuple[tuple[str | int, ...], BackendSpec]]:
+        """Those of its rules, each with the field that holds it."""
         rules: Sequence[RuleSpec | AppSpec] = self.rules or (self,)
         for number, rule in enumerate(rules):
             at = ("rules", number) if self.rules else ()
             for position, backend in enumerate(rule.backends):
-                key = backend.key(self.namespace)
-                if key is not None:
-                    yield (*at, "backends", position, "service"), key
+                yield (*at, "backends", position), backend
 
     def files(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """The files that answers take their bodies from, each with the field that names it."""
@@ -292,20 +317,31 @@ class AppSpec(Model):
             if answer is not None and answer.file is not None:
                 yield (*path, "file"), answer.file
 
-    def route(
-        self, contents: Mapping[str, bytes] = MappingProxyType({}), outside: Mapping[str, Target] = MappingProxyType({})
-    ) -> Route:
-        """The app as interceptors and scalers know it, given the content of its files, and the targets of those apps of the file
-        that are not started here."""
+    def authority_files(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """The files with authorities, each with the field that names it."""
+        if self.tls is not None and self.tls.ca is not None:
+            yield ("tls", "ca"), self.tls.ca
+        for at, backend in self._backends():
+            if backend.tls is not None and backend.tls.ca is not None:
+                yield (*at, "tls", "ca"), backend.tls.ca
+
+    def own_target(self, contents: Contents) -> Target:
+        """Where its requests go, and how it is spoken to."""
+        place = Target(self.key) if self.outside is None else self.outside.target()
+        tls = None if self.tls is None else self.tls.tls(contents)
+        return structs.replace(place, app_protocol=self.app_protocol, tls=tls)
+
+    def route(self, contents: Contents = MappingProxyType({}), targets: Targets = unknown_app) -> Route:
+        """The app as interceptors and scalers know it, given the content of its files, and the targets of other apps."""
         rate = RateTarget(**self.rate.model_dump()) if self.rate else None
         return Route(
             app=self.key,
-            target=Target(service=self.key) if self.outside is None else self.outside.target(),
-            rules=tuple(rule.rule(self.namespace, outside) for rule in self.every_rule),
+            target=self.own_target(contents),
+            rules=tuple(rule.rule(self.namespace, contents, targets) for rule in self.every_rule),
             scaling=Scaling(concurrency=self.target, rate=rate, activity_period=self.activity_period),
             timeouts=self.timeouts.timeouts(),
             static_routes=tuple(static.route(contents) for static in self.static),
-            cold_start=self._cold_start(contents, outside),
+            cold_start=self._cold_start(contents, targets),
             maintenance=None if self.maintenance is None else self.maintenance.response(contents),
             affinity=None if self.affinity is None else self.affinity.affinity(),
             cors=None if self.cors is None else self.cors.cors(),
@@ -314,11 +350,11 @@ class AppSpec(Model):
             answer_half_closed=self.answer_half_closed,
         )
 
-    def _cold_start(self, contents: Mapping[str, bytes], outside: Mapping[str, Target]) -> ColdStart:
-        placeholder, key = self.placeholder, self.fallback_key
+    def _cold_start(self, contents: Contents, targets: Targets) -> ColdStart:
+        placeholder, fallback = self.placeholder, self.fallback_key
         return ColdStart(
             placeholder=None if placeholder is None else placeholder.placeholder(contents),
-            fallback=None if key is None else outside.get(key) or Target(key),
+            fallback=None if fallback is None else targets(fallback),
             max_held=self.max_held,
             max_held_bytes=self.max_held_bytes,
             overflow_placeholder=placeholder is not None and placeholder.when_full,

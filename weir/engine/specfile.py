@@ -20,19 +20,21 @@ from fleet.routing.check_answers import MAX_ANSWER_BYTES
 from fleet.routing.duration import seconds
 from fleet.routing.route import Route
 from fleet.routing.table import RouteError, RoutingTable
+from fleet.routing.target import MAX_CA_BYTES, Target
 from fleet.runtime.files import read_regular
 from fleet.runtime.logs import LEVELS
 from fleet.runtime.settings import ComponentSettings
 from fleet.runtime.tlsparts import tls_groups
 from interceptor.settings import InterceptorSettings
 from scaler.settings import ScalerSettings
-from weir.engine.document import DocumentError, Fault, Path, parse_document
+from weir.engine.document import DocumentError, Fault, Path, field_name, parse_document
 from weir.engine.envfile import EnvFileError, parse_env
 from weir.engine.fields import DURATION_SCHEMA, EXTENSION, OCTETS_SCHEMA, as_octets
 from weir.engine.findings import Findings
 from weir.engine.messages import reason_of, suggestion
 from weir.engine.portmap import collisions, owners
 from weir.engine.spec import AppSpec, FleetSpec
+from weir.engine.targetspec import Contents
 from weir.engine.validated import validated
 
 __all__ = ["STDIN", "SpecError", "SpecFile", "load_spec", "parse_spec", "setting_types"]
@@ -270,7 +272,8 @@ class _Checked:
 
     def _table(self, indexes: Sequence[int]) -> RoutingTable:
         contents = self._contents()
-        routes = [route for index in indexes if (route := self._route(index, contents)) is not None]
+        targets = {(app := self._spec.apps[index]).key: app.own_target(contents) for index in indexes}
+        routes = [route for index in indexes if (route := self._route(index, contents, targets)) is not None]
         table = RoutingTable(routes)
         position = {self._spec.apps[index].key: index for index in indexes}
         for conflict in table.conflicts:
@@ -285,19 +288,31 @@ class _Checked:
         for index, app in enumerate(self._spec.apps):
             for path, name in app.files():
                 contents[name] = self._content(name, ("apps", index, *path), MAX_ANSWER_BYTES) or b""
+            for path, name in app.authority_files():
+                contents[name] = self._content(name, ("apps", index, *path), MAX_CA_BYTES) or b""
         return contents
 
-    def _route(self, index: int, contents: Mapping[str, bytes]) -> Route | None:
+    def _route(self, index: int, contents: Contents, targets: Mapping[str, Target]) -> Route | None:
         app = self._spec.apps[index]
-        route = app.route(contents, self._outside)
+        route = app.route(contents, lambda key: targets.get(key) or Target(key))
         try:
             check_route(route)
+            self._check_authorities(app, route, contents)
         except RouteError as error:
             path: Path = ("apps", index, *_written(error.field, app))
             if not self._findings.doubts(path):
                 self._findings.add(path, error.reason)
             return None
         return route
+
+    @staticmethod
+    def _check_authorities(app: AppSpec, route: Route, contents: Contents) -> None:
+        """Raises RouteError for authorities of its own that cannot be read. Those of other apps are told where these say them."""
+        for path, name in app.authority_files():
+            from fleet.runtime import pem  # noqa: PLC0415  # what it imports costs memory, and most files have no authorities
+
+            if not pem.is_certificate(contents[name]):
+                raise RouteError(route.app, field_name(path), "has no certificates in PEM that can be read")
 
     def _add_conflict(self, second: int, first: int, claim: str) -> None:
         ways = [("apps", index, way) for index in (first, second) for way in ("hosts", "paths", "headers", "methods", "rules")]
@@ -333,6 +348,9 @@ _WRITTEN = (
     (re.compile(r"^static_routes(\[\d+\])\.(response|rules\[0\])"), r"static\1"),
     (re.compile(r"^static_routes"), "static"),
     (re.compile(r"^((placeholder|maintenance)\.headers).*"), r"\1"),
+    (re.compile(r"^target\."), ""),
+    (re.compile(r"\btls\.ca_bundle$"), "tls.ca"),
+    (re.compile(r"\btls\.insecure_skip_verify$"), "tls.skip_verify"),
 )
 """The name of a field in a route, and in the file."""
 _WRITTEN_SHORT = ((re.compile(r"^rules\[\d+\]\."), ""), *_WRITTEN)

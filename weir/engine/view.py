@@ -318,7 +318,7 @@ def way_to(spec: AppSpec, at: str) -> Way:
 
 
 def _first_claim(spec: AppSpec) -> Claim:
-    return next(claims_of(rule.rule(spec.namespace) for rule in spec.every_rule))
+    return next(claims_of(rule.selection() for rule in spec.every_rule))
 
 
 def curl_lines(engine: Engine) -> Sequence[str]:

@@ -112,7 +112,7 @@ async def test_a_server_that_refuses_is_the_reason_until_it_does_not() -> None:
         answer = rig.api.get
         rig.api.get = _refusing  # type: ignore[method-assign]
         rig.source.want({"shop/page"})
-        await rig.until_is("page", Absent("forbidden"))
+        await rig.until_is("page", Absent("forbidden", temporary=True))
         rig.api.get = answer  # type: ignore[method-assign]
         await rig.until_is("page", ConfigMap({"a": "1"}))
 

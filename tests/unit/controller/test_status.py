@@ -16,7 +16,7 @@ from controller.schema.http_scaled_object import HTTPScaledObjectStatus
 from controller.status import MAX_MESSAGE, Facts, next_status
 from controller.table import Lost
 from controller.wiring import Scaler, Trouble
-from interceptor.http2.dialer import HTTP2_PROTOCOLS
+from fleet.routing.protocols import PROTOCOLS
 from tests.support.acting import HOSTILE, acting
 from tests.unit.controller.objects import http, route, scaled
 
@@ -407,7 +407,7 @@ def test_a_protocol_that_is_not_spoken_is_reported(protocol: str) -> None:
         assert found["Ready"].status == "True"
 
 
-@pytest.mark.parametrize("protocol", ["HTTP", "kubernetes.io/ws", *HTTP2_PROTOCOLS])
+@pytest.mark.parametrize("protocol", ["HTTP", *PROTOCOLS])
 def test_nothing_is_told_of_a_protocol_that_is_spoken(protocol: str) -> None:
     assert "ProtocolSpoken" not in told(http(), facts(app_protocol=protocol))
 

@@ -69,7 +69,12 @@ class Fixture:
     def endpoint_set(self, key: str, prober: Prober) -> EndpointSet:
         limits = PoolLimits(idle_timeout=60.0, max_idle=2)
         return EndpointSet(
-            key, limits=limits, deadlines=self.deadlines, dialer=Http1Dialer(Outbox()), prober=prober, clock=lambda: self.now
+            Target(key),
+            limits=limits,
+            deadlines=self.deadlines,
+            dialer=Http1Dialer(Outbox()),
+            prober=prober,
+            clock=lambda: self.now,
         )
 
     def come(self, count: int = 1, *, app: int = 0) -> list[Waiter]:

@@ -8,6 +8,7 @@ from time import monotonic
 import pytest
 
 from fleet.discovery.sources import Backend
+from fleet.routing.target import Target
 from interceptor.app.waiting import WaitingRoom
 from interceptor.backends.endpoint import FIRST_PAUSE, JITTER, LONGEST_PAUSE, URGENT_PAUSE, Endpoint, PoolLimits, ProbeRule
 from interceptor.backends.endpoints import MAX_PROBES_OF_TARGET, EndpointSet
@@ -61,7 +62,7 @@ class Fixture:
         limits = PoolLimits(idle_timeout=60.0, max_idle=max_idle)
         rule = ProbeRule(path)
         self.set = EndpointSet(
-            "a",
+            Target("n/a"),
             limits=limits,
             deadlines=self.deadlines,
             dialer=Http1Dialer(Outbox()),

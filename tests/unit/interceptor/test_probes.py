@@ -261,7 +261,7 @@ def test_rules_of_targets() -> None:
         _route("h", "shared", None, 5.0),
         msgspec.structs.replace(_route("i", "own", "/ready"), rules=(Rule(backends=(WeightedTarget("default/of-a-rule"),)),)),
     ])  # fmt: skip
-    rules = {key.removeprefix("default/"): rule for key, rule in probe_rules(table, usual).items()}
+    rules = {key.removeprefix("default/"): rule for (key, _), rule in probe_rules(table, usual).items()}
     assert {key.split(":")[0]: rule for key, rule in rules.items()} == {
         "path": ProbeRule("/ready", 3.0),
         "time": ProbeRule(None, 7.0),
