@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import random
+import re
 import ssl
 from collections.abc import Callable
 from operator import attrgetter
@@ -29,6 +30,9 @@ MAX_PROBES_OF_TARGET: Final = 8
 
 _OUT_OF_SOCKETS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 """Errors for missing resources of this machine, which say nothing about the backend."""
+
+_SSL_PLACES: Final = re.compile(r"^\[[A-Z_]{1,20}\] | \(_ssl\.c:[0-9]{1,6}\)$")
+"""Where in Python's or OpenSSL's source an error comes from."""
 
 _random = random.random
 _load = attrgetter("load")
@@ -290,7 +294,7 @@ class EndpointSet:
 def reason(error: Exception) -> str:
     """Why a connection could not be opened, without the address."""
     if isinstance(error, ssl.SSLError):
-        return f"TLS: {getattr(error, 'verify_message', '') or error.reason or 'failed'}"
+        return f"TLS: {getattr(error, 'verify_message', '') or error.reason or _SSL_PLACES.sub('', str(error)) or 'failed'}"
     number = error.errno if isinstance(error, OSError) else None
     if isinstance(error, ConnectionError) and number is None:
         return str(error) or "the backend closed the connection"

@@ -51,7 +51,7 @@ class TlsHttp2Dialer(Http2Dialer):
                 ssl_shutdown_timeout=CLOSE_SECONDS,
             )
         except ssl.SSLError as error:
-            if error.reason in _REFUSALS:
+            if "no application protocol" in str(error).lower().replace("_", " "):  # the alert of RFC 7301 3.2
                 raise ConnectionAbortedError(f"{_NOT_AGREED} and takes no other protocol") from error
             raise
         if not _agreed(transport):
@@ -60,8 +60,6 @@ class TlsHttp2Dialer(Http2Dialer):
 
 
 _NOT_AGREED: Final = "TLS: the backend does not agree to HTTP/2, which alone is offered (ALPN),"
-_REFUSALS: Final = frozenset({"TLSV1_ALERT_NO_APPLICATION_PROTOCOL", "SSLV3_ALERT_NO_APPLICATION_PROTOCOL"})
-"""What the alert no_application_protocol (RFC 7301 3.2) is called, by the version of OpenSSL."""
 
 
 def _agreed(transport: asyncio.BaseTransport) -> bool:

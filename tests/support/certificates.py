@@ -27,20 +27,18 @@ class Authority:
         self._cert = _builder(self._name, self._name, self._key.public_key()).add_extension(constraints, critical=True)
         self.pem = self._cert.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
-    def issue(self, name: str, *dns: str) -> tuple[bytes, bytes]:
-        """A certificate and its key, PEM."""
+    def issue(self, name: str, *names: str, ended: bool = False) -> tuple[bytes, bytes]:
+        """A certificate and its key, PEM. `ended`: one that has expired."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names: list[x509.GeneralName] = [x509.DNSName(entry) for entry in dns]
-        if not names:
-            names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-        builder = _builder(_named(name), self._name, key.public_key())
-        cert = builder.add_extension(x509.SubjectAlternativeName(names), critical=False).sign(self._key, hashes.SHA256())
+        names_in = [_general(each) for each in names or ("localhost", "127.0.0.1")]
+        builder = _builder(_named(name), self._name, key.public_key(), ended=ended)
+        cert = builder.add_extension(x509.SubjectAlternativeName(names_in), critical=False).sign(self._key, hashes.SHA256())
         return cert.public_bytes(Encoding.PEM), key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
-    def write(self, directory: Path, name: str, *dns: str) -> tuple[Path, Path]:
+    def write(self, directory: Path, name: str, *names: str, ended: bool = False) -> tuple[Path, Path]:
         """Issue a certificate into directory/name.crt and directory/name.key, each replaced by a rename."""
         paths = directory / f"{name}.crt", directory / f"{name}.key"
-        for path, pem in zip(paths, self.issue(name, *dns), strict=True):
+        for path, pem in zip(paths, self.issue(name, *names, ended=ended), strict=True):
             replace(path, pem)
         return paths
 
@@ -55,8 +53,17 @@ def _named(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-    now = dt.datetime.now(dt.UTC)
+def _general(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, *, ended: bool = False
+) -> x509.CertificateBuilder:
+    now = dt.datetime.now(dt.UTC) - (2 * _DAY if ended else dt.timedelta())
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
     builder = builder.serial_number(x509.random_serial_number())
     return builder.not_valid_before(now - _DAY).not_valid_after(now + _DAY)

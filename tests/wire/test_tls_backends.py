@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import ssl
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -19,12 +14,11 @@ from interceptor.tls.policy import Policy
 from interceptor.tls.upstream import HTTP1, BackendTls
 from tests.support.certificates import Authority, replace
 from tests.support.loopback import APP
-from tests.wire.proxy_backend import BackendPeer, ok
-from tests.wire.proxy_rig import Rig, eventually, proxy_rig
+from tests.wire.proxy_rig import eventually, proxy_rig
+from tests.wire.tls_backend import ask, backend
 from tests.wire.tls_client import relay
 
 NAME = "a.default.svc"
-GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 MARK = b"this must not be seen on the wire. "
 
 
@@ -40,53 +34,6 @@ def trusted(authority: Authority, tmp_path: Path) -> str:
     directory.mkdir()
     (directory / "ca.crt").write_bytes(authority.pem)
     return str(directory)
-
-
-class TlsBackend:
-    """Answers every request with the same body."""
-
-    def __init__(self, body: bytes) -> None:
-        self.body = body
-        self.port = 0
-        self.received = bytearray()
-        self.tasks: list[asyncio.Task[None]] = []
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = BackendPeer(reader, writer)
-        with contextlib.suppress(ConnectionError):
-            while True:
-                await peer.request()
-                self.received[:] = peer.received
-                peer.send(ok(self.body))
-        writer.close()
-
-
-@asynccontextmanager
-async def backend(
-    authority: Authority, directory: Path, *names: str, body: bytes = b"ok", alpn: Sequence[str] = ()
-) -> AsyncIterator[TlsBackend]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*authority.write(directory, "backend", *names))
-    if alpn:
-        context.set_alpn_protocols(list(alpn))
-    made = TlsBackend(body)
-    server = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=context)
-    made.port = server.sockets[0].getsockname()[1]
-    try:
-        yield made
-    finally:
-        server.close()
-        await asyncio.sleep(0)
-
-
-async def ask(rig: Rig, request: bytes = GET) -> tuple[bytes, bytes]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", rig.interceptor.proxy_port)
-    writer.write(request)
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-    body = await reader.readexactly(length)
-    writer.close()
-    return head, body
 
 
 async def test_requests_and_large_bodies_over_tls(authority: Authority, tmp_path: Path, trusted: str) -> None:
