@@ -50,7 +50,7 @@ class TlsHttp1Dialer(Http1Dialer):
             lambda: TlsBackendConnection(endpoint, self._outbox),
             endpoint.backend.host,
             endpoint.backend.port,
-            ssl=self._tls.context(HTTP1, owner.connects.tls),
+            ssl=await self._tls.context(HTTP1, owner.connects.tls),
             server_hostname=certifiable(owner.server_name),
             ssl_shutdown_timeout=CLOSE_SECONDS,
         )

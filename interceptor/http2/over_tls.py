@@ -46,7 +46,7 @@ class TlsHttp2Dialer(Http2Dialer):
                 lambda: TlsHttp2Backend(endpoint, self._outbox, self._clock),
                 endpoint.backend.host,
                 endpoint.backend.port,
-                ssl=self._tls.context(HTTP2, owner.connects.tls),
+                ssl=await self._tls.context(HTTP2, owner.connects.tls),
                 server_hostname=certifiable(owner.server_name),
                 ssl_shutdown_timeout=CLOSE_SECONDS,
             )

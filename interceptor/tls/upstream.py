@@ -6,6 +6,7 @@ what was read before stays in use. Authorities of one target come with its route
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 from collections import OrderedDict
@@ -24,9 +25,13 @@ HTTP1: Final = "http/1.1"
 HTTP2: Final = "h2"
 """Protocols, as ALPN names them."""
 
-MAX_CONTEXTS: Final = 128
-"""Contexts that are kept: those used last."""
+MAX_CONTEXTS: Final = 64
+"""Contexts that are kept, those used last: usual clusters have a few authorities. One takes 17 KB with one authority, and half a
+megabyte with as many as a route can name."""
+AUTHORITIES_AT_ONCE: Final = 4
+"""Authorities that are read in one turn of the event loop. OpenSSL takes 0.3 ms for one with an elliptic curve."""
 
+_END: Final = "-----END CERTIFICATE-----"
 _Wanted = tuple[str, str | None, bool]
 """What a context is made for: protocol, authorities of its own, and whether certificates are verified."""
 
@@ -42,7 +47,10 @@ class BackendTls:
         self._policy = policy
         self._directories = tuple(directories)
         self._verify = verify
-        self._contexts: OrderedDict[_Wanted, ssl.SSLContext] = OrderedDict()
+        self._contexts: OrderedDict[_Wanted, ssl.SSLContext | str] = OrderedDict()
+        """Or why there is none: what is wrong with authorities does not change."""
+        self._making = asyncio.Lock()
+        """One is made at a time, so that whoever else wants it finds it."""
         self._fault = ""
         self._seen: tuple[tuple[Path, Stamp], ...] = ()
         if self._directories:
@@ -53,33 +61,50 @@ class BackendTls:
         if not verify:
             logger.warning("the certificates of backends are not verified: whoever is in between can read and change requests")
 
-    def context(self, protocol: str, tls: TargetTls | None = None) -> ssl.SSLContext:
+    async def context(self, protocol: str, tls: TargetTls | None = None) -> ssl.SSLContext:
         """For one protocol, which is the only one that is offered (ALPN), and for what the route says of TLS. Raises
         ConnectionAbortedError if its authorities cannot be used."""
         if self._directories:
             self._read_again()
         wanted = (protocol, None if tls is None else tls.ca_bundle, verifies(tls, by_default=self._verify))
-        context = self._contexts.get(wanted)
-        if context is None:
-            context = self._contexts[wanted] = self._new(wanted)
-            if len(self._contexts) > MAX_CONTEXTS:
-                self._contexts.popitem(last=False)
-        else:
-            self._contexts.move_to_end(wanted)
-        return context
+        found = self._contexts.get(wanted)
+        if found is None:
+            async with self._making:
+                while (found := self._contexts.get(wanted)) is None:
+                    await self._make(wanted)
+        self._contexts.move_to_end(wanted)
+        if isinstance(found, str):
+            raise ConnectionAbortedError(found)
+        return found
 
-    def _new(self, wanted: _Wanted) -> ssl.SSLContext:
+    async def _make(self, wanted: _Wanted) -> None:
+        """Keep the context, or why there is none; neither if the authorities for all targets have changed meanwhile."""
+        authorities = self._authorities
+        try:
+            made: ssl.SSLContext | str = await self._new(wanted)
+        except _UnreadableError as error:
+            made = f"TLS: the authorities in tls.caBundle cannot be read ({error})"
+        if authorities is not self._authorities:
+            return
+        self._contexts[wanted] = made
+        if len(self._contexts) > MAX_CONTEXTS:
+            self._contexts.popitem(last=False)
+
+    async def _new(self, wanted: _Wanted) -> ssl.SSLContext:
+        """Raises _UnreadableError."""
         protocol, bundle, verified = wanted
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies certificates and names, and believes nobody yet
         if not verified:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         elif bundle is not None:
-            _believe(context, bundle)
+            # One that is itself signed by another, which is not among them, is believed as well.
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+            await _believe(context, bundle)
         else:
-            context = ssl.create_default_context()
+            context = await asyncio.to_thread(ssl.create_default_context)  # reads files, and takes tens of milliseconds
             if self._authorities:
-                context.load_verify_locations(cadata=self._authorities)
+                await _believe(context, self._authorities)
         self._policy.apply(context)
         context.set_alpn_protocols([protocol])
         return context
@@ -136,11 +161,20 @@ def certifiable(name: str) -> str:
     return name
 
 
-def _believe(context: ssl.SSLContext, bundle: str) -> None:
-    """These authorities, and no others. One that is itself signed by another, which is not among them, is believed as well."""
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    try:
-        context.load_verify_locations(cadata=bundle)
-    except (ssl.SSLError, ValueError) as error:
-        why = error.reason if isinstance(error, ssl.SSLError) and error.reason else str(error)
-        raise ConnectionAbortedError(f"TLS: the authorities in tls.caBundle cannot be read ({why})") from error
+class _UnreadableError(Exception):
+    """Why authorities cannot be read."""
+
+
+async def _believe(context: ssl.SSLContext, bundle: str) -> None:
+    """Add these authorities, a few in each turn. Raises _UnreadableError."""
+    *each, rest = bundle.split(_END)
+    if not each or "-----BEGIN" in rest:
+        raise _UnreadableError("no certificate in PEM" if not each else "the last certificate has no end")
+    for start in range(0, len(each), AUTHORITIES_AT_ONCE):
+        if start:
+            await asyncio.sleep(0)
+        some = each[start : start + AUTHORITIES_AT_ONCE]
+        try:
+            context.load_verify_locations(cadata="".join(f"{one}{_END}\n" for one in some))
+        except (ssl.SSLError, TypeError, ValueError) as error:
+            raise _UnreadableError(error.reason if isinstance(error, ssl.SSLError) and error.reason else str(error)) from error

@@ -112,18 +112,18 @@ async def test_the_other_side_of_an_interceptor_is_a_backend_of_http2(authority:
         await eventually(lambda: len(behind.interceptor.proxy.clients) == 1)
 
 
-def test_authorities_are_read_again(authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_authorities_are_read_again(authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "ca.crt"
     path.write_bytes(authority.pem)
     tls = BackendTls(Policy(), [tmp_path])
-    before = tls.context(HTTP1)
-    assert tls.context(HTTP1) is before
+    before = await tls.context(HTTP1)
+    assert await tls.context(HTTP1) is before
     replace(path, b"broken")
     for _ in range(2):
-        assert tls.context(HTTP1) is before
+        assert await tls.context(HTTP1) is before
     assert caplog.text.count("the last good ones stay") == 1
     replace(path, Authority("new").pem)
-    assert tls.context(HTTP1) is not before
+    assert await tls.context(HTTP1) is not before
 
 
 def test_directories_that_hold_no_authority_are_refused(tmp_path: Path) -> None:
