@@ -6,7 +6,7 @@ A route whose authorities are not there, or cannot be read, is no route: its bac
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final, Literal
 
 import msgspec
@@ -95,7 +95,9 @@ def _in_key(reference: AuthorityReference, why: str) -> str:
     return f"ConfigMap {reference.config_map}: key {reference.key!r}: {why}"
 
 
+@lru_cache(maxsize=64)
 def _is_readable(bundle: str) -> bool:
+    """Remembered, because many objects have the same, and every table asks again."""
     from fleet.runtime import pem  # noqa: PLC0415  # what it imports costs memory, and most objects have no authorities
 
     return pem.is_certificate(bundle.encode())

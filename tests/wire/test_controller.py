@@ -22,6 +22,7 @@ from fleet.routing.route import StaticResponse, Target
 from fleet.runtime.rpc import RpcServer
 from interceptor.rpc import RoutingServicer
 from protos.weir.interceptor.v1 import routing_pb2, routing_pb2_grpc
+from tests.support.certificates import Authority
 from tests.support.memory_api import MemoryApi, Write
 from tests.support.waiting import settled, until
 
@@ -329,6 +330,55 @@ async def test_a_body_of_a_config_map_is_in_the_table_and_follows_it(api: Memory
         api.put(f"{MAPS}/page", data={"index.html": "<p>again"}, metadata=BODY)
         await held.until_is(path, "Ready", "True")
         await held.until(lambda: page_of(held).body == b"<p>again")
+
+
+AUTHORITIES = {"labels": {"http.keda.sh/ca-bundle": "true"}}
+
+
+async def test_authorities_of_a_config_map_are_in_the_table_and_follow_it(api: MemoryApi, tmp_path: Path) -> None:
+    """Without them the object is invalid, and says so; it is never served with less."""
+    first, second = Authority().pem.decode(), Authority("second").pem.decode()
+
+    def bundle(held: Rig) -> str | None:
+        found = decode_json(held.table.read_bytes()).apps.get("shop/web")
+        return None if found is None or found.target.tls is None else found.target.tls.ca_bundle
+
+    async with rig(api, tmp_path / "routes.json") as held:
+        api.put(f"{MAPS}/ca", data={"ca.crt": first}, metadata=AUTHORITIES)
+        tls = {"caBundleFromConfigMap": {"name": "ca"}}
+        path = await held.until_ready(scaleTargetRef={"name": "web", "service": "web", "port": 80, "tls": tls})
+        assert bundle(held) == first
+        api.put(f"{MAPS}/ca", data={"ca.crt": second})
+        await held.until(lambda: bundle(held) == second)
+        changes: list[dict[str, Any]] = [
+            {"data": {"ca.crt": "garbage"}},
+            {"data": {}},
+            {"metadata": {"labels": {}}, "data": {"ca.crt": first}},
+        ]
+        for change in changes:
+            api.put(f"{MAPS}/ca", **change)
+            told = await held.until_is(path, "Ready", "False")
+            await held.until(lambda: bundle(held) is None)
+            assert told["Ready"]["reason"] == "Invalid"
+            assert told["Ready"]["message"].startswith("spec.scaleTargetRef.tls.caBundleFromConfigMap: ConfigMap shop/ca")
+            api.put(f"{MAPS}/ca", data={"ca.crt": first}, metadata=AUTHORITIES)
+            await held.until_is(path, "Ready", "True")
+            await held.until(lambda: bundle(held) == first)
+        api.drop(f"{MAPS}/ca")
+        told = await held.until_is(path, "Ready", "False")
+        assert "there is none with the label http.keda.sh/ca-bundle: true" in told["Ready"]["message"]
+
+
+async def test_a_controller_that_has_just_begun_keeps_authorities(api: MemoryApi, tmp_path: Path) -> None:
+    api.put(f"{MAPS}/ca", data={"ca.crt": Authority().pem.decode()}, metadata=AUTHORITIES)
+    tls = {"caBundleFromConfigMap": {"name": "ca"}}
+    async with rig(api, tmp_path / "routes.json") as held:
+        await held.until_ready(scaleTargetRef={"name": "web", "service": "web", "port": 80, "tls": tls})
+        await held.quiet()
+        before = held.table.stat().st_mtime_ns
+    async with rig(api, tmp_path / "routes.json") as held:
+        await held.until(lambda: held.controller.leads and held.interceptors[0].asked)
+        assert held.table.stat().st_mtime_ns == before
 
 
 async def test_a_controller_that_has_just_begun_knows_the_bodies_of_its_first_table(api: MemoryApi, tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
-from fleet.discovery.sources import Trouble
+from fleet.discovery.sources import Backend, Trouble
 from fleet.discovery.work import decode_work
 from fleet.routing.route import Protection, Route, Rule, Target
+from fleet.routing.target import TargetTls
 from tests.support.certificates import Authority
 from tests.support.loopback import APP, route
 from tests.support.raw_requests import get
@@ -89,6 +91,51 @@ async def test_backends() -> None:
         waiting.close()
         await eventually(lambda: rig.app.entry.in_flight == 0)
         assert await shown(client, "/backends") == {APP: {"backends": [], "trouble": "ended with exit code 1", "last_error": ""}}
+
+
+async def test_how_backends_are_spoken_to() -> None:
+    """Above all, where certificates are not verified."""
+    ways = {
+        "plain": Target("default/a"),
+        "skipped": Target("default/a", tls=TargetTls(insecure_skip_verify=True)),
+        "named": Target("default/b", 80, app_protocol="h2", tls=TargetTls("b.test")),
+        "trusting": Target("default/c", tls=TargetTls(ca_bundle=Authority().pem.decode())),
+        "by its port": Target("default/d"),
+    }
+    routes = [
+        replace(route(f"default/{name.replace(' ', '-')}", f"{number}.test"), target=ways[name])
+        for number, name in enumerate(ways)
+    ]
+    async with proxy_rig(routes=routes, backends=0, diagnostics=True) as rig, pages(rig) as client:
+        for target in {target.key: target for target in ways.values()}.values():
+            rig.sources.set(target.key, [Backend("127.0.0.1", 1, "grpcs" if target.service == "default/d" else None)])
+        page = await shown(client, "/backends")
+        told = {
+            key: [(row["protocol"], row["tls"], row["server_name"], row["app_protocol"]) for row in at["backends"]]
+            for key, at in page.items()
+        }
+        assert told == {
+            "default/a": [("HTTP/1.1", "", "", None), ("HTTP/1.1", "not verified", "a.default.svc", None)],
+            "default/b:80": [("HTTP/2", "verified", "b.test", None)],
+            "default/c": [("HTTP/1.1", "verified", "c.default.svc", None)],
+            "default/d": [("HTTP/2", "verified", "d.default.svc", "grpcs")],
+        }
+        assert "not verified" in (await client.get("/backends?format=text")).text
+        shown_routes = {each["app"]: each["target"].get("tls") for each in (await shown(client, "/routes"))["routes"]}
+        assert shown_routes["default/skipped"] == {"insecure_skip_verify": True}
+        assert "insecure_skip_verify" in (await client.get("/routes?format=text")).text
+        rows = {row["target"]: row["protocol"] for row in (await shown(client, "/connections"))["to_backends"]}
+        assert rows["default/d"] == "HTTP/2 over TLS"
+
+
+async def test_whoever_skips_it_for_all_targets_sees_that_as_well() -> None:
+    trusting = Target("default/c", tls=TargetTls(ca_bundle=Authority().pem.decode()))
+    routes = [route(), replace(route("default/c", "c.test"), target=trusting)]
+    async with proxy_rig(routes=routes, backends=0, diagnostics=True, backend_tls_skip_verify=True) as rig, pages(rig) as client:
+        for key in (APP, "default/c"):
+            rig.sources.set(key, [Backend("127.0.0.1", 1, "https")])
+        page = await shown(client, "/backends")
+        assert [page[key]["backends"][0]["tls"] for key in (APP, "default/c")] == ["not verified", "verified"]
 
 
 async def test_a_backend_that_failed(silent: Any) -> None:
