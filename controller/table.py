@@ -114,9 +114,13 @@ class _Filling:
         route, references, authorities = asked
         # Without a previous table there is nothing to keep: a route with some of its answers is better than none. But a route
         # without its authorities is another one.
-        if (self._before is not None and not are_known(references, self._bodies)) or not self._have_come(authorities):
+        served = None if self._before is None else self._before.apps.get(route.app)
+        if self._before is not None and not are_known(references, self._bodies):
             self.pending.add(key)
-            return None if self._before is None else self._before.apps.get(route.app)
+            return served
+        if not are_known(authorities, self._authorities) or (served is not None and self._cannot_tell(authorities)):
+            self.pending.add(key)
+            return served
         try:
             route = self._believing(route, authorities)
         except Problem as problem:
@@ -132,10 +136,10 @@ class _Filling:
             self.missing[key] = missing
         return route
 
-    def _have_come(self, authorities: Sequence[AuthorityReference]) -> bool:
-        """Whether it is known what their ConfigMaps hold, or that they are not there."""
-        found = [self._authorities.get(reference.config_map) for reference in authorities]
-        return all(each is not None and not (isinstance(each, Absent) and each.temporary) for each in found)
+    def _cannot_tell(self, authorities: Sequence[AuthorityReference]) -> bool:
+        """Whether the API server could not be asked what one of their ConfigMaps holds."""
+        found = (self._authorities.get(reference.config_map) for reference in authorities)
+        return any(isinstance(each, Absent) and each.temporary for each in found)
 
     def _believing(self, route: Route, authorities: Sequence[AuthorityReference]) -> Route:
         """Raises Problem."""

@@ -63,6 +63,15 @@ def test_the_custom_resource_shown_is_accepted(page: str) -> None:
     assert translated.route.app == "default/shop"
 
 
+def test_the_tls_shown_is_accepted() -> None:
+    blocks = [yaml.safe_load(block) for block in YAML.findall((ROOT / "docs" / "kubernetes.md").read_text())]
+    (shown,) = (block["spec"] for block in blocks if "tls" in block.get("spec", {}).get("scaleTargetRef", {}))
+    translated = of_http_scaled_object(ObjectMeta(name="shop", namespace="default"), msgspec.convert(shown, HTTPScaledObjectSpec))
+    target, (authority,) = translated.route.target, translated.authorities
+    assert (str(target.connects.spoken(None)), target.server_name) == ("HTTP/2 over TLS", "shop.internal")
+    assert (authority.config_map, authority.key) == ("default/shop-ca", "ca.crt")
+
+
 def test_metrics_that_are_named_exist() -> None:
     named = {name.removesuffix("_total") for page in PAGES for name in METRIC.findall(page.read_text())}
     assert len(named) > 5

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.certificates import Authority
 from tests.support.manifests import ROOT
 from weir.engine.specfile import parse_spec
 
@@ -36,6 +37,7 @@ def test_links_to_other_pages_lead_somewhere() -> None:
 @pytest.mark.parametrize("text", _fenced("yaml"), ids=lambda text: " ".join(text.split())[:30])
 def test_what_the_page_has_written_is_accepted(text: str, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("A=b\n")
+    (tmp_path / "cert.pem").write_bytes(Authority().pem)
     if not re.search("^apps:", text, re.MULTILINE):
         (tmp_path / "soon.html").write_text("soon")
         lacks = "" if "hosts:" in text else "    hosts: [a.localhost]\n"

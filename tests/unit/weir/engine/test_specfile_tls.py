@@ -72,15 +72,3 @@ def test_authorities_that_are_none(tmp_path: Path, content: bytes, told: str, fi
     errors = str(caught.value).splitlines()
     assert any(f".{place}: " in error and told in error for error in errors), errors
     assert all(len(error) < 400 for error in errors)
-
-
-def test_a_body_that_is_no_file_or_too_large(tmp_path: Path) -> None:
-    path = tmp_path / "fleet.yaml"
-    path.write_text("apps: [{name: a, hosts: [a], command: x, placeholder: {file: soon.html}}]")
-    (tmp_path / "soon.html").write_bytes(b"x" * (MAX_ANSWER_BYTES + 1))
-    with pytest.raises(SpecError, match="larger than 1048576 bytes"):
-        load_spec(path)
-    (tmp_path / "soon.html").unlink()
-    os.mkfifo(tmp_path / "soon.html")  # opening it would wait for a writer for ever
-    with pytest.raises(SpecError, match="not a regular file"):
-        load_spec(path)
