@@ -12,6 +12,7 @@ import yaml
 from fleet.routing.declare import declared
 from fleet.routing.route import Timeouts
 from tests.support.broken import BROKEN
+from tests.support.certificates import Authority
 from tests.support.jsonschema import accepts
 from weir.engine.document import DocumentError, parse_document
 from weir.engine.schema import file_schema
@@ -56,6 +57,7 @@ def _whole(block: str) -> str:
 def test_the_examples_of_the_documents_are_good(block: str, tmp_path: Path) -> None:
     for name in ("soon.html", ".env"):
         (tmp_path / name).write_text("")
+    (tmp_path / "cert.pem").write_bytes(Authority().pem)
     text = _whole(block)
     parse_spec(text, tmp_path / "apps.yaml")
     assert accepts(SCHEMA, _value(text))
