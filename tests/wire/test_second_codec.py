@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
+from unittest.mock import patch
 
-import pytest
 from msgspec.structs import replace
 
 from fleet.demand.ledger import Ledger
@@ -32,11 +32,6 @@ from tests.wire.proxy_rig import eventually
 LINES = Spoken("lines")
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter, bytes], Awaitable[bool]]
 """Of one request; whether the connection goes on."""
-
-
-@pytest.fixture(autouse=True)
-def _its_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocols, "PROTOCOLS", {**protocols.PROTOCOLS, "lines": LINES})
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: bytes) -> bool:
@@ -110,7 +105,8 @@ async def stage(*, readiness_path: str | None = None, **timeouts: float) -> Asyn
     made = Stage(Route(app=APP, target=Target(APP), rules=(rule,), timeouts=Timeouts(**timeouts), protection=protection))
     sweeper = asyncio.create_task(made.sweep())
     try:
-        yield made
+        with patch.object(protocols, "PROTOCOLS", {**protocols.PROTOCOLS, "lines": LINES}):
+            yield made
     finally:
         sweeper.cancel()
         await made.close()
