@@ -169,7 +169,7 @@ class _Branching:
         instead = [*others, *([] if app.fallback is None else [app.fallback])]
         fallback = Alternatives(instead) if instead else None
         route = msgspec.structs.replace(app.route, target=target.plain)
-        key = (number, target.key)
+        key = (number, target.pool)
         part = app.branches.get(key)
         if part is None:
             part = Branch(app, route, endpoints, settings, fallback=fallback)
