@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from fleet.routing.declare import Kind
 from fleet.routing.faults import Fail
 
 __all__ = ["APP_PROTOCOL", "HTTP1", "HTTP2", "PROTOCOLS", "Spoken", "is_known", "spoken"]
 
-HTTP1 = "HTTP/1.1"
-HTTP2 = "HTTP/2"
+HTTP1: Final = "HTTP/1.1"
+HTTP2: Final = "HTTP/2"
 
 
 class Spoken(NamedTuple):
@@ -28,7 +28,7 @@ class Spoken(NamedTuple):
         return f"{self.protocol} over TLS" if self.tls else self.protocol
 
 
-PROTOCOLS: Mapping[str, Spoken] = MappingProxyType(
+PROTOCOLS: Final[Mapping[str, Spoken]] = MappingProxyType(
     {
         **dict.fromkeys(("http", "http1", "http/1.1", "kubernetes.io/ws", "ws", "grpc-web"), Spoken(HTTP1)),
         **dict.fromkeys(("kubernetes.io/h2c", "h2c", "http2", "grpc"), Spoken(HTTP2)),
@@ -50,7 +50,7 @@ def spoken(word: str | None) -> Spoken:
     return _USUAL if word is None else PROTOCOLS.get(word.lower(), _USUAL)
 
 
-_USUAL = Spoken()
+_USUAL: Final = Spoken()
 
 
 def _app_protocol(word: str, field: str, fail: Fail) -> None:
@@ -59,4 +59,4 @@ def _app_protocol(word: str, field: str, fail: Fail) -> None:
         raise fail(field, f"{word[:60]!r} is not one of {', '.join(PROTOCOLS)}")
 
 
-APP_PROTOCOL = Kind(_app_protocol)
+APP_PROTOCOL: Final = Kind(_app_protocol)

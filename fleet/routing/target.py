@@ -12,7 +12,7 @@ import msgspec
 from fleet.routing.declare import Field, Kind
 from fleet.routing.faults import Fail
 from fleet.routing.kinds import NAME, PORT
-from fleet.routing.outside import ADDRESS, DNS_NAME, MAX_ADDRESSES, dns_key, fixed_key, is_outside
+from fleet.routing.outside import ADDRESS, DNS_NAME, MAX_ADDRESSES, dns_key, fixed_key, is_outside, split_place
 from fleet.routing.protocols import APP_PROTOCOL, Spoken, spoken
 
 __all__ = [
@@ -81,7 +81,7 @@ class TargetTls(msgspec.Struct, frozen=True, omit_defaults=True):
         str | None,
         Field(
             "Name, or IP address, that the backends' certificates must have, and that is asked for (SNI). Without it, "
-            "SERVICE.NAMESPACE.svc.",
+            "SERVICE.NAMESPACE.svc, or the DNS name of `host`.",
             SERVER_NAME,
         ),
     ] = None
@@ -195,5 +195,7 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
             return self.tls.server_name
         if self.host is not None:
             return self.host.rstrip(".")
+        if self.addresses:  # not verified, as the check of routes demands a name otherwise
+            return split_place(self.addresses[0])[0]
         namespace, _, name = self.service.partition("/")
         return f"{name}.{namespace}.svc"

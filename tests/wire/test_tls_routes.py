@@ -17,7 +17,8 @@ from fleet.discovery.sources import Backend
 from fleet.routing.route import ColdStart, Route, Rule, WeightedTarget
 from fleet.routing.target import Target, TargetTls
 from tests.support.certificates import Authority
-from tests.wire.proxy_rig import APP, Rig, eventually, proxy_rig, route
+from tests.support.loopback import APP, route
+from tests.wire.proxy_rig import Rig, eventually, proxy_rig
 from tests.wire.tls_backend import GET, TlsBackend, ask, backend
 
 NAME = "a.default.svc"

@@ -48,15 +48,7 @@ from weir.engine.fields import (
 )
 from weir.engine.messages import FIELDS
 from weir.engine.outsidespec import PROCESS_FIELDS, OutsideSpec
-from weir.engine.rulespec import (
-    Backends,
-    BackendSpec,
-    RedirectField,
-    RequestHeaders,
-    ResponseHeaders,
-    RewriteField,
-    RuleSpec,
-)
+from weir.engine.rulespec import Backends, BackendSpec, RedirectField, RequestHeaders, ResponseHeaders, RewriteField, RuleSpec
 from weir.engine.schedulespec import Schedules
 from weir.engine.targetspec import Contents, Targets, Tls, unknown_app
 
@@ -328,8 +320,7 @@ class AppSpec(Model):
     def own_target(self, contents: Contents) -> Target:
         """Where its requests go, and how it is spoken to."""
         place = Target(self.key) if self.outside is None else self.outside.target()
-        tls = None if self.tls is None else self.tls.tls(contents)
-        return structs.replace(place, app_protocol=self.app_protocol, tls=tls)
+        return structs.replace(place, app_protocol=self.app_protocol, tls=None if self.tls is None else self.tls.tls(contents))
 
     def route(self, contents: Contents = MappingProxyType({}), targets: Targets = unknown_app) -> Route:
         """The app as interceptors and scalers know it, given the content of its files, and the targets of other apps."""

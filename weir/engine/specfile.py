@@ -169,7 +169,6 @@ class _Checked:
         settings = {kind: self._settings(kind, getattr(spec, kind)) for kind in _SETTINGS}
         apps = [self._with_env_files(app, ("apps", index)) for index, app in enumerate(spec.apps)]
         self._spec = spec.model_copy(update={**settings, "apps": apps})
-        self._outside = {app.key: app.outside.target() for app in apps if app.outside is not None}
 
     def file(self) -> SpecFile:
         """The file; valid only if there are no findings afterwards."""
@@ -336,7 +335,8 @@ def _file_content(file: FilePath, most: int) -> bytes:
 
 
 _WRITTEN = (
-    (re.compile(r"^target\."), "outside."),
+    (re.compile(r"^target\.(?=host|port|addresses|service|direct)"), "outside."),
+    (re.compile(r"^target\."), ""),
     (re.compile(r"^scaling\.concurrency$"), "target"),
     (re.compile(r"^(scaling|protection)\."), ""),
     (re.compile(r"^cold_start\.placeholder\.response"), "placeholder"),
@@ -348,7 +348,6 @@ _WRITTEN = (
     (re.compile(r"^static_routes(\[\d+\])\.(response|rules\[0\])"), r"static\1"),
     (re.compile(r"^static_routes"), "static"),
     (re.compile(r"^((placeholder|maintenance)\.headers).*"), r"\1"),
-    (re.compile(r"^target\."), ""),
     (re.compile(r"\btls\.ca_bundle$"), "tls.ca"),
     (re.compile(r"\btls\.insecure_skip_verify$"), "tls.skip_verify"),
 )

@@ -29,7 +29,7 @@ class TlsSpec(Model):
             TargetTls,
             "server_name",
             "Name, or IP address, that the app's certificate must have, and that is asked for (SNI). Without it, "
-            "NAME.NAMESPACE.svc.",
+            "NAME.NAMESPACE.svc, or the DNS name of an app outside.",
         ),
     ] = None
     ca: Annotated[

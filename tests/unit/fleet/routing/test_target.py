@@ -155,3 +155,18 @@ def test_a_route_that_says_nothing_has_the_version_that_it_always_had() -> None:
     assert (
         encode_json(RoutingTable([Route("n/app", PLAIN)])) == b'{"routes":[{"app":"n/app","target":{"service":"n/b","port":80}}]}'
     )
+
+
+@pytest.mark.parametrize("tls", [None, TargetTls(), TargetTls(ca_bundle=PEM)])
+def test_addresses_over_tls_need_a_name(tls: TargetTls | None) -> None:
+    target = Target(addresses=("192.0.2.1:443",), app_protocol="https", tls=tls)
+    with pytest.raises(RouteError, match="addresses have no name that a certificate could have"):
+        check_route(Route("n/app", target))
+    for named in (TargetTls("a.test"), TargetTls(insecure_skip_verify=True)):
+        check_route(Route("n/app", replace(target, tls=named)))
+    assert replace(target, tls=TargetTls(insecure_skip_verify=True)).server_name == "192.0.2.1"
+
+
+def test_the_name_of_a_host_is_its_own() -> None:
+    assert Target(host="api.test.", port=443, app_protocol="https").server_name == "api.test"
+    assert Target(host="api.test", port=443, tls=TargetTls("other.test")).server_name == "other.test"

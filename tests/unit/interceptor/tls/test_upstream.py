@@ -116,7 +116,7 @@ async def test_nothing_is_verified_where_that_is_said(tls: TargetTls) -> None:
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2, "the rest of the policy is kept"
 
 
-def test_who_is_verified(pem: str) -> None:
+def test_which_names_and_authorities_are_verified(pem: str) -> None:
     own = TargetTls(ca_bundle=pem)
     assert [verifies(tls, by_default=True) for tls in (None, TargetTls(), own, SKIP)] == [True, True, True, False]
     assert [verifies(tls, by_default=False) for tls in (None, TargetTls(), own, SKIP)] == [False, False, True, False]

@@ -72,3 +72,22 @@ def test_authorities_that_are_none(tmp_path: Path, content: bytes, told: str, fi
     errors = str(caught.value).splitlines()
     assert any(f".{place}: " in error and told in error for error in errors), errors
     assert all(len(error) < 400 for error in errors)
+
+
+def test_how_an_app_outside_is_spoken_to(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "- {name: a, hosts: [a], outside: {host: api.test, port: 443}, app_protocol: https, tls: {server_name: other.test}}",
+        "- {name: b, hosts: [b], command: x, fallback: a, backends: [{host: c.test, port: 443, tls: {}}, {service: a}]}",
+    )
+    table = load_spec(path).table
+    outside, backends = table.apps["default/a"].target, table.apps["default/b"].rules[0].backends
+    assert (outside.host, outside.connects) == ("api.test", Connects("https", TargetTls("other.test")))
+    assert (backends[0].server_name, backends[0].connects) == ("c.test", Connects(None, TargetTls()))
+    assert backends[1].pool == outside.pool
+    assert table.apps["default/b"].cold_start.fallback == outside
+
+
+def test_fixed_addresses_over_tls_need_a_name(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"apps\[0\].tls.server_name: is missing"):
+        load_spec(written(tmp_path, "- {name: a, hosts: [a], outside: {addresses: ['192.0.2.1:443']}, tls: {}}"))
