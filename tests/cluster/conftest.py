@@ -1,6 +1,7 @@
 """One cluster for all of these tests, a namespace for each test. Runs only in the namespaces that `python -m tests` creates."""
 
 import asyncio
+import hashlib
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -74,8 +75,10 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
 
 @pytest.fixture
 async def namespace(api: Api, request: pytest.FixtureRequest) -> AsyncIterator[str]:
-    """A namespace for the test. It is deleted at the end, without waiting for that."""
-    name = str(request.node.name).replace("_", "-").replace("[", "-").replace("]", "")[:50].strip("-")
+    """A namespace for the test. It is deleted at the end, without waiting for that, so no other test may get its name: long names
+    are cut, and cases of one test differ at the end."""
+    test = str(request.node.name).replace("_", "-").replace("[", "-").replace("]", "")[:41].strip("-")
+    name = f"{test}-{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:8]}"
     await api.create(namespaced("namespaces"), {"metadata": {"name": name}})
     yield name
     await api.delete(namespaced("namespaces", name=name))
