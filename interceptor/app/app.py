@@ -9,7 +9,6 @@ from fleet.defaults import FAILOVER_SECONDS
 from fleet.demand.ledger import Entry, Ledger
 from fleet.discovery.sources import Backend
 from fleet.routing.route import Route, Timeouts
-from fleet.routing.target import PoolKey
 from interceptor.app.admission import UNBOUNDED, Admission
 from interceptor.app.affinity import Sessions
 from interceptor.app.cors import Cors
@@ -151,7 +150,7 @@ class App:
         self.uncounted: Entry | None = None
         """Counts requests that a static route matches but a backend answers; scalers do not see them."""
         self.endpoints = endpoints
-        self.branches: dict[tuple[int, PoolKey], App] = {}
+        self.branches: dict[tuple[int, str], App] = {}
         """Its parts for the requests that go to other targets, by the rule's number and the target."""
         self.shares: Chooser | None = None
         """Of such a part: the backends of its rule."""

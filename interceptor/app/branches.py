@@ -13,7 +13,6 @@ import msgspec
 
 from fleet.discovery.sources import Backend
 from fleet.routing.route import Route, Rule, Target
-from fleet.routing.target import PoolKey
 from interceptor.app.app import App, Chooser, Fallback
 from interceptor.app.rules import Rules
 from interceptor.backends.endpoint import Endpoint
@@ -152,7 +151,7 @@ class _Branching:
 
     def __init__(self, app: App, settings: InterceptorSettings, endpoint_set: Callable[[Target], EndpointSet]) -> None:
         self._app, self._settings, self._endpoint_set = app, settings, endpoint_set
-        self.branches: dict[tuple[int, PoolKey], App] = {}
+        self.branches: dict[tuple[int, str], App] = {}
 
     def shares(self, number: int, rule: Rule) -> Shares:
         wanted = [(target, self._endpoint_set(target)) for target in rule.backends if target.weight]
@@ -170,7 +169,7 @@ class _Branching:
         instead = [*others, *([] if app.fallback is None else [app.fallback])]
         fallback = Alternatives(instead) if instead else None
         route = msgspec.structs.replace(app.route, target=target.plain)
-        key = (number, target.pool)
+        key = (number, target.key)
         part = app.branches.get(key)
         if part is None:
             part = Branch(app, route, endpoints, settings, fallback=fallback)

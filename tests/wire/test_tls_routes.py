@@ -405,3 +405,22 @@ async def test_a_backend_that_refuses_everything_else_than_http1(authority: Auth
     finally:
         server.kill()
         await server.wait()
+
+
+async def test_held_requests_stay_when_a_backend_of_a_rule_is_spoken_to_otherwise() -> None:
+    """Their part of the app is the same one; a part that goes away answers them with 503."""
+
+    def divided(app_protocol: str | None) -> Route:
+        rule = Rule(("a.test",), backends=(WeightedTarget(OTHER, app_protocol=app_protocol),))
+        return Route(APP, Target(APP), (rule,))
+
+    async with proxy_rig(routes=[divided(None)], backends=0) as rig:
+        client = await rig.client()
+        client.send(GET)
+        (part,) = rig.app.branches.values()
+        await eventually(lambda: len(part.room) == 1)
+        rig.set_routes(divided("http"))
+        assert len(part.room) == 1
+        backend = await rig.backend(listed=False)
+        rig.sources.set(OTHER, [backend.backend])
+        assert (await client.response()).status == 200
