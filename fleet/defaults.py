@@ -29,6 +29,7 @@ __all__ = [
     "PROXY_TLS_PORT",
     "RATE_GRANULARITY",
     "RATE_WINDOW",
+    "READY_STATUSES",
     "REDIRECT_STATUS",
     "RESYNC_OF_FILES_SECONDS",
     "RESYNC_SECONDS",
@@ -110,3 +111,5 @@ METRICS_MAX_BYTES: Final = 3_000_000
 """Maximum size of a /metrics page in bytes: enough for 10,000 applications."""
 METRICS_LEAST_BYTES: Final = 200_000
 """The least that can be set: twice what is reserved for metrics whose size does not grow with the number of applications."""
+READY_STATUSES: Final = range(200, 400)
+"""Statuses by which an answer to a probe means ready, as for the kubelet."""

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from fleet.defaults import READY_STATUSES
 from fleet.routing.table import RoutingTable
 from fleet.routing.target import PoolKey
 from interceptor.backends.endpoint import Endpoint, ProbeRule
@@ -32,8 +33,6 @@ CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 5.0
 """Longest time for the answer of a readiness path. The first response of an application that has just started is often its
 slowest."""
-_LEAST_GOOD: Final = 200
-_LEAST_BAD: Final = 400
 
 
 def probe_rules(table: RoutingTable, usual: ProbeRule) -> dict[PoolKey, ProbeRule]:
@@ -137,11 +136,7 @@ async def _ask_path(endpoint: Endpoint, connection: Upstream, request: Request) 
         if isinstance(error, SpeaksHttp2):
             endpoint.owner.note_protocol(endpoint, error)
         return f"{path} was not answered: {error}"
-    return "" if _is_good(status) else f"{path} was answered with {status}"
-
-
-def _is_good(status: int) -> bool:
-    return _LEAST_GOOD <= status < _LEAST_BAD
+    return "" if status in READY_STATUSES else f"{path} was answered with {status}"
 
 
 class _Answer:
@@ -158,7 +153,7 @@ class _Answer:
     def on_answer(
         self, head: Response, body: bytes | memoryview, *, complete: bool, reusable: bool, trailers: Fields = ()
     ) -> None:
-        if complete and reusable and _is_good(head.status):
+        if complete and reusable and head.status in READY_STATUSES:
             self._connection.release()
             self._endpoint.offer(self._connection, self._endpoint.owner.clock())
         else:

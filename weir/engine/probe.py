@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from fleet.defaults import READY_STATUSES
 from fleet.runtime.address import join_address
 
 __all__ = ["Probe", "wait_until_ready"]
@@ -38,7 +39,7 @@ class Probe:
         where = " or ".join(join_address(host, self.port) for host in self.hosts)
         if self.path is None:
             return f"nothing takes connections at {where}, the port that the command has in $PORT"
-        return f"GET {self.path} at {where} has no answer from 200 to 399"
+        return f"GET {self.path} at {where} has no answer from {READY_STATUSES[0]} to {READY_STATUSES[-1]}"
 
 
 async def wait_until_ready(
@@ -76,4 +77,4 @@ async def _answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, a
     head = f"GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: weir\r\nConnection: close\r\n\r\n"
     writer.write(head.encode())
     version, status, *_ = (await reader.readline()).split(None, 2)
-    return version.startswith(b"HTTP/") and 200 <= int(status) < 400
+    return version.startswith(b"HTTP/") and int(status) in READY_STATUSES
