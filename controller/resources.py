@@ -145,11 +145,21 @@ def _parse(
     except msgspec.ValidationError as error:
         return Resource(kind, meta, None, None, Problem.of(error), (), status)
     try:
-        said = translate(meta, spec)
+        translation = translate(meta, spec)
     except Problem as problem:
         return Resource(kind, meta, spec, None, problem, (), status)
-    references, authorities = said.references, said.authorities
-    return Resource(kind, meta, spec, said.route, None, references, status, authorities, said.ignored, said.schedules)
+    return Resource(
+        kind,
+        meta,
+        spec,
+        translation.route,
+        None,
+        translation.references,
+        status,
+        translation.authorities,
+        translation.ignored,
+        translation.schedules,
+    )
 
 
 def _status(raw: object) -> HTTPScaledObjectStatus:

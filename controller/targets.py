@@ -1,8 +1,10 @@
-"""From what a custom resource says of a Service to a target. Pure."""
+"""From what a custom resource says of a Service, or of a place outside of discovery, to a target. Pure."""
 
 from __future__ import annotations
 
 from typing import Protocol
+
+from msgspec import structs
 
 from controller.schema.outside import TargetFields
 from controller.schema.targets import Tls
@@ -32,11 +34,15 @@ def target_of(namespace: str, service: str, given: _Port) -> Target:
 
 def outside_or_service(namespace: str, given: TargetFields, *, direct: bool | None) -> Target:
     """A target of an object of this namespace; `direct` as the object says it of all its Services."""
-    port = port_of(given.port, given.port_name)
-    protocol, tls = given.app_protocol, tls_of(given.tls)
-    if given.service is None:
-        return Target(port=port, host=given.host, addresses=given.addresses or (), app_protocol=protocol, tls=tls)
-    return Target(f"{namespace}/{given.service}", port, direct, app_protocol=protocol, tls=tls)
+    if given.service is not None:
+        return structs.replace(target_of(namespace, given.service, given), direct=direct)
+    return Target(
+        port=given.port,
+        host=given.host,
+        addresses=given.addresses or (),
+        app_protocol=given.app_protocol,
+        tls=tls_of(given.tls),
+    )
 
 
 def tls_of(given: Tls | None) -> TargetTls | None:

@@ -62,8 +62,8 @@ class TargetFields(Protocol):
 
 def check_target(given: TargetFields) -> None:
     """The two rules once more, for objects that came in past them. Raises ValueError."""
-    follows: list[Any] = [one for one in (given.service, given.host, given.addresses) if one is not None]
-    if len(follows) != 1:
+    named: list[Any] = [one for one in (given.service, given.host, given.addresses) if one is not None]
+    if len(named) != 1:
         raise ValueError(ONE_TARGET.message)
     if given.service is not None:
         check_port(given.port, given.port_name)
