@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from controller.interceptors import InterceptorSource, ListedInterceptors, ServiceInterceptors
 from controller.leader import Leader
@@ -27,6 +28,9 @@ from fleet.runtime.diagnostics import Diagnostics
 from fleet.runtime.life import Component, Step
 from fleet.runtime.process import StartError
 from fleet.runtime.tasks import cancel_and_wait
+
+if TYPE_CHECKING:
+    from controller.admin.server import AdminServer
 
 __all__ = ["Controller"]
 
@@ -67,7 +71,13 @@ class Controller(Component):
             metrics=metrics(lambda: self._term),
             pages=pages(lambda: self._term),
         )
+        self._admin = _admin(settings, self._api, self._world) if settings.admin else None
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def admin_port(self) -> int:
+        """The Admin API's port; 0 without one."""
+        return self._admin.port if self._admin is not None else 0
 
     @property
     def diagnostics_port(self) -> int:
@@ -86,13 +96,21 @@ class Controller(Component):
             Step("world", self._world.start, self._world.close),
             Step("table", self._store.start, self._store.close),
             Step("interceptors", self._interceptors.start, self._interceptors.close),
+            *([Step("Admin API", self._admin.start, self._admin.stop)] if self._admin is not None else []),
             Step("leader", self._start_to_lead, self._lead_no_more),
         )
 
     async def ended(self) -> None:
         """Wait until the controller fails by itself, and raise the cause."""
-        if self._task is not None:
-            await asyncio.shield(self._task)
+        if self._task is None:
+            return
+        own = [asyncio.create_task(self._admin.ended(), name="admin:ended")] if self._admin is not None else []
+        try:
+            done, _ = await asyncio.wait((self._task, *own), return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await cancel_and_wait(*own)
 
     def _start_to_lead(self) -> None:
         self._task = asyncio.create_task(self._leader.run() if self._leader else self._lead(), name="leader")
@@ -148,6 +166,13 @@ class Controller(Component):
         if self._world.unread:
             return f"not read yet: {', '.join(self._world.unread)}"
         return None
+
+
+def _admin(settings: ControllerSettings, api: Api, world: World) -> AdminServer:
+    from controller.admin.server import AdminServer  # noqa: PLC0415  # what it imports costs memory, and most have no Admin API
+
+    namespace, _ = _lease(settings)
+    return AdminServer(settings, api, world, namespace=namespace)
 
 
 def _check_credentials() -> None:

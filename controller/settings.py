@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from fleet import defaults
+from fleet.routing.host import is_host
 from fleet.runtime.settings import ComponentSettings
 from fleet.runtime.tls import TlsFiles
 
@@ -77,6 +79,28 @@ class ControllerSettings(ComponentSettings):
     member_tls_ca: str = Field("", description="CA file for the certificates of interceptors; the system's roots without it.")
     member_tls_name: str = Field("", description="Name in the certificates of interceptors, which are found by address.")
 
+    admin: bool = Field(False, description="Whether there is an Admin API, through which applications are created.")
+    admin_port: int = Field(
+        defaults.ADMIN_PORT, ge=0, le=defaults.PORT_LIMIT, description="Port of the Admin API; 0 for any free port."
+    )
+    admin_tls_cert: str = Field("", description="Certificate file of the Admin API.")
+    admin_tls_key: str = Field("", description="Key file of the Admin API's certificate.")
+    admin_tls_ca: str = Field("", description="CA file; with it, the Admin API takes only clients with a certificate.")
+    admin_plaintext: bool = Field(
+        False,
+        description="Serve the Admin API without a certificate: tokens are then readable on the way, unless a mesh encrypts.",
+    )
+    admin_audiences: str = Field(
+        "", description="Audiences that a caller's token must be for, separated by commas; those of the API server if empty."
+    )
+    admin_domain: str = Field(
+        "", description="Domain of applications that name no host: NAME.NAMESPACE.DOMAIN; NAME.NAMESPACE without one."
+    )
+    admin_url: str = Field("http://{host}", description="What the addresses in answers look like, with {host}; no path.")
+    admin_rate: int = Field(
+        10, ge=1, description="Calls a second that one user may send to the Admin API; five seconds' worth at once."
+    )
+
     log_level: str = Field("info", description="debug, info, warning or error.")
     log_json: bool = Field(False, description="One JSON object per log line.")
 
@@ -86,6 +110,38 @@ class ControllerSettings(ComponentSettings):
         if namespaces and not _listed(namespaces):
             raise ValueError("names no namespace, and all of them are what is followed when it is empty")
         return namespaces
+
+    @field_validator("admin_domain")
+    @classmethod
+    def _is_domain(cls, domain: str) -> str:
+        if domain and (not is_host(f"a.{domain}") or ":" in domain or "*" in domain):
+            raise ValueError("is not the name of a domain")
+        return domain.lower().removesuffix(".")
+
+    @field_validator("admin_url")
+    @classmethod
+    def _holds_a_host(cls, url: str) -> str:
+        if not url.startswith(("http://{host}", "https://{host}")) or "/" in url.partition("://")[2]:
+            raise ValueError("is not http://{host} or https://{host}, with a port if need be")
+        return url
+
+    @model_validator(mode="after")
+    def _tokens_are_encrypted(self) -> Self:
+        if self.admin and not self.admin_tls_cert and not self.admin_plaintext:
+            raise ValueError(
+                "--admin (WEIR_ADMIN) needs --admin-tls-cert and --admin-tls-key, or --admin-plaintext: "
+                "callers send their tokens, which are the keys to the cluster"
+            )
+        return self
+
+    @property
+    def admin_tls(self) -> TlsFiles | None:
+        return TlsFiles.of(self.admin_tls_cert, self.admin_tls_key, self.admin_tls_ca)
+
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        """Audiences of callers' tokens."""
+        return _listed(self.admin_audiences)
 
     @property
     def member_tls(self) -> TlsFiles | None:

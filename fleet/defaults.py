@@ -9,6 +9,7 @@ from typing import Final
 
 __all__ = [
     "ACTIVITY_PERIOD",
+    "ADMIN_PORT",
     "CONCURRENCY_WINDOW",
     "CONTROLLER_DIAGNOSTICS_PORT",
     "FAILOVER_SECONDS",
@@ -25,6 +26,7 @@ __all__ = [
     "NEWS_TIMEOUT",
     "POLLING_SECONDS",
     "PORT_LIMIT",
+    "PORT_OF_APPS",
     "PROXY_PORT",
     "PROXY_TLS_PORT",
     "RATE_GRANULARITY",
@@ -52,10 +54,14 @@ INTERCEPTOR_RPC_PORT: Final = 9090
 """Port of an interceptor's QueueService, RoutingService and WaitingService; the add-on's port for queue sizes."""
 SCALER_PORT: Final = 9091
 """Port of the ExternalScaler. Differs from the interceptor's, so that both can run on one machine."""
+ADMIN_PORT: Final = 9092
+"""Port of the controller's Admin API. Never the proxy's: who can reach an application cannot reach it."""
 INTERCEPTOR_DIAGNOSTICS_PORT: Final = 9901
 SCALER_DIAGNOSTICS_PORT: Final = 9902
 CONTROLLER_DIAGNOSTICS_PORT: Final = 9903
 """Diagnostics ports. All differ, so that all planes can run on one machine."""
+PORT_OF_APPS: Final = 8080
+"""The port that an image whose document names none listens on: what most do that do not run as root."""
 PORT_LIMIT: Final = 65535
 """The largest port of TCP (RFC 9293 section 3.1)."""
 

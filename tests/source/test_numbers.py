@@ -28,6 +28,7 @@ OF_THEIR_OWN = {
     "MAX_BLOCKS": "blocks received, which the peer chooses, and blocks sent",
     "MAX_ENTRIES": "of a list of trusted proxies, and of a list of places that targets may be in",
     "MAX_MESSAGE": "of Events, which the API server limits; of a condition; of an answer to a call of gRPC",
+    "MAX_REPLICAS": "of an app on Kubernetes, and of one on one machine",
     "NO_ERROR": "a code of an answer of DNS, and of the end of a connection of HTTP/2",
     "PATIENCE": "with a scaler, and with whoever reads the output",
     "STOP_GRACE_SECONDS": "of pages of diagnostics, and of streams to KEDA",

@@ -51,6 +51,9 @@ ALONE = {
     "tls_curves",
     "proxy_tls",  # a port, in the file of apps
     "backend_tls_ca_dirs",  # given and empty, it is refused
+    # Of documents of the Admin API: references to a Secret, which it never reads.
+    "secret",
+    "key",
     "backend_tls_skip_verify",  # false is the default; a value that is neither true nor false is refused
     # Of an app in the file of apps.
     "tls",  # what is given and empty is refused

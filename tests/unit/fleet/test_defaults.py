@@ -7,4 +7,4 @@ from fleet import defaults
 
 def test_all_planes_have_room_on_one_machine() -> None:
     ports = [value for name, value in vars(defaults).items() if name.endswith("_PORT")]
-    assert len(set(ports)) == len(ports) == 8
+    assert len(set(ports)) == len(ports) == 9

@@ -1,0 +1,90 @@
+"""Bodies of requests: read within bounds, decoded, checked against a model, and patched (RFC 7396)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
+from starlette.requests import ClientDisconnect
+
+from controller.admin.documents import Document, Fault
+from controller.admin.problems import Refused, faults_of_validation
+
+__all__ = ["JSON", "MAX_BODY", "MERGE_PATCH", "merged", "patched", "read_json", "validated"]
+
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+MAX_BODY = 256 << 10
+"""Bytes. An API server takes objects of up to about 1.5 MB, and what is written of a document is several times its size."""
+BODY_SECONDS = 10.0
+"""Seconds for a body to arrive."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+async def read_json(request: Request, media_type: str) -> Any:
+    """The body of a request. Raises Refused: 400, 408, 413 or 415."""
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given != media_type or request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Refused(415, "media-type", f"the body must be {media_type}, without a content coding")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            data = await _read(request)
+    except TimeoutError as error:
+        raise Refused(408, "too-slow", f"the body did not arrive within {BODY_SECONDS:g} s") from error
+    except ClientDisconnect as error:
+        raise Refused(400, "cut-off", "the body ended too early") from error
+    try:
+        return from_json(data, allow_inf_nan=False)
+    except ValueError as error:
+        raise Refused(400, "not-json", f"the body is not JSON: {error}") from error
+
+
+async def _read(request: Request) -> bytes:
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_BODY:
+            raise Refused(413, "too-large", f"the body has more than {MAX_BODY} bytes", headers={"Connection": "close"})
+        parts.append(part)
+    return b"".join(parts)
+
+
+def validated(model: type[Model], value: object) -> Model:
+    """The value as a model. Raises Refused: 422 with every field that is wrong."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        faults = faults_of_validation(error, value)
+        first = faults[0]
+        raise Refused(422, "invalid-document", f"{first.pointer or 'the document'}: {first.detail}", errors=faults) from error
+
+
+def patched(document: Document, patch: object) -> Document:
+    """The document after a merge patch. Raises Refused: 422."""
+    if not isinstance(patch, Mapping):
+        raise Refused(
+            422, "invalid-document", "the patch should be an object", errors=[Fault(detail="should be an object", pointer="")]
+        )
+    after = validated(Document, merged(document.model_dump(mode="json"), patch))
+    if after.name != document.name:
+        detail = "an app cannot be renamed"
+        raise Refused(422, "invalid-document", f"/name: {detail}", errors=[Fault(detail=detail, pointer="/name")])
+    return after
+
+
+def merged(target: object, patch: object) -> object:
+    """RFC 7396 section 2. As deep as the patch, whose depth the decoder bounds."""
+    if not isinstance(patch, Mapping):
+        return patch
+    result = dict(target) if isinstance(target, Mapping) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name), value)
+    return result

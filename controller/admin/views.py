@@ -1,0 +1,111 @@
+"""What the API says of an application, from its objects. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from controller.admin.documents import App, AppState, AppSummary, Condition, Replicas, RunningReplicas
+from controller.admin.objects import Json, Live, document_of
+from controller.status import READY
+
+__all__ = ["app_of", "summary_of", "urls_of"]
+
+OBJECTS_PRESENT = "ObjectsPresent"
+"""Our own condition: whether the Service and the Deployment exist."""
+
+
+def app_of(live: Live, scaled_object: Json | None, url: str) -> App:
+    """An application that exists. `url` is what addresses are made of, with {host}."""
+    owner = live.owner
+    if owner is None:
+        raise ValueError("there is no owner")
+    metadata, spec = owner["metadata"], owner.get("spec") or {}
+    active, last_active = _activity(scaled_object)
+    urls = urls_of(spec, url)
+    wanted, ready = _replicas(live)
+    return App(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=live.uid,
+        state=_state(live, wanted, ready),
+        app=document_of(live),
+        url=urls[0] if urls else "",
+        urls=urls,
+        replicas=RunningReplicas(wanted=wanted, ready=ready),
+        active=active,
+        last_active=last_active,
+        conditions=[*_own_conditions(live), *_conditions(owner)],
+    )
+
+
+def summary_of(owner: Json, url: str) -> AppSummary:
+    """An application in a list."""
+    metadata, spec = owner["metadata"], owner.get("spec") or {}
+    urls = urls_of(spec, url)
+    ready = next((condition for condition in _conditions(owner) if condition.type == READY), None)
+    try:
+        replicas = Replicas.model_validate(spec.get("replicas") or {})
+    except ValidationError:
+        replicas = None
+    return AppSummary(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        url=urls[0] if urls else "",
+        replicas=replicas,
+        ready=ready.status if ready is not None else "Unknown",
+        reason=ready.reason if ready is not None else "",
+    )
+
+
+def urls_of(spec: Json, url: str) -> list[str]:
+    """Where an application is reached. A wildcard is no address."""
+    hosts = [str(host) for host in spec.get("hosts") or () if "*" not in str(host)]
+    paths = [str(path) for path in spec.get("pathPrefixes") or ("/",)]
+    return [url.replace("{host}", host) + path for host in hosts for path in paths]
+
+
+def _state(live: Live, wanted: int, ready: int) -> AppState:
+    if live.owner is not None and live.owner["metadata"].get("deletionTimestamp"):
+        return "deleting"
+    if live.change:
+        return "changing"
+    if None in live.objects.values():
+        return "broken"
+    if not wanted:
+        return "asleep"
+    return "awake" if ready else "waking"
+
+
+def _replicas(live: Live) -> tuple[int, int]:
+    deployment = live.objects["Deployment"] or {}
+    wanted, ready = (deployment.get("spec") or {}).get("replicas", 0), (deployment.get("status") or {}).get("readyReplicas", 0)
+    return int(wanted), int(ready)
+
+
+def _own_conditions(live: Live) -> Iterable[Condition]:
+    missing = [kind for kind, found in live.objects.items() if found is None]
+    if missing and not live.change:
+        message = f"{' and '.join(missing)} of this name: somebody has deleted it; PUT makes it again"
+        yield Condition(type=OBJECTS_PRESENT, status="False", reason="Missing", message=f"there is no {message}")
+
+
+def _conditions(owner: Json) -> list[Condition]:
+    return [
+        Condition(
+            type=str(found.get("type", "")),
+            status=str(found.get("status", "")),
+            reason=str(found.get("reason", "")),
+            message=str(found.get("message", "")),
+            since=found.get("lastTransitionTime") or None,
+        )
+        for found in (owner.get("status") or {}).get("conditions") or ()
+    ]
+
+
+def _activity(scaled_object: Json | None) -> tuple[bool | None, str | None]:
+    status: dict[str, Any] = (scaled_object or {}).get("status") or {}
+    active = next((one.get("status") for one in status.get("conditions") or () if one.get("type") == "Active"), None)
+    return ({"True": True, "False": False}.get(str(active)), status.get("lastActiveTime"))

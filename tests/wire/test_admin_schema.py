@@ -1,0 +1,35 @@
+"""Every call of the Admin API as its OpenAPI document describes it, by a generator that knows only this document."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.full import FULL
+from tests.wire.admin import admin, new_api
+
+CONFIGURATION = """
+[checks]
+# What a schema cannot say: two fields that exclude each other, a name that is another than in the path, an ETag of the past.
+positive_data_acceptance.expected-statuses = ["2xx", 401, 403, 404, 409, 410, 412, 422]
+# Refused before the body was looked at: too large, or for another version.
+negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 409, 412, 413, 415, 422]
+"""
+
+
+@pytest.mark.timeout(600)
+async def test_nothing_is_answered_that_is_not_documented(tmp_path: Path) -> None:
+    (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
+    async with admin(new_api(), tmp_path / "routes.json", "--admin-rate", "100000") as rig:
+        command = [str(Path(sys.executable).with_name("st")), "--config-file", "schemathesis.toml", "run"]
+        command += [f"{str(rig.client.base_url).rstrip('/')}/openapi.json", "--header", "Authorization: Bearer adam"]
+        command += ["--checks", "all", "--max-examples", "100" if FULL else "8", "--no-color", "--seed", "1"]
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        output, _ = await process.communicate()
+        assert process.returncode == 0, output.decode()
+        assert "6 selected / 6 total" in output.decode()
