@@ -16,7 +16,7 @@ from controller.schema.http_scaled_object import HTTPScaledObjectSpec
 from controller.schema.http_scaled_object import Rate as HttpRate
 from controller.schema.http_scaled_object import ScalingMetric as HttpScalingMetric
 from controller.schema.interceptor_route import InterceptorRouteSpec
-from fleet.defaults import FAILOVER_SECONDS, TARGET
+from fleet.defaults import ACTIVITY_PERIOD, FAILOVER_SECONDS, TARGET
 from fleet.routing.check import MAX_BUCKETS
 from fleet.routing.kinds import MIN_GRANULARITY
 from fleet.routing.route import RateTarget, Scaling, Timeouts
@@ -98,7 +98,11 @@ def duration(field: str, text: str | None) -> float | None:
 
 
 def scaling_of(
-    notes: Notes, metric: ScalingMetric | HttpScalingMetric | None, activity_period: str | None, pending: int | None
+    notes: Notes,
+    metric: ScalingMetric | HttpScalingMetric | None,
+    activity_period: str | None,
+    max_busy: str | None,
+    pending: int | None,
 ) -> Scaling:
     """`pending` is the older form of a concurrency target. Raises Problem."""
     concurrency = None
@@ -109,8 +113,8 @@ def scaling_of(
         rate = _rate(notes, metric.request_rate)
     if concurrency is None and rate is None:
         concurrency = _target(notes, "targetPendingRequests", TARGET if pending is None else pending)
-    active = duration("activityPeriod", activity_period)
-    return Scaling(concurrency, rate) if active is None else Scaling(concurrency, rate, active)
+    active, busy = duration("activityPeriod", activity_period), duration("maxBusy", max_busy)
+    return Scaling(concurrency, rate, ACTIVITY_PERIOD if active is None else active, busy or 0.0)
 
 
 def _target(notes: Notes, field: str, value: int) -> float:

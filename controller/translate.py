@@ -65,6 +65,7 @@ _BOTH_FIELDS: _Names = (
     (re.compile(r"^scaling\.rate\.target"), "scalingMetric.requestRate.targetValue"),
     (re.compile(r"^scaling\.rate"), "scalingMetric.requestRate"),
     (re.compile(r"^scaling\.activity_period"), "activityPeriod"),
+    (re.compile(r"^scaling\.max_busy"), "maxBusy"),
     (re.compile(r"_([a-z])"), lambda match: match[1].upper()),
 )
 
@@ -112,7 +113,7 @@ def of_http_scaled_object(meta: Named, spec: HTTPScaledObjectSpec) -> Translatio
         app=f"{meta.namespace}/{meta.name}",
         target=outside_or_service(meta.namespace, spec.scale_target_ref, direct=spec.direct_pod_routing),
         rules=tuple(rules.rule(rule) for rule in spec.rules) if spec.rules else (rules.treated(own, spec),),
-        scaling=scaling_of(notes, spec.scaling_metric, spec.activity_period, spec.target_pending_requests),
+        scaling=scaling_of(notes, spec.scaling_metric, spec.activity_period, spec.max_busy, spec.target_pending_requests),
         timeouts=http_timeouts(notes, spec),
         cold_start=cold,
         created=meta.created,
@@ -136,7 +137,7 @@ def of_interceptor_route(meta: Named, spec: InterceptorRouteSpec) -> Translation
         app=f"{meta.namespace}/{meta.name}",
         target=outside_or_service(meta.namespace, spec.target, direct=spec.direct_pod_routing),
         rules=tuple(rules.rule(rule) for rule in spec.rules or ()),
-        scaling=scaling_of(notes, spec.scaling_metric, spec.activity_period, None),
+        scaling=scaling_of(notes, spec.scaling_metric, spec.activity_period, spec.max_busy, None),
         timeouts=route_timeouts(notes, spec),
         cold_start=cold_start_of(meta.namespace, spec.cold_start),
         created=meta.created,

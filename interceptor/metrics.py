@@ -109,6 +109,14 @@ _APPS: Final[tuple[tuple[Family, _Read], ...]] = (
         _per_app("ready_backends", Kind.GAUGE, "Backends that may be chosen", 2)._replace(zero=True),
         lambda app: (((), len({id(one) for part in app.parts for one in part.endpoints.ready})),),
     ),
+    (
+        _per_app("busy_backends", Kind.GAUGE, "Backends that keep the application awake after their answers", 2),
+        lambda app: (((), app.entry.busy),),
+    ),
+    (
+        _per_app("keep_awake_ignored", Kind.COUNTER, "Fields Weir-Keep-Awake without effect", 2, "reason"),
+        lambda app: [((reason,), count) for reason, count in app.stats.keeping_ignored.items()],
+    ),
     (_per_app("tunnels", Kind.GAUGE, "Upgraded connections", 2), lambda app: (((), app.entry.connections),)),
     (
         _per_app("held_bytes", Kind.GAUGE, "Kept in memory for requests that wait", 2),

@@ -149,7 +149,7 @@ def _of_endpoint(endpoint: Endpoint, *, verify: bool) -> BackendWork:
     return BackendWork(
         host=backend.host,
         port=backend.port,
-        in_flight=endpoint.load,
+        in_flight=endpoint.work,
         state=_state(endpoint),
         app_protocol=backend.app_protocol,
         protocol=endpoint.speaks.protocol,

@@ -187,6 +187,7 @@ async def _fill(apps: RepeatedCompositeFieldContainer[queue_pb2.QueueSize], size
             requests_total=size.requests_total,
             concurrency_seconds_total=size.concurrency_seconds_total,
             generation=size.generation,
+            busy=size.busy,
         )
         if number % SLICE == 0:
             await asyncio.sleep(0)

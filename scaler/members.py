@@ -256,4 +256,5 @@ def size_of(size: queue_pb2.QueueSize) -> QueueSize:
         size.requests_total,
         size.concurrency_seconds_total,
         size.generation,
+        size.busy,
     )

@@ -18,6 +18,7 @@ _APP_GAUGES = tuple(
         ("active", "Whether KEDA is told that the application is active."),
         ("held", "Requests that wait for a backend, over all interceptors."),
         ("in_flight", "Requests that backends work on, over all interceptors."),
+        ("busy", "Backends that keep the application awake after their answers, over all interceptors."),
         ("concurrency", "Requests at once: the larger of now and the mean over the window."),
         ("rate", "Requests per second: the mean over the window."),
     )

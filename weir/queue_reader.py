@@ -35,12 +35,15 @@ class AppDemand:
     in_flight: int = 0
     connections: int = 0
     requests_total: int = 0
+    busy: int = 0
+    """Backends that keep it awake although they have answered."""
 
     def add(self, size: pb.QueueSize) -> None:
         self.held += size.held
         self.in_flight += size.in_flight
         self.connections += size.connections
         self.requests_total += size.requests_total
+        self.busy += size.busy
 
 
 @dataclass(slots=True)

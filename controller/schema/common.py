@@ -116,6 +116,7 @@ ActivityPeriod = Annotated[
     Duration | None,
     follows(routes.Scaling, "activity_period", NOT_IN_ADDON, more=as_duration(defaults.ACTIVITY_PERIOD)),
 ]
+MaxBusy = Annotated[Duration | None, follows(routes.Scaling, "max_busy", NOT_IN_ADDON)]
 Readiness = Annotated[
     AnyText | None,
     follows(routes.Timeouts, "readiness", more=f'"0s" with a fallback is {as_duration(defaults.FAILOVER_SECONDS)}'),

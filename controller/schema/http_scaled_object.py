@@ -26,6 +26,7 @@ from controller.schema.common import (
     Duration,
     Granularity,
     Idle,
+    MaxBusy,
     Positive,
     Readiness,
     ResponseHeader,
@@ -199,6 +200,7 @@ class HTTPScaledObjectSpec(Treatment, frozen=True, rename="camel", kw_only=True)
     ] = None
     timeouts: Annotated[Timeouts | None, follows(routes.Route, "timeouts")] = None
     activity_period: ActivityPeriod = None
+    max_busy: MaxBusy = None
     polling_interval: Annotated[
         Positive | None,
         Meta(description=f"Seconds between KEDA's questions to the scaler; {defaults.POLLING_SECONDS}. (Not in the add-on.)"),

@@ -18,6 +18,7 @@ from controller.schema.common import (
     Condition,
     Connect,
     Idle,
+    MaxBusy,
     Name,
     Port,
     Readiness,
@@ -82,6 +83,7 @@ class InterceptorRouteSpec(Treatment, frozen=True, rename="camel", kw_only=True)
     rules: Annotated[tuple[RouteRule, ...] | None, follows(routes.Route, "rules"), ATOMIC] = None
     timeouts: Annotated[Timeouts | None, follows(routes.Route, "timeouts")] = None
     activity_period: ActivityPeriod = None
+    max_busy: MaxBusy = None
 
 
 class InterceptorRouteStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):

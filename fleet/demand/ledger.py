@@ -23,6 +23,7 @@ _RELEASED: Final = 0
 _HELD: Final = 1
 _IN_FLIGHT: Final = 2
 _TUNNEL: Final = 3
+_KEPT: Final = 4
 
 
 class QueueSize(msgspec.Struct, frozen=True, gc=False):
@@ -34,8 +35,22 @@ class QueueSize(msgspec.Struct, frozen=True, gc=False):
     connections: int = 0
     requests_total: int = 0
     concurrency_seconds_total: float = 0.0
-    """Integral of held + in_flight over time, in seconds."""
+    """Integral of held + in_flight + busy over time, in seconds."""
     generation: int = 0
+    busy: int = 0
+    """Backends that keep the application awake although they have answered."""
+
+    @property
+    def has_demand(self) -> bool:
+        return self.held > 0 or self.in_flight > 0 or self.busy > 0
+
+    def idle(self) -> QueueSize:
+        """The same totals, with gauges at zero."""
+        return msgspec.structs.replace(self, held=0, in_flight=0, connections=0, busy=0)
+
+    def before(self) -> QueueSize:
+        """The same application before its first request."""
+        return QueueSize(self.app, generation=self.generation)
 
 
 class Totals(NamedTuple):
@@ -53,7 +68,8 @@ class Lease(msgspec.Struct, gc=False, eq=False):
     A transition from another state than the listed one has no effect: a client may disconnect at any time, and a later admission
     or a second release must not be counted. Times are seconds of the ledger's clock.
 
-    admit: held -> in flight; hold: in flight -> held; upgrade: in flight -> tunnel; release: any -> released.
+    admit: held -> in flight; hold: in flight -> held; upgrade: in flight -> tunnel; release: any -> released. A lease of
+    `Entry.keep` is in a state of its own until it is released.
     """
 
     _entry: Entry
@@ -67,6 +83,10 @@ class Lease(msgspec.Struct, gc=False, eq=False):
     def held(self) -> bool:
         return self._state == _HELD
 
+    def counts_for(self, entry: Entry) -> bool:
+        """Whether it is counted in this entry."""
+        return self._entry is entry
+
     def release(self, now: float) -> None:
         """End the lease. Idempotent."""
         if self._state != _IN_FLIGHT:
@@ -76,7 +96,7 @@ class Lease(msgspec.Struct, gc=False, eq=False):
         entry = self._entry
         entry._area += now
         entry.in_flight = left = entry.in_flight - 1
-        if not left and entry._sent_busy and not entry.held:
+        if not left and entry._sent_busy and not entry.held and not entry.busy:
             entry._settle(now)
 
     def admit(self, now: float) -> None:
@@ -110,10 +130,12 @@ class Lease(msgspec.Struct, gc=False, eq=False):
         entry._area += now
         if state == _HELD:
             entry.held -= 1
+        elif state == _KEPT:
+            entry.busy -= 1
         else:
             entry.in_flight -= 1
             entry.connections -= 1
-        if entry._sent_busy and not entry.in_flight and not entry.held:
+        if entry._sent_busy and not entry.in_flight and not entry.held and not entry.busy:
             entry._settle(now)
 
 
@@ -129,6 +151,7 @@ class Entry:
         "_settle_after",
         "_stir_after",
         "app",
+        "busy",
         "connections",
         "generation",
         "held",
@@ -142,6 +165,7 @@ class Entry:
         self.held = 0
         self.in_flight = 0
         self.connections = 0
+        self.busy = 0
         self.requests_total = 0
         self._ledger = ledger
         # Sum of the release times minus sum of the acquisition times: level * now + area is the integral of the level over time,
@@ -171,11 +195,20 @@ class Entry:
             self._wake(now)
         return Lease(self, _HELD)
 
+    def keep(self, now: float) -> Lease:
+        """Count a backend that goes on working after its answer. It is no request, and bounds on requests do not count it."""
+        self.busy += 1
+        self._area -= now
+        if self._quiet:
+            self._stir(now)
+        return Lease(self, _KEPT)
+
     def size(self, now: float) -> QueueSize:
-        level = self.held + self.in_flight
+        level = self.held + self.in_flight + self.busy
         # Floating-point rounding may leave a few nanoseconds below zero.
         seconds = max(0.0, level * now + self._area)
-        return QueueSize(self.app, self.held, self.in_flight, self.connections, self.requests_total, seconds, self.generation)
+        counts = self.requests_total, seconds, self.generation
+        return QueueSize(self.app, self.held, self.in_flight, self.connections, *counts, self.busy)
 
     def _stir(self, now: float) -> None:
         """Edge: the first request of a quiet application."""
@@ -203,7 +236,7 @@ class Entry:
 
     def _mark_sent(self, now: float) -> bool:
         """Note that a watcher was sent the sizes. False when nothing more has to be sent until the next request."""
-        self._sent_busy = busy = bool(self.held or self.in_flight)
+        self._sent_busy = busy = bool(self.held or self.in_flight or self.busy)
         if not busy and not self._quiet:
             self._quiet = True
             # The size just sent keeps the application active, so the next request can wait for the regular update.
@@ -280,7 +313,7 @@ class Ledger:
         """Forget the entries of all other applications. Their open leases stay valid, and do not count for a later entry of
         that name."""
         keep = frozenset(apps)
-        self._forgotten = [entry for entry in self._forgotten if entry.held or entry.in_flight]
+        self._forgotten = [entry for entry in self._forgotten if entry.held or entry.in_flight or entry.busy]
         for app in [app for app in self._entries if app not in keep]:
             entry = self._entries.pop(app)
             entry._quiet = entry._sent_busy = False
@@ -313,13 +346,13 @@ class Ledger:
 
     @property
     def outstanding(self) -> int:
-        """Leases that were not released yet, of current and forgotten entries."""
+        """Leases of requests that were not released yet, of current and forgotten entries."""
         return self.totals.held + self.totals.in_flight
 
     def balanced(self) -> bool:
         """Whether every counter of every entry is zero; used to detect leaked leases in tests."""
         entries = [*self._entries.values(), *self._forgotten]
-        return not any(entry.held or entry.in_flight or entry.connections for entry in entries)
+        return not any(entry.held or entry.in_flight or entry.connections or entry.busy for entry in entries)
 
     def _mark(self, entry: Entry) -> None:
         if self._entries.get(entry.app) is entry:

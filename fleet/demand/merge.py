@@ -54,6 +54,8 @@ class AppDemand(msgspec.Struct, frozen=True):
     """The larger of the current level and its mean over the window."""
     rate: float
     """Requests per second, the mean over the window."""
+    busy: int = 0
+    """Backends that keep it awake although they have answered."""
 
 
 class MemberState(msgspec.Struct, frozen=True):
@@ -70,23 +72,24 @@ class MemberState(msgspec.Struct, frozen=True):
 class _App:
     """Sums over the members. Gauges are integers, changed by differences; they cannot drift."""
 
-    __slots__ = ("concurrency", "connections", "held", "in_flight", "last_demand", "policy", "rate")
+    __slots__ = ("busy", "concurrency", "connections", "held", "in_flight", "last_demand", "policy", "rate")
 
     def __init__(self, policy: AppPolicy, concurrency_window: float) -> None:
         self.policy = policy
         self.held = 0
         self.in_flight = 0
         self.connections = 0
+        self.busy = 0
         self.last_demand = NEVER
         self.concurrency = Window(concurrency_window)
         self.rate = Window(policy.rate_window, policy.rate_granularity)
 
     @property
     def level(self) -> int:
-        return self.held + self.in_flight
+        return self.held + self.in_flight + self.busy
 
     def active(self, now: float) -> bool:
-        return self.held + self.in_flight > 0 or now - self.last_demand < self.policy.activity_period
+        return self.level > 0 or now - self.last_demand < self.policy.activity_period
 
     def configure(self, policy: AppPolicy) -> None:
         before, self.policy = self.policy, policy
@@ -184,7 +187,7 @@ class FleetDemand:
         for size in received:
             if first:
                 # The totals may be old, so only their later growth counts; gauges count at once.
-                state.records[size.app] = _Record(_idle(size), times)
+                state.records[size.app] = _Record(size.idle(), times)
             young = first and age is not None and age < self._app(size.app).policy.activity_period
             self._note(state, size, times, recent=young and size.requests_total > 0)
         if self._watching_since is None:
@@ -224,10 +227,10 @@ class FleetDemand:
         known, so that a member that returns continues from there."""
         expired = []
         for name, state in self._members.items():
-            if now - state.heard_at > ttl and any(_is_busy(record.size) for record in state.records.values()):
+            if now - state.heard_at > ttl and any(record.size.has_demand for record in state.records.values()):
                 expired.append(name)
                 for record in state.records.values():
-                    idle = _idle(record.size)
+                    idle = record.size.idle()
                     self._gauge(self._app(idle.app), record.size, idle, now)
                     record.size = idle
         return expired
@@ -267,7 +270,7 @@ class FleetDemand:
         return 0 if state is None else state.held
 
     def level(self, app: str) -> int:
-        """Held plus in flight, now."""
+        """Held, in flight and busy, now."""
         state = self._apps.get(app)
         return 0 if state is None else state.level
 
@@ -292,7 +295,8 @@ class FleetDemand:
         if (state := self._apps.get(app)) is None:
             return None
         concurrency, rate = self.value(app, Metric.CONCURRENCY, now), self.value(app, Metric.RATE, now)
-        return AppDemand(app, state.active(now), state.held, state.in_flight, state.connections, concurrency, rate)
+        now_there = state.held, state.in_flight, state.connections
+        return AppDemand(app, state.active(now), *now_there, concurrency, rate, state.busy)
 
     def apps(self, now: float) -> Iterator[AppDemand]:
         return (app for name in self.names() if (app := self.app(name, now)) is not None)
@@ -334,7 +338,7 @@ class FleetDemand:
 
     def _drop(self, state: _Member, now: float) -> None:
         for app, record in state.records.items():
-            self._gauge(self._app(app), record.size, _nothing(record.size), now)
+            self._gauge(self._app(app), record.size, record.size.before(), now)
         state.records = {}
 
     def _note(self, state: _Member, size: QueueSize, times: MessageTime, *, recent: bool = False) -> None:
@@ -342,12 +346,12 @@ class FleetDemand:
         record = state.records.get(size.app)
         if times.late and (record is None or times.age < record.age):
             return  # newer data is known already
-        before = _nothing(size) if record is None else record.size
+        before = size.before() if record is None else record.size
         if size.generation < before.generation:
             return  # an older entry of that name, sent after its successor
         app = self._app(size.app)
         was_active, was_held = app.active(times.now), app.held
-        self._grow(app, before if size.generation == before.generation else _nothing(size), size, record, times)
+        self._grow(app, before if size.generation == before.generation else size.before(), size, record, times)
         self._gauge(app, before, size, times.now)
         if recent:
             app.last_demand = times.now
@@ -370,7 +374,7 @@ class FleetDemand:
             app.concurrency.add(seconds * times.share(begin, begin_age), times.at, begin)
 
     def _remember(self, state: _Member, record: _Record | None, size: QueueSize, times: MessageTime) -> None:
-        if not size.requests_total and not _is_busy(size):
+        if not size.requests_total and not size.has_demand:
             state.records.pop(size.app, None)
         elif record is None:
             state.records[size.app] = _Record(size, times)
@@ -379,22 +383,8 @@ class FleetDemand:
 
     def _gauge(self, app: _App, before: QueueSize, after: QueueSize, now: float) -> None:
         held = app.held + after.held - before.held
-        in_flight = app.in_flight + after.in_flight - before.in_flight
-        if app.held or app.in_flight or held or in_flight:
+        in_flight, busy = app.in_flight + after.in_flight - before.in_flight, app.busy + after.busy - before.busy
+        if app.level or held or in_flight or busy:
             app.last_demand = now
-        app.held, app.in_flight = held, in_flight
+        app.held, app.in_flight, app.busy = held, in_flight, busy
         app.connections += after.connections - before.connections
-
-
-def _nothing(size: QueueSize) -> QueueSize:
-    """The same application before its first request."""
-    return QueueSize(size.app, generation=size.generation)
-
-
-def _idle(size: QueueSize) -> QueueSize:
-    """The same totals, with gauges at zero."""
-    return msgspec.structs.replace(size, held=0, in_flight=0, connections=0)
-
-
-def _is_busy(size: QueueSize) -> bool:
-    return size.held > 0 or size.in_flight > 0

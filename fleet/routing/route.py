@@ -184,6 +184,10 @@ class Scaling(msgspec.Struct, frozen=True, omit_defaults=True):
     activity_period: Annotated[float, Field("How long the application counts as active after its last request.", SECONDS)] = (
         defaults.ACTIVITY_PERIOD
     )
+    max_busy: Annotated[
+        float,
+        Field("How long an answer may keep the application awake by Weir-Keep-Awake. With 0, that field has no effect.", SECONDS),
+    ] = 0.0
 
 
 class Timeouts(msgspec.Struct, frozen=True, omit_defaults=True):

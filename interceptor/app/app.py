@@ -13,6 +13,7 @@ from interceptor.app.admission import UNBOUNDED, Admission
 from interceptor.app.affinity import Sessions
 from interceptor.app.cors import Cors
 from interceptor.app.flags import OUTSIDE, RULED, SHARED, STICKY, TIMED, usual_fields
+from interceptor.app.keeping import Keeping
 from interceptor.app.local_answers import LocalAnswers
 from interceptor.app.outward import mark_of
 from interceptor.app.rules import Rules, rules_of
@@ -111,6 +112,7 @@ class App:
         "fallback",
         "fields",
         "flags",
+        "keeping",
         "limits",
         "max_requests",
         "name",
@@ -143,6 +145,8 @@ class App:
         self._mark = b""
         self.entry = entry
         self.removed = False
+        self.keeping = Keeping(entry)
+        """Backends that keep it awake after their answers."""
         self.room: WaitingRoom[Waiter] = WaitingRoom(settings.max_held, settings.max_held_bytes)
         self.stats = AppStats()
         self.waits = Waits() if waits is None else waits
@@ -212,6 +216,8 @@ class App:
         self.answers_asleep = front if front.asleep else None
         """Checked while no backend is ready."""
         self._bound(route, settings)
+        if self.keeping.kept:
+            self.keeping.bound(route.scaling.max_busy, endpoints.clock())
         self.endpoints.waiting_apps.pop(self, None)
         self.endpoints = endpoints
         if self.room:
@@ -340,6 +346,7 @@ class App:
     def close(self) -> None:
         """The route was removed; no backend will be started for waiting requests."""
         self.removed = True
+        self.keeping.bound(0.0, self.endpoints.clock())
         self.waits.forget(self)
         while (waiter := self.room.first()) is not None:
             self.leave(waiter)

@@ -69,7 +69,7 @@ class Answers(Histogram):
 class AppStats:
     """The counts of one application since the process started."""
 
-    __slots__ = ("_kinds", "cold", "cut", "fallbacks", "held", "own", "rejections")
+    __slots__ = ("_kinds", "cold", "cut", "fallbacks", "held", "keeping_ignored", "own", "rejections")
 
     def __init__(self) -> None:
         self._kinds: dict[Kind, Answers] = {}
@@ -83,6 +83,8 @@ class AppStats:
         """How long cold starts waited for a connection to a backend, by outcome."""
         self.cut: Counter[str] = Counter()
         """Responses that had begun and were reset, by reason."""
+        self.keeping_ignored: Counter[str] = Counter()
+        """Fields Weir-Keep-Awake without effect, by reason."""
         self.held = Histogram()
         """How long held requests waited for a backend."""
 

@@ -99,6 +99,13 @@ class Owner(Protocol):
         """Open a connection within `timeout` seconds, and report the result to the request."""
 
 
+class Keeper(Protocol):
+    """Something that depends on the backend, beside exchanges."""
+
+    def backend_gone(self, now: float) -> None:
+        """Discovery does not list it any more."""
+
+
 class Endpoint:
     """One backend address of one target."""
 
@@ -112,6 +119,7 @@ class Endpoint:
         "dialing",
         "failures",
         "gone",
+        "kept",
         "load",
         "own",
         "owner",
@@ -135,6 +143,8 @@ class Endpoint:
         """Idle connections that are each reserved for one client, which may have authenticated the connection."""
         self.load = 0
         """Slots in use: unfinished exchanges of this interceptor at this backend. Counted by `Slot`."""
+        self.kept: set[Keeper] = set()
+        """Leases of this backend, which goes on working after its answers."""
         self.dialing = 0
         self.failures = 0
         self.gone = False
@@ -142,6 +152,11 @@ class Endpoint:
         """When the next probe is due."""
         self.bucket = 0
         self._failed_at = -math.inf
+
+    @property
+    def work(self) -> int:
+        """What would be lost with the backend: unfinished exchanges, and leases of applications that it works for."""
+        return self.load + len(self.kept)
 
     def take(self) -> Slot:
         """Take a slot for one more exchange."""
@@ -189,6 +204,10 @@ class Endpoint:
         self.own.clear()
         for connection in kept:
             connection.close()
+        if self.kept:
+            now = self.owner.clock()
+            for keeper in list(self.kept):
+                keeper.backend_gone(now)
 
     def set_aside(self, now: float) -> None:
         """The backend refused a connection: do not choose it until a probe succeeds. Dials that fail together count once."""

@@ -150,8 +150,8 @@ class EndpointSet:
         return [*self._all.values(), *(endpoint for endpoint in self._leaving.values() if endpoint.load)]
 
     def at_work(self) -> dict[Backend, int]:
-        """Number of unfinished exchanges at each listed backend, and at each removed one that still has some."""
-        listed = {backend: endpoint.load for backend, endpoint in self._all.items()}
+        """Number of unfinished exchanges and of leases at each listed backend, and at each removed one that still has some."""
+        listed = {backend: endpoint.work for backend, endpoint in self._all.items()}
         return {**{backend: endpoint.load for backend, endpoint in self._leaving.items() if endpoint.load}, **listed}
 
     @property

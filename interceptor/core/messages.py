@@ -69,7 +69,8 @@ NOT_IN_TRAILERS: Final = frozenset(
     (
         *b"transfer-encoding content-length content-encoding content-type content-range trailer host connection te upgrade "
         b"expect authorization cookie set-cookie cache-control keep-alive proxy-authorization max-forwards proxy-connection "
-        b"http2-settings x-forwarded-for x-forwarded-host x-forwarded-proto www-authenticate x-keda-http-cold-start".split(),
+        b"http2-settings x-forwarded-for x-forwarded-host x-forwarded-proto www-authenticate x-keda-http-cold-start "
+        b"weir-keep-awake".split(),
         *(name.encode() for name in OTHER_FORWARDING_FIELDS),
     )
 )
@@ -211,6 +212,8 @@ class Response(msgspec.Struct, gc=False, eq=False):
     """The protocol to which the backend switches (101), or asks the client to switch (426)."""
     personal: bool = False
     """Whether it authenticates its connection as a whole, so that no other client may use that connection."""
+    keep_awake: float | None = None
+    """Seconds for which the backend says that it goes on working, as `interceptor.core.keep_awake` reads them."""
 
     def fields(self) -> Sequence[Field]:
         """The fields for a client that another codec speaks to, with names in lower case: Content-Length if the response has one,

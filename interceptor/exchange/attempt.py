@@ -13,6 +13,7 @@ from interceptor.app.outward import marked
 from interceptor.core.errors import BackendError, BadResponse, ExchangeError, SpeaksHttp2, Unavailable
 from interceptor.core.messages import CONTINUE, IDEMPOTENT, Fields, Response
 from interceptor.exchange.failures import CLIENT_DEADLINE, request_took_too_long
+from interceptor.exchange.keep_awake import keep_awake
 from interceptor.exchange.phases import ANSWERING, DIALING, DONE, SENT, WAITING
 from interceptor.exchange.tunnel import Tunnel
 
@@ -138,6 +139,8 @@ class Attempt:
         exchange.body = None
         exchange.status = head.status
         fields = exchange.app.fields
+        if head.keep_awake is not None:  # before the lease of the request ends
+            keep_awake(exchange.app, exchange.lease, self.slot.endpoint, head.keep_awake, exchange.host.clock())
         if exchange.record is not None:
             head, fields = self._treated(head)
         client.send_head(head, fields, body, end=complete, trailers=trailers)

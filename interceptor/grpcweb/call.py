@@ -89,10 +89,12 @@ class WebCall:
         content_type = web_content_type(_suffix(kind) or _suffix(self._content_type), text=self._text)
         kept = [field for field in fields if field[0] not in (b"content-type", b"content-length")]
         if not end:
-            return WebResponse(response.status, UNKNOWN_LENGTH, head_fields=(*kept, content_type)), b""
+            return WebResponse(
+                response.status, UNKNOWN_LENGTH, head_fields=(*kept, content_type), keep_awake=response.keep_awake
+            ), b""
         frame = self._encoded(trailers_frame(field for field in kept if not _is_of_head(field[0])))
         head_fields = (*(field for field in kept if _is_of_head(field[0])), content_type, (b"content-length", b"%d" % len(frame)))
-        return WebResponse(response.status, len(frame), head_fields=head_fields), frame
+        return WebResponse(response.status, len(frame), head_fields=head_fields, keep_awake=response.keep_awake), frame
 
     def data(self, data: bytes | memoryview) -> bytes | memoryview:
         """More of the response's content."""

@@ -13,6 +13,7 @@ import httptools
 import msgspec
 
 from interceptor.core.errors import BadResponse
+from interceptor.core.keep_awake import KEEP_AWAKE, read_keep_awake
 from interceptor.core.messages import BODILESS, NO_BODY, Field, FieldEdit, Response
 from interceptor.core.sizes import MAX_LENGTH_DIGITS, MAX_RESPONSE_FIELDS
 from interceptor.date import http_date
@@ -49,6 +50,7 @@ _split = field_splitter(
         "proxy-authenticate",
         "www-authenticate",
         "x-keda-http-cold-start",  # only the interceptor sets it
+        "weir-keep-awake",  # only for the interceptor
     ]
 ).split
 _KEPT_OPTIONS: Final = frozenset({b"close", b"keep-alive", b"upgrade", b""})
@@ -214,6 +216,8 @@ def _from_fields(data: bytes, parts: list[bytes]) -> ResponseHead:
     line = b"HTTP/1.1 " + (rest[9:end] if end > 12 else rest[9:12] + b" ")
     if value is not None and head.status >= 200 and head.status != 204:
         block += b"Content-Length: %b\r\n" % value
+    if KEEP_AWAKE in found:
+        head.keep_awake = read_keep_awake(found[KEEP_AWAKE])
     if b"www-authenticate" in found:
         challenges = found[b"www-authenticate"]
         head.personal = is_tied_to_connection(challenges)

@@ -15,6 +15,7 @@ import msgspec
 
 from interceptor.core.errors import BadRequest
 from interceptor.core.grpc import GRPC, NO_CALL, kind_of, read_timeout, timeout_left
+from interceptor.core.keep_awake import KEEP_AWAKE, read_keep_awake
 from interceptor.core.messages import (
     BODILESS,
     CONNECTION_SCHEMES,
@@ -56,8 +57,8 @@ _SPECIAL: Final = _FORWARDING_NAMES | _NOT_FORWARDED | frozenset(
 )  # fmt: skip
 """A backend that makes variables of names, as CGI, WSGI and PHP do, takes X_Forwarded_For for X-Forwarded-For: such a look-alike
 of one of these is not forwarded."""
-_NOT_FOR_CLIENTS: Final = frozenset({b"proxy-authenticate", b"x-keda-http-cold-start"})
-"""Of responses: the first concerns the connection, the second is the interceptor's to say."""
+_NOT_FOR_CLIENTS: Final = frozenset({b"proxy-authenticate", b"x-keda-http-cold-start", KEEP_AWAKE})
+"""Of responses: the first concerns the connection, the second is the interceptor's to say, the third is for the interceptor."""
 _WEBSOCKET_NAMES: Final = frozenset({ACCEPT, KEY})
 _SCHEMES: Final = frozenset(name.encode() for name in CONNECTION_SCHEMES)
 CONNECT: Final = b"CONNECT"
@@ -209,6 +210,13 @@ class EditedRequest(StreamRequest, gc=False, eq=False):
 _COPIED: Final = StreamRequest.__struct_fields__
 
 
+class _Telling(tuple[Field, ...]):  # noqa: SLOT001  # of a tuple they have to be empty
+    """The forwarded fields of a response that also says for how long its backend goes on working. Kept with its head, as those
+    of other responses are."""
+
+    keep_awake: float
+
+
 class StreamResponse(Response, gc=False, eq=False):
     """A response that came by a stream."""
 
@@ -218,7 +226,7 @@ class StreamResponse(Response, gc=False, eq=False):
     def fields(self) -> Sequence[Field]:
         fields = self.head.memo
         if not isinstance(fields, tuple):  # not made yet
-            fields = self.head.memo = tuple(field for field in _regular(self.head.fields) if field[0] not in _NOT_FOR_CLIENTS)
+            fields = self.head.memo = _for_client(self.head)
         return self.edit.applied(fields) if self.edit else fields
 
     def edited(self, edit: FieldEdit) -> StreamResponse:
@@ -279,7 +287,24 @@ def read_response(head: Head, method: bytes, *, end: bool) -> StreamResponse:
         length = NO_BODY
     elif method == b"HEAD":
         length = NO_BODY if length >= 0 else UNKNOWN
-    return StreamResponse(head.status, length, head=head)
+    response = StreamResponse(head.status, length, head=head)
+    known = head.memo
+    if known is None:
+        known = head.memo = _for_client(head)
+    if type(known) is _Telling:
+        response.keep_awake = known.keep_awake
+    return response
+
+
+def _for_client(head: Head) -> Fields:
+    """The fields of a response that are forwarded, and what it tells the interceptor beside them."""
+    said = [value for name, value in head.fields if name == KEEP_AWAKE]
+    fields = [field for field in _regular(head.fields) if field[0] not in _NOT_FOR_CLIENTS]
+    if not said:
+        return tuple(fields)
+    telling = _Telling(fields)
+    telling.keep_awake = read_keep_awake(said)
+    return telling
 
 
 def final_reply(head: StreamRequest) -> Reply:

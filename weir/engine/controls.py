@@ -64,6 +64,8 @@ class EngineControls:
         demand = queues.apps.get(key, AppDemand(key))
         if busy := demand.held + demand.in_flight + demand.connections:
             raise Refused(f"{key} is busy: {busy} {'request or connection' if busy == 1 else 'requests or connections'}")
+        if demand.busy:
+            raise Refused(f"{key} is busy: it has said that it goes on working")
         if not app.desired:
             return f"{key} is asleep already"
         app.sleep()
@@ -93,7 +95,7 @@ def _restart(app: App) -> str:
 def _row(app: App, demand: AppDemand) -> dict[str, Any]:
     return {
         "app": app.spec.key,
-        "state": state_of(app)[1],
+        "state": state_of(app, demand)[1],
         "schedule": app.schedule.reason,
         "ready": sum(replica.state is State.READY for replica in app.replicas),
         "desired": app.desired,
@@ -101,6 +103,7 @@ def _row(app: App, demand: AppDemand) -> dict[str, Any]:
         "max": app.spec.max,
         "held": demand.held,
         "in_flight": demand.in_flight,
+        "busy": demand.busy,
         "connections": demand.connections,
         "requests_total": demand.requests_total,
         "pids": [replica.pid for replica in app.replicas if replica.pid is not None],

@@ -177,6 +177,7 @@ class AppSpec(Model):
     target: Annotated[Amount | None, Follows(Scaling, "concurrency")] = None
     rate: Annotated[Annotated[RateSpec, BeforeValidator(_rate)] | None, Follows(Scaling, "rate")] = None
     activity_period: Annotated[Seconds, Follows(Scaling, "activity_period")] = ACTIVITY_PERIOD
+    max_busy: Annotated[Seconds, Follows(Scaling, "max_busy")] = 0.0
     cooldown: Seconds = 30.0
     scale_down_window: Seconds = 10.0
     """How long fewer replicas must have been enough before any is stopped. An HPA's default is 300."""
@@ -329,7 +330,7 @@ class AppSpec(Model):
             app=self.key,
             target=self.own_target(contents),
             rules=tuple(rule.rule(self.namespace, contents, targets) for rule in self.every_rule),
-            scaling=Scaling(concurrency=self.target, rate=rate, activity_period=self.activity_period),
+            scaling=Scaling(concurrency=self.target, rate=rate, activity_period=self.activity_period, max_busy=self.max_busy),
             timeouts=self.timeouts.timeouts(),
             static_routes=tuple(static.route(contents) for static in self.static),
             cold_start=self._cold_start(contents, targets),

@@ -261,7 +261,7 @@ class _ConsoleHandler(logging.Handler):
 
 def row_of(app: App, demand: AppDemand, rps: float, way: Way) -> Row:
     """The table row of an app."""
-    status, state = state_of(app)
+    status, state = state_of(app, demand)
     ready = sum(replica.state is State.READY for replica in app.replicas)
     return Row(
         name=app.spec.key.removeprefix("default/"),
@@ -291,7 +291,8 @@ def row_of_outside(spec: AppSpec, demand: AppDemand, rps: float, way: Way) -> Ro
     )
 
 
-def state_of(app: App) -> tuple[AppStatus, str]:
+def state_of(app: App, demand: AppDemand | None = None) -> tuple[AppStatus, str]:
+    """With its demand, also whether a backend keeps it awake after its answers."""
     living = [replica for replica in app.replicas if replica.state is not State.DRAINING]
     states = {replica.state for replica in living}
     failing = [replica for replica in living if replica.failures and replica.state is not State.READY]
@@ -302,7 +303,8 @@ def state_of(app: App) -> tuple[AppStatus, str]:
     if State.STARTING in states:
         return AppStatus.STARTING, "starting" if State.READY not in states else "growing"
     if State.READY in states:
-        return AppStatus.AWAKE, f"ready, {app.schedule.reason}" if app.schedule.reason else "ready"
+        reasons = (app.schedule.reason, "busy" if demand is not None and demand.busy else "")
+        return AppStatus.AWAKE, ", ".join(filter(None, ("ready", *reasons)))
     if app.trouble:
         return AppStatus.TROUBLED, f"failed: {app.trouble}"
     return (AppStatus.LEAVING, "going to sleep") if app.replicas else (AppStatus.ASLEEP, "asleep")

@@ -17,7 +17,7 @@ _texts = st.one_of(
 _leaves = st.one_of(st.none(), st.booleans(), st.integers(-5, 2**63), st.floats(allow_nan=False, allow_infinity=False), _texts)
 _FIELDS = """hosts pathPrefixes headers name value scaleTargetRef service port portName replicas min max scalingMetric concurrency
 requestRate targetValue window granularity timeouts conditionWait target rules paths coldStart fallback placeholder response
-staticRoutes activityPeriod audience overflow maxPendingRequests maxPendingBytes userAgents response responseMode body
+staticRoutes activityPeriod maxBusy audience overflow maxPendingRequests maxPendingBytes userAgents response responseMode body
 bodyFromConfigMap key affinity cookie header maxAge backendConcurrency maxRequests readinessPath serverTiming answerHalfClosed
 statusCode cors allowOrigins allowMethods allowHeaders exposeHeaders allowCredentials"""
 _names = st.sampled_from(_FIELDS.split())

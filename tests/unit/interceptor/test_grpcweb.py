@@ -136,6 +136,13 @@ def test_a_response_of_trailers_only() -> None:
     assert of_kind(TEXT).head(response(GRPC, *TRAILERS), end=True)[1] == b64encode(FRAME)
 
 
+@pytest.mark.parametrize("end", [False, True])
+def test_how_long_a_backend_works_on_is_not_lost(end: bool) -> None:
+    said = response(GRPC)
+    said.keep_awake = 1200.0
+    assert of_kind(WEB).head(said, end=end)[0].keep_awake == 1200.0
+
+
 @pytest.mark.parametrize("plain", [response((b"content-type", b"text/html"), status=200), response(GRPC, status=404)])
 def test_a_response_that_is_not_of_grpc_goes_on_as_it_is(plain: Response) -> None:
     call = of_kind(TEXT)

@@ -232,6 +232,15 @@ def test_on_a_small_terminal_apps_with_requests_come_first(busy: dict[str, int])
     assert lines[-1].startswith("127.0.0.1:1: UNAVAILABLE")
 
 
+def test_busy_apps_have_a_column_and_come_first() -> None:
+    apps = {**_idle(26), "web": AppDemand("web", busy=2), "long": AppDemand("also-" * 40, held=1, requests_total=10**9)}
+    lines = _lines({"": Queues(apps, ["interceptor-1"])}, height=24)
+    assert len(lines) == 23
+    head = ["┃", "app", "┃", "held", "┃", "in", "flight", "┃", "busy", "┃", "connections", "┃", "requests", "┃"]
+    assert lines[1].split() == head
+    assert sorted(line.split()[1] for line in lines[3:5]) == [f"{('also-' * 40)[:22]}…", "web"]
+
+
 def test_all_apps_are_shown_where_there_is_room() -> None:
     lines = _lines({"": Queues(_idle(18), ["i"])}, height=24)
     assert len(lines) == 23

@@ -151,6 +151,7 @@ class QueueSize(_message.Message):
     REQUESTS_TOTAL_FIELD_NUMBER: _builtins.int
     CONCURRENCY_SECONDS_TOTAL_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
+    BUSY_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     """"namespace/name"."""
     held: _builtins.int
@@ -162,9 +163,11 @@ class QueueSize(_message.Message):
     requests_total: _builtins.int
     """Requests ever taken in."""
     concurrency_seconds_total: _builtins.float
-    """Integral of held + in_flight over time, in seconds."""
+    """Integral of held + in_flight + busy over time, in seconds."""
     generation: _builtins.int
     """Counters of another generation of an application start anew."""
+    busy: _builtins.int
+    """Backends that keep the application awake although they have answered."""
     def __init__(
         self,
         *,
@@ -175,10 +178,11 @@ class QueueSize(_message.Message):
         requests_total: _builtins.int = ...,
         concurrency_seconds_total: _builtins.float = ...,
         generation: _builtins.int = ...,
+        busy: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "concurrency_seconds_total", b"concurrency_seconds_total", "connections", b"connections", "generation", b"generation", "held", b"held", "in_flight", b"in_flight", "requests_total", b"requests_total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "busy", b"busy", "concurrency_seconds_total", b"concurrency_seconds_total", "connections", b"connections", "generation", b"generation", "held", b"held", "in_flight", b"in_flight", "requests_total", b"requests_total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -77,13 +77,13 @@ class Rig(Http2Memory):
 
 
 COSTS = [
-    ("to http/1.1", 1, 63, 2367),
-    ("to http/2", 1, 79, 3107),
-    ("to http/2", 10, 589, 27061),
-    ("call", 1, 86, 3554),
-    ("call", 10, 664, 31677),
-    ("call with a deadline", 1, 100, 4371),
-    ("call with a deadline", 10, 804, 39847),
+    ("to http/1.1", 1, 63, 2370),
+    ("to http/2", 1, 79, 3124),
+    ("to http/2", 10, 589, 27231),
+    ("call", 1, 86, 3571),
+    ("call", 10, 664, 31847),
+    ("call with a deadline", 1, 100, 4388),
+    ("call with a deadline", 10, 804, 40017),
 ]
 """What is asked for, how many at once, and the calls and instructions of all of them."""
 

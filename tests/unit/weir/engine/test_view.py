@@ -68,6 +68,14 @@ def test_an_app_says_that_it_is_awake_by_its_schedule() -> None:
     assert (said(State.READY), said(State.STARTING)) == ("ready, schedule until 18:00", "starting")
 
 
+def test_an_app_says_that_it_works_on_after_its_answers() -> None:
+    def said(state: State, reason: str = "") -> str:
+        return row_of(_app((state, 0), reason=reason), AppDemand("default/a", busy=2), 0.0, ("", None)).state
+
+    assert (said(State.READY), said(State.STARTING)) == ("ready, busy", "starting")
+    assert said(State.READY, reason="schedule until 18:00") == "ready, schedule until 18:00, busy"
+
+
 @pytest.mark.parametrize(
     ("rules", "way", "url"),
     [
