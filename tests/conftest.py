@@ -1,4 +1,5 @@
-"""What holds for every test: property tests take the same examples everywhere, unless told to explore; slow tests are last."""
+"""What holds for every test: property tests take the same examples everywhere, unless told to explore; slow tests are last;
+failures are printed when they happen."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.support.failures import Failures
 from tests.support.full import examples
 
 # A slow machine is no failure, so no deadlines. WEIR_HYPOTHESIS=explore looks for new examples, and more of them.
@@ -23,6 +25,12 @@ TESTS = Path(__file__).parent
 CLUSTER = TESTS / "cluster"
 FIRST = ("cluster", "system", "wire")
 """Where several workers share the tests: those that take longest are handed out first, so that all end at about the same time."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and not hasattr(config, "workerinput"):  # workers of xdist have a reporter that nobody sees
+        config.pluginmanager.register(Failures(terminal))
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,8 +1,9 @@
 """The whole cluster as tests use it: network, control plane, one node, KEDA."""
 
+import contextlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.cluster.api import Api, Object
@@ -10,7 +11,7 @@ from tests.cluster.controlplane import URL, ControlPlane
 from tests.cluster.keda import Keda
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.network import open_network
-from tests.cluster.processes import Daemon, flags
+from tests.cluster.processes import Daemon, flags, tail
 from tests.support.jsonlines import JsonLines
 
 __all__ = ["APP_IMAGE", "ROOT", "WEIR_IMAGE", "Cluster"]
@@ -34,6 +35,7 @@ class Cluster:
     def __init__(self, directory: Path, programs: Path) -> None:
         self.directory, self.programs = directory, programs
         self._events = JsonLines(directory / "events.jsonl")
+        self._broken = ""
         self.plane = ControlPlane(directory, programs)
         self.keda = Keda(self.plane, programs, directory / "keda")
         self.node = self._node()
@@ -82,9 +84,25 @@ class Cluster:
         file = self.directory / "pods" / namespace / pod / f"{container}.log"
         return file.read_text(errors="replace") if file.exists() else ""
 
+    @contextlib.contextmanager
+    def waited_for_once(self) -> Iterator[None]:
+        """What every test waits for at its start. If it did not come for one, the tests after it fail at once: each would wait for
+        minutes, and a run of many would be cut off before it can say why.
+        """
+        assert not self._broken, f"the cluster is broken since an earlier test: {self._broken}"
+        try:
+            yield
+        except AssertionError as error:
+            self._broken = str(error)
+            raise
+
     def report(self) -> str:
-        """The last lines of all logs, for a test that failed."""
-        return "\n\n".join(f"--- {daemon.name}\n{daemon.tail()}" for daemon in self.daemons if daemon.log.exists())
+        """Which programs have ended, and the last lines of all logs, for a test that failed."""
+        logs = {daemon.name if daemon.alive else f"{daemon.name}, which has ended": daemon.log for daemon in self.daemons}
+        logs |= {
+            str(log.relative_to(self.directory)): log for log in sorted((self.directory / "pods" / "weir-system").rglob("*.log"))
+        }
+        return "\n\n".join(f"--- {name}\n{tail(log)}" for name, log in logs.items() if log.exists())
 
     def _node(self) -> Daemon:
         tls = self.plane.admin

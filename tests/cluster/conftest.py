@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import httpx
@@ -42,9 +42,21 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         cluster.stop()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With a failure come the last lines of the logs of the control plane, KEDA, the node and Weir."""
+    report = yield
+    cluster = getattr(item, "funcargs", {}).get("cluster")
+    if report.failed and isinstance(cluster, Cluster):
+        report.sections.append(("the cluster", cluster.report()))
+    return report
+
+
 @pytest.fixture
 async def api(cluster: Cluster) -> AsyncIterator[Api]:
     async with cluster.api() as api:
+        with cluster.waited_for_once():
+            await cluster.plane.serving()
         yield api
 
 
@@ -60,7 +72,8 @@ async def weir(installed: Cluster, api: Api) -> AsyncIterator[Weir]:
     # A request may be held as long as a cold start takes, or up to a timeout of its route.
     async with httpx.AsyncClient(trust_env=False, timeout=240, limits=httpx.Limits(max_connections=None)) as client:
         weir = Weir(installed, client)
-        await weir.until_ready(api)
+        with installed.waited_for_once():
+            await weir.until_ready(api)
         await weir.find(api)
         yield weir
 

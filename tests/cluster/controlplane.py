@@ -20,6 +20,8 @@ PATIENCE = 240.0
 """Seconds after which a start has failed; it usually takes four to ten."""
 LONGEST_ROUND = 1.5
 """Duration of one check with its pause, as a multiple of the pause, on a machine that is not overloaded."""
+SLOWEST = 3
+"""How many times slower than a quiet one a machine may be. What takes longer hangs, such as a server that never answers."""
 CONTROLLERS = (
     "deployment-controller", "replicaset-controller", "statefulset-controller", "endpointslice-controller",
     "horizontal-pod-autoscaler-controller", "garbage-collector-controller", "namespace-controller", "serviceaccount-controller",
@@ -45,7 +47,8 @@ async def until(ask: Callable[[], Awaitable[T]], what: str, *, patience: float =
         except (httpx.HTTPError, ApiError) as error:
             last = f" (last: {error!r})"
         await asyncio.sleep(pause)
-        waited += min(time.monotonic() - began, LONGEST_ROUND * pause)
+        took = time.monotonic() - began
+        waited += max(min(took, LONGEST_ROUND * pause), took / SLOWEST)
     raise AssertionError(f"not after {patience:.0f} s: {what}{last}")
 
 

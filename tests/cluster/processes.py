@@ -7,15 +7,26 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["Daemon", "flags"]
+__all__ = ["Daemon", "flags", "tail"]
 
 GRACE = 5.0
 """Seconds from SIGTERM to SIGKILL; short, because no data has to be saved."""
 
 
+LONGEST_TAIL = 16 << 10
+"""Bytes of a log that are shown."""
+
+
 def flags(options: Mapping[str, object]) -> list[str]:
     """--name=value for each option."""
     return [f"--{name}={value}" for name, value in options.items()]
+
+
+def tail(log: Path, lines: int = 30) -> str:
+    """The last lines of a log, or fewer if they are long."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - LONGEST_TAIL))
+        return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
 
 
 class Daemon:
@@ -56,8 +67,8 @@ class Daemon:
             self._wait(GRACE)
         self.kill()
 
-    def tail(self, lines: int = 30) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+    def tail(self) -> str:
+        return tail(self.log)
 
     def _wait(self, seconds: float) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
