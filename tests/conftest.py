@@ -27,6 +27,7 @@ FIRST = ("cluster", "system", "wire")
 """Where several workers share the tests: those that take longest are handed out first, so that all end at about the same time."""
 
 
+@pytest.hookimpl(trylast=True)  # when there is a terminal reporter
 def pytest_configure(config: pytest.Config) -> None:
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     if terminal is not None and not hasattr(config, "workerinput"):  # workers of xdist have a reporter that nobody sees

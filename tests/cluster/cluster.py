@@ -50,6 +50,10 @@ class Cluster:
         await self.plane.start()
         self.node.start()
         await self.keda.start(self.kubectl)
+        self.check()
+
+    def check(self) -> None:
+        """Raises AssertionError if a program has ended, with the end of its log."""
         ended = [daemon for daemon in self.daemons if not daemon.alive]
         assert not ended, "\n".join(f"{daemon.name} ended:\n{daemon.tail()}" for daemon in ended)
 

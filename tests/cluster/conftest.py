@@ -56,6 +56,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 async def api(cluster: Cluster) -> AsyncIterator[Api]:
     async with cluster.api() as api:
         with cluster.waited_for_once():
+            cluster.check()
             await cluster.plane.serving()
         yield api
 

@@ -19,8 +19,7 @@ class Failures:
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
-            self._terminal.ensure_newline()
-            self._terminal.write_line(line_of(report))
+            self._terminal.write_line(f"\n{line_of(report)}")
 
 
 def line_of(report: pytest.TestReport) -> str:

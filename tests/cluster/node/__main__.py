@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.cluster.api import Api, Tls
 from tests.cluster.network import DNS_ADDRESS, Sandboxes
-from tests.cluster.node.agent import Agent
+from tests.cluster.node.agent import Agent, keep_running
 from tests.cluster.node.dns import DnsServer
 from tests.cluster.node.pod import Node
 from tests.cluster.node.policies import Policies
@@ -23,10 +23,14 @@ async def main(options: argparse.Namespace) -> None:
         node = Node(api, sandboxes, json.loads(options.images), options.cwd, options.directory)
         agent, services = Agent(node, group), Services(api)
         await agent.register()
-        group.create_task(agent.run(), name="pods")
-        group.create_task(agent.keep_spare_networks(), name="networks")
-        group.create_task(services.run(), name="services")
-        group.create_task(Policies(api).run(), name="policies")
+        works = {
+            "pods": agent.run,
+            "networks": agent.keep_spare_networks,
+            "services": services.run,
+            "policies": Policies(api).run,
+        }
+        for what, work in works.items():
+            group.create_task(keep_running(what, work), name=what)
         loop = asyncio.get_running_loop()
         await loop.create_datagram_endpoint(lambda: DnsServer(services.lookup), local_addr=(DNS_ADDRESS, 53))
 

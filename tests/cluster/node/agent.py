@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import httpx
 
@@ -12,7 +12,7 @@ from tests.cluster.node.container import timestamp
 from tests.cluster.node.pod import Node, RunningPod
 from tests.cluster.node.spec import NODE
 
-__all__ = ["Agent", "keep_following"]
+__all__ = ["Agent", "keep_following", "keep_running"]
 
 RETRY = 0.2
 OVER = {"Succeeded", "Failed"}
@@ -57,6 +57,7 @@ class Agent:
                 await asyncio.sleep(RETRY)
 
     async def keep_spare_networks(self) -> None:
+        """For ever, as long as networks can be made."""
         while True:
             await asyncio.to_thread(self._node.sandboxes.fill)
             await asyncio.sleep(0.5)
@@ -95,12 +96,30 @@ class Agent:
             self._binding.discard(uid)
             return
         self._node.tell("bound", pod, "", 0)
-        self._pods[uid] = running = RunningPod(self._node, pod, lambda: self._forget(uid))
-        self._binding.discard(uid)
         try:
+            self._pods[uid] = running = RunningPod(self._node, pod, lambda: self._forget(uid))
+            self._binding.discard(uid)
             await running.run()
         except* Exception:
-            log.exception("pod %s", running.path)
+            log.exception("pod %s; once more", pod["metadata"]["name"])
+            failed = True
+        else:
+            failed = False
+        self._binding.discard(uid)
+        if failed:
+            await asyncio.sleep(RETRY)
+            await self._look_at(pod)
+
+    async def _look_at(self, pod: Object) -> None:
+        """Begin with the pod anew if it is still there; there may be no other event about it."""
+        metadata = pod["metadata"]
+        try:
+            found = await self._node.api.find(namespaced("pods", metadata["namespace"], metadata["name"]))
+        except (httpx.HTTPError, ApiError) as error:
+            log.info("look at %s: %r", metadata["name"], error)
+            return
+        if found is not None and found["metadata"]["uid"] == metadata["uid"]:
+            self._seen(found)
 
     async def _bind(self, pod: Object) -> None:
         metadata = pod["metadata"]
@@ -119,11 +138,21 @@ class Agent:
         path = namespaced("pods", metadata["namespace"], metadata["name"])
         try:
             await self._node.api.delete(path, {"gracePeriodSeconds": 0, "preconditions": {"uid": metadata["uid"]}})
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, ApiError) as error:
             log.info("deletion of %s: %r", metadata["name"], error)
 
     def _forget(self, uid: str) -> None:
         self._pods.pop(uid, None)
+
+
+async def keep_running(what: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Do one of the works of the node for ever, again after any error: without it no later test can pass."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("%s; again", what)
+        await asyncio.sleep(RETRY)
 
 
 async def keep_following(api: Api, path: str, seen: Callable[[Object, bool], None], cleared: Callable[[], None]) -> None:
