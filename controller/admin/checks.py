@@ -10,7 +10,8 @@ import msgspec
 from controller.admin.change import ChangeFailed, Unreadable, before_of
 from controller.admin.cluster import Foreign
 from controller.admin.documents import Document
-from controller.admin.objects import Json, Live, document_of, faults_of
+from controller.admin.faults import faults_of
+from controller.admin.objects import Json, Live, document_of
 from controller.admin.problems import Refused, of_api_error
 from controller.crds import HTTP_SCALED_OBJECTS
 from controller.scaledobject import SKIP

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
 from fleet import defaults
+from fleet.schedules.cron import CRON_PATTERN, MAX_CRON
+from fleet.schedules.declared import MAX_SCHEDULES, MAX_ZONE, ZONE_PATTERN
 
 __all__ = [
     "NAME",
@@ -28,6 +30,7 @@ __all__ = [
     "Replicas",
     "Resources",
     "RunningReplicas",
+    "Schedule",
     "SecretKey",
     "Target",
 ]
@@ -44,6 +47,8 @@ _NO_NUL = r"^[^\x00]*$"
 
 MAX_REPLICAS = 1000
 """More replicas of one application than any known installation of KEDA runs."""
+MAX_SECONDS = 86_400
+"""What is to last longer than a day is a minimum of replicas, or a schedule."""
 DEFAULT_MAX_REPLICAS = 10
 """Few enough that a mistake in a target does not fill a cluster."""
 
@@ -137,6 +142,20 @@ class Target(_Model):
         return self
 
 
+Cron = Annotated[str, StringConstraints(pattern=CRON_PATTERN, max_length=MAX_CRON)]
+
+
+class Schedule(_Model):
+    """A window in which there is a minimum of replicas, whatever requests there are."""
+
+    start: Annotated[Cron, Field(description="When it begins: minute, hour, day of month, month, weekday.")]
+    end: Annotated[Cron, Field(description="When it ends.")]
+    timezone: Annotated[
+        str, StringConstraints(pattern=ZONE_PATTERN, max_length=MAX_ZONE), Field(description='"Europe/Berlin", or "UTC".')
+    ]
+    replicas: Annotated[int, Field(ge=1, le=MAX_REPLICAS, description="Fewest replicas within the window.")] = 1
+
+
 class Document(_Model):
     """An application. Only name and image are needed."""
 
@@ -162,7 +181,11 @@ class Document(_Model):
         StringConstraints(pattern=_PATH, max_length=1024),
         Field(description="Path on the first port that answers 2xx or 3xx when a replica is ready; without it, a connection."),
     ] = None
-    cooldown: Annotated[int, Field(ge=0, le=86_400, description="Seconds without requests before it sleeps.")] = 300
+    cooldown: Annotated[int, Field(ge=0, le=MAX_SECONDS, description="Seconds without requests before it sleeps.")] = 300
+    schedule: Annotated[list[Schedule], Field(max_length=MAX_SCHEDULES, description="Minimum replicas by the clock.")] = []
+    max_busy: Annotated[
+        int, Field(ge=0, le=MAX_SECONDS, description="Most seconds for which an answer keeps it awake by Weir-Keep-Awake.")
+    ] = 0
     service_account: Annotated[ObjectName, Field()] | None = None
 
     @model_validator(mode="after")

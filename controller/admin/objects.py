@@ -12,11 +12,10 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from pydantic import ValidationError
 
-from controller.admin.documents import Document, EnvironmentSource, Fault, Port
+from controller.admin.documents import Document, EnvironmentSource, Port
 from controller.crds import HTTP_SCALED_OBJECTS
-from controller.resources import parse_http_scaled_object
+from controller.durations import seconds
 from controller.scaledobject import SKIP
 from fleet.discovery.kubernetes.objects import SERVICES
 from fleet.discovery.kubernetes.objects import Resource as Path
@@ -35,7 +34,6 @@ __all__ = [
     "amount",
     "complete",
     "document_of",
-    "faults_of",
     "manifests",
     "marked",
     "partial_document_of",
@@ -66,7 +64,6 @@ _SCALE_OF_SUFFIX = {
     **{suffix: Decimal(1000) ** (power + 1) for power, suffix in enumerate(("k", "M", "G", "T"))},
     **{suffix: Decimal(1024) ** (power + 1) for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti"))},
 }
-_POINTERS = (("spec.hosts", "/hosts"), ("spec.pathPrefixes", "/paths"), ("spec.scalingMetric", "/target"))
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -148,26 +145,6 @@ def manifests(document: Document, namespace: str, *, owner_uid: str = "") -> dic
     return made
 
 
-def faults_of(document: Document, namespace: str) -> list[Fault]:
-    """What is wrong with a complete document beyond its schema: what Weir's controller would say of the HTTPScaledObject."""
-    made = manifests(document, namespace)["HTTPScaledObject"]
-    made["metadata"] |= {"uid": "none", "generation": 1}
-    resource = parse_http_scaled_object(msgspec.json.encode(made))
-    problems = [*([resource.problem] if resource.problem is not None else []), *resource.ignored]
-    faults = [Fault(detail=problem.reason, pointer=_pointer(problem.field)) for problem in problems]
-    for what, quantities in (("requests", document.resources.requests), ("limits", document.resources.limits)):
-        for name in quantities:
-            if name not in ("cpu", "memory", "ephemeral-storage") and "/" not in name:
-                detail = "is no resource: cpu, memory, ephemeral-storage, or one of a vendor, with a domain"
-                faults.append(Fault(detail=detail, pointer=f"/resources/{what}/{name}"))
-    for name, limit in document.resources.limits.items():
-        request = document.resources.requests.get(name)
-        if request is not None and amount(request) > amount(limit):
-            escaped = name.replace("/", "~1")
-            faults.append(Fault(detail=f"is more than the limit of {limit}", pointer=f"/resources/requests/{escaped}"))
-    return faults
-
-
 def document_of(live: Live) -> Document | None:
     """The document that the objects say; None when one is missing, or when they say something that no document can."""
     return None if None in live.objects.values() else partial_document_of(live)
@@ -181,7 +158,7 @@ def partial_document_of(live: Live) -> Document | None:
         return None
     try:
         return Document.model_validate(_read(owner, service, deployment))
-    except (ValidationError, LookupError, TypeError, AttributeError, StopIteration):
+    except (ValueError, LookupError, TypeError, AttributeError, StopIteration):  # pydantic's error is a ValueError
         return None
 
 
@@ -220,6 +197,10 @@ def _http_scaled_object(document: Document) -> Json:
     }
     if document.paths:
         spec["pathPrefixes"] = document.paths
+    if document.schedule:
+        spec["schedule"] = [window.model_dump() for window in document.schedule]
+    if document.max_busy:
+        spec["maxBusy"] = f"{document.max_busy}s"
     return {"apiVersion": HTTP_SCALED_OBJECTS.api_version, "kind": HTTP_SCALED_OBJECTS.kind, "spec": spec}
 
 
@@ -314,6 +295,8 @@ def _read(owner: Json, service: Json | None, deployment: Json | None) -> Json:
             if metric.get(field)
         },
         "cooldown": spec.get("scaledownPeriod", 300),
+        "schedule": spec.get("schedule") or [],
+        "max_busy": _whole_seconds(spec.get("maxBusy") or "0s"),
         **({"image": "missing"} if deployment is None else _read_pod(deployment["spec"]["template"]["spec"])),
         **({} if service is None else {"ports": _ports(spec["scaleTargetRef"]["port"], service["spec"]["ports"])}),
     }
@@ -351,6 +334,12 @@ def _value(variable: Json) -> str | Json:
     return {"secret": {"name": source["secretKeyRef"]["name"], "key": source["secretKeyRef"]["key"]}}
 
 
+def _whole_seconds(text: str) -> int | float:
+    """As a document says it. A document has no parts of seconds, so a number with some is refused by its model."""
+    value = seconds(text)
+    return int(value) if value.is_integer() else value
+
+
 def _comparable(document: Document) -> Json:
     values = document.model_dump()
     for quantities in values["resources"].values():
@@ -363,15 +352,6 @@ def _comparable(document: Document) -> Json:
 
 def _labels(found: Json) -> Json:
     return found["metadata"].get("labels") or {}
-
-
-def _pointer(field: str) -> str:
-    """JSON pointer to the field of a document that became this field of an HTTPScaledObject."""
-    for start, pointer in _POINTERS:
-        if field == start or field.startswith((f"{start}[", f"{start}.")):
-            index = field[len(start) :].partition("]")[0].removeprefix("[")
-            return f"{pointer}/{index}" if index.isdecimal() else pointer
-    return ""
 
 
 def marked(manifest: Json, change: str, *, first: bool) -> Json:

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.admin.body import merged, patched, validated
-from controller.admin.documents import NAME, Document, EnvironmentSource, Port, Replicas, Resources, SecretKey, Target
+from controller.admin.documents import NAME, Document, EnvironmentSource, Port, Replicas, Resources, Schedule, SecretKey, Target
+from controller.admin.faults import faults_of
 from controller.admin.objects import (
     APP_LABEL,
     KINDS,
@@ -20,7 +21,6 @@ from controller.admin.objects import (
     amount,
     complete,
     document_of,
-    faults_of,
     manifests,
     partial_document_of,
     same,
@@ -30,6 +30,7 @@ from controller.resources import parse_http_scaled_object
 from tests.support.full import examples
 
 UID = "uid-1"
+WINDOW = {"start": "0 8 * * *", "end": "0 18 * * *", "timezone": "UTC"}
 
 
 def document(**fields: Any) -> Document:
@@ -147,6 +148,12 @@ CONTAINER = ("Deployment", "spec", "template", "spec", "containers", 0)
         ({"replicas": {"min": 1, "max": 2}}, ("HTTPScaledObject", "spec", "replicas"), {"min": 1, "max": 2}),
         ({"target": {"rate": 5}}, ("HTTPScaledObject", "spec", "scalingMetric"), {"requestRate": {"targetValue": 5}}),
         ({"cooldown": 0}, ("HTTPScaledObject", "spec", "scaledownPeriod"), 0),
+        ({"max_busy": 3600}, ("HTTPScaledObject", "spec", "maxBusy"), "3600s"),
+        (
+            {"schedule": [{"start": "0 8 * * mon-fri", "end": "0 18 * * mon-fri", "timezone": "Europe/Berlin"}]},
+            ("HTTPScaledObject", "spec", "schedule"),
+            [{"start": "0 8 * * mon-fri", "end": "0 18 * * mon-fri", "timezone": "Europe/Berlin", "replicas": 1}],
+        ),
     ],
 )
 def test_where_a_field_goes(fields: dict[str, Any], at: tuple[Any, ...], expected: object) -> None:
@@ -189,6 +196,17 @@ documents = st.builds(
     target=st.builds(Target, concurrency=st.none() | st.integers(1, 9), rate=st.integers(1, 9)),
     health_path=st.none() | st.just("/up"),
     cooldown=st.integers(0, 9),
+    schedule=st.lists(
+        st.builds(
+            Schedule,
+            start=st.just("0 8 * * mon-fri"),
+            end=st.just("0 18 * * *"),
+            timezone=st.sampled_from(["UTC", "Europe/Berlin"]),
+            replicas=st.integers(1, 3),
+        ),
+        max_size=2,
+    ),
+    max_busy=st.integers(0, 86_400),
     service_account=st.none() | st.just("robot") | st.just("default"),
 )
 
@@ -251,6 +269,10 @@ def test_what_is_left_can_be_made_again(kind: str) -> None:
         ("HTTPScaledObject", {"replicas": {"min": -1}}),
         ("HTTPScaledObject", {"scaleTargetRef": None}),
         ("HTTPScaledObject", {"scalingMetric": {}}),
+        ("HTTPScaledObject", {"maxBusy": "1.5s"}),
+        ("HTTPScaledObject", {"maxBusy": "soon"}),
+        ("HTTPScaledObject", {"maxBusy": 5}),
+        ("HTTPScaledObject", {"schedule": [{"start": "0 8 * * *"}]}),
     ],
 )
 def test_objects_that_no_document_can_say(kind: str, change: dict[str, Any]) -> None:
@@ -315,6 +337,15 @@ def test_objects_that_no_document_can_say(kind: str, change: dict[str, Any]) -> 
         ({"health_path": "up"}, "/health_path"),
         ({"cooldown": 1e9}, "/cooldown"),
         ({"service_account": "a b"}, "/service_account"),
+        ({"max_busy": "1h"}, "/max_busy"),
+        ({"max_busy": 86_401}, "/max_busy"),
+        ({"schedule": [WINDOW | {"start": "@daily"}]}, "/schedule/0/start"),
+        ({"schedule": [WINDOW | {"start": "0 0 0 * * *"}]}, "/schedule/0/start"),
+        ({"schedule": [WINDOW | {"end": "x" * 200}]}, "/schedule/0/end"),
+        ({"schedule": [WINDOW | {"timezone": "../etc/passwd"}]}, "/schedule/0/timezone"),
+        ({"schedule": [WINDOW | {"replicas": 0}]}, "/schedule/0/replicas"),
+        ({"schedule": [WINDOW | {"desired": 1}]}, "/schedule/0/desired"),
+        ({"schedule": [WINDOW] * 11}, "/schedule"),
     ],
 )
 def test_what_a_document_may_not_say(fields: dict[str, Any], pointer: str) -> None:
@@ -338,11 +369,23 @@ def test_what_is_no_document(body: object) -> None:
         ({"hosts": ["ü.example.com"]}, "/hosts/0"),
         ({"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}}, "/resources/requests/cpu"),
         ({"resources": {"requests": {"disk": "2"}}}, "/resources/requests/disk"),
+        ({"schedule": [WINDOW, WINDOW | {"start": "0 8 * * 7"}]}, "/schedule/1/start"),
+        ({"schedule": [WINDOW | {"end": "0 8 * * *"}]}, "/schedule/0/end"),
+        ({"schedule": [WINDOW | {"timezone": "Europe/Nowhere"}]}, "/schedule/0/timezone"),
+        ({"schedule": [WINDOW | {"replicas": 11}]}, "/schedule/0/replicas"),
         ({"resources": {"requests": {"a.b/c": "2"}, "limits": {"a.b/c": "1"}}}, "/resources/requests/a.b~1c"),
     ],
 )
 def test_what_only_the_whole_shows(fields: dict[str, Any], pointer: str) -> None:
     assert [fault.pointer for fault in faults_of(document(**fields), "shop")] == [pointer]
+
+
+def test_a_duration_that_somebody_has_written_otherwise() -> None:
+    made = live_of(objects(max_busy=3600))
+    owner = made.objects["HTTPScaledObject"]
+    assert owner is not None
+    owner["spec"]["maxBusy"] = "1h"
+    assert document_of(made) == document(max_busy=3600)
 
 
 def test_amounts() -> None:
