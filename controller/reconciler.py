@@ -11,6 +11,7 @@ from time import time
 import msgspec
 
 from controller.autoscalers import SCALED_OBJECT, ScaledObject, workload_of
+from controller.by_hand import ByHand, by_hand
 from controller.crds import HTTP_SCALED_OBJECTS
 from controller.events import EventRecorder, Notice, notices_of
 from controller.finding import Finding
@@ -39,7 +40,8 @@ FIRST_STATUS_SECONDS = 2.0
 TRANSFER = "scaledobject.keda.sh/transfer-hpa-ownership"
 """Annotation by which KEDA takes over an existing HorizontalPodAutoscaler."""
 LONGEST_LOOK_SECONDS = 600.0
-"""Seconds after which a schedule is looked at again, although it does not change so soon: the clock may have been set."""
+"""Seconds after which a schedule, or what was asked for by hand, is looked at again, although it does not change so soon: the
+clock may have been set."""
 ECHO_SECONDS = 5.0
 """Seconds for a write to come back by the watch. After that it is repeated, if it still seems necessary."""
 _MERGE = "application/merge-patch+json"
@@ -165,6 +167,7 @@ class Reconciler:
                 withheld=withheld,
                 served=self._is_served(resource),
                 shared=self._is_shared(actual),
+                asked=self._asked_by_hand(resource),
             )
         except Problem as problem:
             return _Scaling(trouble=Trouble("NoWorkload", str(problem)))
@@ -190,6 +193,16 @@ class Reconciler:
         if resource.meta.annotated(TRANSFER):
             rivals = [rival for rival in rivals if rival.key.kind == SCALED_OBJECT.kind]
         return contention(resource, workload, rivals)
+
+    def _asked_by_hand(self, resource: Resource) -> ByHand:
+        """What is asked for now. When that changes, the object is scheduled again."""
+        asked = by_hand(resource.meta, self._wall())
+        if asked.left is not None:
+            self._later(resource.key, min(asked.left, LONGEST_LOOK_SECONDS))
+        for name in asked.unusable:
+            why = f"the annotation {name} has no effect: it says no time such as 2026-01-31T08:00:00Z"
+            self._recorder.tell(resource, Notice("AnnotationIgnored", why, warning=True))
+        return asked
 
     def _is_shared(self, actual: ScaledObject | None) -> bool:
         """Whether another autoscaler scales, or wants to scale, the workload that a ScaledObject scales now."""

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from controller.autoscalers import LETTING_GO, PAUSED_REPLICAS, ScaledObject, workload_of
+from controller.by_hand import AWAKE_UNTIL, BY_ITSELF, NO_COOLDOWN_UNTIL, ByHand
 from controller.limits import for_keda
 from controller.problem import Problem
 from controller.resources import ObjectMeta, OwnerReference, Resource
@@ -42,6 +43,7 @@ API_VERSION = "keda.sh/v1alpha1"
 
 _NOT_COPIED = ("httpscaledobject.keda.sh/", "http.keda.sh/", "kubectl.kubernetes.io/", "argocd.argoproj.io/", "meta.helm.sh/")
 """Prefixes of annotations that concern only the object they are on."""
+_OF_OWNER_ALONE = (AWAKE_UNTIL, NO_COOLDOWN_UNTIL)
 _KEDAS_LABELS = "scaledobject.keda.sh/"
 """Prefix of labels that KEDA sets on a ScaledObject, and restores when they are changed."""
 
@@ -78,7 +80,7 @@ class Foreign(msgspec.Struct, frozen=True):
 Step = Leave | Create | Patch | Delete | Foreign
 
 
-def desired(resource: Resource, scaler: Scaler) -> Json:
+def desired(resource: Resource, scaler: Scaler, asked: ByHand = BY_ITSELF) -> Json:
     """The ScaledObject of a valid HTTPScaledObject, as it is created. Raises Problem."""
     meta = resource.meta
     annotations = _copied(meta)
@@ -89,7 +91,7 @@ def desired(resource: Resource, scaler: Scaler) -> Json:
         made["annotations"] = annotations | {COPIED: ",".join(annotations)}
     if not meta.annotated(ORPHAN):
         made["ownerReferences"] = [_owner(resource)]
-    wanted = _without_none(_owned(resource, scaler))
+    wanted = _without_none(_owned(resource, scaler, asked))
     return {"apiVersion": API_VERSION, "kind": "ScaledObject", "metadata": made, "spec": wanted}
 
 
@@ -101,12 +103,13 @@ def next_step(
     withheld: bool = False,
     served: bool = True,
     shared: bool = True,
+    asked: ByHand = BY_ITSELF,
 ) -> Step:
     """The next step for an HTTPScaledObject. Raises Problem.
 
     `withheld`: it must have no ScaledObject, because another one scales its workload. `served`: the scaler can know its route;
     KEDA calls the scaler at once, and after an error it waits longer and longer. `shared`: another autoscaler scales, or wants to
-    scale, the workload that the ScaledObject scales now.
+    scale, the workload that the ScaledObject scales now. `asked`: what somebody has asked for by hand.
     """
     meta = resource.meta
     if meta.deleting:
@@ -114,14 +117,14 @@ def next_step(
     if meta.annotated(SKIP) or withheld or not _spec_of(resource).scale_target_ref.is_scaled:
         return _without(resource, actual, managed=withheld)
     if actual is None:
-        wanted = desired(resource, scaler)
+        wanted = desired(resource, scaler, asked)
         return Create(wanted) if served else Leave()
     if actual.meta.deleting:
         return Leave()  # being deleted: its deletion is a change, and then it is created again
     if meta.annotated(ORPHAN):
         return _release(resource, actual)
     why = _not_ours(resource, actual)
-    return Foreign(why) if why else _repair(resource, actual, scaler, shared=shared)
+    return Foreign(why) if why else _repair(resource, actual, scaler, shared=shared, asked=asked)
 
 
 def _without(resource: Resource, actual: ScaledObject | None, *, managed: bool) -> Step:
@@ -154,8 +157,8 @@ def _not_ours(resource: Resource, actual: ScaledObject) -> str:
     return ""
 
 
-def _repair(resource: Resource, actual: ScaledObject, scaler: Scaler, *, shared: bool) -> Step:
-    wanted = _owned(resource, scaler)
+def _repair(resource: Resource, actual: ScaledObject, scaler: Scaler, *, shared: bool, asked: ByHand) -> Step:
+    wanted = _owned(resource, scaler, asked)
     metadata = _metadata_difference(resource, actual)
     minimum = wanted["minReplicaCount"] or 0
     if _must_let_go(resource, actual, minimum, shared=shared):
@@ -231,17 +234,18 @@ def _same_item(wanted: object, found: object) -> bool:
     return wanted == found
 
 
-def _owned(resource: Resource, scaler: Scaler) -> Json:
+def _owned(resource: Resource, scaler: Scaler, asked: ByHand) -> Json:
     spec = _spec_of(resource)
     target, replicas = spec.scale_target_ref, spec.replicas
     if not target.name:
         raise Problem("spec.scaleTargetRef.name", "is needed for a ScaledObject: it says what to scale")
+    minimum = for_keda(replicas.min) if replicas else None
     return {
         "scaleTargetRef": {"name": target.name, "apiVersion": target.api_version, "kind": target.kind},
         "pollingInterval": for_keda(spec.polling_interval) or POLLING_SECONDS,
-        "cooldownPeriod": for_keda(spec.scaledown_period),
+        "cooldownPeriod": 0 if asked.hurried else for_keda(spec.scaledown_period),
         "initialCooldownPeriod": for_keda(spec.initial_cooldown_period),
-        "minReplicaCount": for_keda(replicas.min) if replicas else None,
+        "minReplicaCount": max(1, minimum or 0) if asked.awake else minimum,
         "maxReplicaCount": for_keda(replicas.max) if replicas else None,
         "advanced": {"restoreToOriginalReplicaCount": True},
         "triggers": [_trigger(resource.meta, scaler), *map(trigger_of, resource.schedules)],
@@ -269,7 +273,7 @@ def _labels(meta: ObjectMeta) -> dict[str, str]:
 
 def _copied(meta: ObjectMeta) -> dict[str, str]:
     found = sorted((meta.annotations or {}).items())
-    return {name: value for name, value in found if not name.startswith(_NOT_COPIED)}
+    return {name: value for name, value in found if not name.startswith(_NOT_COPIED) and name not in _OF_OWNER_ALONE}
 
 
 def _owner(resource: Resource) -> Json:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from controller.answers import MAINTENANCE
+from controller.by_hand import AWAKE_UNTIL, NO_COOLDOWN_UNTIL
 from controller.reconciler import Reconciler
 from controller.write_backoff import FREE_WRITES
 from fleet.discovery.kubernetes.client import ApiError
@@ -366,3 +367,22 @@ async def test_a_user_is_told_which_trigger_a_schedule_needs(api: MemoryApi, tmp
         spec = api.objects[f"{SCALED}/web"]["spec"]
         api.put(f"{SCALED}/web", spec={**spec, "triggers": [*spec["triggers"], {"type": "cron", "metadata": metadata}]})
         await held.until(lambda: held.conditions(path)["Scheduled"]["reason"] != "NoTrigger")
+
+
+async def test_awake_by_hand_until_its_time_is_over(api: MemoryApi, tmp_path: Path) -> None:
+    """It holds over a change of the leader, and ends by itself."""
+    until = datetime.fromtimestamp(time.time() + 3, UTC).isoformat()
+    async with rig(api, tmp_path / "routes.json") as held:
+        path = await held.until_ready(replicas={"min": 0, "max": 3})
+        api.put(path, metadata={"annotations": {AWAKE_UNTIL: until}})
+        await held.until(lambda: api.objects[f"{SCALED}/web"]["spec"]["minReplicaCount"] == 1)
+        assert AWAKE_UNTIL not in api.objects[f"{SCALED}/web"]["metadata"].get("annotations", {})
+    async with rig(api, tmp_path / "routes.json") as held:
+        assert api.objects[f"{SCALED}/web"]["spec"]["minReplicaCount"] == 1
+        await held.until(lambda: api.objects[f"{SCALED}/web"]["spec"]["minReplicaCount"] == 0)
+        assert time.time() >= datetime.fromisoformat(until).timestamp()
+        api.put(path, metadata={"annotations": {NO_COOLDOWN_UNTIL: "9999-01-01T00:00:00Z"}})
+        await held.until(lambda: api.objects[f"{SCALED}/web"]["spec"].get("cooldownPeriod") == 0)
+        api.put(path, metadata={"annotations": {AWAKE_UNTIL: "tomorrow"}})
+        await held.until(lambda: ("AnnotationIgnored") in [reason for reason, _ in events(api, "HTTPScaledObject")])
+        await held.until(lambda: api.objects[f"{SCALED}/web"]["spec"].get("cooldownPeriod") is None)
