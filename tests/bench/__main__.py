@@ -41,7 +41,7 @@ from tests.bench.report import (
     senders_as_markdown,
 )
 from tests.bench.weir import ASLEEP_HOST, CHECKOUT, MANY_HOSTS, WORST_HOST, Bench, with_routes, with_weir
-from tests.bench.workloads import AS_USERS_SEND, CONNECTIONS, HTTP2, ROWS, WORKLOADS
+from tests.bench.workloads import AS_USERS_SEND, CONNECTIONS, HTTP2, ROWS, TLS, WORKLOADS
 from tests.bench.wrk import Load
 from tests.support.senders import SENDERS
 
@@ -154,6 +154,7 @@ def _run(options: argparse.Namespace) -> Results:
         rows = _in_turn(trio, ["small"], options, directory)
         rows |= _in_turn(pair, AS_USERS_SEND, options, directory)
         rows |= _over_http2(bench, pair, list(HTTP2), options, directory)
+        rows |= _in_turn(pair, list(TLS), options, directory)
         count = min(IDLE_CONNECTIONS, clients - 500)
         _say(f"idle connections: {count:,} each")
         idle = {server.name: bytes_per_connection(server, count) for server in pair}
@@ -174,7 +175,7 @@ def _run_rows(options: argparse.Namespace) -> dict[str, Rounds]:
         bench, beside = _start(stack, directory, 1000, CHECKOUT)
         pair = beside, bench.weir
         _warm_up(pair, directory)
-        rows = _in_turn(pair, [name for name in options.rows if name in WORKLOADS], options, directory)
+        rows = _in_turn(pair, [name for name in options.rows if name in WORKLOADS or name in TLS], options, directory)
         return rows | _over_http2(bench, pair, [name for name in options.rows if name in HTTP2], options, directory)
 
 

@@ -18,6 +18,7 @@ _CONFIG = """\
 global
     nbthread 1
     maxconn {connections}
+    ssl-default-bind-options ssl-min-ver TLSv1.3
 defaults
     mode http
     option http-keep-alive
@@ -30,6 +31,7 @@ defaults
 frontend proxy
     bind 127.0.0.1:{port} backlog 4096
     bind 127.0.0.1:{http2_port} proto h2
+    bind 127.0.0.1:{tls_port} ssl crt {certificate} curves X25519 alpn http/1.1
     use_backend asleep if {{ hdr(host) {asleep} }}
     use_backend worst if {{ hdr(host) {worst_host} }}
     use_backend grpc if {{ hdr(host) {grpc_host} }}
@@ -55,12 +57,23 @@ def haproxy(bench: Bench, directory: Path, *, connections: int) -> Iterator[Serv
     Requests for the app that does not come up get 503, those for a host without a route 404.
     """
     directory.mkdir(parents=True)
-    port, http2_port = free_ports(2)
+    port, http2_port, tls_port = free_ports(3)
     config, log = directory / "haproxy.cfg", directory / "haproxy.log"
     hosts = {"asleep": ASLEEP_HOST, "worst_host": WORST_HOST, "nowhere": UNKNOWN_HOST, "grpc_host": GRPC_HOST}
     grpc = bench.worst_port if bench.grpc is None else bench.grpc.port
-    ports = {"port": port, "http2_port": http2_port, "origin": bench.origin.port, "worst": bench.worst_port, "grpc": grpc}
-    config.write_text(_CONFIG.format(connections=connections, **ports, **hosts))
+    ports = {
+        "port": port,
+        "http2_port": http2_port,
+        "tls_port": tls_port,
+        "origin": bench.origin.port,
+        "worst": bench.worst_port,
+        "grpc": grpc,
+    }
+    certificate = directory / "haproxy.pem"
+    certificate.write_bytes(b"".join(file.read_bytes() for file in bench.certificate))
+    config.write_text(_CONFIG.format(connections=connections, certificate=certificate, **ports, **hosts))
     with running("haproxy", ["haproxy", "-db", "-f", str(config)], log=log) as process:
         wait_until(lambda: answers(port, SMALL, HOST), "haproxy", process=process, log=log)
-        yield Server("haproxy", port=port, pid=process.pid, host=HOST, http2_port=http2_port, grpc_host=GRPC_HOST)
+        yield Server(
+            "haproxy", port=port, pid=process.pid, host=HOST, http2_port=http2_port, grpc_host=GRPC_HOST, tls_port=tls_port
+        )

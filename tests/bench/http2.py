@@ -40,6 +40,7 @@ class Http2Load:
     """At once on each connection."""
     seconds: float = 2
     http2 = True
+    tls = False
 
     def run(self, *, port: int, host: str, directory: Path) -> Outcome:
         """Load a port of this machine and wait for the end."""
@@ -60,6 +61,7 @@ class GrpcLoad:
     """At once, on all connections."""
     seconds: float = 2
     http2 = True
+    tls = False
 
     def run(self, *, port: int, host: str, directory: Path) -> Outcome:
         """Load a port of this machine and wait for the end."""

@@ -30,6 +30,8 @@ class Server:
     """Where it speaks HTTP/2, if that is another port."""
     grpc_host: str = ""
     """Authority of the gRPC server behind it."""
+    tls_port: int = 0
+    """Where it speaks TLS, if it does."""
 
 
 class Load(Protocol):
@@ -37,6 +39,8 @@ class Load(Protocol):
 
     @property
     def http2(self) -> bool: ...
+    @property
+    def tls(self) -> bool: ...
     @property
     def seconds(self) -> float: ...
     def run(self, *, port: int, host: str, directory: Path) -> Outcome:
@@ -60,7 +64,7 @@ def sample(server: Server, load: Load, directory: Path) -> Sample:
     """Load a server once. CPU is that of all threads of its process, from the first connection to the last."""
     process = psutil.Process(server.pid)
     before = process.cpu_times()
-    port = server.http2_port or server.port if load.http2 else server.port
+    port = server.tls_port if load.tls else server.http2_port or server.port if load.http2 else server.port
     host = server.grpc_host if isinstance(load, GrpcLoad) else server.host
     outcome = load.run(port=port, host=host, directory=directory)
     after = process.cpu_times()

@@ -244,6 +244,7 @@ def _goals(results: Results) -> str:
     beside = results.idle_bytes["haproxy"] / 1024
     over_http2 = _ratio(results.rows["h2"], "weir", "haproxy", "cpu_us")
     call = _figure(results.rows["grpc"]["weir"], "cpu_us")
+    over_tls, handshakes = (_ratio(results.rows[name], "weir", "haproxy", "cpu_us") for name in ("tls", "handshakes"))
     quiet, flooded = (_Spread.of(rounds) for rounds in results.neighbours["weir"])
     worst, sender = _worst(results.senders, "weir")
     same, _ = _worst(results.senders, "haproxy")
@@ -253,6 +254,8 @@ def _goals(results: Results) -> str:
         ("p99 at 50 connections, × HAProxy", _times(p99), "2", p99.middle <= 2),
         ("CPU per small request over HTTP/2, × HAProxy", _times(over_http2), "2", over_http2.middle <= 2),
         ("CPU per unary call of gRPC, µs", _tenths(call), "120", call.middle <= 120),
+        ("CPU per small request over TLS, × HAProxy", _times(over_tls), "2", over_tls.middle <= 2),
+        ("CPU per full TLS handshake with a request, × HAProxy", _times(handshakes), "1.5", handshakes.middle <= 1.5),
         ("CPU per 1 MiB answer, × HAProxy", _times(of_body), "0.8", of_body.middle <= 0.8),
         ("CPU per request with 10,000 routes, × one route", _times(routes), "1.05", routes.middle <= 1.05),
         (

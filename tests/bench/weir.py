@@ -20,6 +20,7 @@ from fleet.routing.table import RoutingTable
 from tests.bench import origin
 from tests.bench.measure import Server
 from tests.bench.processes import BenchError, answers, free_ports, running, wait_until
+from tests.support.certificates import Authority
 
 __all__ = ["ASLEEP_HOST", "CHECKOUT", "GRPC_HOST", "HOST", "MANY_HOSTS", "WORST_HOST", "Bench", "with_routes", "with_weir"]
 
@@ -56,15 +57,19 @@ class Bench:
     """Of the senders' backend."""
     grpc: Server | None = None
     """The gRPC server itself, where there is one."""
+    certificate: tuple[Path, ...] = ()
+    """The files of the proxies' certificate and of its key."""
 
 
 @contextlib.contextmanager
 def with_weir(directory: Path, *, checkout: Path = CHECKOUT, grpc: bool = False) -> Iterator[Bench]:
     """`weir up`, every component a process of its own, with the origin as its app; with `grpc` a gRPC server as well."""
     origin.prepare(directory / "origin")
-    (port,) = free_ports(1)
+    port, tls_port = free_ports(2)
+    (directory / "tls").mkdir()
+    certificate = Authority().write(directory / "tls", "tls", HOST)
     file, state, log = directory / "weir.yaml", directory / "state", directory / "weir.log"
-    file.write_text(_document(origin.command(directory / "origin"), grpc=grpc))
+    file.write_text(_document(origin.command(directory / "origin"), _tls(directory / "tls", tls_port), grpc=grpc))
     # Its components are what the directory that it runs in has; as a module of there it is that too.
     python = sys.executable if checkout == CHECKOUT else str(checkout / ".venv/bin/python")
     command = [python, "-m", "weir", "up", str(file), "--processes", "--no-ui", "--duration", str(_DURATION)]
@@ -80,9 +85,10 @@ def with_weir(directory: Path, *, checkout: Path = CHECKOUT, grpc: bool = False)
         direct = _grpc_server(process.pid, _backend_port(state, _GRPC_APP)) if grpc else None
         yield Bench(
             Server("origin", port=_backend_port(state, _APP), pid=worker, host=HOST),
-            Server("weir", port=port, pid=_interceptor_pid(state), host=HOST, grpc_host=GRPC_HOST),
+            Server("weir", port=port, pid=_interceptor_pid(state), host=HOST, grpc_host=GRPC_HOST, tls_port=tls_port),
             _backend_port(state, _WORST_APP),
             direct,
+            certificate,
         )
 
 
@@ -94,12 +100,19 @@ def _grpc_server(ancestor: int, port: int) -> Server:
     return Server("direct", port=port, pid=pids[0], host=GRPC_HOST, grpc_host=GRPC_HOST)
 
 
-def _document(command: str, *, grpc: bool) -> str:
+def _tls(certificates: Path, port: int) -> dict[str, Any]:
+    """The part of the file of apps by which the proxy speaks TLS as HAProxy does beside it: one version, and one curve."""
+    settings = {"proxy_tls_directories": str(certificates), "tls_min_version": "1.3", "tls_curves": "X25519"}
+    return {"interceptor": settings, "ports": {"proxy_tls": port}}
+
+
+def _document(command: str, tls: dict[str, Any], *, grpc: bool) -> str:
     server = (
         _app(_GRPC_APP, GRPC_HOST, f'exec "{sys.executable}" "{_RPC}"') | _ALWAYS_UP | {"app_protocol": "grpc", "readiness": {}}
     )
     return yaml.safe_dump(
-        {
+        tls
+        | {
             "apps": [
                 *([server] if grpc else []),
                 _app(_APP, HOST, command) | _ALWAYS_UP,

@@ -6,11 +6,12 @@ import json
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
+from tests.bench.handshakes import HandshakeLoad
 from tests.bench.http2 import GrpcLoad, Http2Load
 from tests.bench.origin import BODY, SMALL
 from tests.bench.wrk import NUMBER, Load
 
-__all__ = ["AS_USERS_SEND", "CONNECTIONS", "HTTP2", "ROWS", "WORKLOADS", "Workload"]
+__all__ = ["AS_USERS_SEND", "CONNECTIONS", "HTTP2", "ROWS", "TLS", "WORKLOADS", "Workload"]
 
 CONNECTIONS = 50
 BODY_CONNECTIONS = 8
@@ -49,7 +50,7 @@ ORDER = json.dumps(
 """200 bytes."""
 
 
-L = TypeVar("L", Load, Http2Load, GrpcLoad)
+L = TypeVar("L", Load, HandshakeLoad, Http2Load, GrpcLoad)
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,20 @@ HTTP2: dict[str, Workload[Http2Load] | Workload[GrpcLoad]] = {
     "grpc": Workload("unary calls of gRPC, 10 connections with 5 calls each", GrpcLoad(10, 50), rate="calls/s", unit="call"),
 }
 """Over HTTP/2. The backend of the first speaks HTTP/1.1."""
-ROWS: dict[str, Workload[Load] | Workload[Http2Load] | Workload[GrpcLoad]] = {**WORKLOADS, **HTTP2}
+TLS: dict[str, Workload[Load] | Workload[HandshakeLoad]] = {
+    "tls": Workload("32-byte answers over TLS 1.3, 50 connections", Load(SMALL, CONNECTIONS, tls=True)),
+    "handshakes": Workload(
+        "full handshakes of TLS 1.3 (P-256, X25519), one request each",
+        HandshakeLoad(SMALL),
+        rate="connections/s",
+        unit="connection",
+    ),
+}
+"""Over TLS. Both proxies have the same certificate, versions and cipher."""
+ROWS: dict[str, Workload[Load] | Workload[HandshakeLoad] | Workload[Http2Load] | Workload[GrpcLoad]] = {
+    **WORKLOADS,
+    **HTTP2,
+    **TLS,
+}
 AS_USERS_SEND = ("browser", "request_id", "post")
 """What a benchmark of one short head leaves out."""

@@ -78,6 +78,7 @@ class Load:
     """Of the head of each request, after Host. In them and in the path NUMBER stands for a number of the request's own."""
     body: str = ""
     """POSTed where there is one."""
+    tls: bool = False
     http2 = False
 
     def run(self, *, port: int, host: str, directory: Path) -> Outcome:
@@ -101,7 +102,7 @@ def run(load: Load, *, port: int, host: str, directory: Path) -> Outcome:
     file.write_text(script(load, host))
     command = ["wrk", "-t1", f"-c{load.connections}", f"-d{load.seconds:.0f}s", "--timeout", "10s", "-s", str(file)]
     lowest, highest = _FIRST_NUMBERS
-    command += [f"http://127.0.0.1:{port}/", "--", str(lowest + secrets.randbelow(highest - lowest))]
+    command += [f"http{'s' if load.tls else ''}://127.0.0.1:{port}/", "--", str(lowest + secrets.randbelow(highest - lowest))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=load.seconds + 30, check=False)
     if done.returncode:
         raise BenchError(f"wrk failed on port {port}: {(done.stderr or done.stdout).strip()}")

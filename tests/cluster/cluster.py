@@ -90,7 +90,7 @@ class Cluster:
 
     @contextlib.contextmanager
     def waited_for_once(self) -> Iterator[None]:
-        """What every test waits for at its start. If it did not come for one, the tests after it fail at once: each would wait for
+        """What every test waits for at its start. If it did not come for one, those after it fail at once: each would wait for
         minutes, and a run of many would be cut off before it can say why.
         """
         assert not self._broken, f"the cluster is broken since an earlier test: {self._broken}"
