@@ -21,6 +21,7 @@ import typer
 from fleet.defaults import FILE_OF_APPS, LOG_LINES, PORT_LIMIT
 from fleet.routing.duration import seconds
 from fleet.runtime.terminal import complain, say
+from weir.apps.cli import app as apps
 
 __all__ = ["app", "main"]
 
@@ -32,6 +33,7 @@ COMPLETION_VARIABLE = "_WEIR_COMPLETE"
 """Environment variable with which a shell's completion script asks for completions."""
 
 app = typer.Typer(name="weir", help="Applications that sleep until a request comes.", no_args_is_help=True, add_completion=False)
+app.add_typer(apps)
 
 _COMPONENT = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 """A component parses its own flags, `--help` included, with its settings class."""

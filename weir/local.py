@@ -13,7 +13,7 @@ import httpx
 from fleet.runtime.terminal import complain, one_line, say
 from weir.running import Running, engines
 
-__all__ = ["app_names", "run_logs", "run_order", "run_ps"]
+__all__ = ["EngineError", "app_names", "ask_engine", "engine_client", "engine_with", "run_logs", "run_order", "run_ps"]
 
 EXIT_NOT_DONE = 1
 TIMEOUT = 30.0
@@ -22,7 +22,7 @@ _COLUMNS = ("app", "replicas", "held", "in flight", "pids", "state")
 """The state is the last column, because it may contain a long reason."""
 
 
-class _NotDoneError(Exception):
+class EngineError(Exception):
     """The command was not carried out; the message is one line."""
 
 
@@ -32,8 +32,8 @@ def run_ps(of: Path | None, *, as_json: bool) -> int:
     if not asked:
         return _none(of)
     try:
-        found = [{**app, "file": engine.file, "pid": engine.pid} for engine in asked for app in _ask(engine, "ps")["apps"]]
-    except _NotDoneError as error:
+        found = [{**app, "file": engine.file, "pid": engine.pid} for engine in asked for app in ask_engine(engine, "ps")["apps"]]
+    except EngineError as error:
         complain(str(error))
         return EXIT_NOT_DONE
     if as_json:
@@ -50,8 +50,8 @@ def app_names(typed: str) -> Sequence[str]:
     """Completions: names of running apps that begin with what was typed; with namespace once that was typed."""
     found: list[str] = []
     for engine in engines(None):
-        with suppress(_NotDoneError):
-            found += (one_line(name) for app in _ask(engine, "ps")["apps"] for name in _names(app))
+        with suppress(EngineError):
+            found += (one_line(name) for app in ask_engine(engine, "ps")["apps"] for name in _names(app))
     whole = "/" in typed
     return [name for name in dict.fromkeys(found) if name.startswith(typed) and ("/" in name) == whole]
 
@@ -59,8 +59,8 @@ def app_names(typed: str) -> Sequence[str]:
 def run_order(verb: str, name: str, of: Path | None) -> int:
     """Wake, sleep or restart an app, and print the result; returns the exit code."""
     try:
-        say(_ask(_one(name, of), verb, {"name": name})["told"])
-    except _NotDoneError as error:
+        say(ask_engine(engine_with(name, of), verb, {"name": name})["told"])
+    except EngineError as error:
         complain(str(error))
         return EXIT_NOT_DONE
     return 0
@@ -69,16 +69,16 @@ def run_order(verb: str, name: str, of: Path | None) -> int:
 def run_logs(name: str, of: Path | None, *, follow: bool, lines: int) -> int:
     """Print the last lines of an app; with `follow`, continue until interrupted or the engine ends."""
     try:
-        engine = _one(name, of)
+        engine = engine_with(name, of)
         body = {"name": name, "lines": lines, "follow": follow}
-        with _client(engine, read=None) as client, client.stream("POST", "/logs", json=body) as answer:
+        with engine_client(engine, read=None) as client, client.stream("POST", "/logs", json=body) as answer:
             if answer.status_code != httpx.codes.OK:
                 answer.read()
-                raise _NotDoneError(_why(answer))
+                raise EngineError(_why(answer))
             for line in answer.iter_lines():
                 entry = json.loads(line)
                 say(f"{entry['speaker']} | {entry['line']}")
-    except _NotDoneError as error:
+    except EngineError as error:
         complain(str(error))
         return EXIT_NOT_DONE
     except (httpx.HTTPError, KeyboardInterrupt):
@@ -91,18 +91,18 @@ def _none(of: Path | None) -> int:
     return EXIT_NOT_DONE
 
 
-def _one(name: str, of: Path | None) -> Running:
-    """The engine that is meant: the only one, or the only one that has the app."""
+def engine_with(name: str, of: Path | None) -> Running:
+    """The engine that is meant: the only one, or the only one that has the app. Raises EngineError."""
     asked = engines(of)
     if not asked:
-        raise _NotDoneError("no weir up runs here" if of is None else f"no weir up runs {of}")
+        raise EngineError("no weir up runs here" if of is None else f"no weir up runs {of}")
     if len(asked) == 1:
         return asked[0]
-    having = [engine for engine in asked if any(name in _names(app) for app in _ask(engine, "ps")["apps"])]
+    having = [engine for engine in asked if any(name in _names(app) for app in ask_engine(engine, "ps")["apps"])]
     if not having:
-        raise _NotDoneError(f"none of the {len(asked)} weir up that run here has an app {name}")
+        raise EngineError(f"none of the {len(asked)} weir up that run here has an app {name}")
     if len(having) > 1:
-        raise _NotDoneError(f"several weir up have an app {name}: --of FILE says which, {', '.join(one.file for one in having)}")
+        raise EngineError(f"several weir up have an app {name}: --of FILE says which, {', '.join(one.file for one in having)}")
     return having[0]
 
 
@@ -110,7 +110,7 @@ def _names(app: Mapping[str, Any]) -> tuple[str, str]:
     return str(app["app"]), str(app["app"]).partition("/")[2]
 
 
-def _client(engine: Running, *, read: float | None = TIMEOUT) -> httpx.Client:
+def engine_client(engine: Running, *, read: float | None = TIMEOUT) -> httpx.Client:
     # Proxies of the environment are for other machines.
     timeout = httpx.Timeout(TIMEOUT, read=read)
     return httpx.Client(
@@ -118,14 +118,15 @@ def _client(engine: Running, *, read: float | None = TIMEOUT) -> httpx.Client:
     )
 
 
-def _ask(engine: Running, what: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def ask_engine(engine: Running, what: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """One call of its page. Raises EngineError."""
     try:
-        with _client(engine) as client:
+        with engine_client(engine) as client:
             answer = client.post(f"/{what}", json=body or {})
     except httpx.HTTPError as error:
-        raise _NotDoneError(f"weir up {engine.pid} ({engine.file}) does not answer: {error}") from error
+        raise EngineError(f"weir up {engine.pid} ({engine.file}) does not answer: {error}") from error
     if answer.status_code != httpx.codes.OK:
-        raise _NotDoneError(_why(answer))
+        raise EngineError(_why(answer))
     state: dict[str, Any] = answer.json()
     return state
 

@@ -27,6 +27,9 @@ NOT_AN_ADDRESS = {
     "fleet/routing/request_examples.py": "a Host field, which may have no port",
     "interceptor/app/applist.py": "a Host field, which may have no port",
     "scaler/members.py": "a reason in gRPC's words",
+    "weir/apps/events.py": "a field of an event, name: value",
+    "weir/apps/given.py": "SECRET:KEY, and a message after the name of a field",
+    "weir/apps/kube.py": "a list of files, as in PATH",
     "weir/engine/listening.py": "hexadecimal, in a table of the kernel",
     "weir/explain.py": "a header, name:value",
 }
@@ -101,6 +104,7 @@ def test_nobody_else_writes_to_the_outputs_of_a_process() -> None:
         ("fleet/runtime/logs.py", "logging.StreamHandler"),  # with formatters of its own
         ("weir/up.py", "Console"),  # for texts of styled.py
         ("weir/queue.py", "Console"),
+        ("weir/apps/progress.py", "Console"),  # for a text that is safe, without markup
         ("weir/styled.py", "Text"),
         ("weir/engine/view.py", "Text"),  # of a record that its formatter has made
     }

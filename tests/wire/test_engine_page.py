@@ -24,6 +24,12 @@ class _Controls:
     async def overview(self) -> list[dict[str, Any]]:
         return [{"app": "default/a"}]
 
+    async def views(self) -> list[dict[str, Any]]:
+        return [{"name": "a"}]
+
+    async def progress(self) -> dict[str, Any]:
+        return {"digest": "1"}
+
     def find(self, name: str) -> str:
         if name != "a":
             raise Refused(f"there is no app {name}")
@@ -54,6 +60,8 @@ async def stage() -> AsyncIterator[_Stage]:
 
 async def test_orders_are_done_and_told(stage: _Stage) -> None:
     assert (await stage.post("/ps", **OURS)).json() == {"apps": [{"app": "default/a"}]}
+    assert (await stage.post("/apps", **OURS)).json() == {"apps": [{"name": "a"}]}
+    assert (await stage.post("/file", **OURS)).json() == {"digest": "1"}
     for verb in ("wake", "sleep", "restart"):
         assert (await stage.post(f"/{verb}", {"name": "a"}, **OURS)).json() == {"told": "done"}
     assert stage.controls.done == [("wake", "default/a"), ("sleep", "default/a"), ("restart", "default/a")]
@@ -75,7 +83,7 @@ async def test_orders_are_done_and_told(stage: _Stage) -> None:
     ],
 )
 async def test_requests_that_are_not_answered(stage: _Stage, headers: dict[str, str]) -> None:
-    for path in ("/ps", "/logs", "/wake"):
+    for path in ("/ps", "/apps", "/file", "/logs", "/wake"):
         assert (await stage.post(path, {"name": "a"}, **headers)).status_code == 403
     assert stage.controls.done == []
 

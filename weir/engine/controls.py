@@ -6,11 +6,13 @@ from typing import Any
 
 from weir.engine.app import App
 from weir.engine.engine import Engine
+from weir.engine.live_table import AppStatus
 from weir.engine.messages import suggestion
 from weir.engine.page import Refused
+from weir.engine.serving import served_by_all
 from weir.engine.spec import AppSpec
 from weir.engine.supervisor import State
-from weir.engine.view import OUTSIDE, state_of
+from weir.engine.view import OUTSIDE, at_of, state_of, way_to
 from weir.queue_reader import AppDemand, QueueReader, Queues
 
 __all__ = ["EngineControls"]
@@ -31,6 +33,24 @@ class EngineControls:
         started = [_row(app, queues.apps.get(app.spec.key, AppDemand(app.spec.key))) for app in self._engine.apps]
         outside = [_row_of_outside(spec, queues.apps.get(spec.key, AppDemand(spec.key))) for spec in self._engine.outside]
         return [*started, *outside]
+
+    async def views(self) -> list[dict[str, Any]]:
+        queues = await self._queues()
+        at = at_of(self._engine)
+        views = []
+        for spec in self._engine.file.spec.apps:
+            demand = queues.apps.get(spec.key, AppDemand(spec.key))
+            views.append(_view(spec, self._engine.app(spec.key), None if queues.problems else demand, at))
+        return views
+
+    async def progress(self) -> dict[str, Any]:
+        file = self._engine.file
+        return {
+            "digest": file.digest,
+            "complaint": list(self._engine.complaint),
+            "served": await served_by_all(self._engine.rpc_addresses, file.table.version),
+            "leaving": list(self._engine.leaving),
+        }
 
     def find(self, name: str) -> str:
         keys = [*(app.spec.key for app in self._engine.apps), *(spec.key for spec in self._engine.outside)]
@@ -107,6 +127,37 @@ def _row(app: App, demand: AppDemand) -> dict[str, Any]:
         "connections": demand.connections,
         "requests_total": demand.requests_total,
         "pids": [replica.pid for replica in app.replicas if replica.pid is not None],
+    }
+
+
+_STATES = {
+    AppStatus.TROUBLED: "failing",
+    AppStatus.STARTING: "waking",
+    AppStatus.AWAKE: "awake",
+    AppStatus.LEAVING: "falling-asleep",
+    AppStatus.ASLEEP: "asleep",
+}
+
+
+def _view(spec: AppSpec, app: App | None, demand: AppDemand | None, at: str) -> dict[str, Any]:
+    """An app in the words of the Admin API. `demand` is None while an interceptor does not tell it."""
+    status, reason = (AppStatus.AWAKE, OUTSIDE) if app is None else state_of(app, demand)
+    _, url = way_to(spec, at)
+    replicas = () if app is None else app.replicas
+    return {
+        "namespace": spec.namespace,
+        "name": spec.name,
+        "state": _STATES[status],
+        "reason": reason,
+        "url": url or "",
+        "replicas": {
+            "wanted": 0 if app is None else app.desired,
+            "ready": sum(replica.state is State.READY for replica in replicas),
+        },
+        "min": spec.min,
+        "max": spec.max,
+        "demand": None if demand is None else demand.held + demand.in_flight + demand.connections + demand.busy,
+        "pids": [replica.pid for replica in replicas if replica.pid is not None],
     }
 
 

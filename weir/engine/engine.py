@@ -78,6 +78,8 @@ class Engine:
         self._apps: dict[str, App] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
         """Apps that were removed from the file, while their replicas finish open requests."""
+        self.complaint: tuple[str, ...] = ()
+        """What is wrong with the file as it is now, if the last valid version of it is in force."""
         self._state = StateDirectory(options.state_directory)
         self._certificates: LocalCertificates | None = None
         """Names that the certificates have."""
@@ -89,6 +91,10 @@ class Engine:
         """In the order of the file."""
         return [self._apps[spec.key] for spec in self._file.spec.apps if spec.key in self._apps]
 
+    def app(self, key: str) -> App | None:
+        """One of them; None if it is not started here, or not yet."""
+        return self._apps.get(key)
+
     @property
     def outside(self) -> Sequence[AppSpec]:
         """Apps that are not started here, in the order of the file."""
@@ -98,6 +104,17 @@ class Engine:
     def spec(self) -> FleetSpec:
         """The last valid version of the file."""
         return self._file.spec
+
+    @property
+    def file(self) -> SpecFile:
+        """The same, as it was read."""
+        return self._file
+
+    @property
+    def leaving(self) -> Sequence[str]:
+        """Apps that are no longer in the file, and whose replicas have not ended yet."""
+        kept = {spec.key for spec in self._file.spec.apps}
+        return [*self._leaving, *(key for key in self._apps if key not in kept)]
 
     @property
     def rpc_addresses(self) -> Sequence[str]:
@@ -227,7 +244,6 @@ class Engine:
             app.follow(named.get(key, ()))
 
     async def _follow(self, watch: SpecWatch, context: ProcessContext) -> None:
-        complaint = ""
         while True:
             await watch.also(self._file.files)
             await watch.wait(RESYNC)
@@ -235,15 +251,15 @@ class Engine:
                 # On a thread: parsing a large file would block the event loop, which also carries requests.
                 file = await asyncio.to_thread(load_spec, self._options.file)
             except SpecError as error:
-                if str(error) != complaint:
+                if error.lines != self.complaint:
                     for line in error.lines:
                         _log.error("%s", line)
                     _log.error("%s: the last good file stays in force", self._options.file)
-                complaint = str(error)
+                self.complaint = error.lines
                 continue
-            if complaint or _is_other(file, self._file):
+            if self.complaint or _is_other(file, self._file):
                 _log.info("%s: read", self._options.file)
-            complaint = ""
+            self.complaint = ()
             await self._apply(file, context)
             await self._certify()
 

@@ -1,4 +1,4 @@
-"""The HTTP server of a running `weir up`, used by `weir ps`, `logs`, `wake`, `sleep` and `restart`.
+"""The HTTP server of a running `weir up`, used by `weir ps`, `logs`, `wake`, `sleep`, `restart` and `weir app`.
 
 Listens on the loopback address. Any web page may make a browser send requests to it, so every request must be a POST with this
 host in Host, no foreign Origin, and the secret that only this user can read.
@@ -40,6 +40,12 @@ class Controls(Protocol):
     async def overview(self) -> list[dict[str, Any]]:
         """Every app, as `weir ps -o json` prints it."""
 
+    async def views(self) -> list[dict[str, Any]]:
+        """Every app, as `weir app` shows it, in the words of the Admin API."""
+
+    async def progress(self) -> dict[str, Any]:
+        """Which version of the file is in force, and how far that is."""
+
     def find(self, name: str) -> str:
         """ "namespace/name" of an app given as NAME or NAMESPACE/NAME. Raises Refused."""
 
@@ -59,6 +65,8 @@ class Page:
         acting = [Route(f"/{verb}", self._guarded(self._acting(verb)), methods=["POST"]) for verb in ("wake", "sleep", "restart")]
         asking = [
             Route("/ps", self._guarded(self._ps), methods=["POST"]),
+            Route("/apps", self._guarded(self._views), methods=["POST"]),
+            Route("/file", self._guarded(self._file), methods=["POST"]),
             Route("/logs", self._guarded(self._logs), methods=["POST"]),
         ]
         self._app = Starlette(routes=[*asking, *acting])
@@ -106,6 +114,12 @@ class Page:
 
     async def _ps(self, _: dict[str, Any]) -> Response:
         return JSONResponse({"apps": await self._controls.overview()})
+
+    async def _views(self, _: dict[str, Any]) -> Response:
+        return JSONResponse({"apps": await self._controls.views()})
+
+    async def _file(self, _: dict[str, Any]) -> Response:
+        return JSONResponse(await self._controls.progress())
 
     def _acting(self, verb: str) -> Callable[[dict[str, Any]], Awaitable[Response]]:
         async def act(body: dict[str, Any]) -> Response:

@@ -5,10 +5,11 @@ Returns a valid file as a whole, or all errors; never a part of it. Starts nothi
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
@@ -37,7 +38,7 @@ from weir.engine.spec import AppSpec, FleetSpec
 from weir.engine.targetspec import Contents
 from weir.engine.validated import validated
 
-__all__ = ["STDIN", "SpecError", "SpecFile", "load_spec", "parse_spec", "setting_types"]
+__all__ = ["STDIN", "SpecError", "SpecFile", "digest_of", "load_spec", "parse_spec", "setting_types"]
 
 STDIN = FilePath("-")
 """The path that means standard input, which is read once."""
@@ -92,6 +93,13 @@ class SpecFile:
     directory: FilePath
     files: frozenset[FilePath] = frozenset()
     """Files that it names: bodies of answers, and variables."""
+    digest: str = ""
+    """Of its text: which version of the file this is."""
+
+
+def digest_of(text: str) -> str:
+    """What tells versions of a file apart."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load_spec(path: FilePath) -> SpecFile:
@@ -130,7 +138,7 @@ def parse_spec(text: str, path: FilePath) -> SpecFile:
     file = None if spec is None else _Checked(spec, findings, path.resolve().parent).file()
     if findings.faults or file is None:
         raise SpecError.of(path, findings.faults)
-    return file
+    return replace(file, digest=digest_of(text))
 
 
 def setting_types(kind: str) -> Mapping[str, TypeAdapter[Any]]:

@@ -35,7 +35,7 @@ from weir.engine.threaded_writer import ThreadedWriter
 from weir.queue_reader import AppDemand, QueueReader, Queues, rates
 from weir.styled import text
 
-__all__ = ["OUTSIDE", "LiveView", "PlainView", "View", "curl_lines", "https_lines", "row_of", "state_of", "way_to"]
+__all__ = ["OUTSIDE", "LiveView", "PlainView", "View", "at_of", "curl_lines", "https_lines", "row_of", "state_of", "way_to"]
 
 REFRESH = 0.5
 """Seconds between two readings; the table is drawn again only when something has changed."""

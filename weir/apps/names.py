@@ -1,0 +1,34 @@
+"""Completions of the names of apps: those of a running `weir up`, or of the namespace that the command line names.
+
+Never an error, and never for long: a shell waits for it.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from inspect import signature
+from typing import Any
+
+from fleet.runtime.terminal import one_line
+from weir.apps.failure import NotDoneError
+from weir.apps.options import where_options
+from weir.apps.where import opened
+
+__all__ = ["names"]
+
+SECONDS = 3.0
+"""Longest time that a connection may be silent."""
+MAX_NAMES = 1000
+
+
+def names(typed: Mapping[str, Any], incomplete: str) -> Sequence[str]:
+    """Names of apps that begin with what was typed, given the options that were."""
+    known = signature(where_options).parameters
+    where = where_options(**{name: value for name, value in typed.items() if name in known})
+    socket.setdefaulttimeout(SECONDS)
+    with suppress(NotDoneError), opened(where) as backend:
+        found = [str(view.get("name", "")) for view in backend.apps()]
+        return [one_line(name) for name in dict.fromkeys(found) if name.startswith(incomplete)][:MAX_NAMES]
+    return []
