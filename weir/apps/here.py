@@ -195,7 +195,9 @@ class Here:
             return Result(summary="", value=_difference(edited, path), lines=_difference(edited, path))
         self._changed = edited.after != edited.before
         if not how.wait:
-            return Result(summary=f"{key} {summary()}: {path}")
+            namespace, _, name = key.partition("/")
+            value = {"namespace": namespace, "name": name, "app": _written(engine, key), "file": engine.file}
+            return Result(summary=f"{key} {summary()}: {path}", value=value)
         self._followed(engine, path, edited, key if gone else None, how)
         self._changed = False
         view = None if gone else {**self._view(engine, key), "app": _written(engine, key), "file": engine.file}

@@ -65,5 +65,10 @@ class Steps:
             bar.start()
         bar, task = self._shown
         short = text if len(text) <= MAX_WIDTH else f"{text[: MAX_WIDTH - 1]}…"
-        done, total = (int(count[1]), int(count[2])) if count else (0, None)
-        bar.update(task, description=short, completed=done, total=total or None)
+        done, total = (int(count[1]), int(count[2])) if count else (0, 0)
+        if not total:  # a bar cannot forget its total
+            bar.remove_task(task)
+            self._shown = bar, bar.add_task(short, total=None)
+        else:
+            bar.update(task, description=short, completed=done, total=total)
+        bar.refresh()  # each step is seen, also a short one

@@ -5,12 +5,15 @@ import asyncio
 import json
 import logging
 import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from tests.cluster.api import Api, Tls
 from tests.cluster.network import DNS_ADDRESS, Sandboxes
 from tests.cluster.node.agent import Agent, keep_running
 from tests.cluster.node.dns import DnsServer
+from tests.cluster.node.kubelet import serve_kubelet
 from tests.cluster.node.pod import Node
 from tests.cluster.node.policies import Policies
 from tests.cluster.node.services import Services
@@ -23,11 +26,12 @@ async def main(options: argparse.Namespace) -> None:
         node = Node(api, sandboxes, json.loads(options.images), options.cwd, options.directory)
         agent, services = Agent(node, group), Services(api)
         await agent.register()
-        works = {
+        works: dict[str, Callable[[], Awaitable[None]]] = {
             "pods": agent.run,
             "networks": agent.keep_spare_networks,
             "services": services.run,
             "policies": Policies(api).run,
+            "kubelet": partial(serve_kubelet, options.directory, agent.address_of),
         }
         for what, work in works.items():
             group.create_task(keep_running(what, work), name=what)

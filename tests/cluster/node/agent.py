@@ -9,6 +9,7 @@ import httpx
 from tests.cluster.api import Api, ApiError, Object, namespaced
 from tests.cluster.network import NODE_ADDRESS
 from tests.cluster.node.container import timestamp
+from tests.cluster.node.kubelet import KUBELET_PORT
 from tests.cluster.node.pod import Node, RunningPod
 from tests.cluster.node.spec import NODE
 
@@ -32,6 +33,7 @@ class Agent:
         capacity = {"cpu": "64", "memory": "64Gi", "pods": "5000"}
         status = {
             "addresses": [{"type": "InternalIP", "address": NODE_ADDRESS}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": KUBELET_PORT}},
             "conditions": conditions,
             "capacity": capacity,
             "allocatable": capacity,
@@ -55,6 +57,11 @@ class Agent:
             except (httpx.HTTPError, ApiError) as error:
                 log.info("pods: %r; listing again", error)
                 await asyncio.sleep(RETRY)
+
+    def address_of(self, namespace: str, name: str) -> str | None:
+        """The address of a pod that runs here."""
+        path = namespaced("pods", namespace, name)
+        return next((pod.address for pod in self._pods.values() if pod.path == path), None)
 
     async def keep_spare_networks(self) -> None:
         """For ever, as long as networks can be made."""

@@ -68,6 +68,10 @@ class RunningPod:
         metadata = self._pod["metadata"]
         return namespaced("pods", metadata["namespace"], metadata["name"])
 
+    @property
+    def address(self) -> str:
+        return self._sandbox.address
+
     async def run(self) -> None:
         try:
             async with asyncio.TaskGroup() as group:
