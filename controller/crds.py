@@ -53,6 +53,7 @@ _STORY: tuple[Json, ...] = (
     {"name": "ScaledBy", "type": "string", "jsonPath": ".status.scaledBy", "priority": 1},
     {"name": "Message", "type": "string", "jsonPath": _condition("Ready", "message"), "priority": 1},
     {"name": "Schedule", "type": "string", "jsonPath": _condition("Scheduled", "message"), "priority": 1},
+    {"name": "Busy", "type": "string", "jsonPath": _condition("Busy"), "priority": 1},
     {"name": "Reachability", "type": "string", "jsonPath": _condition("Reachable", "message"), "priority": 1},
 )
 _HTTP_COLUMNS: tuple[Json, ...] = (

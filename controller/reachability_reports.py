@@ -34,6 +34,7 @@ class Reports:
         self._watcher = watcher
         self._on_message = on_message
         self._reports: dict[str, tuple[waiting_pb2.WaitingApp, ...]] = {}
+        self._busy: dict[str, frozenset[str]] = {}
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         """By name and address."""
         self._leaving: set[asyncio.Task[None]] = set()
@@ -44,12 +45,17 @@ class Reports:
         """By application."""
         return merged(self._reports.values())
 
+    @property
+    def busy(self) -> frozenset[str]:
+        """The applications that backends keep awake after their answers."""
+        return frozenset().union(*self._busy.values())
+
     def members(self, interceptors: Iterable[Interceptor]) -> None:
         """Set the interceptors to follow."""
         wanted = {(one.name, one.address) for one in itertools.islice(interceptors, MAX_MEMBERS) if one.address}
         for gone in self._tasks.keys() - wanted:
             self._leave(self._tasks.pop(gone))
-            self._reports.pop(gone[0], None)
+            self._forget(gone[0])
         for name, address in wanted - self._tasks.keys():
             self._tasks[name, address] = asyncio.create_task(self._follow(name, address), name=f"waits:{name}")
 
@@ -71,7 +77,7 @@ class Reports:
                     pause = OLDER_PAUSE_SECONDS if error.code() == grpc.StatusCode.UNIMPLEMENTED else None
                 except TimeoutError:
                     """Silent stream: open it again."""
-                self._reports.pop(name, None)
+                self._forget(name)
                 await asyncio.sleep(pauses.next() if pause is None else pause)
         finally:
             await channel.close()
@@ -86,9 +92,14 @@ class Reports:
                     return
                 pauses.reset()
                 self._reports[name] = tuple(message.apps)
+                self._busy[name] = frozenset(one.app for one in message.busy)
                 self._on_message()
         finally:
             stream.cancel()
+
+    def _forget(self, name: str) -> None:
+        self._reports.pop(name, None)
+        self._busy.pop(name, None)
 
     def _leave(self, task: asyncio.Task[None]) -> None:
         task.cancel()

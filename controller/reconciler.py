@@ -95,6 +95,7 @@ class Reconciler:
         assembly: Callable[[], Assembly | None],
         later: Callable[[Key, float], None],
         reachable: Callable[[Resource], Finding | None] = lambda resource: None,
+        busy: Callable[[Resource], Finding | None] = lambda resource: None,
         wall: Callable[[], float] = time,
     ) -> None:
         """`wall` is the clock of schedules, in seconds since the epoch."""
@@ -106,6 +107,7 @@ class Reconciler:
         self._assembly = assembly
         self._later = later
         self._reachable = reachable
+        self._busy = busy
         self._wall = wall
         self._clock = asyncio.get_running_loop().time
         self._patient_until: dict[Key, float] = {}
@@ -291,6 +293,7 @@ class Reconciler:
             missing_bodies=assembly.missing.get(key, ()),
             scaling=self._scaling_facts(resource, scaling, unserved=key in assembly.unserved),
             minimum=self._minimum(resource),
+            busy=self._busy(resource),
         )
 
     def _external_names(self, route: Route) -> dict[str, str]:

@@ -19,6 +19,8 @@ from controller.telemetry import metrics, pages
 from controller.term import Term, TermDependencies
 from controller.wiring import Scaler
 from controller.world import World
+from fleet.defaults import BUSY_LEASES
+from fleet.discovery.busy import BusySource, ConfigMapBusy, NoBusy
 from fleet.discovery.kubernetes.client import Api, check_credentials, open_api
 from fleet.discovery.kubernetes.listwatch import Timing
 from fleet.discovery.sources import SourceError
@@ -71,6 +73,7 @@ class Controller(Component):
             metrics=metrics(lambda: self._term),
             pages=pages(lambda: self._term),
         )
+        self._leases = self._busy_leases(timing) if settings.admin else NoBusy()
         self._admin = _admin(settings, self._api, self._world) if settings.admin else None
         self._task: asyncio.Task[None] | None = None
 
@@ -96,6 +99,7 @@ class Controller(Component):
             Step("world", self._world.start, self._world.close),
             Step("table", self._store.start, self._store.close),
             Step("interceptors", self._interceptors.start, self._interceptors.close),
+            Step("busy leases", self._leases.start, self._leases.close),
             *([Step("Admin API", self._admin.start, self._admin.stop)] if self._admin is not None else []),
             Step("leader", self._start_to_lead, self._lead_no_more),
         )
@@ -136,6 +140,7 @@ class Controller(Component):
                 settings.verify_timeout,
                 settings.resync,
                 leads=lambda: self._leader is None or self._leader.leads,
+                leases=self._leases,
             )
         )
         self._term = term
@@ -143,6 +148,10 @@ class Controller(Component):
             await term.run()
         finally:
             self._term = None
+
+    def _busy_leases(self, timing: Timing) -> BusySource:
+        namespace, _ = _lease(self._settings)
+        return ConfigMapBusy(self._api, namespace, BUSY_LEASES, resync=timing.resync)
 
     def _election(self) -> Leader:
         namespace, name = _lease(self._settings)

@@ -30,6 +30,7 @@ from fleet.schedules.windows import Minimum
 __all__ = [
     "BACKEND_FOUND",
     "BODIES_FOUND",
+    "BUSY",
     "CONFLICT",
     "FIELDS_IGNORED",
     "NOT_OBSERVED",
@@ -58,6 +59,8 @@ REACHABLE = "Reachable"
 """Whether requests find a backend. Ready is about the configuration; this is about what happens to requests."""
 SCHEDULED = "Scheduled"
 """Only for objects with a schedule: whether it asks for replicas now, and until when."""
+BUSY = "Busy"
+"""Only for objects that permit it: whether a replica keeps the application awake without requests."""
 PROTOCOL_SPOKEN = "ProtocolSpoken"
 """Only for objects whose Service declares a protocol that interceptors do not speak."""
 
@@ -97,6 +100,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     scaling: ScalingFacts = ScalingFacts()
     minimum: Minimum | None = None
     """What its schedules ask for; None without any."""
+    busy: Finding | None = None
+    """Whether replicas keep it awake after their answers; None where they may not."""
 
 
 def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectStatus:
@@ -117,6 +122,8 @@ def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectS
         findings[BODIES_FOUND] = _bodies(facts)
     if facts.minimum is not None:
         findings[SCHEDULED] = _scheduled(resource, facts, facts.minimum)
+    if facts.busy is not None:
+        findings[BUSY] = facts.busy
     if resource.ignored:
         findings[FIELDS_IGNORED] = Finding("True", "NoMeaning", _some([str(problem) for problem in resource.ignored]))
     findings = {READY: _ready(resource, facts, findings)} | findings

@@ -10,6 +10,7 @@ import msgspec
 
 from controller.advice import Adviser
 from controller.autoscalers import SCALED_OBJECT
+from controller.busy import Busyness
 from controller.events import EventRecorder
 from controller.finding import Finding
 from controller.interceptors import InterceptorSource
@@ -28,6 +29,7 @@ from controller.store import TableStore
 from controller.verify import Verifier
 from controller.wiring import Scaler
 from controller.world import World
+from fleet.discovery.busy import BusySource
 from fleet.discovery.kubernetes.client import Api
 from fleet.runtime.channels import ChannelFactory
 from fleet.runtime.tasks import cancel_and_wait
@@ -53,6 +55,8 @@ class TermDependencies(msgspec.Struct, frozen=True):
     resync: float
     leads: Callable[[], bool]
     """Whether this process still holds the lease."""
+    leases: BusySource
+    """Those by which applications keep themselves awake."""
 
 
 class Term:
@@ -73,6 +77,11 @@ class Term:
             on_published=self._on_published,
             leads=dependencies.leads,
         )
+        self._busy = Busyness(
+            lambda: dependencies.leases.current,
+            on_app=self._on_app,
+            later=lambda resource, seconds: self.queue.add(resource.key, after=seconds),
+        )
         self.reconciler = Reconciler(
             dependencies.api,
             dependencies.world,
@@ -82,6 +91,7 @@ class Term:
             assembly=lambda: self.publisher.assembly,
             later=lambda key, seconds: self.queue.add(key, after=seconds),
             reachable=self._reachable,
+            busy=self._busy.finding,
         )
         self._adviser = Adviser(
             dependencies.world, dependencies.scaler, self.recorder, later=lambda key, seconds: self.queue.add(key, after=seconds)
@@ -89,9 +99,7 @@ class Term:
         subject, reader = partial(subject_of, dependencies.world), EvidenceReader(dependencies.api)
         self.tracker = Tracker(subject=subject, look=reader.look, on_finding=self._on_app)
         self._survey = Survey(subject=subject, look=reader.survey, on_finding=self._on_app)
-        self._reports = Reports(
-            dependencies.channels, watcher=dependencies.instance, on_message=lambda: self.tracker.observe(self._reports.demands)
-        )
+        self._reports = Reports(dependencies.channels, watcher=dependencies.instance, on_message=self._on_report)
         self.queue: WorkQueue[Key] = WorkQueue(self._work, workers=dependencies.workers, name="reconcile")
         self._verifier = Verifier(
             self.propagation,
@@ -105,6 +113,7 @@ class Term:
     async def run(self) -> None:
         """Run until cancelled."""
         tasks: list[asyncio.Task[None]] = []
+        unsubscribe = self._dependencies.leases.subscribe(self._busy.on_leases)
         try:
             await self._world.known()
             self.recorder.start()
@@ -124,6 +133,7 @@ class Term:
                 if task.done():
                     task.result()
         finally:
+            unsubscribe()
             await cancel_and_wait(*tasks)
             await self._verifier.close()
             await self._reports.close()
@@ -165,6 +175,10 @@ class Term:
         return reachable(found, self._survey.finding(app), before.reason if before is not None else "")
 
     # Called by the parts.
+
+    def _on_report(self) -> None:
+        self.tracker.observe(self._reports.demands)
+        self._busy.on_answers(self._reports.busy)
 
     def _on_app(self, app: str) -> None:
         self._on_objects(self._world.objects_of(app))

@@ -10,6 +10,7 @@ from typing import Final
 __all__ = [
     "ACTIVITY_PERIOD",
     "ADMIN_PORT",
+    "BUSY_LEASES",
     "CONCURRENCY_WINDOW",
     "CONTROLLER_DIAGNOSTICS_PORT",
     "FAILOVER_SECONDS",
@@ -80,6 +81,9 @@ FAILOVER_SECONDS: Final = 30
 coldStartTimeoutFailoverRef.timeoutSeconds."""
 POLLING_SECONDS: Final = 15
 """KEDA's pollingInterval in our ScaledObjects when nothing is configured; KEDA's own default is 30."""
+
+BUSY_LEASES: Final = "weir-busy-leases"
+"""The ConfigMap, in Weir's own namespace, of the leases by which applications keep themselves awake."""
 
 # -- how a scaler listens to interceptors -------------------------------------------------------------------------
 

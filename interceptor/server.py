@@ -105,7 +105,9 @@ class Interceptor(Component):
             draining=lambda: self.proxy.draining,
         )
         self.ledger.on_edge = self._queue.wake
-        self._waiting = WaitingServicer(lambda: self.proxy.waits.report(monotonic()), member=settings.member_name)
+        self._waiting = WaitingServicer(
+            lambda: self.proxy.waits.report(monotonic()), busy=self.ledger.busy, member=settings.member_name
+        )
         self._rpc = RpcServer(settings.host, settings.rpc_port, tls=settings.server_tls)
         self._rpc.add(add_QueueServiceServicer_to_server, self._queue, "weir.interceptor.v1.QueueService")
         self._rpc.add(add_WaitingServiceServicer_to_server, self._waiting, "weir.interceptor.v1.WaitingService")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -29,17 +29,20 @@ _Context = grpc.aio.ServicerContext[waiting_pb2.WatchWaitingRequest, waiting_pb2
 
 
 class WaitingServicer(waiting_pb2_grpc.WaitingServiceServicer):
-    """Sends the result of `waiting`, the current reports, whenever it changes. `interval` is in seconds."""
+    """Sends the results of `waiting`, the current reports, and `busy`, backends that are busy by application, whenever one
+    changes. `interval` is in seconds."""
 
     def __init__(
         self,
         waiting: Callable[[], tuple[WaitReport, ...]],
         *,
+        busy: Callable[[], Mapping[str, int]] = dict,
         member: str,
         interval: float = INTERVAL_SECONDS,
         max_watchers: int = MAX_WATCHERS,
     ) -> None:
         self._waiting = waiting
+        self._busy = busy
         self._member = member
         self._interval = interval
         self._max_watchers = max_watchers
@@ -75,14 +78,15 @@ class WaitingServicer(waiting_pb2_grpc.WaitingServiceServicer):
             self._watchers.discard(ended)
 
     async def _tell(self, ended: asyncio.Event, context: _Context) -> None:
-        sent: tuple[WaitReport, ...] | None = None
+        sent: tuple[tuple[WaitReport, ...], Mapping[str, int]] | None = None
         due, now = 0.0, asyncio.get_running_loop().time
         while not self._closing:
-            waiting = self._waiting()
-            if waiting != sent or now() >= due:
-                sent, due = waiting, now() + HEARTBEAT_SECONDS
+            waiting, at_work = known = self._waiting(), self._busy()
+            if known != sent or now() >= due:
+                sent, due = known, now() + HEARTBEAT_SECONDS
                 apps = [waiting_pb2.WaitingApp(**msgspec.structs.asdict(one)) for one in waiting]
-                await context.write(waiting_pb2.WatchWaitingResponse(member=self._member, apps=apps))
+                busy = [waiting_pb2.BusyApp(app=app, backends=backends) for app, backends in at_work.items()]
+                await context.write(waiting_pb2.WatchWaitingResponse(member=self._member, apps=apps, busy=busy))
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._interval):
                     await ended.wait()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from fleet.demand.merge import AppPolicy, FleetDemand
+from fleet.discovery.busy import BusySource, open_busy
 from fleet.discovery.sources import MemberSource, RouteSource, SourceError
 from fleet.discovery.uri import open_members, open_routes
 from fleet.routing.route import Scaling
@@ -21,6 +22,7 @@ from fleet.runtime.life import Component, Step
 from fleet.runtime.process import StartError
 from fleet.runtime.rpc import RpcServer
 from protos.externalscaler.externalscaler_pb2_grpc import add_ExternalScalerServicer_to_server
+from scaler.busy import BusyLeases
 from scaler.members import MemberStreams, Watch
 from scaler.service import SERVICE_NAME, ExternalScalerServicer
 from scaler.settings import ScalerSettings
@@ -47,7 +49,7 @@ class Scaler(Component):
     ) -> None:
         """Raises StartError for a source of an unknown form."""
         super().__init__()
-        self._routes, self._members = _sources(settings, routes, members)
+        self._routes, self._members, busy = _sources(settings, routes, members)
         self._demand = FleetDemand(
             on_wake=self._on_wake,
             concurrency_window=settings.concurrency_window,
@@ -55,6 +57,7 @@ class Scaler(Component):
             grace=settings.startup_grace,
         )
         self._clock = clock
+        self._busy = BusyLeases(self._demand, busy, clock=clock)
         self._service = ExternalScalerServicer(
             self._demand,
             self._routes,
@@ -91,6 +94,7 @@ class Scaler(Component):
         return (
             Step("diagnostics", self._diagnostics.start, self._diagnostics.stop),
             Step("routes", self._start_routes, self._close_routes),
+            Step("busy leases", self._busy.start, self._busy.close),
             Step("members", self._members.start, self._members.close),
             Step("channels", self._channels.start, self._channels.close),
             Step("streams", self._streams.start, self._streams.close),
@@ -124,6 +128,7 @@ class Scaler(Component):
 
     def _on_table(self, table: RoutingTable) -> None:
         self._demand.configure({route.app: _policy(route.scaling) for route in table.routes})
+        self._busy.configure({route.app: route.scaling.max_busy for route in table.routes if route.scaling.max_busy})
         self._service.on_table(table)
 
     def _on_wake(self, app: str) -> None:
@@ -143,11 +148,12 @@ class Scaler(Component):
 
 def _sources(
     settings: ScalerSettings, routes: RouteSource | None, members: MemberSource | None
-) -> tuple[RouteSource, MemberSource]:
+) -> tuple[RouteSource, MemberSource, BusySource]:
     try:
         return (
             open_routes(settings.routes, resync=settings.resync) if routes is None else routes,
             open_members(settings.members, resync=settings.resync) if members is None else members,
+            open_busy(settings.busy, resync=settings.resync),
         )
     except SourceError as error:
         raise StartError(str(error)) from error

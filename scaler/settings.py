@@ -35,6 +35,11 @@ class ScalerSettings(ComponentSettings):
         "",
         description="Source of interceptors: file:PATH, dns:NAME:PORT, service:NAMESPACE/NAME:PORTNAME or HOST:PORT,HOST:PORT.",
     )
+    busy: str = Field(
+        "",
+        description="Source of the leases by which applications keep themselves awake: file:PATH or configmap:NAMESPACE/NAME; "
+        "empty for none.",
+    )
     resync: float = Field(
         defaults.RESYNC_SECONDS,
         gt=0,

@@ -6,14 +6,18 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from controller.admin.documents import Document, Problem
 from controller.admin.problems import PROBLEM_JSON, TITLES
 
-__all__ = ["body_of", "document", "problems_of"]
+__all__ = ["BODIES", "body_of", "document", "problems_of"]
 
 Json = dict[str, Any]
+
+BODIES: list[type[BaseModel]] = [Document]
+"""Models of bodies that routes name by `body_of`."""
 
 _ALWAYS = (401, 403, 422, 429, 500, 502, 503)
 _HEADERS = {
@@ -54,7 +58,7 @@ def document(app: FastAPI) -> Json:
         routes=app.routes,
         separate_input_output_schemas=False,
     )
-    models = [(Document, "validation"), (Problem, "serialization")]
+    models = [*((model, "validation") for model in BODIES), (Problem, "serialization")]
     _, extra = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
     components = made.setdefault("components", {})
     schemas = {**extra["$defs"], **components.get("schemas", {})}

@@ -17,6 +17,9 @@ from starlette.responses import Response
 
 from controller.admin import openapi
 from controller.admin.apps import Apps
+from controller.admin.busy import BusyCalls
+from controller.admin.busy import router as busy_router
+from controller.admin.busystore import BusyStore
 from controller.admin.cluster import Cluster
 from controller.admin.context import Context
 from controller.admin.documents import Fault
@@ -29,6 +32,7 @@ from controller.admin.routes import router
 from controller.admin.tls import Certificates
 from controller.settings import ControllerSettings
 from controller.world import World
+from fleet.defaults import BUSY_LEASES
 from fleet.discovery.kubernetes.client import Api, ApiError
 from fleet.runtime.diagnostics import BACKLOG, QuietServer
 from fleet.runtime.listen import bound
@@ -66,10 +70,11 @@ class AdminServer:
             url=settings.admin_url,
             rate=settings.admin_rate,
         )
+        self._busy = BusyStore(api, namespace, BUSY_LEASES)
         self._host = settings.host
         self.port = settings.admin_port
         self._certificates = Certificates(settings.admin_tls) if settings.admin_tls is not None else None
-        self._app = application(context)
+        self._app = application(context, BusyCalls(api, world, self._busy, rates=context.rates, clock=context.clock))
         self._server: QuietServer | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -94,6 +99,7 @@ class AdminServer:
             server.end()
             await tasks[0]
         await self._apps.close()
+        await self._busy.close()
         await cancel_and_wait(*tasks)
 
     async def ended(self) -> None:
@@ -103,7 +109,7 @@ class AdminServer:
             task.result()
 
 
-def application(context: Context) -> FastAPI:
+def application(context: Context, busy: BusyCalls) -> FastAPI:
     """The routes, and what they answer when something is wrong."""
     # Without the pages that load scripts from elsewhere; the document itself is at /openapi.json, for everybody.
     app = FastAPI(
@@ -114,8 +120,9 @@ def application(context: Context) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.context = context
+    app.state.context, app.state.busy = context, busy
     app.include_router(router)
+    app.include_router(busy_router)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
@@ -167,7 +174,8 @@ async def _on_http(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == 405:
         # Starlette names the methods of the first route of this path only.
-        routes = [route for route in router.routes if isinstance(route, APIRoute) and route.path_regex.match(request.url.path)]
+        every = (*router.routes, *busy_router.routes)
+        routes = [route for route in every if isinstance(route, APIRoute) and route.path_regex.match(request.url.path)]
         headers["Allow"] = ", ".join(sorted({method for route in routes for method in route.methods or ()}))
     return _answer(Refused(error.status_code, "no-such-call", str(error.detail), headers=headers))
 

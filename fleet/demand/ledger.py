@@ -132,6 +132,8 @@ class Lease(msgspec.Struct, gc=False, eq=False):
             entry.held -= 1
         elif state == _KEPT:
             entry.busy -= 1
+            if not entry.busy:
+                entry._ledger._busy.discard(entry)
         else:
             entry.in_flight -= 1
             entry.connections -= 1
@@ -198,6 +200,7 @@ class Entry:
     def keep(self, now: float) -> Lease:
         """Count a backend that goes on working after its answer. It is no request, and bounds on requests do not count it."""
         self.busy += 1
+        self._ledger._busy.add(self)
         self._area -= now
         if self._quiet:
             self._stir(now)
@@ -300,6 +303,7 @@ class Ledger:
         self._generation = 0
         self._cursors: WeakSet[ChangeCursor] = WeakSet()
         self._own: ChangeCursor | None = None
+        self._busy: set[Entry] = set()
 
     def entry(self, app: str) -> Entry:
         """The entry of an application ("namespace/name"); created if there is none."""
@@ -353,6 +357,11 @@ class Ledger:
         """Whether every counter of every entry is zero; used to detect leaked leases in tests."""
         entries = [*self._entries.values(), *self._forgotten]
         return not any(entry.held or entry.in_flight or entry.connections or entry.busy for entry in entries)
+
+    def busy(self) -> dict[str, int]:
+        """Backends that are busy, by application, in the order of their names. Not those of forgotten entries."""
+        entries = (entry for entry in self._busy if self._entries.get(entry.app) is entry)
+        return {entry.app: entry.busy for entry in sorted(entries, key=lambda entry: entry.app)}
 
     def _mark(self, entry: Entry) -> None:
         if self._entries.get(entry.app) is entry:

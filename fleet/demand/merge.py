@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final
 
 import msgspec
 
 from fleet import defaults
+from fleet.demand.app import DEFAULT_POLICY, NEVER, AppDemand, AppPolicy, AppState, Leased
 from fleet.demand.ledger import QueueSize
 from fleet.demand.timeline import MessageTime, Timeline
-from fleet.demand.window import Window
 
 __all__ = ["AppDemand", "AppPolicy", "FleetDemand", "MemberState", "Metric"]
-
-NEVER: Final = float("-inf")
 
 
 class Metric(enum.Enum):
@@ -28,34 +25,6 @@ class Metric(enum.Enum):
 
     CONCURRENCY = "concurrency"
     RATE = "rate"
-
-
-class AppPolicy(msgspec.Struct, frozen=True):
-    """How the demand of an application is evaluated. Seconds."""
-
-    activity_period: float = defaults.ACTIVITY_PERIOD
-    """How long the application stays active after its last request."""
-    rate_window: float = defaults.RATE_WINDOW
-    rate_granularity: float = defaults.RATE_GRANULARITY
-
-
-_DEFAULT_POLICY: Final = AppPolicy()
-
-
-class AppDemand(msgspec.Struct, frozen=True):
-    """The demand of one application, summed over all members."""
-
-    app: str
-    active: bool
-    held: int
-    in_flight: int
-    connections: int
-    concurrency: float
-    """The larger of the current level and its mean over the window."""
-    rate: float
-    """Requests per second, the mean over the window."""
-    busy: int = 0
-    """Backends that keep it awake although they have answered."""
 
 
 class MemberState(msgspec.Struct, frozen=True):
@@ -67,34 +36,6 @@ class MemberState(msgspec.Struct, frozen=True):
     heard_ago: float | None
     """Seconds since its last message; None when there was none."""
     apps: int
-
-
-class _App:
-    """Sums over the members. Gauges are integers, changed by differences; they cannot drift."""
-
-    __slots__ = ("busy", "concurrency", "connections", "held", "in_flight", "last_demand", "policy", "rate")
-
-    def __init__(self, policy: AppPolicy, concurrency_window: float) -> None:
-        self.policy = policy
-        self.held = 0
-        self.in_flight = 0
-        self.connections = 0
-        self.busy = 0
-        self.last_demand = NEVER
-        self.concurrency = Window(concurrency_window)
-        self.rate = Window(policy.rate_window, policy.rate_granularity)
-
-    @property
-    def level(self) -> int:
-        return self.held + self.in_flight + self.busy
-
-    def active(self, now: float) -> bool:
-        return self.level > 0 or now - self.last_demand < self.policy.activity_period
-
-    def configure(self, policy: AppPolicy) -> None:
-        before, self.policy = self.policy, policy
-        if (before.rate_window, before.rate_granularity) != (policy.rate_window, policy.rate_granularity):
-            self.rate = self.rate.resized(policy.rate_window, policy.rate_granularity)
 
 
 class _Record:
@@ -143,11 +84,12 @@ class FleetDemand:
         self._fresh_for = fresh_for
         self._grace = grace
         self._members: dict[str, _Member] = {}
-        self._apps: dict[str, _App] = {}
+        self._apps: dict[str, AppState] = {}
         self._policies: dict[str, AppPolicy] = {}
         self._watching_since: float | None = None
         self._progress = NEVER
         self._settled = False
+        self.leased = Leased(self._apps, self._app, lambda app: self.on_wake(app) if self.on_wake is not None else None)
 
     # What is known of routes and members.
 
@@ -155,7 +97,7 @@ class FleetDemand:
         """Set the existing applications and their policies. History survives a change of the window."""
         self._policies = dict(policies)
         for app, state in self._apps.items():
-            state.configure(self._policies.get(app, _DEFAULT_POLICY))
+            state.configure(self._policies.get(app, DEFAULT_POLICY))
         known = {app for member in self._members.values() for app in member.records}
         for app in [app for app in self._apps if app not in self._policies and app not in known]:
             del self._apps[app]
@@ -296,7 +238,7 @@ class FleetDemand:
             return None
         concurrency, rate = self.value(app, Metric.CONCURRENCY, now), self.value(app, Metric.RATE, now)
         now_there = state.held, state.in_flight, state.connections
-        return AppDemand(app, state.active(now), *now_there, concurrency, rate, state.busy)
+        return AppDemand(app, state.active(now), *now_there, concurrency, rate, state.at_work)
 
     def apps(self, now: float) -> Iterator[AppDemand]:
         return (app for name in self.names() if (app := self.app(name, now)) is not None)
@@ -314,10 +256,10 @@ class FleetDemand:
             state = self._members[name] = _Member(now)
         return state
 
-    def _app(self, name: str) -> _App:
+    def _app(self, name: str) -> AppState:
         state = self._apps.get(name)
         if state is None:
-            state = self._apps[name] = _App(self._policies.get(name, _DEFAULT_POLICY), self._concurrency_window)
+            state = self._apps[name] = AppState(self._policies.get(name, DEFAULT_POLICY), self._concurrency_window)
         return state
 
     def _is_double(self, member: str, incarnation: str) -> bool:
@@ -354,13 +296,13 @@ class FleetDemand:
         self._grow(app, before if size.generation == before.generation else size.before(), size, record, times)
         self._gauge(app, before, size, times.now)
         if recent:
-            app.last_demand = times.now
+            app.last_demand = app.last_request = times.now
         self._remember(state, record, size, times)
         wakes = (app.held > 0 and not was_held) or (not was_active and app.active(times.now))
         if wakes and self.on_wake is not None:
             self.on_wake(size.app)
 
-    def _grow(self, app: _App, before: QueueSize, after: QueueSize, record: _Record | None, times: MessageTime) -> None:
+    def _grow(self, app: AppState, before: QueueSize, after: QueueSize, record: _Record | None, times: MessageTime) -> None:
         """Add the growth of the totals to the windows, at the time when it happened."""
         requests = after.requests_total - before.requests_total
         seconds = after.concurrency_seconds_total - before.concurrency_seconds_total
@@ -369,7 +311,7 @@ class FleetDemand:
             begin, begin_age = record.at, record.age
         if requests > 0:
             app.rate.add(float(requests), times.at, begin)
-            app.last_demand = times.now
+            app.last_demand = app.last_request = times.now
         if seconds > 0.0:
             app.concurrency.add(seconds * times.share(begin, begin_age), times.at, begin)
 
@@ -381,10 +323,12 @@ class FleetDemand:
         else:
             record.size, record.at, record.age = size, times.at, times.age
 
-    def _gauge(self, app: _App, before: QueueSize, after: QueueSize, now: float) -> None:
+    def _gauge(self, app: AppState, before: QueueSize, after: QueueSize, now: float) -> None:
         held = app.held + after.held - before.held
         in_flight, busy = app.in_flight + after.in_flight - before.in_flight, app.busy + after.busy - before.busy
         if app.level or held or in_flight or busy:
             app.last_demand = now
+        if app.held or app.in_flight or held or in_flight:
+            app.last_request = now
         app.held, app.in_flight, app.busy = held, in_flight, busy
         app.connections += after.connections - before.connections

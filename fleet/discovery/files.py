@@ -31,6 +31,8 @@ __all__ = [
     "FileBackends",
     "FileMembers",
     "FileRoutes",
+    "FollowedFile",
+    "replace_file",
     "write_backends",
     "write_members",
     "write_routes",
@@ -47,7 +49,7 @@ Decode = Callable[[bytes], T]
 _log = logging.getLogger(__name__)
 
 
-class _File(Generic[T]):
+class FollowedFile(Generic[T]):
     """The last good value of a file. Reads are serialized, so that an older read never replaces a newer one."""
 
     def __init__(self, path: Path, decode: Decode[T], on_value: Callable[[T], None], resync: float) -> None:
@@ -110,7 +112,7 @@ class _File(Generic[T]):
 class _FileSource:
     """Start and close, delegated to the file."""
 
-    _file: _File[Any]
+    _file: FollowedFile[Any]
 
     async def start(self) -> None:
         await self._file.start()
@@ -126,7 +128,7 @@ class FileRoutes(_FileSource):
         self._table: RoutingTable | None = None
         self._subscribers = Subscribers[RoutingTable]()
         decode = codec.decode_yaml if is_yaml(Path(path)) else codec.decode_json
-        self._file = _File(Path(path), decode, self._on_table, resync)
+        self._file = FollowedFile(Path(path), decode, self._on_table, resync)
 
     @property
     def current(self) -> RoutingTable | None:
@@ -151,7 +153,7 @@ class FileBackends(_FileSource):
         self._targets = Targets({}, {})
         self._subscribers = Subscribers[str]()
         decode = partial(decode_targets, from_yaml=is_yaml(Path(path)))
-        self._file = _File(Path(path), decode, self._on_targets, resync)
+        self._file = FollowedFile(Path(path), decode, self._on_targets, resync)
 
     def get(self, key: str) -> tuple[Backend, ...]:
         return self._targets.backends.get(key, ())
@@ -191,7 +193,7 @@ class FileMembers(_FileSource):
         self._members: tuple[Member, ...] | None = None
         self._subscribers = Subscribers[tuple[Member, ...]]()
         decode = partial(decode_members, from_yaml=is_yaml(Path(path)))
-        self._file = _File(Path(path), decode, self._on_members, resync)
+        self._file = FollowedFile(Path(path), decode, self._on_members, resync)
 
     @property
     def current(self) -> tuple[Member, ...] | None:
@@ -208,19 +210,19 @@ class FileMembers(_FileSource):
 
 def write_routes(path: str | Path, table: RoutingTable) -> bool:
     """Replace the file by the table. Returns False, and writes nothing, when the content is the same."""
-    return _replace(Path(path), codec.encode_json(table))
+    return replace_file(Path(path), codec.encode_json(table))
 
 
 def write_backends(
     path: str | Path, backends: Mapping[str, Iterable[Backend]], troubles: Mapping[str, Trouble] = MappingProxyType({})
 ) -> bool:
     """Replace the file by the mapping. Returns False, and writes nothing, when the content is the same."""
-    return _replace(Path(path), encode_backends(backends, troubles))
+    return replace_file(Path(path), encode_backends(backends, troubles))
 
 
 def write_members(path: str | Path, members: Iterable[Member]) -> bool:
     """Replace the file by the list. Returns False, and writes nothing, when the content is the same."""
-    return _replace(Path(path), encode_members(members))
+    return replace_file(Path(path), encode_members(members))
 
 
 def _content(path: Path) -> bytes:
@@ -230,7 +232,7 @@ def _content(path: Path) -> bytes:
         raise SourceError(f"{path}: {error.strerror}") from error
 
 
-def _replace(path: Path, data: bytes) -> bool:
+def replace_file(path: Path, data: bytes) -> bool:
     try:
         if path.exists() and path.read_bytes() == data:
             return False

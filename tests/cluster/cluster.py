@@ -22,6 +22,8 @@ _APPS = Path(__file__).parent / "apps"
 IMAGES: Mapping[str, Sequence[str]] = {
     APP_IMAGE: [sys.executable, "-I", "-S", str(_APPS / "echo.py")],
     WEIR_IMAGE: [sys.executable, "-m", "weir"],
+    # Works on after its answers, as in the tests of `weir up`.
+    "busy": [sys.executable, "-I", "-S", str(ROOT / "tests" / "system" / "apps" / "busy.py")],
     # What the add-on's end-to-end cases run.
     "whoami": [sys.executable, "-I", "-S", str(_APPS / "whoami.py")],
     "curl": ["curl"],

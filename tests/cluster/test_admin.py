@@ -56,6 +56,7 @@ async def admin(cluster: Cluster, weir: Weir, api: Api, tmp_path: Path) -> Async
     authority = Authority()
     chain, key = authority.issue("weir-admin", f"weir-admin.{NAMESPACE}.svc")
     data = {"tls.crt": base64.b64encode(chain).decode(), "tls.key": base64.b64encode(key).decode()}
+    data["ca.crt"] = base64.b64encode(authority.pem).decode()
     secret = {"metadata": {"name": "weir-admin-tls"}, "type": "kubernetes.io/tls", "data": data}
     await api.create(namespaced("secrets", NAMESPACE), secret)
     write_kustomization(tmp_path)

@@ -17,6 +17,7 @@ TREES = {
     for path in sorted((ROOT / package).rglob("*.py"))
 }
 NOT_AN_ADDRESS = {
+    "controller/admin/busy.py": "the user name of a ServiceAccount",
     "controller/status.py": "a service and the name of its port",
     "controller/wiring.py": "a trigger's scalerAddress, which may be any text",
     "controller/server.py": "service:NAMESPACE/NAME:PORTNAME, whose port is a name",

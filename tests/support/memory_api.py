@@ -125,6 +125,8 @@ class MemoryApi(Api):
         uid = body.get("metadata", {}).get("uid")
         if uid is not None and uid != before["metadata"]["uid"]:
             raise ApiError("the uid is another", status=409)
+        if body.get("metadata", {}).get("resourceVersion") not in (None, before["metadata"]["resourceVersion"]):
+            raise ApiError("the object has been modified", status=409)
         if "apply" in content_type:
             after = merged({name: value for name, value in before.items() if name not in ("data", "binaryData")}, body)
         else:

@@ -32,4 +32,4 @@ async def test_nothing_is_answered_that_is_not_documented(tmp_path: Path) -> Non
         )
         output, _ = await process.communicate()
         assert process.returncode == 0, output.decode()
-        assert "6 selected / 6 total" in output.decode()
+        assert "7 selected / 7 total" in output.decode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -206,7 +206,8 @@ class App:
 
     def _plan(self, work: Mapping[Backend, int]) -> Rollout:
         live = [replica for replica in self._replicas if replica.state is not State.DRAINING]
-        standings = [_standing(replica, work, current=self._is_current(replica)) for replica in live]
+        busy = self._context.busy.replicas().get(self.spec.key, frozenset())
+        standings = [_standing(replica, work, current=self._is_current(replica), busy=busy) for replica in live]
         if self.spec.port is None:
             return plan(standings, self.desired)
         return plan_alone(standings, self.desired, ending=len(live) < len(self._replicas))
@@ -277,13 +278,13 @@ class App:
         return Trouble(worst.reason, hopeless=all(replica.failures >= HOPELESS_AFTER for replica in live))
 
 
-def _standing(replica: Replica, work: Mapping[Backend, int], *, current: bool) -> Standing:
+def _standing(replica: Replica, work: Mapping[Backend, int], *, current: bool, busy: Collection[int]) -> Standing:
     backend = replica.backend
     return Standing(
         number=replica.number,
         ready=replica.state is State.READY,
         current=current,
-        in_flight=0 if backend is None else work.get(backend, 0),
+        in_flight=(0 if backend is None else work.get(backend, 0)) + (replica.number in busy),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from weir.engine.app import App
+from weir.engine.busy import with_busy
 from weir.engine.engine import Engine
 from weir.engine.live_table import AppStatus
 from weir.engine.messages import suggestion
@@ -92,7 +93,9 @@ class EngineControls:
         return f"{key} goes to sleep"
 
     async def _queues(self) -> Queues:
-        return await self._reader.read(self._engine.rpc_addresses)
+        queues = await self._reader.read(self._engine.rpc_addresses)
+        with_busy(queues.apps, self._engine.busy)
+        return queues
 
 
 def _wake(app: App) -> str:

@@ -22,6 +22,7 @@ from fleet.runtime.settings import SettingsError
 from fleet.runtime.tasks import cancel_and_wait
 from protos.externalscaler.externalscaler_pb2_grpc import ExternalScalerStub
 from weir.engine.app import App
+from weir.engine.busy import BusyDesk
 from weir.engine.children import ChildPlanes
 from weir.engine.inline import InlinePlanes
 from weir.engine.keda import scaler_channel
@@ -81,6 +82,7 @@ class Engine:
         self.complaint: tuple[str, ...] = ()
         """What is wrong with the file as it is now, if the last valid version of it is in force."""
         self._state = StateDirectory(options.state_directory)
+        self.busy = BusyDesk(self._state.write_busy, most=self._max_busy)
         self._certificates: LocalCertificates | None = None
         """Names that the certificates have."""
         self._planes: Planes | None = None
@@ -139,12 +141,17 @@ class Engine:
         """The file of the authority whose certificates are served."""
         return None if self._certificates is None else self._certificates.authority.path
 
+    def _max_busy(self, key: str) -> float:
+        return self._apps[key].spec.max_busy if key in self._apps else 0.0
+
     async def run(self, shutdown: Shutdown) -> None:
         """Run until a shutdown is requested or the duration has passed. Raises StartError."""
         reaper = ReaperHandle(self._options.state_directory if self._options.temporary else None)
         try:
             async with asyncio.TaskGroup() as tasks:
-                context = ProcessContext(reaper=reaper, ports=Ports(), tell=self._tell, tasks=tasks, has_room=self._has_room)
+                context = ProcessContext(
+                    reaper=reaper, ports=Ports(), tell=self._tell, tasks=tasks, has_room=self._has_room, busy=self.busy
+                )
                 await self._until(shutdown, tasks.create_task(self._live(context), name="life of the engine"))
         except BaseExceptionGroup as group:
             raise _plainest(group) from group

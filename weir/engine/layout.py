@@ -123,6 +123,7 @@ class Layout:
             "diagnostics_port": diagnostics,
             "routes": self._state.routes_uri,
             "members": self._state.members_uri,
+            "busy": self._state.busy_uri,
         }
         return _flags({**self._defaults, **self.spec.scaler, **own})
 

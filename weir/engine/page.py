@@ -22,6 +22,7 @@ from fleet.defaults import LOG_LINES
 from fleet.runtime.address import LOOPBACK, join_address
 from fleet.runtime.diagnostics import QuietServer, quiet_configuration
 from fleet.runtime.listen import bound
+from weir.engine.busy import BusyDesk, BusyRefused
 from weir.engine.logbook import Line, LogBook
 
 __all__ = ["Controls", "Page", "Refused"]
@@ -56,8 +57,10 @@ class Controls(Protocol):
 class Page:
     """The server. Listens from `start` to `stop`."""
 
-    def __init__(self, controls: Controls, book: LogBook, token: str) -> None:
+    def __init__(self, controls: Controls, book: LogBook, token: str, *, busy: BusyDesk | None = None) -> None:
+        """`busy` takes the calls of apps that keep themselves awake, each with a token of its own."""
         self._controls, self._book, self._token = controls, book, token
+        self._busy = busy or BusyDesk()
         self._port = 0
         self._ending = asyncio.Event()
         self._server: QuietServer | None = None
@@ -69,7 +72,7 @@ class Page:
             Route("/file", self._guarded(self._file), methods=["POST"]),
             Route("/logs", self._guarded(self._logs), methods=["POST"]),
         ]
-        self._app = Starlette(routes=[*asking, *acting])
+        self._app = Starlette(routes=[*asking, *acting, Route("/busy", self._keep_busy, methods=["POST"])])
 
     async def start(self, port: int) -> str:
         """Listen on the port (0: any free one) and return the URL. Raises StartError."""
@@ -101,16 +104,32 @@ class Page:
 
     def _fault(self, request: Request) -> str | None:
         """Why the request must be refused, or None."""
+        if (foreign := self._foreign(request)) is not None:
+            return foreign
+        if not hmac.compare_digest(_token_of(request).encode(errors="replace"), self._token.encode()):
+            return "the secret is missing, or another one"
+        return None
+
+    def _foreign(self, request: Request) -> str | None:
+        """Why the request may be one that a web page has made a browser send, or None."""
         hosts = {join_address(name, self._port) for name in (LOOPBACK, "localhost")}
         if request.headers.get("host") not in hosts:
             return "the host is not this one"  # protects against DNS rebinding: a foreign name that resolves to this address
         origin = request.headers.get("origin")
         if origin is not None and origin not in {f"http://{host}" for host in hosts}:
             return "the origin is another one"
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(given.encode(errors="replace"), self._token.encode()):
-            return "the secret is missing, or another one"
         return None
+
+    async def _keep_busy(self, request: Request) -> Response:
+        if (foreign := self._foreign(request)) is not None:
+            return _no(403, foreign)
+        try:
+            kept = self._busy.keep(_token_of(request), (await _body(request)).get("duration"))
+        except Refused as error:
+            return _no(422, str(error))
+        except BusyRefused as error:
+            return _no(error.status, str(error))
+        return JSONResponse({"app": kept.app, "seconds": kept.seconds, "until": kept.end})
 
     async def _ps(self, _: dict[str, Any]) -> Response:
         return JSONResponse({"apps": await self._controls.overview()})
@@ -152,6 +171,10 @@ class Page:
             taking.cancel()
             ending.cancel()
             await asyncio.wait([taking, ending])
+
+
+def _token_of(request: Request) -> str:
+    return request.headers.get("authorization", "").removeprefix("Bearer ")
 
 
 def _encoded(line: tuple[str, str]) -> str:

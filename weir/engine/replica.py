@@ -23,6 +23,8 @@ RESTART_FIRST, RESTART_LIMIT = 0.25, 30.0
 """Shortest and longest pause in seconds before a failed process is restarted: short at first, because a request may be
 waiting; later long, because a process that fails at once would only cost CPU."""
 
+BUSY_URL, BUSY_TOKEN = "WEIR_BUSY_URL", "WEIR_BUSY_TOKEN"  # names of variables
+
 _PORT = re.compile(r"\$(?:PORT\b|\{PORT\})", re.ASCII)
 
 
@@ -37,6 +39,8 @@ class Replica:
         """The app's count of manual restarts when this replica was created."""
         self._directory, self._context = directory, context
         self._port: int | None = None
+        self._busy_token = ""
+        self._on_change = on_change
         job = Job(
             name=f"{spec.key}: replica {number}",
             speaker=f"{spec.name}/{number}",
@@ -46,7 +50,7 @@ class Replica:
             restart_limit=RESTART_LIMIT,
             port_in_environment=True,
         )
-        self._supervisor = Supervisor(job, context, on_change=on_change)
+        self._supervisor = Supervisor(job, context, on_change=self._changed)
 
     @property
     def state(self) -> State:
@@ -83,6 +87,12 @@ class Replica:
         """End the process; if it was ready, first wait until `drained` returns."""
         await self._supervisor.end(grace=self.spec.grace, drained=drained)
         self._free_port()
+        self._revoke()
+
+    def _changed(self) -> None:
+        if self.state is State.FAILED:
+            self._revoke()
+        self._on_change()
 
     def _launch(self) -> tuple[Launch, Probe]:
         """A new port for every start unless the app has a fixed one: the last port may be taken by now, or have open
@@ -94,11 +104,25 @@ class Replica:
         except NoPortError as error:
             raise SpawnError(str(error)) from error
         env = {name: _with_port(value, port) for name, value in self.spec.env.items()} | {"PORT": str(port)}
+        env |= self._busy()
         readiness = self.spec.readiness
         probe = Probe(LOOPBACKS, port, readiness.path, readiness.interval)
         # A command given as a list runs without a shell, so $PORT is replaced here.
         command = [_with_port(word, port) for word in self.spec.command]
         return Launch(command, env=env, cwd=self._directory), probe
+
+    def _busy(self) -> dict[str, str]:
+        """Variables for an app that may keep itself awake: a new token for every start."""
+        self._revoke()
+        desk = self._context.busy
+        if not desk.url or not self.spec.max_busy:
+            return {}
+        self._busy_token = desk.issue(self.spec.key, self.number)
+        return {BUSY_URL: desk.url, BUSY_TOKEN: self._busy_token}
+
+    def _revoke(self) -> None:
+        token, self._busy_token = self._busy_token, ""
+        self._context.busy.revoke(token)
 
     def _free_port(self) -> None:
         if self._port is not None:

@@ -17,7 +17,7 @@ class Standing:
     current: bool
     """Whether it runs the current configuration."""
     in_flight: int = 0
-    """Open exchanges, as far as known."""
+    """Open exchanges, as far as known, and work after an answer."""
 
 
 @dataclass(frozen=True, slots=True)

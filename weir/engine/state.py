@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from fleet.demand.busy import Leases
+from fleet.discovery.busy import write_busy
 from fleet.discovery.files import write_backends, write_members, write_routes
 from fleet.discovery.sources import Backend, Member, Trouble
 from fleet.routing.table import RoutingTable
@@ -50,6 +52,7 @@ class StateDirectory:
         self._pending: asyncio.Handle | None = None
         self._write_backends()
         self.write_members(())
+        self.write_busy({})
         self.write_components(())
 
     def close(self) -> None:
@@ -69,6 +72,13 @@ class StateDirectory:
     @property
     def members_uri(self) -> str:
         return f"file:{self.path / 'members.json'}"
+
+    @property
+    def busy_uri(self) -> str:
+        return f"file:{self.path / 'busy.json'}"
+
+    def write_busy(self, leases: Leases) -> None:
+        write_busy(self.path / "busy.json", leases)
 
     def write_table(self, table: RoutingTable) -> None:
         write_routes(self.path / "routes.json", table)

@@ -17,6 +17,7 @@ from fleet.runtime.address import join_address
 from fleet.runtime.backlog import Backlog
 from fleet.runtime.tasks import cancel_and_wait
 from weir.engine.backoff import Backoff
+from weir.engine.busy import BusyDesk
 from weir.engine.child import Child, Launch, SpawnError, describe_exit
 from weir.engine.error_line import KEPT_LINES, error_line
 from weir.engine.lines import always, backlog
@@ -52,6 +53,8 @@ class ProcessContext:
     """Whether the receiver of output lines keeps up. While it does not, output of processes is not read."""
     behind: Backlog = field(default_factory=backlog)
     """Output still to be passed on: all processes together get one slice of each turn of the event loop."""
+    busy: BusyDesk = field(default_factory=BusyDesk)
+    """Gives replicas the tokens by which they keep their app awake."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from fleet.runtime.logs import LineFormatter
 from fleet.runtime.process import StartError
 from fleet.runtime.terminal import escaped, one_line, say, shown
 from weir.engine.app import App
+from weir.engine.busy import with_busy
 from weir.engine.engine import Engine
 from weir.engine.excerpt import Excerpt
 from weir.engine.live_table import AppStatus, Row, table_lines
@@ -165,6 +166,7 @@ class LiveView:
         try:
             while True:
                 queues, now = await reader.read(engine.rpc_addresses), time.monotonic()
+                with_busy(queues.apps, engine.busy)
                 await self.draw(engine, queues, rates(before.apps, queues.apps, now - then))
                 before, then = queues, now
                 await asyncio.sleep(REFRESH)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(protos/weir/interceptor/v1/waiting.proto\x12\x13weir.interceptor.v1\"&\n\x13WatchWaitingRequest\x12\x0f\n\x07watcher\x18\x01 \x01(\t\"U\n\x14WatchWaitingResponse\x12\x0e\n\x06member\x18\x01 \x01(\t\x12-\n\x04\x61pps\x18\x02 \x03(\x0b\x32\x1f.weir.interceptor.v1.WaitingApp\"\xf1\x01\n\nWaitingApp\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x0c\n\x04held\x18\x02 \x01(\x04\x12\x14\n\x0cheld_seconds\x18\x03 \x01(\x01\x12\x11\n\ttimed_out\x18\x04 \x01(\x04\x12\x19\n\x11timed_out_seconds\x18\x05 \x01(\x01\x12\x0e\n\x06listed\x18\x06 \x01(\r\x12\r\n\x05ready\x18\x07 \x01(\r\x12\x12\n\nlast_error\x18\x08 \x01(\t\x12\x10\n\x08unserved\x18\t \x01(\x04\x12\x18\n\x10unserved_seconds\x18\n \x01(\x01\x12\x14\n\x0ctrouble_kind\x18\x0b \x01(\t\x12\x0f\n\x07trouble\x18\x0c \x01(\t2w\n\x0eWaitingService\x12\x65\n\x0cWatchWaiting\x12(.weir.interceptor.v1.WatchWaitingRequest\x1a).weir.interceptor.v1.WatchWaitingResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(protos/weir/interceptor/v1/waiting.proto\x12\x13weir.interceptor.v1\"&\n\x13WatchWaitingRequest\x12\x0f\n\x07watcher\x18\x01 \x01(\t\"\x81\x01\n\x14WatchWaitingResponse\x12\x0e\n\x06member\x18\x01 \x01(\t\x12-\n\x04\x61pps\x18\x02 \x03(\x0b\x32\x1f.weir.interceptor.v1.WaitingApp\x12*\n\x04\x62usy\x18\x03 \x03(\x0b\x32\x1c.weir.interceptor.v1.BusyApp\"\xf1\x01\n\nWaitingApp\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x0c\n\x04held\x18\x02 \x01(\x04\x12\x14\n\x0cheld_seconds\x18\x03 \x01(\x01\x12\x11\n\ttimed_out\x18\x04 \x01(\x04\x12\x19\n\x11timed_out_seconds\x18\x05 \x01(\x01\x12\x0e\n\x06listed\x18\x06 \x01(\r\x12\r\n\x05ready\x18\x07 \x01(\r\x12\x12\n\nlast_error\x18\x08 \x01(\t\x12\x10\n\x08unserved\x18\t \x01(\x04\x12\x18\n\x10unserved_seconds\x18\n \x01(\x01\x12\x14\n\x0ctrouble_kind\x18\x0b \x01(\t\x12\x0f\n\x07trouble\x18\x0c \x01(\t\"(\n\x07\x42usyApp\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x10\n\x08\x62\x61\x63kends\x18\x02 \x01(\r2w\n\x0eWaitingService\x12\x65\n\x0cWatchWaiting\x12(.weir.interceptor.v1.WatchWaitingRequest\x1a).weir.interceptor.v1.WatchWaitingResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,10 +33,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_WATCHWAITINGREQUEST']._serialized_start=65
   _globals['_WATCHWAITINGREQUEST']._serialized_end=103
-  _globals['_WATCHWAITINGRESPONSE']._serialized_start=105
-  _globals['_WATCHWAITINGRESPONSE']._serialized_end=190
-  _globals['_WAITINGAPP']._serialized_start=193
-  _globals['_WAITINGAPP']._serialized_end=434
-  _globals['_WAITINGSERVICE']._serialized_start=436
-  _globals['_WAITINGSERVICE']._serialized_end=555
+  _globals['_WATCHWAITINGRESPONSE']._serialized_start=106
+  _globals['_WATCHWAITINGRESPONSE']._serialized_end=235
+  _globals['_WAITINGAPP']._serialized_start=238
+  _globals['_WAITINGAPP']._serialized_end=479
+  _globals['_BUSYAPP']._serialized_start=481
+  _globals['_BUSYAPP']._serialized_end=521
+  _globals['_WAITINGSERVICE']._serialized_start=523
+  _globals['_WAITINGSERVICE']._serialized_end=642
 # @@protoc_insertion_point(module_scope)

@@ -44,21 +44,27 @@ class WatchWaitingResponse(_message.Message):
 
     MEMBER_FIELD_NUMBER: _builtins.int
     APPS_FIELD_NUMBER: _builtins.int
+    BUSY_FIELD_NUMBER: _builtins.int
     member: _builtins.str
     """Name of the interceptor that answers."""
     @_builtins.property
     def apps(self) -> _containers.RepeatedCompositeFieldContainer[Global___WaitingApp]:
         """Those not in it have nobody waiting for longer than a few seconds."""
 
+    @_builtins.property
+    def busy(self) -> _containers.RepeatedCompositeFieldContainer[Global___BusyApp]:
+        """Those that backends keep awake after their answers."""
+
     def __init__(
         self,
         *,
         member: _builtins.str = ...,
         apps: _abc.Iterable[Global___WaitingApp] | None = ...,
+        busy: _abc.Iterable[Global___BusyApp] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apps", b"apps", "member", b"member"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apps", b"apps", "busy", b"busy", "member", b"member"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -136,3 +142,29 @@ class WaitingApp(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WaitingApp: _TypeAlias = WaitingApp  # noqa: Y015
+
+@_typing.final
+class BusyApp(_message.Message):
+    """An application that backends keep awake after their answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    BACKENDS_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    """"namespace/name"."""
+    backends: _builtins.int
+    """How many backends do."""
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        backends: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "backends", b"backends"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BusyApp: _TypeAlias = BusyApp  # noqa: Y015

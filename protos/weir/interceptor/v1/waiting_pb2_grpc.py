@@ -45,8 +45,8 @@ class WaitingServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def WatchWaiting(self, request, context):
-        """The applications whose requests have no backend to go to. Every message
-        tells all of them; one comes when something changed, about once a second
+        """The applications whose requests have no backend to go to, and those that
+        are busy after their answers. Every message tells all of them; one comes when something changed, about once a second
         at most, and at least every ten seconds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

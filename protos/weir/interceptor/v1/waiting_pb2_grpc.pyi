@@ -32,8 +32,8 @@ class WaitingServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> WaitingServiceAsyncStub: ...
     WatchWaiting: _grpc.UnaryStreamMultiCallable[_waiting_pb2.WatchWaitingRequest, _waiting_pb2.WatchWaitingResponse]
-    """The applications whose requests have no backend to go to. Every message
-    tells all of them; one comes when something changed, about once a second
+    """The applications whose requests have no backend to go to, and those that
+    are busy after their answers. Every message tells all of them; one comes when something changed, about once a second
     at most, and at least every ten seconds.
     """
 
@@ -41,8 +41,8 @@ class WaitingServiceStub:
 class WaitingServiceAsyncStub(WaitingServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     WatchWaiting: _aio.UnaryStreamMultiCallable[_waiting_pb2.WatchWaitingRequest, _waiting_pb2.WatchWaitingResponse]  # type: ignore[assignment]
-    """The applications whose requests have no backend to go to. Every message
-    tells all of them; one comes when something changed, about once a second
+    """The applications whose requests have no backend to go to, and those that
+    are busy after their answers. Every message tells all of them; one comes when something changed, about once a second
     at most, and at least every ten seconds.
     """
 
@@ -53,8 +53,8 @@ class WaitingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _waiting_pb2.WatchWaitingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_waiting_pb2.WatchWaitingResponse], _abc.AsyncIterator[_waiting_pb2.WatchWaitingResponse]]:
-        """The applications whose requests have no backend to go to. Every message
-        tells all of them; one comes when something changed, about once a second
+        """The applications whose requests have no backend to go to, and those that
+        are busy after their answers. Every message tells all of them; one comes when something changed, about once a second
         at most, and at least every ten seconds.
         """
 

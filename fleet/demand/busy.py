@@ -1,0 +1,58 @@
+"""Leases that applications ask for by a call, beside those of their answers: their document, and how one changes. Pure.
+
+A lease has a holder, which is a replica of the application, and ends at a time of the wall clock, because those who write the
+document and those who count its leases are processes on different machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+__all__ = ["MAX_LEASES", "Leases", "TooMany", "changed", "decode_leases", "encode_leases", "rfc3339"]
+
+MAX_LEASES: Final = 2000
+"""Leases in one document: with uids as holders and the longest names that Kubernetes permits, it fits a ConfigMap (1 MiB)."""
+
+Leases = Mapping[str, Mapping[str, float]]
+"""By application and holder, until when: seconds since the epoch."""
+
+
+class TooMany(Exception):
+    """There is no room for another lease."""
+
+
+class _Document(msgspec.Struct, frozen=True):
+    leases: dict[str, dict[str, float]] = {}
+
+
+def decode_leases(data: bytes | str) -> Leases:
+    """{"leases": {"default/web": {"HOLDER": 1767225600.0}}}. Raises ValueError."""
+    found = msgspec.json.decode(data, type=_Document).leases
+    if sum(map(len, found.values())) > MAX_LEASES:
+        raise ValueError(f"more than {MAX_LEASES} leases")
+    return found
+
+
+def encode_leases(leases: Leases) -> bytes:
+    return msgspec.json.encode({"leases": {app: dict(sorted(leases[app].items())) for app in sorted(leases)}})
+
+
+def changed(leases: Leases, app: str, holder: str, until: float, now: float) -> Leases:
+    """The leases that are left at `now`, with this one ending at `until`; one that ends at once is removed. Raises TooMany."""
+    left = {name: {who: end for who, end in held.items() if end > now} for name, held in leases.items()}
+    mine = left.setdefault(app, {})
+    mine.pop(holder, None)
+    if until > now:
+        mine[holder] = until
+    if sum(map(len, left.values())) > MAX_LEASES:
+        raise TooMany(f"there are {MAX_LEASES} leases already")
+    return {name: held for name, held in left.items() if held}
+
+
+def rfc3339(at: float) -> str:
+    """A time in seconds since the epoch, for people."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
