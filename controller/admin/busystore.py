@@ -23,7 +23,7 @@ __all__ = ["BusyStore", "Overloaded"]
 
 MAX_WAITING = 500
 """Changes that wait for a write."""
-ATTEMPTS = 5
+WRITE_ATTEMPTS = 5
 """Writes of one batch: another controller may have written in between."""
 WRITE_SECONDS = 5.0
 
@@ -98,13 +98,13 @@ class BusyStore:
                     one.done.set_result(result)
 
     async def _write(self, batch: list[_Change]) -> list[bool | TooMany]:
-        for attempt in range(ATTEMPTS):
+        for attempt in range(WRITE_ATTEMPTS):
             found = await self._read()
             leases, results = self._after(_leases_of(found), batch)
             try:
                 await self._store(found, leases)
             except ApiError as error:
-                if error.status != 409 or attempt == ATTEMPTS - 1:
+                if error.status != 409 or attempt == WRITE_ATTEMPTS - 1:
                     raise
             else:
                 break
