@@ -95,7 +95,7 @@ class Http2Peer:
 
     async def more(self) -> bool:
         """Read once. False at the end."""
-        data = await asyncio.wait_for(self.reader.read(READ_BYTES), 10)
+        data = await asyncio.wait_for(self.reader.read(READ_BYTES), 60)
         if not data:
             return False
         for event in self.h2.receive_data(self._without_goaways(data)):

@@ -118,7 +118,7 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
             await running.until(lambda: "draining" in running.log)
             assert running.process.returncode is None
             running.process.send_signal(signal.SIGTERM)
-            assert await running.ends(within=30.0) == 128 + signal.SIGTERM
+            assert await running.ends(within=PATIENCE) == 128 + signal.SIGTERM
             assert isinstance((await asyncio.gather(asking, return_exceptions=True))[0], Lost)
     finally:
         await backend.close()
@@ -144,13 +144,13 @@ async def test_an_answer_that_is_cut_never_looks_whole(tmp_path: Path, signals: 
             )
             assert curl.stdout is not None
             for _ in range(14):
-                await asyncio.wait_for(curl.stdout.readline(), 5)
+                await asyncio.wait_for(curl.stdout.readline(), 60)
             for number, sent in enumerate(signals):
                 running.process.send_signal(sent)
                 if number == 0 and len(signals) > 1:
                     await running.until(lambda: "draining" in running.log)
-            await running.ends(within=5.0)
-            _, complaint = await asyncio.wait_for(curl.communicate(), 5)
+            await running.ends(within=PATIENCE)
+            _, complaint = await asyncio.wait_for(curl.communicate(), 60)
             assert curl.returncode in (18, 56), complaint
     finally:
         await backend.close()

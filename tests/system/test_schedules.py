@@ -56,7 +56,7 @@ async def test_an_app_wakes_by_its_schedule_stays_and_sleeps_after_it(tmp_path: 
         assert (await fetch(up.port, "web.localhost")).seconds < 5
         await until(lambda: time.time() > end.timestamp() - 1)
         assert len(up.backends("web")) == 2, "warm through many cooldowns of a second"
-        await until(lambda: not up.backends("web"), timeout=30, what="asleep after the end and a cooldown")
+        await until(lambda: not up.backends("web"), what="asleep after the end and a cooldown")
         assert (await fetch(up.port, "web.localhost")).status == 200, "and requests still wake it"
 
 

@@ -27,7 +27,7 @@ from tests.wire.proxy_client import RawClient
 __all__ = ["Rig", "cold_starts", "eventually", "proxy_rig"]
 
 
-async def eventually(holds: Callable[[], object], *, within: float = 20.0) -> None:
+async def eventually(holds: Callable[[], object], *, within: float = 60.0) -> None:
     """Wait until something holds; fail when it does not within so many seconds."""
     try:
         await until(holds, seconds=within)

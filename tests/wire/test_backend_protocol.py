@@ -100,7 +100,7 @@ async def test_a_call_of_grpc_to_a_real_server(protocol: str | None) -> None:
             stub: Any = health_pb2_grpc.HealthStub(channel)
             for _ in range(5):
                 with pytest.raises(grpc.aio.AioRpcError) as failed:
-                    await stub.Check(health_pb2.HealthCheckRequest(service="shop"), timeout=20)
+                    await stub.Check(health_pb2.HealthCheckRequest(service="shop"), timeout=100)
                 assert failed.value.code() is grpc.StatusCode.INTERNAL
                 assert failed.value.details() == defaults.SPEAKS_HTTP2
         assert (await _get(rig)) == (502, True)

@@ -66,7 +66,7 @@ async def came(client: RawClient) -> tuple[bytes, bool]:
     """All that comes before the end, and whether the end was a reset."""
     data = b""
     try:
-        while piece := await asyncio.wait_for(client.reader.read(100), 5.0):
+        while piece := await asyncio.wait_for(client.reader.read(100), 60):
             data += piece
     except ConnectionResetError:
         return data, True

@@ -111,7 +111,7 @@ async def test_a_stream_that_is_reset_frees_its_place_and_the_backend() -> None:
         await eventually(lambda: made.asked)
         assert entry.in_flight == 1
         client.reset(number, ErrorCodes.CANCEL)
-        await asyncio.wait_for(gone.wait(), 10)
+        await asyncio.wait_for(gone.wait(), 60)
         assert entry.in_flight == 0
         assert [len(each.clients) for each in made.proxy.clients] == [0]  # type: ignore[attr-defined]
 
@@ -314,14 +314,14 @@ async def test_a_drain_says_so_and_lets_streams_end() -> None:
         assert await client.content(second) == b"firstlast"
         assert await client.goaway() == (second, ErrorCodes.NO_ERROR)
         await client.drain()
-        await asyncio.wait_for(ending, 10)
+        await asyncio.wait_for(ending, 60)
 
 
 async def test_an_idle_connection_is_ended_by_a_drain() -> None:
     async with fronted() as (made, client):
         await client.answer(client.ask())
         made.proxy.draining = True
-        await asyncio.wait_for(finish(made.proxy, began=monotonic() - 1, seconds=20), 10)
+        await asyncio.wait_for(finish(made.proxy, began=monotonic() - 1, seconds=20), 60)
         assert await client.goaway() == (1, ErrorCodes.NO_ERROR)
         await client.drain()
 

@@ -165,7 +165,7 @@ async def test_a_client_that_leaves_before_the_settings_leaves_nothing_behind() 
             writer.transport.abort()
             await eventually(lambda: not made.proxy.apps[APP].entry.in_flight)
             made.backends.set(APP, [])
-            await asyncio.wait_for(left.wait(), 10)
+            await asyncio.wait_for(left.wait(), 60)
         finally:
             server.close()
 
@@ -211,10 +211,10 @@ async def test_a_backend_that_does_not_read_stops_its_client() -> None:
             while sent < 64 << 20:
                 writer.write(bytes(1 << 20))
                 sent += 1 << 20
-                await asyncio.wait_for(writer.drain(), 1)
+                await asyncio.wait_for(writer.drain(), 60)
         assert sent < 64 << 20, "everything was read, and kept"
         go.set()
         await writer.drain()
         writer.write_eof()
-        assert await asyncio.wait_for(reader.read(), 30) == b"%d" % sent
+        assert await asyncio.wait_for(reader.read(), 60) == b"%d" % sent
         await eventually(lambda: made.proxy.apps[APP].entry.in_flight == 0)

@@ -96,7 +96,7 @@ async def member(starting: Starting) -> Member:
 
 
 async def read(stream: Stream) -> queue_pb2.WatchQueueSizesResponse:
-    message = await asyncio.wait_for(stream.read(), 20)
+    message = await asyncio.wait_for(stream.read(), 60)
     assert isinstance(message, queue_pb2.WatchQueueSizesResponse), message
     return message
 
@@ -246,7 +246,7 @@ async def test_watchers_are_bounded_and_leave_their_place(member: Member) -> Non
     assert not await admitted(member.watch())
     assert member.queue.watchers == 2
     streams[0].cancel()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await admitted(member.watch()):
             pass
     assert member.queue.watchers == 2

@@ -192,7 +192,7 @@ async def test_a_held_request_is_reported_to_keda(world: World, key: str) -> Non
             pushes = stub.StreamIsActive(ref)
             await pushes.initial_metadata()
             asking = asyncio.create_task(ask(interceptor, "web"))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 first = await pushes.read()
             assert isinstance(first, pb.IsActiveResponse)
             assert first.result

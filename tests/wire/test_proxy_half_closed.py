@@ -118,7 +118,7 @@ async def test_what_was_sent_ahead_is_answered_too() -> None:
 async def test_a_tunnel_hears_that_its_client_has_ended() -> None:
     async def switch(peer: BackendPeer) -> None:
         await peer.request()
-        await asyncio.wait_for(ended.wait(), 5)
+        await asyncio.wait_for(ended.wait(), 60)
         peer.send(b"HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n")
         await peer.read_to_end()
         peer.send(b"bye")

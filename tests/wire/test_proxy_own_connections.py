@@ -59,7 +59,7 @@ async def test_the_connection_ends_with_its_client() -> None:
         client = await rig.client()
         await authenticate(client, b"A")
         client.close()
-        await asyncio.wait_for(rig.backends[0].peers[0].ended.wait(), 5)
+        await asyncio.wait_for(rig.backends[0].peers[0].ended.wait(), 60)
         assert (await (await rig.client()).ask(get())).status == 401
 
 

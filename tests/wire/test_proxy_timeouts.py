@@ -43,7 +43,7 @@ async def tells(rig: Rig, client: RawClient, status: int, reason: str, *words: b
 async def is_reset(client: RawClient) -> None:
     """The end is one that nobody can take for that of an answer."""
     with pytest.raises(ConnectionResetError):
-        await asyncio.wait_for(client.reader.read(), 20)
+        await asyncio.wait_for(client.reader.read(), 60)
 
 
 async def test_no_backend_was_ready() -> None:

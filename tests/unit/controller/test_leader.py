@@ -53,7 +53,7 @@ def holder(api: MemoryApi) -> str:
 
 async def test_one_leads_and_hands_over() -> None:
     api = MemoryApi()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         first = Candidate(api, "first")
         await first.leading.wait()
         second = Candidate(api, "second")
@@ -70,7 +70,7 @@ async def test_one_leads_and_hands_over() -> None:
 
 async def test_one_that_cannot_renew_stops_and_another_follows() -> None:
     api = MemoryApi()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         first = Candidate(api, "first")
         await first.leading.wait()
         api.refuse = lambda method, path: ApiError("away") if asyncio.current_task() is first.task else None
@@ -93,5 +93,5 @@ async def test_work_that_ends_by_itself_ends_the_leader() -> None:
 
     leader = Leader(api, "weir-system", "weir-controller", identity="me", duration=0.3, lead=fail)
     with pytest.raises(ArithmeticError):
-        await asyncio.wait_for(leader.run(), 20)
+        await asyncio.wait_for(leader.run(), 60)
     assert holder(api) == ""

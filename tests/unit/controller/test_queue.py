@@ -134,13 +134,13 @@ class Work:
             self.changed.set()
 
     async def until_running(self, count: int) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self.running) < count:
                 self.changed.clear()
                 await self.changed.wait()
 
     async def until(self, *done: str) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while sorted(self.done) != sorted(done):
                 self.changed.clear()
                 await self.changed.wait()

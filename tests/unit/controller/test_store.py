@@ -101,7 +101,7 @@ async def test_what_others_change_is_reported_and_put_right() -> None:
         for spoil in (lambda: api.put(MAIN, data={"table.json": "{}"}), lambda: api.drop(MAIN)):
             told.clear()
             spoil()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await told.wait()
             assert await kept.write(table("a"))
             assert not await kept.write(table("a"))

@@ -61,7 +61,7 @@ async def following(server: ApiServer, followed: Followed, *, watches: int = 1) 
     before = asyncio.all_tasks()
     followed.watch.start()
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await followed.watch.synced.wait()
         await until(lambda: len(server.watches) == watches)
         yield followed

@@ -98,7 +98,7 @@ async def test_the_name_is_asked_again_until_it_is_closed() -> None:
     await source.start()
     for _ in range(3):
         resolver.again.clear()
-        await asyncio.wait_for(resolver.again.wait(), 20)
+        await asyncio.wait_for(resolver.again.wait(), 60)
     await source.close()
     await source.close()
     assert asyncio.all_tasks() == before

@@ -54,7 +54,7 @@ def first(subscribe: Callable[[Callable[[T], None]], Callable[[], None]]) -> asy
 
 
 async def soon(future: asyncio.Future[T]) -> T:
-    return await asyncio.wait_for(future, 20)
+    return await asyncio.wait_for(future, 60)
 
 
 def table(*apps: str) -> RoutingTable:

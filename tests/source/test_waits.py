@@ -1,0 +1,54 @@
+"""What a test waits for has a minute: a busy machine takes many times what a quiet one does. Shorter than a second is a wait for
+nothing to happen, or for a limit that is under test."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+WHERE = ("support", "system", "unit", "wire")
+SHORT, LONG = 1.0, 60.0
+"""Seconds."""
+PLACES = {"timeout": 0, "wait_for": 1}
+"""Of asyncio: which argument the limit is."""
+KEYWORD = "within"
+OF_THE_PRODUCT = {"system/test_neighbours.py"}
+"""Files where a number under this name is no limit of a wait."""
+
+
+def limits_of(tree: ast.AST) -> Iterator[tuple[int, float]]:
+    """Line and seconds of each limit that is written as a number."""
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call):
+            found = [keyword.value for keyword in call.keywords if keyword.arg == KEYWORD]
+            name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+            if name in PLACES and ast.unparse(call.func) == f"asyncio.{name}":
+                found += call.args[PLACES[name] : PLACES[name] + 1]
+            yield from ((call.lineno, float(one.value)) for one in found if _is_number(one))
+        elif isinstance(call, ast.FunctionDef | ast.AsyncFunctionDef):
+            defaults = zip(call.args.kwonlyargs, call.args.kw_defaults, strict=True)
+            yield from ((call.lineno, float(one.value)) for name, one in defaults if name.arg == KEYWORD and _is_number(one))
+
+
+def _is_number(value: ast.AST | None) -> bool:
+    return isinstance(value, ast.Constant) and isinstance(value.value, int | float)
+
+
+def test_every_wait_is_long_enough_for_a_busy_machine() -> None:
+    files = {str(path.relative_to(TESTS)): path for name in WHERE for path in (TESTS / name).rglob("*.py")}
+    found = {name: list(limits_of(ast.parse(path.read_text()))) for name, path in files.items() if name not in OF_THE_PRODUCT}
+    assert sum(map(len, found.values())) > 20
+    assert [f"{name}:{line}" for name, limits in found.items() for line, limit in limits if SHORT <= limit < LONG] == []
+
+
+def test_what_is_a_limit() -> None:
+    text = """
+async def ask(*, within: float = 20.0): ...
+async with asyncio.timeout(20): ...
+await asyncio.wait_for(x, 5)
+await eventually(y, within=4)
+z.timeout(3)
+"""
+    assert list(limits_of(ast.parse(text))) == [(2, 20.0), (3, 20.0), (4, 5.0), (5, 4.0)]
