@@ -157,11 +157,13 @@ def _check_changes(changes: HeaderChanges, at: str, fail: Fail) -> None:
 
 
 def _check_backends(rule: Rule, at: str, fail: Fail) -> None:
-    seen: set[str] = set()
+    seen: dict[str, WeightedTarget] = {}
     for position, backend in enumerate(rule.backends):
-        if backend.key in seen:
-            raise fail(f"{at}.backends[{position}]", f"{backend.key} is there twice")
-        seen.add(backend.key)
+        if (other := seen.get(backend.key)) is not None:
+            # Sessions, waiting requests and the page /backends tell the backends of a rule apart by where they are.
+            why = "" if other.connects == backend.connects else ": a rule speaks to a backend in one way, take two ports for two"
+            raise fail(f"{at}.backends[{position}]", f"{backend.key} is there twice{why}")
+        seen[backend.key] = backend
     if rule.backends and not any(backend.weight for backend in rule.backends):
         raise fail(f"{at}.backends", "every weight is 0")
 

@@ -16,6 +16,7 @@ from fleet.routing.route import (
     Target,
     WeightedTarget,
 )
+from fleet.routing.target import TargetTls
 
 A, B = WeightedTarget("n/a"), WeightedTarget("n/b")
 
@@ -85,6 +86,16 @@ def names(*given: str) -> HeaderChanges:
         (Rule(redirect=Redirect(path="/a"), backends=(A,)), "backends", "are redirected"),
         (Rule(redirect=Redirect(path="/a"), rewrite=Rewrite("/")), "rewrite", "are redirected"),
         (Rule(backends=(A, B, A)), "backends[2]", "n/a is there twice"),
+        (
+            Rule(backends=(WeightedTarget("n/a", app_protocol="grpc"), B, WeightedTarget("n/a", app_protocol="http"))),
+            "backends[2]",
+            "n/a is there twice: a rule speaks to a backend in one way",
+        ),
+        (
+            Rule(backends=(WeightedTarget("n/a", tls=TargetTls()), WeightedTarget("n/a"))),
+            "backends[1]",
+            "n/a is there twice: a rule speaks to a backend in one way",
+        ),
         (Rule(backends=(WeightedTarget("n/a", weight=-1),)), "backends[0].weight", "-1 is not a weight from 0 to 1000000"),
         (Rule(backends=(WeightedTarget("n/a", weight=0),)), "backends", "every weight is 0"),
         (Rule(backends=(WeightedTarget("a"),)), "backends[0].service", 'is not "namespace/name"'),
