@@ -5,6 +5,8 @@ that would send plaintext. So a connection over TLS has no descriptor to write t
 and a plain connection refuses a transport that encrypts.
 
 TLS as asyncio has it knows no half-closed connections: whoever ends its side ends both.
+
+The TLS beneath is uvloop's. It was compared with aiofastnet's: figures and reason are in handshakes.py.
 """
 
 from __future__ import annotations

@@ -21,19 +21,18 @@ OF_THE_PRODUCT = {"system/test_neighbours.py"}
 def limits_of(tree: ast.AST) -> Iterator[tuple[int, float]]:
     """Line and seconds of each limit that is written as a number."""
     for call in ast.walk(tree):
+        found: list[ast.expr | None] = []
         if isinstance(call, ast.Call):
-            found = [keyword.value for keyword in call.keywords if keyword.arg == KEYWORD]
+            found += [keyword.value for keyword in call.keywords if keyword.arg == KEYWORD]
             name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
             if name in PLACES and ast.unparse(call.func) == f"asyncio.{name}":
                 found += call.args[PLACES[name] : PLACES[name] + 1]
-            yield from ((call.lineno, float(one.value)) for one in found if _is_number(one))
         elif isinstance(call, ast.FunctionDef | ast.AsyncFunctionDef):
             defaults = zip(call.args.kwonlyargs, call.args.kw_defaults, strict=True)
-            yield from ((call.lineno, float(one.value)) for name, one in defaults if name.arg == KEYWORD and _is_number(one))
-
-
-def _is_number(value: ast.AST | None) -> bool:
-    return isinstance(value, ast.Constant) and isinstance(value.value, int | float)
+            found += [default for argument, default in defaults if argument.arg == KEYWORD]
+        for one in found:
+            if isinstance(one, ast.Constant) and isinstance(one.value, int | float):
+                yield one.lineno, float(one.value)
 
 
 def test_every_wait_is_long_enough_for_a_busy_machine() -> None:

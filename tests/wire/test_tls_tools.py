@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from fleet.routing.route import Route, Rule, Target
 from tests.support.certificates import Authority
+from tests.support.loopback import APP
+from tests.wire.proxy_backend import answer, ok
 from tests.wire.proxy_rig import Rig, eventually
-from tests.wire.test_http2_tools import run
+from tests.wire.test_http2_tools import CASES, TOOLS, needs_clients, run
 from tests.wire.test_tls import port_of, rig_outcomes, tls_rig
 from tests.wire.tls_client import connect, trusting
 
@@ -257,6 +260,18 @@ async def test_sslscan_finds_nothing_weak(authority: Authority, tmp_path: Path, 
         assert enabled == {least, most or least}
         assert len(list(scan.iter("cipher"))) == {"1.2": 3, "1.3": 3, "1.2 to 1.3": 6}[versions]
         assert {each.attrib["sslversion"] for each in scan.iter("heartbleed")} == {f"TLSv{version}" for version in enabled}
+
+
+@needs_clients
+@pytest.mark.timeout(120)
+async def test_every_case_of_h2spec_over_tls(authority: Authority, tmp_path: Path) -> None:
+    """What does not begin with the preface gets no HTTP/1 here, as it does on the plaintext port: ALPN has said HTTP/2."""
+    route = Route(app=APP, target=Target(APP), rules=(Rule(hosts=("127.0.0.1",)),))
+    async with tls_rig(authority, tmp_path, answer(ok(b"x" * 100)), routes=[route]) as rig:
+        code, said = await run(TOOLS / "h2spec", "--strict", "-t", "-k", "--host", "127.0.0.1", "--port", str(port_of(rig)))
+        assert re.search(rf"{CASES} tests, {CASES} passed, 0 skipped, 0 failed", said), said[-2000:]
+        assert code == 0
+        assert rig.backends[0].peers
 
 
 def test_what_is_weak_is_seen() -> None:
