@@ -223,7 +223,9 @@ async def cold_start_fallback(case: Case) -> None:
         "main-app",
         rules=[{"hosts": [case.host()]}],
         coldStart={"fallback": {"service": {"name": "fallback-app", "port": 8080}}},
-        timeouts={"readiness": "1s"},
+        timeouts={
+            "readiness": "5s"
+        },  # the add-on waits for one, and two before it; meanwhile the interceptors hear of the fallback
     )
     await case.reaches("fallback-app", case.host())
 
