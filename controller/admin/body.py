@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from controller.admin.documents import Document, Fault
 from controller.admin.problems import Refused, faults_of_validation
+from fleet.runtime.terminal import one_line
 
 __all__ = ["JSON", "MAX_BODY", "MERGE_PATCH", "merged", "patched", "read_json", "validated"]
 
@@ -20,6 +22,8 @@ JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 MAX_BODY = 256 << 10
 """Bytes. An API server takes objects of up to about 1.5 MB, and what is written of a document is several times its size."""
+MAX_NAMED = 100
+"""Characters of a field's name in a complaint."""
 BODY_SECONDS = 10.0
 """Seconds for a body to arrive."""
 
@@ -39,9 +43,20 @@ async def read_json(request: Request, media_type: str) -> Any:
     except ClientDisconnect as error:
         raise Refused(400, "cut-off", "the body ended too early") from error
     try:
-        return from_json(data, allow_inf_nan=False)
+        found = from_json(data, allow_inf_nan=False)
+        json.loads(data.decode(), object_pairs_hook=_unique)
+        return found
     except ValueError as error:
         raise Refused(400, "not-json", f"the body is not JSON: {error}") from error
+
+
+def _unique(fields: list[tuple[str, Any]]) -> None:
+    """Refuse two fields of the same name: what looked at the body before us may have taken the other one. Keeps nothing."""
+    names = set()
+    for name, _ in fields:
+        if name in names:
+            raise ValueError(f"two fields have the name {one_line(name[:MAX_NAMED])!r}")
+        names.add(name)
 
 
 async def _read(request: Request) -> bytes:

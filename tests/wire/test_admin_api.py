@@ -162,6 +162,44 @@ async def test_reviews_that_fail_permit_nothing(rig: AdminRig) -> None:
     assert HTTP not in rig.api.objects
 
 
+async def test_a_token_is_in_no_answer_and_in_no_line_of_the_log(rig: AdminRig, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    token = "eyJ-a-secret-token"  # noqa: S105
+    invalid = ApiError(f'TokenReview is invalid: spec.token: Invalid value: "{token}"', status=422)
+    for refusal in (None, invalid):
+        rig.api.refuse = lambda method, path, refusal=refusal: refusal if path.endswith("tokenreviews") else None  # type: ignore[misc]
+        for method, path, content in [
+            ("GET", "", None),
+            ("POST", "", WEB),
+            ("POST", "/web/sleep", None),
+            ("GET", "/web/logs", None),
+        ]:
+            answer = await send(rig, method, path, content, Authorization=f"Bearer {token}")
+            assert answer.status_code in (401, 429, 503)
+            assert "secret" not in answer.text
+    assert "secret-token" not in caplog.text
+
+
+async def test_pages_of_other_origins_and_names_get_nothing(rig: AdminRig) -> None:
+    """No origin is allowed (CORS), and no call has a right that a browser adds by itself: so a name that leads here (DNS
+    rebinding) is of no use either."""
+    asks = {"Origin": "https://evil.example.com", "Access-Control-Request-Method": "POST", "Authorization": ""}
+    for method, path in (("OPTIONS", APPS), ("GET", APPS), ("GET", "/openapi.json"), ("POST", APPS)):
+        answer = await rig.client.request(method, path, headers=asks | {"Host": "evil.example.com"})
+        assert answer.status_code in (200, 401, 405)
+        assert (answer.status_code == 200) == (path == "/openapi.json")
+        assert not [name for name in answer.headers if name.startswith("access-control") or name == "set-cookie"]
+
+
+async def test_methods_that_there_are_not(rig: AdminRig) -> None:
+    for method in ("HEAD", "OPTIONS", "TRACE", "PROPFIND"):
+        for path in ("", "/web", "/web/wake", "/web/logs"):
+            answer = await rig.client.request(method, APPS + path)
+            assert answer.status_code == 405
+            assert answer.headers["allow"]
+    assert (await rig.client.head(APPS)).content == b""
+
+
 async def test_a_token_is_for_an_audience(tmp_path: Path) -> None:
     async with admin(new_api(), tmp_path / "routes.json", "--admin-audiences", "weir,other") as rig:
         assert (await rig.call("GET")).status_code == 200
@@ -215,6 +253,12 @@ async def test_a_namespace_that_is_not_watched(tmp_path: Path) -> None:
         (b'{"name": "\\ud800"}', {}, 400),
         (b"[" * 100_000, {}, 400),
         (b'{"name": ' + b"1" * 100_000 + b"}", {}, 400),
+        (b'{"name": "web", "image": "x", "image": "y"}', {}, 400),
+        (b'{"name": "web", "image": "x", "replicas": {"max": 1, "m\\u0061x": 2}}', {}, 400),
+        (b'{"name": "web", "image": "x", "cooldown": 1e400}', {}, 422),
+        (b'{"name": "web", "image": "x", "cooldown": 300.5}', {}, 422),
+        ('{"name": "web", "image": "x"}'.encode("utf-16"), {}, 400),
+        (b'{"name": ' * 150 + b"1" + b"}" * 150, {}, 422),
         (b"null", {}, 422),
         (b'{"name": "web", "image": "x", "' + b"a" * 1000 + b'": 1}', {}, 422),
         (b"{}", {"Content-Type": "text/plain"}, 415),
