@@ -74,7 +74,7 @@ class Controller(Component):
             pages=pages(lambda: self._term),
         )
         self._leases = self._busy_leases(timing) if settings.admin else NoBusy()
-        self._admin = _admin(settings, self._api, self._world) if settings.admin else None
+        self._admin = self._new_admin() if settings.admin else None
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -164,6 +164,12 @@ class Controller(Component):
             lead=self._lead,
         )
 
+    def _new_admin(self) -> AdminServer:
+        from controller.admin.server import AdminServer  # noqa: PLC0415  # what it imports costs memory, and most have no Admin API
+
+        namespace, _ = _lease(self._settings)
+        return AdminServer(self._settings, self._api, self._world, self._interceptors, self._channels, namespace=namespace)
+
     def _on_routes(self) -> None:
         if self._term is not None:
             self._term.on_routes()
@@ -175,13 +181,6 @@ class Controller(Component):
         if self._world.unread:
             return f"not read yet: {', '.join(self._world.unread)}"
         return None
-
-
-def _admin(settings: ControllerSettings, api: Api, world: World) -> AdminServer:
-    from controller.admin.server import AdminServer  # noqa: PLC0415  # what it imports costs memory, and most have no Admin API
-
-    namespace, _ = _lease(settings)
-    return AdminServer(settings, api, world, namespace=namespace)
 
 
 def _check_credentials() -> None:

@@ -101,6 +101,12 @@ class ControllerSettings(ComponentSettings):
         10, ge=1, description="Calls a second that one user may send to the Admin API; five seconds' worth at once."
     )
 
+    admin_kedahttp_namespace: str = Field(
+        "",
+        description="Namespace of the applications of kedahttp's paths, POST /app and DELETE /app; without it there are no such "
+        "paths.",
+    )
+
     log_level: str = Field("info", description="debug, info, warning or error.")
     log_json: bool = Field(False, description="One JSON object per log line.")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
-from controller.admin.change import Change, ChangeFailed, undo
+from controller.admin.change import Change, ChangeFailed, Tell, undo
 from controller.admin.checks import asleep, check_is_free, check_match, is_ending, is_of, kept, refused_change, skips
 from controller.admin.cluster import Cluster
 from controller.admin.documents import Document
@@ -48,6 +48,11 @@ UNKNOWN_UID = "00000000-0000-0000-0000-000000000000"
 Decide = Callable[[Live], Document | None]
 """What to write for what there is; None for nothing. May raise Refused."""
 T = TypeVar("T")
+
+
+def _silent(step: str) -> None:
+    """Nobody listens."""
+
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +96,7 @@ class Apps:
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
-    async def create(self, user: str, namespace: str, document: Document) -> tuple[Live, bool]:
+    async def create(self, user: str, namespace: str, document: Document, *, tell: Tell = _silent) -> tuple[Live, bool]:
         """Create an application; the same one again is no mistake. Returns also whether it was created."""
 
         def decide(live: Live) -> Document | None:
@@ -103,9 +108,11 @@ class Apps:
                 raise Refused(409, "exists", detail)
             return None
 
-        return await self._whole(self._write(user, namespace, document.name, decide))
+        return await self._whole(self._write(user, namespace, document.name, decide, tell))
 
-    async def replace(self, user: str, namespace: str, document: Document, if_match: str | None) -> tuple[Live, bool]:
+    async def replace(
+        self, user: str, namespace: str, document: Document, if_match: str | None, *, tell: Tell = _silent
+    ) -> tuple[Live, bool]:
         """Create an application, or make it what the document says. Returns also whether it was created."""
 
         def decide(live: Live) -> Document | None:
@@ -113,10 +120,17 @@ class Apps:
             found = document_of(live)
             return None if found is not None and same(found, document) and not live.change else document
 
-        return await self._whole(self._write(user, namespace, document.name, decide))
+        return await self._whole(self._write(user, namespace, document.name, decide, tell))
 
     async def edit(
-        self, user: str, namespace: str, name: str, edit: Callable[[Document], Document], if_match: str | None
+        self,
+        user: str,
+        namespace: str,
+        name: str,
+        edit: Callable[[Document], Document],
+        if_match: str | None,
+        *,
+        tell: Tell = _silent,
     ) -> tuple[Live, bool]:
         """Change an application that exists. `edit` makes the new complete document, and may raise Refused."""
 
@@ -124,7 +138,7 @@ class Apps:
             document, found = self._edited(live, namespace, name, edit, if_match)
             return None if same(found, document) and not live.change else document
 
-        return await self._whole(self._write(user, namespace, name, decide))
+        return await self._whole(self._write(user, namespace, name, decide, tell))
 
     async def plan(self, namespace: str, document: Document, if_match: str | None, *, new: bool = False) -> list[Json]:
         """What the API server would store: a dry run of every write. `new` refuses another one that exists."""
@@ -151,9 +165,21 @@ class Apps:
         document, _ = self._edited(await self._cluster.live(namespace, name), namespace, name, edit, if_match)
         return await self.plan(namespace, document, if_match)
 
-    async def delete(self, namespace: str, name: str, if_match: str | None, *, dry_run: bool = False) -> bool:
+    async def delete(
+        self, namespace: str, name: str, if_match: str | None, *, dry_run: bool = False, tell: Tell = _silent
+    ) -> bool:
         """Delete an application; returns whether nothing of it is left."""
-        return await self._whole(self._delete(namespace, name, if_match, dry_run=dry_run))
+        return await self._whole(self._delete(namespace, name, if_match, dry_run=dry_run, tell=tell))
+
+    async def annotate(self, namespace: str, name: str, uid: str, annotations: Mapping[str, str | None]) -> None:
+        """Set annotations of the HTTPScaledObject with this uid; None removes one."""
+        await self._cluster.merge("HTTPScaledObject", namespace, name, {"metadata": {"uid": uid, "annotations": annotations}})
+
+    async def is_gone(self, namespace: str, name: str, uid: str) -> bool:
+        """Whether nothing is left of a deleted application."""
+        live = await self._cluster.live(namespace, name)
+        left = [found for found in live.objects.values() if found is not None and is_of(found, uid)]
+        return not left and not self._is_scaled(f"{namespace}/{name}")
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
@@ -176,7 +202,7 @@ class Apps:
             raise Refused(409, "unreadable", "objects of the app are missing, or say what no document can: PUT a whole one")
         return edit(found), found
 
-    async def _write(self, user: str, namespace: str, name: str, decide: Decide) -> tuple[Live, bool]:
+    async def _write(self, user: str, namespace: str, name: str, decide: Decide, tell: Tell) -> tuple[Live, bool]:
         async with self._locks.of(f"{namespace}/{name}"):
             until = self._clock() + BUSY_SECONDS
             while True:
@@ -193,7 +219,7 @@ class Apps:
                     await self._let_pass(busy, until)
                     continue
                 try:
-                    created = await self._change(entry, decide)
+                    created = await self._change(entry, decide, tell)
                 finally:
                     self._journal.release(entry)
                 if created is not None:
@@ -210,7 +236,7 @@ class Apps:
         else:
             await asyncio.sleep(BUSY_PAUSE_SECONDS)
 
-    async def _change(self, entry: Entry, decide: Decide) -> bool | None:
+    async def _change(self, entry: Entry, decide: Decide, tell: Tell) -> bool | None:
         """Make a change with its entry, and end the entry. Returns whether the application was created; None when what there was
         has changed before the entry was there, so that it must be decided again."""
         record = entry.record
@@ -223,7 +249,7 @@ class Apps:
                     await self._remove(live, record.namespace, record.name)
                 await self._journal.end(entry)
                 return None
-            change = Change(self._cluster, record, document, live)
+            change = Change(self._cluster, record, document, live, tell=tell)
         except BaseException:
             await self._journal.end(entry)  # nothing was written yet
             raise
@@ -260,13 +286,14 @@ class Apps:
             raise refused_change(failed, rolled_back=False) from error
         raise refused_change(failed, rolled_back=True) from failed
 
-    async def _delete(self, namespace: str, name: str, if_match: str | None, *, dry_run: bool) -> bool:
+    async def _delete(self, namespace: str, name: str, if_match: str | None, *, dry_run: bool, tell: Tell) -> bool:
         async with self._locks.of(f"{namespace}/{name}"):
             live = await self.get(namespace, name)
             check_match(live, if_match)
             if dry_run:
                 await self._cluster.delete("HTTPScaledObject", namespace, name, live.uid, dry_run=True)
                 return True
+            tell("deleting HTTPScaledObject")
             return await self._remove(live, namespace, name)
 
     async def _remove(self, live: Live, namespace: str, name: str) -> bool:
@@ -285,9 +312,7 @@ class Apps:
     async def _is_gone(self, namespace: str, name: str, uid: str) -> bool:
         until = self._clock() + GONE_SECONDS
         while self._clock() < until:
-            live = await self._cluster.live(namespace, name)
-            left = [found for found in live.objects.values() if found is not None and is_of(found, uid)]
-            if not left and not self._is_scaled(f"{namespace}/{name}"):
+            if await self.is_gone(namespace, name, uid):
                 return True
             await asyncio.sleep(GONE_PAUSE_SECONDS)
         return False

@@ -42,6 +42,13 @@ NEEDS: Mapping[str, tuple[Need, ...]] = {
     "replace": _all("create", "patch"),
     "patch": _all("get", "patch"),
     "delete": _all("delete"),
+    "wake": (*_all("get"), Need("patch", "http.keda.sh", "httpscaledobjects")),
+    "sleep": (*_all("get"), Need("patch", "http.keda.sh", "httpscaledobjects")),
+    "logs": (
+        Need("get", "http.keda.sh", "httpscaledobjects"),
+        Need("list", "", "pods"),
+        Need("get", "", "pods", "log"),
+    ),
 }
 """What each action needs: what kubectl would need for it. Who replaces an application may have to make an object of it anew."""
 

@@ -8,7 +8,7 @@ nothing to undo; with it, everything that the change wrote is undone by what the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from controller.admin.cluster import Cluster, Foreign
 from controller.admin.documents import Document
@@ -16,11 +16,13 @@ from controller.admin.journal import Record
 from controller.admin.objects import KINDS, Json, Live, manifests, marked, partial_document_of
 from fleet.discovery.kubernetes.client import ApiError
 
-__all__ = ["CHANGE_SECONDS", "Change", "ChangeFailed", "Unreadable", "before_of", "undo"]
+__all__ = ["CHANGE_SECONDS", "Change", "ChangeFailed", "Tell", "Unreadable", "before_of", "undo"]
 
 CHANGE_SECONDS = 30.0
 """Seconds for all writes of a change. Another controller takes over only later (controller.admin.recovery), and each write checks
 that there is time left, so that a process that was stopped for a while writes nothing after that."""
+Tell = Callable[[str], object]
+"""Called with each step before it is made. May not fail."""
 _OWNER, _OTHERS = "HTTPScaledObject", ("Service", "Deployment")
 
 
@@ -49,13 +51,14 @@ def before_of(live: Live) -> dict[str, Json | None]:
 
 
 class Change:
-    """Makes the objects of an application what a complete document says. `live` is how they are."""
+    """Makes the objects of an application what a complete document says. `live` is how they are; `tell` gets each step."""
 
-    def __init__(self, cluster: Cluster, record: Record, document: Document, live: Live) -> None:
+    def __init__(self, cluster: Cluster, record: Record, document: Document, live: Live, *, tell: Tell) -> None:
         self._cluster = cluster
         self._record = record
         self._document = document
         self._live = live
+        self._tell = tell
         self._clock = asyncio.get_running_loop().time
         self._until = self._clock() + CHANGE_SECONDS
         self._step = ""
@@ -104,6 +107,7 @@ class Change:
 
     def _begin(self, step: str) -> None:
         self._step = step
+        self._tell(step)
         if self._clock() >= self._until:
             raise TimeoutError("there was no time left for it")
 

@@ -235,6 +235,13 @@ class App(_Model):
     replicas: RunningReplicas
     active: Annotated[bool | None, Field(description="Whether KEDA sees demand: requests now, or within the activity period.")]
     last_active: Annotated[str | None, Field(description="When KEDA last saw demand.")]
+    demand: Annotated[
+        int | None,
+        Field(description="Requests that interceptors hold or carry now, and busy replicas; null if one does not tell."),
+    ]
+    demand_unknown: Annotated[str | None, Field(description="Why there is no demand.")]
+    last_wake: Annotated[str | None, Field(description="When it last went from zero to a replica; null if that is not known.")]
+    awake_until: Annotated[str | None, Field(description="Until when a replica is kept, because somebody has asked for it.")]
     conditions: list[Condition]
 
 

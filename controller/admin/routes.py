@@ -1,11 +1,11 @@
-"""The HTTP calls on applications. Each goes the same way: who asks, not too often, whether they may, what they ask for, and then
-it is done. A change leaves a line in the log, whatever comes of it."""
+"""The HTTP calls on documents of applications. Each goes the same way: who asks, not too often, whether they may, what they ask
+for, and then it is done. A change leaves a line in the log, whatever comes of it."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
@@ -13,16 +13,35 @@ from pydantic import BaseModel
 
 from controller.admin.authentication import Caller
 from controller.admin.body import JSON, MERGE_PATCH, patched, read_json, validated
+from controller.admin.change import Tell
 from controller.admin.checks import checked, etag_of
 from controller.admin.context import Context
 from controller.admin.documents import NAME, App, AppList, Document, Fault, Plan
-from controller.admin.objects import Live, complete
+from controller.admin.following import until_gone, until_served
+from controller.admin.objects import Json, Live, complete
 from controller.admin.openapi import body_of, problems_of
 from controller.admin.problems import Refused, of_api_error
+from controller.admin.sse import DONE, EVENT_STREAM, FAILED, PROGRESS, Progress
 from controller.admin.views import app_of, summary_of
 from fleet.discovery.kubernetes.client import ApiError
 
-__all__ = ["caller_of", "router"]
+__all__ = [
+    "ETAG",
+    "EVENTS",
+    "Calling",
+    "DryRun",
+    "Entry",
+    "Name",
+    "Namespace",
+    "Wait",
+    "answer_of",
+    "app_answer",
+    "audited",
+    "caller_of",
+    "context_of",
+    "last_seen",
+    "router",
+]
 
 MAX_PAGE = 500
 PAGE = 100
@@ -32,14 +51,14 @@ _audit = logging.getLogger("controller.admin.audit")
 router = APIRouter()
 
 
-def _context(request: Request) -> Context:
+def context_of(request: Request) -> Context:
     context: Context = request.app.state.context
     return context
 
 
 async def caller_of(request: Request) -> Caller:
     """The caller of a request, who is not asking too often. Raises Refused: 401, 429 or 503."""
-    context = _context(request)
+    context = context_of(request)
     address = request.client.host if request.client is not None else ""
     caller = await context.authenticator.caller(request.headers.getlist("authorization"), address)
     if (seconds := context.rates.take(caller.username, context.clock())) > 0:
@@ -57,6 +76,24 @@ IfMatch = Annotated[
     str | None,
     Header(alias="If-Match", max_length=1000, description="The ETag of the app that is meant; 412 if it was changed since."),
 ]
+Wait = Annotated[
+    Literal["true", "false"],
+    Query(description="true: the answer is a stream of events, from the first step until every interceptor serves the app."),
+]
+EVENTS = {
+    EVENT_STREAM: {
+        "schema": {
+            "type": "object",
+            "description": "One event. The last one is done or failed.",
+            "required": ["event", "data"],
+            "properties": {
+                "event": {"type": "string", "enum": [PROGRESS, DONE, FAILED]},
+                "data": {"type": "string", "contentMediaType": JSON},
+            },
+        }
+    }
+}
+"""The content of an answer with `wait`."""
 ETAG = {"ETag": {"description": "Of the document; for If-Match.", "schema": {"type": "string"}}}
 
 
@@ -69,10 +106,10 @@ async def list_apps(
     token: Annotated[str | None, Query(alias="continue", min_length=1, max_length=4096)] = None,
 ) -> Response:
     """List the applications of a namespace, in pages."""
-    context = _context(request)
+    context = context_of(request)
     await context.permit(caller, "list", namespace)
     items, next_token = await context.apps.page(namespace, limit, token)
-    return _json(AppList(items=[summary_of(item, context.url) for item in items], next=next_token))
+    return answer_of(AppList(items=[summary_of(item, context.url) for item in items], next=next_token))
 
 
 @router.post(
@@ -82,22 +119,33 @@ async def list_apps(
     openapi_extra=body_of("Document", JSON),
     responses=problems_of(400, 408, 409, 413, 415)
     | {
-        200: {"model": App | Plan, "description": "The same app exists; or the plan of a dry run.", "headers": ETAG},
+        200: {
+            "model": App | Plan,
+            "description": "The same app exists; or the plan of a dry run; or, with wait, events.",
+            "headers": ETAG,
+            "content": EVENTS,
+        },
         201: {"description": "Created.", "headers": ETAG},
     },
 )
-async def create_app(request: Request, caller: Calling, namespace: Namespace, dry_run: DryRun = None) -> Response:
+async def create_app(
+    request: Request, caller: Calling, namespace: Namespace, *, dry_run: DryRun = None, wait: Wait = "false"
+) -> Response:
     """Create an application, which is asleep until its first request. The same call again gives the same result."""
-    context = _context(request)
-    async with _audited(caller, "create", namespace, dry_run=dry_run) as entry:
+    context = context_of(request)
+    async with audited(caller, "create", namespace, dry_run=dry_run) as entry:
         await context.permit(caller, "create", namespace)
         document = _document(await read_json(request, JSON), namespace, context)
         entry.name = document.name
         if dry_run:
-            return _json(Plan(objects=await context.apps.plan(namespace, document, None, new=True)))
-        live, created = await context.apps.create(caller.username, namespace, document)
-        entry.result = "created" if created else "was there"
-        return await _app(context, live, 201 if created else 200)
+            return answer_of(Plan(objects=await context.apps.plan(namespace, document, None, new=True)))
+
+        async def make(tell: Tell) -> tuple[Live, bool]:
+            live, created = await context.apps.create(caller.username, namespace, document, tell=tell)
+            entry.result = "created" if created else "was there"
+            return live, created
+
+        return await _made(context, caller, entry, make, wait)
 
 
 @router.get(
@@ -107,9 +155,9 @@ async def create_app(request: Request, caller: Calling, namespace: Namespace, dr
 )
 async def get_app(request: Request, caller: Calling, namespace: Namespace, name: Name) -> Response:
     """One application: what it is, and how it is."""
-    context = _context(request)
+    context = context_of(request)
     await context.permit(caller, "get", namespace, name)
-    return await _app(context, await context.apps.get(namespace, name), 200)
+    return await app_answer(context, await context.apps.get(namespace, name), 200)
 
 
 @router.put(
@@ -118,7 +166,11 @@ async def get_app(request: Request, caller: Calling, namespace: Namespace, name:
     openapi_extra=body_of("Document", JSON),
     responses=problems_of(400, 408, 409, 412, 413, 415)
     | {
-        200: {"description": "Replaced, or the same already; or the plan of a dry run.", "headers": ETAG},
+        200: {
+            "description": "Replaced, or the same already; or the plan of a dry run; or, with wait, events.",
+            "headers": ETAG,
+            "content": EVENTS,
+        },
         201: {"model": App, "description": "Created.", "headers": ETAG},
     },
 )
@@ -129,18 +181,23 @@ async def replace_app(
     name: Name,
     *,
     dry_run: DryRun = None,
+    wait: Wait = "false",
     if_match: IfMatch = None,
 ) -> Response:
     """Create an application, or make it what the document says."""
-    context = _context(request)
-    async with _audited(caller, "replace", namespace, name, dry_run=dry_run) as entry:
+    context = context_of(request)
+    async with audited(caller, "replace", namespace, name, dry_run=dry_run) as entry:
         await context.permit(caller, "replace", namespace, name)
         document = _document(await read_json(request, JSON), namespace, context, name)
         if dry_run:
-            return _json(Plan(objects=await context.apps.plan(namespace, document, if_match)))
-        live, created = await context.apps.replace(caller.username, namespace, document, if_match)
-        entry.result = "created" if created else "replaced"
-        return await _app(context, live, 201 if created else 200)
+            return answer_of(Plan(objects=await context.apps.plan(namespace, document, if_match)))
+
+        async def make(tell: Tell) -> tuple[Live, bool]:
+            live, created = await context.apps.replace(caller.username, namespace, document, if_match, tell=tell)
+            entry.result = "created" if created else "replaced"
+            return live, created
+
+        return await _made(context, caller, entry, make, wait)
 
 
 @router.patch(
@@ -148,7 +205,7 @@ async def replace_app(
     response_model=App | Plan,
     openapi_extra=body_of("Patch", MERGE_PATCH),
     responses=problems_of(400, 404, 408, 409, 412, 413, 415)
-    | {200: {"description": "Changed; or the plan of a dry run.", "headers": ETAG}},
+    | {200: {"description": "Changed; or the plan of a dry run; or, with wait, events.", "headers": ETAG, "content": EVENTS}},
 )
 async def patch_app(
     request: Request,
@@ -157,11 +214,12 @@ async def patch_app(
     name: Name,
     *,
     dry_run: DryRun = None,
+    wait: Wait = "false",
     if_match: IfMatch = None,
 ) -> Response:
     """Change fields of an application by a JSON merge patch (RFC 7396)."""
-    context = _context(request)
-    async with _audited(caller, "patch", namespace, name, dry_run=dry_run) as entry:
+    context = context_of(request)
+    async with audited(caller, "patch", namespace, name, dry_run=dry_run) as entry:
         await context.permit(caller, "patch", namespace, name)
         patch = await read_json(request, MERGE_PATCH)
 
@@ -169,10 +227,14 @@ async def patch_app(
             return checked(complete(patched(document, patch), namespace, context.domain), namespace)
 
         if dry_run:
-            return _json(Plan(objects=await context.apps.plan_edit(namespace, name, edit, if_match)))
-        live, _ = await context.apps.edit(caller.username, namespace, name, edit, if_match)
-        entry.result = "patched"
-        return await _app(context, live, 200)
+            return answer_of(Plan(objects=await context.apps.plan_edit(namespace, name, edit, if_match)))
+
+        async def make(tell: Tell) -> tuple[Live, bool]:
+            live, created = await context.apps.edit(caller.username, namespace, name, edit, if_match, tell=tell)
+            entry.result = "patched"
+            return live, created
+
+        return await _made(context, caller, entry, make, wait)
 
 
 @router.delete(
@@ -180,48 +242,131 @@ async def patch_app(
     status_code=204,
     responses=problems_of(404, 409, 412)
     | {
+        200: {"description": "With wait, events.", "content": EVENTS},
         202: {"description": "Deleted; the API server is still removing what belonged to it."},
         204: {"description": "Deleted, and nothing is left."},
     },
 )
 async def delete_app(
-    request: Request, caller: Calling, namespace: Namespace, name: Name, *, dry_run: DryRun = None, if_match: IfMatch = None
+    request: Request,
+    caller: Calling,
+    namespace: Namespace,
+    name: Name,
+    *,
+    dry_run: DryRun = None,
+    wait: Wait = "false",
+    if_match: IfMatch = None,
 ) -> Response:
     """Delete an application, and all that was made for it."""
-    context = _context(request)
-    async with _audited(caller, "delete", namespace, name, dry_run=dry_run) as entry:
+    context = context_of(request)
+    async with audited(caller, "delete", namespace, name, dry_run=dry_run) as entry:
         await context.permit(caller, "delete", namespace, name)
-        is_gone = await context.apps.delete(namespace, name, if_match, dry_run=dry_run is not None)
-        entry.result = "deleted"
-        return Response(status_code=204 if is_gone else 202)
+        if wait == "false" or dry_run:
+            is_gone = await context.apps.delete(namespace, name, if_match, dry_run=dry_run is not None)
+            entry.result = "deleted"
+            return Response(status_code=204 if is_gone else 202)
+        live = await context.apps.get(namespace, name)
+
+        async def work(progress: Progress) -> Json:
+            async with entry.passed_on():
+                is_gone = await context.apps.delete(namespace, name, if_match, tell=progress.tell)
+                entry.result = "deleted"
+            if is_gone:
+                return {"outcome": "deleted"}
+            return await until_gone(lambda: context.apps.is_gone(namespace, name, live.uid), progress)
+
+        return await context.streams.answer(caller.username, work)
 
 
-class _Entry:
-    """What the line in the log says."""
+class Entry:
+    """The line in the log. It is written once, at the end of what was asked for: that may be later than the call's."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, caller: Caller, action: str, namespace: str, name: str) -> None:
         self.name = name
         self.result = "done"
+        self._user = caller.username
+        self._action = action
+        self._namespace = namespace
+        self._is_passed_on = False
+
+    @asynccontextmanager
+    async def passed_on(self) -> AsyncIterator[None]:
+        """For work that goes on without the call: the line is written at the end of this block."""
+        self._is_passed_on = True
+        try:
+            with self._noting():
+                yield
+        finally:
+            self._write()
+
+    @asynccontextmanager
+    async def of_call(self) -> AsyncIterator[None]:
+        try:
+            with self._noting():
+                yield
+        finally:
+            if not self._is_passed_on:
+                self._write()
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Errors of the API server become problems."""
+        try:
+            yield
+        except ApiError as error:
+            refused = of_api_error(error)
+            self._note(refused)
+            raise refused from error
+        except BaseException as error:
+            self._note(error)
+            raise
+
+    def _note(self, error: BaseException) -> None:
+        problem = error.problem if isinstance(error, Refused) else None
+        self.result = f"{problem.status} {problem.detail}" if problem is not None else type(error).__name__
+
+    def _write(self) -> None:
+        app = f"{self._namespace}/{self.name}"
+        fields = {"user": self._user, "action": self._action, "app": app, "result": self.result}
+        _audit.info("%s app %s by %r: %s", self._action, app, self._user, self.result, extra=fields)
 
 
 @asynccontextmanager
-async def _audited(caller: Caller, action: str, namespace: str, name: str = "", *, dry_run: object) -> AsyncIterator[_Entry]:
+async def audited(caller: Caller, action: str, namespace: str, name: str = "", *, dry_run: object = None) -> AsyncIterator[Entry]:
     """Log who has asked for which change, and what came of it. Errors of the API server become problems."""
-    entry = _Entry(name)
+    entry = Entry(caller, f"{action} (dry run)" if dry_run else action, namespace, name)
+    async with entry.of_call():
+        yield entry
+
+
+Make = Callable[[Tell], Awaitable[tuple[Live, bool]]]
+"""Makes a change; returns what there is then, and whether the app was created."""
+
+
+async def _made(context: Context, caller: Caller, entry: Entry, make: Make, wait: str) -> Response:
+    """The answer to a change: at once when it is made, or as a stream until the app is served."""
+    if wait == "false":
+        live, created = await make(lambda step: None)
+        return await app_answer(context, live, 201 if created else 200)
+
+    async def work(progress: Progress) -> Json:
+        async with entry.passed_on():
+            live, created = await make(progress.tell)
+        metadata = (live.owner or {})["metadata"]
+        namespace, name = metadata["namespace"], metadata["name"]
+        outcome = await until_served(lambda: context.sight.resource(f"{namespace}/{name}"), live, progress)
+        return outcome | {"created": created, "app": await last_seen(context, namespace, name)}
+
+    return await context.streams.answer(caller.username, work)
+
+
+async def last_seen(context: Context, namespace: str, name: str) -> Json | None:
+    """The app at the end of a stream; None if it is gone, or cannot be read."""
     try:
-        try:
-            yield entry
-        except ApiError as error:
-            raise of_api_error(error) from error
-    except BaseException as error:
-        problem = error.problem if isinstance(error, Refused) else None
-        entry.result = f"{problem.status} {problem.detail}" if problem is not None else type(error).__name__
-        raise
-    finally:
-        what = f"{action} (dry run)" if dry_run else action
-        app = f"{namespace}/{entry.name}"
-        fields = {"user": caller.username, "action": what, "app": app, "result": entry.result}
-        _audit.info("%s app %s by %r: %s", what, app, caller.username, entry.result, extra=fields)
+        live = await context.apps.get(namespace, name)
+        return app_of(live, await context.around(live), context.url).model_dump(mode="json")
+    except (ApiError, Refused):
+        return None
 
 
 def _document(body: Any, namespace: str, context: Context, name: str = "") -> Document:
@@ -233,10 +378,10 @@ def _document(body: Any, namespace: str, context: Context, name: str = "") -> Do
     return checked(complete(document, namespace, context.domain), namespace)
 
 
-async def _app(context: Context, live: Live, status: int) -> Response:
-    scaled = await context.scaled_object(live)
-    return _json(app_of(live, scaled, context.url), status, {"ETag": etag_of(live)})
+async def app_answer(context: Context, live: Live, status: int) -> Response:
+    around = await context.around(live)
+    return answer_of(app_of(live, around, context.url), status, {"ETag": etag_of(live)})
 
 
-def _json(model: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def answer_of(model: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(model.model_dump_json(), status, media_type=JSON, headers={"Cache-Control": "no-store", **(headers or {})})

@@ -21,19 +21,28 @@ from controller.admin.busy import BusyCalls
 from controller.admin.busy import router as busy_router
 from controller.admin.busystore import BusyStore
 from controller.admin.cluster import Cluster
-from controller.admin.context import Context
+from controller.admin.context import Context, Sight
+from controller.admin.demand import Demands
 from controller.admin.documents import Fault
 from controller.admin.journal import Journal
+from controller.admin.kedahttp import kedahttp_router
 from controller.admin.listener import GuardedProtocol
 from controller.admin.locks import Locks
 from controller.admin.problems import PROBLEM_JSON, Refused, of_api_error
 from controller.admin.recovery import Recovery
 from controller.admin.routes import router
+from controller.admin.running import running_router
 from controller.admin.tls import Certificates
+from controller.admin.wakes import Wakes
+from controller.crds import HTTP_SCALED_OBJECTS
+from controller.interceptors import InterceptorSource
+from controller.resources import Key
 from controller.settings import ControllerSettings
 from controller.world import World
 from fleet.defaults import BUSY_LEASES
 from fleet.discovery.kubernetes.client import Api, ApiError
+from fleet.discovery.kubernetes.listwatch import Timing
+from fleet.runtime.channels import ChannelFactory
 from fleet.runtime.diagnostics import BACKLOG, QuietServer
 from fleet.runtime.listen import bound
 from fleet.runtime.tasks import cancel_and_wait
@@ -46,10 +55,22 @@ MAX_CONNECTIONS = 200
 """Maximum number of connections: people, pipelines and their streams. Others get 503."""
 
 
+_ROUTERS = (router, running_router, busy_router)
+
+
 class AdminServer:
     """`namespace` is Weir's own, where the journal is."""
 
-    def __init__(self, settings: ControllerSettings, api: Api, world: World, *, namespace: str) -> None:
+    def __init__(
+        self,
+        settings: ControllerSettings,
+        api: Api,
+        world: World,
+        interceptors: InterceptorSource,
+        channels: ChannelFactory,
+        *,
+        namespace: str,
+    ) -> None:
         """Raises StartError for certificates that cannot be used."""
         cluster, journal, locks = Cluster(api), Journal(api, namespace, settings.controller_name), Locks()
         self._recovery = Recovery(cluster, journal, locks, world.objects)
@@ -61,14 +82,23 @@ class AdminServer:
             locks=locks,
             is_scaled=lambda app: world.scaled_object(app) is not None,
         )
-        context = Context(
+        self._demands = Demands(interceptors, channels)
+        self._wakes = Wakes(api, settings.watched, Timing(resync=settings.resync))
+        sight = Sight(
+            resource=lambda app: world.get(Key(HTTP_SCALED_OBJECTS.kind, *app.split("/", 1))),
+            demand=self._demands.of,
+            last_wake=self._wakes.last,
+        )
+        self._context = context = Context(
             api,
             self._apps,
+            sight,
             audiences=settings.audiences,
             namespaces=settings.watched,
             domain=settings.admin_domain,
             url=settings.admin_url,
             rate=settings.admin_rate,
+            kedahttp_namespace=settings.admin_kedahttp_namespace,
         )
         self._busy = BusyStore(api, namespace, BUSY_LEASES)
         self._host = settings.host
@@ -83,6 +113,7 @@ class AdminServer:
         listener = bound(self._host, self.port, "the Admin API")
         listener.listen(BACKLOG)
         self.port = listener.getsockname()[1]
+        self._wakes.start()
         self._server = QuietServer(_configuration(self._app, self._certificates.context if self._certificates else None))
         self._tasks = [
             asyncio.create_task(self._server.serve(sockets=[listener]), name=f"admin:{self.port}"),
@@ -96,8 +127,11 @@ class AdminServer:
         server, self._server = self._server, None
         tasks, self._tasks = self._tasks, []
         if server is not None:
+            await self._context.streams.close()
             server.end()
             await tasks[0]
+            await self._wakes.close()
+        await self._demands.close()
         await self._apps.close()
         await self._busy.close()
         await cancel_and_wait(*tasks)
@@ -121,8 +155,8 @@ def application(context: Context, busy: BusyCalls) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.context, app.state.busy = context, busy
-    app.include_router(router)
-    app.include_router(busy_router)
+    for part in (*_ROUTERS, *((kedahttp_router,) if context.kedahttp_namespace else ())):
+        app.include_router(part)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
@@ -174,8 +208,8 @@ async def _on_http(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == 405:
         # Starlette names the methods of the first route of this path only.
-        every = (*router.routes, *busy_router.routes)
-        routes = [route for route in every if isinstance(route, APIRoute) and route.path_regex.match(request.url.path)]
+        found = (route for part in (*_ROUTERS, kedahttp_router) for route in part.routes)
+        routes = [route for route in found if isinstance(route, APIRoute) and route.path_regex.match(request.url.path)]
         headers["Allow"] = ", ".join(sorted({method for route in routes for method in route.methods or ()}))
     return _answer(Refused(error.status_code, "no-such-call", str(error.detail), headers=headers))
 

@@ -1,31 +1,45 @@
-"""What the API says of an application, from its objects. Pure."""
+"""What the API says of an application, from its objects and what is known beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 from pydantic import ValidationError
 
+from controller.admin.demand import Demand
 from controller.admin.documents import App, AppState, AppSummary, Condition, Replicas, RunningReplicas
 from controller.admin.objects import Json, Live, document_of
+from controller.by_hand import AWAKE_UNTIL, by_hand
+from controller.resources import ObjectMeta
 from controller.status import READY
 
-__all__ = ["app_of", "summary_of", "urls_of"]
+__all__ = ["Surroundings", "app_of", "replicas_of", "summary_of", "urls_of"]
 
 OBJECTS_PRESENT = "ObjectsPresent"
 """Our own condition: whether the Service and the Deployment exist."""
 
 
-def app_of(live: Live, scaled_object: Json | None, url: str) -> App:
+class Surroundings(msgspec.Struct, frozen=True):
+    """What is known of an application beside its objects."""
+
+    scaled_object: Json | None = None
+    demand: Demand = Demand(unknown="it was not asked for")
+    last_wake: str | None = None
+    now: float = 0.0
+    """Seconds since the epoch."""
+
+
+def app_of(live: Live, around: Surroundings, url: str) -> App:
     """An application that exists. `url` is what addresses are made of, with {host}."""
     owner = live.owner
     if owner is None:
         raise ValueError("there is no owner")
     metadata, spec = owner["metadata"], owner.get("spec") or {}
-    active, last_active = _activity(scaled_object)
+    active, last_active = _activity(around.scaled_object)
     urls = urls_of(spec, url)
-    wanted, ready = _replicas(live)
+    wanted, ready = replicas_of(live)
     return App(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -37,6 +51,10 @@ def app_of(live: Live, scaled_object: Json | None, url: str) -> App:
         replicas=RunningReplicas(wanted=wanted, ready=ready),
         active=active,
         last_active=last_active,
+        demand=around.demand.requests,
+        demand_unknown=around.demand.unknown,
+        last_wake=around.last_wake,
+        awake_until=_awake_until(metadata, around.now),
         conditions=[*_own_conditions(live), *_conditions(owner)],
     )
 
@@ -79,10 +97,16 @@ def _state(live: Live, wanted: int, ready: int) -> AppState:
     return "awake" if ready else "waking"
 
 
-def _replicas(live: Live) -> tuple[int, int]:
+def replicas_of(live: Live) -> tuple[int, int]:
     deployment = live.objects["Deployment"] or {}
     wanted, ready = (deployment.get("spec") or {}).get("replicas", 0), (deployment.get("status") or {}).get("readyReplicas", 0)
     return int(wanted), int(ready)
+
+
+def _awake_until(metadata: Json, now: float) -> str | None:
+    until = (metadata.get("annotations") or {}).get(AWAKE_UNTIL)
+    meta = ObjectMeta(name=str(metadata["name"]), annotations={AWAKE_UNTIL: str(until)})
+    return str(until) if until is not None and by_hand(meta, now).awake else None
 
 
 def _own_conditions(live: Live) -> Iterable[Condition]:

@@ -20,6 +20,8 @@ WRITTEN = {
     (group, resource): {"get", "create", "patch", "delete"}
     for group, resource in (("apps", "deployments"), ("", "services"), ("http.keda.sh", "httpscaledobjects"))
 }
+WRITTEN[("apps", "deployments")] |= {"list", "watch"}
+WRITTEN |= {("", "pods"): {"list"}, ("", "pods/log"): {"get"}}
 REVIEWED = {
     ("authentication.k8s.io", "tokenreviews"): {"create"},
     ("authorization.k8s.io", "subjectaccessreviews"): {"create"},
