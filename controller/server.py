@@ -168,7 +168,15 @@ class Controller(Component):
         from controller.admin.server import AdminServer  # noqa: PLC0415  # what it imports costs memory, and most have no Admin API
 
         namespace, _ = _lease(self._settings)
-        return AdminServer(self._settings, self._api, self._world, self._interceptors, self._channels, namespace=namespace)
+        return AdminServer(
+            self._settings,
+            self._api,
+            self._world,
+            self._interceptors,
+            self._channels,
+            leases=self._leases,
+            namespace=namespace,
+        )
 
     def _on_routes(self) -> None:
         if self._term is not None:

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Iterable
+from time import time
 
 import grpc
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 from controller.interceptors import InterceptorSource
 from controller.propagation import Interceptor
 from fleet.defaults import MAX_MEMBERS
+from fleet.discovery.busy import BusySource
 from fleet.runtime.channels import ChannelFactory
 from fleet.runtime.terminal import one_line
 from protos.weir.interceptor.v1 import queue_pb2, queue_pb2_grpc
@@ -35,8 +37,10 @@ class Demands:
     """Asks interceptors, whether this controller leads or not. Channels stay open until their interceptors or certificates
     change."""
 
-    def __init__(self, interceptors: InterceptorSource, channels: ChannelFactory) -> None:
+    def __init__(self, interceptors: InterceptorSource, channels: ChannelFactory, leases: BusySource) -> None:
+        """`leases` are those that pods have asked for by a call. The others are in what interceptors tell."""
         self._interceptors = interceptors
+        self._leases = leases
         self._factory = channels
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -56,7 +60,9 @@ class Demands:
         silent = [why for why in found if isinstance(why, str)]
         if silent:
             return Demand(unknown=f"{len(silent)} of {len(asked)} interceptors do not tell: {silent[0]}")
-        return Demand(requests=sum(one for one in found if isinstance(one, int)))
+        now = time()
+        called = sum(until > now for until in self._leases.current.get(app, {}).values())
+        return Demand(requests=sum(one for one in found if isinstance(one, int)) + called)
 
     async def close(self) -> None:
         self._unsubscribe()

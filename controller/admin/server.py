@@ -40,6 +40,7 @@ from controller.resources import Key
 from controller.settings import ControllerSettings
 from controller.world import World
 from fleet.defaults import BUSY_LEASES
+from fleet.discovery.busy import BusySource
 from fleet.discovery.kubernetes.client import Api, ApiError
 from fleet.discovery.kubernetes.listwatch import Timing
 from fleet.runtime.channels import ChannelFactory
@@ -69,6 +70,7 @@ class AdminServer:
         interceptors: InterceptorSource,
         channels: ChannelFactory,
         *,
+        leases: BusySource,
         namespace: str,
     ) -> None:
         """Raises StartError for certificates that cannot be used."""
@@ -82,7 +84,7 @@ class AdminServer:
             locks=locks,
             is_scaled=lambda app: world.scaled_object(app) is not None,
         )
-        self._demands = Demands(interceptors, channels)
+        self._demands = Demands(interceptors, channels, leases)
         self._wakes = Wakes(api, settings.watched, Timing(resync=settings.resync))
         sight = Sight(
             resource=lambda app: world.get(Key(HTTP_SCALED_OBJECTS.kind, *app.split("/", 1))),

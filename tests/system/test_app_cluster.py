@@ -262,7 +262,8 @@ async def test_names_of_the_cluster_are_completed(tmp_path: Path) -> None:
         for words, expected in (("weir app show w", ["web", "wiki"]), ("weir app show --namespace empty w", [])):
             environment = {"_WEIR_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
             # A shell waits for four seconds; a busy machine may take longer.
-            code = "import sys; sys.argv = ['weir']; from weir.apps import names; names.SECONDS = 100; from weir.cli import main; main()"
+            code = "import sys; sys.argv = ['weir']; from weir.apps import names; names.SECONDS = 100; "
+            code += "from weir.cli import main; main()"
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-c", code), stdout=subprocess.PIPE, env={**os.environ, **environment}
             )

@@ -17,6 +17,8 @@ import pytest
 
 from controller.admin import following, listener, logs, sse
 from controller.by_hand import AWAKE_UNTIL, NO_COOLDOWN_UNTIL
+from fleet.defaults import BUSY_LEASES
+from fleet.demand.busy import encode_leases
 from fleet.demand.ledger import Ledger
 from fleet.discovery.kubernetes.client import ApiError, Query
 from interceptor.rpc import QueueServicer
@@ -227,13 +229,18 @@ async def test_demand_is_that_of_all_interceptors_or_of_none(rig: Rig) -> None:
     found = (await rig.call("GET", "/web")).json()
     assert (found["demand"], found["demand_unknown"]) == (0, None)
     now = asyncio.get_running_loop().time()
-    leases = [member.ledger.entry("shop/web").acquire(now) for member in rig.members]
-    leases.append(rig.members[0].ledger.entry("shop/web").hold(now))
+    held = [member.ledger.entry("shop/web").acquire(now) for member in rig.members]
+    held.append(rig.members[0].ledger.entry("shop/web").hold(now))
     rig.members[0].ledger.entry("shop/other").acquire(now)
     assert (await rig.call("GET", "/web")).json()["demand"] == 3
-    for lease in leases[:2]:
+    for lease in held[:2]:
         lease.release(now)
     assert (await rig.call("GET", "/web")).json()["demand"] == 1
+    ends = {"shop/web": {"pod-1": time.time() + 60, "pod-2": time.time() - 1}, "shop/other": {"pod-3": time.time() + 60}}
+    leases = {"leases.json": encode_leases(ends).decode()}
+    rig.api.put(f"/api/v1/namespaces/weir-system/configmaps/{BUSY_LEASES}", data=leases)
+    await until(lambda: rig.controller._leases.current)
+    assert (await rig.call("GET", "/web")).json()["demand"] == 2
     await rig.members[1]._rpc.stop(0)
     found = (await rig.call("GET", "/web")).json()
     assert found["demand"] is None
