@@ -17,6 +17,7 @@ from controller.settings import ControllerSettings
 from controller.store import ConfigMapStore, FileStore, TableStore
 from controller.telemetry import metrics, pages
 from controller.term import Term, TermDependencies
+from controller.wakes import Wakes
 from controller.wiring import Scaler
 from controller.world import World
 from fleet.defaults import BUSY_LEASES
@@ -25,6 +26,7 @@ from fleet.discovery.kubernetes.client import Api, check_credentials, open_api
 from fleet.discovery.kubernetes.listwatch import Timing
 from fleet.discovery.sources import SourceError
 from fleet.discovery.uri import open_members
+from fleet.events.events import open_events
 from fleet.runtime.channels import ChannelFactory
 from fleet.runtime.diagnostics import Diagnostics
 from fleet.runtime.life import Component, Step
@@ -65,12 +67,13 @@ class Controller(Component):
         self._interceptors = _interceptors(self._api, settings.members, timing)
         self._interceptors.subscribe(lambda: self._term.on_interceptors() if self._term else None)
         self._channels = ChannelFactory(settings.member_tls, server_name=settings.member_tls_name or None)
+        self._events = open_events(settings)
         self._leader = self._election() if settings.leader_elect else None
         self._diagnostics = Diagnostics(
             settings.host,
             settings.diagnostics_port,
             not_ready=self._not_ready,
-            metrics=metrics(lambda: self._term),
+            metrics=metrics(lambda: self._term, self._events),
             pages=pages(lambda: self._term),
         )
         self._leases = self._busy_leases(timing) if settings.admin else NoBusy()
@@ -99,6 +102,7 @@ class Controller(Component):
             Step("world", self._world.start, self._world.close),
             Step("table", self._store.start, self._store.close),
             Step("interceptors", self._interceptors.start, self._interceptors.close),
+            Step("events", self._events.start, self._events.close),
             Step("busy leases", self._leases.start, self._leases.close),
             *([Step("Admin API", self._admin.start, self._admin.stop)] if self._admin is not None else []),
             Step("leader", self._start_to_lead, self._lead_no_more),
@@ -141,6 +145,7 @@ class Controller(Component):
                 settings.resync,
                 leads=lambda: self._leader is None or self._leader.leads,
                 leases=self._leases,
+                wakes=self._wakes,
             )
         )
         self._term = term
@@ -152,6 +157,13 @@ class Controller(Component):
     def _busy_leases(self, timing: Timing) -> BusySource:
         namespace, _ = _lease(self._settings)
         return ConfigMapBusy(self._api, namespace, BUSY_LEASES, resync=timing.resync)
+
+    def _wakes(self) -> Wakes | None:
+        """For a term; None when nobody wants events."""
+        if not self._events.wanted:
+            return None
+        timing = Timing(resync=self._settings.resync)
+        return Wakes(self._api, self._settings.watched, self._world, self._events.publish, timing=timing)
 
     def _election(self) -> Leader:
         namespace, name = _lease(self._settings)

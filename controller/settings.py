@@ -8,14 +8,14 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from fleet import defaults
+from fleet.events.settings import EventSettings
 from fleet.routing.host import is_host
-from fleet.runtime.settings import ComponentSettings
 from fleet.runtime.tls import TlsFiles
 
 __all__ = ["ControllerSettings"]
 
 
-class ControllerSettings(ComponentSettings):
+class ControllerSettings(EventSettings):
     """Read once at the start. Durations are seconds."""
 
     host: str = Field("0.0.0.0", description="Address that the diagnostics listen on.")  # noqa: S104

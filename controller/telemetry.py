@@ -8,6 +8,7 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from controller.term import Term
+from fleet.events.events import Events
 from fleet.runtime.documents import Pairs, Rows
 from fleet.runtime.exposition import of_metrics
 
@@ -15,12 +16,13 @@ __all__ = ["metrics", "pages"]
 
 
 class _Controller:
-    def __init__(self, term: Callable[[], Term | None]) -> None:
-        self._term = term
+    def __init__(self, term: Callable[[], Term | None], events: Events) -> None:
+        self._term, self._events = term, events
 
     def collect(self) -> Iterable[Metric]:
         term = self._term()
         yield GaugeMetricFamily("weir_controller_leads", "Whether this controller leads.", float(term is not None))
+        yield from self._events.metrics()
         if term is None:
             return
         assembly = term.publisher.assembly
@@ -55,9 +57,9 @@ class _Controller:
         yield CounterMetricFamily("weir_controller_events_dropped", "Events not written.", float(term.recorder.dropped))
 
 
-def metrics(term: Callable[[], Term | None]) -> Callable[[], Iterator[str]]:
+def metrics(term: Callable[[], Term | None], events: Events) -> Callable[[], Iterator[str]]:
     """For /metrics: the number of series does not depend on the number of objects."""
-    controller = _Controller(term)
+    controller = _Controller(term, events)
     return lambda: of_metrics(controller.collect())
 
 

@@ -27,6 +27,7 @@ from controller.selection import SURVEYED, reachable
 from controller.status import NOT_OBSERVED, REACHABLE
 from controller.store import TableStore
 from controller.verify import Verifier
+from controller.wakes import Wakes
 from controller.wiring import Scaler
 from controller.world import World
 from fleet.discovery.busy import BusySource
@@ -57,6 +58,8 @@ class TermDependencies(msgspec.Struct, frozen=True):
     """Whether this process still holds the lease."""
     leases: BusySource
     """Those by which applications keep themselves awake."""
+    wakes: Callable[[], Wakes | None]
+    """Makes what follows applications for events; None where nobody wants them."""
 
 
 class Term:
@@ -77,6 +80,7 @@ class Term:
             on_published=self._on_published,
             leads=dependencies.leads,
         )
+        self._wakes = dependencies.wakes()
         self._busy = Busyness(
             lambda: dependencies.leases.current,
             on_app=self._on_app,
@@ -120,6 +124,8 @@ class Term:
             self.queue.start()
             self.tracker.start()
             self._survey.start()
+            if self._wakes is not None:
+                self._wakes.start()
             self.on_interceptors()
             self.on_routes()
             self._on_objects(self._world.scaled_object_keys())
@@ -135,6 +141,8 @@ class Term:
         finally:
             unsubscribe()
             await cancel_and_wait(*tasks)
+            if self._wakes is not None:
+                await self._wakes.close()
             await self._verifier.close()
             await self._reports.close()
             await self.tracker.close()
@@ -153,6 +161,8 @@ class Term:
 
     def on_object(self, key: Key) -> None:
         self.queue.add(key)
+        if self._wakes is not None:
+            self._wakes.look(key.app)
 
     def on_routes(self) -> None:
         self.publisher.changed()
@@ -177,7 +187,10 @@ class Term:
     # Called by the parts.
 
     def _on_report(self) -> None:
-        self.tracker.observe(self._reports.demands)
+        demands = self._reports.demands
+        self.tracker.observe(demands)
+        if self._wakes is not None:
+            self._wakes.on_demands(demands)
         self._busy.on_answers(self._reports.busy)
 
     def _on_app(self, app: str) -> None:

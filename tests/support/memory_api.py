@@ -204,7 +204,9 @@ def _within(path: str, collection: str) -> bool:
 
 
 def _selector(query: dict[str, str]) -> Callable[[Json], bool]:
-    labels = dict(part.split("=") for part in query.get("labelSelector", "").split(",") if part)
+    parts = [part.partition("=") for part in query.get("labelSelector", "").split(",") if part]
+    labels = {key: value for key, equals, value in parts if equals}
+    present = [key for key, equals, _ in parts if not equals]
     field, _, value = query.get("fieldSelector", "").partition("=")
 
     def wanted(content: Json) -> bool:
@@ -212,7 +214,8 @@ def _selector(query: dict[str, str]) -> Callable[[Json], bool]:
         found: Any = content
         for part in field.split(".") if field else ():
             found = found.get(part, {})
-        return all(has.get(key) == value for key, value in labels.items()) and (not field or found == value)
+        fits = all(has.get(key) == value for key, value in labels.items()) and all(key in has for key in present)
+        return fits and (not field or found == value)
 
     return wanted
 

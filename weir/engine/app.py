@@ -13,6 +13,7 @@ from fleet.discovery.sources import Backend, Trouble
 from fleet.runtime.tasks import cancel_and_wait
 from fleet.schedules.windows import Minimum
 from protos.externalscaler import externalscaler_pb2 as pb
+from weir.engine.appevents import AppEvents
 from weir.engine.autoscaler import Autoscaler, Policy, Reading
 from weir.engine.backoff import Backoff
 from weir.engine.keda import KedaClient
@@ -65,6 +66,8 @@ class App:
         self._autoscaler = Autoscaler(_policy(spec), self._clock())
         self.schedule = ScheduleClock(self._scheduled)
         self._replicas: list[Replica] = []
+        self._events = AppEvents(spec.key, context.events)
+        self._events.see(self._replicas, self.desired)
         self._ending: set[asyncio.Task[None]] = set()
         self._retiring_task: asyncio.Task[None] | None = None
         self._closing = False
@@ -179,6 +182,7 @@ class App:
         _log.info("%s: %d -> %d replicas: %s", self.spec.key, before, self.desired, why)
 
     def _reconcile(self) -> None:
+        self._events.see(self._replicas, self.desired)
         rollout = self._plan({})
         for _ in range(rollout.start):
             self._start_replica()
@@ -236,6 +240,8 @@ class App:
         else:
             await replica.end()
         self._replicas.remove(replica)
+        if not self._closing:
+            self._events.see(self._replicas, self.desired)
         if self.spec.port is not None and not self._closing:
             self._reconcile()  # a replacement may have been waiting for the fixed port
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from grpc import aio
 
+from fleet.events.events import Events, open_events
+from fleet.events.settings import EventSettings
 from fleet.runtime.address import near_host
 from fleet.runtime.process import Shutdown, StartError
 from fleet.runtime.settings import SettingsError
@@ -83,6 +85,7 @@ class Engine:
         """What is wrong with the file as it is now, if the last valid version of it is in force."""
         self._state = StateDirectory(options.state_directory)
         self.busy = BusyDesk(self._state.write_busy, most=self._max_busy)
+        self._events = _events()
         self._certificates: LocalCertificates | None = None
         """Names that the certificates have."""
         self._planes: Planes | None = None
@@ -147,15 +150,23 @@ class Engine:
     async def run(self, shutdown: Shutdown) -> None:
         """Run until a shutdown is requested or the duration has passed. Raises StartError."""
         reaper = ReaperHandle(self._options.state_directory if self._options.temporary else None)
+        self._events.start()
         try:
             async with asyncio.TaskGroup() as tasks:
                 context = ProcessContext(
-                    reaper=reaper, ports=Ports(), tell=self._tell, tasks=tasks, has_room=self._has_room, busy=self.busy
+                    reaper=reaper,
+                    ports=Ports(),
+                    tell=self._tell,
+                    tasks=tasks,
+                    has_room=self._has_room,
+                    busy=self.busy,
+                    events=self._events,
                 )
                 await self._until(shutdown, tasks.create_task(self._live(context), name="life of the engine"))
         except BaseExceptionGroup as group:
             raise _plainest(group) from group
         finally:
+            await self._events.close()
             self._state.close()
             await asyncio.to_thread(reaper.close)
 
@@ -334,6 +345,14 @@ def _started(spec: FleetSpec) -> Sequence[AppSpec]:
 def _is_other(file: SpecFile, before: SpecFile) -> bool:
     """Whether the file, or a file that it refers to, has changed."""
     return file.spec != before.spec or file.table.version != before.table.version
+
+
+def _events() -> Events:
+    """As the environment says. Raises StartError."""
+    try:
+        return open_events(EventSettings.load())
+    except SettingsError as error:
+        raise StartError(str(error)) from error
 
 
 _FIXED = ("ports", "interceptor", "scaler")

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from fleet.events.events import Events
 from fleet.runtime.address import join_address
 from fleet.runtime.backlog import Backlog
 from fleet.runtime.tasks import cancel_and_wait
@@ -55,6 +56,8 @@ class ProcessContext:
     """Output still to be passed on: all processes together get one slice of each turn of the event loop."""
     busy: BusyDesk = field(default_factory=BusyDesk)
     """Gives replicas the tokens by which they keep their app awake."""
+    events: Events = field(default_factory=lambda: Events((), ""))
+    """Where it is told what becomes of apps."""
 
 
 @dataclass(frozen=True, slots=True)

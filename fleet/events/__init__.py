@@ -1,0 +1,1 @@
+"""Events about applications for systems outside: what happened, and how it is delivered."""
