@@ -117,7 +117,10 @@ async def test_a_client_certificate_and_names(run: Run, cluster: Cluster, namesp
     code, out, err = await run(f"weir app list {flags} --token-of deployer")
     assert (code, out.splitlines()[1].split()[0]) == (0, "web"), err
     asked = {"_WEIR_COMPLETE": "complete_bash", "COMP_WORDS": "weir app delete w", "COMP_CWORD": "3"}
-    code, out, _ = await run("weir", **asked)
-    assert out.split() == ["web"]
+
+    async def completed() -> bool:
+        return (await run("weir", **asked))[1].split() == ["web"]
+
+    await until(completed, "names are completed, in the four seconds that a shell waits for them")
     code, _, err = await run("weir app show web --token expired")
     assert (code, err.splitlines()[-1]) == (6, "the token is not accepted, or not any more: it may have expired")
