@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 __all__ = ["RedisStream"]
 
-ANSWER_SECONDS: Final = 5.0
+REDIS_SECONDS: Final = 5.0
 
 
 class RedisStream:
     """`url` is redis:// or rediss://, with a password if need be. `most` is about how many entries the stream keeps."""
 
-    def __init__(self, url: str, stream: str, *, most: int, timeout: float = ANSWER_SECONDS) -> None:
+    def __init__(self, url: str, stream: str, *, most: int, timeout: float = REDIS_SECONDS) -> None:
         from redis import asyncio as redis  # noqa: PLC0415  # most have none
 
         self._client: Redis = redis.Redis.from_url(
