@@ -100,6 +100,17 @@ class ControllerSettings(EventSettings):
     admin_rate: int = Field(
         10, ge=1, description="Calls a second that one user may send to the Admin API; five seconds' worth at once."
     )
+    admin_helm: str = Field("helm", description="Name or path of helm 3, with which the Admin API makes releases; empty: none.")
+    admin_charts: str = Field(
+        "",
+        description="Addresses from which charts may be fetched, separated by commas: https://HOST/PATH or oci://HOST/PATH and "
+        "all below; without any, charts can only be uploaded.",
+    )
+    admin_helm_namespace: str = Field(
+        "",
+        description="Namespace of the releases of helm-web-api's paths /install, /upgrade and /delete; without it there are no "
+        "such paths.",
+    )
 
     admin_kedahttp_namespace: str = Field(
         "",
@@ -131,6 +142,14 @@ class ControllerSettings(EventSettings):
             raise ValueError("is not http://{host} or https://{host}, with a port if need be")
         return url
 
+    @field_validator("admin_charts")
+    @classmethod
+    def _are_addresses(cls, sources: str) -> str:
+        for source in _listed(sources):
+            if not source.startswith(("https://", "http://", "oci://")) or any(bad in source for bad in ("@", "?", "#", "..")):
+                raise ValueError(f"has {source!r}, which is not the address of a repository or a registry")
+        return sources
+
     @model_validator(mode="after")
     def _tokens_are_encrypted(self) -> Self:
         if self.admin and not self.admin_tls_cert and not self.admin_plaintext:
@@ -148,6 +167,11 @@ class ControllerSettings(EventSettings):
     def audiences(self) -> tuple[str, ...]:
         """Audiences of callers' tokens."""
         return _listed(self.admin_audiences)
+
+    @property
+    def chart_sources(self) -> tuple[str, ...]:
+        """Addresses below which charts may be."""
+        return _listed(self.admin_charts)
 
     @property
     def member_tls(self) -> TlsFiles | None:

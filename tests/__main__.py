@@ -30,7 +30,7 @@ WITH_A_VALUE = ("--ignore", "--ignore-glob", "--deselect", "-k", "-m")
 """Options of pytest whose next word is no choice, although it may look like one."""
 SIDE_BY_SIDE = ("--numprocesses", "3", "--dist", "loadscope", "--no-loadscope-reorder")
 """Which has which tests is said in tests/conftest.py."""
-BUILDERS = ("tools/clients", "tools/kustomize")
+BUILDERS = ("tools/clients", "tools/kustomize", "tools/helm")
 """What tests run and would fetch; inside there is no network."""
 
 

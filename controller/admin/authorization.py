@@ -70,13 +70,14 @@ class Authorizer:
     async def check(self, caller: Caller, action: str, namespace: str, name: str = "") -> None:
         """Raises Refused: 403 with what is missing, or 503."""
         needs = NEEDS[action]
-        allowed = await asyncio.gather(*(self._may(caller, need, namespace, name) for need in needs))
+        allowed = await asyncio.gather(*(self.may(caller, need, namespace, name) for need in needs))
         missing: Sequence[Need] = [need for need, is_allowed in zip(needs, allowed, strict=True) if not is_allowed]
         if missing:
             detail = f"{caller.username} may not in namespace {namespace}: {', '.join(map(str, missing))}"
             raise Refused(403, "forbidden", detail)
 
-    async def _may(self, caller: Caller, need: Need, namespace: str, name: str) -> bool:
+    async def may(self, caller: Caller, need: Need, namespace: str, name: str) -> bool:
+        """One review. Without a namespace it is about all of them, or about what belongs to none. Raises Refused: 503."""
         attributes = {
             "namespace": namespace,
             "name": "" if need.verb == "create" else name,

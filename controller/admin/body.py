@@ -16,7 +16,7 @@ from controller.admin.documents import Document, Fault
 from controller.admin.problems import Refused, faults_of_validation
 from fleet.runtime.terminal import one_line
 
-__all__ = ["JSON", "MAX_BODY", "MERGE_PATCH", "merged", "patched", "read_json", "validated"]
+__all__ = ["JSON", "MAX_BODY", "MERGE_PATCH", "merged", "patched", "read_body", "read_json", "validated"]
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -30,18 +30,9 @@ BODY_SECONDS = 10.0
 Model = TypeVar("Model", bound=BaseModel)
 
 
-async def read_json(request: Request, media_type: str) -> Any:
-    """The body of a request. Raises Refused: 400, 408, 413 or 415."""
-    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if given != media_type or request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise Refused(415, "media-type", f"the body must be {media_type}, without a content coding")
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            data = await _read(request)
-    except TimeoutError as error:
-        raise Refused(408, "too-slow", f"the body did not arrive within {BODY_SECONDS:g} s") from error
-    except ClientDisconnect as error:
-        raise Refused(400, "cut-off", "the body ended too early") from error
+async def read_json(request: Request, media_type: str, *, most: int = MAX_BODY) -> Any:
+    """The body of a request, of at most that many bytes, decoded. Raises Refused: 400, 408, 413 or 415."""
+    data = await read_body(request, media_type, most=most)
     try:
         found = from_json(data, allow_inf_nan=False)
         json.loads(data.decode(), object_pairs_hook=_unique)
@@ -59,12 +50,26 @@ def _unique(fields: list[tuple[str, Any]]) -> None:
         names.add(name)
 
 
-async def _read(request: Request) -> bytes:
+async def read_body(request: Request, media_type: str, *, most: int = MAX_BODY) -> bytes:
+    """The bytes of a body. Raises Refused: 400, 408, 413 or 415."""
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given != media_type or request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Refused(415, "media-type", f"the body must be {media_type}, without a content coding")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _read(request, most)
+    except TimeoutError as error:
+        raise Refused(408, "too-slow", f"the body did not arrive within {BODY_SECONDS:g} s") from error
+    except ClientDisconnect as error:
+        raise Refused(400, "cut-off", "the body ended too early") from error
+
+
+async def _read(request: Request, most: int) -> bytes:
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
-        if size > MAX_BODY:
-            raise Refused(413, "too-large", f"the body has more than {MAX_BODY} bytes", headers={"Connection": "close"})
+        if size > most:
+            raise Refused(413, "too-large", f"the body has more than {most} bytes", headers={"Connection": "close"})
         parts.append(part)
     return b"".join(parts)
 

@@ -75,6 +75,10 @@ class Context:
     async def permit(self, caller: Caller, action: str, namespace: str, name: str = "") -> None:
         """Raises Refused when the caller may not, or when this controller does not serve the namespace."""
         await self._authorizer.check(caller, action, namespace, name)
+        self.check_served(namespace)
+
+    def check_served(self, namespace: str) -> None:
+        """Raises Refused when this controller does not serve the namespace."""
         if self._namespaces and namespace not in self._namespaces:
             raise Refused(403, "not-served", f"this controller does not serve namespace {namespace}")
 

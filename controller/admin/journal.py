@@ -22,6 +22,9 @@ from fleet.discovery.kubernetes.objects import CONFIG_MAPS
 __all__ = ["Busy", "Entry", "Journal", "Record"]
 
 LABEL = "weir.dev/admin-change"
+PREFIX = "weir-admin"
+BEAT = "weir.dev/beat"
+"""Annotation that changes while a long change goes on, so that others see that somebody makes it."""
 FIELD = "change"
 
 
@@ -77,11 +80,14 @@ class _Listed(msgspec.Struct, frozen=True):
 
 
 class Journal:
-    """`holder` is this controller's name, which no other running controller has."""
+    """`holder` is this controller's name, which no other running controller has. Another journal has another label, and another
+    prefix of its ConfigMaps' names."""
 
-    def __init__(self, api: Api, namespace: str, holder: str) -> None:
+    def __init__(self, api: Api, namespace: str, holder: str, *, label: str = LABEL, prefix: str = PREFIX) -> None:
         self._api = api
         self._namespace = namespace
+        self._label = label
+        self._prefix = prefix
         self.holder = holder
         self.incarnation = uuid.uuid4().hex
         self.active: set[str] = set()
@@ -103,9 +109,9 @@ class Journal:
                 "apiVersion": "v1",
                 "kind": "ConfigMap",
                 "metadata": {
-                    "name": _name(record.app),
+                    "name": self._name(record.app),
                     "namespace": self._namespace,
-                    "labels": {LABEL: "true", "app.kubernetes.io/part-of": "weir"},
+                    "labels": {self._label: "true", "app.kubernetes.io/part-of": "weir"},
                 },
                 "data": {FIELD: msgspec.json.encode(record).decode()},
             }
@@ -122,7 +128,7 @@ class Journal:
 
     async def entries(self) -> list[Entry]:
         """All entries. Raises ApiError."""
-        return await self._list(("labelSelector", f"{LABEL}=true"))
+        return await self._list(("labelSelector", f"{self._label}=true"))
 
     async def take(self, entry: Entry) -> Entry:
         """Make another one's entry ours, unless somebody was faster. Raises ApiError, with status 409 then."""
@@ -133,6 +139,13 @@ class Journal:
         }
         stored = await self._request("PATCH", self._path(entry), body, "application/merge-patch+json")
         return _entry(msgspec.json.decode(stored, type=_Stored), record)
+
+    async def renew(self, entry: Entry) -> Entry:
+        """Show others that the change goes on. Raises ApiError, with status 409 when another one has taken it."""
+        annotations = {BEAT: uuid.uuid4().hex}
+        body = {"metadata": {"uid": entry.uid, "resourceVersion": entry.version, "annotations": annotations}}
+        stored = await self._request("PATCH", self._path(entry), body, "application/merge-patch+json")
+        return _entry(msgspec.json.decode(stored, type=_Stored), entry.record)
 
     async def end(self, entry: Entry) -> None:
         """Remove an entry, unless it is another one by now. Raises ApiError."""
@@ -147,7 +160,7 @@ class Journal:
         self.active.discard(entry.record.change)
 
     async def _of(self, app: str) -> Entry | None:
-        return next(iter(await self._list(("fieldSelector", f"metadata.name={_name(app)}"))), None)
+        return next(iter(await self._list(("fieldSelector", f"metadata.name={self._name(app)}"))), None)
 
     async def _list(self, selector: tuple[str, str]) -> list[Entry]:
         listed = await self._api.get(CONFIG_MAPS.path(self._namespace), [selector])
@@ -157,9 +170,13 @@ class Journal:
                 record = msgspec.json.decode(stored.data.get(FIELD, ""), type=Record)
             except ValueError:
                 continue  # not one of ours, or of a version to come; it is not for us to act on
-            if _name(record.app) == stored.metadata.name:
+            if self._name(record.app) == stored.metadata.name:
                 found.append(_entry(stored, record))
         return found
+
+    def _name(self, app: str) -> str:
+        """Names may be longer than a ConfigMap's name can hold of two of them."""
+        return f"{self._prefix}-{hashlib.sha256(app.encode()).hexdigest()[:40]}"
 
     def _path(self, entry: Entry) -> str:
         return CONFIG_MAPS.path(self._namespace, entry.name)
@@ -167,11 +184,6 @@ class Journal:
     async def _request(self, method: str, path: str, body: Json, content_type: str = "application/json") -> bytes:
         query = [("fieldManager", FIELD_MANAGER)] if method != "DELETE" else []
         return await self._api.request(method, path, query=query, body=body, content_type=content_type, seconds=REQUEST_SECONDS)
-
-
-def _name(app: str) -> str:
-    """Names may be longer than a ConfigMap's name can hold of two of them."""
-    return f"weir-admin-{hashlib.sha256(app.encode()).hexdigest()[:40]}"
 
 
 def _entry(stored: _Stored, record: Record) -> Entry:

@@ -34,6 +34,7 @@ TITLES = {
     422: "Not valid",
     429: "Too many requests",
     500: "Internal error",
+    501: "This controller cannot do that",
     502: "The API server's answer cannot be used",
     503: "Not now",
 }

@@ -16,7 +16,7 @@ from controller.resources import Resource
 from controller.scaledobject import SKIP
 from fleet.discovery.kubernetes.client import ApiError
 
-__all__ = ["TAKEOVER_SECONDS", "Recovery"]
+__all__ = ["SWEEP_SECONDS", "TAKEOVER_SECONDS", "Recovery"]
 
 SWEEP_SECONDS = 5.0
 """Seconds between looks at the journal, which is empty nearly always."""

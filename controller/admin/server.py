@@ -30,6 +30,9 @@ from controller.admin.listener import GuardedProtocol
 from controller.admin.locks import Locks
 from controller.admin.problems import PROBLEM_JSON, Refused, of_api_error
 from controller.admin.recovery import Recovery
+from controller.admin.releases.compatibility import old_router
+from controller.admin.releases.part import ReleasesPart
+from controller.admin.releases.routes import releases_router
 from controller.admin.routes import router
 from controller.admin.running import running_router
 from controller.admin.tls import Certificates
@@ -56,7 +59,7 @@ MAX_CONNECTIONS = 200
 """Maximum number of connections: people, pipelines and their streams. Others get 503."""
 
 
-_ROUTERS = (router, running_router, busy_router)
+_ROUTERS = (router, running_router, busy_router, releases_router)
 
 
 class AdminServer:
@@ -106,12 +109,15 @@ class AdminServer:
         self._host = settings.host
         self.port = settings.admin_port
         self._certificates = Certificates(settings.admin_tls) if settings.admin_tls is not None else None
-        self._app = application(context, BusyCalls(api, world, self._busy, rates=context.rates, clock=context.clock))
+        self._releases = ReleasesPart(settings, api, namespace=namespace)
+        busy = BusyCalls(api, world, self._busy, rates=context.rates, clock=context.clock)
+        self._app = application(context, busy, self._releases)
         self._server: QuietServer | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Listen, and undo what was cut off. Raises StartError."""
+        await self._releases.start()
         listener = bound(self._host, self.port, "the Admin API")
         listener.listen(BACKLOG)
         self.port = listener.getsockname()[1]
@@ -121,6 +127,7 @@ class AdminServer:
             asyncio.create_task(self._server.serve(sockets=[listener]), name=f"admin:{self.port}"),
             asyncio.create_task(self._recovery.run(), name="admin:recovery"),
         ]
+        self._tasks += self._releases.tasks
         if self._certificates is not None:
             self._tasks.append(asyncio.create_task(self._certificates.follow(), name="admin:certificates"))
 
@@ -136,6 +143,7 @@ class AdminServer:
         await self._demands.close()
         await self._apps.close()
         await self._busy.close()
+        await self._releases.stop()
         await cancel_and_wait(*tasks)
 
     async def ended(self) -> None:
@@ -145,7 +153,7 @@ class AdminServer:
             task.result()
 
 
-def application(context: Context, busy: BusyCalls) -> FastAPI:
+def application(context: Context, busy: BusyCalls, releases: ReleasesPart) -> FastAPI:
     """The routes, and what they answer when something is wrong."""
     # Without the pages that load scripts from elsewhere; the document itself is at /openapi.json, for everybody.
     app = FastAPI(
@@ -156,8 +164,9 @@ def application(context: Context, busy: BusyCalls) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.context, app.state.busy = context, busy
-    for part in (*_ROUTERS, *((kedahttp_router,) if context.kedahttp_namespace else ())):
+    app.state.context, app.state.busy, app.state.releases = context, busy, releases
+    optional = [*([kedahttp_router] if context.kedahttp_namespace else []), *([old_router] if releases.old_namespace else [])]
+    for part in (*_ROUTERS, *optional):
         app.include_router(part)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     for kind, handler in _HANDLERS.items():
@@ -210,7 +219,7 @@ async def _on_http(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == 405:
         # Starlette names the methods of the first route of this path only.
-        found = (route for part in (*_ROUTERS, kedahttp_router) for route in part.routes)
+        found = (route for part in (*_ROUTERS, kedahttp_router, old_router) for route in part.routes)
         routes = [route for route in found if isinstance(route, APIRoute) and route.path_regex.match(request.url.path)]
         headers["Allow"] = ", ".join(sorted({method for route in routes for method in route.methods or ()}))
     return _answer(Refused(error.status_code, "no-such-call", str(error.detail), headers=headers))

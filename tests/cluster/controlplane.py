@@ -23,6 +23,7 @@ LONGEST_ROUND = 1.5
 SLOWEST = 3
 """How many times slower than a quiet one a machine may be. What takes longer hangs, such as a server that never answers."""
 CONTROLLERS = (
+    "clusterrole-aggregation-controller",
     "deployment-controller", "replicaset-controller", "statefulset-controller", "endpointslice-controller",
     "horizontal-pod-autoscaler-controller", "garbage-collector-controller", "namespace-controller", "serviceaccount-controller",
     "root-ca-certificate-publisher-controller", "disruption-controller",

@@ -100,7 +100,7 @@ def test_the_image_has_what_the_project_needs_and_no_tools() -> None:
 
 def test_the_base_is_pinned_and_fits_the_project() -> None:
     stages = [rest.split()[0] for rest in _arguments("FROM")]
-    assert stages == ["python:3.13-slim"] * 2
+    assert stages == ["python:3.13-slim", "golang:1.26", "python:3.13-slim"]  # the second one builds helm
     assert _project()["project"]["requires-python"] == ">=3.11,<3.14"
 
 

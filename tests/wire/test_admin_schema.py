@@ -10,7 +10,9 @@ import pytest
 
 from controller.admin import following, logs
 from tests.support.full import FULL
-from tests.wire.admin import admin, new_api
+from tests.support.helm import helm
+from tests.wire.admin import admin
+from tests.wire.releases import new_api
 
 CONFIGURATION = """
 [checks]
@@ -21,12 +23,12 @@ negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 409, 412, 
 """
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200 if FULL else 600)
 async def test_nothing_is_answered_that_is_not_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following, "WAIT_SECONDS", 0.05)  # nothing is ever served here
     monkeypatch.setattr(logs, "FOLLOW_SECONDS", 0.05)
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
-    async with admin(new_api(), tmp_path / "routes.json", "--admin-rate", "100000") as rig:
+    async with admin(new_api(), tmp_path / "routes.json", "--admin-rate", "100000", "--admin-helm", _helm(tmp_path)) as rig:
         command = [str(Path(sys.executable).with_name("st")), "--config-file", "schemathesis.toml", "run"]
         command += [f"{str(rig.client.base_url).rstrip('/')}/openapi.json", "--header", "Authorization: Bearer adam"]
         command += ["--checks", "all", "--max-examples", "100" if FULL else "8", "--no-color", "--seed", "1"]
@@ -35,4 +37,14 @@ async def test_nothing_is_answered_that_is_not_documented(tmp_path: Path, monkey
         )
         output, _ = await process.communicate()
         assert process.returncode == 0, output.decode()
-        assert "10 selected / 10 total" in output.decode()
+        assert "17 selected / 17 total" in output.decode()
+
+
+def _helm(directory: Path) -> str:
+    """The real one takes seven minutes for a thousand calls; otherwise one that knows of no release."""
+    if FULL:
+        return helm()
+    substitute = directory / "helm"
+    substitute.write_text("#!/bin/sh\n[ $1 = list ] && echo '[]' && exit\necho 'Error: release: not found' >&2\nexit 1\n")
+    substitute.chmod(0o755)
+    return str(substitute)

@@ -1,0 +1,140 @@
+"""Where charts come from: repositories, with credentials of a Secret, fetched by the real helm; and where not."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.support.charts import chart, packed
+from tests.wire.admin import AdminRig
+from tests.wire.releases import CONFIG, call, config, left, new_api, permit, problem_of, releases
+
+CHARTS = {"web-1.0.0.tgz": chart({"config.yaml": CONFIG}), "evil-1.0.0.tgz": packed({"web/../../evil": "x"})}
+PASSWORD = "pass word:'$(id)"  # noqa: S105
+
+
+class Repository:
+    """A chart repository behind a password."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}/charts"
+        self.requests: list[tuple[str, str]] = []
+        """Path, and the field Authorization."""
+
+
+@asynccontextmanager
+async def repository() -> AsyncIterator[Repository]:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        path = head.split(" ")[1]
+        fields = [line.partition(": ")[2] for line in head.split("\r\n") if line.lower().startswith("authorization:")]
+        served.requests.append((path, "".join(fields)))
+        index = "apiVersion: v1\nentries:\n" + "".join(
+            f"  {name[:-10]}:\n  - {{apiVersion: v2, name: {name[:-10]}, version: 1.0.0, urls: [{name}]}}\n" for name in CHARTS
+        )
+        wanted = "Basic " + base64.b64encode(f"user:{PASSWORD}".encode()).decode()
+        content = {"/charts/index.yaml": index.encode(), **{f"/charts/{name}": data for name, data in CHARTS.items()}}.get(path)
+        status = "401 Unauthorized" if "".join(fields) != wanted else "200 OK" if content is not None else "404 Not Found"
+        body = content if status == "200 OK" and content is not None else b""
+        writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    served = Repository(server.sockets[0].getsockname()[1])
+    try:
+        yield served
+    finally:
+        server.close()
+
+
+def put_secret(rig: AdminRig, **data: str) -> None:
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    rig.api.put("/api/v1/namespaces/shop/secrets/charts", apiVersion="v1", kind="Secret", data=encoded)
+
+
+def document(source: str, name: str = "web", **fields: Any) -> dict[str, Any]:
+    return {"name": "web", "chart": {"repository": source, "name": name, **fields}, "timeout": 20}
+
+
+async def test_a_chart_of_a_repository(tmp_path: Path) -> None:
+    async with repository() as held, releases(new_api(), tmp_path, "--admin-charts", held.url) as rig:
+        put_secret(rig, username="user", password=PASSWORD)
+        made = await call(rig, "POST", content=document(held.url, credentials="charts"))
+        assert (made.status_code, config(rig)) == (201, "hello"), made.text
+        assert [path for path, _ in held.requests] == ["/charts/index.yaml", "/charts/web-1.0.0.tgz"]
+        again = await call(rig, "PUT", "/web", document(held.url, credentials="charts", version="1.0.0"))
+        assert (again.status_code, again.json()["revision"]["revision"]) == (200, 1), again.text
+
+        evil = problem_of(await call(rig, "PUT", "/web", document(held.url, "evil", credentials="charts")), 422, "invalid-chart")
+        assert "leads elsewhere" in evil.detail
+        for wrong in (document(held.url), document(held.url, "none", credentials="charts"), document(held.url, credentials="no")):
+            refused = problem_of(await call(rig, "PUT", "/web", wrong), 422, "invalid-chart")
+            assert PASSWORD not in refused.detail
+
+
+async def test_credentials_need_the_permission_to_read_them(tmp_path: Path) -> None:
+    async with repository() as held, releases(new_api(), tmp_path, "--admin-charts", held.url) as rig:
+        put_secret(rig, username="user", password=PASSWORD)
+        permit(rig, lambda asked: (asked["verb"], asked["resource"]) != ("get", "secrets"))
+        problem_of(await call(rig, "POST", content=document(held.url, credentials="charts")), 403, "forbidden")
+        assert held.requests == []
+
+
+async def test_other_addresses_are_not_asked(tmp_path: Path) -> None:
+    async with repository() as held, releases(new_api(), tmp_path, "--admin-charts", f"{held.url}/ours,oci://a.example/b") as rig:
+        for source in (held.url, f"{held.url}/ours2", f"{held.url}/ourselves/x"):
+            problem_of(await call(rig, "POST", content=document(source)), 422, "invalid-chart")
+        oci = {"name": "web", "chart": {"oci": "oci://a.example/bc"}}
+        problem_of(await call(rig, "POST", content=oci), 422, "invalid-chart")
+        assert held.requests == []
+        assert left(rig) == []
+
+
+# -- the paths of helm-web-api ----------------------------------------------------------------------------------------
+
+
+async def test_calls_of_helm_web_api(tmp_path: Path) -> None:
+    """As its documentation has them, with a token."""
+    flags = ("--admin-helm-namespace", "shop")
+    async with repository() as held, releases(new_api(), tmp_path, "--admin-charts", held.url, *flags) as rig:
+        put_secret(rig, username="user", password=PASSWORD)
+        asked = {"chartName": "charts/Web", "releaseName": "web", "privateChartsRepo": held.url, "credentials": "charts"}
+        made = await rig.client.post("/install", json=asked | {"values": {"greeting": "$(id)"}})
+        assert (made.status_code, made.json()) == (200, {"status": "success", "serviceName": None, "releaseName": "web"}), (
+            made.text
+        )
+        assert config(rig) == "$(id)"
+        kept = await rig.client.post("/upgrade", json=asked | {"reuseValue": "true", "values": {"a.b[1].c\\.d": 1}})
+        assert (kept.status_code, kept.json(), config(rig)) == (200, {"status": "success"}, "$(id)"), kept.text
+        assert (await call(rig, "GET", "/web")).json()["values"] == {"greeting": "$(id)", "a": {"b": [None, {"c.d": 1}]}}
+        form = {"chartName": "web", "releaseName": "web", "credentials": "charts", "values[greeting]": "x"}
+        assert (await rig.client.post("/upgrade", data=form)).json() == {"status": "success"}
+        assert config(rig) == "x"
+        assert (await rig.client.post("/delete", json={"releaseName": "web"})).json() == {"status": "success"}
+        assert config(rig) is None
+
+        for path, body, status in (
+            ("/delete", {"releaseName": "web"}, 404),
+            ("/upgrade", asked, 404),
+            ("/delete", {}, 422),
+            ("/install", {}, 422),
+            ("/install", asked | {"privateChartsRepo": "https://user:token@example.com"}, 422),
+            ("/install", asked | {"values": {"a..b": 1}}, 422),
+            ("/install", asked | {"releaseName": "--help"}, 422),
+        ):
+            refused = await rig.client.post(path, json=body)
+            assert (refused.status_code, refused.json()["status"]) == (status, "failed"), refused.text
+            assert refused.json()["reason"]
+        nobody = await rig.client.post("/delete", json={"releaseName": "web"}, headers={"Authorization": "Bearer nonsense"})
+        assert (nobody.status_code, nobody.json()["status"]) == (401, "failed")
+
+
+async def test_without_the_setting_there_are_no_such_paths(tmp_path: Path) -> None:
+    async with releases(new_api(), tmp_path) as rig:
+        for path in ("/install", "/upgrade", "/delete"):
+            assert (await rig.client.post(path, json={})).status_code == 404
