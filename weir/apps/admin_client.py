@@ -89,9 +89,8 @@ class AdminClient:
                 if name == "done":
                     created = value.get("created") is True
                     self.is_sent = False
-                    return Answer(
-                        response.status_code, value.get("app"), "", _text(value, "outcome"), _reason(value), created=created
-                    )
+                    whole = value.get("app") if "outcome" in value else value  # of an app, or of a release
+                    return Answer(response.status_code, whole, "", _text(value, "outcome"), _reason(value), created=created)
                 if name == "failed":
                     self.is_sent = False
                     problem = value.get("problem")

@@ -18,7 +18,7 @@ from weir.apps.given import Given
 from weir.apps.options import given_options, where_options, with_options
 from weir.apps.where import Where
 
-__all__ = ["app"]
+__all__ = ["DryRun", "Output", "Wait", "app", "time_of"]
 
 app = typer.Typer(
     name="app",
@@ -33,7 +33,8 @@ def _names(context: typer.Context, incomplete: str) -> list[str]:
     return [*names(context.params, incomplete)]
 
 
-def _time(typed: str) -> float:
+def time_of(typed: str) -> float:
+    """A duration as an option."""
     try:
         return seconds(typed)
     except ValueError as error:
@@ -50,13 +51,13 @@ def _output(typed: str) -> str:
 
 _New = Annotated[str, typer.Argument(metavar="NAME", help="Name of the app.")]
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the app.", autocompletion=_names)]
-_Output = Annotated[
+Output = Annotated[
     str,
     typer.Option("--output", "-o", callback=_output, help="text, json or yaml.", autocompletion=lambda: ["text", "json", "yaml"]),
 ]
-_Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is so everywhere, and tell how far it is.")]
-_Timeout = Annotated[float, typer.Option(parser=_time, metavar="TIME", help="Wait so long at most.", show_default=False)]
-_DryRun = Annotated[bool, typer.Option("--dry-run", help="Only check, and tell what would be done.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is so everywhere, and tell how far it is.")]
+_Timeout = Annotated[float, typer.Option(parser=time_of, metavar="TIME", help="Wait so long at most.", show_default=False)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only check, and tell what would be done.")]
 _IfMatch = Annotated[
     str | None, typer.Option("--if-match", metavar="VERSION", help="Only if this is still its version.", show_default=False)
 ]
@@ -72,10 +73,10 @@ def create(
     name: _New,
     *,
     file: _File = None,
-    output: _Output = "text",
-    wait: _Wait = True,
+    output: Output = "text",
+    wait: Wait = True,
     timeout: _Timeout = _PATIENCE,
-    dry_run: _DryRun = False,
+    dry_run: DryRun = False,
     given: Given,
     where: Where,
 ) -> None:
@@ -98,10 +99,10 @@ def update(
     unset: Annotated[
         list[str] | None, typer.Option("--unset", metavar="FIELD", help="Give a field its default again.", show_default=False)
     ] = None,
-    output: _Output = "text",
-    wait: _Wait = True,
+    output: Output = "text",
+    wait: Wait = True,
     timeout: _Timeout = _PATIENCE,
-    dry_run: _DryRun = False,
+    dry_run: DryRun = False,
     if_match: _IfMatch = None,
     given: Given,
     where: Where,
@@ -127,7 +128,7 @@ def update(
 
 @app.command("list")
 @with_options(where=where_options)
-def list_(*, output: _Output = "text", where: Where) -> None:
+def list_(*, output: Output = "text", where: Where) -> None:
     """Print the apps of a namespace, or of every running weir up."""
     from weir.apps.run import run_list
 
@@ -139,7 +140,7 @@ def list_(*, output: _Output = "text", where: Where) -> None:
 def show(
     name: _Name,
     *,
-    output: _Output = "text",
+    output: Output = "text",
     document: Annotated[bool, typer.Option("--document", help="Only its fields, as --file takes them.")] = False,
     where: Where,
 ) -> None:
@@ -154,10 +155,10 @@ def show(
 def delete(
     name: _Name,
     *,
-    output: _Output = "text",
-    wait: _Wait = True,
+    output: Output = "text",
+    wait: Wait = True,
     timeout: _Timeout = _PATIENCE,
-    dry_run: _DryRun = False,
+    dry_run: DryRun = False,
     if_match: _IfMatch = None,
     where: Where,
 ) -> None:
@@ -184,10 +185,10 @@ def wake(
     *,
     duration: Annotated[
         float | None,
-        typer.Option("--for", parser=_time, metavar="TIME", help="Keep it awake so long (cluster).", show_default=False),
+        typer.Option("--for", parser=time_of, metavar="TIME", help="Keep it awake so long (cluster).", show_default=False),
     ] = None,
-    output: _Output = "text",
-    wait: _Wait = True,
+    output: Output = "text",
+    wait: Wait = True,
     timeout: _Timeout = _PATIENCE,
     where: Where,
 ) -> None:
@@ -202,7 +203,7 @@ def wake(
 
 @app.command()
 @with_options(where=where_options)
-def sleep(name: _Name, *, output: _Output = "text", wait: _Wait = True, timeout: _Timeout = _PATIENCE, where: Where) -> None:
+def sleep(name: _Name, *, output: Output = "text", wait: Wait = True, timeout: _Timeout = _PATIENCE, where: Where) -> None:
     """Let an app sleep now, unless it is busy."""
     from weir.apps.run import run_change
 
@@ -221,7 +222,7 @@ def logs(
     lines: Annotated[int, typer.Option("--lines", "-l", min=0, help="Number of last lines.")] = LOG_LINES,
     since: Annotated[
         float | None,
-        typer.Option("--since", parser=_time, metavar="TIME", help="Only of the last so long (cluster).", show_default=False),
+        typer.Option("--since", parser=time_of, metavar="TIME", help="Only of the last so long (cluster).", show_default=False),
     ] = None,
     where: Where,
 ) -> None:

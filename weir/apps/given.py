@@ -13,7 +13,7 @@ from fleet.routing.duration import seconds
 from weir.apps.failure import UsageError
 from weir.engine.document import Path
 
-__all__ = ["Given", "cluster_document", "flag_of", "local_changes"]
+__all__ = ["Given", "cluster_document", "flag_of", "local_changes", "merge", "nested", "settings"]
 
 PROTOCOLS = ("http", "h2c", "https", "h2")
 """Those of the Admin API, which `weir up` knows as well."""
@@ -106,7 +106,7 @@ def cluster_document(given: Given) -> dict[str, Any]:
         if not (secret and colon and key):
             raise UsageError(f"--env-secret {name}={source}: should be NAME=SECRET:KEY")
         environment[name] = {"secret": {"name": secret, "key": key}}
-    nested = {
+    inner = {
         "environment": environment,
         "replicas": _known(min=given.min, max=given.max),
         "target": _known(concurrency=given.target, rate=given.rate),
@@ -116,10 +116,10 @@ def cluster_document(given: Given) -> dict[str, Any]:
             if typed
         },
     }
-    for name, values in nested.items():
-        _merge(document, {name: values} if values else {})
-    for path, value in _settings(given):
-        _merge(document, _nested(path, value))
+    for name, values in inner.items():
+        merge(document, {name: values} if values else {})
+    for path, value in settings(given.set):
+        merge(document, nested(path, value))
     return document
 
 
@@ -152,13 +152,14 @@ def local_changes(given: Given) -> dict[Path, Any]:
         changes["port",] = port["port"]
         if "protocol" in port:
             changes["app_protocol",] = port["protocol"]
-    for path, value in _settings(given):
+    for path, value in settings(given.set):
         changes[path] = value
     return changes
 
 
-def _settings(given: Given) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for typed in given.set:
+def settings(every: Sequence[str]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The path and the value of each FIELD=VALUE. Raises UsageError."""
+    for typed in every:
         name, equals, text = typed.partition("=")
         if not name or not equals:
             raise UsageError(f"--set {typed}: should be FIELD=VALUE")
@@ -169,18 +170,20 @@ def _settings(given: Given) -> Iterator[tuple[tuple[str, ...], Any]]:
         yield tuple(name.split(".")), value
 
 
-def _nested(path: Sequence[str], value: Any) -> dict[str, Any]:
+def nested(path: Sequence[str], value: Any) -> dict[str, Any]:
+    """A value within mappings of these names."""
     for name in reversed(path[1:]):
         value = {name: value}
     return {path[0]: value}
 
 
-def _merge(document: dict[str, Any], values: Mapping[str, Any]) -> None:
+def merge(document: dict[str, Any], values: Mapping[str, Any]) -> None:
+    """Put values into a document: mappings field by field, anything else as a whole."""
     for name, value in values.items():
         inner = document.get(name)
         if isinstance(value, dict) and isinstance(inner, dict):
             merged = dict(inner)
-            _merge(merged, value)
+            merge(merged, value)
             document[name] = merged
         else:
             document[name] = value

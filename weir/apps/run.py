@@ -111,8 +111,8 @@ def _at(where: Where, name: str, act: Callable[[Backend], int]) -> int:
         return error.code
 
 
-def read_document(file: Path, name: str) -> dict[str, Any]:
-    """The document of --file: YAML or JSON. Raises NotDoneError."""
+def read_document(file: Path, name: str | None) -> dict[str, Any]:
+    """A file of fields, of the app `name` if it is one: YAML or JSON. Raises NotDoneError."""
     try:
         if str(file) == "-":
             data = sys.stdin.buffer.read(MAX_DOCUMENT_BYTES + 1)
@@ -128,7 +128,7 @@ def read_document(file: Path, name: str) -> dict[str, Any]:
         raise NotDoneError(f"{file}: is neither YAML nor JSON: {' '.join(str(error).split())}", code=INVALID) from error
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
         raise NotDoneError(f"{file}: should be a mapping of fields", code=INVALID)
-    if document.get("name", name) != name:
+    if name is not None and document.get("name", name) != name:
         raise UsageError(f"{file}: is of an app {document['name']}, not {name}")
     return document
 

@@ -19,7 +19,7 @@ from weir.apps.cluster import Cluster
 from weir.apps.failure import UsageError
 from weir.running import engines
 
-__all__ = ["Where", "opened"]
+__all__ = ["Where", "opened", "opened_cluster"]
 
 TOKEN_VARIABLE = "WEIR_TOKEN"  # noqa: S105  the name of it
 
@@ -65,15 +65,24 @@ def opened(where: Where) -> Iterator[Backend]:
 
         yield Here(where.of, where.namespace)
         return
+    with opened_cluster(where) as (client, namespace, place):
+        yield Cluster(client, namespace, place)
+
+
+@contextmanager
+def opened_cluster(where: Where) -> Iterator[tuple[AdminClient, str, str]]:
+    """The Admin API, the namespace that is meant, and words for both. Raises NotDoneError."""
+    if where.local or where.of is not None:
+        raise UsageError(f"{'--local' if where.local else '--of'}: releases are in a cluster")
     with ExitStack() as stack:
         yield _cluster(where, stack)
 
 
-def _cluster(where: Where, stack: ExitStack) -> Backend:
+def _cluster(where: Where, stack: ExitStack) -> tuple[AdminClient, str, str]:
     token = where.token or os.environ.get(TOKEN_VARIABLE)
     if where.server is not None and token is not None:
         client = stack.enter_context(_client(_checked_url(where.server), token, _trust(where.ca), None))
-        return Cluster(AdminClient(client), where.namespace or "default", where.server)
+        return AdminClient(client), where.namespace or "default", where.server
     from weir.apps.kube import Kube, has_kubeconfig  # noqa: PLC0415  it loads the client of Kubernetes
 
     if not has_kubeconfig(where.kubeconfig):
@@ -87,14 +96,14 @@ def _cluster(where: Where, stack: ExitStack) -> Backend:
     place = f"context {kube.context}, namespace {namespace}" + (f", as ServiceAccount {whose}" if whose else "")
     if where.server is not None:
         client = stack.enter_context(_client(_checked_url(where.server), token, _trust(where.ca), None))
-        return Cluster(AdminClient(client), namespace, f"{where.server}, {place}")
+        return AdminClient(client), namespace, f"{where.server}, {place}"
     from weir.apps.tunnel import tunnel  # noqa: PLC0415
 
     service = kube.service(where.weir_namespace)
     trust = None if service.is_plaintext else _trust(where.ca, None if where.ca else kube.authority(service))
     way = stack.enter_context(tunnel(lambda: kube.opened(service, kube.pod(service))))
     client = stack.enter_context(_client(service.url, token, trust, way.path))
-    return Cluster(AdminClient(client, trouble=lambda: way.problem), namespace, place)
+    return AdminClient(client, trouble=lambda: way.problem), namespace, place
 
 
 def _client(url: str, token: str, trust: ssl.SSLContext | None, socket: Path | None) -> httpx.Client:

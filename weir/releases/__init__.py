@@ -1,0 +1,1 @@
+"""`weir release`: releases of Helm charts, by the Admin API."""
