@@ -22,6 +22,7 @@ from controller.scaledobject import SKIP
 from fleet.routing.check_answers import answer_bytes
 from fleet.routing.claims import claims_of
 from fleet.routing.codec import MAX_ROUTES
+from fleet.routing.port_index import port_claims
 from fleet.routing.route import Route
 from fleet.routing.table import Conflict, RoutingTable
 
@@ -157,7 +158,9 @@ def _sibling(key: Key) -> Key:
 
 def _unserved(table: RoutingTable, owners: Mapping[str, Key]) -> Iterator[Key]:
     for app, conflicts in groupby(table.conflicts, key=lambda conflict: conflict.app):
-        if {conflict.claim for conflict in conflicts} == set(claims_of(table.apps[app].rules)):
+        route = table.apps[app]
+        of_ports = {claim for claim, _ in port_claims(route.ports)}
+        if {conflict.claim for conflict in conflicts} == {*claims_of(route.rules), *of_ports}:
             yield owners[app]
 
 

@@ -24,6 +24,7 @@ from controller.answers import (
 from controller.authorities import FALLBACK, TARGET, AuthorityReference, authorities_of, check_authorities
 from controller.cors import cors_of
 from controller.limits import Notes, duration, http_timeouts, note_for_keda, note_patterns, route_timeouts, scaling_of
+from controller.ports import ports_of
 from controller.problem import Problem
 from controller.rules import RuleMaker
 from controller.schedules import note_maximum, schedules_of
@@ -112,7 +113,7 @@ def of_http_scaled_object(meta: Named, spec: HTTPScaledObjectSpec) -> Translatio
     route = Route(
         app=f"{meta.namespace}/{meta.name}",
         target=outside_or_service(meta.namespace, spec.scale_target_ref, direct=spec.direct_pod_routing),
-        rules=tuple(rules.rule(rule) for rule in spec.rules) if spec.rules else (rules.treated(own, spec),),
+        rules=tuple(rules.rule(rule) for rule in spec.rules) if spec.rules else _one_rule(spec, rules.treated(own, spec)),
         scaling=scaling_of(notes, spec.scaling_metric, spec.activity_period, spec.max_busy, spec.target_pending_requests),
         timeouts=http_timeouts(notes, spec),
         cold_start=cold,
@@ -147,6 +148,12 @@ def of_interceptor_route(meta: Named, spec: InterceptorRouteSpec) -> Translation
         *_other_authorities(meta, spec, _backends(spec.rules)),
     )
     return _whole(meta, spec, route, notes, names=_BOTH_FIELDS, authorities=authorities)
+
+
+def _one_rule(spec: HTTPScaledObjectSpec, rule: Rule) -> tuple[Rule, ...]:
+    """The rule of an object without `rules`. An object that says ports, and nothing of requests, has none: it would get the
+    requests of all hosts, as in the add-on objects do that say nothing."""
+    return () if spec.ports and rule == Rule() else (rule,)
 
 
 _Backends = Sequence[tuple[str, Sequence[Backend] | None]]
@@ -190,6 +197,7 @@ def _whole(
         protection=Protection(spec.backend_concurrency, spec.max_requests, spec.readiness_path),
         server_timing=spec.server_timing,
         answer_half_closed=spec.answer_half_closed,
+        ports=ports_of(spec.ports),
     )
     _check(route, (*(_OUTSIDE_FALLBACK if fallback is not None and not fallback.service else ()), *names))
     schedules = schedules_of(spec.schedule)

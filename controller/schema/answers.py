@@ -31,6 +31,7 @@ from controller.schema.common import (
 )
 from controller.schema.cors import Cors
 from controller.schema.outside import ONE_TARGET, Addresses, Host, OutsidePort
+from controller.schema.ports import Ports
 from controller.schema.schedules import ScheduleField
 from controller.schema.targets import AppProtocol, TlsField
 from fleet.routing import route as routes
@@ -263,4 +264,5 @@ class Treatment(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     server_timing: Annotated[bool, follows(routes.Route, "server_timing", NOT_IN_ADDON)] = False
     direct_pod_routing: Annotated[bool | None, follows(routes.Target, "direct", NOT_IN_ADDON)] = None
     answer_half_closed: Annotated[bool | None, follows(routes.Route, "answer_half_closed", NOT_IN_ADDON)] = None
+    ports: Ports = None
     schedule: ScheduleField = None

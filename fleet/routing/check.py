@@ -17,6 +17,7 @@ from fleet.routing.declare import Check, Declared, declared
 from fleet.routing.faults import Fail, RouteError
 from fleet.routing.host import normal_host
 from fleet.routing.outside import split_place
+from fleet.routing.port import ListenPort, check_port, check_ports
 from fleet.routing.redirect import needs_host
 from fleet.routing.route import (
     Affinity,
@@ -105,6 +106,7 @@ def _check_whole(route: Route, _: str, fail: Fail) -> None:
     fallback = route.cold_start.fallback
     if fallback is not None and fallback.key == route.target.key:
         raise fail("cold_start.fallback", "is the target itself")
+    check_ports(route.ports, fail)
     check_size(route, fail)
 
 
@@ -223,4 +225,5 @@ _TOGETHER: Final[Mapping[type[msgspec.Struct], Callable[[Any, str, Fail], None]]
     Affinity: _check_affinity,
     Cors: check_cors,
     TargetTls: check_tls,
+    ListenPort: check_port,
 }

@@ -12,10 +12,13 @@ from typing import Final, NamedTuple
 from fleet.routing.declare import Kind
 from fleet.routing.faults import Fail
 
-__all__ = ["APP_PROTOCOL", "HTTP1", "HTTP2", "PROTOCOLS", "Spoken", "is_known", "spoken"]
+__all__ = ["APP_PROTOCOL", "DATAGRAMS", "HTTP1", "HTTP2", "PROTOCOLS", "STREAM", "Spoken", "is_known", "spoken"]
 
 HTTP1: Final = "HTTP/1.1"
 HTTP2: Final = "HTTP/2"
+STREAM: Final = "a stream"
+DATAGRAMS: Final = "datagrams"
+"""Bytes that are passed on as they are: of TCP and UDP ports. These words cannot be written, neither in a route nor at a port."""
 
 
 class Spoken(NamedTuple):
@@ -47,10 +50,13 @@ def is_known(word: str) -> bool:
 def spoken(word: str | None) -> Spoken:
     """What a word means. Without one, or with an unknown one, HTTP/1.1 without TLS: a port's `appProtocol` is free text, and most
     values ("tcp", a mesh's own) say nothing about HTTP. The controller reports unknown ones in the status."""
-    return _USUAL if word is None else PROTOCOLS.get(word.lower(), _USUAL)
+    if word is None:
+        return _USUAL
+    return _AS_THEY_ARE.get(word) or PROTOCOLS.get(word.lower(), _USUAL)
 
 
 _USUAL: Final = Spoken()
+_AS_THEY_ARE: Final[Mapping[str, Spoken]] = MappingProxyType({word: Spoken(word) for word in (STREAM, DATAGRAMS)})
 
 
 def _app_protocol(word: str, field: str, fail: Fail) -> None:

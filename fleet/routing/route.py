@@ -42,6 +42,7 @@ from fleet.routing.kinds import (
     STATUS,
     WEIGHT,
 )
+from fleet.routing.port import MAX_PORTS, ListenPort, PortTarget
 from fleet.routing.target import Target
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "ColdStart",
     "HeaderChanges",
     "HeaderMatch",
+    "ListenPort",
     "Placeholder",
     "Protection",
     "RateTarget",
@@ -327,10 +329,19 @@ class Route(msgspec.Struct, frozen=True, omit_defaults=True):
             "taken for gone. Without it, the interceptors' setting counts."
         ),
     ] = None
+    ports: Annotated[
+        tuple[ListenPort, ...],
+        Field(
+            "Ports on which interceptors listen for it, beside its requests: TCP connections and UDP flows.",
+            most=MAX_PORTS,
+            called="ports",
+        ),
+    ] = ()
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """All that requests go to: the target, the fallback, and the backends of rules."""
+        """All that requests and connections go to: the target, the fallback, the backends of rules, and those of ports."""
         fallback = self.cold_start.fallback
         own = (self.target,) if fallback is None else (self.target, fallback)
-        return (*own, *(target for rule in self.rules for target in rule.backends))
+        of_rules = (target for rule in self.rules for target in rule.backends)
+        return (*own, *of_rules, *(PortTarget.of(self.target, port) for port in self.ports))

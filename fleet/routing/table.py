@@ -11,6 +11,7 @@ import msgspec
 from fleet.routing.check import RouteError, check_route
 from fleet.routing.claims import Claim, claims_of
 from fleet.routing.match import Headers, Index
+from fleet.routing.port_index import PortClaim, PortKey, PortRoutes, index_ports
 from fleet.routing.route import Route
 
 __all__ = ["Conflict", "RouteError", "RoutingTable"]
@@ -23,7 +24,7 @@ class Conflict(msgspec.Struct, frozen=True):
     """A claim that a route does not get, because an older route has the same claim."""
 
     app: str
-    claim: Claim
+    claim: Claim | PortClaim
     winner: str
 
 
@@ -33,7 +34,9 @@ class RoutingTable:
     Raises RouteError for an invalid route, and for an application with two routes.
     """
 
-    __slots__ = ("_whole", "apps", "conflicts", "index", "reads_fields", "reads_headers", "reads_methods", "routes", "version")
+    __slots__ = (
+        "_whole", "apps", "conflicts", "index", "ports", "reads_fields", "reads_headers", "reads_methods", "routes", "version",
+    )  # fmt: skip
 
     def __init__(self, routes: Iterable[Route] = ()) -> None:
         ordered = sorted(_checked(routes), key=lambda route: (route.created, route.app))
@@ -44,7 +47,14 @@ class RoutingTable:
         self.version: str = _version(self.routes)
         self.apps: Mapping[str, Route] = MappingProxyType({route.app: route for route in self.routes})
         owners: dict[Claim, Route] = {}
-        self.conflicts: tuple[Conflict, ...] = tuple(_settle(self.routes, owners))
+        ports, refused = index_ports(self.routes)
+        self.ports: Mapping[PortKey, PortRoutes] = MappingProxyType(dict(ports))
+        """The owners of each port on which interceptors listen."""
+        lost = [*_settle(self.routes, owners), *(Conflict(*each) for each in refused)]
+        order = {route.app: position for position, route in enumerate(self.routes)} if refused else {}
+        if refused:
+            lost.sort(key=lambda conflict: order[conflict.app])
+        self.conflicts: tuple[Conflict, ...] = tuple(lost)
         """Claims that younger routes do not get; oldest route first."""
         self.reads_headers: bool = any(rule.headers for route in self.routes for rule in route.rules)
         """Whether any route checks a header; if not, `match` may be called without headers."""

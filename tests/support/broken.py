@@ -89,9 +89,9 @@ BROKEN: list[tuple[str, list[str]]] = [
         "apps:\n- command: x\n- name: b\n- hosts: [c]\n  command: x\n  name: c\n  max: 1.5\n",
         [
             "2: apps[0].name: is missing",
-            '2: apps[0].hosts: is missing, and so are paths, headers, methods and rules; "*" is any host',
+            '2: apps[0].hosts: is missing, and so are paths, headers, methods, rules and ports; "*" is any host',
             "3: apps[1].command: is missing",
-            '3: apps[1].hosts: is missing, and so are paths, headers, methods and rules; "*" is any host',
+            '3: apps[1].hosts: is missing, and so are paths, headers, methods, rules and ports; "*" is any host',
             "7: apps[2].max: should be a whole number",
         ],
     ),
@@ -217,7 +217,7 @@ BROKEN: list[tuple[str, list[str]]] = [
         A + "  image: nginx\n  ports: ['3000:3000']\n  environment: {A: b}\n  restart: always\n  depends_on: [db]\n",
         [
             "5: apps[0].image: is not a field; weir up runs commands; `command: docker run …` is one",
-            "6: apps[0].ports: is not a field; did you mean port?",
+            "6: apps[0].ports[0]: should be fields with values, like {a: b}",
             "7: apps[0].environment: is not a field; did you mean env?",
             "8: apps[0].restart: is not a field; an app that ends is always started again",
             "9: apps[0].depends_on: is not a field; an app is started when a request comes for it; min: 1 has it run always",

@@ -12,6 +12,7 @@ import pytest
 from controller.schema.http_scaled_object import HTTPScaledObjectSpec
 from controller.schema.interceptor_route import InterceptorRouteSpec
 from fleet.routing.declare import declared
+from fleet.routing.port import ListenPort
 from fleet.routing.route import (
     ColdStart,
     Placeholder,
@@ -53,6 +54,7 @@ IN_NO_FILE: dict[Key, str] = {
     (StaticRoute, "response"): "its fields stand beside those of the static answer",
     (StaticRoute, "rules"): "it has one rule, whose fields are its own",
     (StaticResponse, "files"): "an answer has one file",
+    (ListenPort, "service_port"): "an app listens on one port",
 }
 FORMS: dict[str, tuple[Callable[[], Iterable[FieldDoc]], dict[Key, str]]] = {
     "InterceptorRoute": (lambda: fields_of_object(InterceptorRouteSpec), IN_NO_OBJECT),

@@ -55,7 +55,29 @@ _RULE: Document = {
     "headers": [{"name": "X-A", "value": "1"}],
     "methods": ["GET"],
 }
+_PORT: Document = {
+    "port": 6379,
+    "serverNames": ["a.test"],
+    "alpn": ["h2"],
+    "proxyProtocol": "v2",
+    "idle": "1m",
+    "uncounted": {"silent": "5s", "networks": ["10.0.0.0/8"], "firstBytes": ["PING"]},
+}
+_UDP_PORT: Document = {"protocol": "UDP", "port": 53}
+_PORTS: list[Document] = [{**_PORT, "servicePort": 81}, _UDP_PORT]
+_PORTS_OF_APP: list[Document] = [
+    {
+        "port": 6379,
+        "server_names": ["a.test"],
+        "alpn": ["h2"],
+        "proxy_protocol": "v2",
+        "idle": 60.0,
+        "uncounted": {"silent": 5.0, "networks": ["10.0.0.0/8"], "first_bytes": ["PING"]},
+    },
+    _UDP_PORT,
+]
 _BOTH: Document = {
+    "ports": _PORTS,
     "coldStart": {
         "fallback": {"service": {"name": "other", "port": 81, **_SPOKEN}},
         "placeholder": {"response": {"statusCode": 202, "body": "b", "headers": {"X-B": "1"}}, "audience": "Browsers"},
@@ -104,6 +126,7 @@ _LIMITS: Document = {"request": "2s", "responseHeader": "3s", "connect": "4s", "
 _APP: Document = {
     "name": "web",
     "command": "serve",
+    "ports": _PORTS_OF_APP,
     **_SPOKEN_APP,
     "hosts": ["a.test"],
     "paths": ["/x"],
@@ -167,6 +190,7 @@ DOCUMENTS: dict[str, list[Document]] = {
             "target": {"service": "web", "port": 80, **_NOT_VERIFIED},
             "rules": [{"backends": [{"service": "v1", "port": 80, **_NOT_VERIFIED}]}],
         },
+        {"target": {"service": "web", "port": 80}, **_METRIC, "ports": [_UDP_PORT]},
         *({"target": {"service": "web", "port": 80}, **_METRIC, "rules": [{**_RULE, "redirect": each}]} for each in _REDIRECTS),
         *({"target": each, **_METRIC, "rules": [{"backends": [one]} for one in _OUTSIDE]} for each in (_HOST, _ADDRESSES)),
         *({"target": {"service": "web", "port": 80}, **_METRIC, "rules": [{"backends": [each]}]} for each in _OUTSIDE),
@@ -202,6 +226,7 @@ DOCUMENTS: dict[str, list[Document]] = {
             }
             for each in (_SPOKEN, _TLS_ELSEWHERE, _NOT_VERIFIED)
         ),
+        {"scaleTargetRef": {"service": "web", "port": 80}, "ports": [_UDP_PORT]},
         {"scaleTargetRef": {"service": "web", "port": 80}, "rules": [{**_RULE, **_TREATED}]},
         {"scaleTargetRef": {"service": "web", "port": 80}, "rules": [{"backends": [{"service": "v1", "portName": "http"}]}]},
         *({"scaleTargetRef": {"service": "web", "port": 80}, "hosts": ["a"], "redirect": each} for each in _REDIRECTS),
@@ -217,6 +242,7 @@ DOCUMENTS: dict[str, list[Document]] = {
     ],
     "file of apps": [
         _APP,
+        {"name": "web", "command": "serve", "ports": [_UDP_PORT]},
         {
             "name": "web",
             "command": "serve",
@@ -289,6 +315,7 @@ _OTHER_IN_OBJECTS: dict[str, object] = {
     "rules[].headers[].name": "X-Other",
     "staticRoutes[].rules[].headers[].name": "X-Other",
     "cors.allowOrigins": ["https://b.test"],
+    "ports[].port": 6380,
 }
 OTHER: dict[str, dict[str, object]] = {
     "InterceptorRoute": _OTHER_IN_OBJECTS,
@@ -310,6 +337,7 @@ OTHER: dict[str, dict[str, object]] = {
         "rules[].headers[].name": "X-Other",
         "static[].headers[].name": "X-Other",
         "cors.allow_origins": ["https://b.test"],
+        "ports[].port": 6380,
     },
 }
 """Other values of fields that cannot be left out."""

@@ -72,6 +72,7 @@ __all__ = [
     "HeaderName",
     "HeaderSpec",
     "Headers",
+    "Host",
     "Hosts",
     "Method",
     "Methods",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from fleet.defaults import PORT_LIMIT
+from fleet.routing.port import TCP
 from weir.engine.document import Path
 from weir.engine.spec import FleetSpec
 
@@ -47,6 +48,18 @@ def owners(spec: FleetSpec) -> Iterator[Owner]:
     for index, app in enumerate(spec.apps):
         if app.port is not None:
             yield Owner(app.port, f"app {app.key}", ("apps", index, "port"))
+    yield from _of_apps(spec)
+
+
+def _of_apps(spec: FleetSpec) -> Iterator[Owner]:
+    """Ports on which interceptors listen for apps, each once: which app gets it, the routing table says. Of UDP, none is used
+    by anything else of the file."""
+    seen: set[int] = set()
+    for index, app in enumerate(spec.apps):
+        for position, port in enumerate(app.ports):
+            if port.protocol == TCP and port.port not in seen:
+                seen.add(port.port)
+                yield Owner(port.port, f"connections of app {app.key}", ("apps", index, "ports", position, "port"))
 
 
 def collisions(every: Iterable[Owner]) -> Iterator[Collision]:

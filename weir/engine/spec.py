@@ -21,6 +21,7 @@ from fleet.routing.protocols import Spoken, spoken
 from fleet.routing.route import ColdStart, Protection, RateTarget, Route, Scaling, Target, Timeouts
 from fleet.routing.rules import TREATMENT
 from weir.engine.answerspec import AffinitySpec, MaintenanceField, PlaceholderField, StaticSpec
+from weir.engine.appportspec import AppPorts
 from weir.engine.corsspec import CorsSpec
 from weir.engine.fields import (
     Amount,
@@ -144,6 +145,7 @@ class AppSpec(Model):
     response_headers: ResponseHeaders = None
     redirect: RedirectField = None
     backends: Backends = []
+    ports: AppPorts = []
 
     command: Command = ()
     outside: Annotated[
@@ -237,12 +239,12 @@ class AppSpec(Model):
     @model_validator(mode="after")
     def _consistent(self) -> AppSpec:
         alone = ("hosts", "paths", "headers", "methods")
-        ways = (*alone, "rules")
+        ways = (*alone, "rules", "ports")
         if not any(getattr(self, way) for way in ways):
-            raise fault("hosts", 'is missing, and so are paths, headers, methods and rules; "*" is any host', *ways)
+            raise fault("hosts", 'is missing, and so are paths, headers, methods, rules and ports; "*" is any host', *ways)
         if self.rules and any(getattr(self, way) for way in alone):
             raise fault("rules", "say either rules, or hosts, paths, headers and methods", *ways)
-        for field in TREATMENT if self.rules else ():
+        for field in TREATMENT if self.rules or not any(getattr(self, way) for way in alone) else ():
             if getattr(self, field):
                 raise fault(field, "belongs into the rules, where there are rules", "rules")
         if self.port is not None and self.max > 1:
@@ -281,7 +283,9 @@ class AppSpec(Model):
 
     @property
     def every_rule(self) -> list[RuleSpec]:
-        """The rules; of an app without `rules` the one that its own fields are."""
+        """The rules; of an app without `rules` the one that its own fields are, or none if it has ports alone."""
+        if not (self.rules or self.hosts or self.paths or self.headers or self.methods):
+            return []
         return self.rules or [RuleSpec(**{name: getattr(self, name) for name in RuleSpec.model_fields})]
 
     def backend_keys(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -340,6 +344,7 @@ class AppSpec(Model):
             protection=Protection(self.backend_concurrency, self.max_requests, self.readiness_path),
             server_timing=self.server_timing,
             answer_half_closed=self.answer_half_closed,
+            ports=tuple(port.listen_port() for port in self.ports),
         )
 
     def _cold_start(self, contents: Contents, targets: Targets) -> ColdStart:

@@ -322,7 +322,7 @@ class _Checked:
                 raise RouteError(route.app, field_name(path), "has no certificates in PEM that can be read")
 
     def _add_conflict(self, second: int, first: int, claim: str) -> None:
-        ways = [("apps", index, way) for index in (first, second) for way in ("hosts", "paths", "headers", "methods", "rules")]
+        ways = [("apps", index, way) for index in (first, second) for way in WAYS]
         if not self._findings.doubts(*ways):
             self._findings.note(("apps", second), f"asks for the same requests as apps[{first}]: {claim}")
 
@@ -342,6 +342,8 @@ def _file_content(file: FilePath, most: int) -> bytes:
         raise ValueError(f"{file}: {error.strerror or error}") from error
 
 
+WAYS = ("hosts", "paths", "headers", "methods", "rules", "ports")
+"""Fields that say what an app gets."""
 _WRITTEN = (
     (re.compile(r"^target\.(?=host|port|addresses|service|direct)"), "outside."),
     (re.compile(r"^target\."), ""),

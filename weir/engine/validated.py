@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from weir.engine.answerspec import AffinitySpec, MaintenanceSpec, PlaceholderSpec, StaticSpec
+from weir.engine.appportspec import AppPortSpec, UncountedSpec
 from weir.engine.corsspec import CorsSpec
 from weir.engine.defaults import DefaultsSpec, with_defaults
 from weir.engine.document import Path
@@ -48,6 +49,7 @@ _MODELS: Mapping[str, type[Model]] = {
     "static": StaticSpec,
     "affinity": AffinitySpec,
     "cors": CorsSpec,
+    "uncounted": UncountedSpec,
     "headers": HeaderSpec,
 }
 """Models by the field that holds one, or a list of them."""
@@ -174,6 +176,8 @@ def _places(detail: ErrorDetails, at: Path) -> _Places:
 
 def _model_at(path: Path) -> type[Model]:
     names = [part for part in path if isinstance(part, str)]
+    if len(names) > 1 and names[-1] == "ports":
+        return AppPortSpec  # those of apps; the file's own are of the components
     return _MODELS.get(names[-1] if names else "", FleetSpec)
 
 

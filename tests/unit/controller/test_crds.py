@@ -105,6 +105,7 @@ def test_defaults() -> None:
         ".spec.rules[].backends[].weight": 1,
         ".spec.rules[].redirect.statusCode": 302,
         ".spec.schedule[].replicas": 1,
+        ".spec.ports[].protocol": "TCP",
     }
 
 

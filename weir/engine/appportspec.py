@@ -1,0 +1,77 @@
+"""What a file of apps may say of the ports on which interceptors listen for an app. Values only."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from fleet.routing.faults import RouteError
+from fleet.routing.port import (
+    ALPN,
+    MAX_ALPN,
+    MAX_NETWORKS,
+    MAX_PATTERNS,
+    MAX_PORTS,
+    MAX_SERVER_NAMES,
+    NETWORK,
+    PATTERN,
+    ListenPort,
+    Uncounted,
+    check_port,
+)
+from fleet.routing.route import Route
+from weir.engine.fields import Fits, Follows, Host, Model, PositivePort, PositiveSeconds, Text, fault
+
+__all__ = ["AppPortSpec", "AppPorts", "UncountedSpec"]
+
+Network = Annotated[Text, Fits(NETWORK.check)]
+Pattern = Annotated[Text, Fits(PATTERN.check)]
+Protocol = Annotated[Text, Fits(ALPN.check)]
+
+
+class UncountedSpec(Model):
+    """Connections that neither wake the app nor keep it awake."""
+
+    silent: Annotated[PositiveSeconds | None, Follows(Uncounted, "silent")] = None
+    networks: Annotated[list[Network], Field(max_length=MAX_NETWORKS), Follows(Uncounted, "networks")] = []
+    first_bytes: Annotated[list[Pattern], Field(max_length=MAX_PATTERNS), Follows(Uncounted, "first_bytes")] = []
+
+    def uncounted(self) -> Uncounted:
+        return Uncounted(self.silent, tuple(self.networks), tuple(self.first_bytes))
+
+
+class AppPortSpec(Model):
+    """A port on which interceptors listen for the app."""
+
+    port: Annotated[PositivePort, Follows(ListenPort, "port")]
+    protocol: Annotated[Literal["TCP", "UDP"], Follows(ListenPort, "protocol")] = "TCP"
+    server_names: Annotated[list[Host], Field(max_length=MAX_SERVER_NAMES), Follows(ListenPort, "server_names")] = []
+    alpn: Annotated[list[Protocol], Field(max_length=MAX_ALPN), Follows(ListenPort, "alpn")] = []
+    proxy_protocol: Annotated[Literal["v1", "v2"] | None, Follows(ListenPort, "proxy_protocol")] = None
+    idle: Annotated[PositiveSeconds | None, Follows(ListenPort, "idle")] = None
+    uncounted: Annotated[UncountedSpec | None, Follows(ListenPort, "uncounted")] = None
+
+    @model_validator(mode="after")
+    def _together(self) -> AppPortSpec:
+        try:
+            check_port(self.listen_port(), "", partial(RouteError, ""))
+        except RouteError as error:
+            raise fault(error.field.removeprefix(".").partition(".")[0], error.reason, "protocol") from error
+        return self
+
+    def listen_port(self) -> ListenPort:
+        return ListenPort(
+            self.port,
+            self.protocol,
+            None,
+            tuple(self.server_names),
+            tuple(self.alpn),
+            self.proxy_protocol,
+            self.idle,
+            Uncounted() if self.uncounted is None else self.uncounted.uncounted(),
+        )
+
+
+AppPorts = Annotated[list[AppPortSpec], Field(max_length=MAX_PORTS), Follows(Route, "ports")]
