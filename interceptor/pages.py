@@ -42,6 +42,8 @@ class ListenerRow(msgspec.Struct, omit_defaults=True):
     """False while there is no room for more connections, and in a drain."""
     connections: int | None = None
     most_connections: int | None = None
+    failure: str = ""
+    """Why nothing listens, at a port that a route names."""
     proxy_protocol: str | None = None
     """Peers whose connections begin with a header of the PROXY protocol."""
 
@@ -66,6 +68,8 @@ class Pages:
         self._settings = settings
         self.listeners: list[Callable[[], ListenerRow]] = []
         """One for each listener, in the order of the page."""
+        self.ports: Callable[[], Iterable[ListenerRow]] = tuple
+        """Those of ports that routes name."""
         self.certificates: list[Callable[[], Iterable[ShownCertificate]]] = [self._rpc_certificates]
         """The certificates of each part that has any."""
 
@@ -78,7 +82,7 @@ class Pages:
                 self._connections, "client connections, and connections to backends (?limit=N)", limit=CONNECTIONS_SHOWN
             ),
             "/config": Page(self._settings.shown, "the settings, without secrets"),
-            "/listeners": Page(lambda: Rows(show() for show in self.listeners), "ports, and what listens there"),
+            "/listeners": Page(self._listeners, "ports, and what listens there"),
             "/certs": Page(self._certs, "certificates: names, and when they expire"),
         }
 
@@ -91,6 +95,9 @@ class Pages:
     def _queue(self) -> Any:
         clock = self._proxy.clock
         return Pairs((app.name, app.entry.size(clock())) for app in list(self._proxy.apps.values()))
+
+    def _listeners(self) -> Any:
+        return Rows(chain((show() for show in self.listeners), self.ports()))
 
     # -- backends -------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,8 @@ from fleet.discovery.outside.names import Ttl
 from fleet.discovery.outside.policy import DEFAULT, AddressPolicy
 from fleet.discovery.sources import BackendSource, RouteSource, SourceError
 from fleet.discovery.uri import open_backends, open_routes
-from fleet.routing.protocols import HTTP1, HTTP2, Spoken
+from fleet.routing.port_index import PortKey
+from fleet.routing.protocols import HTTP1, HTTP2, STREAM, Spoken
 from fleet.runtime.diagnostics import Diagnostics
 from fleet.runtime.garbage import collect_while_idle, keep_what_is_here
 from fleet.runtime.life import Component, Step
@@ -37,10 +38,12 @@ from interceptor.http2.over_tls import TlsHttp2Dialer
 from interceptor.listener import Listener, room_for_clients
 from interceptor.metrics import Metrics
 from interceptor.pages import ListenerRow, Pages
+from interceptor.port_listeners import PortListeners
 from interceptor.proxy import TICK_SECONDS, Proxy
 from interceptor.proxy_protocol.reception import HeaderConnection, Reception, hand_over
 from interceptor.rpc import QueueServicer, RoutingServicer
 from interceptor.settings import InterceptorSettings
+from interceptor.tcp.backend import StreamDialer
 from interceptor.tls.upstream import BackendTls
 from interceptor.tls_listener import TlsListener
 from interceptor.transport.tcp import Outbox
@@ -86,12 +89,14 @@ class Interceptor(Component):
                 Spoken(HTTP2): Http2Dialer(outbox, monotonic),
                 Spoken(HTTP1, tls=True): TlsHttp1Dialer(outbox, tls),
                 Spoken(HTTP2, tls=True): TlsHttp2Dialer(outbox, monotonic, tls),
+                Spoken(STREAM): StreamDialer(outbox),
             }
         )
         self.proxy = Proxy(settings, self.ledger, self._backends, monotonic, outbox=outbox, dialer=dialer)
         self.proxy.on_http2 = partial(take_over, self.proxy)
         self._listener = Listener(self._first_protocol(), settings.host, settings.proxy_port, monotonic)
         self._tls = TlsListener(settings, self.proxy) if settings.has_proxy_tls else None
+        self._ports = PortListeners(self.proxy, settings, monotonic)
         self._plaintext = settings.proxy_plaintext != "off"
         if settings.proxy_plaintext == "redirect":
             redirects = Redirects(self.proxy, self.proxy.open_exchange, https_port=settings.https_port)
@@ -119,6 +124,7 @@ class Interceptor(Component):
         self.pages = Pages(self.proxy, settings)
         shown = [*([self._show_proxy] if self._plaintext else ()), *([] if self._tls is None else [self._show_tls])]
         self.pages.listeners += [*shown, self._show_rpc, self._show_diagnostics]
+        self.pages.ports = self._ports.rows
         if self._tls is not None:
             self.pages.certificates.append(self._tls.certificates.shown)
         self._diagnostics = Diagnostics(
@@ -152,6 +158,10 @@ class Interceptor(Component):
         """The same for TLS; None without certificates."""
         return None if self._tls is None else self._tls.port
 
+    def listens_at(self, key: PortKey) -> int | None:
+        """The port of a route, once it is bound."""
+        return self._ports.port_of(key)
+
     @property
     def rpc_port(self) -> int:
         return self._rpc.port
@@ -179,9 +189,11 @@ class Interceptor(Component):
         self._unsubscribe = [
             self._backends.subscribe(self.proxy.backends_changed),
             self._routes.subscribe(self.proxy.set_table),
+            self._routes.subscribe(self._ports.set_table),
         ]
         if self._routes.current is not None:
             self.proxy.set_table(self._routes.current)
+            self._ports.set_table(self._routes.current)
 
     def _unfollow(self) -> None:
         unsubscribe, self._unsubscribe = self._unsubscribe, []
@@ -200,9 +212,11 @@ class Interceptor(Component):
             await self._listener.start()
         if self._tls is not None:
             await self._tls.start()
+        await self._ports.start()
 
     async def _stop_accepting(self) -> None:
         await self._listener.close()
+        await self._ports.stop_accepting()
         if self._tls is not None:
             await self._tls.stop_accepting()
 
@@ -213,11 +227,13 @@ class Interceptor(Component):
 
     def _pause(self) -> None:
         self._listener.pause()
+        self._ports.pause()
         if self._tls is not None:
             self._tls.pause()
 
     def _resume(self) -> None:
         self._listener.resume()
+        self._ports.resume()
         if self._tls is not None:
             self._tls.resume()
 

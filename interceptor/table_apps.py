@@ -10,6 +10,7 @@ from collections.abc import Callable
 from fleet.demand.ledger import Ledger
 from fleet.discovery.sources import Backend, BackendSource
 from fleet.discovery.work import sum_of_work
+from fleet.routing.port import PortTarget
 from fleet.routing.table import RoutingTable
 from fleet.routing.target import Connects, PoolKey, Target
 from interceptor.app.admission import UNBOUNDED
@@ -67,6 +68,8 @@ class TableApps:
             idle_timeout=settings.backend_idle_timeout,
             max_idle=settings.max_idle_per_backend,
         )
+        self._unpooled = PoolLimits(idle_timeout=settings.backend_idle_timeout, max_idle=0)
+        """Of ports: each connection of a client has one of its own, which the server may greet at once."""
 
     def set_table(self, table: RoutingTable) -> None:
         """Use another table from the next request on. Open exchanges keep the application they began with."""
@@ -165,7 +168,7 @@ class TableApps:
         if endpoints is None:
             endpoints = same[connects] = EndpointSet(
                 target,
-                limits=self._pool,
+                limits=self._unpooled if isinstance(target, PortTarget) else self._pool,
                 deadlines=self._deadlines,
                 dialer=self._dialer,
                 prober=self._prober,

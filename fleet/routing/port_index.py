@@ -7,7 +7,7 @@ connections are read. Ports with server names are shared, and each combination o
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -17,7 +17,7 @@ from fleet.routing.route import Route
 
 __all__ = ["PortClaim", "PortKey", "PortOwner", "PortRoutes", "Refused", "index_ports", "port_claims"]
 
-ANY_NAME = "*"
+ANY_NAME: Final = "*"
 
 
 class PortKey(NamedTuple):

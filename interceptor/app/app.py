@@ -8,6 +8,7 @@ from typing import Protocol
 from fleet.defaults import FAILOVER_SECONDS
 from fleet.demand.ledger import Entry, Ledger
 from fleet.discovery.sources import Backend
+from fleet.routing.port import ListenPort
 from fleet.routing.route import Route, Timeouts
 from interceptor.app.admission import UNBOUNDED, Admission
 from interceptor.app.affinity import Sessions
@@ -116,6 +117,8 @@ class App:
         "limits",
         "max_requests",
         "name",
+        "port",
+        "port_parts",
         "removed",
         "room",
         "route",
@@ -156,6 +159,10 @@ class App:
         self.endpoints = endpoints
         self.branches: dict[tuple[int, str], App] = {}
         """Its parts for the requests that go to other targets, by the rule's number and the target."""
+        self.port_parts: dict[str, App] = {}
+        """Its parts for ports, by `ListenPort.place`."""
+        self.port: ListenPort | None = None
+        """Of such a part."""
         self.shares: Chooser | None = None
         """Of such a part: the backends of its rule."""
         self.deadline = NEVER
@@ -236,7 +243,7 @@ class App:
     @property
     def parts(self) -> list[App]:
         """The application itself, and its parts for other targets."""
-        return [self, *self.branches.values()]
+        return [self, *self.branches.values(), *self.port_parts.values()]
 
     @property
     def mark(self) -> bytes:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from fleet.discovery.sources import Backend
-from fleet.routing.route import Route, Rule, Target
+from fleet.routing.port import ListenPort, PortTarget
+from fleet.routing.route import ColdStart, Route, Rule, Target
 from interceptor.app.app import App, Chooser, Fallback
 from interceptor.app.rules import Rules
 from interceptor.backends.endpoint import Endpoint
@@ -135,7 +136,8 @@ def branch_out(app: App, settings: InterceptorSettings, endpoint_set: Callable[[
     for number, rule in enumerate(app.route.rules):
         if rule.backends and rules is not None:
             rules.bind(number, branching.shares(number, rule))
-    app.branches = branching.branches
+    ports = app.port_parts
+    app.branches, app.port_parts = branching.branches, {port.place: branching.port(port) for port in app.route.ports}
     parts = app.parts
     family = [part.room for part in parts] if len(parts) > 1 else ()
     for part in parts:
@@ -144,6 +146,8 @@ def branch_out(app: App, settings: InterceptorSettings, endpoint_set: Callable[[
         part.resume()
     for key in before.keys() - app.branches.keys():
         before[key].close()
+    for place in ports.keys() - app.port_parts.keys():
+        ports[place].close()
 
 
 class _Branching:
@@ -163,6 +167,24 @@ class _Branching:
         for part, _ in weighted:
             part.shares = shares
         return shares
+
+    def port(self, port: ListenPort) -> App:
+        """The part for the connections of a port."""
+        app, target = self._app, PortTarget.of(self._app.route.target, port)
+        timeouts = app.route.timeouts
+        # Silence is no fault of a connection whose protocol is not known: only a limit that the route says ends it.
+        timeouts = msgspec.structs.replace(timeouts, idle=timeouts.idle or 0.0)
+        cold = ColdStart(max_held=app.route.cold_start.max_held, max_held_bytes=app.route.cold_start.max_held_bytes)
+        route = Route(
+            app.name, target, timeouts=timeouts, scaling=app.route.scaling, cold_start=cold, protection=app.route.protection
+        )
+        part = app.port_parts.get(port.place)
+        if part is None:
+            part = Branch(app, route, self._endpoint_set(target), self._settings, fallback=None)
+        else:
+            part.apply(route, self._endpoint_set(target), self._settings)
+        part.port = port
+        return part
 
     def _branch(self, number: int, target: Target, endpoints: EndpointSet, others: Sequence[Fallback]) -> App:
         app, settings = self._app, self._settings

@@ -16,7 +16,10 @@ has its own; except for the last they are buckets of KEDA's HTTP add-on."""
 LAG_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Buckets of the event loop's lag, which exists once."""
 
-_METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT"})
+_METHODS: Final = frozenset(
+    {b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT", b"TCP", b"UDP"}
+)
+"""The last two are connections and flows of ports."""
 
 OTHER: Final = b"_OTHER"
 """Label for all non-standard methods."""

@@ -49,6 +49,18 @@ class WaitingRoom(dict[T, tuple[float, int]]):
         held_bytes = sum(room.held_bytes for room in self.family)
         return sum(map(len, self.family)) < self.limit and held_bytes + size <= self.limit_bytes
 
+    def resize(self, waiter: T, size: int) -> None:
+        """More or fewer bytes are kept for a request that waits."""
+        place = self.get(waiter)
+        if place is not None:
+            self[waiter] = (place[0], size)
+            self.held_bytes += size - place[1]
+
+    @property
+    def free_bytes(self) -> int:
+        """How many more bytes may be kept."""
+        return self.limit_bytes - (sum(room.held_bytes for room in self.family) if self.family else self.held_bytes)
+
     def leave(self, waiter: T) -> None:
         """Remove a request; has no effect if it does not wait."""
         place = self.pop(waiter, None)

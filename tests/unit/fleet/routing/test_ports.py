@@ -75,7 +75,7 @@ def test_alpn_is_a_further_key_in_the_order_of_the_client() -> None:
     assert owner(table, "b.test", ("h2",)) is None
 
 
-def test_who_is_first_says_whether_a_port_is_shared() -> None:
+def test_the_first_claim_says_whether_a_port_is_shared() -> None:
     plain, shared = route("plain", ListenPort(5000), created=1.0), route("shared", tls("a.test"), created=2.0)
     table = RoutingTable([plain, shared])
     assert owner(table, "a.test") == "plain"

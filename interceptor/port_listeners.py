@@ -1,0 +1,172 @@
+"""The listeners of the ports that routes name: they come and go with the routing table.
+
+A port that stays in the table stays open, whatever else changes. One that cannot be bound is tried again, and named in the log
+and on the page /listeners.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from fleet.routing.port import UDP
+from fleet.routing.port_index import PortKey, PortRoutes
+from fleet.routing.table import RoutingTable
+from fleet.runtime.process import StartError
+from fleet.runtime.tasks import cancel_and_wait
+from interceptor.listener import Listener
+from interceptor.pages import ListenerRow
+from interceptor.proxy import Proxy
+from interceptor.proxy_protocol.reception import HeaderConnection, Reception, hand_over
+from interceptor.settings import InterceptorSettings
+from interceptor.tcp.client import StreamClient
+from interceptor.trust import TrustedProxies
+
+__all__ = ["PortListeners"]
+
+RETRY_SECONDS: Final = 5.0
+"""Seconds between attempts to bind a port that could not be bound."""
+NOT_SERVED: Final = "UDP is not served by this version"
+
+logger = logging.getLogger(__name__)
+
+
+class _Site:
+    """One port."""
+
+    def __init__(self, key: PortKey, routes: PortRoutes) -> None:
+        self.key = key
+        self.routes = routes
+        self.listener: Listener | None = None
+        self.failure = ""
+        """Why it is not bound."""
+
+
+class PortListeners:
+    """All ports of the table."""
+
+    def __init__(self, proxy: Proxy, settings: InterceptorSettings, clock: Callable[[], float]) -> None:
+        self._proxy = proxy
+        self._settings = settings
+        self._clock = clock
+        balancers = TrustedProxies.parse(settings.proxy_protocol)
+        self._reception = Reception(proxy, balancers) if balancers else None
+        self._sites: dict[PortKey, _Site] = {}
+        self._gone: list[_Site] = []
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def set_table(self, table: RoutingTable) -> None:
+        """Follow another table; the proxy has its applications already."""
+        for key in [key for key in self._sites if key not in table.ports]:
+            site = self._sites.pop(key)
+            site.routes = PortRoutes()
+            self._gone.append(site)
+        for key, routes in table.ports.items():
+            site = self._sites.setdefault(key, _Site(key, routes))
+            site.routes = routes
+        self._changed.set()
+
+    def unbound(self) -> Iterator[tuple[PortKey, str]]:
+        """The ports that could not be bound, and why."""
+        for key, site in self._sites.items():
+            if site.failure:
+                yield key, site.failure
+
+    def port_of(self, key: PortKey) -> int | None:
+        """The bound port; None while it is not bound."""
+        site = self._sites.get(key)
+        return None if site is None or site.listener is None else site.listener.port
+
+    async def start(self) -> None:
+        """Bind what there is to bind, and follow the table from now on. What cannot be bound is no error of the start."""
+        await self._bind()
+        self._task = asyncio.create_task(self._follow(), name="ports")
+
+    async def stop_accepting(self) -> None:
+        task, self._task = self._task, None
+        await cancel_and_wait(task)
+        for site in (*self._gone, *self._sites.values()):
+            await _close(site)
+        self._gone.clear()
+
+    def pause(self) -> None:
+        for site in self._sites.values():
+            if site.listener is not None:
+                site.listener.pause()
+
+    def resume(self) -> None:
+        for site in self._sites.values():
+            if site.listener is not None:
+                site.listener.resume()
+
+    def rows(self) -> Iterator[ListenerRow]:
+        for key, site in list(self._sites.items()):
+            accepts = site.listener is not None and site.listener.started and not self._proxy.full
+            apps = ", ".join(dict.fromkeys(owner.app for owner in site.routes))
+            yield ListenerRow(
+                f"connections of {apps}",
+                self._settings.host,
+                key.port,
+                key.protocol,
+                accepts=accepts,
+                failure=site.failure,
+                proxy_protocol=self._settings.proxy_protocol,
+            )
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(RETRY_SECONDS if any(self.unbound()) else None):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+            self._changed.clear()
+            await self._bind()
+
+    async def _bind(self) -> None:
+        gone, self._gone = self._gone, []
+        for site in gone:
+            await _close(site)
+        for site in list(self._sites.values()):
+            if site.listener is None:
+                await self._open(site)
+
+    async def _open(self, site: _Site) -> None:
+        key = site.key
+        if key.protocol == UDP:
+            self._failed(site, NOT_SERVED)
+            return
+        listener = Listener(lambda: self._first_protocol(site), self._settings.host, key.port, self._clock)
+        try:
+            await listener.start()
+        except StartError as error:
+            self._failed(site, str(error))
+            return
+        except OSError as error:
+            self._failed(site, error.strerror or str(error))
+            return
+        site.listener, site.failure = listener, ""
+        logger.info("%s is open for %s", key, ", ".join(dict.fromkeys(owner.app for owner in site.routes)))
+        if self._proxy.full:
+            listener.pause()
+
+    def _failed(self, site: _Site, why: str) -> None:
+        if site.failure != why:
+            logger.error("%s of %s: %s", site.key, ", ".join(dict.fromkeys(owner.app for owner in site.routes)), why)
+        site.failure = why
+
+    def _first_protocol(self, site: _Site) -> asyncio.BaseProtocol:
+        if self._reception is None:
+            return StreamClient(self._proxy, site)
+        return HeaderConnection(
+            self._reception, lambda transport, source: hand_over(transport, StreamClient(self._proxy, site, source))
+        )
+
+
+async def _close(site: _Site) -> None:
+    listener, site.listener = site.listener, None
+    if listener is not None:
+        await listener.close()

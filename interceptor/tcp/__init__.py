@@ -1,0 +1,1 @@
+"""Connections of TCP ports: bytes that are passed on as they are."""
