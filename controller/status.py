@@ -188,7 +188,9 @@ def _manner(resource: Resource, findings: Mapping[str, Finding]) -> str:
 def _serving(resource: Resource, findings: Mapping[str, Finding]) -> Iterable[str]:
     route, scaled = resource.route, findings[SCALED_OBJECT_READY]
     is_scaled = scaled.status == "True" and scaled.reason != "Paused"
-    if route is not None and not route.rules:
+    if route is not None and not route.rules and route.ports:
+        yield "connections at its ports are routed" + (", and the workload is scaled by them" if is_scaled else "")
+    elif route is not None and not route.rules:
         yield "there are no rules, so no request is selected"
     else:
         yield "requests are routed" + (", and the workload is scaled by them" if is_scaled else "")

@@ -120,7 +120,9 @@ class ListenPort(msgspec.Struct, frozen=True, omit_defaults=True):
     """A port on which interceptors listen. Bytes are passed on as they are."""
 
     port: Annotated[int, Field("Number of the port on which interceptors listen.", PORT_NUMBER)]
-    protocol: Annotated[str, Field("TCP or UDP.", TRANSPORT)] = TCP
+    protocol: Annotated[
+        str, Field("TCP; or UDP, which interceptors of this version do not serve yet, and say so.", TRANSPORT)
+    ] = TCP
     service_port: Annotated[
         int | str | None, Field("Number or name of the Service's port behind it. Without it, that of the target.", PORT)
     ] = None

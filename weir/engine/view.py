@@ -9,7 +9,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -315,14 +315,21 @@ def state_of(app: App, demand: AppDemand | None = None) -> tuple[AppStatus, str]
 def way_to(spec: AppSpec, at: str) -> Way:
     """How an app is reached. `at` is "host:port" of the first interceptor."""
     claim = _first_claim(spec)
+    if claim is None:
+        return ", ".join(f"{port.protocol} port {port.port}" for port in spec.ports), None
     url = address_of(claim, at)
     if url is not None:
         return url.removeprefix("http://").removesuffix("/"), url
     return ("" if claim.host == ANY_HOST else claim.host) + ("" if claim.path == "/" else claim.path) or "by its headers", None
 
 
-def _first_claim(spec: AppSpec) -> Claim:
-    return next(claims_of(rule.selection() for rule in spec.every_rule))
+def _first_claim(spec: AppSpec) -> Claim | None:
+    """None of an app that has ports alone."""
+    return next(claims_of(rule.selection() for rule in spec.every_rule), None)
+
+
+def _first_claims(specs: Iterable[AppSpec]) -> list[Claim]:
+    return [claim for spec in specs if (claim := _first_claim(spec)) is not None][:MAX_CURL_LINES]
 
 
 def curl_lines(engine: Engine) -> Sequence[str]:
@@ -330,7 +337,7 @@ def curl_lines(engine: Engine) -> Sequence[str]:
     if not engine.proxy_ports:
         return ()
     specs = [spec for spec in engine.spec.apps if spec.app_protocol != "grpc"]
-    return [command_for(_first_claim(spec), at_of(engine)) for spec in specs[:MAX_CURL_LINES]]
+    return [command_for(claim, at_of(engine)) for claim in _first_claims(specs)]
 
 
 def https_lines(engine: Engine) -> Sequence[str]:
@@ -338,7 +345,7 @@ def https_lines(engine: Engine) -> Sequence[str]:
     if engine.authority is None or not engine.proxy_tls_ports:
         return ()
     at = join_address("localhost", engine.proxy_tls_ports[0])
-    urls = (address_of(_first_claim(spec), at, scheme="https") for spec in engine.spec.apps[:MAX_CURL_LINES])
+    urls = (address_of(claim, at, scheme="https") for claim in _first_claims(engine.spec.apps))
     shown = ", ".join(dict.fromkeys([f"https://{at}/", *filter(None, urls)]))
     return (f"https: {shown}", f"https: trust {engine.authority} once, or: curl --cacert {engine.authority} …")
 
