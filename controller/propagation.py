@@ -62,6 +62,8 @@ class _Member:
         self.interceptor = interceptor
         self.serves = 0
         self.failure = ""
+        self.unbound: Mapping[tuple[str, int], str] = {}
+        """Ports on which it cannot listen, and why."""
 
 
 class Propagation:
@@ -77,7 +79,7 @@ class Propagation:
         self._table: RoutingTable | None = None
         self._said: Mapping[str, object] = {}
         self._since: dict[str, int] = {}
-        self._reported: dict[str, tuple[bool, bool, tuple[Missing, ...]]] = {}
+        self._reported: Mapping[str, tuple[object, ...]] = {}
 
     @property
     def version(self) -> str:
@@ -133,6 +135,25 @@ class Propagation:
         member.failure = "" if fresh else f"serves version {version or '(none)'}"
         return fresh
 
+    def unbound(self, name: str, ports: Mapping[tuple[str, int], str]) -> None:
+        """An interceptor has told on which ports it cannot listen."""
+        member = self._members.get(name)
+        if member is not None:
+            member.unbound = ports
+
+    def not_listening(self, route: Route) -> tuple[Missing, ...]:
+        """The interceptors that cannot listen on a port of a route, and why."""
+        if not route.ports:
+            return ()
+        wanted = [(port.protocol, port.port) for port in route.ports]
+        found = (
+            Missing(member.interceptor.name, f"{' port '.join(map(str, key))}: {member.unbound[key]}")
+            for member in self._counted()
+            for key in dict.fromkeys(wanted)
+            if key in member.unbound
+        )
+        return tuple(sorted(found, key=lambda missing: (missing.name, missing.why)))
+
     def failed(self, name: str, why: str) -> None:
         """An interceptor gave no valid answer."""
         member = self._members.get(name)
@@ -154,7 +175,12 @@ class Propagation:
     def changed(self) -> list[str]:
         """The applications whose verdict has changed since the last call."""
         by_since = {since: self._verdict(since) for since in set(self._since.values()) if since <= self._published}
-        now = {app: _meaning(by_since[since]) for app, since in self._since.items() if since in by_since}
+        routes = {} if self._table is None else self._table.apps
+        now = {
+            app: (*_meaning(by_since[since]), self.not_listening(routes[app]))
+            for app, since in self._since.items()
+            if since in by_since
+        }
         before, self._reported = self._reported, now
         return [app for app, meaning in now.items() if before.get(app) != meaning]
 

@@ -294,6 +294,7 @@ class Reconciler:
             scaling=self._scaling_facts(resource, scaling, unserved=key in assembly.unserved),
             minimum=self._minimum(resource),
             busy=self._busy(resource),
+            not_listening=() if route is None else self._propagation.not_listening(route),
         )
 
     def _external_names(self, route: Route) -> dict[str, str]:

@@ -14,7 +14,8 @@ import msgspec
 from controller.crds import HTTP_SCALED_OBJECTS
 from controller.finding import Finding
 from controller.outside import place_of
-from controller.propagation import Verdict
+from controller.port_status import port_finding
+from controller.propagation import Missing, Verdict
 from controller.resources import Key, Resource
 from controller.scaledobject import SKIP
 from controller.scaling import PENDING, UNSCALED, ScalingFacts, judged
@@ -63,6 +64,8 @@ BUSY = "Busy"
 """Only for objects that permit it: whether a replica keeps the application awake without requests."""
 PROTOCOL_SPOKEN = "ProtocolSpoken"
 """Only for objects whose Service declares a protocol that interceptors do not speak."""
+PORT_READY = "PortReady"
+"""Only for objects with ports: whether all interceptors listen on them for it."""
 
 MAX_NAMED = 5
 """Names in one message; a fleet may have hundreds."""
@@ -102,6 +105,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What its schedules ask for; None without any."""
     busy: Finding | None = None
     """Whether replicas keep it awake after their answers; None where they may not."""
+    not_listening: tuple[Missing, ...] = ()
+    """Interceptors that cannot listen on a port of it."""
 
 
 def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectStatus:
@@ -120,6 +125,10 @@ def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectS
         findings[PROTOCOL_SPOKEN] = _not_spoken(resource, facts.app_protocol)
     if resource.references or facts.missing_bodies:
         findings[BODIES_FOUND] = _bodies(facts)
+    if resource.route is not None and resource.route.ports:
+        findings[PORT_READY] = port_finding([lost.claim for lost in facts.lost], facts.not_listening, facts.verdict) or _still(
+            resource, PORT_READY, "the interceptors were not heard yet"
+        )
     if facts.minimum is not None:
         findings[SCHEDULED] = _scheduled(resource, facts, facts.minimum)
     if facts.busy is not None:
@@ -166,7 +175,7 @@ def _ready(resource: Resource, facts: Facts, findings: Mapping[str, Finding]) ->
     conflict = findings[CONFLICT]
     if conflict.status == "True":
         return Finding("False", conflict.reason, conflict.message)
-    needed = [BACKEND_FOUND, ROUTES_PROPAGATED, *([BODIES_FOUND] if BODIES_FOUND in findings else [])]
+    needed = [BACKEND_FOUND, ROUTES_PROPAGATED, *(kind for kind in (BODIES_FOUND, PORT_READY) if kind in findings)]
     if _is_http(resource):
         needed.append(SCALED_OBJECT_READY)
     for kind in needed:

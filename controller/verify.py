@@ -105,6 +105,7 @@ class Verifier:
             return self._failed(name, _why(error, self._timeout))
         if answer.sync_id != sync_id:
             return self._failed(name, "answers another question")
+        self._propagation.unbound(name, {(port.protocol, port.port): one_line(port.reason) for port in answer.unbound_ports})
         fresh = self._propagation.answered(name, answer.version, asked=newest)
         if answer.error and not fresh:
             return self._failed(name, answer.error)

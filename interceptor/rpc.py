@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +16,7 @@ import grpc
 from fleet.demand.ledger import ChangeCursor, Ledger, QueueSize
 from fleet.discovery.sources import RouteSource, SourceError
 from fleet.routing.codec import encode_json
+from fleet.routing.port_index import PortKey
 from fleet.routing.table import RoutingTable
 from protos.weir.interceptor.v1 import queue_pb2, queue_pb2_grpc, routing_pb2, routing_pb2_grpc
 
@@ -196,7 +197,9 @@ async def _fill(apps: RepeatedCompositeFieldContainer[queue_pb2.QueueSize], size
 class RoutingServicer(routing_pb2_grpc.RoutingServiceServicer):
     """weir.interceptor.v1.RoutingService over a route source."""
 
-    def __init__(self, routes: RouteSource, member: str) -> None:
+    def __init__(self, routes: RouteSource, member: str, unbound: Callable[[], Iterable[tuple[PortKey, str]]] = tuple) -> None:
+        """`unbound`: the ports of routes that cannot be bound, and why."""
+        self._unbound = unbound
         self._routes = routes
         self._member = member
         self._encoded: tuple[str, str] = ("", "")
@@ -220,7 +223,13 @@ class RoutingServicer(routing_pb2_grpc.RoutingServiceServicer):
         error = await self._refresh()
         table = self._routes.current
         return routing_pb2.SyncRoutingTableResponse(
-            sync_id=request.sync_id, member=self._member, version=table.version if table else "", error=error
+            sync_id=request.sync_id,
+            member=self._member,
+            version=table.version if table else "",
+            error=error,
+            unbound_ports=[
+                routing_pb2.UnboundPort(protocol=key.protocol, port=key.port, reason=why) for key, why in self._unbound()
+            ],
         )
 
     async def _refresh(self) -> str:

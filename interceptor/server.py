@@ -96,12 +96,12 @@ class Interceptor(Component):
         self.proxy.on_http2 = partial(take_over, self.proxy)
         self._listener = Listener(self._first_protocol(), settings.host, settings.proxy_port, monotonic)
         self._tls = TlsListener(settings, self.proxy) if settings.has_proxy_tls else None
-        self._ports = PortListeners(self.proxy, settings, monotonic)
         self._plaintext = settings.proxy_plaintext != "off"
         if settings.proxy_plaintext == "redirect":
             redirects = Redirects(self.proxy, self.proxy.open_exchange, https_port=settings.https_port)
             self.proxy.open_exchange = redirects
         self.proxy.on_full, self.proxy.on_room = self._pause, self._resume
+        self._ports = PortListeners(self.proxy, settings, monotonic)
         self._queue = QueueServicer(
             self.ledger,
             member=settings.member_name,
@@ -118,7 +118,7 @@ class Interceptor(Component):
         self._rpc.add(add_WaitingServiceServicer_to_server, self._waiting, "weir.interceptor.v1.WaitingService")
         self._rpc.add(
             add_RoutingServiceServicer_to_server,
-            RoutingServicer(self._routes, member=settings.member_name),
+            RoutingServicer(self._routes, member=settings.member_name, unbound=self._ports.unbound),
             "weir.interceptor.v1.RoutingService",
         )
         self.pages = Pages(self.proxy, settings)

@@ -8,10 +8,12 @@ import os
 import socket
 
 import pytest
+from grpc.aio import insecure_channel
 from msgspec.structs import replace
 
 from fleet.routing.route import ColdStart, Protection, StaticResponse, Timeouts
 from interceptor.tcp.client import EARLY_BYTES
+from protos.weir.interceptor.v1 import routing_pb2, routing_pb2_grpc
 from tests.support.sockets import reset as cut
 from tests.wire.proxy_rig import eventually
 from tests.wire.stream_rig import echo, free_port, port, port_route, stream_rig
@@ -253,6 +255,10 @@ async def test_a_port_that_somebody_else_has_is_named_and_tried_again() -> None:
             (row,) = ports.rows()
             assert (row.port, row.accepts, row.failure) == (number, False, why)
             assert rig.rig.interceptor._not_ready() is None
+            async with insecure_channel(f"127.0.0.1:{rig.rig.interceptor.rpc_port}") as channel:
+                stub = routing_pb2_grpc.RoutingServiceStub(channel)
+                answer = await stub.SyncRoutingTable(routing_pb2.SyncRoutingTableRequest(sync_id="1"), timeout=10)
+            assert [(one.protocol, one.port, one.reason) for one in answer.unbound_ports] == [("TCP", number, why)]
             taken.close()
             await rig.bound(number)
             assert not list(ports.unbound())

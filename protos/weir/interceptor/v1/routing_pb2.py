@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(protos/weir/interceptor/v1/routing.proto\x12\x13weir.interceptor.v1\".\n\x16GetRoutingTableRequest\x12\x14\n\x0cversion_only\x18\x01 \x01(\x08\"^\n\x17GetRoutingTableResponse\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06routes\x18\x03 \x01(\r\x12\x12\n\ntable_json\x18\x04 \x01(\t\"*\n\x17SyncRoutingTableRequest\x12\x0f\n\x07sync_id\x18\x01 \x01(\t\"[\n\x18SyncRoutingTableResponse\x12\x0f\n\x07sync_id\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\r\n\x05\x65rror\x18\x04 \x01(\t2\xef\x01\n\x0eRoutingService\x12l\n\x0fGetRoutingTable\x12+.weir.interceptor.v1.GetRoutingTableRequest\x1a,.weir.interceptor.v1.GetRoutingTableResponse\x12o\n\x10SyncRoutingTable\x12,.weir.interceptor.v1.SyncRoutingTableRequest\x1a-.weir.interceptor.v1.SyncRoutingTableResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(protos/weir/interceptor/v1/routing.proto\x12\x13weir.interceptor.v1\".\n\x16GetRoutingTableRequest\x12\x14\n\x0cversion_only\x18\x01 \x01(\x08\"^\n\x17GetRoutingTableResponse\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06routes\x18\x03 \x01(\r\x12\x12\n\ntable_json\x18\x04 \x01(\t\"*\n\x17SyncRoutingTableRequest\x12\x0f\n\x07sync_id\x18\x01 \x01(\t\"\x94\x01\n\x18SyncRoutingTableResponse\x12\x0f\n\x07sync_id\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\r\n\x05\x65rror\x18\x04 \x01(\t\x12\x37\n\runbound_ports\x18\x05 \x03(\x0b\x32 .weir.interceptor.v1.UnboundPort\"=\n\x0bUnboundPort\x12\x10\n\x08protocol\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x0e\n\x06reason\x18\x03 \x01(\t2\xef\x01\n\x0eRoutingService\x12l\n\x0fGetRoutingTable\x12+.weir.interceptor.v1.GetRoutingTableRequest\x1a,.weir.interceptor.v1.GetRoutingTableResponse\x12o\n\x10SyncRoutingTable\x12,.weir.interceptor.v1.SyncRoutingTableRequest\x1a-.weir.interceptor.v1.SyncRoutingTableResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,8 +37,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETROUTINGTABLERESPONSE']._serialized_end=207
   _globals['_SYNCROUTINGTABLEREQUEST']._serialized_start=209
   _globals['_SYNCROUTINGTABLEREQUEST']._serialized_end=251
-  _globals['_SYNCROUTINGTABLERESPONSE']._serialized_start=253
-  _globals['_SYNCROUTINGTABLERESPONSE']._serialized_end=344
-  _globals['_ROUTINGSERVICE']._serialized_start=347
-  _globals['_ROUTINGSERVICE']._serialized_end=586
+  _globals['_SYNCROUTINGTABLERESPONSE']._serialized_start=254
+  _globals['_SYNCROUTINGTABLERESPONSE']._serialized_end=402
+  _globals['_UNBOUNDPORT']._serialized_start=404
+  _globals['_UNBOUNDPORT']._serialized_end=465
+  _globals['_ROUTINGSERVICE']._serialized_start=468
+  _globals['_ROUTINGSERVICE']._serialized_end=707
 # @@protoc_insertion_point(module_scope)

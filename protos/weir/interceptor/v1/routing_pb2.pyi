@@ -3,8 +3,10 @@
 isort:skip_file
 What an interceptor tells of the routing table it serves."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -94,12 +96,17 @@ class SyncRoutingTableResponse(_message.Message):
     MEMBER_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    UNBOUND_PORTS_FIELD_NUMBER: _builtins.int
     sync_id: _builtins.str
     member: _builtins.str
     version: _builtins.str
     """Version served after the fetch."""
     error: _builtins.str
     """Why the fetch or the parse failed; then version is the last good one."""
+    @_builtins.property
+    def unbound_ports(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnboundPort]:
+        """Ports of routes on which this interceptor cannot listen."""
+
     def __init__(
         self,
         *,
@@ -107,11 +114,41 @@ class SyncRoutingTableResponse(_message.Message):
         member: _builtins.str = ...,
         version: _builtins.str = ...,
         error: _builtins.str = ...,
+        unbound_ports: _abc.Iterable[Global___UnboundPort] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "member", b"member", "sync_id", b"sync_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "member", b"member", "sync_id", b"sync_id", "unbound_ports", b"unbound_ports", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SyncRoutingTableResponse: _TypeAlias = SyncRoutingTableResponse  # noqa: Y015
+
+@_typing.final
+class UnboundPort(_message.Message):
+    """A port that a route names and that cannot be bound."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROTOCOL_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    protocol: _builtins.str
+    """TCP or UDP."""
+    port: _builtins.int
+    reason: _builtins.str
+    """For people, one line."""
+    def __init__(
+        self,
+        *,
+        protocol: _builtins.str = ...,
+        port: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["port", b"port", "protocol", b"protocol", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnboundPort: _TypeAlias = UnboundPort  # noqa: Y015
