@@ -229,7 +229,7 @@ async def test_an_entry_that_another_controller_takes_ends_helm(rig: AdminRig, m
     await waiting(rig, "pending-install")
     (entry,) = [path for path in rig.api.objects if "weir-release" in path]
     rig.api.drop(entry)
-    answer = await asyncio.wait_for(asking, 30)
+    answer = await asyncio.wait_for(asking, 60)
     problem = problem_of(answer, 503, "cluster-unavailable")
     assert ("journal" in problem.detail, problem.rolled_back) == (True, False)
     # It is not this controller's to bring back.
