@@ -92,12 +92,12 @@ class Peer:
         self.writer.write(data)
 
     async def read(self, count: int) -> bytes:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await self.reader.readexactly(count)
 
     async def rest(self) -> bytes:
         """Everything until the end; raises ConnectionResetError for a reset."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await self.reader.read()
 
     async def is_reset(self) -> bool:

@@ -44,7 +44,7 @@ class TlsApp:
 async def over_tls(number: int, authority: Authority, name: str, *, asks: bool = False) -> bytes:
     context = ssl.create_default_context(cadata=authority.pem.decode())
     reader, writer = await asyncio.open_connection("127.0.0.1", number)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         if asks:
             writer.write(SSL_REQUEST)
             assert await reader.readexactly(1) == b"S"
