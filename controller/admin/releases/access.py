@@ -16,7 +16,9 @@ from controller.admin.authorization import Need
 __all__ = ["Access", "NotForHelm", "accesses_of", "is_discovery"]
 
 _SEGMENT = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9._:]{0,252})")
-_DISCOVERY = re.compile(r"/version|/api(/v1)?|/apis(/[a-z0-9.-]+(/v[a-z0-9]+)?)?")
+_DISCOVERY = re.compile(
+    r"/version|/api(/v1)?|/apis(/[a-z0-9.-]+(/v[a-z0-9]+)?)?|/openapi/v3(/api/v1|/apis/[a-z0-9.-]+/v[a-z0-9]+)?"
+)
 _VERBS = {"POST": ("create",), "PUT": ("update", "create"), "PATCH": ("patch",), "DELETE": ("delete",)}
 """A replacement may create some kinds, for which the API server asks about the writer once more."""
 _NO_RESOURCES = ("watch", "proxy", "status", "finalize")
@@ -43,7 +45,7 @@ class Access(msgspec.Struct, frozen=True):
 
 
 def is_discovery(path: str) -> bool:
-    """Whether a path tells which kinds there are, which every user of a cluster may ask."""
+    """Whether a path tells which kinds there are and what fields they have, which every user of a cluster may ask."""
     return _DISCOVERY.fullmatch(path) is not None
 
 

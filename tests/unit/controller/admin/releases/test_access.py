@@ -76,7 +76,18 @@ def test_what_helm_has_no_need_of(method: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/version", "/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/apis/a.example.com/v1beta1"]
+    "path",
+    [
+        "/version",
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/apis/apps",
+        "/apis/apps/v1",
+        "/apis/a.example.com/v1beta1",
+        "/openapi/v3",
+        "/openapi/v3/apis/apps/v1",
+    ],
 )
 def test_which_kinds_there_are(path: str) -> None:
     assert is_discovery(path)
