@@ -180,7 +180,7 @@ async def test_from_a_chart_to_an_answer_and_to_nothing(deployer: Caller, weir: 
     assert (await api.get(namespaced("configmaps", namespace, "web-config")))["data"] == {"greeting": "2"}
 
     # A chart that becomes never ready, and one that the API server refuses, leave what there was, with a reason.
-    for broken in (WEB.replace("port: 8080}, period", "port: 9}, period"), WEB.replace("name: http, port: 80", "port: 99999")):
+    for broken in (WEB.replace("port: 8080}, period", "port: 9}, period"), WEB.replace("{name: app, image", "{name: APP, image")):
         wrong = chart({"web.yaml": broken, "config.yaml": CONFIG})
         failed = await deployer("PUT", "/web", document(wrong, values=values | {"greeting": "3"}, expose=expose, timeout=8))
         assert failed.status_code == 422, failed.text

@@ -197,7 +197,7 @@ class Guard:
         try:
             found = msgspec.json.decode(await self._api.request("GET", f"/apis/{RBAC}/v1{within}/{resource}/{name}"))
         except ApiError as error:
-            if error.status == 404:
+            if error.status in (403, 404):  # what the controller cannot read, it cannot compare with what the caller may
                 return None
             raise
         return found if isinstance(found, dict) else None
