@@ -180,7 +180,7 @@ async def waiting(rig: AdminRig, status: str) -> None:
             )
             and "/apis/apps/v1/namespaces/shop/deployments/web-app" in rig.api.objects
         ),
-        seconds=20,
+        seconds=60,
     )
 
 
@@ -194,7 +194,7 @@ async def test_an_installation_that_is_cut_off_leaves_nothing(tmp_path: Path) ->
     assert isinstance((await asyncio.gather(asking, return_exceptions=True))[0], httpx.HTTPError | httpx.Response)
     assert [path for path in left(rig) if "deployments" in path]
     async with releases(api, tmp_path) as rig:
-        await until(lambda: not left(rig), seconds=30)
+        await until(lambda: not left(rig), seconds=60)
 
 
 async def test_an_upgrade_that_is_cut_off_leaves_what_there_was(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ async def test_an_upgrade_that_is_cut_off_leaves_what_there_was(tmp_path: Path) 
         assert config(rig) == "new"
     assert isinstance((await asyncio.gather(asking, return_exceptions=True))[0], httpx.HTTPError | httpx.Response)
     async with releases(api, tmp_path) as rig:
-        await until(lambda: not [path for path in left(rig) if "weir-release" in path], seconds=30)
+        await until(lambda: not [path for path in left(rig) if "weir-release" in path], seconds=60)
         assert config(rig) == "hello"
         assert not [path for path in left(rig) if "deployments" in path]
         found = (await call(rig, "GET", "/web")).json()
