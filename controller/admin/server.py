@@ -109,7 +109,7 @@ class AdminServer:
         self._host = settings.host
         self.port = settings.admin_port
         self._certificates = Certificates(settings.admin_tls) if settings.admin_tls is not None else None
-        self._releases = ReleasesPart(settings, api, namespace=namespace)
+        self._releases = ReleasesPart(settings, api, namespace=namespace, streams=context.streams)
         busy = BusyCalls(api, world, self._busy, rates=context.rates, clock=context.clock)
         self._app = application(context, busy, self._releases)
         self._server: QuietServer | None = None
@@ -165,8 +165,11 @@ def application(context: Context, busy: BusyCalls, releases: ReleasesPart) -> Fa
         redirect_slashes=False,
     )
     app.state.context, app.state.busy, app.state.releases = context, busy, releases
-    optional = [*([kedahttp_router] if context.kedahttp_namespace else []), *([old_router] if releases.old_namespace else [])]
-    for part in (*_ROUTERS, *optional):
+    old = (
+        *((kedahttp_router,) if context.kedahttp_namespace else ()),
+        *((old_router,) if releases.old_namespace else ()),
+    )
+    for part in (*_ROUTERS, *old):
         app.include_router(part)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     for kind, handler in _HANDLERS.items():

@@ -29,7 +29,7 @@ PREFIX = "weir-release"
 class ReleasesPart:
     """`namespace` is Weir's own, where the journal is."""
 
-    def __init__(self, settings: ControllerSettings, api: Api, *, namespace: str) -> None:
+    def __init__(self, settings: ControllerSettings, api: Api, *, namespace: str, streams: Streams) -> None:
         helm = Helm(settings.admin_helm)
         journal = Journal(api, namespace, settings.controller_name, label=LABEL, prefix=PREFIX)
         locks = Locks()
@@ -39,7 +39,7 @@ class ReleasesPart:
         operator = Operator(journal, self._recovery, locks)
         charts = Charts(api, helm, settings.chart_sources)
         self.releases = Releases(sessions, charts, operator, domain=settings.admin_domain)
-        self.streams = Streams()
+        self.streams = streams
         self.old_namespace = settings.admin_helm_namespace
         """Namespace of releases that come by the paths of helm-web-api; "" if there are none."""
         self.default_repository = next((source for source in settings.chart_sources if source.startswith("http")), None)
@@ -54,7 +54,6 @@ class ReleasesPart:
     async def stop(self) -> None:
         """End what is under way; the next controller undoes it."""
         tasks, self.tasks = self.tasks, []
-        await self.streams.close()
         await self.releases.close()
         await cancel_and_wait(*tasks)
         await self._guard.stop()
