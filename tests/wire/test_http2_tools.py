@@ -1,4 +1,5 @@
-"""HTTP/2 through the proxy, judged by others' tools: h2spec, curl and grpcurl, the last with a server of grpcio's as backend."""
+"""HTTP/2 through the proxy, judged by others' tools: h2spec, curl, nghttp, h2load and grpcurl, the last with a server of
+grpcio's as backend."""
 
 from __future__ import annotations
 
@@ -31,6 +32,8 @@ EXCEPTIONS = {"Sends invalid connection preface"}
 HEALTH = "grpc.health.v1.Health"
 needs_clients = pytest.mark.skipif(not (TOOLS / "h2spec").exists(), reason="built by `make clients`, which needs go")
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+needs_nghttp = pytest.mark.skipif(shutil.which("nghttp") is None, reason="nghttp is not installed")
+needs_h2load = pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load is not installed")
 
 
 async def run(*command: str | Path, within: float = 100.0) -> tuple[int, str]:
@@ -72,6 +75,36 @@ async def test_curl_that_knows_and_curl_that_asks() -> None:
             assert (code, said.splitlines()[0], said.splitlines()[-1]) == (0, "GET /x HTTP/1.1", version)
         code, said = await run(*usual, "--http2-prior-knowledge", "-d", "a" * 100_000)
         assert (code, said.count("a" * 100_000)) == (0, 1)
+
+
+@needs_nghttp
+async def test_nghttp_gets_and_posts_several_at_once(tmp_path: Path) -> None:
+    content = tmp_path / "content"
+    content.write_bytes(b"a" * 200_000)
+    async with stage() as made, listening(made) as port:
+        await made.up(http1_backend, None)
+        base = f"http://127.0.0.1:{port}"
+        addresses = [f"{base}/{n}" for n in range(20)]
+        code, said = await run("nghttp", "-nv", "-H", ":authority: a.test", *addresses)
+        assert (code, said.count(":status: 200")) == (0, 20), said[-2000:]
+        for padding in ("0", "100"):
+            posted = ("-d", content, "-b", padding, "-H", ":authority: a.test", "-H", "trailer: x-end", "--trailer", "x-end: 1")
+            code, said = await run("nghttp", *posted, f"{base}/post")
+            assert (code, said.count("a" * 200_000)) == (0, 1), said[-2000:]
+        assert len(made.asked) == 22
+
+
+@needs_h2load
+async def test_every_answer_to_h2load_is_200() -> None:
+    async with stage() as made, listening(made) as port:
+        await made.up(http1_backend, None)
+        usual = ("h2load", "-n", "600", "-c", "4", "-m", "16", "-H", ":authority: a.test", f"http://127.0.0.1:{port}/x")
+        for options in ((), ("-d", __file__), ("-w", "10", "-W", "12")):
+            code, said = await run(*usual, *options)
+            assert code == 0, said[-2000:]
+            assert "600 total, 600 started, 600 done, 600 succeeded, 0 failed, 0 errored, 0 timeout" in said, said[-2000:]
+            assert "status codes: 600 2xx, 0 3xx, 0 4xx, 0 5xx" in said, said[-2000:]
+        assert len(made.asked) == 1800
 
 
 @asynccontextmanager
