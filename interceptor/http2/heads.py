@@ -57,8 +57,11 @@ _SPECIAL: Final = _FORWARDING_NAMES | _NOT_FORWARDED | frozenset(
 )  # fmt: skip
 """A backend that makes variables of names, as CGI, WSGI and PHP do, takes X_Forwarded_For for X-Forwarded-For: such a look-alike
 of one of these is not forwarded."""
-_NOT_FOR_CLIENTS: Final = frozenset({b"proxy-authenticate", b"x-keda-http-cold-start", KEEP_AWAKE})
-"""Of responses: the first concerns the connection, the second is the interceptor's to say, the third is for the interceptor."""
+_NOT_FOR_CLIENTS: Final = frozenset({b"proxy-authenticate", b"x-keda-http-cold-start", KEEP_AWAKE, b"host"})
+"""Of responses: the first concerns the connection, the second is the interceptor's to say, the third is for the interceptor, and
+the last means nothing there; HTTP/1 is not sent one."""
+_NOT_WITHOUT_CONTENT: Final = _NOT_FOR_CLIENTS | {b"content-length"}
+"""The same of 204 and of interim responses, which must not have a length (RFC 9110 8.6)."""
 _WEBSOCKET_NAMES: Final = frozenset({ACCEPT, KEY})
 _SCHEMES: Final = frozenset(name.encode() for name in CONNECTION_SCHEMES)
 CONNECT: Final = b"CONNECT"
@@ -299,7 +302,8 @@ def read_response(head: Head, method: bytes, *, end: bool) -> StreamResponse:
 def _for_client(head: Head) -> Fields:
     """The fields of a response that are forwarded, and what it tells the interceptor beside them."""
     said = [value for name, value in head.fields if name == KEEP_AWAKE]
-    fields = [field for field in _regular(head.fields) if field[0] not in _NOT_FOR_CLIENTS]
+    left_out = _NOT_FOR_CLIENTS if head.status >= 200 and head.status != 204 else _NOT_WITHOUT_CONTENT
+    fields = [field for field in _regular(head.fields) if field[0] not in left_out]
     if not said:
         return tuple(fields)
     telling = _Telling(fields)
