@@ -85,49 +85,57 @@ async def stays(api: Api, namespace: str, name: str, seconds: float) -> None:
         await asyncio.sleep(0.5)
 
 
-@pytest.mark.parametrize("way", ["answer", "call"])
-async def test_a_job_after_a_202_survives_many_cooldowns(weir: Weir, api: Api, home: str, way: str) -> None:
-    await start(api, home, "job")
-    assert (await weir.get(f"job.{home}")).status == 202
+async def a_job_survives_many_cooldowns(weir: Weir, api: Api, home: str, way: str) -> None:
+    await start(api, home, way)
+    assert (await weir.get(f"{way}.{home}")).status == 202
     address = ""
     if way == "answer":
         # The interceptor that passes an answer on has the lease, so it has to pass on the 0 as well.
         address = next(iter((await weir.interceptors(api)).values()))
-        assert (await weir.get(f"job.{home}", "/say/20m", address=address)).status == 202
+        assert (await weir.get(f"{way}.{home}", "/say/20m", address=address)).status == 202
         words = "a replica works on and keeps it awake: after an answer (Weir-Keep-Awake)"
     else:
-        assert (await call(weir, home, "job", "20m"))["seconds"] == 1200
+        assert (await call(weir, home, way, "20m"))["seconds"] == 1200
         words = "a replica works on and keeps it awake: by its own call"
-    said = await until_condition(api, "httpscaledobjects", home, "job", "Busy", "True")
+    said = await until_condition(api, "httpscaledobjects", home, way, "Busy", "True")
     assert (said["reason"], said["message"]) == ("KeptAwake", words)
-    await stays(api, home, "job", JOB)
+    await stays(api, home, way, JOB)
     if way == "answer":
-        assert (await weir.get(f"job.{home}", "/say/0", address=address)).status == 202
+        assert (await weir.get(f"{way}.{home}", "/say/0", address=address)).status == 202
     else:
-        assert (await call(weir, home, "job", "0"))["until"] is None
-    await until_condition(api, "httpscaledobjects", home, "job", "Busy", "False")
-    await until_ready(api, home, "job", 0, patience=180)
+        assert (await call(weir, home, way, "0"))["until"] is None
+    await until_condition(api, "httpscaledobjects", home, way, "Busy", "False")
+    await until_ready(api, home, way, 0, patience=180)
 
 
-async def test_a_crash_frees_it_within_its_time(cluster: Cluster, weir: Weir, api: Api, home: str) -> None:
-    await start(api, home, "job")
-    await weir.get(f"job.{home}")
-    await call(weir, home, "job", f"{JOB / 2:g}s")
-    (process,) = cluster.processes(home, "app").values()
+async def a_crash_frees_it_within_its_time(cluster: Cluster, weir: Weir, api: Api, home: str) -> None:
+    await start(api, home, "crash")
+    await weir.get(f"crash.{home}")
+    await call(weir, home, "crash", f"{JOB / 2:g}s")
+    (process,) = (pid for pod, pid in cluster.processes(home, "app").items() if pod.startswith("crash-"))
     os.kill(process, signal.SIGKILL)
     # Its node starts it anew, and nobody renews the lease.
-    await until_ready(api, home, "job", 0, patience=JOB / 2 + 120)
-    await until_condition(api, "httpscaledobjects", home, "job", "Busy", "False")
+    await until_ready(api, home, "crash", 0, patience=JOB / 2 + 120)
+    await until_condition(api, "httpscaledobjects", home, "crash", "Busy", "False")
 
 
-async def test_a_hostile_app_sleeps_by_the_routes_maximum(weir: Weir, api: Api, home: str) -> None:
+async def a_hostile_app_sleeps_by_the_routes_maximum(weir: Weir, api: Api, home: str) -> None:
     """It renews its lease five times a second, for a thousand hours each."""
-    await start(api, home, "job", maxBusy=f"{MOST}s")
-    assert (await weir.get(f"job.{home}", "/insist/1000h")).status == 202
+    await start(api, home, "hostile", maxBusy=f"{MOST}s")
+    assert (await weir.get(f"hostile.{home}", "/insist/1000h")).status == 202
     last = time.monotonic()
-    await until_condition(api, "httpscaledobjects", home, "job", "Busy", "True")
-    await stays(api, home, "job", MOST - 2 - (time.monotonic() - last))
-    await until_ready(api, home, "job", 0, patience=MOST + 120)
+    await until_condition(api, "httpscaledobjects", home, "hostile", "Busy", "True")
+    await stays(api, home, "hostile", MOST - 2 - (time.monotonic() - last))
+    await until_ready(api, home, "hostile", 0, patience=MOST + 120)
+
+
+async def test_leases_end_when_they_should(cluster: Cluster, weir: Weir, api: Api, home: str) -> None:
+    """At once, because each of them mostly waits."""
+    async with asyncio.TaskGroup() as group:
+        for way in ("answer", "call"):
+            group.create_task(a_job_survives_many_cooldowns(weir, api, home, way))
+        group.create_task(a_crash_frees_it_within_its_time(cluster, weir, api, home))
+        group.create_task(a_hostile_app_sleeps_by_the_routes_maximum(weir, api, home))
 
 
 async def test_nobody_keeps_another_app_awake(weir: Weir, api: Api, home: str) -> None:
