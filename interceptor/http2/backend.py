@@ -50,7 +50,7 @@ class Http2Backend(SessionConnection):
     """Of its requests."""
     whole: ClassVar[bool] = True
 
-    __slots__ = ("_pinged", "_unsettled", "awaiting", "broken", "endpoint", "idle", "next_ping", "why")
+    __slots__ = ("_pinged", "_unsettled", "awaiting", "broken", "endpoint", "gone", "idle", "next_ping", "why")
 
     def __init__(self, endpoint: Place, outbox: Outbox, clock: Callable[[], float]) -> None:
         super().__init__(outbox, clock, CONFIG, client=True, deadline=NEVER)
@@ -64,6 +64,8 @@ class Http2Backend(SessionConnection):
         self.why = ""
         self.broken = False
         """Whether the backend has broken a rule of HTTP/2, or uses another protocol."""
+        self.gone = False
+        """Whether the connection was lost, by nothing that the backend said."""
         self._unsettled: list[asyncio.Future[None]] = []
         """Dials that wait for the backend's SETTINGS."""
 
@@ -108,6 +110,7 @@ class Http2Backend(SessionConnection):
         self.deadline = NEVER
         if self.session.now < self._pinged:
             self.why = "the backend does not answer any more"
+            self.gone = True
             self._withdraw_all()
             self.abort()
 
@@ -139,6 +142,7 @@ class Http2Backend(SessionConnection):
         self.deadline = NEVER
         self.endpoint.owner.deadlines.forget(self)
         self._withdraw_all()
+        self.gone = True
         self.session.lost()
         self._settle()
         awaiting, self.awaiting = self.awaiting, {}

@@ -48,6 +48,8 @@ class PlaceHost(SendingHost, Protocol):
     """When the next PING may be sent: after a response, at once."""
     broken: bool
     """Whether the backend has broken a rule of HTTP/2, or uses another protocol."""
+    gone: bool
+    """Whether the connection was lost, by nothing that the backend said."""
     why: str
     """Why the connection has ended, if it is known."""
 
@@ -300,9 +302,12 @@ class StreamPlace(SendingPlace):
     def on_reset(self, code: int, *, unprocessed: bool) -> None:
         session = self._connection.session
         if session.ready:
-            why = self._connection.why or f"the backend reset the stream (code {code})"
+            gone = self._connection.gone
+            usual = "the connection to the backend was lost" if gone else f"the backend reset the stream (code {code})"
+            why = self._connection.why or usual
             error = BackendError(why, unprocessed=unprocessed, declined=not unprocessed and not session.closed)
-            error.rpc_status = _RPC_STATUSES.get(code)
+            if not gone:  # else the usual status of a backend that failed: the call may be tried again
+                error.rpc_status = _RPC_STATUSES.get(code)
             self._lost(error)
         else:
             self._lost(self._unspoken(silent=code == INTERNAL_ERROR, unprocessed=unprocessed))

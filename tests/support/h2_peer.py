@@ -93,6 +93,10 @@ class Http2Peer:
         """By hand: the library takes nothing more once it has sent it."""
         self.writer.write(bytes((0, 0, 8, GOAWAY, 0, 0, 0, 0, 0)) + last.to_bytes(4) + bytes(4))
 
+    def close(self) -> None:
+        """End the connection, without a word of HTTP/2."""
+        self.writer.close()
+
     async def more(self) -> bool:
         """Read once. False at the end."""
         data = await asyncio.wait_for(self.reader.read(READ_BYTES), 60)

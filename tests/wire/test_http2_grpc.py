@@ -116,6 +116,24 @@ async def test_an_answer_that_the_backend_resets_ends_with_a_status() -> None:
         assert trailers[b"grpc-status"] == b"13"
 
 
+async def test_a_backend_that_is_gone_is_unavailable_before_and_within_an_answer() -> None:
+    async def serve(peer: Http2Peer) -> None:
+        number, head = await peer.request()
+        if head[b":path"] == b"/begun":
+            peer.say(number, OK)
+            peer.send(number, MESSAGE)
+        peer.close()
+
+    for path in (b"/silent", b"/begun"):
+        async with behind(serve) as (_, client):
+            number = client.ask((*CALL[:2], (b":path", path), *CALL[3:]))
+            fields, content = await client.answer(number)
+            if path == b"/begun":
+                assert content == MESSAGE
+                fields = dict((await client.until(TrailersReceived, number)).headers)
+            assert fields[b"grpc-status"] == b"14", fields
+
+
 async def test_a_backend_that_resets_a_call_before_its_deadline() -> None:
     async def serve(peer: Http2Peer) -> None:
         number, _ = await peer.request()
