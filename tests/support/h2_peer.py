@@ -99,7 +99,8 @@ class Http2Peer:
 
     async def more(self) -> bool:
         """Read once. False at the end."""
-        data = await asyncio.wait_for(self.reader.read(READ_BYTES), 60)
+        async with asyncio.timeout(60):  # wait_for of Python 3.11 loses a cancellation that comes together with data
+            data = await self.reader.read(READ_BYTES)
         if not data:
             return False
         for event in self.h2.receive_data(self._without_goaways(data)):

@@ -17,6 +17,7 @@ __all__ = ["MAPPING", "SCALAR", "SEQUENCE", "Part", "comments_in", "line_end", "
 
 MAPPING, SEQUENCE, SCALAR, ALIAS = "mapping", "sequence", "scalar", "alias"
 _COMMENT = re.compile(r"#[^\r\n]*")
+_LINE_BREAK = re.compile(r"\r\n|\n|\r")
 
 
 @dataclass(slots=True)
@@ -92,7 +93,7 @@ def line_start(text: str, at: int) -> int:
 
 def line_end(text: str, at: int) -> int:
     """Where the next line begins, or the end of the text."""
-    found = re.compile(r"\r\n|\n|\r").search(text, at)
+    found = _LINE_BREAK.search(text, at)
     return found.end() if found else len(text)
 
 

@@ -32,6 +32,10 @@ MAX_FIELDS = 1000
 MAX_KEYS_OF_PATH = 32
 MAX_INDEX = 100
 DELETE_SECONDS = 300
+_DOT = re.compile(r"(?<!\\)\.")
+"""Between two keys; one with a backslash is part of a key."""
+_INDEX = re.compile(r"[0-9]+")
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 _SEGMENT = re.compile(r"([^\[\]]*)((?:\[[0-9]{1,3}\])*)")
 _TRUE = ("true", "1", "on", True, 1)
 
@@ -116,12 +120,12 @@ def values_of(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _keys(path: str) -> list[str | int] | None:
     keys: list[str | int] = []
-    for part in re.split(r"(?<!\\)\.", path):
+    for part in _DOT.split(path):
         found = _SEGMENT.fullmatch(part.replace("\\.", "."))
         if found is None or not found[1]:
             return None
         keys.append(found[1])
-        keys += [int(index) for index in re.findall(r"[0-9]+", found[2])]
+        keys += [int(index) for index in _INDEX.findall(found[2])]
     if len(keys) > MAX_KEYS_OF_PATH or any(isinstance(key, int) and key > MAX_INDEX for key in keys):
         return None
     return keys
@@ -164,7 +168,7 @@ def _document(part: ReleasesPart, asked: Installation, values: Mapping[str, Any]
 
 def _new_name(chart: str) -> str:
     """A name for a release that has none: of the chart, and something that no other has."""
-    begin = re.sub(r"[^a-z0-9]+", "-", chart.lower().rpartition("/")[2]).strip("-")[:40].strip("-") or "release"
+    begin = _NOT_IN_NAMES.sub("-", chart.lower().rpartition("/")[2]).strip("-")[:40].strip("-") or "release"
     return f"{begin}-{uuid.uuid4().hex[:8]}"
 
 
