@@ -126,6 +126,13 @@ class Outlet:
                 self.retries += 1
                 await self._sleep(pauses.next(error.retry_after))
                 continue
+            except Exception:  # noqa: BLE001 -- the task must live
+                # By a defect: the events after this one are worth more than it.
+                _log.exception("events to %s: an event is dropped", self.sink.name)
+                self._done(event)
+                self.dropped["refused"] += 1
+                await self._sleep(pauses.next())
+                continue
             self._done(event)
             self.sent += 1
             pauses.reset()
