@@ -15,7 +15,7 @@ from controller.bodies import Absent, Bodies
 from fleet.discovery.kubernetes.client import FETCHED_ALONE, Api, ApiError
 from fleet.discovery.kubernetes.listwatch import Change, ListWatch, Timing
 from fleet.discovery.kubernetes.objects import CONFIG_MAPS, ConfigMap, parse_config_map
-from fleet.discovery.kubernetes.pauses import Pauses
+from fleet.runtime.pauses import Pauses
 from fleet.runtime.tasks import cancel_and_wait
 
 __all__ = ["AUTHORITIES_LABEL", "LABEL", "MAX_KEPT_BYTES", "BodySource"]

@@ -15,9 +15,9 @@ from controller.propagation import Propagation
 from controller.resources import Key, Resource
 from controller.store import TableStore
 from controller.table import Assembly, assemble
-from fleet.discovery.kubernetes.pauses import Pauses
 from fleet.discovery.sources import SourceError
 from fleet.routing.table import RoutingTable
+from fleet.runtime.pauses import Pauses
 
 __all__ = ["Publisher", "affected"]
 

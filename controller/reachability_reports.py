@@ -11,8 +11,8 @@ import grpc
 from controller.propagation import Interceptor
 from controller.reachability import Demand
 from fleet.defaults import MAX_MEMBERS
-from fleet.discovery.kubernetes.pauses import Pauses
 from fleet.runtime.channels import ChannelFactory
+from fleet.runtime.pauses import Pauses
 from fleet.runtime.tasks import cancel_and_wait
 from protos.weir.interceptor.v1 import waiting_pb2, waiting_pb2_grpc
 

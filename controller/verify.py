@@ -16,8 +16,8 @@ import grpc
 
 from controller.propagation import Interceptor, Propagation
 from fleet.defaults import MAX_MEMBERS
-from fleet.discovery.kubernetes.pauses import Pauses
 from fleet.runtime.channels import ChannelFactory
+from fleet.runtime.pauses import Pauses
 from fleet.runtime.tasks import cancel_and_wait
 from fleet.runtime.terminal import one_line
 from protos.weir.interceptor.v1 import routing_pb2, routing_pb2_grpc

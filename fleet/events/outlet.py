@@ -12,8 +12,8 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
-from fleet.discovery.kubernetes.pauses import Pauses
 from fleet.events.event import Event
+from fleet.runtime.pauses import Pauses
 from fleet.runtime.tasks import cancel_and_wait
 from fleet.runtime.terminal import one_line
 

@@ -43,7 +43,7 @@ HARMLESS = {
     ("interceptor.date", "time"): "the date that a response without one gets",
     ("interceptor.app.waits", "logging"): "what it may do",
     ("controller.schedule", "random"): "the jitter of pauses, whose source can be passed in",
-    ("fleet.discovery.kubernetes.pauses", "random"): "the same",
+    ("fleet.runtime.pauses", "random"): "the same",
 }
 """Imports that change nothing about what a pure module's functions give back."""
 

@@ -23,11 +23,11 @@ from fleet.discovery.kubernetes.objects import (
     parse_endpoint_slice,
     parse_service,
 )
-from fleet.discovery.kubernetes.pauses import Pauses
 from fleet.discovery.kubernetes.ports import backends_at, port_name, through_service
 from fleet.discovery.sources import Alias, Backend, Trouble, Unsubscribe
 from fleet.discovery.subscribers import Subscribers
 from fleet.routing.outside import dns_key, is_dns_name
+from fleet.runtime.pauses import Pauses
 from fleet.runtime.tasks import cancel_and_wait
 
 __all__ = ["KubernetesBackends"]

@@ -21,9 +21,9 @@ from fleet.defaults import RESYNC_SECONDS
 from fleet.discovery.kubernetes.client import Api, ApiError
 from fleet.discovery.kubernetes.lines import Lines
 from fleet.discovery.kubernetes.objects import Head
-from fleet.discovery.kubernetes.pauses import Pauses
 from fleet.discovery.kubernetes.store import Change, Store
 from fleet.discovery.kubernetes.wire import Event, EventError, decode_event, decode_page, head_of, number
+from fleet.runtime.pauses import Pauses
 from fleet.runtime.tasks import cancel_and_wait
 
 __all__ = ["Parse", "Reflector", "Scope", "Timing"]

@@ -13,11 +13,11 @@ from typing import Final
 from fleet.discovery.kubernetes.client import Api, ApiError
 from fleet.discovery.kubernetes.listwatch import Change, ListWatch, Timing
 from fleet.discovery.kubernetes.objects import CONFIG_MAPS, ConfigMap, parse_config_map
-from fleet.discovery.kubernetes.pauses import Pauses
 from fleet.discovery.kubernetes.tableformat import Index, index_of, table_of, whole
 from fleet.discovery.sources import SourceError, Unsubscribe
 from fleet.discovery.subscribers import Subscribers
 from fleet.routing.table import RoutingTable
+from fleet.runtime.pauses import Pauses
 from fleet.runtime.tasks import cancel_and_wait
 
 __all__ = ["KubernetesRoutes"]
