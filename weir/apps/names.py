@@ -5,16 +5,16 @@ Never an error, and never for long: a shell waits for it.
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from inspect import signature
+from threading import Thread
 from typing import Any
 
 from fleet.runtime.terminal import one_line
 from weir.apps.failure import NotDoneError
 from weir.apps.options import where_options
-from weir.apps.where import opened
+from weir.apps.where import Where, opened
 
 __all__ = ["names"]
 
@@ -27,23 +27,17 @@ def names(typed: Mapping[str, Any], incomplete: str) -> Sequence[str]:
     """Names of apps that begin with what was typed, given the options that were."""
     known = signature(where_options).parameters
     where = where_options(**{name: value for name, value in typed.items() if name in known})
-    with suppress(NotDoneError), _in_time(), opened(where) as backend:
-        found = [str(view.get("name", "")) for view in backend.apps()]
-        return [one_line(name) for name in dict.fromkeys(found) if name.startswith(incomplete)][:MAX_NAMES]
-    return []
+    found: list[str] = []
+    asking = Thread(target=_ask, args=(where, found), daemon=True)
+    asking.start()
+    asking.join(SECONDS)
+    return [one_line(name) for name in dict.fromkeys(found) if name.startswith(incomplete)][:MAX_NAMES]
 
 
-@contextmanager
-def _in_time() -> Iterator[None]:
-    """Raises NotDoneError when the time is over, whatever is waited for: a connection, an answer, or a plugin for credentials."""
+def _ask(where: Where, found: list[str]) -> None:
+    """Runs in a thread, which is left behind when the time is over, whatever it waits for: a connection, an answer or a plugin.
 
-    def over(*_: object) -> None:
-        raise NotDoneError("it takes too long")
-
-    before = signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    A signal's exception would not do: it may be raised in a finaliser, and is lost there.
+    """
+    with suppress(NotDoneError), opened(where) as backend:
+        found.extend(str(view.get("name", "")) for view in backend.apps())
