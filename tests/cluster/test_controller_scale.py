@@ -19,7 +19,7 @@ from tests.cluster.test_controller import http_scaled_object
 from tests.cluster.weir import NAMESPACE, Weir
 from tests.support.full import FULL
 
-OBJECTS = 1000 if FULL else 300
+OBJECTS = 1000 if FULL else 150
 AT_ONCE = 40
 STILL_SECONDS = 120.0
 """Seconds without progress after which the test fails. There is no limit for all, because that depends on the machine."""

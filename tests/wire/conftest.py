@@ -1,4 +1,4 @@
-"""Tests on real sockets run on both event loops, and some of them against an address where nobody answers."""
+"""Tests on real sockets run on uvloop, one in four of them on the loop of the standard library too, and some of them against an address where nobody answers."""
 
 from __future__ import annotations
 
@@ -6,19 +6,25 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
 from fleet.discovery.sources import Backend
+from tests.support.full import FULL
 from tests.support.loops import LOOPS
 from tests.wire.engine_stage import Stage
 from weir.engine.reaper_handle import ReaperHandle
+
+IN_HOW_MANY = 4
 
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return LOOPS
+    """Both loops show what only one of them forgives; the product runs on uvloop. With WEIR_FULL_SIZE=1 all tests run on both."""
+    both = FULL or crc32(item.nodeid.encode()) % IN_HOW_MANY == 0
+    return LOOPS if both else {"uvloop": LOOPS["uvloop"]}
 
 
 @pytest.fixture
