@@ -1,4 +1,4 @@
-"""Tests on real sockets run on uvloop, one in four of them on the loop of the standard library too, and some of them against an address where nobody answers."""
+"""Tests on real sockets: which event loops they run on, and what several of them need."""
 
 from __future__ import annotations
 
