@@ -14,12 +14,13 @@ SHORT, LONG = 1.0, 60.0
 PLACES = {"timeout": 0, "wait_for": 1}
 """Of asyncio: which argument the limit is."""
 KEYWORD = "within"
-OF_THE_PRODUCT = {"system/test_neighbours.py"}
-"""Files where a number under this name is no limit of a wait."""
+OF_THE_PRODUCT = {"wire/random_clients.py"}
+"""Files where a limit is what is under test: clients that leave."""
 
 
 def limits_of(tree: ast.AST) -> Iterator[tuple[int, float]]:
-    """Line and seconds of each limit that is written as a number."""
+    """Line and seconds of each limit that is a number, or the name of one in the same file."""
+    named = dict(_constants(tree))
     for call in ast.walk(tree):
         found: list[ast.expr | None] = []
         if isinstance(call, ast.Call):
@@ -30,9 +31,18 @@ def limits_of(tree: ast.AST) -> Iterator[tuple[int, float]]:
         elif isinstance(call, ast.FunctionDef | ast.AsyncFunctionDef):
             defaults = zip(call.args.kwonlyargs, call.args.kw_defaults, strict=True)
             found += [default for argument, default in defaults if argument.arg == KEYWORD]
-        for one in found:
-            if isinstance(one, ast.Constant) and isinstance(one.value, int | float):
-                yield one.lineno, float(one.value)
+        for one in filter(None, found):
+            value = named.get(one.id) if isinstance(one, ast.Name) else one
+            if isinstance(value, ast.Constant) and isinstance(value.value, int | float):
+                yield one.lineno, float(value.value)
+
+
+def _constants(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    for statement in ast.iter_child_nodes(tree):
+        if isinstance(statement, ast.Assign):
+            yield from ((target.id, statement.value) for target in statement.targets if isinstance(target, ast.Name))
+        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value is not None:
+            yield statement.target.id, statement.value
 
 
 def test_every_wait_is_long_enough_for_a_busy_machine() -> None:
@@ -49,5 +59,8 @@ async with asyncio.timeout(20): ...
 await asyncio.wait_for(x, 5)
 await eventually(y, within=4)
 z.timeout(3)
+ENDING = 10.0
+async with asyncio.timeout(ENDING): ...
+async with asyncio.timeout(elsewhere): ...
 """
-    assert list(limits_of(ast.parse(text))) == [(2, 20.0), (3, 20.0), (4, 5.0), (5, 4.0)]
+    assert list(limits_of(ast.parse(text))) == [(2, 20.0), (3, 20.0), (4, 5.0), (5, 4.0), (8, 10.0)]

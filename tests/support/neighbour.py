@@ -27,7 +27,7 @@ REQUESTS = 200
 """Requests per client."""
 PAUSE_SECONDS = 0.005
 OPENING_SECONDS = 60.0
-ENDING_SECONDS = 10.0
+ENDING_SECONDS = 60.0
 CALM_SECONDS = 60.0
 """Time for a blocked proxy to process the input of an attacker that has ended."""
 CALM_ANSWERS, CALM_ANSWER_SECONDS = 30, 0.1
@@ -59,7 +59,7 @@ async def felt_p99(
     path: str = "/",
     *,
     requests: int = REQUESTS,
-    within: float = ROUND_SECONDS,
+    longest: float = ROUND_SECONDS,
     clocks: Sequence[Clock] = (perf_counter,),
 ) -> list[float]:
     """As `p99`, but corrected for requests that were not sent during a stall (coordinated omission).
@@ -69,7 +69,7 @@ async def felt_p99(
     """
     waits: list[list[float]] = [[] for _ in clocks]
     wire = get(path.encode(), host=host.encode())
-    end = asyncio.get_running_loop().time() + within
+    end = asyncio.get_running_loop().time() + longest
 
     async def ask(caller: Caller) -> None:
         for _ in range(requests):

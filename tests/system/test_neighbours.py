@@ -99,7 +99,7 @@ def _within(beside: Sequence[float], quiet: Sequence[float], floor: float) -> bo
 
 
 async def _felt(port: int, clock: Callable[[], float]) -> float:
-    (seconds,) = await felt_p99(port, "quiet.test", requests=SENDER_REQUESTS, within=2.0, clocks=[clock])
+    (seconds,) = await felt_p99(port, "quiet.test", requests=SENDER_REQUESTS, longest=2.0, clocks=[clock])
     return seconds
 
 

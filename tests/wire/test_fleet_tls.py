@@ -20,7 +20,7 @@ from fleet.runtime.tls import TlsError, TlsFiles
 from tests.support.certificates import Authority, replace
 from tests.support.health import check
 
-SECONDS = 5
+SECONDS = 60
 
 
 class Pki:

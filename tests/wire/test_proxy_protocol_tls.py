@@ -36,7 +36,7 @@ HEADERS = {
         b"203.0.113.7",
     ),
 }
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")
