@@ -16,7 +16,7 @@ from controller.schema.answers import Placeholder as PlaceholderSpec
 from controller.schema.answers import StaticResponse as StaticResponseSpec
 from controller.schema.answers import StaticRoute as StaticRouteSpec
 from controller.schema.common import Header
-from controller.targets import target_of
+from controller.targets import outside_target, target_of
 from fleet.routing.contenttype import content_type
 from fleet.routing.quantity import octets
 from fleet.routing.route import ColdStart, HeaderMatch, Placeholder, Rule, StaticResponse, StaticRoute, Target
@@ -90,10 +90,7 @@ def _octets(quantity: int | str | None) -> int | None:
 
 
 def _fallback(namespace: str, spec: Fallback) -> Target:
-    service = spec.service
-    if service is None:
-        return Target(port=spec.port, host=spec.host, addresses=spec.addresses or ())
-    return target_of(namespace, service.name, service)
+    return outside_target(spec) if spec.service is None else target_of(namespace, spec.service.name, spec.service)
 
 
 def _placeholder(spec: PlaceholderSpec) -> Placeholder:

@@ -11,7 +11,22 @@ from controller.schema.targets import Tls
 from fleet.defaults import PORT_LIMIT
 from fleet.routing.target import Target, TargetTls
 
-__all__ = ["outside_or_service", "port_of", "target_of", "tls_of"]
+__all__ = ["outside_or_service", "outside_target", "port_of", "target_of", "tls_of"]
+
+
+class _Outside(Protocol):
+    """What objects say of a place outside of discovery."""
+
+    @property
+    def port(self) -> int | None: ...
+    @property
+    def host(self) -> str | None: ...
+    @property
+    def addresses(self) -> tuple[str, ...] | None: ...
+    @property
+    def app_protocol(self) -> str | None: ...
+    @property
+    def tls(self) -> Tls | None: ...
 
 
 class _Port(Protocol):
@@ -36,6 +51,10 @@ def outside_or_service(namespace: str, given: TargetFields, *, direct: bool | No
     """A target of an object of this namespace; `direct` as the object says it of all its Services."""
     if given.service is not None:
         return structs.replace(target_of(namespace, given.service, given), direct=direct)
+    return outside_target(given)
+
+
+def outside_target(given: _Outside) -> Target:
     return Target(
         port=given.port,
         host=given.host,

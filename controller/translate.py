@@ -166,9 +166,12 @@ def _backends(rules: Sequence[RouteRule] | None) -> _Backends:
 
 def _other_authorities(meta: Named, spec: Treatment, rules: _Backends) -> Iterator[AuthorityReference]:
     """Those that the backends of rules and the fallback of coldStart need."""
-    fallback = None if spec.cold_start is None or spec.cold_start.fallback is None else spec.cold_start.fallback.service
+    fallback = None if spec.cold_start is None else spec.cold_start.fallback
     if fallback is not None:
-        yield from authorities_of(meta.namespace, FALLBACK, "coldStart.fallback.service", fallback.tls)
+        at, tls = "coldStart.fallback", fallback.tls
+        if fallback.service is not None:
+            at, tls = f"{at}.service", fallback.service.tls
+        yield from authorities_of(meta.namespace, FALLBACK, at, tls)
     for number, (rule, backends) in enumerate(rules):
         for position, backend in enumerate(backends or ()):
             yield from authorities_of(meta.namespace, (number, position), f"{rule}backends[{position}]", backend.tls)

@@ -154,24 +154,29 @@ class FallbackService(msgspec.Struct, frozen=True, rename="camel"):
         check_port(self.port, self.port_name)
 
 
-_PORT_OF_OUTSIDE = Rule("!has(self.service) || !has(self.port)", "'port' of a service is within 'service'")
+_OF_OUTSIDE = Rule(
+    "!has(self.service) || !(has(self.port) || has(self.appProtocol) || has(self.tls))",
+    "'port', 'appProtocol' and 'tls' of a service are within 'service'",
+)
 
 
 class Fallback(msgspec.Struct, frozen=True, rename="camel"):
     """Where requests go that waited too long."""
 
-    cel: ClassVar[tuple[Rule, ...]] = (ONE_TARGET, _PORT_OF_OUTSIDE)
+    cel: ClassVar[tuple[Rule, ...]] = (ONE_TARGET, _OF_OUTSIDE)
 
     service: Annotated[FallbackService | None, Meta(description="The Service that takes them.")] = None
     port: OutsidePort = None
     host: Host = None
     addresses: Addresses = None
+    app_protocol: AppProtocol = None
+    tls: TlsField = None
 
     def __post_init__(self) -> None:
         if sum(one is not None for one in (self.service, self.host, self.addresses)) != 1:
             raise ValueError(ONE_TARGET.message)
-        if self.service is not None and self.port is not None:
-            raise ValueError(_PORT_OF_OUTSIDE.message)
+        if self.service is not None and (self.port, self.app_protocol, self.tls) != (None, None, None):
+            raise ValueError(_OF_OUTSIDE.message)
 
 
 _ONE_COLD_START = Rule(

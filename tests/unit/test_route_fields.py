@@ -47,7 +47,6 @@ IN_NO_FILE: dict[Key, str] = {
     (Route, "created"): "apps of a file have no age",
     (Route, "scaling"): "its fields stand beside those of the route",
     (Route, "cold_start"): "its fields stand beside those of the route",
-    (Target, "service"): "the app itself",
     (Target, "direct"): "there is no Service",
     (WeightedTarget, "direct"): "there is no Service",
     (Placeholder, "response"): "its fields stand beside those of the placeholder",

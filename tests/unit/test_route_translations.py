@@ -44,6 +44,18 @@ _TREATED_APP: Document = {
 }
 _HOST: Document = {"host": "b.test", "port": 80}
 _ADDRESSES: Document = {"addresses": ["192.0.2.1:80"]}
+_FALLBACKS: list[Document] = [
+    {**_HOST, "port": 8, **_SPOKEN},
+    {**_ADDRESSES, "port": 81},
+    {**_HOST, "port": 8, **_NOT_VERIFIED},
+    {**_HOST, "port": 8, **_TLS_ELSEWHERE},
+]
+_FALLBACKS_OF_APPS: list[Document] = [
+    {**_HOST, "port": 8, **_SPOKEN_APP},
+    {**_ADDRESSES, "port": 81},
+    {**_HOST, "port": 8, **_NOT_VERIFIED_APP},
+    {"service": "other", **_SPOKEN_APP},
+]
 _OUTSIDE: list[Document] = [{**_HOST, "weight": 3}, {**_ADDRESSES, "port": 81}]
 _REDIRECT: Document = {"scheme": "https", "host": "b.test", "port": 8443, "path": "/y"}
 _REDIRECTS: list[Document] = [{**_REDIRECT, "statusCode": 308}, {"scheme": "https", "prefix": "/y"}]
@@ -194,7 +206,7 @@ DOCUMENTS: dict[str, list[Document]] = {
         *({"target": {"service": "web", "port": 80}, **_METRIC, "rules": [{**_RULE, "redirect": each}]} for each in _REDIRECTS),
         *({"target": each, **_METRIC, "rules": [{"backends": [one]} for one in _OUTSIDE]} for each in (_HOST, _ADDRESSES)),
         *({"target": {"service": "web", "port": 80}, **_METRIC, "rules": [{"backends": [each]}]} for each in _OUTSIDE),
-        *({"target": {"service": "web", "port": 80}, **_METRIC, "coldStart": {"fallback": each}} for each in (_HOST, _ADDRESSES)),
+        *({"target": {"service": "web", "port": 80}, **_METRIC, "coldStart": {"fallback": each}} for each in _FALLBACKS),
     ],
     "HTTPScaledObject": [
         {
@@ -233,10 +245,7 @@ DOCUMENTS: dict[str, list[Document]] = {
         *({"scaleTargetRef": {"service": "web", "port": 80}, "rules": [{**_RULE, "redirect": each}]} for each in _REDIRECTS),
         *({"scaleTargetRef": each, "hosts": ["a"], "backends": [one]} for each in (_HOST, _ADDRESSES) for one in _OUTSIDE),
         *({"scaleTargetRef": each, "rules": [{"hosts": ["a"], "backends": [one]}]} for each in (_HOST,) for one in _OUTSIDE),
-        *(
-            {"scaleTargetRef": _HOST, "hosts": ["a"], "coldStart": {"fallback": each}}
-            for each in ({**_HOST, "port": 8}, _ADDRESSES)
-        ),
+        *({"scaleTargetRef": _HOST, "hosts": ["a"], "coldStart": {"fallback": each}} for each in _FALLBACKS),
         {"scaleTargetRef": {"service": "web", "port": 80}, "coldStartTimeoutFailoverRef": {"service": "other", "port": 81}},
         {"scaleTargetRef": {"service": "web", "port": 80}, "coldStartTimeoutFailoverRef": {"service": "other", "portName": "a"}},
     ],
@@ -267,11 +276,12 @@ DOCUMENTS: dict[str, list[Document]] = {
             for one in _OUTSIDE
         ),
         *({"name": "web", "outside": _HOST, "rules": [{"hosts": ["a"], "backends": [one]}]} for one in _OUTSIDE),
+        *({"name": "web", "command": "serve", "hosts": ["a"], "fallback": each} for each in _FALLBACKS_OF_APPS),
         *({"name": "web", "command": "serve", "rules": [{"hosts": ["a"], "redirect": each}]} for each in _REDIRECTS_OF_APPS),
     ],
 }
 """Together they have every field, with another value than its default."""
-_PLACES = ("target.", "scaleTargetRef.", "coldStart.fallback.", "backends[].", "rules[].backends[].", "outside.")
+_PLACES = ("target.", "scaleTargetRef.", "coldStart.fallback.", "backends[].", "rules[].backends[].", "outside.", "fallback.")
 _OTHER_IN_OBJECTS: dict[str, object] = {
     **dict.fromkeys((f"{at}host" for at in _PLACES), "third.test"),
     **{f"{at}addresses": ["192.0.2.3:80"] for at in _PLACES},
@@ -304,7 +314,7 @@ _OTHER_IN_OBJECTS: dict[str, object] = {
     **{
         f"{place}.tls.caBundleFromConfigMap{field}": other
         for place in (
-            *("target", "scaleTargetRef", "coldStartTimeoutFailoverRef", "coldStart.fallback.service"),
+            *("target", "scaleTargetRef", "coldStartTimeoutFailoverRef", "coldStart.fallback", "coldStart.fallback.service"),
             *("backends[]", "rules[].backends[]"),
         )
         for field, other in (("", {"name": "third"}), (".name", "third"))
@@ -331,6 +341,7 @@ OTHER: dict[str, dict[str, object]] = {
         "affinity.header": "X-Other",
         "backends[].service": "third",
         "rules[].backends[].service": "third",
+        "fallback.service": "third",
         "rewrite.prefix": "/z",
         "rules[].rewrite.prefix": "/z",
         "headers[].name": "X-Other",

@@ -293,6 +293,19 @@ async def test_backends_of_rules_and_fallbacks_have_their_own(authority: Authori
         assert (one.names, two.names) == (["first.test"], ["fallback.test"])
 
 
+@pytest.mark.parametrize("good", [True, False])
+async def test_a_fallback_outside_of_discovery(authority: Authority, stranger: Authority, tmp_path: Path, good: bool) -> None:
+    tls = believing(authority if good else stranger, "fallback.test")
+    async with (
+        backend(authority, tmp_path, "fallback.test", body=b"fallback") as two,
+        proxy_rig(routes=[], backends=0, readiness_timeout=0.2, outside_allowed="loopback") as rig,
+    ):
+        fallback = Target(addresses=(f"127.0.0.1:{two.port}",), tls=tls)
+        rig.set_routes(replace(route(), cold_start=ColdStart(fallback=fallback)))
+        assert ((await ask(rig))[1] == b"fallback") == good
+        assert (two.names, bool(two.received)) == (["fallback.test"], good)
+
+
 # -- another table ----------------------------------------------------------------------------------------------------
 
 

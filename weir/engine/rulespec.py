@@ -17,7 +17,6 @@ from fleet.routing.route import (
     Redirect,
     Rewrite,
     Rule,
-    Target,
     WeightedTarget,
 )
 from weir.engine.fields import (
@@ -38,8 +37,8 @@ from weir.engine.fields import (
     Weight,
     fault,
 )
-from weir.engine.outsidespec import Address, DnsName, check_place
-from weir.engine.targetspec import Contents, Targets, Tls
+from weir.engine.outsidespec import Address, DnsName
+from weir.engine.targetspec import Contents, FallbackSpec, Targets, Tls
 
 __all__ = [
     "BackendSpec",
@@ -97,7 +96,7 @@ ResponseHeaders = Annotated[HeaderChangesSpec | None, Follows(Rule, "response_he
 RedirectField = Annotated[RedirectSpec | None, Follows(Rule, "redirect")]
 
 
-class BackendSpec(Model):
+class BackendSpec(FallbackSpec):
     """One of the apps behind a rule, or another place."""
 
     service: Annotated[Text | None, Follows(WeightedTarget, "service", "An app of the file, NAME or NAMESPACE/NAME.")] = None
@@ -110,34 +109,9 @@ class BackendSpec(Model):
     tls: Annotated[Tls, Follows(WeightedTarget, "tls", "How its certificate is verified; as that app says it without it.")] = None
     weight: Annotated[Weight, Follows(WeightedTarget, "weight")] = 1
 
-    @model_validator(mode="after")
-    def _one_target(self) -> BackendSpec:
-        named = ("service", "host", "addresses")
-        if sum(bool(getattr(self, name)) for name in named) != 1:
-            raise fault("service", "is missing, and so are host and addresses; one of them is possible", *named)
-        if self.service is None:
-            check_place(self.host, self.port, self.addresses)
-        elif self.port is not None:
-            raise fault("port", "is for a host or addresses; an app of the file has ports of its own", "service")
-        return self
-
-    def key(self, namespace: str) -> str | None:
-        """ "namespace/name" of an app; without a namespace it is in that of the app that names it."""
-        if self.service is None or "/" in self.service:
-            return self.service
-        return f"{namespace}/{self.service}"
-
-    def target(self, namespace: str, contents: Contents, targets: Targets) -> WeightedTarget:
+    def weighted(self, namespace: str, contents: Contents, targets: Targets) -> WeightedTarget:
         """For a rule of an app of this namespace."""
-        key = self.key(namespace)
-        outside = Target(host=self.host, port=self.port, addresses=tuple(self.addresses))
-        target = outside if key is None else targets(key)
-        target = structs.replace(
-            target,
-            app_protocol=self.app_protocol or target.app_protocol,
-            tls=target.tls if self.tls is None else self.tls.tls(contents),
-        )
-        return WeightedTarget(**structs.asdict(target), weight=self.weight)
+        return WeightedTarget(**structs.asdict(self.target(namespace, contents, targets)), weight=self.weight)
 
 
 Backends = Annotated[
@@ -182,5 +156,5 @@ class RuleSpec(Model):
             request_headers=None if self.request_headers is None else self.request_headers.changes(),
             response_headers=None if self.response_headers is None else self.response_headers.changes(),
             redirect=None if self.redirect is None else self.redirect.redirect(),
-            backends=tuple(backend.target(namespace, contents, targets) for backend in self.backends),
+            backends=tuple(backend.weighted(namespace, contents, targets) for backend in self.backends),
         )

@@ -19,6 +19,7 @@ _SHORT = {
     "placeholder": {"type": "boolean"},
     "maintenance": {"type": "boolean"},
     "rate": {"type": "number", "exclusiveMinimum": 0},
+    "fallback": {"type": "string"},
 }
 """Alternative forms in which fields may be written."""
 _REFERENCES = "#/$defs/{model}"

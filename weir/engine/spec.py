@@ -51,7 +51,7 @@ from weir.engine.messages import FIELDS
 from weir.engine.outsidespec import PROCESS_FIELDS, OutsideSpec
 from weir.engine.rulespec import Backends, BackendSpec, RedirectField, RequestHeaders, ResponseHeaders, RewriteField, RuleSpec
 from weir.engine.schedulespec import Schedules
-from weir.engine.targetspec import Contents, Targets, Tls, unknown_app
+from weir.engine.targetspec import Contents, FallbackField, Targets, Tls, unknown_app
 
 __all__ = ["AppSpec", "FleetSpec", "PortsSpec", "RateSpec", "ReadinessSpec", "TimeoutsSpec", "port_is_given"]
 
@@ -191,10 +191,7 @@ class AppSpec(Model):
 
     placeholder: Annotated[PlaceholderField, Follows(ColdStart, "placeholder")] = None
     """true is the built-in page, for browsers."""
-    fallback: Annotated[
-        Text | None,
-        Follows(ColdStart, "fallback", "Another app of the file, NAME or NAMESPACE/NAME, for requests that waited too long."),
-    ] = None
+    fallback: FallbackField = None
     static: Annotated[list[StaticSpec], Follows(Route, "static_routes")] = []
     maintenance: Annotated[MaintenanceField, Follows(Route, "maintenance")] = None
     """true is the built-in page."""
@@ -277,9 +274,7 @@ class AppSpec(Model):
     @property
     def fallback_key(self) -> str | None:
         """ "namespace/name" of the app that it falls back to."""
-        if self.fallback is None:
-            return None
-        return self.fallback if "/" in self.fallback else f"{self.namespace}/{self.fallback}"
+        return None if self.fallback is None else self.fallback.key(self.namespace)
 
     @property
     def every_rule(self) -> list[RuleSpec]:
@@ -318,6 +313,8 @@ class AppSpec(Model):
         """The files with authorities, each with the field that names it."""
         if self.tls is not None and self.tls.ca is not None:
             yield ("tls", "ca"), self.tls.ca
+        if self.fallback is not None and self.fallback.tls is not None and self.fallback.tls.ca is not None:
+            yield ("fallback", "tls", "ca"), self.fallback.tls.ca
         for at, backend in self._backends():
             if backend.tls is not None and backend.tls.ca is not None:
                 yield (*at, "tls", "ca"), backend.tls.ca
@@ -348,10 +345,10 @@ class AppSpec(Model):
         )
 
     def _cold_start(self, contents: Contents, targets: Targets) -> ColdStart:
-        placeholder, fallback = self.placeholder, self.fallback_key
+        placeholder, fallback = self.placeholder, self.fallback
         return ColdStart(
             placeholder=None if placeholder is None else placeholder.placeholder(contents),
-            fallback=None if fallback is None else targets(fallback),
+            fallback=None if fallback is None else fallback.target(self.namespace, contents, targets),
             max_held=self.max_held,
             max_held_bytes=self.max_held_bytes,
             overflow_placeholder=placeholder is not None and placeholder.when_full,

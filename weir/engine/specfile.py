@@ -185,8 +185,8 @@ class _Checked:
         unsure = [index for index in range(len(self._spec.apps)) if any(self._unsure(index))]
         for index, app in enumerate(self._spec.apps):
             self._check_directory(app, ("apps", index, "cwd"))
-            if app.fallback_key is not None and app.fallback_key not in names:
-                self._check_named(index, ("fallback",), app.fallback_key, unsure, names, own="/" not in (app.fallback or ""))
+            if (key := app.fallback_key) is not None and key not in names:
+                self._check_named(index, ("fallback",), key, unsure, names, own=key.startswith(f"{app.namespace}/"))
             for field, key in app.backend_keys():
                 if key not in names:
                     self._check_named(index, field, key, unsure, names, own=key.startswith(f"{app.namespace}/"))
@@ -351,7 +351,7 @@ _WRITTEN = (
     (re.compile(r"^(scaling|protection)\."), ""),
     (re.compile(r"^cold_start\.placeholder\.response"), "placeholder"),
     (re.compile(r"^cold_start\.overflow_placeholder$"), "placeholder.when_full"),
-    (re.compile(r"^cold_start\.fallback.*"), "fallback"),
+    (re.compile(r"^cold_start\.fallback"), "fallback"),
     (re.compile(r"^cold_start$"), "placeholder"),
     (re.compile(r"^cold_start\."), ""),
     (re.compile(r"^static_routes(\[\d+\])\.response\.headers.*"), r"static\1.response_headers"),
@@ -369,6 +369,8 @@ _PART = re.compile(r"[^.\[\]]+")
 
 def _written(field: str, app: AppSpec) -> Path:
     """The path in the file of a field that a route calls "scaling.rate.window" or "rules[0].hosts[1]"."""
+    if app.fallback_key is not None and field.startswith("cold_start.fallback."):
+        field = "cold_start.fallback"  # which is an app: the rest stands there
     for pattern, name in _WRITTEN if app.rules else _WRITTEN_SHORT:
         field = pattern.sub(name, field)
     return tuple(int(part) if part.isdigit() else part for part in _PART.findall(field))

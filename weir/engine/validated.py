@@ -23,6 +23,7 @@ from weir.engine.messages import meant, reason_of, unknown_field
 from weir.engine.outsidespec import OutsideSpec
 from weir.engine.rulespec import BackendSpec, HeaderChangesSpec, RedirectSpec, RewriteSpec, RuleSpec
 from weir.engine.spec import AppSpec, FleetSpec, PortsSpec, RateSpec, ReadinessSpec, TimeoutsSpec
+from weir.engine.targetspec import FallbackSpec
 
 __all__ = ["validated"]
 
@@ -41,6 +42,7 @@ _MODELS: Mapping[str, type[Model]] = {
     "response_headers": HeaderChangesSpec,
     "redirect": RedirectSpec,
     "outside": OutsideSpec,
+    "fallback": FallbackSpec,
     "readiness": ReadinessSpec,
     "timeouts": TimeoutsSpec,
     "rate": RateSpec,

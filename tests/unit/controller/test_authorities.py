@@ -107,6 +107,7 @@ def test_others_are_served_all_the_same() -> None:
 PLACES: dict[str, dict[str, Any]] = {
     "spec.target": {"target": {"service": "web", "port": 443, "tls": CA}},
     "spec.coldStart.fallback.service": {"coldStart": {"fallback": {"service": {"name": "other", "port": 443, "tls": CA}}}},
+    "spec.coldStart.fallback": {"coldStart": {"fallback": {"host": "other.test", "port": 443, "tls": CA}}},
     "spec.rules[1].backends[1]": {
         "rules": [
             {"hosts": ["a.test"]},
@@ -158,6 +159,7 @@ def test_what_is_wrong_in_an_object(tls: dict[str, Any], field: str, told: str) 
         (believing(tls), "scaleTargetRef"),
         (route(target={"service": "web", "port": 443, "tls": tls}), "target"),
         (route(coldStart={"fallback": {"service": {"name": "a", "port": 1, "tls": tls}}}), "coldStart.fallback.service"),
+        (route(coldStart={"fallback": {"host": "a.test", "port": 1, "tls": tls}}), "coldStart.fallback"),
         (http(coldStartTimeoutFailoverRef={"service": "a", "port": 1, "tls": tls}), "coldStartTimeoutFailoverRef"),
     ):
         assert isinstance(resource.problem, Problem)

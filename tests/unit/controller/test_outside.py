@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from controller.scaling import ScalingFacts
 from controller.status import Facts, next_status
 from controller.wiring import Scaler
 from fleet.routing.route import Target, WeightedTarget
+from fleet.routing.target import Connects, TargetTls
 from tests.unit.controller.objects import http, route, scaled
 from tests.unit.controller.test_status import EVERYWHERE, NOW, PORTS
 
@@ -82,6 +84,31 @@ def test_a_fallback_is_told_of_where_it_is_written() -> None:
     assert str(made.problem) == "spec.coldStart.fallback.port: is missing"
     made = route(coldStart={"fallback": {"service": {"name": "a", "port": 1}, "host": "a.test"}})
     assert "exactly one of" in str(made.problem)
+    made = route(coldStart={"fallback": {"addresses": ["192.0.2.1:443"], "tls": {}}})
+    assert str(made.problem) == (
+        "spec.coldStart.fallback.tls.serverName: is missing: addresses have no name that a certificate could have"
+    )
+    made = route(coldStart={"fallback": {**HOST, "appProtocol": "spdy"}})
+    assert str(made.problem).startswith("spec.coldStart.fallback.appProtocol: ")
+
+
+@pytest.mark.parametrize("more", [{"port": 1}, {"appProtocol": "h2"}, {"tls": {}}])
+def test_how_the_service_of_a_fallback_is_spoken_to_stands_in_it(more: dict[str, Any]) -> None:
+    """Beside the Service it would have no effect: less verification than was asked for, without a word."""
+    for made in (http, route):
+        problem = made(coldStart={"fallback": {"service": {"name": "a", "port": 1}, **more}}).problem
+        assert problem is not None
+        assert problem.field == "spec.coldStart.fallback"
+        assert problem.reason == "'port', 'appProtocol' and 'tls' of a service are within 'service'"
+
+
+@pytest.mark.parametrize("made", [http, route])
+def test_how_a_fallback_is_spoken_to(made: Callable[..., Resource]) -> None:
+    spoken = {"appProtocol": "h2", "tls": {"serverName": "b.test"}}
+    for given in (HOST, ADDRESSES):
+        assert routed(made(coldStart={"fallback": {**given, **spoken}})).cold_start.fallback.connects == Connects(
+            "h2", TargetTls("b.test")
+        )
 
 
 def test_nothing_is_scaled_unless_a_workload_is_named() -> None:

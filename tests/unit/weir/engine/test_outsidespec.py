@@ -73,6 +73,17 @@ def test_an_app_that_is_outside_is_a_target_for_others_too() -> None:
         ("command: x, backends: [{service: b, host: a.test, port: 1}]", "backends[0].service: is missing, and so are"),
         ("command: x, backends: [{service: a, port: 1}]", "backends[0].port: is for a host or addresses"),
         ("command: x, backends: [{host: a.test}]", "backends[0].port: is missing"),
+        ("command: x, fallback: {}", "fallback.service: is missing, and so are host and addresses"),
+        ("command: x, fallback: {service: a}", "fallback: is the app itself"),
+        ("command: x, fallback: {service: b, tls: {}}", "fallback: there is no app default/b; did you mean default/a?"),
+        ("command: x, fallback: {service: b, port: 1}", "fallback.port: is for a host or addresses"),
+        ("command: x, fallback: {host: b.test}", "fallback.port: is missing"),
+        ("command: x, fallback: {host: b.test, port: 1, weight: 2}", "fallback.weight: is not a field"),
+        ("command: x, fallback: {host: b.test, port: 1, tls: }", "fallback.tls: is empty; {} is TLS with the usual"),
+        ("command: x, fallback: {addresses: [127.0.0.1], port: 1, tls: {}}", "fallback.tls.server_name: is missing"),
+        ("command: x, fallback: {host: b.test, port: 1, app_protocol: spdy}", "fallback.app_protocol: "),
+        ("command: x, fallback: 5", "fallback: should be the name of an app, or "),
+        ("command: x, fallback: [b]", "fallback: should be the name of an app, or "),
     ],
 )
 def test_what_is_wrong(app: str, expected: str) -> None:

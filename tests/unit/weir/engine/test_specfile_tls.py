@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.routing.target import MAX_CA_BYTES, Connects, TargetTls
+from fleet.routing.target import MAX_CA_BYTES, Connects, Target, TargetTls
 from tests.support.certificates import Authority
 from weir.engine.specfile import SpecError, load_spec
 
@@ -60,12 +60,13 @@ def test_how_apps_are_spoken_to(tmp_path: Path) -> None:
         ("tls: {ca: ca.pem}", "tls.ca"),
         ("backends: [{service: a, tls: {ca: ca.pem}}]", "backends[0].tls.ca"),
         ("fallback: c", "tls.ca"),
+        ("fallback: {host: c.test, port: 443, tls: {ca: ca.pem}}", "fallback.tls.ca"),
     ],
 )
 def test_authorities_that_are_none(tmp_path: Path, content: bytes, told: str, fields: str, place: str) -> None:
     (tmp_path / "ca.pem").write_bytes(content)
     lines = [f"- {{name: a, hosts: [a], command: x, {fields}}}"]
-    if "fallback" in fields:
+    if fields == "fallback: c":
         lines.append("- {name: c, hosts: [c], command: x, tls: {ca: ca.pem}}")
     with pytest.raises(SpecError) as caught:
         load_spec(written(tmp_path, *lines))
@@ -86,6 +87,24 @@ def test_how_an_app_outside_is_spoken_to(tmp_path: Path) -> None:
     assert (backends[0].server_name, backends[0].connects) == ("c.test", Connects(None, TargetTls()))
     assert backends[1].pool == outside.pool
     assert table.apps["default/b"].cold_start.fallback == outside
+
+
+def test_how_a_fallback_is_spoken_to(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_bytes(Authority().pem)
+    path = written(
+        tmp_path,
+        "- {name: a, hosts: [a], command: x, app_protocol: h2c}",
+        "- {name: b, hosts: [b], command: x, fallback: {host: c.test, port: 443, app_protocol: h2, tls: {ca: ca.pem}}}",
+        "- {name: c, hosts: [c], command: x, fallback: {service: a, tls: {server_name: d.test}}}",
+        "- {name: d, hosts: [d], command: x, fallback: {service: default/a}}",
+    )
+    file = load_spec(path)
+    b, c, d = (file.table.apps[f"default/{name}"].cold_start.fallback for name in "bcd")
+    assert b is not None
+    assert (b.key, b.connects) == ("dns:c.test:443", Connects("h2", TargetTls(None, (tmp_path / "ca.pem").read_text())))
+    assert file.files == {tmp_path / "ca.pem"}
+    assert c == Target("default/a", app_protocol="h2c", tls=TargetTls("d.test"))
+    assert d == file.table.apps["default/a"].target
 
 
 def test_fixed_addresses_over_tls_need_a_name(tmp_path: Path) -> None:
