@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fleet.routing.route import Route
+from interceptor.exchange import stream
 from interceptor.tcp.client import GSS_REQUEST, SSL_REQUEST
 from tests.support.certificates import Authority
 from tests.unit.interceptor.tcp.test_hello import hello
@@ -81,6 +82,23 @@ async def test_a_backend_without_tls_ends_the_connection_of_a_client_that_was_pr
         assert await client.read(1) == b"S"
         client.send(hello("a.test"))
         assert await client.is_reset()
+
+
+async def test_a_backend_that_does_not_say_whether_it_speaks_tls_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "GREETING_SECONDS", 0.3)
+
+    async def says_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    number = free_port()
+    async with stream_rig(*routes(number)) as rig:
+        server = await rig.server(says_nothing)
+        client = await rig.connect(number)
+        client.send(SSL_REQUEST)
+        assert await client.read(1) == b"S"
+        client.send(hello("a.test"))
+        assert await client.is_reset()
+        await eventually(lambda: server.connections == 1 and server.open == 0)
 
 
 async def test_a_split_hello_reaches_the_backend_as_it_is() -> None:

@@ -12,6 +12,7 @@ from grpc.aio import insecure_channel
 from msgspec.structs import replace
 
 from fleet.routing.route import ColdStart, Protection, StaticResponse, Timeouts
+from interceptor.exchange import stream, tunnel
 from interceptor.tcp.client import EARLY_BYTES
 from protos.weir.interceptor.v1 import routing_pb2, routing_pb2_grpc
 from tests.support.sockets import reset as cut
@@ -181,6 +182,28 @@ async def test_the_idle_limit_of_a_route_ends_a_connection_and_the_setting_does_
         assert await limited.is_reset()
         open_ended.send(b"x")
         assert await open_ended.read(1) == b"x"
+
+
+@pytest.mark.parametrize("side", ["client", "backend"])
+async def test_half_a_connection_without_bytes_is_not_kept(side: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "HALF_CLOSED_SECONDS", 0.3)
+    monkeypatch.setattr(tunnel, "TUNNEL_GRACE_SECONDS", 3600.0)
+
+    async def says_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if side == "backend":
+            writer.write_eof()
+        await reader.read()
+        await asyncio.Event().wait()
+
+    number = free_port()
+    async with stream_rig(port_route(port(number))) as rig:
+        await rig.server(says_nothing)
+        client = await rig.connect(number)
+        client.send(b"x")
+        await eventually(lambda: rig.entry.in_flight == 1)
+        if side == "client":
+            client.writer.write_eof()
+        await eventually(lambda: rig.entry.in_flight == 0)
 
 
 async def test_so_many_connections_of_an_application_and_so_many_at_a_backend() -> None:
