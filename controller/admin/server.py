@@ -26,7 +26,7 @@ from controller.admin.demand import Demands
 from controller.admin.documents import Fault
 from controller.admin.journal import Journal
 from controller.admin.kedahttp import kedahttp_router
-from controller.admin.listener import GuardedProtocol
+from controller.admin.listener import MAX_CONNECTIONS, AdminProtocol
 from controller.admin.locks import Locks
 from controller.admin.problems import PROBLEM_JSON, Refused, of_api_error
 from controller.admin.recovery import Recovery
@@ -55,8 +55,6 @@ __all__ = ["AdminServer", "application"]
 
 STOP_GRACE_SECONDS = 2
 """Seconds to finish answers at the end. A change goes on by itself, and is undone by the next controller if it is cut off."""
-MAX_CONNECTIONS = 200
-"""Maximum number of connections: people, pipelines and their streams. Others get 503."""
 
 
 _ROUTERS = (router, running_router, busy_router, releases_router)
@@ -184,7 +182,7 @@ def _configuration(app: FastAPI, context: ssl.SSLContext | None) -> uvicorn.Conf
         log_level="warning",
         access_log=False,
         lifespan="off",
-        http=GuardedProtocol,
+        http=AdminProtocol,
         ws="none",
         backlog=BACKLOG,
         limit_concurrency=MAX_CONNECTIONS,

@@ -20,10 +20,10 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fleet.runtime.documents import Pairs, joined, json_parts
 from fleet.runtime.forms import JSON, TEXT, BadQuery, Page, form_of, limit_of
+from fleet.runtime.guarded import GuardedProtocol
 from fleet.runtime.indexpage import POLICY, index_page, index_text
 from fleet.runtime.levelpage import Refused, change_level
 from fleet.runtime.listen import bound
@@ -117,12 +117,12 @@ class QuietServer(uvicorn.Server):
         self._stopping.set()
 
 
-def _protocol() -> type[HttpToolsProtocol]:
-    """uvicorn's protocol without its log line for invalid requests, which names neither the client nor the problem."""
+def _protocol() -> type[GuardedProtocol]:
+    """The bounded protocol without uvicorn's log line for invalid requests, which names neither the client nor the problem."""
     mismatches = ProtocolMismatches("diagnostics")
     logging.getLogger("uvicorn.error").addFilter(_says_something)
 
-    class Protocol(HttpToolsProtocol):
+    class Protocol(GuardedProtocol):
         _begin = b""
         """The first bytes received, as long as nothing else was received."""
         _asked = False

@@ -15,11 +15,12 @@ from typing import Any
 import httpx
 import pytest
 
-from controller.admin import authentication, body, listener
+from controller.admin import authentication, body
 from controller.admin.authorization import NEEDS
 from controller.admin.documents import Problem
 from controller.settings import ControllerSettings
 from fleet.discovery.kubernetes.client import ApiError
+from fleet.runtime import guarded
 from fleet.runtime.settings import SettingsError
 from tests.support.apply_api import ApplyApi
 from tests.support.certificates import Authority
@@ -298,7 +299,7 @@ async def test_a_body_that_does_not_arrive(rig: AdminRig, monkeypatch: pytest.Mo
 
 
 async def test_a_head_that_does_not_end(rig: AdminRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(guarded, "GUARDED_HEAD_SECONDS", 0.2)
     for sent in (b"", b"GET / HTTP/1.1\r\nA: b\r\n"):
         reader, writer = await asyncio.open_connection("127.0.0.1", rig.controller.admin_port)
         writer.write(sent)
@@ -317,7 +318,7 @@ async def test_a_head_that_does_not_end(rig: AdminRig, monkeypatch: pytest.Monke
 
 
 async def test_a_connection_may_be_used_again(rig: AdminRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(guarded, "GUARDED_HEAD_SECONDS", 0.3)
     for _ in range(5):
         assert (await rig.call("GET")).status_code == 200
         await asyncio.sleep(0.1)  # less than the time for a head, and more in all

@@ -15,12 +15,13 @@ from typing import Any
 import httpx
 import pytest
 
-from controller.admin import following, listener, logs, sse
+from controller.admin import following, logs, sse
 from controller.by_hand import AWAKE_UNTIL, NO_COOLDOWN_UNTIL
 from fleet.defaults import BUSY_LEASES
 from fleet.demand.busy import encode_leases
 from fleet.demand.ledger import Ledger
 from fleet.discovery.kubernetes.client import ApiError, Query
+from fleet.runtime import guarded
 from interceptor.rpc import QueueServicer
 from protos.weir.interceptor.v1 import queue_pb2_grpc
 from tests.support.apply_api import ApplyApi
@@ -392,7 +393,7 @@ async def test_logs_that_are_followed(rig: Rig, monkeypatch: pytest.MonkeyPatch)
 
 async def test_a_caller_who_does_not_read_logs_costs_little(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it does not read stays where it is, and the connection is ended after a while."""
-    monkeypatch.setattr(listener, "READ_SECONDS", 0.3)
+    monkeypatch.setattr(guarded, "READ_SECONDS", 0.3)
     await rig.call("POST", body=WEB)
     queue = rig.api.pod("web-a", *([b"x" * 65_000 + b"\n"] * 2_000))
     reader, writer = await asyncio.open_connection("127.0.0.1", rig.controller.admin_port, limit=1024)

@@ -27,6 +27,7 @@ from controller.admin.releases.escalation import RBAC, Escalation, WouldEscalate
 from fleet.discovery.kubernetes.client import Api, ApiError
 from fleet.runtime.address import join_address
 from fleet.runtime.diagnostics import BACKLOG, QuietServer
+from fleet.runtime.guarded import GuardedProtocol
 from fleet.runtime.listen import bound
 from fleet.runtime.tasks import cancel_and_wait
 
@@ -299,6 +300,7 @@ def _configuration(guard: Guard) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         lifespan="off",
+        http=GuardedProtocol,
         ws="none",
         interface="asgi3",
         backlog=BACKLOG,

@@ -1,0 +1,159 @@
+"""What a client may send to any HTTP server but the proxy before it is answered, and how many connections it may have."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from controller.admin.listener import AdminProtocol
+from controller.admin.server import _configuration as admin_configuration
+from fleet.runtime import guarded
+from fleet.runtime.diagnostics import QuietServer, quiet_configuration
+from tests.support.waiting import until
+
+GET = b"GET /now HTTP/1.1\r\n\r\n"
+Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Served:
+    """A server whose page /slow answers when it may."""
+
+    def __init__(self, kind: str) -> None:
+        self.may = asyncio.Event()
+        self.asked = 0
+        app: Any = Starlette(routes=[Route("/now", self._now, methods=["GET", "POST"]), Route("/slow", self._slow)])
+        self.server = QuietServer(admin_configuration(app, None) if kind == "admin" else quiet_configuration(app))
+        self.port = 0
+
+    async def open(self) -> Opened:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def _now(self, request: Request) -> Response:
+        return PlainTextResponse("now")
+
+    async def _slow(self, request: Request) -> Response:
+        self.asked += 1
+        await self.may.wait()
+        return PlainTextResponse("slow")
+
+
+@asynccontextmanager
+async def serving(kind: str) -> AsyncIterator[Served]:
+    served = Served(kind)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        served.port = listener.getsockname()[1]
+        task = asyncio.create_task(served.server.serve(sockets=[listener]))
+        await until(lambda: served.server.started)
+        try:
+            yield served
+        finally:
+            served.may.set()
+            served.server.end()
+            await task
+
+
+@pytest.fixture(params=["admin", "diagnostics"])
+async def served(request: pytest.FixtureRequest) -> AsyncIterator[Served]:
+    async with serving(request.param) as held:
+        yield held
+
+
+async def rest_of(reader: asyncio.StreamReader) -> bytes:
+    """Everything until the connection ends, however it does."""
+    found = bytearray()
+    try:
+        async with asyncio.timeout(60):
+            while part := await reader.read(1 << 16):
+                found += part
+    except ConnectionError:
+        pass
+    return bytes(found)
+
+
+async def test_a_few_requests_at_once_are_answered_in_order(served: Served) -> None:
+    reader, writer = await served.open()
+    writer.write(GET.replace(b"now", b"slow") + 9 * GET + b"GET /now HTTP/1.1\r\nConnection: close\r\n\r\n")
+    await until(lambda: served.asked == 1)
+    served.may.set()
+    answers = await rest_of(reader)
+    assert answers.count(b"HTTP/1.1 200 OK") == 11
+    assert answers.index(b"slow") < answers.index(b"now")
+    writer.close()
+
+
+async def test_requests_without_end_do_not_pile_up(served: Served) -> None:
+    reader, writer = await served.open()
+    writer.write(5000 * GET)
+    assert (await rest_of(reader)).count(b"HTTP/1.1 200 OK") <= guarded.MAX_PIPELINED + 1
+    await until(lambda: not served.server.server_state.connections)
+    writer.close()
+
+
+async def test_a_head_has_its_bound_while_an_answer_is_under_way(served: Served) -> None:
+    reader, writer = await served.open()
+    writer.write(GET.replace(b"now", b"slow") + b"GET /now HTTP/1.1\r\nX: ")
+    await until(lambda: served.asked == 1)
+    writer.write(b"x" * (1 << 20))
+    assert await rest_of(reader) == b""
+    writer.close()
+
+
+async def test_a_request_that_waits_is_not_taken_for_a_slow_one(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarded, "GUARDED_HEAD_SECONDS", 0.2)
+    reader, writer = await served.open()
+    writer.write(GET + b"GET /slow HTTP/1.1\r\nConnection: close\r\n\r\n")
+    await until(lambda: served.asked == 1)
+    await asyncio.sleep(0.5)  # longer than a head may take, which is here already
+    served.may.set()
+    assert (await rest_of(reader)).endswith(b"slow")
+    writer.close()
+
+
+async def test_an_answer_arrives_though_the_body_is_not_read(served: Served) -> None:
+    size = 4 << 20
+    reader, writer = await served.open()
+    writer.write(f"POST /now HTTP/1.1\r\nContent-Length: {size}\r\n\r\n".encode())
+    for _ in range(size >> 16):
+        writer.write(b"x" * (1 << 16))
+        await writer.drain()
+    assert await asyncio.wait_for(reader.readline(), 60) == b"HTTP/1.1 200 OK\r\n"
+    writer.close()
+
+
+async def test_a_body_without_end_that_nobody_reads_ends_the_connection(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarded, "GUARDED_HEAD_SECONDS", 0.2)
+    reader, writer = await served.open()
+    writer.write(b"POST /now HTTP/1.1\r\nContent-Length: 100000000000\r\n\r\n")
+    assert (await rest_of(reader)).startswith(b"HTTP/1.1 200 OK\r\n")
+    writer.close()
+
+
+async def test_connections_that_ask_for_nothing_are_bounded(served: Served) -> None:
+    served.server.config.limit_concurrency = 2
+    opened = [await served.open() for _ in range(5)]
+    assert await rest_of(opened[4][0]) == b""
+    opened[0][1].write(GET)
+    assert await asyncio.wait_for(opened[0][0].readline(), 60) == b"HTTP/1.1 503 Service Unavailable\r\n"
+    for _, writer in opened:
+        writer.close()
+
+
+async def test_one_address_leaves_connections_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AdminProtocol, "most_of_address", 2)
+    async with serving("admin") as served:
+        opened = [await served.open() for _ in range(3)]
+        assert await rest_of(opened[2][0]) == b""
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port, local_addr=("127.0.0.2", 0))
+        writer.write(GET)
+        assert await asyncio.wait_for(reader.readline(), 60) == b"HTTP/1.1 200 OK\r\n"
+        for _, one in (*opened, (reader, writer)):
+            one.close()
