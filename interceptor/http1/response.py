@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import httptools
@@ -21,6 +22,7 @@ from interceptor.http1.fields import (
     CHUNKED,
     CHUNKED_LINE,
     CRLF,
+    MAX_CACHED_HEAD,
     collect,
     connection_options,
     edited_head,
@@ -58,11 +60,14 @@ _LENGTH_NAMES: Final = frozenset({b"Content-Length", b"content-length"})
 
 
 class ResponseHead(Response, gc=False, eq=False):
-    """An HTTP/1 response without its body; its length may be CHUNKED or UNTIL_CLOSE."""
+    """An HTTP/1 response without its body; its length may be CHUNKED or UNTIL_CLOSE. Must not be changed once it is parsed:
+    the same object is returned for the same bytes."""
 
     _wire: bytes = b""
     """The head for the client; without the empty line at its end unless `_whole`."""
     _whole: bool = True
+    _undated: bool = False
+    """Whether a Date is missing."""
 
     def encode(self, *, chunked: bool, connection: bytes | None, lines: bytes = b"") -> bytes:
         """The head for a client, with `lines` added at its end. `chunked`: whether the body is sent in chunks. `connection`: the
@@ -100,6 +105,16 @@ def parse_response(data: bytes, method: bytes) -> ResponseHead:
 
     Raises BadResponse, also for framing that two parsers could read differently.
     """
+    head = _remembered(data) if len(data) <= MAX_CACHED_HEAD else _parse(data)
+    if head._undated:  # noqa: SLF001 -- parsing is the other half of the class
+        head = _dated(head)
+    if method == b"HEAD" and head.length != NO_BODY:
+        head = msgspec.structs.replace(head, length=NO_BODY)
+    return head
+
+
+def _parse(data: bytes) -> ResponseHead:
+    """The same without what is not in the bytes: the current time, and the method of the request."""
     if len(data) > _SHORTEST_FIELDS:
         _bound_fields(data)
     try:
@@ -117,11 +132,14 @@ def parse_response(data: bytes, method: bytes) -> ResponseHead:
             head = _from_fields(data, parts)
         except GrammarError as error:
             raise malformed(error) from None
-    if head.status < 200 or head.status in BODILESS or method == b"HEAD":
+    if head.status < 200 or head.status in BODILESS:
         head.length = NO_BODY
-    if head._wire.find(_DATED) < 0 and head.status >= 200 and not _DATE.search(head._wire):  # noqa: SLF001
-        _add_date(head)
+    head._undated = head._wire.find(_DATED) < 0 and head.status >= 200 and not _DATE.search(head._wire)  # noqa: SLF001
     return head
+
+
+_remembered: Final = lru_cache(maxsize=256)(_parse)
+"""The responses of an application often have the same head for a second, as long as their Date is the same."""
 
 
 def _check_grammar(data: bytes) -> None:
@@ -142,11 +160,11 @@ def malformed(error: GrammarError) -> BadResponse:
     return BadResponse(f"malformed response: {error}")
 
 
-def _add_date(head: ResponseHead) -> None:
+def _dated(head: ResponseHead) -> ResponseHead:
     """A recipient with a clock adds the Date field to a response without one (RFC 9110 6.6.1)."""
     wire = head._wire[:-2] if head._whole else head._wire  # noqa: SLF001 -- parsing is the other half of the class
-    head._wire = b"%bDate: %b\r\n" % (wire, http_date())  # noqa: SLF001
-    head._whole = False  # noqa: SLF001
+    dated = b"%bDate: %b\r\n" % (wire, http_date())
+    return msgspec.structs.replace(head, _wire=dated, _whole=False, _undated=False)
 
 
 _DATED: Final = b"\r\nDate: "

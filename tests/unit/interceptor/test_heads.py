@@ -335,6 +335,31 @@ def test_reason_phrases_carry_no_control_characters(line: bytes, expected: bytes
     assert sorted(wire.split(b"\r\n")[1:]) == sorted((fields + b"\r\n").split(b"\r\n"))
 
 
+def test_equal_responses_are_parsed_once() -> None:
+    wire = b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 5\r\n\r\n"
+    head = parse_response(wire, b"GET")
+    assert parse_response(bytes(bytearray(wire)), b"POST") is head
+    assert parse_response(wire, b"HEAD").length == 0
+    assert (parse_response(wire, b"GET").length, head.length) == (5, 5)
+
+
+def test_a_response_without_a_date_gets_the_time_at_which_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    wire = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+    for second, date in ((0, b"Thu, 01 Jan 1970 00:00:00 GMT"), (1, b"Thu, 01 Jan 1970 00:00:01 GMT")):
+        monkeypatch.setattr("interceptor.date.time", lambda second=second: float(second))
+        head = parse_response(wire, b"GET")
+        assert head.encode(chunked=False, connection=None) == wire[:-2] + b"Date: " + date + b"\r\n\r\n"
+
+
+def test_few_responses_are_remembered_and_no_large_ones() -> None:
+    long = b"HTTP/1.1 200 OK\r\nDate: x\r\nX: %b\r\nContent-Length: 5\r\n\r\n" % (b"a" * 500)
+    assert parse_response(long, b"GET") is not parse_response(long, b"GET")
+    wires = [b"HTTP/1.1 200 OK\r\nDate: x\r\nX: %d\r\nContent-Length: 5\r\n\r\n" % number for number in range(1000)]
+    heads = [parse_response(wire, b"GET") for wire in wires]
+    assert parse_response(wires[0], b"GET") is not heads[0]
+    assert parse_response(wires[-1], b"GET") is heads[-1]
+
+
 def test_names_with_underscores_pass_but_for_those_that_look_like_the_proxys_own() -> None:
     fields = b"api_key: 1\r\nX_Mine: 2\r\nX_Forwarded_For: 6.6.6.6\r\nx-forwarded_proto: https\r\nContent_Length: 5\r\n"
     head = parse_request(b"GET / HTTP/1.1\r\nHost: a\r\n" + fields + b"\r\n")

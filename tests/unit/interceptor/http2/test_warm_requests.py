@@ -77,7 +77,7 @@ class Rig(Http2Memory):
 
 
 COSTS = [
-    ("to http/1.1", 1, 63, 2370),
+    ("to http/1.1", 1, 62, 2254),
     ("to http/2", 1, 79, 3124),
     ("to http/2", 10, 589, 27231),
     ("call", 1, 86, 3571),
