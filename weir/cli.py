@@ -12,7 +12,6 @@ import errno
 import os
 import sys
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -94,6 +93,8 @@ def _log_level(typed: str) -> str:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from importlib import metadata
+
         say(f"weir {metadata.version('weir')}")
         raise typer.Exit
 

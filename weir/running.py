@@ -15,8 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fleet.defaults import INTERCEPTOR_RPC_PORT
-from fleet.discovery.documents import decode_members
-from fleet.discovery.sources import SourceError
 
 __all__ = ["DEFAULT_RPC_ADDRESS", "Running", "directory", "engines", "proxy_ports", "registered", "rpc_addresses", "running"]
 
@@ -85,6 +83,10 @@ def engines(of: Path | None) -> Sequence[Running]:
 
 def rpc_addresses(engine: Running) -> Sequence[str]:
     """ "host:port" of the RPC server of each of its interceptors; none while it starts or just after it has ended."""
+    # Few commands need it, and it loads the routing table and its decoder.
+    from fleet.discovery.documents import decode_members  # noqa: PLC0415
+    from fleet.discovery.sources import SourceError  # noqa: PLC0415
+
     with suppress(OSError, SourceError):
         members = decode_members((Path(engine.state_directory) / "members.json").read_bytes())
         return [member.address for member in members]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from weir.apps.given import Given
-from weir.apps.progress import Steps
+
+if TYPE_CHECKING:  # it draws on terminals, by a library that takes long to load
+    from weir.apps.progress import Steps
 
 __all__ = ["Backend", "How", "Result"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
-
-import yaml
+from typing import TYPE_CHECKING, Any
 
 from fleet.routing.duration import seconds
 from weir.apps.failure import UsageError
-from weir.engine.document import Path
+
+if TYPE_CHECKING:
+    from weir.engine.document import Path
 
 __all__ = ["Given", "cluster_document", "flag_of", "local_changes", "merge", "nested", "settings"]
 
@@ -159,6 +159,8 @@ def local_changes(given: Given) -> dict[Path, Any]:
 
 def settings(every: Sequence[str]) -> Iterator[tuple[tuple[str, ...], Any]]:
     """The path and the value of each FIELD=VALUE. Raises UsageError."""
+    import yaml  # noqa: PLC0415  every command would begin with it
+
     for typed in every:
         name, equals, text = typed.partition("=")
         if not name or not equals:

@@ -1,23 +1,28 @@
 """Where the apps of a command are: in a cluster, or in a running `weir up`, by what was typed or by what is there."""
 
+# ruff: noqa: PLC0415  what a place needs is imported when it is opened
+
 from __future__ import annotations
 
 import ipaddress
 import os
-import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import httpx
-
-from weir.apps.admin_client import TIMEOUT, AdminClient
 from weir.apps.backend import Backend
-from weir.apps.cluster import Cluster
 from weir.apps.failure import UsageError
 from weir.running import engines
+
+if TYPE_CHECKING:  # an HTTP client takes a third of the time in which a command starts, and few commands need one
+    import ssl
+
+    import httpx
+
+    from weir.apps.admin_client import AdminClient
 
 __all__ = ["Where", "opened", "opened_cluster"]
 
@@ -61,10 +66,12 @@ class Where:
 def opened(where: Where) -> Iterator[Backend]:
     """The place, until the context ends. Raises NotDoneError."""
     if where.is_local():
-        from weir.apps.here import Here  # noqa: PLC0415  it loads the engine's description of its file
+        from weir.apps.here import Here  # it loads the engine's description of its file
 
         yield Here(where.of, where.namespace)
         return
+    from weir.apps.cluster import Cluster
+
     with opened_cluster(where) as (client, namespace, place):
         yield Cluster(client, namespace, place)
 
@@ -79,11 +86,13 @@ def opened_cluster(where: Where) -> Iterator[tuple[AdminClient, str, str]]:
 
 
 def _cluster(where: Where, stack: ExitStack) -> tuple[AdminClient, str, str]:
+    from weir.apps.admin_client import AdminClient
+
     token = where.token or os.environ.get(TOKEN_VARIABLE)
     if where.server is not None and token is not None:
         client = stack.enter_context(_client(_checked_url(where.server), token, _trust(where.ca), None))
         return AdminClient(client), where.namespace or "default", where.server
-    from weir.apps.kube import Kube, has_kubeconfig  # noqa: PLC0415  it loads the client of Kubernetes
+    from weir.apps.kube import Kube, has_kubeconfig  # it loads the client of Kubernetes
 
     if not has_kubeconfig(where.kubeconfig):
         instead = "weir up FILE starts a local one, and --server with --token names an Admin API"
@@ -97,7 +106,7 @@ def _cluster(where: Where, stack: ExitStack) -> tuple[AdminClient, str, str]:
     if where.server is not None:
         client = stack.enter_context(_client(_checked_url(where.server), token, _trust(where.ca), None))
         return AdminClient(client), namespace, f"{where.server}, {place}"
-    from weir.apps.tunnel import tunnel  # noqa: PLC0415
+    from weir.apps.tunnel import tunnel
 
     service = kube.service(where.weir_namespace)
     trust = None if service.is_plaintext else _trust(where.ca, None if where.ca else kube.authority(service))
@@ -108,6 +117,12 @@ def _cluster(where: Where, stack: ExitStack) -> tuple[AdminClient, str, str]:
 
 def _client(url: str, token: str, trust: ssl.SSLContext | None, socket: Path | None) -> httpx.Client:
     """`socket` is what connections are made to, whatever the URL says."""
+    import ssl
+
+    import httpx
+
+    from weir.apps.admin_client import TIMEOUT
+
     if not (token.isascii() and token.isprintable() and token.strip() == token and token):
         raise UsageError("the token is not one: it has characters that no header may have")
     verify = trust if trust is not None else ssl.create_default_context()
@@ -120,6 +135,8 @@ def _client(url: str, token: str, trust: ssl.SSLContext | None, socket: Path | N
 
 def _trust(file: Path | None, pem: str | None = None) -> ssl.SSLContext:
     """Whom to trust: those of a file, those given, or those of the system. Raises UsageError."""
+    import ssl
+
     try:
         context = ssl.create_default_context(cafile=None if file is None else os.fspath(file), cadata=pem)
     except (OSError, ValueError) as error:
