@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
@@ -141,6 +142,7 @@ def parse_spec(text: str, path: FilePath) -> SpecFile:
     return replace(file, digest=digest_of(text))
 
 
+@cache
 def setting_types(kind: str) -> Mapping[str, TypeAdapter[Any]]:
     """The settings of a kind of component ("interceptor", "scaler") that a file may set, with the types of their values in it."""
     settings = _SETTINGS[kind]
@@ -196,6 +198,8 @@ class _Checked:
     def _settings(self, kind: str, given: dict[str, Any]) -> dict[str, Any]:
         """The checked settings of the file. Those of the environment are checked by the component."""
         checked: dict[str, Any] = {}
+        if not given:
+            return checked
         types = setting_types(kind)
         for name, value in given.items():
             if name.startswith(EXTENSION):
