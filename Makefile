@@ -26,9 +26,8 @@ $(STAMP): pyproject.toml requirements.lock tools/setup
 demo: $(STAMP) ## Run three example apps that sleep at zero; Ctrl-C ends it
 	@$(BIN)/weir up deploy/examples/local/demo.yaml
 
-# What pytest compiles is kept for the next run, also where the environment says not to: it is a third of all the work.
 unit: $(STAMP) ## Run the fast tests, those of tests/unit: half a minute on two cores
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest tests/unit --numprocesses 2 --dist worksteal $(ARGS)
+	@$(BIN)/python -m tests.unit $(ARGS)
 
 pythons: $(STAMP) ## Run the fast tests on the other Pythons that Weir supports, as far as this machine has them
 	@tools/pythons $(ARGS)

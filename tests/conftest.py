@@ -56,5 +56,5 @@ class ClusterAndRest(LoadScopeScheduling):
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ClusterAndRest | None:
-    """As `python -m tests` asks for it. With any other --dist it is xdist that divides the tests, as in `make unit`."""
+    """As `python -m tests` asks for it. With any other --dist it is xdist that divides the tests."""
     return ClusterAndRest(config, log) if config.getoption("dist") == "loadscope" else None

@@ -23,6 +23,7 @@ from interceptor.http2.backend import SILENCE_SECONDS
 from interceptor.http2.core.config import Config
 from interceptor.proxy_protocol.header import LONGEST_V1, LONGEST_V2
 from interceptor.settings import InterceptorSettings
+from tests.support.budget import BUDGET, TOTAL
 from weir.engine.supervisor import STABLE_AFTER
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -35,6 +36,8 @@ def _default(setting: str) -> Any:
 
 REPEATED = [
     ("architecture", f"with up to {MAX_REPLAY_BYTES // KIB} KiB of body"),
+    ("architecture", f"no sockets; {BUDGET:g} seconds of CPU a test at most"),
+    ("../CONTRIBUTING", f"takes {BUDGET:g} seconds of CPU at most, and all together {TOTAL:g} ("),
     ("architecture", f"still in memory ({MAX_REPLAY_BYTES // KIB} KiB at most)"),
     ("architecture", f"is looked at within {HORIZON:g} s (`HORIZON`)"),
     ("architecture", f"Pauses double up to {LONGEST_PAUSE:g} s"),

@@ -1,4 +1,4 @@
-"""The limit for a unit test: two seconds of CPU, so that all of them can be run after every change."""
+"""The limits for a unit test and for all of them: so little CPU that all can be run after every change."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import time
 
 from tests.support.full import FULL
 
-__all__ = ["ALLOWANCE", "BUDGET", "cpu_seconds", "over_budget"]
+__all__ = ["ALLOWANCE", "BUDGET", "TOTAL", "cpu_seconds", "over_budget", "over_total"]
 
-BUDGET = 2.0
+BUDGET = 0.75
 """Seconds of CPU of the test's process, its threads, and processes that it has waited for. CPU time of other processes does not
 count, so no test fails because the machine is busy."""
+TOTAL = 50.0
+"""Seconds of CPU of all unit tests together, with what pytest takes: half a minute on two cores."""
 ALLOWANCE = 2.0
-"""Factor for the budget: the same work takes more CPU time if two threads share a core, and on a slow machine."""
+"""Factor for the budgets: the same work takes more CPU time if two threads share a core, and on a slow machine."""
 
 
 def cpu_seconds() -> float:
@@ -32,3 +34,10 @@ def over_budget(seconds: float, excuse: str | None, *, full: bool = FULL) -> str
         f"it took {seconds:.1f} s of CPU, and a unit test has {BUDGET:g}: make it smaller, and full with WEIR_FULL_SIZE=1, "
         'or put it into tests/system, or mark it with heavy("…")'
     )
+
+
+def over_total(seconds: float, *, full: bool = FULL) -> str | None:
+    """The error message for a run of all unit tests that took this much CPU time; None if there is no error."""
+    if full or seconds <= TOTAL * ALLOWANCE:
+        return None
+    return f"unit tests have {TOTAL:g} together, so make the slowest smaller: ARGS=--durations=50 tells them"
