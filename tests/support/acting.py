@@ -5,16 +5,24 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
+from collections.abc import Callable, Iterator
+from itertools import compress
 
 __all__ = ["ACTING", "HOSTILE", "KEPT", "SURROGATES", "acting"]
 
 _BIDI = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 """Bidirectional controls, which change the display order (UAX #9): a name or a path could be shown backwards."""
 
+_ALL = [*map(chr, range(sys.maxunicode + 1))]
+
+
+def _having(property_of: Callable[[str], str], values: frozenset[str]) -> Iterator[str]:
+    """The characters with one of these values of a property. Every run of tests begins with it: no line of Python for each."""
+    return compress(_ALL, map(values.__contains__, map(property_of, _ALL)))
+
+
 ACTING = frozenset(
-    char
-    for char in map(chr, range(sys.maxunicode + 1))
-    if unicodedata.category(char) in {"Cc", "Zl", "Zp", "Cs"} or unicodedata.bidirectional(char) in _BIDI
+    {*_having(unicodedata.category, frozenset({"Cc", "Zl", "Zp", "Cs"})), *_having(unicodedata.bidirectional, _BIDI)}
 )
 """C0 and C1 control characters, line separators, surrogates, bidirectional controls."""
 KEPT = frozenset("\t\n")

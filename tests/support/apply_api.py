@@ -6,14 +6,13 @@ pages of a list, tokens and permissions. Lists of objects with a key are merged 
 
 from __future__ import annotations
 
-import copy
 import itertools
 import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from fleet.discovery.kubernetes.client import ApiError, Query
-from tests.support.memory_api import MemoryApi
+from tests.support.memory_api import MemoryApi, copied
 
 __all__ = ["ApplyApi"]
 
@@ -79,7 +78,7 @@ class ApplyApi(MemoryApi):
             if method == "DELETE":
                 return json.dumps(self._found(path)).encode()
             if not asked.get("dryRun"):
-                self.writes.append((method, path, copy.deepcopy(body)))
+                self.writes.append((method, path, copied(body)))
             return json.dumps(self._apply(path, body, asked)).encode()
         answer = await super().request(method, path, query=query, body=body, content_type=content_type, seconds=seconds)
         if method == "DELETE":
@@ -214,7 +213,7 @@ def _object(fields: Fields) -> Json:
         at = root
         for part in field[:-1]:
             at = at.setdefault(part, {})
-        at[field[-1]] = copy.deepcopy(value)
+        at[field[-1]] = copied(value)
     made: Json = _listed(root)
     return made
 

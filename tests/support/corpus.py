@@ -22,17 +22,25 @@ _STRANGERS: tuple[Json, ...] = (None, True, 7, "7", 1.5, [], {})
 """Values that are tried for fields of any type."""
 
 
-def corpus(schema: Mapping[str, Any], bases: Sequence[str] = ("full", "minimal")) -> Iterator[tuple[str, Json]]:
-    """(what is tried, object): one change at a time to an object with all fields, and to one with as few as possible."""
+def corpus(schema: Mapping[str, Any], bases: Sequence[str] = ("full", "minimal"), *, step: int = 1) -> Iterator[tuple[str, Json]]:
+    """(what is tried, object): one change at a time to an object with all fields, and to one with as few as possible. One of
+    `step` is made, the first one of each base among them."""
     for name in bases:
         base = _sample(schema, full=name == "full")
         yield name, base
+        number = 0
         for path, node in _nodes(schema, ()):
             for label, value in _values(node):
                 for alone in (True, False) if _rivals(schema, path) else (False,):
+                    number += 1
+                    if number % step:
+                        continue
                     made = copy.deepcopy(base)
                     _put(schema, made, path, value, alone=alone)
                     yield f"{name}: {_show(path)} = {label}", made
+            number += 1
+            if number % step:
+                continue
             made = copy.deepcopy(base)
             if _drop(made, path):
                 yield f"{name}: without {_show(path)}", made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from fleet.routing.route import Route, Rule, Target, Timeouts
@@ -21,6 +22,12 @@ def route(app: str = APP, host: str = "a.test", *, service: str = "", paths: Seq
 
 
 def loopback_settings(**settings: Any) -> InterceptorSettings:
-    """Ports of any number; the rest as it ships, but for what is given."""
+    """Ports of any number; the rest as it ships, but for what is given. Made once for the same values, as settings are frozen:
+    it takes longer than most tests that need them."""
+    return _settings(tuple(sorted(settings.items())))
+
+
+@cache
+def _settings(given: tuple[tuple[str, Any], ...]) -> InterceptorSettings:
     fixed = {"host": LOOPBACK, "proxy_port": 0, "rpc_port": 0, "diagnostics_port": 0, "member_name": "rig"}
-    return InterceptorSettings(**{**fixed, **settings})
+    return InterceptorSettings(**{**fixed, **dict(given)})

@@ -7,7 +7,6 @@ tests/support/apiserver.py.
 from __future__ import annotations
 
 import asyncio
-import copy
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,11 +14,16 @@ from typing import Any, NoReturn
 
 from fleet.discovery.kubernetes.client import Api, ApiError, Query
 
-__all__ = ["MemoryApi", "Write", "merged"]
+__all__ = ["MemoryApi", "Write", "copied", "merged"]
 
 Json = dict[str, Any]
 Write = tuple[str, str, Any]
 """Method, path, body."""
+
+
+def copied(value: Any) -> Any:
+    """A copy of what is JSON, in a fifth of the time of copy.deepcopy."""
+    return json.loads(json.dumps(value)) if isinstance(value, (dict, list)) else value
 
 
 class MemoryApi(Api):
@@ -89,7 +93,7 @@ class MemoryApi(Api):
             raise refusal
         if method == "GET":
             return json.dumps(self._found(path)).encode()
-        self.writes.append((method, path, copy.deepcopy(body)))
+        self.writes.append((method, path, copied(body)))
         take = {"POST": self._post, "PATCH": self._patch, "PUT": self._replace, "DELETE": self._delete}[method]
         return json.dumps(take(path, body, content_type)).encode()
 
@@ -154,7 +158,7 @@ class MemoryApi(Api):
     def _store(self, path: str, content: Json) -> Json:
         self._version += 1
         kind, before = "MODIFIED" if path in self.objects else "ADDED", self.objects.get(path)
-        stored = copy.deepcopy(content)
+        stored: Json = copied(content)
         stored["metadata"]["resourceVersion"] = str(self._version)
         self.objects[path] = stored
         self._tell(kind, path, stored, before)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
+from types import CodeType
 from typing import Any
 
 __all__ = ["faults"]
@@ -66,12 +68,17 @@ def _holds(rule: str, value: Mapping[str, Any]) -> bool:
             found = found[name]
         return True
 
+    return bool(eval(_python(rule), {"__builtins__": {}}, {"has": has, "len": len, "value": value}))  # noqa: S307
+
+
+@cache
+def _python(rule: str) -> CodeType:
     python = _HAS.sub(r"has('\1')", rule)
     python = _SIZE.sub(r"len(value['\1'])", python)
     python = _VALUE.sub(r"value['\1']", python)
     python = re.sub(r"!(?!=)", " not ", python).replace("&&", " and ").replace("||", " or ")
     # "a != b" binds closer than "not a" in both languages, except for a negated call.
-    return bool(eval(python.strip(), {"__builtins__": {}}, {"has": has, "len": len, "value": value}))  # noqa: S307
+    return compile(python.strip(), "<rule>", "eval")
 
 
 def _array(schema: Mapping[str, Any], value: list[Any], path: str) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 import copy
 import json
-from itertools import islice
 from typing import Any
 
 import pytest
@@ -30,7 +29,7 @@ HARMLESS = ("timeouts", "scalingMetric", "targetPendingRequests", "replicas", "s
 @pytest.mark.parametrize(("theirs", "ours", "parse"), KINDS)
 def test_what_the_addon_accepts_is_accepted_and_told_of(theirs: Any, ours: Any, parse: Any) -> None:
     accepted, refused, served = 0, 0, 0
-    for tried, made in islice(corpus(theirs), 0, None, STEP):
+    for tried, made in corpus(theirs, step=STEP):
         if list(faults(theirs, made)):
             refused += 1
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -145,7 +146,7 @@ def test_without_schedules_nothing_is_asked_and_nothing_changes() -> None:
     [("0 0 29 2 *", "* * * * *"), ("* * * * *", "0 0 29 2 *"), ("* * * * *", "1-59 * * * *"), ("* * 1 1 *", "* * 2 1 *")],
 )
 def test_expressions_that_mean_little_cost_little(start: str, end: str) -> None:
-    """The work is bounded; ten of them are what an app may have. (A unit test may take two seconds.)"""
+    """The work is bounded; ten of them are what an app may have. (tests/support/budget.py limits what a unit test may take.)"""
     every = [schedule(start, end, BERLIN, replicas) for replicas in range(1, 11)]
     for month in range(1, 11):
         minimum = minimum_at(every, instant(f"2026-{month:02}-05T10:00Z"))
@@ -163,17 +164,18 @@ def test_instants_are_shown_as_short_as_they_are_clear() -> None:
 # -- against an oracle that looks at every minute --------------------------------------------------------------------
 
 
-def named(text: str, moment: datetime) -> bool:
-    """Whether an expression with `*`, numbers and lists names what a clock shows; days only by their weekday."""
-    fields = text.split()
-    shown = (moment.minute, moment.hour, moment.day, moment.month, moment.isoweekday() % 7)
-    return all(field == "*" or value in map(int, field.split(",")) for field, value in zip(fields, shown, strict=True))
+@cache
+def shown(zone: str, begin: int, count: int) -> list[tuple[int, ...]]:
+    """What a clock shows at each minute: minute, hour, day, month, weekday."""
+    clock = ZoneInfo(zone)
+    moments = (datetime.fromtimestamp(begin + number * MINUTE, UTC).astimezone(clock) for number in range(count))
+    return [(moment.minute, moment.hour, moment.day, moment.month, moment.isoweekday() % 7) for moment in moments]
 
 
-def minutes_of(text: str, zone: ZoneInfo, begin: int, count: int) -> list[bool]:
-    """For each minute whether the expression names it."""
-    moments = (datetime.fromtimestamp(begin + number * MINUTE, UTC).astimezone(zone) for number in range(count))
-    return [named(text, moment) for moment in moments]
+def minutes_of(text: str, zone: str, begin: int, count: int) -> list[bool]:
+    """For each minute whether an expression with `*`, numbers and lists names it; days only by their weekday."""
+    wanted = [(at, {*map(int, field.split(","))}) for at, field in enumerate(text.split()) if field != "*"]
+    return [all(each[at] in values for at, values in wanted) for each in shown(zone, begin, count)]
 
 
 def activity(starts: Sequence[bool], ends: Sequence[bool]) -> list[bool | None]:
@@ -199,9 +201,8 @@ MINUTES_BEFORE, MINUTES = 900, 2700
 def test_as_an_oracle_that_looks_at_every_minute(start: str, end: str, where: tuple[str, str], later: int) -> None:
     """Days around a change of the clock: what is active, and when that changes."""
     zone, change = where
-    clock = ZoneInfo(zone)
     begin = int(instant(change)) - MINUTES_BEFORE * MINUTE
-    starts, ends = (minutes_of(text, clock, begin, MINUTES) for text in (start, end))
+    starts, ends = (minutes_of(text, zone, begin, MINUTES) for text in (start, end))
     within = activity(starts, ends)
     of = schedule(start, end, zone)
     at = begin + later * MINUTE

@@ -113,8 +113,16 @@ def test_a_bomb_within_a_bomb(tmp_path: Path) -> None:
 
 
 def test_too_many_files(tmp_path: Path) -> None:
-    many = {f"web/{number}": "" for number in range(archive.MAX_FILES)}
-    assert "entries" in refused(packed({**GOOD, **many}), tmp_path)
+    directory = tarfile.TarInfo("web/")
+    directory.type = tarfile.DIRTYPE
+    good = b"".join(tar_of({name: content})[: 2 * tarfile.BLOCKSIZE] for name, content in GOOD.items())
+    for number, entries in ((0, ""), (1, "entries")):
+        many = directory.tobuf() * (archive.MAX_FILES - len(GOOD) + number)
+        data, into = gzip.compress(good + many + bytes(2 * tarfile.BLOCKSIZE), 1), tmp_path / str(number)
+        if entries:
+            assert entries in refused(data, into)
+        else:
+            unpack(data, into)
 
 
 def test_too_large_as_it_is(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from fleet.discovery.outside.dnswire import (
     parse_answer,
     query,
 )
+from tests.support.full import examples
 
 NAME = "api.example.com"
 WIRE = name_bytes(NAME)
@@ -196,7 +197,7 @@ def test_the_largest_answers_take_little_time() -> None:
 _LABELS = st.lists(st.from_regex(r"\A[a-z0-9]{1,8}\Z"), min_size=1, max_size=4).map(".".join)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.ip_addresses(v=4), min_size=1, max_size=8, unique=True), st.lists(_LABELS, max_size=5, unique=True), st.data())
 def test_chains_are_followed_as_dnspython_follows_them(addresses: list[object], names: list[str], data: st.DataObject) -> None:
     hops = [f"{NAME}.", *(f"{name}.test." for name in names)]
@@ -212,7 +213,7 @@ def test_chains_are_followed_as_dnspython_follows_them(addresses: list[object], 
     assert found.ttl == chain.minimum_ttl
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 4))
 def test_garbage_is_an_answer_or_an_error_and_ends(garbage: bytes, sections: int) -> None:
     for data in (garbage, _raw(garbage, count=sections)):
