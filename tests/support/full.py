@@ -11,7 +11,7 @@ FULL = os.environ.get("WEIR_FULL_SIZE", "") not in ("", "0")
 FEWEST_EXAMPLES = 20
 
 
-def examples(full: int) -> int:
-    """The number of examples for a property test in tests/unit: `full` at full size, otherwise an eighth, at least twenty. They
-    are the same every day, so that many more of them find no more."""
-    return full if FULL else min(full, max(full // 8, FEWEST_EXAMPLES))
+def examples(full: int, *, share: int = 8) -> int:
+    """The number of examples for a property test in tests/unit: `full` at full size, otherwise an eighth or another share, at
+    least twenty. They are the same every day, so that many more of them find no more."""
+    return full if FULL else min(full, max(full // share, FEWEST_EXAMPLES))
