@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+import re
+from collections.abc import Sequence
+from typing import ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -10,6 +12,10 @@ from pydantic import Field, field_validator
 from fleet.runtime.settings import ComponentSettings
 
 __all__ = ["EventSettings"]
+
+_HOST: Final = re.compile(r"[^\s\x00-\x1f\x7f/?#@\\]+")
+_TOKEN: Final = re.compile(r"[!-~]+")
+_REFERENCE: Final = re.compile(r"([A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")  # RFC 3986, characters only
 
 
 class EventSettings(ComponentSettings):
@@ -36,13 +42,41 @@ class EventSettings(ComponentSettings):
     @field_validator("events_webhook")
     @classmethod
     def _is_http(cls, url: str) -> str:
-        if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
-            raise ValueError("is no http:// or https:// URL")
-        return url
+        return _checked(url, ("http", "https"))
 
     @field_validator("events_redis")
     @classmethod
     def _is_redis(cls, url: str) -> str:
-        if url and (urlsplit(url).scheme not in ("redis", "rediss") or not urlsplit(url).hostname):
-            raise ValueError("is no redis:// or rediss:// URL")
+        database = urlsplit(_checked(url, ("redis", "rediss"))).path.removeprefix("/")
+        # The client would take the first one for anything else.
+        if database and not (database.isascii() and database.isdigit()):
+            raise ValueError("has a path that is not the number of a database")
         return url
+
+    @field_validator("events_token")
+    @classmethod
+    def _is_token(cls, token: str) -> str:
+        if token and not _TOKEN.fullmatch(token):
+            raise ValueError("has a character that no token has, like a space or the end of a line")
+        return token
+
+    @field_validator("events_source")
+    @classmethod
+    def _is_reference(cls, source: str) -> str:
+        if not _REFERENCE.fullmatch(source):
+            raise ValueError("is no URI reference, which CloudEvents demand: it has characters that need a % before them")
+        return source
+
+
+def _checked(url: str, schemes: Sequence[str]) -> str:
+    """Never names the URL, which may have a password in it."""
+    if not url:
+        return url
+    parts = urlsplit(url)
+    if parts.scheme not in schemes or not _HOST.fullmatch(parts.hostname or ""):
+        raise ValueError(f"is no {' or '.join(f'{scheme}://' for scheme in schemes)} URL")
+    try:
+        parts.port  # noqa: B018  it is checked when it is read
+    except ValueError as error:
+        raise ValueError("has a port that is none") from error
+    return url

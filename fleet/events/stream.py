@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from fleet.events.event import Event, fields
 from fleet.events.outlet import SinkError
+from fleet.runtime.process import StartError
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -16,15 +18,24 @@ REDIS_SECONDS: Final = 5.0
 
 
 class RedisStream:
-    """`url` is redis:// or rediss://, with a password if need be. `most` is about how many entries the stream keeps."""
+    """`url` is redis:// or rediss://, with a password if need be. `most` is about how many entries the stream keeps.
+    Raises StartError for a URL with parameters that there are not."""
 
     def __init__(self, url: str, stream: str, *, most: int, timeout: float = REDIS_SECONDS) -> None:
         from redis import asyncio as redis  # noqa: PLC0415  # most have none
 
-        self._client: Redis = redis.Redis.from_url(
-            url, socket_timeout=timeout, socket_connect_timeout=timeout, single_connection_client=False, health_check_interval=30
-        )
-        self._stream, self._most = stream, most
+        try:
+            self._client: Redis = redis.Redis.from_url(
+                url,
+                socket_timeout=timeout,
+                socket_connect_timeout=timeout,
+                single_connection_client=False,
+                health_check_interval=30,
+            )
+            self._client.connection_pool.make_connection()  # which connects nowhere yet, and knows every parameter of the URL
+        except (ValueError, TypeError) as error:
+            raise StartError(f"events_redis: cannot be used: {error}") from error
+        self._stream, self._most, self._timeout = stream, most, timeout
         self.name = f"redis stream {stream}"
 
     async def send(self, event: Event) -> None:
@@ -32,7 +43,9 @@ class RedisStream:
         from redis import exceptions as errors  # noqa: PLC0415
 
         try:
-            await self._client.xadd(self._stream, {**fields(event)}, maxlen=self._most, approximate=True)  # type: ignore[dict-item]
+            # The client's own limits are for each of its reads.
+            async with asyncio.timeout(2 * self._timeout):
+                await self._client.xadd(self._stream, {**fields(event)}, maxlen=self._most, approximate=True)  # type: ignore[dict-item]
         except (errors.ConnectionError, errors.TimeoutError, OSError) as error:
             raise SinkError(f"{type(error).__name__} {error}") from error
         except errors.ResponseError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -54,8 +55,12 @@ class Webhook:
                 "webhook-signature": signature(self._key, event.id, at, body),
             }
         try:
-            async with self._client.stream("POST", self._url, headers=head, content=body) as answer:
-                status, after = answer.status_code, answer.headers.get("retry-after", "")
+            # The client's own limits are for each of its reads, and interim answers (1xx) begin them anew.
+            async with asyncio.timeout(self._timeout):
+                async with self._client.stream("POST", self._url, headers=head, content=body) as answer:
+                    status, after = answer.status_code, answer.headers.get("retry-after", "")
+        except TimeoutError as error:
+            raise SinkError(f"no answer within {self._timeout:g} s") from error
         except httpx.HTTPError as error:
             raise SinkError(f"{type(error).__name__} {error}".strip()) from error
         if status // 100 == 2:

@@ -19,11 +19,16 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from fleet.events.event import Event, binary
 from fleet.events.events import Events, open_events
 from fleet.events.lifecycle import Kind
-from fleet.events.outlet import MAX_EVENTS
+from fleet.events.outlet import MAX_EVENTS, SinkError
 from fleet.events.settings import EventSettings
+from fleet.events.stream import RedisStream
+from fleet.events.webhook import Webhook
+from fleet.runtime.process import StartError
 from fleet.runtime.settings import SettingsError
+from fleet.runtime.tasks import cancel_and_wait
 from tests.support.ports import KeptPort
 from tests.support.waiting import until
 
@@ -193,18 +198,92 @@ async def test_a_slow_receiver_costs_the_publisher_nothing_and_the_oldest_are_dr
     assert text == {"weir_events_sent_total", "weir_events_retries_total", "weir_events_dropped_total", "weir_events_waiting"}
 
 
+class Dribbling:
+    """A receiver that goes on answering, and never comes to an end."""
+
+    def __init__(self, begin: bytes, part: bytes) -> None:
+        self._begin, self._part = begin, part
+        self._serving: set[asyncio.Task[Any]] = set()
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[str]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        server.close()
+        await cancel_and_wait(*self._serving)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        try:
+            await reader.read(1)
+            writer.write(self._begin)
+            while True:
+                writer.write(self._part)
+                await writer.drain()
+                await asyncio.sleep(0.02)  # far less than a read may take
+        except ConnectionError:
+            pass
+        finally:
+            self._serving.discard(task)
+            writer.transport.abort()
+
+
+@pytest.mark.parametrize(
+    ("begin", "part"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"", b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n"),
+    ],
+)
+async def test_an_answer_without_an_end_is_given_up(begin: bytes, part: bytes) -> None:
+    event = Event("1", "weir", "wake", "shop/web", 0.0, {})
+    async with Dribbling(begin, part).open() as place:
+        webhook = Webhook(f"http://{place}/", encode=binary, wall=time.time, timeout=0.5)
+        with pytest.raises(SinkError, match=r"no answer within 0\.5 s"):
+            await asyncio.wait_for(webhook.send(event), 60)
+        await webhook.close()
+
+
+async def test_an_answer_of_redis_without_an_end_is_given_up() -> None:
+    event = Event("1", "weir", "wake", "shop/web", 0.0, {})
+    async with Dribbling(b"+", b"x").open() as place:
+        stream = RedisStream(f"redis://{place}/0", "events", most=10, timeout=0.3)
+        with pytest.raises(SinkError):
+            await asyncio.wait_for(stream.send(event), 60)
+        await stream.close()
+
+
 @pytest.mark.parametrize(
     "flags",
     [
         ("--events-webhook", "ftp://x/"),
         ("--events-webhook", "http:///x"),
+        ("--events-webhook", "http://x:99999/"),
+        ("--events-webhook", "http://a b/"),
         ("--events-redis", "http://x"),
+        ("--events-redis", "redis://x:99999/0"),
+        ("--events-redis", "redis://x/first"),
         ("--events-format", "xml"),
+        ("--events-token", "two words"),
+        ("--events-token", "line\n"),
+        ("--events-token", "t\u00f6ken"),
+        ("--events-source", "a b"),
+        ("--events-source", "a\u202eb"),
+        ("--events-source", "100%"),
     ],
 )
 def test_settings_that_are_refused(flags: tuple[str, ...]) -> None:
     with pytest.raises(SettingsError):
         EventSettings.load(flags)
+
+
+@pytest.mark.parametrize("query", ["nonsense=1", "socket_timeout=soon"])
+def test_a_redis_that_cannot_be_used(query: str) -> None:
+    with pytest.raises(StartError, match="events_redis"):
+        open_events(EventSettings.load(["--events-redis", f"redis://x/0?{query}"]))
 
 
 def test_secrets_are_not_shown() -> None:
