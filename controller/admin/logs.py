@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from time import time
 
 import msgspec
@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from controller.admin.objects import APP_LABEL
+from controller.admin.problems import Refused
 from controller.admin.sse import Place
 from controller.by_hand import stamp
 from fleet.discovery.kubernetes.client import Api, ApiError
@@ -34,10 +35,16 @@ MAX_POD_BYTES = 16 << 20
 """Bytes of one pod, unless its log is followed."""
 FOLLOW_SECONDS = 3600.0
 """Seconds for which logs are followed."""
+CHECK_SECONDS = 10.0
+"""Seconds after which it is asked again whether the caller may follow them."""
 LOOK_SECONDS = 2.0
 """Seconds between looks for new pods, and for containers that were restarted."""
 CONTAINER = "app"
 PODS = Path("/api/v1", "pods")
+
+
+Check = Callable[[], Awaitable[object]]
+"""Raises Refused when the caller may not read them (any more)."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -79,10 +86,10 @@ class Logs:
     def __init__(self, api: Api) -> None:
         self._api = api
 
-    async def answer(self, asked: Asked, place: Place) -> Response:
+    async def answer(self, asked: Asked, place: Place, check: Check) -> Response:
         """Raises ApiError. The place is released at the end of the answer."""
         try:
-            return _Answer(self._api, asked, await pods_of(self._api, asked), place)
+            return _Answer(self._api, asked, await pods_of(self._api, asked), place, check)
         except BaseException:
             place.release()
             raise
@@ -101,7 +108,7 @@ async def pods_of(api: Api, asked: Asked) -> tuple[_Pod, ...]:
 class _Answer(Response):
     """Reads from its client as well, to know when that has left."""
 
-    def __init__(self, api: Api, asked: Asked, pods: tuple[_Pod, ...], place: Place) -> None:
+    def __init__(self, api: Api, asked: Asked, pods: tuple[_Pod, ...], place: Place, check: Check) -> None:
         headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Accel-Buffering": "no"}
         super().__init__(media_type="text/plain", headers=headers)
         del self.headers["content-length"]
@@ -109,6 +116,7 @@ class _Answer(Response):
         self._asked = asked
         self._pods = pods
         self._place = place
+        self._check = check
         self._writing = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -127,7 +135,11 @@ class _Answer(Response):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FOLLOW_SECONDS):
                 if self._asked.follow:
-                    await self._follow(send)
+                    try:
+                        await self._follow(send)
+                    except* Refused as refused:
+                        await self._pass_on(f"(weir: {refused.exceptions[0]})\n".encode(), send)
+                    self._pods = ()
                 for pod in self._pods:
                     await self._read(pod, send)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -137,6 +149,7 @@ class _Answer(Response):
         reading: dict[str, asyncio.Task[None]] = {}
         ends: dict[str, float] = {}
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_checking())
             while True:
                 for pod in self._pods:
                     uid = pod.metadata.uid
@@ -151,6 +164,16 @@ class _Answer(Response):
                 there = {pod.metadata.uid for pod in self._pods}
                 for uid in ends.keys() - there:
                     del ends[uid]
+
+    async def _keep_checking(self) -> None:
+        """Raises Refused when the caller may not follow them any more. What cannot be asked now is asked again."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            try:
+                await self._check()
+            except Refused as refused:
+                if refused.status in (401, 403):
+                    raise
 
     async def _read(self, pod: _Pod, send: Send, *, again: float | None = None) -> None:
         """Pass on the log of one pod; `again` is when its last container ended."""

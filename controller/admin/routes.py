@@ -40,6 +40,7 @@ __all__ = [
     "audited",
     "caller_of",
     "context_of",
+    "identified",
     "last_seen",
     "router",
 ]
@@ -57,11 +58,15 @@ def context_of(request: Request) -> Context:
     return context
 
 
+async def identified(request: Request) -> Caller:
+    """Who has sent a request. Raises Refused: 401, 429 or 503."""
+    address = request.client.host if request.client is not None else ""
+    return await context_of(request).authenticator.caller(request.headers.getlist("authorization"), address)
+
+
 async def caller_of(request: Request) -> Caller:
     """The caller of a request, who is not asking too often. Raises Refused: 401, 429 or 503."""
-    context = context_of(request)
-    address = request.client.host if request.client is not None else ""
-    caller = await context.authenticator.caller(request.headers.getlist("authorization"), address)
+    context, caller = context_of(request), await identified(request)
     if (seconds := context.rates.take(caller.username, context.clock())) > 0:
         raise Refused(429, "too-many", "too many requests", headers={"Retry-After": str(int(seconds) + 1)})
     return caller

@@ -24,6 +24,7 @@ from controller.admin.routes import (
     app_answer,
     audited,
     context_of,
+    identified,
     last_seen,
 )
 from controller.admin.sse import Progress
@@ -150,4 +151,8 @@ async def read_logs(
     await context.permit(caller, "logs", namespace)
     await context.apps.get(namespace, name)
     place = context.streams.places.take(caller.username)
-    return await context.logs.answer(Asked(namespace, name, follow == "true", lines, since), place)
+
+    async def check() -> None:
+        await context.permit(await identified(request), "logs", namespace)
+
+    return await context.logs.answer(Asked(namespace, name, follow == "true", lines, since), place, check)

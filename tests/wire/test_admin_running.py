@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from controller.admin import following, logs, sse
+from controller.admin import authentication, following, logs, sse
 from controller.by_hand import AWAKE_UNTIL, NO_COOLDOWN_UNTIL
 from fleet.defaults import BUSY_LEASES
 from fleet.demand.busy import encode_leases
@@ -389,6 +389,53 @@ async def test_logs_that_are_followed(rig: Rig, monkeypatch: pytest.MonkeyPatch)
         await until(lambda: len(got) == 7)
         reader.cancel()
     await until(lambda: not rig.controller._admin._context.streams.places._taken)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("taken", ["permission", "token"])
+async def test_logs_are_not_followed_longer_than_they_may_be(rig: Rig, monkeypatch: pytest.MonkeyPatch, taken: str) -> None:
+    monkeypatch.setattr(logs, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(logs, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(authentication, "REMEMBERED_SECONDS", 0.05)
+    await rig.call("POST", body=WEB)
+    rig.api.pod("web-a", b"one\n")
+    got: list[str] = []
+    async with rig.client.stream("GET", f"{APPS}/web/logs?follow=true") as answer:
+        async for line in answer.aiter_lines():
+            got.append(line)
+            if len(got) == 1:
+                if taken == "permission":
+                    rig.api.allowed = lambda spec: spec["resourceAttributes"]["subresource"] != "log"
+                else:
+                    del rig.api.tokens["adam"]
+    assert got[0] == "[web-a] one"
+    assert (
+        got[-1]
+        == {
+            "permission": "(weir: adam may not in namespace shop: get pods/log)",
+            "token": "(weir: Kubernetes does not accept the token)",
+        }[taken]
+    )
+    await until(lambda: not rig.controller._admin._context.streams.places._taken)  # type: ignore[union-attr]
+
+
+async def test_an_outage_of_the_api_server_ends_no_logs(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "CHECK_SECONDS", 0.01)
+    await rig.call("POST", body=WEB)
+    queue = rig.api.pod("web-a", b"one\n")
+    asked = 0
+
+    def fails(spec: Any) -> bool:
+        nonlocal asked
+        asked += 1
+        raise ApiError("it is away")
+
+    async with rig.client.stream("GET", f"{APPS}/web/logs?follow=true") as answer:
+        lines = answer.aiter_lines()
+        assert await anext(lines) == "[web-a] one"
+        rig.api.allowed = fails
+        await until(lambda: asked > 3)
+        queue.put_nowait(b"two\n")
+        assert await anext(lines) == "[web-a] two"
 
 
 async def test_a_caller_who_does_not_read_logs_costs_little(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
