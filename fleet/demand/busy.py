@@ -17,6 +17,9 @@ __all__ = ["MAX_LEASES", "Leases", "TooMany", "changed", "decode_leases", "encod
 MAX_LEASES: Final = 2000
 """Leases in one document: with uids as holders and the longest names that Kubernetes permits, it fits a ConfigMap (1 MiB)."""
 
+MAX_OF_NAMESPACE: Final = MAX_LEASES // 2
+"""Leases of the applications of one namespace, so that none takes the room of all others."""
+
 Leases = Mapping[str, Mapping[str, float]]
 """By application and holder, until when: seconds since the epoch."""
 
@@ -45,11 +48,15 @@ def changed(leases: Leases, app: str, holder: str, until: float, now: float) -> 
     """The leases that are left at `now`, with this one ending at `until`; one that ends at once is removed. Raises TooMany."""
     left = {name: {who: end for who, end in held.items() if end > now} for name, held in leases.items()}
     mine = left.setdefault(app, {})
-    mine.pop(holder, None)
+    is_new = mine.pop(holder, None) is None
     if until > now:
         mine[holder] = until
     if sum(map(len, left.values())) > MAX_LEASES:
         raise TooMany(f"there are {MAX_LEASES} leases already")
+    namespace = app.partition("/")[0]
+    of_namespace = sum(len(held) for name, held in left.items() if name.partition("/")[0] == namespace)
+    if is_new and until > now and of_namespace > MAX_OF_NAMESPACE:
+        raise TooMany(f"namespace {namespace} has {MAX_OF_NAMESPACE} leases already")
     return {name: held for name, held in left.items() if held}
 
 

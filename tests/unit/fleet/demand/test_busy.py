@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleet.demand.busy import MAX_LEASES, Leases, TooMany, changed, decode_leases, encode_leases
+from fleet.demand.busy import MAX_LEASES, MAX_OF_NAMESPACE, Leases, TooMany, changed, decode_leases, encode_leases
 from fleet.demand.ledger import QueueSize
 from fleet.demand.merge import AppPolicy, FleetDemand, Metric
 
@@ -23,11 +23,25 @@ def test_a_lease_is_made_renewed_and_freed() -> None:
 
 
 def test_there_is_room_for_so_many_and_renewals_need_none() -> None:
-    leases: Leases = {APP: {str(number): 10.0 for number in range(MAX_LEASES)}}
+    leases: Leases = {APP: {str(number): 10.0 for number in range(MAX_LEASES)}}  # of a version before the bound of a namespace
     with pytest.raises(TooMany):
         changed(leases, "b/other", "x", 10.0, 0.0)
     assert changed(leases, APP, "7", 20.0, 0.0)[APP]["7"] == 20.0
     assert changed(leases, "b/other", "x", 20.0, 11.0) == {"b/other": {"x": 20.0}}
+
+
+def test_no_namespace_takes_the_room_of_all_others() -> None:
+    leases: Leases = {}
+    for number in range(MAX_OF_NAMESPACE):
+        leases = {**leases, f"a/{number}": {"one": 10.0}}
+    with pytest.raises(TooMany, match="namespace a has 1000 leases already"):
+        changed(leases, "a/more", "one", 10.0, 0.0)
+    with pytest.raises(TooMany):
+        changed(leases, "a/1", "two", 10.0, 0.0)
+    assert changed(leases, "a/1", "one", 20.0, 0.0)["a/1"] == {"one": 20.0}
+    assert "a/1" not in changed(leases, "a/1", "one", 0.0, 0.0)
+    assert changed(leases, "a/none", "one", 0.0, 0.0) == leases
+    assert changed(leases, "ab/web", "one", 10.0, 0.0)["ab/web"] == {"one": 10.0}
 
 
 @pytest.mark.parametrize(
