@@ -32,7 +32,8 @@ class RedisStream:
                 single_connection_client=False,
                 health_check_interval=30,
             )
-            self._client.connection_pool.make_connection()  # which connects nowhere yet, and knows every parameter of the URL
+            # It connects nowhere yet, and knows every parameter of the URL.
+            self._client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
         except (ValueError, TypeError) as error:
             raise StartError(f"events_redis: cannot be used: {error}") from error
         self._stream, self._most, self._timeout = stream, most, timeout
