@@ -16,7 +16,7 @@ class EventError(Exception):
 
 def events(pieces: Iterable[bytes]) -> Iterator[tuple[str, str] | None]:
     """The name and the data of each event; None after each piece of bytes, so that the caller can look at the clock."""
-    name, data = "", list[str]()
+    name, data, size = "", list[str](), 0
     for line in _lines(pieces):
         if line is None:
             yield None
@@ -26,12 +26,13 @@ def events(pieces: Iterable[bytes]) -> Iterator[tuple[str, str] | None]:
                 name = value.removeprefix(" ")
             elif field == "data":
                 data.append(value.removeprefix(" "))
-                if sum(map(len, data)) > MAX_EVENT_BYTES:
+                size += len(line)  # with the field's name: lines without anything in them are kept as well
+                if size > MAX_EVENT_BYTES:
                     raise EventError("an event is too long")
         else:
             if data:
                 yield name or "message", "\n".join(data)
-            name, data = "", []
+            name, data, size = "", [], 0
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 
 import pytest
@@ -27,7 +28,7 @@ def test_each_piece_lets_the_caller_look_at_the_clock() -> None:
     assert [*events([b":\n", b":\n"])] == [None, None]
 
 
-@pytest.mark.parametrize("piece", [b"x" * 100, b"data: " + b"x" * 30 + b"\n"])
+@pytest.mark.parametrize("piece", [b"x" * 100, b"data: " + b"x" * 30 + b"\n", b"data\n" * 5])
 def test_what_does_not_end_is_cut(piece: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_EVENT_BYTES", 50)
     taken = 0
@@ -42,3 +43,10 @@ def test_what_does_not_end_is_cut(piece: bytes, monkeypatch: pytest.MonkeyPatch)
         for _ in events(endless()):  # type: ignore[arg-type]
             pass
     assert taken <= 3
+
+
+def test_an_event_of_many_lines_takes_no_time() -> None:
+    began = time.process_time()
+    (found,) = [event for event in events([b"data:x\n" * 300_000 + b"\n"]) if event is not None]
+    assert len(found[1]) == 2 * 300_000 - 1
+    assert time.process_time() - began < 2
