@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -35,7 +36,7 @@ async def read_json(request: Request, media_type: str, *, most: int = MAX_BODY) 
     data = await read_body(request, media_type, most=most)
     try:
         found = from_json(data, allow_inf_nan=False)
-        json.loads(data.decode(), object_pairs_hook=_unique)
+        json.loads(data.decode(), object_pairs_hook=_unique, parse_float=_check_finite)
         return found
     except ValueError as error:
         raise Refused(400, "not-json", f"the body is not JSON: {error}") from error
@@ -48,6 +49,12 @@ def _unique(fields: list[tuple[str, Any]]) -> None:
         if name in names:
             raise ValueError(f"two fields have the name {one_line(name[:MAX_NAMED])!r}")
         names.add(name)
+
+
+def _check_finite(number: str) -> None:
+    """Refuse a number that is too large for what reads it, and would become null, or another number, on its way."""
+    if not math.isfinite(float(number)):
+        raise ValueError(f"the number {number[:MAX_NAMED]} is too large")
 
 
 async def read_body(request: Request, media_type: str, *, most: int = MAX_BODY) -> bytes:
@@ -90,6 +97,14 @@ def patched(document: Document, patch: object) -> Document:
         raise Refused(
             422, "invalid-document", "the patch should be an object", errors=[Fault(detail="should be an object", pointer="")]
         )
+    # A name that nobody knows is a mistake here, too, even if it would only take away what there is not.
+    faults = [
+        Fault(detail="is not a field", pointer="/" + name.replace("~", "~0").replace("/", "~1"))
+        for name in patch
+        if name not in Document.model_fields
+    ]
+    if faults:
+        raise Refused(422, "invalid-document", f"{faults[0].pointer}: {faults[0].detail}", errors=faults)
     after = validated(Document, merged(document.model_dump(mode="json"), patch))
     if after.name != document.name:
         detail = "an app cannot be renamed"

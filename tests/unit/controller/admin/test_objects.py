@@ -423,7 +423,7 @@ def test_a_patched_document() -> None:
     before = document(environment={"A": "1", "B": "2"}, health_path="/up")
     after = patched(before, {"environment": {"A": None, "C": "3"}, "health_path": None, "replicas": {"max": 3}})
     assert (after.environment, after.health_path, after.replicas.max) == ({"B": "2", "C": "3"}, None, 3)
-    wrong: list[object] = [{"name": "other"}, {"image": None}, [], None, {"nonsense": 1}]
+    wrong: list[object] = [{"name": "other"}, {"image": None}, [], None, {"nonsense": 1}, {"nonsense": None}]
     for patch in wrong:
         with pytest.raises(Refused):
             patched(before, patch)
