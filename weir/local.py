@@ -13,7 +13,17 @@ import httpx
 from fleet.runtime.terminal import complain, one_line, say
 from weir.running import Running, engines
 
-__all__ = ["EngineError", "app_names", "ask_engine", "engine_client", "engine_with", "run_logs", "run_order", "run_ps"]
+__all__ = [
+    "EngineError",
+    "EngineSilent",
+    "app_names",
+    "ask_engine",
+    "engine_client",
+    "engine_with",
+    "run_logs",
+    "run_order",
+    "run_ps",
+]
 
 EXIT_NOT_DONE = 1
 TIMEOUT = 30.0
@@ -24,6 +34,10 @@ _COLUMNS = ("app", "replicas", "held", "in flight", "pids", "state")
 
 class EngineError(Exception):
     """The command was not carried out; the message is one line."""
+
+
+class EngineSilent(EngineError):
+    """It does not answer: it ends, or is stopped."""
 
 
 def run_ps(of: Path | None, *, as_json: bool) -> int:
@@ -98,7 +112,17 @@ def engine_with(name: str, of: Path | None) -> Running:
         raise EngineError("no weir up runs here" if of is None else f"no weir up runs {of}")
     if len(asked) == 1:
         return asked[0]
-    having = [engine for engine in asked if any(name in _names(app) for app in ask_engine(engine, "ps")["apps"])]
+    having, silent = [], None
+    for engine in asked:
+        try:
+            apps = ask_engine(engine, "ps")["apps"]
+        except EngineSilent as error:  # it may be ending just now, and the app be another's
+            silent = error
+            continue
+        if any(name in _names(app) for app in apps):
+            having.append(engine)
+    if not having and silent is not None:
+        raise silent
     if not having:
         raise EngineError(f"none of the {len(asked)} weir up that run here has an app {name}")
     if len(having) > 1:
@@ -124,7 +148,7 @@ def ask_engine(engine: Running, what: str, body: Mapping[str, Any] | None = None
         with engine_client(engine) as client:
             answer = client.post(f"/{what}", json=body or {})
     except httpx.HTTPError as error:
-        raise EngineError(f"weir up {engine.pid} ({engine.file}) does not answer: {error}") from error
+        raise EngineSilent(f"weir up {engine.pid} ({engine.file}) does not answer: {error}") from error
     if answer.status_code != httpx.codes.OK:
         raise EngineError(_why(answer))
     state: dict[str, Any] = answer.json()

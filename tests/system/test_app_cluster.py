@@ -112,7 +112,7 @@ async def test_what_is_wrong_is_named(rig: AdminRig) -> None:
     code, _, err = await weir("create", "web", "-f", "-", *at(rig), text="image: [")
     assert (code, err.splitlines()[-1].partition(":")[0]) == (3, "-")
     code, _, err = await weir("create", "web", "-f", "-", *at(rig), text="a: &a [x]\nb: *a")
-    assert (code, err.splitlines()[-1]) == (3, "-: is neither YAML nor JSON: anchors are not taken here")
+    assert (code, err.splitlines()[-1]) == (3, "-: cannot be read: anchors are not taken here")
     assert not [path for path in paths_of() if path in rig.api.objects]
 
 

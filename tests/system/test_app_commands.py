@@ -157,6 +157,19 @@ async def test_an_invalid_file_or_change_is_told_and_nothing_is_done(tmp_path: P
         code, _, err = await weir("create", "b", "--command", "x", "--host", "web.localhost")
         assert code == 3
         assert "asks for the same requests as apps[0]" in err
+        for flags, told in (
+            (("--set", "name=other"), "name: an app cannot be renamed: create another one, and delete this one"),
+            (("--set", "namespace=other"), "namespace: an app cannot be renamed: create another one, and delete this one"),
+            (("--unset", "nonsense"), "nonsense: is not a field"),
+            (
+                ("--set", 'command="a\\0b"'),
+                f"{file}: apps[0].command: is not a value that can be read: 'a\\x00b'; it is left as it is",
+            ),
+        ):
+            code, out, err = await weir("update", "web", *flags)
+            assert (code, out, err.splitlines()[-1]) == (3, "", told)
+        assert (await weir("update", "web", "--env", os.fsdecode(b"A=\xff")))[0] == 2
+        assert (await weir("update", "web", "--set", "env=&a [*a]"))[0] == 2
         assert file.read_text() == COMMENTED
         up.write("apps: [")
         await up.logs("the last good file stays in force")

@@ -94,7 +94,9 @@ def _checked(text: str, expected: Value, where: str) -> str:
     """The text, if it says what it should."""
     try:
         document = parse_document(text)
-        good = not document.faults and _same(document.value, expected)
+        for fault in document.faults:  # the file had none, so it is the new value, like a text with a NUL
+            raise CannotEditError(f"{field_name(fault.path)}: {fault.reason}")
+        good = _same(document.value, expected)
     except (DocumentError, RecursionError):
         good = False
     if not good:

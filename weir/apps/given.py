@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fleet.routing.duration import seconds
 from weir.apps.failure import UsageError
+from weir.apps.plain import NotPlainError, plain
 
 if TYPE_CHECKING:
     from weir.engine.document import Path
@@ -166,9 +167,9 @@ def settings(every: Sequence[str]) -> Iterator[tuple[tuple[str, ...], Any]]:
         if not name or not equals:
             raise UsageError(f"--set {typed}: should be FIELD=VALUE")
         try:
-            value = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise UsageError(f"--set {name}: its value is not YAML or JSON") from error
+            value = plain(text)
+        except NotPlainError as error:
+            raise UsageError(f"--set {name}: its value cannot be read: {error}") from error
         yield tuple(name.split(".")), value
 
 

@@ -13,14 +13,15 @@ import httpx
 
 from weir.apps.backend import How, Result, View
 from weir.apps.edited_file import Edited, change_file, digest_now
-from weir.apps.failure import CONFLICT, INVALID, NOT_DONE, NOT_FOUND, NOT_YET, NotDoneError, UsageError
+from weir.apps.failure import CONFLICT, INVALID, NOT_DONE, NOT_FOUND, NOT_YET, UNREACHABLE, NotDoneError, UsageError
 from weir.apps.file_edit import REMOVED, with_app, with_changes, without_app
 from weir.apps.given import Given, flag_of, local_changes
 from weir.engine.document import DocumentError, parse_document
 from weir.engine.document import Path as Place
 from weir.engine.fields import EXTENSION
+from weir.engine.spec import AppSpec
 from weir.engine.specfile import STDIN, SpecFile
-from weir.local import EngineError, ask_engine, engine_client, engine_with
+from weir.local import EngineError, EngineSilent, ask_engine, engine_client, engine_with
 from weir.running import Running, engines
 
 __all__ = ["Here"]
@@ -76,7 +77,14 @@ class Here:
         engine, key = self._having(name)
         changes = local_changes(given)
         for typed in given.unset:
-            changes[tuple(typed.split("."))] = REMOVED
+            path = tuple(typed.split("."))
+            if not _is_known(path[0]):
+                raise NotDoneError(f"{typed}: is not a field", code=INVALID)
+            changes[path] = REMOVED
+        namespace, _, bare = key.rpartition("/")
+        for field, now in (("name", bare), ("namespace", namespace)):
+            if changes.get((field,), now) != now:
+                raise NotDoneError(f"{field}: an app cannot be renamed: create another one, and delete this one", code=INVALID)
 
         def change(text: str, file: SpecFile) -> str:
             index = _found(file, key)
@@ -247,7 +255,7 @@ class Here:
         try:
             engine = engine_with(typed, self._of)
         except EngineError as error:
-            raise NotDoneError(str(error), code=NOT_FOUND) from error
+            raise NotDoneError(str(error), code=_code_of(error, NOT_FOUND)) from error
         keys = [f"{view['namespace']}/{view['name']}" for view in _asked(engine, "apps")["apps"]]
         fits = [key for key in keys if typed in (key, key.partition("/")[2])]
         if len(fits) > 1:
@@ -268,7 +276,11 @@ def _asked(engine: Running, what: str, body: Mapping[str, Any] | None = None) ->
     try:
         return ask_engine(engine, what, body)
     except EngineError as error:
-        raise NotDoneError(str(error), code=NOT_DONE) from error
+        raise NotDoneError(str(error), code=_code_of(error, NOT_DONE)) from error
+
+
+def _code_of(error: EngineError, otherwise: int) -> int:
+    return UNREACHABLE if isinstance(error, EngineSilent) else otherwise
 
 
 def _index(file: SpecFile, key: str) -> int | None:
@@ -300,6 +312,11 @@ def _written(engine: Running, key: str) -> dict[str, Any] | None:
         return dict((exact or fits)[0])
     except (OSError, ValueError, DocumentError, LookupError, TypeError, AttributeError):
         return None
+
+
+def _is_known(field: str) -> bool:
+    """Whether an app may have it. Those of extensions may be taken out, too."""
+    return field in AppSpec.model_fields or field.startswith(EXTENSION)
 
 
 def _put(fields: dict[str, Any], path: Place, value: Any) -> None:

@@ -141,6 +141,8 @@ def with_options(**groups: Callable[..., Any]) -> Callable[[Callable[..., None]]
 
         @functools.wraps(command)
         def called(**typed: Any) -> None:
+            for name, value in typed.items():
+                _check_text(name, value)
             arguments = {parameter.name: typed[parameter.name] for parameter in kept}
             for name, group in groups.items():
                 arguments[name] = group(**{parameter.name: typed[parameter.name] for parameter in _parameters(group)})
@@ -151,6 +153,15 @@ def with_options(**groups: Callable[..., Any]) -> Callable[[Callable[..., None]]
         return called
 
     return decorated
+
+
+def _check_text(name: str, value: Any) -> None:
+    """Bytes that are no UTF-8 arrive as halves of characters, which neither a file nor a request has. Raises BadParameter."""
+    for each in value if isinstance(value, list) else [value]:
+        try:
+            str(each).encode()
+        except UnicodeEncodeError as error:
+            raise typer.BadParameter("has bytes that are no text (UTF-8)", param_hint=name) from error
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fleet.runtime.terminal import complain, say
 from weir.apps.backend import Backend, How, Result
 from weir.apps.failure import INTERRUPTED, INVALID, NOT_YET, NotDoneError, UsageError
 from weir.apps.output import print_fields, print_table, print_value
+from weir.apps.plain import NotPlainError, plain
 from weir.apps.progress import Steps
 from weir.apps.where import Where, opened
 
@@ -121,23 +119,15 @@ def read_document(file: Path, name: str | None) -> dict[str, Any]:
                 data = opened_file.read(MAX_DOCUMENT_BYTES + 1)
         if len(data) > MAX_DOCUMENT_BYTES:
             raise NotDoneError(f"{file}: is larger than {MAX_DOCUMENT_BYTES} bytes", code=INVALID)
-        document = _parsed(data)
+        document = plain(data.decode())
     except OSError as error:
         raise NotDoneError(f"{file}: {error.strerror or error}", code=INVALID) from error
-    except (ValueError, TypeError, yaml.YAMLError, RecursionError) as error:
-        raise NotDoneError(f"{file}: is neither YAML nor JSON: {' '.join(str(error).split())}", code=INVALID) from error
+    except NotPlainError as error:
+        raise NotDoneError(f"{file}: cannot be read: {error}", code=INVALID) from error
+    except UnicodeDecodeError as error:
+        raise NotDoneError(f"{file}: is no text: {error}", code=INVALID) from error
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
         raise NotDoneError(f"{file}: should be a mapping of fields", code=INVALID)
     if name is not None and document.get("name", name) != name:
         raise UsageError(f"{file}: is of an app {document['name']}, not {name}")
-    return document
-
-
-def _parsed(data: bytes) -> Any:
-    """JSON, or YAML without anchors, of which a short text can make more values than fit into memory."""
-    text = data.decode()
-    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-        raise ValueError("anchors are not taken here")
-    document = yaml.safe_load(text)
-    json.dumps(document)  # a date, or another value that no field has
     return document

@@ -88,7 +88,8 @@ def test_a_file_comes_before_flags_and_set_after_them() -> None:
         ({"cooldown": "500ms"}, "--cooldown: should be whole seconds in a cluster"),
         ({"cwd": "x"}, "--cwd: is for apps of weir up; in a cluster the image says where its command runs"),
         ({"set": ["x"]}, "--set x: should be FIELD=VALUE"),
-        ({"set": ["x=["]}, "--set x: its value is not YAML or JSON"),
+        ({"set": ["x={a: 1, a: 2}"]}, "--set x: its value cannot be read: two fields have the name 'a'"),
+        ({"set": ["x=&a [*a]"]}, "--set x: its value cannot be read: anchors are not taken here"),
     ],
 )
 def test_what_does_not_fit_a_cluster(flags: dict[str, Any], told: str) -> None:
