@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.charts import chart, packed
 from tests.wire.admin import AdminRig
 from tests.wire.releases import CONFIG, call, config, left, new_api, permit, problem_of, releases
@@ -24,6 +26,7 @@ class Repository:
         self.url = f"http://127.0.0.1:{port}/charts"
         self.requests: list[tuple[str, str]] = []
         """Path, and the field Authorization."""
+        self.index: str | None = None
 
 
 @asynccontextmanager
@@ -36,6 +39,7 @@ async def repository() -> AsyncIterator[Repository]:
         index = "apiVersion: v1\nentries:\n" + "".join(
             f"  {name[:-10]}:\n  - {{apiVersion: v2, name: {name[:-10]}, version: 1.0.0, urls: [{name}]}}\n" for name in CHARTS
         )
+        index = served.index or index
         wanted = "Basic " + base64.b64encode(f"user:{PASSWORD}".encode()).decode()
         content = {"/charts/index.yaml": index.encode(), **{f"/charts/{name}": data for name, data in CHARTS.items()}}.get(path)
         status = "401 Unauthorized" if "".join(fields) != wanted else "200 OK" if content is not None else "404 Not Found"
@@ -75,6 +79,7 @@ async def test_a_chart_of_a_repository(tmp_path: Path) -> None:
         for wrong in (document(held.url), document(held.url, "none", credentials="charts"), document(held.url, credentials="no")):
             refused = problem_of(await call(rig, "PUT", "/web", wrong), 422, "invalid-chart")
             assert PASSWORD not in refused.detail
+        assert "401 Unauthorized" in problem_of(await call(rig, "PUT", "/web", document(held.url)), 422, "invalid-chart").detail
 
 
 async def test_credentials_need_the_permission_to_read_them(tmp_path: Path) -> None:
@@ -93,6 +98,47 @@ async def test_other_addresses_are_not_asked(tmp_path: Path) -> None:
         problem_of(await call(rig, "POST", content=oci), 422, "invalid-chart")
         assert held.requests == []
         assert left(rig) == []
+
+
+async def test_an_index_leads_nowhere_else(tmp_path: Path) -> None:
+    async with repository() as held, repository() as other, releases(new_api(), tmp_path, "--admin-charts", held.url) as rig:
+        put_secret(rig, username="user", password=PASSWORD)
+        elsewhere = [
+            f"{other.url}/web-1.0.0.tgz",
+            "../other/web-1.0.0.tgz",
+            "%2e%2e/web-1.0.0.tgz",
+            f"//127.0.0.1:{other.url.rpartition(':')[2]}/web-1.0.0.tgz",
+            "http://user@127.0.0.1:1/web.tgz",
+            "file:///etc/passwd",
+            "oci://127.0.0.1:1/web",
+        ]
+        for url in elsewhere:
+            held.index = f"apiVersion: v1\nentries: {{web: [{{apiVersion: v2, name: web, version: 1.0.0, urls: ['{url}']}}]}}"
+            answer = await call(rig, "POST", content=document(held.url, credentials="charts"))
+            assert "is not below one of WEIR_ADMIN_CHARTS" in problem_of(answer, 422, "invalid-chart").detail
+        assert {path for path, _ in held.requests} == {"/charts/index.yaml"}
+        assert other.requests == []
+        # Of several versions, those that are here are taken.
+        versions = [("2.0.0", elsewhere[0]), ("1.0.0", "web-1.0.0.tgz"), ("0.9.0", "none.tgz")]
+        held.index = (
+            "apiVersion: v1\nentries: {web: ["
+            + ",".join(f"{{apiVersion: v2, name: web, version: {one}, urls: ['{url}']}}" for one, url in versions)
+            + "]}"
+        )
+        made = await call(rig, "POST", content=document(held.url, credentials="charts"))
+        assert made.status_code == 201, made.text
+        assert other.requests == []
+
+
+@pytest.mark.parametrize(
+    "index", ["entries: [", "a: &a [*a]", "[]", "entries: {web: {}}", "entries: {web: [1, null, {urls: 3}]}", "\0"]
+)
+async def test_an_index_that_is_none(tmp_path: Path, index: str) -> None:
+    async with repository() as held, releases(new_api(), tmp_path, "--admin-charts", held.url) as rig:
+        put_secret(rig, username="user", password=PASSWORD)
+        held.index = index
+        answer = await call(rig, "POST", content=document(held.url, credentials="charts"))
+        problem_of(answer, 422, "invalid-chart")
 
 
 # -- the paths of helm-web-api ----------------------------------------------------------------------------------------

@@ -20,11 +20,13 @@ from controller.admin.problems import Refused
 from controller.admin.releases.archive import MAX_ARCHIVE, BadArchive, unpack
 from controller.admin.releases.documents import Chart
 from controller.admin.releases.helm import Helm, HelmFailed, Workspace
+from controller.admin.releases.index import Version, index_of, permitted_versions
 from fleet.discovery.kubernetes.client import Api, ApiError
 
 __all__ = ["Charts", "is_permitted"]
 
 FETCH_SECONDS = 60.0
+MAX_REASON = 500
 DOCKER_CONFIG = ".dockerconfigjson"
 REPOSITORY = "weir"
 """Name of the repository in helm's configuration. It is only ever one."""
@@ -81,7 +83,10 @@ class Charts:
                 await self._helm.run(workspace, "pull", chart.oci, *options, *authority, seconds=FETCH_SECONDS)
             else:
                 _write_repository(workspace, str(chart.repository), secret)
-                await self._helm.run(workspace, "repo", "update", REPOSITORY, seconds=FETCH_SECONDS)
+                told = await self._helm.run(workspace, "repo", "update", REPOSITORY, seconds=FETCH_SECONDS)
+                if not workspace.index(REPOSITORY).exists():
+                    raise HelmFailed(_why_not_updated(told))
+                await self._leave_permitted(workspace, str(chart.repository), str(chart.name))
                 await self._helm.run(workspace, "pull", f"{REPOSITORY}/{chart.name}", *options, seconds=FETCH_SECONDS)
         except HelmFailed as error:
             raise _wrong("oci" if chart.oci is not None else "repository", f"the chart cannot be fetched: {error}") from error
@@ -89,6 +94,16 @@ class Charts:
         if found is None:
             raise _wrong("oci" if chart.oci is not None else "repository", "helm has fetched something else than one chart")
         return found
+
+    async def _leave_permitted(self, workspace: Workspace, repository: str, name: str) -> None:
+        """Have helm see only those versions in the index that are below permitted addresses. Raises Refused when none is."""
+        found = msgspec.json.decode(await self._helm.versions(workspace, REPOSITORY, name), type=list[Version])
+        kept, others = permitted_versions(repository, found, lambda url: is_permitted(url, self._sources))
+        if others and not kept:
+            raise _wrong("repository", f"has {name} at {others[0][:200]}, which is not below one of WEIR_ADMIN_CHARTS")
+        at = workspace.index(REPOSITORY)
+        at.unlink()
+        at.write_bytes(msgspec.json.encode(index_of(name, kept)))
 
     async def _secret(self, namespace: str, name: str) -> dict[str, bytes]:
         try:
@@ -114,6 +129,12 @@ def _text(secret: dict[str, bytes], key: str) -> str:
         return secret.get(key, b"").decode()
     except UnicodeDecodeError as error:
         raise _wrong("credentials", f"{key} of the Secret is no text") from error
+
+
+def _why_not_updated(told: bytes) -> str:
+    """Helm says the reason on its standard output, behind the name of the repository, and ends without an error."""
+    _, _, reason = told.decode(errors="replace").partition("):\n")
+    return reason.partition("\nUpdate Complete")[0].strip()[:MAX_REASON] or "its index cannot be fetched"
 
 
 def _write_repository(workspace: Workspace, url: str, secret: dict[str, bytes]) -> None:

@@ -18,7 +18,7 @@ from typing import IO
 import msgspec
 
 from controller.admin.problems import Refused
-from controller.admin.releases import launcher, reader
+from controller.admin.releases import indexreader, launcher, reader
 from fleet.runtime.terminal import one_line
 
 __all__ = ["Helm", "HelmFailed", "HelmSlow", "Workspace", "yaml_of"]
@@ -79,6 +79,10 @@ class Workspace:
         with open(at, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             file.write(yaml_of(content))
         return at
+
+    def index(self, repository: str) -> Path:
+        """Where helm keeps the index of a repository of this name."""
+        return self.path / "cache" / "repository" / f"{repository}-index.yaml"
 
     def connect(self, url: str, namespace: str) -> None:
         """Have helm take this address for the API server."""
@@ -156,6 +160,12 @@ class Helm:
         at.write_bytes(manifests)
         command = (sys.executable, "-I", reader.__file__, str(at))
         return await self._placed(workspace, command, "reading what the chart makes", READER_SECONDS, MAX_OUTPUT)
+
+    async def versions(self, workspace: Workspace, repository: str, chart: str) -> bytes:
+        """What helm has fetched of a repository's index about one chart, as controller.admin.releases.indexreader says it. Raises
+        HelmFailed, and Refused."""
+        command = (sys.executable, "-I", indexreader.__file__, str(workspace.index(repository)), chart)
+        return await self._placed(workspace, command, "reading the repository's index", READER_SECONDS, MAX_OUTPUT)
 
     async def _placed(self, workspace: Workspace, command: Sequence[str], what: str, seconds: float, most: int) -> bytes:
         try:
