@@ -11,7 +11,9 @@ from itertools import chain, islice
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import asdict
 
+from fleet.demand.ledger import QueueSize
 from fleet.discovery.work import BackendWork, TargetWork
 from fleet.runtime.certificates import ShownCertificate, certificates_of_file
 from fleet.runtime.documents import Pairs, Rows
@@ -48,6 +50,13 @@ class ListenerRow(msgspec.Struct, omit_defaults=True):
     """Peers whose connections begin with a header of the PROXY protocol."""
 
 
+class QueueRow(QueueSize, frozen=True, gc=False):
+    """The demand of one application, as the page shows it."""
+
+    busy_by_call: int = 0
+    """Replicas that keep it awake by a call."""
+
+
 class ConnectionRow(msgspec.Struct):
     """The connection of one client."""
 
@@ -63,8 +72,10 @@ class ConnectionRow(msgspec.Struct):
 class Pages:
     """By path: what is shown."""
 
-    def __init__(self, proxy: Proxy, settings: InterceptorSettings) -> None:
+    def __init__(self, proxy: Proxy, settings: InterceptorSettings, *, called: Callable[[], Mapping[str, int]] = dict) -> None:
+        """`called`: replicas that keep applications awake by a call."""
         self._proxy = proxy
+        self._called = called
         self._settings = settings
         self.listeners: list[Callable[[], ListenerRow]] = []
         """One for each listener, in the order of the page."""
@@ -76,7 +87,7 @@ class Pages:
     def all(self) -> Mapping[str, Page]:
         return {
             "/routes": Page(self._routes, "the routing table that is served"),
-            "/queue": Page(self._queue, "requests held and in flight, by application"),
+            "/queue": Page(self._queue, "requests held and in flight, and replicas that are busy, by application"),
             "/backends": Page(self._backends, "backends of each target: state, requests in flight, connections, failures"),
             "/connections": Page(
                 self._connections, "client connections, and connections to backends (?limit=N)", limit=CONNECTIONS_SHOWN
@@ -93,8 +104,11 @@ class Pages:
         return {"version": table.version, "routes": Rows(table.routes), "conflicts": Rows(table.conflicts)}
 
     def _queue(self) -> Any:
-        clock = self._proxy.clock
-        return Pairs((app.name, app.entry.size(clock())) for app in list(self._proxy.apps.values()))
+        clock, called = self._proxy.clock, self._called()
+        return Pairs(
+            (app.name, QueueRow(**asdict(app.entry.size(clock())), busy_by_call=called.get(app.name, 0)))
+            for app in list(self._proxy.apps.values())
+        )
 
     def _listeners(self) -> Any:
         return Rows(chain((show() for show in self.listeners), self.ports()))

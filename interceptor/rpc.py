@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -33,6 +33,8 @@ SLICE: Final = 256
 """Sizes added to a message before other tasks get a turn: half a millisecond of work."""
 SYNC_TIMEOUT_SECONDS: Final = 10.0
 """A store that has not answered within this time is reported as an error."""
+
+_NONE: Final[Mapping[str, int]] = {}
 
 _log = logging.getLogger(__name__)
 
@@ -70,8 +72,10 @@ class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
         clock: Callable[[], float],
         heartbeat: float = 1.0,
         draining: Callable[[], bool] = lambda: False,
+        called: Callable[[], Mapping[str, int]] = dict,
         max_watchers: int = MAX_WATCHERS,
     ) -> None:
+        """`called`: replicas that keep applications awake by a call."""
         self._ledger = ledger
         self._member = member
         self._incarnation = incarnation
@@ -79,6 +83,7 @@ class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
         self._began = clock()
         self._heartbeat = heartbeat
         self._draining = draining
+        self._called = called
         self._max_watchers = max_watchers
         self._watchers: set[_Watcher] = set()
         self._closing = False
@@ -108,7 +113,7 @@ class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
         sizes = [size for size in self._ledger.sizes(self._clock()) if not wanted or size.app in wanted]
         sizes.sort(key=lambda size: size.app)
         response = queue_pb2.GetQueueSizesResponse(member=self._member, incarnation=self._incarnation)
-        await _fill(response.apps, sizes)
+        await _fill(response.apps, sizes, self._called())
         return response
 
     # A coroutine that writes, not a generator: a generator that is abandoned at its yield is closed only by garbage collection.
@@ -177,7 +182,9 @@ class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
             watcher.awake.set()
 
 
-async def _fill(apps: RepeatedCompositeFieldContainer[queue_pb2.QueueSize], sizes: Collection[QueueSize]) -> None:
+async def _fill(
+    apps: RepeatedCompositeFieldContainer[queue_pb2.QueueSize], sizes: Collection[QueueSize], called: Mapping[str, int] = _NONE
+) -> None:
     # Added in place: a list of complete messages would be copied all at once.
     for number, size in enumerate(sizes, 1):
         apps.add(
@@ -189,6 +196,7 @@ async def _fill(apps: RepeatedCompositeFieldContainer[queue_pb2.QueueSize], size
             concurrency_seconds_total=size.concurrency_seconds_total,
             generation=size.generation,
             busy=size.busy,
+            busy_by_call=called.get(size.app, 0),
         )
         if number % SLICE == 0:
             await asyncio.sleep(0)

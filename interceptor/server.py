@@ -10,7 +10,8 @@ from functools import partial
 from time import monotonic
 from typing import Any, Final
 
-from fleet.demand.ledger import Ledger
+from fleet.demand.ledger import Entry, Ledger
+from fleet.discovery.busy import open_busy
 from fleet.discovery.outside.backends import OutsideBackends
 from fleet.discovery.outside.beside import WithOutside
 from fleet.discovery.outside.lookup import Lookup, Resolver
@@ -27,6 +28,7 @@ from fleet.runtime.rpc import RpcServer
 from fleet.runtime.settings import SettingsError
 from fleet.runtime.tasks import cancel_and_wait
 from interceptor.backends.dialers import Dialers
+from interceptor.called import Called
 from interceptor.drain import finish
 from interceptor.exchange.redirect import Redirects
 from interceptor.http1.client import ClientConnection
@@ -102,12 +104,15 @@ class Interceptor(Component):
             self.proxy.open_exchange = redirects
         self.proxy.on_full, self.proxy.on_room = self._pause, self._resume
         self._ports = PortListeners(self.proxy, settings, monotonic)
+        leases = _open("busy", settings.busy, partial(open_busy, resync=settings.resync), optional=True)
+        self._called = Called(leases, self._entry, clock=monotonic)
         self._queue = QueueServicer(
             self.ledger,
             member=settings.member_name,
             incarnation=uuid.uuid4().hex,
             clock=monotonic,
             draining=lambda: self.proxy.draining,
+            called=self._called.replicas,
         )
         self.ledger.on_edge = self._queue.wake
         self._waiting = WaitingServicer(
@@ -121,7 +126,7 @@ class Interceptor(Component):
             RoutingServicer(self._routes, member=settings.member_name, unbound=self._ports.unbound),
             "weir.interceptor.v1.RoutingService",
         )
-        self.pages = Pages(self.proxy, settings)
+        self.pages = Pages(self.proxy, settings, called=self._called.replicas)
         shown = [*([self._show_proxy] if self._plaintext else ()), *([] if self._tls is None else [self._show_tls])]
         self.pages.listeners += [*shown, self._show_rpc, self._show_diagnostics]
         self.pages.ports = self._ports.rows
@@ -147,6 +152,10 @@ class Interceptor(Component):
         return lambda: HeaderConnection(
             reception, lambda transport, source: hand_over(transport, ClientConnection(proxy, source))
         )
+
+    def _entry(self, app: str) -> Entry | None:
+        found = self.proxy.apps.get(app)
+        return None if found is None else found.entry
 
     @property
     def proxy_port(self) -> int:
@@ -175,6 +184,7 @@ class Interceptor(Component):
         return (
             Step("backends", self._backends.start, self._backends.close),
             Step("routes", self._routes.start, self._routes.close),
+            Step("leases by calls", self._called.start, self._called.close),
             Step("table", self._follow, self._unfollow),
             Step("diagnostics", self._diagnostics.start, self._diagnostics.stop),
             Step("RPC", self._rpc.start, self._stop_rpc),
@@ -190,10 +200,12 @@ class Interceptor(Component):
             self._backends.subscribe(self.proxy.backends_changed),
             self._routes.subscribe(self.proxy.set_table),
             self._routes.subscribe(self._ports.set_table),
+            self._routes.subscribe(self._called.set_table),
         ]
         if self._routes.current is not None:
             self.proxy.set_table(self._routes.current)
             self._ports.set_table(self._routes.current)
+            self._called.set_table(self._routes.current)
 
     def _unfollow(self) -> None:
         unsubscribe, self._unsubscribe = self._unsubscribe, []
@@ -337,8 +349,8 @@ def _outside(settings: InterceptorSettings, resolver: Resolver) -> OutsideBacken
     return OutsideBackends(resolver, policy, Ttl(settings.outside_min_ttl, settings.outside_max_ttl), clock=monotonic)
 
 
-def _open(what: str, uri: str, opener: Callable[[str], Any]) -> Any:
-    if not uri:
+def _open(what: str, uri: str, opener: Callable[[str], Any], *, optional: bool = False) -> Any:
+    if not uri and not optional:
         raise SettingsError(f"--{what} (WEIR_{what.upper()}) is not set: an interceptor has to know where they are")
     try:
         return opener(uri)

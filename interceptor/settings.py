@@ -94,6 +94,11 @@ class InterceptorSettings(ComponentSettings):
     backends: str = Field(
         "", description="Source of ready backends: file:PATH, kubernetes: (all namespaces) or kubernetes:NAMESPACE,NAMESPACE."
     )
+    busy: str = Field(
+        "",
+        description="Source of the leases by which applications keep themselves awake, only to show them: file:PATH or "
+        "configmap:NAMESPACE/NAME; empty for none.",
+    )
     direct_pod_routing: bool = Field(
         True,
         description="Whether requests are sent to pods directly; false: to their Service's address. A route can override it. "

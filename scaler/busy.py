@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from time import time
 
-from fleet.demand.busy import Leases
+from fleet.demand.busy import Leases, replicas_kept
 from fleet.demand.merge import FleetDemand
 from fleet.discovery.busy import BusySource
 from fleet.runtime.tasks import cancel_and_wait
@@ -67,10 +67,8 @@ class BusyLeases:
         self._kept = kept
 
     def _replicas(self, app: str, held: Mapping[str, float], now: float, wall: float) -> int:
-        most = self._most.get(app, 0.0)
-        if now >= max(self._demand.leased.last_request(app), self._since) + most:
-            return 0
-        return sum(end > wall for end in held.values())
+        quiet = now - max(self._demand.leased.last_request(app), self._since)
+        return replicas_kept(held, wall, most=self._most.get(app, 0.0), quiet=quiet)
 
     async def _run(self) -> None:
         while True:

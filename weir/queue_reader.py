@@ -37,6 +37,8 @@ class AppDemand:
     requests_total: int = 0
     busy: int = 0
     """Backends that keep it awake although they have answered."""
+    busy_by_call: int = 0
+    """Replicas that keep it awake by a call, of which every interceptor tells."""
 
     def add(self, size: pb.QueueSize) -> None:
         self.held += size.held
@@ -44,6 +46,7 @@ class AppDemand:
         self.connections += size.connections
         self.requests_total += size.requests_total
         self.busy += size.busy
+        self.busy_by_call = max(self.busy_by_call, size.busy_by_call)
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["MAX_LEASES", "Leases", "TooMany", "changed", "decode_leases", "encode_leases", "rfc3339"]
+__all__ = ["MAX_LEASES", "Leases", "TooMany", "changed", "decode_leases", "encode_leases", "replicas_kept", "rfc3339"]
 
 MAX_LEASES: Final = 2000
 """Leases in one document: with uids as holders and the longest names that Kubernetes permits, it fits a ConfigMap (1 MiB)."""
@@ -58,6 +58,12 @@ def changed(leases: Leases, app: str, holder: str, until: float, now: float) -> 
     if is_new and until > now and of_namespace > MAX_OF_NAMESPACE:
         raise TooMany(f"namespace {namespace} has {MAX_OF_NAMESPACE} leases already")
     return {name: held for name, held in left.items() if held}
+
+
+def replicas_kept(held: Mapping[str, float], wall: float, *, most: float, quiet: float) -> int:
+    """How many replicas keep an application awake at `wall` that may do so for `most` seconds after its last request, which was
+    `quiet` seconds ago."""
+    return 0 if quiet >= most else sum(end > wall for end in held.values())
 
 
 def rfc3339(at: float) -> str:

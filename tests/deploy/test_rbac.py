@@ -16,11 +16,10 @@ Permission = tuple[str, str, str]
 READ = ("list", "watch")
 
 TABLE: set[Permission] = {("/configmaps", "weir-routing-table", verb) for verb in READ} | {("/configmaps", "", "get")}
+LEASES: set[Permission] = {("/configmaps", "weir-busy-leases", verb) for verb in READ}
 OWN_NAMESPACE: dict[str, set[Permission]] = {
-    "weir-interceptor": TABLE,
-    "weir-scaler": TABLE
-    | {("/configmaps", "weir-busy-leases", verb) for verb in READ}
-    | {("discovery.k8s.io/endpointslices", "", verb) for verb in READ},
+    "weir-interceptor": TABLE | LEASES,
+    "weir-scaler": TABLE | LEASES | {("discovery.k8s.io/endpointslices", "", verb) for verb in READ},
     "weir-controller": {("/configmaps", "", verb) for verb in (*READ, "create", "patch", "delete")}
     | {("discovery.k8s.io/endpointslices", "", verb) for verb in READ}
     | {("coordination.k8s.io/leases", "", "create")}

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pytest
 
@@ -22,17 +23,26 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEIR_RUNTIME_DIR", str(tmp_path / "run"))
 
 
-async def _ps() -> dict[str, object]:
+async def _said(*command: str) -> Any:
     done = await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-m", "weir", "ps", "-o", "json"],
+        [sys.executable, "-m", "weir", *command],
         capture_output=True,
         text=True,
         timeout=300,
         check=True,
     )
-    (row,) = json.loads(done.stdout)
-    return dict(row)
+    return json.loads(done.stdout)
+
+
+async def _ps() -> Any:
+    (row,) = await _said("ps", "-o", "json")
+    return row
+
+
+async def _queue() -> Any:
+    (row,) = (await _said("queue", "--json"))["apps"]
+    return row
 
 
 @pytest.mark.parametrize("flags", [(), ("--processes",)], ids=["inline", "processes"])
@@ -47,6 +57,8 @@ async def test_a_job_survives_many_cooldowns_by_a_call_until_the_app_says_that_i
         await stays_awake(up, pid, SEVERAL)
         row = await _ps()
         assert (row["busy"], row["in_flight"], row["state"]) == (1, 0, "ready, busy")
+        row = await _queue()
+        assert (row["busy"], row["busy_by_call"], row["in_flight"]) == (0, 1, 0)
         assert json.loads((await ask(up, "/call/0")).body.partition(" ")[2]) == {
             "app": "default/web",
             "seconds": 0,

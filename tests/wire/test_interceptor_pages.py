@@ -7,15 +7,17 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from time import time
 from typing import Any
 
 import httpx
 import pytest
 from msgspec.structs import replace
 
+from fleet.discovery.busy import write_busy
 from fleet.discovery.sources import Backend, Trouble
 from fleet.discovery.work import decode_work
-from fleet.routing.route import Protection, Route, Rule, Target
+from fleet.routing.route import Protection, Route, Rule, Scaling, Target
 from fleet.routing.target import TargetTls
 from tests.support.certificates import Authority
 from tests.support.loopback import APP, route
@@ -222,6 +224,20 @@ async def test_certificates_are_those_of_now(tmp_path: Path) -> None:
         assert page.json()[0]["names"] == ["another.test"]
         assert key.read_text().splitlines()[1] not in page.text
         assert {row["purpose"]: row["tls"] for row in await shown(client, "/listeners") if "tls" in row} == {"RPC": True}
+
+
+async def test_the_queue_shows_replicas_that_are_busy_by_a_call(tmp_path: Path) -> None:
+    ends = {APP: {"one": time() + 600, "two": time() - 1}, "default/other": {"one": time() + 600}}
+    write_busy(tmp_path / "busy.json", ends)
+    permitted = replace(route(), scaling=Scaling(max_busy=600.0))
+    rig = proxy_rig(routes=[permitted, route("default/other", "other.test")], diagnostics=True, busy=f"file:{tmp_path}/busy.json")
+    async with rig as held, pages(held) as client:
+        found = await shown(client, "/queue")
+        assert {app: row["busy_by_call"] for app, row in found.items()} == {APP: 1, "default/other": 0}
+        assert found[APP]["busy"] == 0
+        write_busy(tmp_path / "busy.json", {})
+        await eventually(lambda: not held.interceptor._called.replicas())
+        assert (await shown(client, "/queue"))[APP]["busy_by_call"] == 0
 
 
 @pytest.mark.parametrize("path", ["/backends", "/connections", "/queue"])

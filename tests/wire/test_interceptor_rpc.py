@@ -48,6 +48,7 @@ class Member:
             clock=lambda: self.now,
             heartbeat=self.heartbeat,
             draining=lambda: self.draining,
+            called=lambda: {"default/web": 2},
             max_watchers=self.max_watchers,
         )
         self.ledger.on_edge = self.queue.wake
@@ -121,6 +122,15 @@ async def test_sizes_of_the_applications_asked_for(member: Member) -> None:
         member.ledger.entry(app)
     answer = await member.queues.GetQueueSizes(queue_pb2.GetQueueSizesRequest(apps=["default/c", "default/x", "default/a"]))
     assert [size.app for size in answer.apps] == ["default/a", "default/c"]
+
+
+async def test_replicas_that_are_busy_by_a_call_are_in_answers_and_in_no_stream(member: Member) -> None:
+    member.ledger.entry("default/web").acquire(99.0)
+    member.ledger.entry("default/other").acquire(99.0)
+    answer = await member.queues.GetQueueSizes(queue_pb2.GetQueueSizesRequest())
+    assert {size.app: size.busy_by_call for size in answer.apps} == {"default/web": 2, "default/other": 0}
+    first = await read(member.watch())
+    assert {size.app: size.busy_by_call for size in first.apps} == {"default/web": 0, "default/other": 0}
 
 
 async def test_a_stream_begins_with_a_snapshot(member: Member) -> None:

@@ -113,6 +113,7 @@ class Layout:
             "member_name": interceptor_name(index),
             "routes": self._state.routes_uri,
             "backends": self._state.backends_uri,
+            "busy": self._state.busy_uri,
         }
         return _flags({**_LOCAL_DEFAULTS, **self._defaults, **self.spec.interceptor, **own})
 

@@ -241,6 +241,28 @@ def test_busy_apps_have_a_column_and_come_first() -> None:
     assert sorted(line.split()[1] for line in lines[3:5]) == [f"{('also-' * 40)[:22]}…", "web"]
 
 
+@pytest.mark.parametrize(
+    ("work", "columns", "cut"),
+    [({"busy_by_call": 3}, ["by", "call"], 19), ({"busy": 2, "busy_by_call": 3}, ["busy", "by", "call"], 12)],
+)
+def test_what_is_busy_by_a_call_has_a_column_of_its_own(work: dict[str, int], columns: list[str], cut: int) -> None:
+    apps = {**_idle(26), "web": AppDemand("web", **work), "long": AppDemand("also-" * 40, held=1, requests_total=10**9)}
+    lines = _lines({"": Queues(apps, ["interceptor-1"])}, height=24)
+    assert len(lines) == 23
+    assert [word for word in lines[1].split() if word != "┃"] == [
+        "app",
+        "held",
+        "in",
+        "flight",
+        *columns,
+        "connections",
+        "requests",
+    ]
+    (web,) = [line.split("│") for line in lines if "│ web " in line]
+    assert [cell.strip() for cell in web[4:-3]] == [str(number) for number in work.values()]
+    assert f"{('also-' * 40)[:cut]}…" in " ".join(lines[3:5])
+
+
 def test_all_apps_are_shown_where_there_is_room() -> None:
     lines = _lines({"": Queues(_idle(18), ["i"])}, height=24)
     assert len(lines) == 23

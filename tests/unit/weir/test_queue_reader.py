@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from protos.weir.interceptor.v1.queue_pb2 import QueueSize
 from weir.queue_reader import AppDemand, rates
 
 
 def _demand(total: int) -> dict[str, AppDemand]:
     return {"default/web": AppDemand("default/web", requests_total=total)}
+
+
+def test_what_every_interceptor_tells_of_is_not_added_up() -> None:
+    demand = AppDemand("default/web")
+    for busy, by_call in ((1, 2), (2, 3), (0, 0)):  # one of them does not know of the last request
+        demand.add(QueueSize(app="default/web", busy=busy, busy_by_call=by_call))
+    assert (demand.busy, demand.busy_by_call) == (3, 3)
 
 
 def test_requests_per_second() -> None:

@@ -152,6 +152,7 @@ class QueueSize(_message.Message):
     CONCURRENCY_SECONDS_TOTAL_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
     BUSY_FIELD_NUMBER: _builtins.int
+    BUSY_BY_CALL_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     """"namespace/name"."""
     held: _builtins.int
@@ -168,6 +169,11 @@ class QueueSize(_message.Message):
     """Counters of another generation of an application start anew."""
     busy: _builtins.int
     """Backends that keep the application awake although they have answered."""
+    busy_by_call: _builtins.int
+    """Replicas that keep the application awake by a call. Only in answers to
+    GetQueueSizes: scalers read it where it is stored. Every interceptor tells
+    of all of them, as far as it knows of requests: it is not added up.
+    """
     def __init__(
         self,
         *,
@@ -179,10 +185,11 @@ class QueueSize(_message.Message):
         concurrency_seconds_total: _builtins.float = ...,
         generation: _builtins.int = ...,
         busy: _builtins.int = ...,
+        busy_by_call: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "busy", b"busy", "concurrency_seconds_total", b"concurrency_seconds_total", "connections", b"connections", "generation", b"generation", "held", b"held", "in_flight", b"in_flight", "requests_total", b"requests_total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "busy", b"busy", "busy_by_call", b"busy_by_call", "concurrency_seconds_total", b"concurrency_seconds_total", "connections", b"connections", "generation", b"generation", "held", b"held", "in_flight", b"in_flight", "requests_total", b"requests_total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
