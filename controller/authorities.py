@@ -100,7 +100,7 @@ def _is_readable(bundle: str) -> bool:
     """Remembered, because many objects have the same, and every table asks again."""
     from fleet.runtime import pem  # noqa: PLC0415  # what it imports costs memory, and most objects have no authorities
 
-    return pem.is_certificate(bundle.encode())
+    return pem.are_authorities(bundle.encode())
 
 
 def _targets(route: Route) -> Iterator[tuple[str, Target]]:

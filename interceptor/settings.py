@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
@@ -288,6 +289,16 @@ class InterceptorSettings(ComponentSettings):
         """Refuse settings that have no effect without certificates, because their presence suggests that TLS is on."""
         if self.tls_policy.minimum > self.tls_policy.maximum:
             raise ValueError("--tls-min-version (WEIR_TLS_MIN_VERSION) is higher than --tls-max-version (WEIR_TLS_MAX_VERSION)")
+        if not self.tls_policy.ciphers and self.tls_policy.maximum < ssl.TLSVersion.TLSv1_3:
+            raise ValueError(
+                "--tls-cipher-suites (WEIR_TLS_CIPHER_SUITES) has none of TLS 1.2, and --tls-max-version (WEIR_TLS_MAX_VERSION)"
+                " is 1.2: no connection would be possible"
+            )
+        if "proxy_tls_client_certs" in self.model_fields_set and not self.proxy_tls_ca:
+            raise ValueError(
+                "--proxy-tls-client-certs (WEIR_PROXY_TLS_CLIENT_CERTS) needs --proxy-tls-ca (WEIR_PROXY_TLS_CA): without an"
+                " authority nobody is asked for a certificate"
+            )
         if "proxy_tls_directories" in self.model_fields_set and not self.certificate_directories:
             raise ValueError("--proxy-tls-directories (WEIR_PROXY_TLS_DIRECTORIES) is given, and names none")
         if "backend_tls_ca_dirs" in self.model_fields_set and not self.authority_directories:

@@ -59,11 +59,14 @@ def certificates_of_pem(purpose: str, pem: bytes, *, file: str = "", now: dateti
 
     try:
         found = x509.load_pem_x509_certificates(pem)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         yield ShownCertificate(purpose, file, problem="no certificate in PEM")
         return
     for one in found:
-        yield _shown(purpose, file, one, now or datetime.now(UTC))
+        try:
+            yield _shown(purpose, file, one, now or datetime.now(UTC))
+        except ValueError as error:  # parts are parsed when they are asked for
+            yield ShownCertificate(purpose, file, problem=one_line(str(error)))
 
 
 def _shown(purpose: str, file: str, one: x509.Certificate, now: datetime) -> ShownCertificate:
@@ -87,6 +90,7 @@ def _names(one: x509.Certificate) -> list[str]:
 
     try:
         names = one.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):  # no names, or an extension that cannot be parsed
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        # No names, or extensions that cannot be parsed.
         return []
     return [str(name.value) for name in names]

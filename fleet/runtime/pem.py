@@ -1,4 +1,4 @@
-"""Whether PEM files contain what they should, and belong together. Bytes only.
+"""Whether PEM files contain what they should, and belong together. Bytes only; whatever they are, only `PemError` is raised.
 
 Imported by tls.py when the first certificate is read: the cryptography library takes 8 MB, and a process without certificates
 should not load it.
@@ -7,14 +7,26 @@ should not load it.
 from __future__ import annotations
 
 import datetime as dt
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
-__all__ = ["Leaf", "is_certificate", "is_key", "is_pair", "leaf_of"]
+__all__ = ["Leaf", "PemError", "are_authorities", "authorities_of", "is_certificate", "is_key", "is_pair", "leaf_of"]
+
+_FAULTS: Final = (
+    *(ValueError, TypeError, UnsupportedAlgorithm),
+    *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
+)
+"""All that the library raises for certificates that are malformed, or that it does not know. Parts of a certificate are read when
+they are asked for, so each question may raise them."""
+
+
+class PemError(Exception):
+    """The content cannot be used. The message says why, in one line."""
 
 
 class Leaf(NamedTuple):
@@ -28,21 +40,60 @@ class Leaf(NamedTuple):
 
 
 def leaf_of(pem: bytes) -> Leaf:
-    """Of a certificate that was checked by `is_certificate`. Its common name is used only if it has no other (RFC 9525 2)."""
-    cert = x509.load_pem_x509_certificates(pem)[0]
+    """Its common name is used only if it has no other (RFC 9525 2). Raises PemError."""
+    cert = _certificates(pem)[0]
     try:
-        names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
+        lower = dict.fromkeys(name.lower().rstrip(".") for name in _names(cert))
+        return Leaf(tuple(lower), cert.not_valid_before_utc, cert.not_valid_after_utc, cert.issuer.rfc4514_string())
+    except _FAULTS as error:
+        raise PemError(_why(error)) from error
+
+
+def _names(cert: x509.Certificate) -> Sequence[str]:
+    try:
+        return cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
     except (x509.ExtensionNotFound, ValueError):
-        names = [str(name.value) for name in cert.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    lower = dict.fromkeys(name.lower().rstrip(".") for name in names)
-    return Leaf(tuple(lower), cert.not_valid_before_utc, cert.not_valid_after_utc, cert.issuer.rfc4514_string())
+        return [str(name.value) for name in cert.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+
+
+def authorities_of(pem: bytes) -> str:
+    """The certificates in it, and nothing else. Bundles have comments in any encoding between them, and OpenSSL and the library
+    differ in what they pass over. Raises PemError."""
+    found = _certificates(pem)
+    try:
+        for cert in found:
+            _ = cert.subject, cert.issuer, cert.not_valid_after_utc  # OpenSSL takes none in which these cannot be parsed
+    except _FAULTS as error:
+        raise PemError(_why(error)) from error
+    return "".join(cert.public_bytes(Encoding.PEM).decode("ascii") for cert in found)
+
+
+def _certificates(pem: bytes) -> list[x509.Certificate]:
+    """One or several. Raises PemError."""
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except _FAULTS as error:
+        raise PemError(_why(error)) from error
+
+
+def _why(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def is_certificate(pem: bytes) -> bool:
     """Whether it contains one certificate or several."""
     try:
-        x509.load_pem_x509_certificates(pem)
-    except ValueError:
+        _certificates(pem)
+    except PemError:
+        return False
+    return True
+
+
+def are_authorities(pem: bytes) -> bool:
+    """Whether it contains one certificate or several, each of which can be that of an authority."""
+    try:
+        authorities_of(pem)
+    except PemError:
         return False
     return True
 
@@ -51,14 +102,16 @@ def is_key(pem: bytes) -> bool:
     """Whether it contains a private key without a password."""
     try:
         load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except _FAULTS:
         return False
     return True
 
 
 def is_pair(cert: bytes, key: bytes) -> bool:
-    """Whether the key belongs to the first certificate."""
-    of_key = load_pem_private_key(key, password=None).public_key()
-    of_cert = x509.load_pem_x509_certificates(cert)[0].public_key()
+    """Whether the key belongs to the first certificate. Raises PemError if one of the two is of an unknown kind."""
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return of_key.public_bytes(*form) == of_cert.public_bytes(*form)
+    try:
+        of_key = load_pem_private_key(key, password=None).public_key()
+        return of_key.public_bytes(*form) == _certificates(cert)[0].public_key().public_bytes(*form)
+    except _FAULTS as error:
+        raise PemError(_why(error)) from error

@@ -6,6 +6,7 @@ A certificate is used only together with its own key, so a half-finished change 
 from __future__ import annotations
 
 import logging
+import ssl
 from pathlib import Path
 from typing import Self
 
@@ -70,18 +71,27 @@ class TlsFiles(msgspec.Struct, frozen=True):
             raise TlsError(f"{self.cert}: not a certificate in PEM")
         if not pem.is_key(material.key):
             raise TlsError(f"{self.key}: not a private key in PEM without a password")
-        if not pem.is_pair(material.cert, material.key):
+        try:
+            belongs = pem.is_pair(material.cert, material.key)
+        except pem.PemError as error:
+            raise TlsError(f"{self.cert}: cannot be used: {error}") from error
+        if not belongs:
             raise TlsError(f"{self.key}: not the key of the certificate in {self.cert}")
 
 
 def read_authority(path: Path) -> bytes:
-    """The certificates of authorities. Raises TlsError."""
+    """The certificates of authorities, PEM, and nothing else that is in the file. Raises TlsError."""
     from fleet.runtime import pem  # noqa: PLC0415  # as above
 
     read = _bytes_of(path)
     if not pem.is_certificate(read):
         raise TlsError(f"{path}: not a certificate in PEM")
-    return read
+    try:
+        found = pem.authorities_of(read)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=found)
+    except (pem.PemError, ssl.SSLError) as error:
+        raise TlsError(f"{path}: cannot be used: {error}") from error
+    return found.encode("ascii")
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -179,7 +179,10 @@ class Certificates:
         from fleet.runtime import pem  # noqa: PLC0415  # what it imports costs memory, and most processes have no TLS
 
         material = files.read()
-        leaf = pem.leaf_of(material.cert)
+        try:
+            leaf = pem.leaf_of(material.cert)
+        except pem.PemError as error:
+            raise TlsError(f"{files.cert}: cannot be used: {error}") from error
         context = self._new_context()
         try:
             with _as_file(material) as path:
@@ -195,7 +198,7 @@ class Certificates:
         context.num_tickets = 1  # of TLS 1.3; OpenSSL makes two by default, which costs time in every handshake
         if self._clients is not None and self._authority is not None:
             context.verify_mode = ssl.CERT_REQUIRED if self._clients.required else ssl.CERT_OPTIONAL
-            context.load_verify_locations(cadata=self._authority[1].decode("ascii", "replace"))
+            context.load_verify_locations(cadata=self._authority[1].decode("ascii"))
         return context
 
     def _take_into_use(self, certificates: Sequence[Certificate], *, renewed: bool) -> None:

@@ -137,7 +137,7 @@ class BackendTls:
             yield from (path for path in entries if not path.name.startswith("..") and not path.is_dir())
 
     def _read(self) -> str:
-        found = [read_authority(path).decode("ascii", "replace") for path in self._files()]
+        found = [read_authority(path).decode("ascii") for path in self._files()]
         if not found:
             raise TlsError(f"no certificate of an authority in {', '.join(map(str, self._directories))}")
         return "\n".join(found)

@@ -44,7 +44,7 @@ ALONE = {
     # Of the proxy's port for TLS. Without certificates there is no such port, and it is refused to redirect to it.
     "proxy_tls_port",
     "proxy_tls_directories",  # given and empty, it is refused
-    "proxy_tls_client_certs",  # required is the default; means something only beside a proxy_tls_ca
+    "proxy_tls_client_certs",  # required is the default; refused without a proxy_tls_ca
     "tls_min_version",
     "tls_max_version",
     "tls_cipher_suites",

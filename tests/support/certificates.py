@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import ipaddress
 from pathlib import Path
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-__all__ = ["Authority"]
+__all__ = ["Authority", "as_pem", "der_of", "of_version", "replace"]
 
 _DAY = dt.timedelta(days=1)
 
@@ -41,6 +42,20 @@ class Authority:
         for path, pem in zip(paths, self.issue(name, *names, ended=ended), strict=True):
             replace(path, pem)
         return paths
+
+
+def der_of(pem: bytes) -> bytes:
+    """Of one certificate in PEM."""
+    return base64.b64decode(b"".join(pem.splitlines()[1:-1]))
+
+
+def as_pem(der: bytes) -> bytes:
+    return b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der) + b"-----END CERTIFICATE-----\n"
+
+
+def of_version(pem: bytes, version: int) -> bytes:
+    """The certificate with another version number: 0 to 2 are versions 1 to 3."""
+    return as_pem(der_of(pem).replace(bytes.fromhex("a003020102"), bytes.fromhex("a0030201") + bytes([version]), 1))
 
 
 def replace(path: Path, content: bytes) -> None:

@@ -12,7 +12,7 @@ from fleet.routing.target import Target, TargetTls
 from fleet.runtime.tls import TlsError
 from interceptor.tls.policy import Policy
 from interceptor.tls.upstream import HTTP1, BackendTls
-from tests.support.certificates import Authority, replace
+from tests.support.certificates import Authority, of_version, replace
 from tests.support.loopback import APP
 from tests.wire.proxy_rig import eventually, proxy_rig
 from tests.wire.tls_backend import ask, backend
@@ -118,12 +118,21 @@ async def test_authorities_are_read_again(authority: Authority, tmp_path: Path, 
     tls = BackendTls(Policy(), [tmp_path])
     before = await tls.context(HTTP1)
     assert await tls.context(HTTP1) is before
-    replace(path, b"broken")
-    for _ in range(2):
-        assert await tls.context(HTTP1) is before
-    assert caplog.text.count("the last good ones stay") == 1
+    for number, broken in enumerate((b"broken", of_version(authority.pem, 7)), 1):
+        replace(path, broken)
+        for _ in range(2):
+            assert await tls.context(HTTP1) is before
+        assert caplog.text.count("the last good ones stay") == number
+        replace(path, authority.pem)
+        before = await tls.context(HTTP1)
     replace(path, Authority("new").pem)
     assert await tls.context(HTTP1) is not before
+
+
+async def test_a_bundle_with_comments_is_believed(authority: Authority, tmp_path: Path) -> None:
+    (tmp_path / "bundle.pem").write_bytes("# Főtanúsítvány\n".encode() + authority.pem)
+    context = await BackendTls(Policy(), [tmp_path]).context(HTTP1)
+    assert any(one["issuer"] == ((("commonName", "authority"),),) for one in context.get_ca_certs())
 
 
 def test_directories_that_hold_no_authority_are_refused(tmp_path: Path) -> None:

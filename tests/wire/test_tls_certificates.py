@@ -13,7 +13,7 @@ from fleet.runtime.tls import TlsError, TlsFiles
 from interceptor.tls.certificates import Certificates
 from interceptor.tls.policy import Policy
 from interceptor.tls.store import find
-from tests.support.certificates import Authority, replace
+from tests.support.certificates import Authority, as_pem, der_of, of_version, replace
 from tests.wire.proxy_rig import eventually, proxy_rig
 from tests.wire.test_tls import port_of, tls_rig
 from tests.wire.tls_client import connect, trusting
@@ -94,6 +94,7 @@ async def test_broken_files_leave_the_last_certificate_in_use(
         for path, content, told in (
             ("server.crt", b"broken", "server.crt: not a certificate in PEM"),
             ("server.crt", authority.issue("other", "a.test")[0], "server.key: not the key of the certificate in"),
+            ("server.crt", of_version(authority.issue("other", "a.test")[0], 7), "server.crt: not a certificate in PEM"),
         ):
             replace(tmp_path / path, content)
             await eventually(lambda told=told: any(told in fault for fault in certificates.faults.values()))  # type: ignore[misc]
@@ -149,13 +150,42 @@ async def test_client_certificates(authority: Authority, tmp_path: Path, require
     async with tls_rig(authority, tmp_path, proxy_tls_ca=str(ca), proxy_tls_client_certs=wanted) as rig:
         async with connect(port_of(rig), trusting(authority, own=good)) as client:
             assert (await client.ask())[1] == b"ok"
-        for own, passes in ((None, not required), (bad, False)):
+        ended = clients.write(tmp_path, "ended", ended=True)
+        for own, passes in ((None, not required), (bad, False), (ended, False)):
             try:
                 async with connect(port_of(rig), trusting(authority, own=own)) as client:
                     await client.ask()
                     assert passes
             except (OSError, asyncio.IncompleteReadError):
                 assert not passes
+
+
+async def test_another_authority_of_clients(authority: Authority, tmp_path: Path) -> None:
+    """One that cannot be used changes nothing: clients of the last one are let in, and no others."""
+    clients, others = Authority("clients"), Authority("others")
+    replace(ca := tmp_path / "clients.crt", "# Főtanúsítvány\n".encode() + clients.pem)
+    mine, theirs = clients.write(tmp_path, "mine"), others.write(tmp_path, "theirs")
+    async with tls_rig(authority, tmp_path, proxy_tls_ca=str(ca)) as rig:
+        assert rig.interceptor._tls is not None
+        certificates = rig.interceptor._tls.certificates
+
+        async def passes(own: tuple[Path, Path]) -> bool:
+            try:
+                async with connect(port_of(rig), trusting(authority, own=own)) as client:
+                    return (await client.ask())[1] == b"ok"
+            except (OSError, asyncio.IncompleteReadError):
+                return False
+
+        for content in (b"", b"broken", of_version(others.pem, 7), as_pem(der_of(others.pem).replace(b"others", b"\xff" * 6))):
+            replace(ca, content)
+            await eventually(lambda: bool(certificates.faults))
+            assert (await passes(mine), await passes(theirs)) == (True, False)
+            replace(ca, clients.pem)
+            await eventually(lambda: not certificates.faults)
+        before = certificates.context
+        replace(ca, others.pem)
+        await eventually(lambda: certificates.context is not before)
+        assert (await passes(mine), await passes(theirs)) == (False, True)
 
 
 async def test_versions_and_suites_are_those_that_are_set(authority: Authority, tmp_path: Path) -> None:

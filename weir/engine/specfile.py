@@ -322,7 +322,7 @@ class _Checked:
         for path, name in app.authority_files():
             from fleet.runtime import pem  # noqa: PLC0415  # what it imports costs memory, and most files have no authorities
 
-            if not pem.is_certificate(contents[name]):
+            if not pem.are_authorities(contents[name]):
                 raise RouteError(route.app, field_name(path), "has no certificates in PEM that can be read")
 
     def _add_conflict(self, second: int, first: int, claim: str) -> None:

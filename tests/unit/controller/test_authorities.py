@@ -16,7 +16,7 @@ from controller.table import MAX_TABLE_CA_BYTES, Assembly, assemble
 from fleet.discovery.kubernetes.objects import ConfigMap
 from fleet.routing.route import Route
 from fleet.routing.target import MAX_CA_BYTES, Connects, TargetTls
-from tests.support.certificates import Authority
+from tests.support.certificates import Authority, of_version
 from tests.unit.controller.objects import http, route
 
 PEM, OTHER = Authority().pem.decode(), Authority("other").pem.decode()
@@ -147,6 +147,7 @@ def test_every_place_that_names_a_service(place: str, resource: Resource) -> Non
         ({"caBundle": "garbage"}, "tls.caBundle", "has no certificate in PEM"),
         ({"caBundle": ""}, "tls.caBundle", "has no certificate in PEM"),
         ({"serverName": "*.a.test"}, "tls.serverName", "is a pattern"),
+        ({"caBundle": of_version(PEM.encode(), 7).decode()}, "tls.caBundle", "has no certificates in PEM that can be read"),
         ({"caBundle": PEM, "insecureSkipVerify": True}, "tls", "'insecureSkipVerify' and authorities exclude each other"),
         ({**CA, "insecureSkipVerify": True}, "tls", "'insecureSkipVerify' and authorities exclude each other"),
         ({**CA, "caBundle": PEM}, "tls", "'caBundle' and 'caBundleFromConfigMap' exclude each other"),
