@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from fleet.runtime.backlog import Backlog
+from interceptor.core.sizes import COPIED_BYTES
 from interceptor.http2.core.config import Config
 from interceptor.http2.core.session import Session
 from interceptor.http2.core.stream import SessionEvents
@@ -37,9 +38,10 @@ class SessionConnection(Connection, SessionEvents):
         return CHUNKS_VIEW
 
     def buffer_updated(self, nbytes: int) -> None:
-        if self.session.feed(CHUNKS_VIEW[:nbytes], self._clock()) or nbytes == len(CHUNKS_VIEW):
+        session, data = self.session, CHUNKS_VIEW[:nbytes]
+        if session.feed(bytes(data) if nbytes <= COPIED_BYTES else data, self._clock()) or nbytes == len(CHUNKS_VIEW):
             self.fall_behind()  # the other connections first
-        if self.session.clogged and not self._clogged:
+        if session.held and session.clogged and not self._clogged:
             self._clogged = True
             self.pause_reading()
 
@@ -75,9 +77,11 @@ class SessionConnection(Connection, SessionEvents):
     def _write_output(self) -> None:
         self._writes = False
         session = self.session
-        while out := session.take_output():
+        out = session.take_output()
+        while out:
             self._send(b"".join(out))
-        if session.drained and not session.pending:
+            out = session.take_output() if session.queued else []
+        if (session.closed or session.going_away) and session.drained and not session.pending:
             self._transport.close()
 
     def on_closed(self, code: int, message: str) -> None:

@@ -45,7 +45,7 @@ DRAIN_PING: Final = b"draining"
 class Control(WholeMessages):
     """The part of a session that handles control frames and shutdown."""
 
-    __slots__ = ("_acknowledged", "_draining", "going_away", "ready")
+    __slots__ = ("_acknowledged", "_draining", "_most_streams", "going_away", "ready")
 
     def __init__(self, config: Config, owner: SessionEvents, *, client: bool) -> None:
         super().__init__(config, owner, client=client)
@@ -55,6 +55,8 @@ class Control(WholeMessages):
         self._draining = False
         self.going_away = False
         """Whether no more streams may be opened: the peer has sent GOAWAY, or we shut down."""
+        self._most_streams = config.streams
+        """Maximum open streams of ours."""
 
     def shutdown(self) -> None:
         """Accept no more streams, and let the open ones end. A server sends GOAWAY twice (6.8): the second one, with the number
@@ -133,6 +135,7 @@ class Control(WholeMessages):
         peer, before = self.peer, self.peer.window
         peer.update(payload, from_server=self._client)
         self._frame = peer.frame
+        self._most_streams = min(peer.streams, self.config.streams)
         self._writer.resize(peer.smallest_table, peer.table)
         if peer.window != before:
             self._change_windows(peer.window - before)

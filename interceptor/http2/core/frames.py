@@ -23,6 +23,7 @@ __all__ = [
     "LARGEST_FRAME",
     "LARGEST_ID",
     "LARGEST_WINDOW",
+    "LAST_HEADERS",
     "NO_ERROR",
     "PADDED",
     "PING",
@@ -71,6 +72,8 @@ CONTINUATION: Final = 9
 END_STREAM: Final = 0x1
 ACK: Final = 0x1
 END_HEADERS: Final = 0x4
+LAST_HEADERS: Final = END_HEADERS | END_STREAM
+"""The flags of a head that is the whole message, and of trailers."""
 PADDED: Final = 0x8
 PRIORITY_FIELDS: Final = 0x20
 

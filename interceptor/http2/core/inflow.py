@@ -74,6 +74,7 @@ class Inflow(Outflow):
         "_client",
         "_continued",
         "_final",
+        "_largest_whole",
         "_last",
         "_next",
         "_reader",
@@ -87,6 +88,8 @@ class Inflow(Outflow):
         super().__init__(config, owner)
         self._client = client
         self._whole = owner.whole
+        self._largest_whole = min(config.frame, config.window)
+        """Maximum content of a message that is received at once."""
         self._reader = BlockReader(config)
         self._last = 0
         """The highest accepted stream number of the peer."""
@@ -209,31 +212,24 @@ class Inflow(Outflow):
             return False
         if self._out_size > MAX_UNTAKEN_OUTPUT:
             self._answer(b"")
-        stream = Stream(number, self.peer.window, self.config.window)
-        stream.state = HALF_REMOTE if end else OPEN
-        stream.has_head = True
-        stream.expected = head.length
-        stream.deadline = deadline
-        self._streams[number] = stream
-        size = len(content)
-        if not size or (head.length >= 0 and head.length != size):
+        length, size = head.length, len(content)
+        if not size or 0 <= length != size:
+            state = HALF_REMOTE if end else OPEN
+            stream = Stream(number, self.peer.window, self.config.window, state=state, expected=length, deadline=deadline)
+            self._streams[number] = stream
             self._owner.on_request(stream, head, end=end != 0)
             return False
+        stream = Stream(number, self.peer.window, self.config.window, state=HALF_REMOTE, expected=length, deadline=deadline)
+        self._streams[number] = stream
         self._units -= 1
         self.receive_window -= size
         stream.unconsumed = size
-        stream.state = HALF_REMOTE
         self._owner.on_request(stream, head, end=False, data=content)
-        self._consume_all(stream)
-        return True
-
-    def _consume_all(self, stream: Stream) -> None:
-        """The content of a whole message: its user keeps no more of it than it would anyway, and the window of a stream that has
-        ended need not be opened."""
-        size, stream.unconsumed = stream.unconsumed, 0
-        self._owed += size
+        self._owed += stream.unconsumed  # its user keeps no more of it than it would anyway
+        stream.unconsumed = 0
         if self._owed * 2 >= self.config.connection_window:
             self._owe(0)
+        return True
 
     def _take_number(self, number: int) -> None:
         """Check and record the number of a new stream of the peer (5.1.1). Raises ConnectionFault."""

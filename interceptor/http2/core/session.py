@@ -10,16 +10,17 @@ from __future__ import annotations
 from typing import Final
 
 from interceptor.core.messages import Fields
-from interceptor.core.sizes import COPIED_BYTES
 from interceptor.http2.core.config import DEFAULT_WINDOW, Config
 from interceptor.http2.core.control import Control
 from interceptor.http2.core.frames import (
+    DATA,
     END_HEADERS,
     FRAME_SIZE_ERROR,
     HEAD_SIZE,
     HEADERS,
     INTERNAL_ERROR,
     LARGEST_ID,
+    LAST_HEADERS,
     NO_ERROR,
     PING,
     PREFACE,
@@ -79,7 +80,8 @@ class Session(Control):
         """How many more streams a client may open now."""
         if self.closed or self.going_away or self._next > LARGEST_ID:
             return 0
-        return max(0, min(self.peer.streams, self.config.streams) - len(self._streams))
+        left = self._most_streams - len(self._streams)
+        return max(0, left)
 
     @property
     def streams(self) -> int:
@@ -146,8 +148,6 @@ class Session(Control):
             self._rest = self._rest[self._rest_at :] + bytes(data)
             self._rest_at = 0
             return True
-        if not isinstance(data, bytes) and len(data) <= COPIED_BYTES:
-            data = bytes(data)
         try:
             at = self._check_preface(data) if self._preface else 0
             if self._kept:
@@ -209,8 +209,8 @@ class Session(Control):
     def _take(self, data: bytes | memoryview, at: int) -> bool:
         """Process frames, within the units of this turn. Returns whether some are left. Raises ConnectionFault."""
         end, most = len(data), self.config.frame
-        while end - at >= HEAD_SIZE:
-            if self._units <= 0 and not self.closed:
+        while end - at >= HEAD_SIZE and not self.closed:
+            if self._units <= 0:
                 self._leave(data, at)
                 return True
             word, flags, number = read_head(data, at)
@@ -224,17 +224,18 @@ class Session(Control):
                 break
             self._units -= 1
             kind = word & 0xFF
+            number &= LARGEST_ID
             if kind > HEADERS or self._block is not None or not self.ready:
-                self._on_frame(kind, flags, number & LARGEST_ID, data[start:at])
-            elif kind == HEADERS and flags == END_HEADERS and end - at >= HEAD_SIZE and self._whole:
-                at = self._on_open_headers(number & LARGEST_ID, data, start, at)
-            elif kind == HEADERS:
-                self._on_headers(flags, number & LARGEST_ID, bytes(data[start:at]))
+                self._on_frame(kind, flags, number, data[start:at])
+            elif kind == DATA:
+                self._on_data(flags, number, data[start:at])
+            elif flags == END_HEADERS and end - at >= HEAD_SIZE and self._whole:
+                at = self._on_open_headers(number, data, start, at, end)
+            elif flags == LAST_HEADERS and number > self._last and not self._client:  # as _on_headers would find in more steps
+                self._on_request_block(number, 1, bytes(data[start:at]))
             else:
-                self._on_data(flags, number & LARGEST_ID, data[start:at])
-            if self.closed:
-                return False
-        if at < end:
+                self._on_headers(flags, number, bytes(data[start:at]))
+        if at < end and not self.closed:
             self._kept += data[at:]
         return False
 

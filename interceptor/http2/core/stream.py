@@ -97,17 +97,27 @@ class Stream:
         "unconsumed",
     )
 
-    def __init__(self, number: int, send_window: int, receive_window: int) -> None:
+    def __init__(
+        self,
+        number: int,
+        send_window: int,
+        receive_window: int,
+        *,
+        state: int = IDLE,
+        expected: int = NO_LENGTH,
+        deadline: bytes = b"",
+    ) -> None:
+        """With a `state` after IDLE the peer has opened it, and its head was received."""
         self.id = number
         self.sink = NO_SINK
-        self.state: int = IDLE
-        self.has_head = False
+        self.state = state
+        self.has_head = state != IDLE
         """Whether the peer's final head was received."""
         self.bodiless = False
         """Whether the response has no content although it may have a content-length: the request is HEAD."""
-        self.deadline = b""
+        self.deadline = deadline
         """On a server: the value of grpc-timeout, if the head is remembered without it."""
-        self.expected = NO_LENGTH
+        self.expected = expected
         """The peer's content-length."""
         self.received = 0
         self.interims = 0
@@ -120,7 +130,7 @@ class Stream:
         self.send_window = send_window
         """Bytes that we may send; negative after the peer has made its initial window smaller."""
         self.queue: deque[bytearray] | None = None
-        """Content that waits to be sent."""
+        """Content that waits to be sent. None if none has ever waited."""
         self.queued = 0
         """Bytes in the queue."""
         self.tail: Fields | None = None

@@ -10,8 +10,18 @@ from typing import Final
 
 from interceptor.core.messages import Fields
 from interceptor.http2.core.block_writer import deadline_literal
-from interceptor.http2.core.frames import DATA, END_HEADERS, END_STREAM, HEAD_SIZE, HEADERS, LARGEST_ID, pack_head, read_head
-from interceptor.http2.core.header_rules import NO_FIELDS, Head
+from interceptor.http2.core.frames import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEAD_SIZE,
+    HEADERS,
+    LARGEST_ID,
+    LAST_HEADERS,
+    pack_head,
+    read_head,
+)
+from interceptor.http2.core.header_rules import NO_FIELDS
 from interceptor.http2.core.inflow import Inflow
 from interceptor.http2.core.outflow import OUTPUT_BYTES
 from interceptor.http2.core.states import CLOSED, HALF_LOCAL, HALF_REMOTE, IDLE, NOT_ALLOWED, OPEN
@@ -27,7 +37,8 @@ _AFTER: Final = {
     CLOSED: NOT_ALLOWED,
 }
 """The state after a whole message was sent."""
-_LAST: Final = END_HEADERS | END_STREAM
+_AFTER_RESPONSE: Final = {OPEN: HALF_REMOTE, HALF_LOCAL: CLOSED}
+"""The state after a whole response was received."""
 
 
 class WholeMessages(Inflow):
@@ -37,9 +48,9 @@ class WholeMessages(Inflow):
 
     # -- received -------------------------------------------------------------------------------------------------
 
-    def _on_open_headers(self, number: int, data: bytes | memoryview, start: int, at: int) -> int:
-        """HEADERS without END_STREAM at data[start:at], and at least the head of a frame behind it. Returns where that ends which
-        was processed."""
+    def _on_open_headers(self, number: int, data: bytes | memoryview, start: int, at: int, end: int) -> int:
+        """HEADERS without END_STREAM at data[start:at], and at least the head of a frame behind it, in data up to `end`. Returns
+        where that ends which was processed."""
         word, flags, follows = read_head(data, at)
         size, first = word >> 8, at + HEAD_SIZE
         last = first + size
@@ -48,16 +59,15 @@ class WholeMessages(Inflow):
             word & 0xFF == DATA
             and flags <= END_STREAM
             and follows & LARGEST_ID == number
-            and 0 < size <= self.config.window
-            and last <= len(data)
+            and 0 < size <= self._largest_whole
+            and last <= end
             and size <= self.receive_window
-            and size <= self.config.frame
         ):
-            stream = self._streams.get(number)
-            if stream is not None:
-                if (end := self._on_whole_response(stream, block, data, first, last, ends=flags)) > 0:
-                    return end
-            elif flags and not self._client and number > self._last:
+            if self._client:
+                stream = self._streams.get(number)
+                if stream is not None and (done := self._on_whole_response(stream, block, data, first, last, ends=flags)) > 0:
+                    return done
+            elif flags and number > self._last:
                 return last if self._on_request_block(number, 0, block, data[first:last]) else at
         self._on_headers(END_HEADERS, number, block)
         return at
@@ -68,40 +78,37 @@ class WholeMessages(Inflow):
         """A head that is known, content at data[first:last], and unless that `ends` the message, trailers that are known. Returns
         where they end; 0, without having done anything, if it is something else."""
         head = self._reader.heads.get(block)
-        if head is None or head.status < 200 or stream.has_head:
+        if head is None or stream.has_head or stream.bodiless or head.status < 200 or head.status in (204, 304):
             return 0
-        end, trailers = last, NO_FIELDS
+        size, state = last - first, _AFTER_RESPONSE.get(stream.state, NOT_ALLOWED)
+        if size > stream.receive_window or state < 0 or 0 <= head.length != size:
+            return 0
+        trailers, end = NO_FIELDS, last
         if not ends:
-            if len(data) - last < HEAD_SIZE:
+            after = last + HEAD_SIZE
+            if after > len(data):
                 return 0
             word, flags, follows = read_head(data, last)
-            end = last + HEAD_SIZE + (word >> 8)
-            if word & 0xFF != HEADERS or flags != _LAST or follows & LARGEST_ID != stream.id or end > len(data):
+            end = after + (word >> 8)
+            if word & 0xFF != HEADERS or flags != LAST_HEADERS or follows & LARGEST_ID != stream.id or end > len(data):
                 return 0
-            known = self._reader.trailers.get(bytes(data[last + HEAD_SIZE : end]))
+            known = self._reader.trailers.get(bytes(data[after:end]))
             if known is None:
                 return 0
             trailers = known
-        if not self._pass_on(stream, head, data[first:last], trailers):
-            return 0
         self._units -= 1 if ends else 2
-        return end
-
-    def _pass_on(self, stream: Stream, head: Head, content: bytes | memoryview, trailers: Fields) -> bool:
-        size = len(content)
-        if (head.length >= 0 and head.length != size) or stream.bodiless or head.status in (204, 304):
-            return False
-        if stream.state not in (OPEN, HALF_LOCAL) or size > stream.receive_window:
-            return False
         stream.has_head = True
-        stream.state = state = CLOSED if stream.state == HALF_LOCAL else HALF_REMOTE
+        stream.state = state
         self.receive_window -= size
         stream.unconsumed = size
-        stream.sink.on_message(head, content, trailers)
-        self._consume_all(stream)
+        stream.sink.on_message(head, data[first:last], trailers)
+        self._owed += stream.unconsumed  # its user keeps no more of it than it would anyway
+        stream.unconsumed = 0
+        if self._owed * 2 >= self.config.connection_window:
+            self._owe(0)
         if state == CLOSED:
             self._finish(stream)
-        return True
+        return end
 
     # -- sent -----------------------------------------------------------------------------------------------------
 
@@ -117,18 +124,17 @@ class WholeMessages(Inflow):
             or size > self._frame
             or self._ready
             or self.held
-            or stream.queued
+            or stream.queue is not None
             or self._out_size >= OUTPUT_BYTES
-            or stream.tail is not None
             or state < 0
         ):
             self._send_in_parts(stream, fields, data, trailers, deadline)
             return
-        blocks, most = self._writer.blocks, self._frame
-        block = blocks.get(fields) or self._writer.encode(fields)
+        writer, most = self._writer, self._frame
+        block = writer.blocks.get(fields) or writer.encode(fields)
         if deadline:
             block += deadline_literal(deadline)
-        last = (blocks.get(trailers) or self._writer.encode(trailers)) if trailers else b""
+        last = (writer.blocks.get(trailers) or writer.encode(trailers)) if trailers else b""
         if len(block) > most or len(last) > most:
             self._put_large_block(stream.id, block, 0)
             self._put(pack_head(size << 8 | DATA, 0 if last else END_STREAM, stream.id) + data)
@@ -138,7 +144,7 @@ class WholeMessages(Inflow):
             number = stream.id
             head = pack_head(len(block) << 8 | HEADERS, END_HEADERS, number)
             if last:
-                content, end = pack_head(size << 8 | DATA, 0, number), pack_head(len(last) << 8 | HEADERS, _LAST, number)
+                content, end = pack_head(size << 8 | DATA, 0, number), pack_head(len(last) << 8 | HEADERS, LAST_HEADERS, number)
                 piece = b"".join((head, block, content, data, end, last))
             else:
                 piece = b"".join((head, block, pack_head(size << 8 | DATA, END_STREAM, number), data))

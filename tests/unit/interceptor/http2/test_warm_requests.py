@@ -77,13 +77,13 @@ class Rig(Http2Memory):
 
 
 COSTS = [
-    ("to http/1.1", 1, 62, 2254),
-    ("to http/2", 1, 79, 3124),
-    ("to http/2", 10, 589, 27231),
-    ("call", 1, 86, 3571),
-    ("call", 10, 664, 31847),
-    ("call with a deadline", 1, 100, 4388),
-    ("call with a deadline", 10, 804, 40017),
+    ("to http/1.1", 1, 57, 2152),
+    ("to http/2", 1, 69, 2951),
+    ("to http/2", 10, 541, 26073),
+    ("call", 1, 77, 3431),
+    ("call", 10, 626, 31019),
+    ("call with a deadline", 1, 91, 4248),
+    ("call with a deadline", 10, 766, 39189),
 ]
 """What is asked for, how many at once, and the calls and instructions of all of them."""
 
