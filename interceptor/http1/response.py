@@ -90,7 +90,7 @@ class ResponseHead(Response, gc=False, eq=False):
 
     def edited(self, edit: FieldEdit) -> ResponseHead:
         wire = edited_head(self._wire if self._whole else self._wire + CRLF, edit)
-        return msgspec.structs.replace(self, _wire=wire, _whole=True)
+        return msgspec.structs.replace(self, _wire=wire, _whole=True, composed=None)
 
 
 class _NoCallbacks:

@@ -78,7 +78,7 @@ class Http2Client(SessionConnection):
         self.requests += 1
         client = self.clients[stream] = stream.sink = StreamClient(self, stream)
         try:
-            request = read_request(head, end=end, deadline=stream.deadline)
+            request = read_request(head, end=end, scheme=self.scheme, deadline=stream.deadline)
         except BadRequest as error:
             client.kind = read_kind(head)
             self._host.refused(error)
@@ -89,7 +89,6 @@ class Http2Client(SessionConnection):
             self._host.refused(ExchangeError("not to be forwarded any further", status=200, reason="max_forwards"))
             client.reply(final_reply(request), method=request.method, now=self.clock())
             return
-        request.scheme = self.scheme
         client.begin(request, data)
         if self._host.sheds:
             self._shed()

@@ -158,11 +158,11 @@ class StreamClient(StreamSide):
         self._host.session.send_headers(self._stream, (_STATUS[head.status], *head.fields()))
 
     def send_head(self, head: Response, fields: Fields, data: bytes | memoryview, *, end: bool, trailers: Fields = ()) -> None:
-        session, stream = self._host.session, self._stream
-        status = _status(head.status) if self._switches else _STATUS[head.status]
-        whole: Fields = (status, *head.fields(), *_lowered(fields))
-        if b"date" not in dict(whole):
-            whole += ((b"date", http_date()),)
+        session, stream, composed = self._host.session, self._stream, head.composed
+        if composed is not None and composed[0] is fields and not self._switches:
+            whole = composed[1]
+        else:
+            whole = self._compose(head, fields)
         self._ended = end
         if end and data:
             session.send_message(stream, whole, data, trailers)
@@ -173,6 +173,15 @@ class StreamClient(StreamSide):
             self._look_for_congestion()
         if trailers:
             session.send_trailers(stream, trailers)
+
+    def _compose(self, head: Response, added: Fields) -> Fields:
+        """All fields of the head. They are kept with the response, unless they depend on the time or on this stream."""
+        whole: Fields = (_status(head.status) if self._switches else _STATUS[head.status], *head.fields(), *_lowered(added))
+        if b"date" not in dict(whole):
+            whole += ((b"date", http_date()),)
+        elif not self._switches:
+            head.composed = (added, whole)
+        return whole
 
     def write_through(self, data: bytes | memoryview) -> None:
         if data:

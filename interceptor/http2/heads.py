@@ -19,6 +19,7 @@ from interceptor.core.keep_awake import KEEP_AWAKE, read_keep_awake
 from interceptor.core.messages import (
     BODILESS,
     CONNECTION_SCHEMES,
+    HTTP,
     NO_BODY,
     OTHER_FORWARDING_FIELDS,
     Encoded,
@@ -32,7 +33,7 @@ from interceptor.core.messages import (
 from interceptor.core.replies import Reply
 from interceptor.core.sizes import MAX_TARGET_BYTES
 from interceptor.http2.core.block_reader import DEADLINE
-from interceptor.http2.core.header_rules import NO_FIELDS, NO_NAMES, Head
+from interceptor.http2.core.header_rules import NO_FIELDS, Head
 from interceptor.http2.websocket import ACCEPT, KEY, WEBSOCKET
 
 __all__ = [
@@ -76,6 +77,7 @@ class _Known:
     """What was found in a head. It is kept with the head, because the same head comes again and again."""
 
     __slots__ = (
+        "all",
         "encoded",
         "expects",
         "fields",
@@ -91,6 +93,8 @@ class _Known:
     )
 
     def __init__(self, fields: Fields) -> None:
+        self.all = fields
+        """As they were received."""
         self.kind = NO_CALL
         self.timeout: float | None = None
         """A deadline of gRPC, in seconds."""
@@ -121,10 +125,25 @@ class _Known:
         self.encoded = None if self.hops or self.timeout is not None else Encoded()
 
 
+class _Memory:
+    """What is kept with the head of requests. They do not refer to it, nor to the head, so that they are in no cycle."""
+
+    __slots__ = ("begun", "known", "whole")
+
+    def __init__(self, fields: Fields) -> None:
+        self.known = _Known(fields)
+        self.whole: StreamRequest | None = None
+        """The request without a body, if it is the same each time. Then nothing of it changes."""
+        self.begun: StreamRequest | None = None
+        """The same with a body."""
+
+
 class StreamRequest(Request, gc=False, eq=False):
     """A request that came by a stream."""
 
-    head: Head = Head(NO_FIELDS, NO_NAMES)
+    known: _Known = _Known(NO_FIELDS)
+    lasting: bool = False
+    """Whether its fields for a stream are the same each time."""
     kind: int = NO_CALL
     """Which kind of call of gRPC it is."""
     hops: int | None = None
@@ -135,15 +154,15 @@ class StreamRequest(Request, gc=False, eq=False):
     @property
     def size(self) -> int:
         """Bytes of the fields, about."""
-        return sum(len(name) + len(value) for name, value in self.head.fields)
+        return sum(len(name) + len(value) for name, value in self.known.all)
 
     @property
     def is_for_another(self) -> bool:
-        return any(name in (b"x-forwarded-for", b"forwarded") for name, _ in self.head.fields)
+        return any(name in (b"x-forwarded-for", b"forwarded") for name, _ in self.known.all)
 
     def match_fields(self) -> list[Field]:
         timed = [(DEADLINE, self.deadline)] if self.deadline else []
-        return [(b"host", self.host), *_regular(self.head.fields), *timed]
+        return [(b"host", self.host), *_regular(self.known.all), *timed]
 
     def fields(self, peer: bytes, *, trusted: bool) -> Sequence[Field]:
         return self.forwarded(peer, trusted=trusted)
@@ -162,7 +181,7 @@ class StreamRequest(Request, gc=False, eq=False):
 
     def _lasting(self, peer: bytes, *, trusted: bool) -> Fields:
         """Those that are the same each time: they are made once for a head that comes again and again."""
-        known = _known(self.head)
+        known = self.known
         fields = known.fields
         if fields is None or known.peer != peer or known.trusted != trusted or known.scheme is not self.scheme:
             fields = known.fields = _forwarded(self, peer, trusted=trusted)
@@ -172,13 +191,9 @@ class StreamRequest(Request, gc=False, eq=False):
     def for_stream(self, via: bytes, peer: bytes, *, trusted: bool) -> tuple[Fields, bytes] | None:
         """All fields of a stream to a backend by the scheme `via`, and the deadline that is not among them. None if they are not
         the same each time."""
-        if self.upgrade is not None or self.hops is not None or self.expects_continue or self.kind > GRPC:
+        if not self.lasting or (self.elapsed and self.timeout is not None and not self.deadline):
             return None
-        if self.elapsed and self.timeout is not None and not self.deadline:
-            return None
-        known = self.head.memo
-        if not isinstance(known, _Known):
-            known = _known(self.head)
+        known = self.known
         fields = known.stream
         if (
             fields is None
@@ -213,27 +228,18 @@ class EditedRequest(StreamRequest, gc=False, eq=False):
 _COPIED: Final = StreamRequest.__struct_fields__
 
 
-class _Telling(tuple[Field, ...]):  # noqa: SLOT001  # of a tuple they have to be empty
-    """The forwarded fields of a response that also says for how long its backend goes on working. Kept with its head, as those
-    of other responses are."""
-
-    keep_awake: float
-
-
 class StreamResponse(Response, gc=False, eq=False):
-    """A response that came by a stream."""
+    """A response that came by a stream. It is kept with its head, for the next one with the same head."""
 
-    head: Head = Head(NO_FIELDS, NO_NAMES)
-    edit: FieldEdit = FieldEdit()
+    kept: Fields = ()
+    """The fields that are forwarded."""
+    edit: FieldEdit | None = None
 
     def fields(self) -> Sequence[Field]:
-        fields = self.head.memo
-        if not isinstance(fields, tuple):  # not made yet
-            fields = self.head.memo = _for_client(self.head)
-        return self.edit.applied(fields) if self.edit else fields
+        return self.kept if self.edit is None else self.edit.applied(self.kept)
 
     def edited(self, edit: FieldEdit) -> StreamResponse:
-        return msgspec.structs.replace(self, edit=edit)
+        return msgspec.structs.replace(self, edit=edit, composed=None)
 
 
 class ProbeRequest(Request, gc=False, eq=False):
@@ -247,9 +253,19 @@ class ProbeRequest(Request, gc=False, eq=False):
         return [(b"user-agent", b"weir-probe"), (b"accept", b"*/*")]
 
 
-def read_request(head: Head, *, end: bool, deadline: bytes = b"") -> StreamRequest:
-    """`deadline` is the value of a grpc-timeout that is not among the fields of the head. Raises BadRequest, for what HTTP/1
-    refuses, too: 400, 414, 431, 501."""
+def read_request(head: Head, *, end: bool, scheme: bytes = HTTP, deadline: bytes = b"") -> StreamRequest:
+    """`scheme` is that of the connection, and `deadline` the value of a grpc-timeout that is not among the fields of the head.
+    Raises BadRequest, for what HTTP/1 refuses, too: 400, 414, 431, 501."""
+    memory = head.memo
+    if isinstance(memory, _Memory) and not deadline:
+        same = memory.whole if end else memory.begun
+        if same is not None and same.scheme is scheme:
+            return same
+    return _read_request(head, end=end, scheme=scheme, deadline=deadline)
+
+
+def _read_request(head: Head, *, end: bool, scheme: bytes, deadline: bytes) -> StreamRequest:
+    without_body = end
     if head.too_large:
         raise BadRequest("too many or too large header fields", status=431, reason="too_large")
     method, upgrade, length = head.method, None, head.length
@@ -264,51 +280,57 @@ def read_request(head: Head, *, end: bool, deadline: bytes = b"") -> StreamReque
         raise BadRequest(f"a request target of more than {MAX_TARGET_BYTES} bytes", status=414, reason="too_large")
     path = target.partition(b"?")[0]
     length = NO_BODY if end else UNKNOWN if length < 0 else length
-    known = _known(head)
-    return StreamRequest(
+    memory = _memory(head)
+    known = memory.known
+    expects = known.expects and length != NO_BODY
+    hops = _hops(method, known.hops) if known.hops else None
+    request = StreamRequest(
         method,
         target,
         path,
         host,
         length,
-        expects_continue=known.expects and length != NO_BODY,
+        expects_continue=expects,
         upgrade=upgrade,
         personal=known.personal,
         timeout=read_timeout(deadline) if deadline and known.kind else known.timeout,
-        head=head,
+        scheme=scheme,
+        known=known,
+        lasting=upgrade is None and hops is None and not expects and known.kind <= GRPC,
         kind=known.kind,
-        hops=_hops(method, known.hops) if known.hops else None,
+        hops=hops,
         deadline=deadline,
         encoded=None if deadline or upgrade is not None else known.encoded,
     )
+    if request.encoded is not None and not expects:
+        if without_body:
+            memory.whole = request
+        else:
+            memory.begun = request
+    return request
 
 
 def read_response(head: Head, method: bytes, *, end: bool) -> StreamResponse:
     """One head, of a request with this method."""
-    length = head.length if head.length >= 0 else UNKNOWN
-    if head.status in BODILESS or head.status < 200 or (end and length < 0 and method != b"HEAD"):
-        length = NO_BODY
-    elif method == b"HEAD":
-        length = NO_BODY if length >= 0 else UNKNOWN
-    response = StreamResponse(head.status, length, head=head)
-    known = head.memo
-    if known is None:
-        known = head.memo = _for_client(head)
-    if type(known) is _Telling:
-        response.keep_awake = known.keep_awake
+    response = head.memo
+    if not isinstance(response, StreamResponse):
+        response = head.memo = _read_response(head)
+    if (end and response.length < 0 and method != b"HEAD") or (method == b"HEAD" and response.length > 0):
+        return msgspec.structs.replace(response, length=NO_BODY)
     return response
 
 
-def _for_client(head: Head) -> Fields:
-    """The fields of a response that are forwarded, and what it tells the interceptor beside them."""
+def _read_response(head: Head) -> StreamResponse:
+    """A response with a body, unless its status has none."""
+    bodiless = head.status in BODILESS or head.status < 200
     said = [value for name, value in head.fields if name == KEEP_AWAKE]
     left_out = _NOT_FOR_CLIENTS if head.status >= 200 and head.status != 204 else _NOT_WITHOUT_CONTENT
-    fields = [field for field in _regular(head.fields) if field[0] not in left_out]
-    if not said:
-        return tuple(fields)
-    telling = _Telling(fields)
-    telling.keep_awake = read_keep_awake(said)
-    return telling
+    return StreamResponse(
+        head.status,
+        NO_BODY if bodiless else head.length if head.length >= 0 else UNKNOWN,
+        keep_awake=read_keep_awake(said) if said else None,
+        kept=tuple(field for field in _regular(head.fields) if field[0] not in left_out),
+    )
 
 
 def final_reply(head: StreamRequest) -> Reply:
@@ -327,14 +349,14 @@ def _hops(method: bytes, value: bytes) -> int | None:
 
 def read_kind(head: Head) -> int:
     """Which kind of call of gRPC a request is, also one that is refused."""
-    return _known(head).kind
+    return _memory(head).known.kind
 
 
-def _known(head: Head) -> _Known:
-    known = head.memo
-    if not isinstance(known, _Known):
-        known = head.memo = _Known(head.fields)
-    return known
+def _memory(head: Head) -> _Memory:
+    memory = head.memo
+    if not isinstance(memory, _Memory):
+        memory = head.memo = _Memory(head.fields)
+    return memory
 
 
 def _websocket_key() -> bytes:
@@ -349,7 +371,7 @@ def _regular(fields: Iterable[Field]) -> list[Field]:
 def _forwarded(request: StreamRequest, peer: bytes, *, trusted: bool) -> Fields:
     kept: list[Field] = []
     received: dict[bytes, list[bytes]] = {}
-    for field in request.head.fields:
+    for field in request.known.all:
         name = field[0]
         if name[:1] == b":" or name in _NOT_FORWARDED:
             continue

@@ -135,8 +135,8 @@ class StreamPlace(SendingPlace):
         connection, (fields, deadline) = self._connection, lasting
         session, bodiless = connection.session, head.method == b"HEAD"
         if body and end:
-            self._stream = session.request(self, fields, bodiless=bodiless, deadline=deadline, data=b"".join(body))
-            if self.becomes_congested(self._stream):
+            stream = self._stream = session.request(self, fields, bodiless=bodiless, deadline=deadline, data=b"".join(body))
+            if stream.congested and self.becomes_congested(stream):
                 sink.pause_body()
         else:
             self._stream = session.request(self, fields, end=end, bodiless=bodiless, deadline=deadline)
@@ -180,10 +180,13 @@ class StreamPlace(SendingPlace):
         return b"" if self._web is None else self._web.ending(status)
 
     def release(self) -> None:
-        self.resume_reading()
+        self._paused = False
+        if self._unconsumed:
+            self.give_back()
         framed, stream = self._framed, self._stream
-        unsent = (framed is not None and not framed.ended) or self._switch is not None
+        unsent = self._switch is not None
         if framed is not None:
+            unsent = unsent or not framed.ended
             self._leave_body()
         self._sink = self._stream = self._switch = None
         if unsent and stream is not None and not stream.closed:

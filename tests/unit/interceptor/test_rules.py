@@ -15,7 +15,8 @@ from interceptor.http1.foreign import encode_foreign_request
 from interceptor.http1.request import RequestHead, parse_request
 from interceptor.http1.response import parse_response
 from interceptor.http2.core.header_rules import NO_NAMES, Head
-from interceptor.http2.heads import StreamRequest, StreamResponse
+from interceptor.http2.core.header_rules import Rules as Validator
+from interceptor.http2.heads import StreamRequest, read_request, read_response
 
 PEER = b"192.0.2.1"
 ORIGINAL = b"x-envoy-original-path"
@@ -33,8 +34,7 @@ def http1(target: bytes, *lines: bytes) -> RequestHead:
 
 def http2(target: bytes, *fields: tuple[bytes, bytes]) -> StreamRequest:
     pseudo = ((b":method", b"GET"), (b":scheme", b"http"), (b":path", target), (b":authority", b"a.test"))
-    head = Head((*pseudo, *fields), NO_NAMES)
-    return StreamRequest(b"GET", target, target.partition(b"?")[0], b"a.test", head=head)
+    return read_request(Validator().request([*pseudo, *fields], NO_NAMES, connect=True, too_large=False), end=True)
 
 
 def onward(made: Rules[Any], head: Request) -> Request:
@@ -145,7 +145,12 @@ def test_fields_of_a_response_are_changed(end: bytes) -> None:
 
 def test_fields_of_a_response_of_a_stream_are_changed() -> None:
     head = Head(((b":status", b"200"), (b"server", b"theirs"), (b"x_secret", b"1"), (b"x-kept", b"3")), NO_NAMES)
-    assert StreamResponse(200, -1, head=head).edited(EDIT).fields() == [(b"x-kept", b"3"), (b"server", b"ours"), (b"x-new", b"1")]
+    head.status = 200
+    assert read_response(head, b"GET", end=False).edited(EDIT).fields() == [
+        (b"x-kept", b"3"),
+        (b"server", b"ours"),
+        (b"x-new", b"1"),
+    ]
 
 
 def test_a_rewritten_websocket_keeps_a_key_of_its_own() -> None:

@@ -77,13 +77,13 @@ class Rig(Http2Memory):
 
 
 COSTS = [
-    ("to http/1.1", 1, 57, 2152),
-    ("to http/2", 1, 69, 2951),
-    ("to http/2", 10, 541, 26073),
-    ("call", 1, 77, 3431),
-    ("call", 10, 626, 31019),
-    ("call with a deadline", 1, 91, 4248),
-    ("call with a deadline", 10, 766, 39189),
+    ("to http/1.1", 1, 54, 2046),
+    ("to http/2", 1, 64, 2767),
+    ("to http/2", 10, 491, 24233),
+    ("call", 1, 73, 3264),
+    ("call", 10, 586, 29349),
+    ("call with a deadline", 1, 89, 4211),
+    ("call with a deadline", 10, 746, 38819),
 ]
 """What is asked for, how many at once, and the calls and instructions of all of them."""
 
