@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from fleet.routing.duration import seconds
 from weir.apps.failure import UsageError
-from weir.apps.plain import NotPlainError, plain
 
 if TYPE_CHECKING:
     from weir.engine.document import Path
@@ -160,7 +159,7 @@ def local_changes(given: Given) -> dict[Path, Any]:
 
 def settings(every: Sequence[str]) -> Iterator[tuple[tuple[str, ...], Any]]:
     """The path and the value of each FIELD=VALUE. Raises UsageError."""
-    import yaml  # noqa: PLC0415  every command would begin with it
+    from weir.apps.plain import NotPlainError, plain  # noqa: PLC0415  every command would begin with its YAML
 
     for typed in every:
         name, equals, text = typed.partition("=")

@@ -83,9 +83,9 @@ class Charts:
                 await self._helm.run(workspace, "pull", chart.oci, *options, *authority, seconds=FETCH_SECONDS)
             else:
                 _write_repository(workspace, str(chart.repository), secret)
-                told = await self._helm.run(workspace, "repo", "update", REPOSITORY, seconds=FETCH_SECONDS)
+                output = await self._helm.run(workspace, "repo", "update", REPOSITORY, seconds=FETCH_SECONDS)
                 if not workspace.index(REPOSITORY).exists():
-                    raise HelmFailed(_why_not_updated(told))
+                    raise HelmFailed(_why_not_updated(output))
                 await self._leave_permitted(workspace, str(chart.repository), str(chart.name))
                 await self._helm.run(workspace, "pull", f"{REPOSITORY}/{chart.name}", *options, seconds=FETCH_SECONDS)
         except HelmFailed as error:
@@ -131,9 +131,9 @@ def _text(secret: dict[str, bytes], key: str) -> str:
         raise _wrong("credentials", f"{key} of the Secret is no text") from error
 
 
-def _why_not_updated(told: bytes) -> str:
+def _why_not_updated(output: bytes) -> str:
     """Helm says the reason on its standard output, behind the name of the repository, and ends without an error."""
-    _, _, reason = told.decode(errors="replace").partition("):\n")
+    _, _, reason = output.decode(errors="replace").partition("):\n")
     return reason.partition("\nUpdate Complete")[0].strip()[:MAX_REASON] or "its index cannot be fetched"
 
 
