@@ -1,4 +1,5 @@
-"""Which tests may import what: unit tests, and what all tests share, never import what needs sockets, processes or a cluster."""
+"""Which tests may import what: unit tests, and what all tests share, never import what needs sockets, processes or a cluster; and
+unit tests begin no processes and no connections themselves."""
 
 from __future__ import annotations
 
@@ -50,3 +51,38 @@ def test_unit_tests_need_nothing_of_larger_tests(directory: str) -> None:
         if other := (set(imported_directories(path.read_text())) & LARGER) - own:
             found.add((name, *other))
     assert found == set()
+
+
+OUTSIDE = {
+    "Popen", "create_connection", "create_server", "create_subprocess_exec", "create_subprocess_shell", "create_unix_server",
+    "fork", "open_connection", "open_unix_connection", "start_server", "start_unix_server", "subprocess",
+}  # fmt: skip
+"""What begins a process or a connection. A socketpair is memory."""
+
+
+def outside_of(source: str) -> set[str]:
+    """The names of these that a module uses."""
+    nodes = [*ast.walk(ast.parse(source))]
+    called = [each.func for each in nodes if isinstance(each, ast.Call)]
+    names = {each.attr if isinstance(each, ast.Attribute) else getattr(each, "id", "") for each in called}
+    names |= {name.name for each in nodes if isinstance(each, ast.Import | ast.ImportFrom) for name in each.names}
+    return names & OUTSIDE
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import socket\nsocket.create_server(('127.0.0.1', 0))", {"create_server"}),
+        ("import subprocess", {"subprocess"}),
+        ("from asyncio import start_server", {"start_server"}),
+        ("import socket\nsocket.socketpair()", set()),
+        ("def create_server(): ...", set()),
+    ],
+)
+def test_what_begins_processes_and_connections_is_found(source: str, expected: set[str]) -> None:
+    assert outside_of(source) == expected
+
+
+def test_unit_tests_begin_no_process_and_no_connection() -> None:
+    found = {path.name: used for path in sorted((TESTS / "unit").rglob("test_*.py")) if (used := outside_of(path.read_text()))}
+    assert found == {}

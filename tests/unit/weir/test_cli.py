@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -98,23 +95,6 @@ def test_a_log_level_that_is_none() -> None:
     code, _, err = _weir("up", "--log-level", "loud")
     assert code == 2
     assert "debug, info, warning, error" in " ".join(err.replace("│", "").split())
-
-
-@pytest.mark.parametrize("module", ["typer", "weir.cli"])
-def test_an_interrupt_during_the_imports_ends_it_without_a_word(tmp_path: Path, module: str) -> None:
-    """Sent from within, by what is imported then."""
-    script = f"""
-import os, signal, sys
-class Finder:
-    def find_spec(self, name, path=None, target=None):
-        if name == {module!r}:
-            os.kill(os.getpid(), signal.SIGINT)
-sys.meta_path.insert(0, Finder())
-from weir.__main__ import main
-main()
-"""
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
 
 
 def test_the_version() -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import sys
 
 import pytest
 
-from weir.engine.listening import listening, parse_table
+from weir.engine.listening import parse_table
 
 pytestmark = pytest.mark.skipif(sys.byteorder != "little", reason="the tables are in the order of the machine")
 
@@ -25,17 +23,3 @@ def test_only_what_listens() -> None:
     assert list(parse_table(TCP)) == [("127.0.0.1", 8080, "4711")]
     assert list(parse_table(TCP6)) == [("::1", 3000, "4713"), ("::", 3001, "4714")]
     assert list(parse_table(HEAD)) == []
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
-def test_of_a_process() -> None:
-    with (
-        socket.create_server(("127.0.0.1", 0)) as four,
-        socket.create_server(("::1", 0), family=socket.AF_INET6) as six,
-        socket.socket() as idle,
-    ):
-        idle.bind(("127.0.0.1", 0))
-        found = listening([os.getpid(), 2**22 + 1])
-        assert {four.getsockname()[:2], six.getsockname()[:2]} <= set(found)
-        assert idle.getsockname() not in found
-    assert listening([]) == []
