@@ -251,8 +251,6 @@ async def test_a_namespace_that_is_not_watched(tmp_path: Path) -> None:
         (b"", {}, 400),
         (b"\xff", {}, 400),
         (b'{"name": NaN}', {}, 400),
-        (b'{"name": 1e999}', {}, 400),
-        (b'{"name": [-1e999]}', {}, 400),
         (b'{"name": "\\ud800"}', {}, 400),
         (b"[" * 100_000, {}, 400),
         (b'{"name": ' + b"1" * 100_000 + b"}", {}, 400),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -131,12 +132,14 @@ async def test_documents_that_are_refused(rig: AdminRig) -> None:
         (good | {"chart": {"oci": "oci://example.com/a", "version": "--plain-http"}}, "/chart/version"),
         (good | {"chart": {"repository": "https://metadata.internal", "name": "a"}}, "/chart/repository"),
         (good | {"values": []}, "/values"),
+        (good | {"values": {"a": [{"b": float("inf")}]}}, "/values"),
         (good | {"timeout": 0}, "/timeout"),
         (good | {"more": 1}, "/more"),
         (good | {"expose": [{"service": "none"}]}, "/expose/0/service"),
     ]
     for content, pointer in wrong:
-        answer = await call(rig, "POST", content=content)
+        sent = json.dumps(content).replace("Infinity", "1e999").encode()
+        answer = await rig.client.post(RELEASES, content=sent, headers={"Content-Type": "application/json"})
         assert answer.status_code == 422, (pointer, answer.text)
         assert Problem.model_validate(answer.json()).errors[0].pointer == pointer, answer.text
     problem_of(await call(rig, "PUT", "/other", good), 422, "invalid-document")
@@ -167,6 +170,28 @@ async def test_each_permission_is_needed(rig: AdminRig, attributes: dict[str, st
     problem = problem_of(await call(rig, "POST", content=document(chart({"config.yaml": CONFIG}))), 403, "forbidden")
     assert said in problem.detail
     assert not rig.api.written("/namespaces/shop/")
+
+
+async def test_what_is_not_made_any_more_needs_the_permission_to_delete_it(rig: AdminRig) -> None:
+    other = CONFIG.replace("-config", "-other").replace("v1\nkind: ConfigMap", "v1\nkind: ServiceAccount").split("\ndata:")[0]
+    at = "/api/v1/namespaces/shop/serviceaccounts/web-other"
+    first, second = chart({"config.yaml": CONFIG}), chart({"config.yaml": CONFIG, "other.yaml": other})
+    for data in (first, second):
+        made = await call(rig, "PUT", "/web", document(data))
+        assert made.status_code in (200, 201), made.text
+    assert at in rig.api.objects
+    forbid(rig, verb="delete", resource="serviceaccounts")
+    for answer in (
+        await call(rig, "PUT", "/web", document(first)),
+        await call(rig, "POST", "/web/rollback", {"revision": 1}),
+        await call(rig, "DELETE", "/web"),
+    ):
+        assert "delete serviceaccounts" in problem_of(answer, 403, "forbidden").detail
+    assert at in rig.api.objects
+    assert [one["status"] for one in (await call(rig, "GET", "/web/history")).json()["items"]] == ["superseded", "deployed"]
+    permit(rig, lambda asked: True)
+    assert (await call(rig, "POST", "/web/rollback", {"revision": 1})).status_code == 200
+    assert at not in rig.api.objects
 
 
 async def test_reading_needs_permission(rig: AdminRig) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from controller.admin.documents import NAME, ObjectName, Replicas, Target
 from controller.admin.releases.archive import MAX_ARCHIVE
@@ -35,6 +36,8 @@ _OCI = r"^oci://[a-z0-9][a-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9][a-z0-9._-]*)+$"
 _REPOSITORY = r"^https?://[a-z0-9][a-z0-9.-]*(:[0-9]{1,5})?(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?$"
 _PATH = r"^/[!-~]*$"
 MAX_TIMEOUT = 1800
+MAX_PLACE = 200
+"""Characters of the place of a value in a complaint."""
 
 ReleaseName = Annotated[str, StringConstraints(pattern=RELEASE_NAME, max_length=MAX_RELEASE_NAME)]
 Archive = Annotated[
@@ -119,12 +122,28 @@ class Exposure(Model):
     cooldown: Annotated[int, Field(ge=0, le=86_400, description="Seconds without requests before it sleeps.")] = 300
 
 
+def _check_finite(values: dict[str, Any]) -> dict[str, Any]:
+    """A number beyond any number, like 1e999, would be null in what helm reads."""
+    waiting: list[tuple[str, Any]] = [("", values)]
+    while waiting:
+        at, value = waiting.pop()
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"has a number that is too large: {at[1:]}")
+        if isinstance(value, dict):
+            waiting += [(f"{at}.{name}"[:MAX_PLACE], each) for name, each in value.items()]
+        elif isinstance(value, list):
+            waiting += [(f"{at}[{number}]"[:MAX_PLACE], each) for number, each in enumerate(value)]
+    return values
+
+
 class ReleaseDocument(Model):
     """A release: a chart, its values, and which of its Services get requests through Weir."""
 
     name: ReleaseName
     chart: Chart
-    values: Annotated[dict[str, Any], Field(max_length=1000, description="As in a file for helm --values.")] = {}
+    values: Annotated[
+        dict[str, Any], Field(max_length=1000, description="As in a file for helm --values."), AfterValidator(_check_finite)
+    ] = {}
     expose: Annotated[list[Exposure], Field(max_length=20)] = []
     skip_crds: Annotated[bool, Field(description="Leave out the directory crds of the chart.")] = False
     timeout: Annotated[
