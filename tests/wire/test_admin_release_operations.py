@@ -132,6 +132,24 @@ async def test_routes_that_cannot_be(rig: AdminRig, exposure: dict[str, Any], po
     assert left(rig) == []
 
 
+async def test_a_route_that_the_chart_makes_itself(rig: AdminRig) -> None:
+    own = """\
+apiVersion: http.keda.sh/v1alpha1
+kind: HTTPScaledObject
+metadata: {name: {{ .Release.Name }}-http}
+spec: {hosts: [own.example.com], scaleTargetRef: {name: web-app, kind: Deployment, service: web-http, port: 80}}
+"""
+    paused = DEPLOYMENT.replace("spec:\n  replicas", "spec:\n  paused: true\n  replicas")
+    data = chart({"service.yaml": SERVICE, "deployment.yaml": paused, "own.yaml": own})
+    answer = await call(rig, "PUT", "/web?dryRun=All", document(data, expose=[{"service": "web-http"}]))
+    problem = problem_of(answer, 422, "invalid-document")
+    assert (problem.errors[0].pointer, problem.errors[0].detail) == (
+        "/expose/0/service",
+        "the chart makes an HTTPScaledObject web-http itself: leave this out",
+    )
+    assert (await call(rig, "PUT", "/web?dryRun=All", document(data))).status_code == 200
+
+
 async def test_a_route_needs_its_permission(rig: AdminRig) -> None:
     permit(rig, lambda asked: asked["resource"] != "httpscaledobjects")
     answer = await call(rig, "PUT", "/web", document(app_chart(), expose=[{"service": "web-http"}]))

@@ -28,6 +28,7 @@ _POINTERS = (
     ("spec.scalingMetric", "target"),
     ("spec.replicas", "replicas"),
 )
+_GROUP = HTTP_SCALED_OBJECTS.api_version.partition("/")[0]
 _API_VERSIONS = {"Deployment": "apps/v1", "StatefulSet": "apps/v1"}
 
 Json = dict[str, Any]
@@ -43,13 +44,23 @@ class _Wrong(Exception):
 
 def routes_of(exposures: Sequence[Exposure], objects: Iterable[Rendered], namespace: str, domain: str) -> list[Json]:
     """An HTTPScaledObject for each Service. Raises Refused: 422 with every field that is wrong."""
-    here = [found for found in objects if not found.hook and found.namespace in ("", namespace)]
+    all_here = [found for found in objects if found.namespace in ("", namespace)]
+    here = [found for found in all_here if not found.hook]
+    own = {
+        found.name
+        for found in all_here
+        if (found.kind, found.api_version.partition("/")[0]) == (HTTP_SCALED_OBJECTS.kind, _GROUP)
+    }
     made, faults, seen = [], [], set()
     for number, exposure in enumerate(exposures):
         try:
             if exposure.service in seen:
                 raise _Wrong("service", "stands here twice")
             seen.add(exposure.service)
+            if exposure.service in own:
+                raise _Wrong(
+                    "service", f"the chart makes an {HTTP_SCALED_OBJECTS.kind} {exposure.service} itself: leave this out"
+                )
             made.append(_route(exposure, here, namespace, domain))
         except _Wrong as wrong:
             faults.append(Fault(detail=str(wrong), pointer=f"/expose/{number}/{wrong.field}"))
