@@ -233,6 +233,30 @@ async def test_an_upgrade_that_is_cut_off_leaves_what_there_was(tmp_path: Path) 
         assert (await call(rig, "PUT", "/web", document(good, values={"greeting": "x"}))).status_code == 200
 
 
+async def test_who_comes_next_undoes_what_its_beginner_may_not_any_more(tmp_path: Path) -> None:
+    api = new_api()
+    good, stuck = chart({"config.yaml": CONFIG}), chart({"config.yaml": CONFIG, "deployment.yaml": DEPLOYMENT})
+    async with releases(api, tmp_path) as rig:
+        assert (await call(rig, "POST", content=document(good))).status_code == 201
+        asking = asyncio.create_task(call(rig, "PUT", "/web", document(stuck, values={"greeting": "new"}, timeout=60)))
+        await waiting(rig, "pending-upgrade")
+    await asyncio.gather(asking, return_exceptions=True)
+    eve = {"Authorization": "Bearer eve"}
+    wanted = document(good, values={"greeting": "by eve"})
+    api.allowed = lambda spec: spec["user"] == "eve" and spec["resourceAttributes"]["resource"] != "deployments"
+    async with releases(api, tmp_path) as rig:
+        problem = problem_of(await call(rig, "PUT", "/web", wanted, headers=eve), 403, "forbidden")
+        assert "eve may not: get deployments.apps web-app in namespace shop" in problem.detail
+        assert [path for path in left(rig) if "deployments" in path]
+        api.allowed = lambda spec: spec["user"] == "eve"
+        # The call that undoes it was decided about the release as it was before.
+        problem_of(await call(rig, "PUT", "/web", wanted, headers=eve), 409, "changed")
+        assert config(rig) == "hello"
+        answer = await call(rig, "PUT", "/web", wanted, headers=eve)
+        assert (answer.status_code, config(rig)) == (200, "by eve"), answer.text
+        assert not [path for path in left(rig) if "weir-release" in path or "deployments" in path]
+
+
 async def test_what_does_not_become_ready_is_undone(rig: AdminRig) -> None:
     stuck = chart({"deployment.yaml": DEPLOYMENT})
     failed = problem_of(await call(rig, "POST", content=document(stuck, timeout=2)), 422, "helm-failed")

@@ -85,7 +85,7 @@ class Operator:
                 entry = await self._journal.begin(opened.namespace, opened.name, before.caller.username, before.packed())
             except Busy as busy:
                 if busy.entry is not None and self._journal.is_dead(busy.entry.record):
-                    await self._recovery.recover(busy.entry)
+                    await self._recover(busy.entry, opened)
                 elif self._clock() >= until:
                     raise under_way(busy.entry.record.holder if busy.entry is not None else "another controller") from busy
                 await asyncio.sleep(BUSY_PAUSE_SECONDS)
@@ -102,6 +102,14 @@ class Operator:
                 self._journal.release(entry)
                 raise
             return entry
+
+    async def _recover(self, entry: Entry, opened: Session) -> None:
+        """Undo what nobody makes any more, with the rights of who is here now: who began it may have lost his. Raises Refused."""
+        try:
+            await self._recovery.recover(entry, opened)
+        except (HelmFailed, Refused) as error:
+            detail = f"an operation by {entry.record.user} was cut off, and cannot be undone now: {error}"
+            raise Refused(409, "under-way", detail, headers={"Retry-After": "60"}) from error
 
     async def _held(self, entry: Entry, work: Coroutine[Any, Any, None]) -> None:
         """Run helm as long as the entry can be renewed."""

@@ -1,6 +1,7 @@
 """Ends operations on releases that nobody makes any more: of controllers that were killed, and those not undone at once.
 
-Helm brings the release back to what it was, or deletes what was never complete, with the rights of who began the operation.
+Helm brings the release back to what it was, or deletes what was never complete, with the rights of who began the operation, or
+of who wants to begin the next one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from controller.admin.locks import Locks
 from controller.admin.problems import Refused
 from controller.admin.recovery import SWEEP_SECONDS, TAKEOVER_SECONDS
 from controller.admin.releases.helm import HelmFailed
-from controller.admin.releases.session import Sessions
+from controller.admin.releases.session import Session, Sessions
 from controller.admin.releases.state import operation_of
 from fleet.discovery.kubernetes.client import ApiError
 
@@ -45,14 +46,14 @@ class ReleaseRecovery:
             try:
                 await self.sweep()
                 self._failure = ""
-            except (ApiError, Refused) as error:
+            except ApiError as error:
                 if str(error) != self._failure:
                     _log.warning("operations on releases that were cut off are not undone yet: %s", error)
                 self._failure = str(error)
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def sweep(self) -> None:
-        """Undo every operation that nobody makes any more. Raises ApiError, and Refused without helm."""
+        """Undo every operation that nobody makes any more. Raises ApiError."""
         entries = await self._journal.entries()
         now = self._clock()
         self._seen = {key: self._seen.get(key, now) for key in ((entry.uid, entry.version) for entry in entries)}
@@ -66,21 +67,25 @@ class ReleaseRecovery:
             try:
                 async with self._locks.of(entry.record.app):
                     await self.recover(entry if dead else await self._journal.take(entry))
-            except HelmFailed as error:
+            except (HelmFailed, Refused) as error:
                 self._later[entry.uid] = self._clock() + RETRY_SECONDS
                 _log.warning("release %s: an operation by %s is not undone yet: %s", entry.record.app, entry.record.user, error)
             except ApiError as error:
                 if error.status != 409:  # another controller was faster
                     raise
 
-    async def recover(self, entry: Entry) -> None:
-        """Undo one operation and end its entry. Call it with the lock of its release. Raises HelmFailed, Refused and ApiError."""
+    async def recover(self, entry: Entry, opened: Session | None = None) -> None:
+        """Undo one operation and end its entry, with the rights of who began it, or those of a session. Call it with the lock of
+        its release. Raises HelmFailed, Refused and ApiError."""
         record = entry.record
         before = operation_of(record)
         if before is None or not self._journal.is_dead(record):
             return
-        async with self._sessions.open(before.caller, record.namespace, record.name) as opened:
+        if opened is not None:
             undone = await opened.restore(before)
+        else:
+            async with self._sessions.open(before.caller, record.namespace, record.name) as own:
+                undone = await own.restore(before)
         await self._journal.end(entry)
         if undone:
             _log.warning("release %s: an operation by %s was cut off, and is undone", record.app, record.user)

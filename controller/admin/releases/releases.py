@@ -121,7 +121,7 @@ class Releases:
             digest = await self._prepare(opened, document, tell)
             history = await explained(opened, opened.history())
             _check_new(history, digest, namespace, document.name, new=new)
-            objects, manifests = await self._render(opened, document, tell, upgrade=bool(history))
+            objects, manifests = await self._render(opened, document, tell, history)
             tell("asking helm for a dry run")
             await explained(opened, opened.upgrade(document, digest, dry_run=True), step="dry run")
             shown = [
@@ -151,7 +151,7 @@ class Releases:
             if _check_new(history, digest, namespace, name, new=new):
                 tell("nothing has changed")
                 return await self._release(opened), False
-            await self._render(opened, document, tell, upgrade=bool(history))
+            await self._render(opened, document, tell, history)
             tell("upgrading" if history else "installing")
             before = before_of("apply", _states(history), caller)
             await self._operator.operate(
@@ -168,7 +168,8 @@ class Releases:
             if target not in (past.revision for past in history):
                 detail = f"there is no revision {target}" if target else "there is no older revision"
                 raise Refused(422, "invalid-document", detail, errors=[Fault(detail=detail, pointer="/revision")])
-            await self._permit_stored(opened, target, upgrade=True)
+            for revision in dict.fromkeys((target, history[-1].revision)):
+                await explained(opened, opened.permit_stored(revision, upgrade=True))
             tell(f"rolling back to revision {target}")
             before = before_of("rollback", _states(history), caller)
             await self._operator.operate(opened, before, opened.rollback(target, rollback.timeout), step="rollback")
@@ -178,7 +179,7 @@ class Releases:
         async with self._operator.alone(namespace, name), self._sessions.open(caller, namespace, name, tell) as opened:
             await opened.permit(accesses_of_storage(namespace, name, writes=True))
             history = await self._existing(opened)
-            await self._permit_stored(opened, history[-1].revision, upgrade=False)
+            await explained(opened, opened.permit_stored(history[-1].revision, upgrade=False))
             if dry_run:
                 return
             tell("deleting")
@@ -206,9 +207,11 @@ class Releases:
         return f"by Weir's Admin API, document {digest.hexdigest()[:32]}"
 
     async def _render(
-        self, opened: Session, document: ReleaseDocument, tell: Tell, *, upgrade: bool
+        self, opened: Session, document: ReleaseDocument, tell: Tell, history: list[Past]
     ) -> tuple[list[Rendered], bytes]:
-        """Check that the caller may have all that the chart makes, with the routes, which become a part of it."""
+        """Check that the caller may have all that the chart makes, with the routes, which become a part of it; and take away what
+        the revision before has made, and the chart does not any more."""
+        upgrade = bool(history)
         tell("rendering the chart")
         manifests = await explained(opened, opened.template(document, upgrade=upgrade), step="template", kind="invalid-chart")
         objects = await opened.objects(manifests)
@@ -219,11 +222,9 @@ class Releases:
             objects += rendered_of(routes)
         tell(f"checking permissions for {len(objects)} objects")
         await opened.permit(await accesses_of_objects(self._sessions.api, objects, opened.namespace, upgrade=upgrade))
+        if upgrade:
+            await explained(opened, opened.permit_stored(history[-1].revision, upgrade=True))
         return objects, manifests
-
-    async def _permit_stored(self, opened: Session, revision: int, *, upgrade: bool) -> None:
-        objects = await explained(opened, opened.stored(revision))
-        await opened.permit(await accesses_of_objects(self._sessions.api, objects, opened.namespace, upgrade=upgrade))
 
     # -- inside -----------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from controller.admin.releases.access import Access
 from controller.admin.releases.documents import ReleaseDocument
 from controller.admin.releases.guard import Guard, Pass
 from controller.admin.releases.helm import Helm, HelmFailed, Workspace
-from controller.admin.releases.rendered import Rendered, read_rendered
+from controller.admin.releases.rendered import Rendered, accesses_of_objects, read_rendered
 from controller.admin.releases.state import Before, State, way_back
 from fleet.discovery.kubernetes.client import Api
 
@@ -177,6 +177,11 @@ class Session:
         parts = [await self._run("get", what, self.name, f"--revision={revision}") for what in ("manifest", "hooks")]
         return await self.objects(b"\n---\n".join(parts))
 
+    async def permit_stored(self, revision: int, *, upgrade: bool) -> None:
+        """Check that the caller may have, and delete, what a revision has made. Of objects that it may not delete helm would only
+        say so in passing, and leave them. Raises Refused, too."""
+        await self.permit(await accesses_of_objects(self._api, await self.stored(revision), self.namespace, upgrade=upgrade))
+
     async def template(self, document: ReleaseDocument, *, upgrade: bool) -> bytes:
         """What the chart makes, for the cluster as it is; nothing is asked of it or written to it."""
         version = msgspec.json.decode(await self._api.request("GET", "/version"), type=_Version).git_version
@@ -206,8 +211,12 @@ class Session:
 
     async def restore(self, before: Before, seconds: int = UNDO_SECONDS) -> bool:
         """Undo an operation that has not come to its end, or finish a deletion; returns whether there was anything to do."""
-        back = way_back(before, await self.states())
+        states = await self.states()
+        back = way_back(before, states)
+        if back.command:
+            await self.permit_stored(states[-1].revision, upgrade=False)
         if back.command == "rollback":
+            await self.permit_stored(back.revision, upgrade=True)
             await self.rollback(back.revision, seconds)
         elif back.command == "uninstall":
             await self.uninstall(seconds)
