@@ -73,13 +73,14 @@ class BusyDesk:
         if process is None:
             raise BusyRefused(401, "the token is missing, or of no process that runs")
         try:
-            asked = seconds(duration)
+            # A text, as the Admin API has it: what works here works there.
+            asked = seconds(duration if isinstance(duration, str) else None)
         except ValueError as error:
-            raise BusyRefused(422, f"duration: {error}") from error
+            raise BusyRefused(422, f"duration: {error}, as a text") from error
         most = self._most(process.app)
         if asked and not most:
             raise BusyRefused(403, f"{process.app} has no max_busy")
-        length = min(max(asked, 0.0), most)
+        length = min(asked, most)
         until = self._wall() + length
         try:
             self._change(process, until if length else 0.0)

@@ -193,7 +193,7 @@ async def _body(request: Request) -> dict[str, Any]:
             raise Refused("the request is too large")
     try:
         body = json.loads(data or b"{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Refused("the request is not JSON") from error
     if not isinstance(body, dict):
         raise Refused("the request is not an object")
