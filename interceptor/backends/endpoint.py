@@ -158,10 +158,6 @@ class Endpoint:
         """What would be lost with the backend: unfinished exchanges, and leases of applications that it works for."""
         return self.load + len(self.kept)
 
-    def take(self) -> Slot:
-        """Take a slot for one more exchange."""
-        return Slot(self)
-
     def takes(self, bound: int) -> bool:
         """Whether the backend can take one more request now, if it may have up to `bound` of them."""
         return self.load < bound and (bool(self.spare) or self.dialing < MAX_DIALS)
@@ -258,7 +254,7 @@ class Endpoint:
 
 
 class Slot:
-    """One exchange's slot at a backend, counted from its creation until it is released. Releasing it twice has no effect."""
+    """One more exchange's slot at a backend, counted from its creation until it is released. Releasing it twice has no effect."""
 
     __slots__ = ("endpoint", "taken")
 

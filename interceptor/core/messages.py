@@ -214,9 +214,9 @@ class Response(msgspec.Struct, gc=False, eq=False):
     """Whether it authenticates its connection as a whole, so that no other client may use that connection."""
     keep_awake: float | None = None
     """Seconds for which the backend says that it goes on working, as `interceptor.core.keep_awake` reads them."""
-    composed: tuple[Fields, Fields] | None = None
-    """Where another codec keeps its whole head, after the fields that were added to it, for the next response that is this
-    object."""
+    composed: tuple[Fields, bytes, Fields] | None = None
+    """Where another codec keeps its whole head for the next response that is this object, after what that depends on: the fields
+    that were added, and the current time as a Date, empty if the response has one of its own."""
 
     def fields(self) -> Sequence[Field]:
         """The fields for a client that another codec speaks to, with names in lower case: Content-Length if the response has one,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from interceptor.app.flags import COLD
 from interceptor.app.outward import marked
+from interceptor.backends.endpoint import Slot
 from interceptor.core.errors import BackendError, BadResponse, ExchangeError, SpeaksHttp2, Unavailable
 from interceptor.core.messages import CONTINUE, IDEMPOTENT, Fields, Response
 from interceptor.exchange.failures import CLIENT_DEADLINE, request_took_too_long
@@ -41,7 +42,7 @@ class Attempt:
         self.method = exchange.method
         self.unframed = client.unframed
         self.connection: Upstream | None = None
-        self.slot = endpoint.take()
+        self.slot = Slot(endpoint)
         exchange.attempt = self
 
     def give_up(self, now: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from fleet.runtime.backlog import Backlog
 from interceptor.core.sizes import COPIED_BYTES
@@ -13,6 +14,8 @@ from interceptor.http2.core.stream import SessionEvents
 from interceptor.transport.tcp import CHUNKS_VIEW, Connection, Outbox
 
 __all__ = ["SessionConnection"]
+
+_FULL: Final = len(CHUNKS_VIEW)
 
 
 class SessionConnection(Connection, SessionEvents):
@@ -38,8 +41,9 @@ class SessionConnection(Connection, SessionEvents):
         return CHUNKS_VIEW
 
     def buffer_updated(self, nbytes: int) -> None:
-        session, data = self.session, CHUNKS_VIEW[:nbytes]
-        if session.feed(bytes(data) if nbytes <= COPIED_BYTES else data, self._clock()) or nbytes == len(CHUNKS_VIEW):
+        session = self.session
+        data = bytes(CHUNKS_VIEW[:nbytes]) if nbytes <= COPIED_BYTES else CHUNKS_VIEW[:nbytes]
+        if session.feed(data, self._clock()) or nbytes == _FULL:
             self.fall_behind()  # the other connections first
         if session.held and session.clogged and not self._clogged:
             self._clogged = True

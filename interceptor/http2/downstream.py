@@ -43,10 +43,11 @@ class StreamClient(StreamSide):
         "kind",
         "own_backend",
         "peer",
-        "persists",
         "trusted",
-        "unframed",
     )  # fmt: skip
+
+    unframed = True
+    persists = False  # a stream carries one request; no backend is kept for its client
 
     def __init__(self, host: StreamHost, stream: Stream) -> None:
         super().__init__()
@@ -64,8 +65,6 @@ class StreamClient(StreamSide):
         """Which kind of call of gRPC it is."""
         self._switches = False
         """Whether the request is an extended CONNECT (RFC 8441)."""
-        self.unframed = True
-        self.persists = False  # a stream carries one request; no backend is kept for its client
         self.half_closed = False
         self.own_backend: Upstream | None = None
         self.peer: bytes = host.peer
@@ -159,8 +158,13 @@ class StreamClient(StreamSide):
 
     def send_head(self, head: Response, fields: Fields, data: bytes | memoryview, *, end: bool, trailers: Fields = ()) -> None:
         session, stream, composed = self._host.session, self._stream, head.composed
-        if composed is not None and composed[0] is fields and not self._switches:
-            whole = composed[1]
+        if (
+            composed is not None
+            and composed[0] is fields
+            and not self._switches
+            and (not composed[1] or composed[1] == http_date())
+        ):
+            whole = composed[2]
         else:
             whole = self._compose(head, fields)
         self._ended = end
@@ -175,12 +179,13 @@ class StreamClient(StreamSide):
             session.send_trailers(stream, trailers)
 
     def _compose(self, head: Response, added: Fields) -> Fields:
-        """All fields of the head. They are kept with the response, unless they depend on the time or on this stream."""
+        """All fields of the head. They are kept with the response, unless they depend on this stream."""
         whole: Fields = (_status(head.status) if self._switches else _STATUS[head.status], *head.fields(), *_lowered(added))
-        if b"date" not in dict(whole):
-            whole += ((b"date", http_date()),)
-        elif not self._switches:
-            head.composed = (added, whole)
+        date = b"" if b"date" in dict(whole) else http_date()
+        if date:
+            whole += ((b"date", date),)
+        if not self._switches:
+            head.composed = (added, date, whole)
         return whole
 
     def write_through(self, data: bytes | memoryview) -> None:

@@ -213,14 +213,13 @@ class Inflow(Outflow):
         if self._out_size > MAX_UNTAKEN_OUTPUT:
             self._answer(b"")
         length, size = head.length, len(content)
-        if not size or 0 <= length != size:
-            state = HALF_REMOTE if end else OPEN
-            stream = Stream(number, self.peer.window, self.config.window, state=state, expected=length, deadline=deadline)
-            self._streams[number] = stream
+        whole = size > 0 and (length < 0 or length == size)
+        state = HALF_REMOTE if end or whole else OPEN
+        stream = self._streams[number] = Stream(number, self.peer.window, self.config.window, state, length)
+        stream.deadline = deadline
+        if not whole:
             self._owner.on_request(stream, head, end=end != 0)
             return False
-        stream = Stream(number, self.peer.window, self.config.window, state=HALF_REMOTE, expected=length, deadline=deadline)
-        self._streams[number] = stream
         self._units -= 1
         self.receive_window -= size
         stream.unconsumed = size

@@ -102,10 +102,8 @@ class Stream:
         number: int,
         send_window: int,
         receive_window: int,
-        *,
         state: int = IDLE,
         expected: int = NO_LENGTH,
-        deadline: bytes = b"",
     ) -> None:
         """With a `state` after IDLE the peer has opened it, and its head was received."""
         self.id = number
@@ -115,7 +113,7 @@ class Stream:
         """Whether the peer's final head was received."""
         self.bodiless = False
         """Whether the response has no content although it may have a content-length: the request is HEAD."""
-        self.deadline = deadline
+        self.deadline = b""
         """On a server: the value of grpc-timeout, if the head is remembered without it."""
         self.expected = expected
         """The peer's content-length."""

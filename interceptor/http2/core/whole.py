@@ -152,12 +152,13 @@ class WholeMessages(Inflow):
                 self._owner.on_output()
             self._out.append(piece)
             self._out_size += len(piece)
-        stream.send_window -= size
         self.send_window -= size
         self.progress += 2
         stream.state = state
         if state == CLOSED:
             self._finish(stream)
+        else:
+            stream.send_window -= size
 
     def _send_in_parts(self, stream: Stream, fields: Fields, data: bytes | memoryview, trailers: Fields, deadline: bytes) -> None:
         if stream.state == IDLE:

@@ -39,7 +39,7 @@ class Waiter:
         """The routes of these tests have no local answers."""
 
     def admit(self, endpoint: Endpoint, now: float) -> None:
-        self.slot = endpoint.take()
+        self.slot = Slot(endpoint)
 
     def reject(self, error: Unavailable) -> None:
         self.error = error
@@ -312,7 +312,7 @@ def test_a_place_is_left_once() -> None:
     fixture = Fixture()
     fixture.up(1)
     (endpoint,) = fixture.set.endpoints
-    first, second = endpoint.take(), endpoint.take()
+    first, second = Slot(endpoint), Slot(endpoint)
     assert endpoint.load == 2
     first.vacate()
     first.vacate()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fleet.routing.route import Affinity, ColdStart, Protection
-from interceptor.backends.endpoint import MAX_DIALS
+from interceptor.backends.endpoint import MAX_DIALS, Slot
 from tests.support.playbook import WARM, play
 
 
@@ -72,7 +72,7 @@ def test_where_too_many_connections_are_opened_another_backend_is_taken() -> Non
     stage = play("> backends a b+")
     opening, other = stage.sets["a"].endpoints
     opening.dialing = MAX_DIALS
-    other.take()  # so that the first is the less loaded one
+    Slot(other)  # so that the first is the less loaded one
     stage.request("GET")
     assert stage.outputs == ["b request GET 0"]
     assert stage.state() == "SENT held=0 in_flight=1 load=2"

@@ -48,7 +48,7 @@ def test_the_same_head_is_the_same_response_unless_it_has_another_length() -> No
     response = read_response(head, b"GET", end=False)
     assert read_response(head, b"POST", end=False) is response
     assert [read_response(head, method, end=True).length for method in (b"HEAD", b"GET")] == [0, 5]
-    response.composed = (), ()
+    response.composed = (), b"", ()
     assert response.edited(FieldEdit(added=((b"a", b"b"),))).composed is None
 
 

@@ -77,13 +77,13 @@ class Rig(Http2Memory):
 
 
 COSTS = [
-    ("to http/1.1", 1, 54, 2046),
-    ("to http/2", 1, 64, 2767),
-    ("to http/2", 10, 491, 24233),
-    ("call", 1, 73, 3264),
-    ("call", 10, 586, 29349),
-    ("call with a deadline", 1, 89, 4211),
-    ("call with a deadline", 10, 746, 38819),
+    ("to http/1.1", 1, 53, 2035),
+    ("to http/2", 1, 63, 2753),
+    ("to http/2", 10, 481, 24150),
+    ("call", 1, 70, 3222),
+    ("call", 10, 556, 28986),
+    ("call with a deadline", 1, 86, 4169),
+    ("call with a deadline", 10, 716, 38456),
 ]
 """What is asked for, how many at once, and the calls and instructions of all of them."""
 
