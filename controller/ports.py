@@ -26,6 +26,7 @@ def _port(at: str, given: PortSpec) -> ListenPort:
         given.alpn or (),
         given.proxy_protocol,
         duration(f"{at}.idle", given.idle),
+        given.replies,
         Uncounted() if given.uncounted is None else _uncounted(f"{at}.uncounted", given.uncounted),
     )
 

@@ -18,12 +18,14 @@ from typing import Final, Protocol
 from fleet.runtime.listen import bound
 from fleet.runtime.tasks import cancel_and_wait
 
-__all__ = ["Acceptor", "Listener", "room_for_clients"]
+__all__ = ["Acceptor", "Listener", "room_for_clients", "room_for_flows"]
 
 BACKLOG: Final = 4096
 """Connections that may wait in the kernel's queue: enough for a burst, because a dropped SYN is repeated only after a second."""
 SPARE_DESCRIPTORS: Final = 256
 """Reserved for everything that is not a client: RPC streams, watches, diagnostics, files, probes."""
+FLOWS_PART: Final = 8
+"""One descriptor in this many is for flows of UDP ports, at most: each has one for its backend."""
 DESCRIPTORS_PER_CLIENT: Final = 2
 """One for the client's connection, and one for a backend's."""
 SCARCE: Final = 4096
@@ -37,12 +39,18 @@ LOG_SECONDS: Final = 10.0
 logger = logging.getLogger(__name__)
 
 
-def room_for_clients(wanted: int) -> int:
-    """The limit of client connections: `wanted`, or fewer if the process may not open enough files."""
+def room_for_flows(wanted: int) -> int:
+    """The limit of flows: `wanted`, or fewer if the process may not open enough files."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, (soft - SPARE_DESCRIPTORS) // FLOWS_PART))
+
+
+def room_for_clients(wanted: int, *, flows: int = 0) -> int:
+    """The limit of client connections: `wanted`, or fewer if the process may not open enough files beside those of `flows`."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return wanted
-    room = max(1, (soft - SPARE_DESCRIPTORS) // DESCRIPTORS_PER_CLIENT)
+    room = max(1, (soft - SPARE_DESCRIPTORS - flows) // DESCRIPTORS_PER_CLIENT)
     if room < wanted:
         level = logging.WARNING if room < SCARCE else logging.DEBUG
         logger.log(level, "room for %d client connections, not %d: only %d files may be open at once", room, wanted, soft)

@@ -117,6 +117,14 @@ _APPS: Final[tuple[tuple[Family, _Read], ...]] = (
         _per_app("keep_awake_ignored", Kind.COUNTER, "Fields Weir-Keep-Awake without effect", 2, "reason"),
         lambda app: [((reason,), count) for reason, count in app.stats.keeping_ignored.items()],
     ),
+    (
+        _per_app("datagrams", Kind.COUNTER, "Datagrams at UDP ports: in from clients, out to clients", 2, "direction"),
+        lambda app: [(("in",), app.stats.datagrams_in), (("out",), app.stats.datagrams_out)] if app.stats.datagrams_in else [],
+    ),
+    (
+        _per_app("dropped_datagrams", Kind.COUNTER, "Datagrams of UDP ports that were dropped, and why", 2, "reason"),
+        lambda app: [((reason,), count) for reason, count in app.stats.dropped.items()],
+    ),
     (_per_app("tunnels", Kind.GAUGE, "Upgraded connections", 2), lambda app: (((), app.entry.connections),)),
     (
         _per_app("held_bytes", Kind.GAUGE, "Kept in memory for requests that wait", 2),
@@ -186,6 +194,13 @@ _OWN: Final[tuple[tuple[Family, Callable[[Proxy], Iterable[Row]]], ...]] = tuple
         # How close the interceptor is to its limits.
         (Family("client_connections_limit", Kind.GAUGE, "Client connections at most"), _one(lambda proxy: proxy.most_clients)),
         (Family("accepting", Kind.GAUGE, "1 while connections are accepted"), _one(lambda proxy: int(not proxy.full))),
+        (Family("flows", Kind.GAUGE, "Flows of UDP ports"), _one(lambda proxy: len(proxy.flows))),
+        (Family("flows_limit", Kind.GAUGE, "Flows of UDP ports at most"), _one(lambda proxy: proxy.flows.most)),
+        (
+            Family("evicted_flows", Kind.COUNTER, "Flows that ended for others, at a limit"),
+            _one(lambda proxy: proxy.flows.evicted),
+        ),
+        (Family("flow_bytes", Kind.GAUGE, "Bytes of kept datagrams"), _one(lambda proxy: proxy.flows.kept_bytes)),
         (
             Family("accept_pauses", Kind.COUNTER, "Times that the limit of client connections was reached"),
             _one(lambda proxy: proxy.times_full),
@@ -272,15 +287,20 @@ _TLS: Final[tuple[tuple[Family, Callable[[TlsCounts], Iterable[Row]]], ...]] = t
     )
 )
 
-FAMILIES: Final = tuple(family for family, _ in (*_APPS, *_OWN, *_TLS))
+_LOST: Final = Family(_PREFIX + "lost_datagrams", Kind.COUNTER, "Datagrams that came to UDP ports faster than they were read")
+
+FAMILIES: Final = (*(family for family, _ in (*_APPS, *_OWN, *_TLS)), _LOST)
 """All families."""
 
 
 class Metrics:
     """The metrics of one proxy, in documents of at most `most_bytes`. Only one document is written at a time."""
 
-    def __init__(self, proxy: Proxy, most_bytes: int, *, tls: TlsCounts | None = None) -> None:
+    def __init__(
+        self, proxy: Proxy, most_bytes: int, *, tls: TlsCounts | None = None, lost: Callable[[], int] = lambda: 0
+    ) -> None:
         self._proxy = proxy
+        self._lost = lost
         self._tls = tls
         self._series = document(FAMILIES, most_bytes)
 
@@ -299,3 +319,4 @@ class Metrics:
             yield from self._series[family.name].parts(rows(proxy))
         for family, counts in _TLS:
             yield from self._series[family.name].parts(() if self._tls is None else counts(self._tls))
+        yield from self._series[_LOST.name].parts([((), self._lost())])

@@ -25,6 +25,7 @@ from interceptor.core.sides import Client
 from interceptor.proxy import Proxy
 from interceptor.settings import InterceptorSettings
 from interceptor.tls.upstream import verifies
+from interceptor.udp.flows import FlowEntry
 
 __all__ = ["ListenerRow", "Pages"]
 
@@ -90,7 +91,7 @@ class Pages:
             "/queue": Page(self._queue, "requests held and in flight, and replicas that are busy, by application"),
             "/backends": Page(self._backends, "backends of each target: state, requests in flight, connections, failures"),
             "/connections": Page(
-                self._connections, "client connections, and connections to backends (?limit=N)", limit=CONNECTIONS_SHOWN
+                self._connections, "client connections, flows, and connections to backends (?limit=N)", limit=CONNECTIONS_SHOWN
             ),
             "/config": Page(self._settings.shown, "the settings, without secrets"),
             "/listeners": Page(self._listeners, "ports, and what listens there"),
@@ -129,6 +130,7 @@ class Pages:
             "most_clients": proxy.most_clients,
             "shown": len(clients),
             "connections": Rows(_of_client(client, now) for client in clients),
+            "flows": Rows(_of_client(flow, now) for flow in islice(proxy.flows, most)),
             "to_backends": Rows(_to_backends(proxy.endpoint_sets, most)),
         }
 
@@ -196,7 +198,7 @@ def _trust(*, verified: bool) -> str:
     return "verified" if verified else "not verified"
 
 
-def _of_client(client: Client, now: float) -> ConnectionRow:
+def _of_client(client: Client | FlowEntry, now: float) -> ConnectionRow:
     return ConnectionRow(
         address=client.peer.decode(errors="replace"),
         protocol=client.protocol,

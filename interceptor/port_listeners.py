@@ -1,4 +1,4 @@
-"""The listeners of the ports that routes name: they come and go with the routing table.
+"""The listeners of the ports that routes name, for connections and for flows: they come and go with the routing table.
 
 A port that stays in the table stays open, whatever else changes. One that cannot be bound is tried again, and named in the log
 and on the page /listeners.
@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from fleet.routing.port import UDP
+from fleet.routing.port import TCP, UDP
 from fleet.routing.port_index import PortKey, PortRoutes
 from fleet.routing.table import RoutingTable
 from fleet.runtime.process import StartError
@@ -23,12 +23,12 @@ from interceptor.proxy_protocol.reception import HeaderConnection, Reception, ha
 from interceptor.settings import InterceptorSettings
 from interceptor.tcp.client import StreamClient
 from interceptor.trust import TrustedProxies
+from interceptor.udp.listener import FlowListener, FlowListeners
 
 __all__ = ["PortListeners"]
 
 RETRY_SECONDS: Final = 5.0
 """Seconds between attempts to bind a port that could not be bound."""
-NOT_SERVED: Final = "UDP is not served by this version"
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class _Site:
     def __init__(self, key: PortKey, routes: PortRoutes) -> None:
         self.key = key
         self.routes = routes
-        self.listener: Listener | None = None
+        self.listener: Listener | FlowListener | None = None
         self.failure = ""
         """Why it is not bound."""
 
@@ -53,6 +53,7 @@ class PortListeners:
         self._clock = clock
         balancers = TrustedProxies.parse(settings.proxy_protocol)
         self._reception = Reception(proxy, balancers) if balancers else None
+        self._datagrams = FlowListeners(proxy, settings.host)
         self._sites: dict[PortKey, _Site] = {}
         self._gone: list[_Site] = []
         self._changed = asyncio.Event()
@@ -92,6 +93,14 @@ class PortListeners:
             await _close(site)
         self._gone.clear()
 
+    def lost(self) -> int:
+        """Datagrams that the kernel has dropped."""
+        return self._datagrams.lost
+
+    def close(self) -> None:
+        """All connections and flows have ended."""
+        self._datagrams.close()
+
     def pause(self) -> None:
         for site in self._sites.values():
             if site.listener is not None:
@@ -104,16 +113,19 @@ class PortListeners:
 
     def rows(self) -> Iterator[ListenerRow]:
         for key, site in list(self._sites.items()):
-            accepts = site.listener is not None and site.listener.started and not self._proxy.full
+            full = key.protocol == TCP and self._proxy.full
+            accepts = site.listener is not None and site.listener.started and not full
             apps = ", ".join(dict.fromkeys(owner.app for owner in site.routes))
             yield ListenerRow(
-                f"connections of {apps}",
+                f"{'connections' if key.protocol == TCP else 'flows'} of {apps}",
                 self._settings.host,
                 key.port,
                 key.protocol,
                 accepts=accepts,
                 failure=site.failure,
-                proxy_protocol=self._settings.proxy_protocol,
+                connections=len(site.listener) if isinstance(site.listener, FlowListener) else None,
+                most_connections=self._proxy.flows.most if key.protocol == UDP else None,
+                proxy_protocol=self._settings.proxy_protocol if key.protocol == TCP else None,
             )
 
     async def _follow(self) -> None:
@@ -136,12 +148,8 @@ class PortListeners:
 
     async def _open(self, site: _Site) -> None:
         key = site.key
-        if key.protocol == UDP:
-            self._failed(site, NOT_SERVED)
-            return
-        listener = Listener(lambda: self._first_protocol(site), self._settings.host, key.port, self._clock)
         try:
-            await listener.start()
+            listener = await self._listener(site)
         except StartError as error:
             self._failed(site, str(error))
             return
@@ -152,6 +160,14 @@ class PortListeners:
         logger.info("%s is open for %s", key, ", ".join(dict.fromkeys(owner.app for owner in site.routes)))
         if self._proxy.full:
             listener.pause()
+
+    async def _listener(self, site: _Site) -> Listener | FlowListener:
+        """Raises StartError and OSError."""
+        if site.key.protocol == UDP:
+            return self._datagrams.open(site, site.key.port)
+        listener = Listener(lambda: self._first_protocol(site), self._settings.host, site.key.port, self._clock)
+        await listener.start()
+        return listener
 
     def _failed(self, site: _Site, why: str) -> None:
         if site.failure != why:

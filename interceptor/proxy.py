@@ -12,6 +12,7 @@ from typing import Final
 
 from fleet.demand.ledger import Ledger
 from fleet.discovery.sources import BackendSource
+from fleet.routing.port import UDP
 from fleet.routing.table import RoutingTable
 from interceptor.app.app import App
 from interceptor.app.applist import AppList
@@ -28,6 +29,7 @@ from interceptor.settings import InterceptorSettings
 from interceptor.shared import Shared
 from interceptor.table_apps import TableApps
 from interceptor.transport.tcp import Outbox
+from interceptor.udp.flows import Flows
 
 __all__ = ["Proxy"]
 
@@ -67,6 +69,8 @@ class Proxy(Shared):
             on_full=self._no_room,
             on_room=self._room_again,
         )
+        self.flows = Flows(settings.max_flows, settings.max_flows_per_source, settings.max_flow_bytes)
+        """Those of UDP ports."""
         self.clients = self._registry.all
         self.client_opened = self._registry.opened
         self.client_closed = self._registry.closed
@@ -134,12 +138,14 @@ class Proxy(Shared):
         """Reset every remaining connection."""
         for client in list(self.clients):
             client.abort()
+        self.flows.close(self.clock())
         await self._table_apps.close()
         await self.probes.close()
         self.hangups.close()
 
     def _swap(self, table: RoutingTable, apps: dict[str, App]) -> None:
         self.table, self.apps = table, apps
+        self.flows.share_out({owner.app for key, routes in table.ports.items() if key.protocol == UDP for owner in routes})
 
     def _no_room(self) -> None:
         self.sheds = True

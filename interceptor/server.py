@@ -20,7 +20,7 @@ from fleet.discovery.outside.policy import DEFAULT, AddressPolicy
 from fleet.discovery.sources import BackendSource, RouteSource, SourceError
 from fleet.discovery.uri import open_backends, open_routes
 from fleet.routing.port_index import PortKey
-from fleet.routing.protocols import HTTP1, HTTP2, STREAM, Spoken
+from fleet.routing.protocols import DATAGRAMS, HTTP1, HTTP2, STREAM, Spoken
 from fleet.runtime.diagnostics import Diagnostics
 from fleet.runtime.garbage import collect_while_idle, keep_what_is_here
 from fleet.runtime.life import Component, Step
@@ -37,7 +37,7 @@ from interceptor.http1.over_tls import TlsHttp1Dialer
 from interceptor.http2.client import take_over
 from interceptor.http2.dialer import Http2Dialer
 from interceptor.http2.over_tls import TlsHttp2Dialer
-from interceptor.listener import Listener, room_for_clients
+from interceptor.listener import Listener, room_for_clients, room_for_flows
 from interceptor.metrics import Metrics
 from interceptor.pages import ListenerRow, Pages
 from interceptor.port_listeners import PortListeners
@@ -50,6 +50,7 @@ from interceptor.tls.upstream import BackendTls
 from interceptor.tls_listener import TlsListener
 from interceptor.transport.tcp import Outbox
 from interceptor.trust import TrustedProxies
+from interceptor.udp.backend import DatagramDialer
 from interceptor.waits_rpc import WaitingServicer
 from protos.weir.interceptor.v1.queue_pb2_grpc import add_QueueServiceServicer_to_server
 from protos.weir.interceptor.v1.routing_pb2_grpc import add_RoutingServiceServicer_to_server
@@ -92,6 +93,7 @@ class Interceptor(Component):
                 Spoken(HTTP1, tls=True): TlsHttp1Dialer(outbox, tls),
                 Spoken(HTTP2, tls=True): TlsHttp2Dialer(outbox, monotonic, tls),
                 Spoken(STREAM): StreamDialer(outbox),
+                Spoken(DATAGRAMS): DatagramDialer(),
             }
         )
         self.proxy = Proxy(settings, self.ledger, self._backends, monotonic, outbox=outbox, dialer=dialer)
@@ -136,7 +138,7 @@ class Interceptor(Component):
             settings.host,
             settings.diagnostics_port,
             not_ready=self._not_ready,
-            metrics=Metrics(self.proxy, settings.metrics_max_bytes, tls=self._tls).parts,
+            metrics=Metrics(self.proxy, settings.metrics_max_bytes, tls=self._tls, lost=self._ports.lost).parts,
             pages=self.pages.all(),
         )
         self._sweeper: asyncio.Task[None] | None = None
@@ -219,7 +221,9 @@ class Interceptor(Component):
         await cancel_and_wait(self._sweeper)
 
     async def _listen(self) -> None:
-        self.proxy.most_clients = room_for_clients(self._settings.max_connections)
+        flows = room_for_flows(self._settings.max_flows)
+        self.proxy.flows.limit(flows)
+        self.proxy.most_clients = room_for_clients(self._settings.max_connections, flows=flows)
         if self._plaintext:
             await self._listener.start()
         if self._tls is not None:
@@ -259,6 +263,7 @@ class Interceptor(Component):
     async def _cut(self) -> None:
         self._unfollow()  # changes from here on must not open connections
         await self.proxy.close()
+        self._ports.close()
         await asyncio.sleep(0)  # reset connections release their leases
 
     async def _stop_rpc(self) -> None:

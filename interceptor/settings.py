@@ -207,6 +207,24 @@ class InterceptorSettings(ComponentSettings):
         description="Maximum requests, held and in flight, per application; more get 503. If there are several applications, each"
         " gets at most half of max_connections, whatever its route says, so that some are left for the others.",
     )
+    max_flows: int = Field(
+        20_000,
+        ge=1,
+        description="Maximum flows of UDP ports, or an eighth of the files that the process may have open, if that is less. If"
+        " several applications have UDP ports, each gets at most half. At the limit flows end that have been idle, those without"
+        " an answer first; if there are none, new ones are refused.",
+    )
+    max_flows_per_source: int = Field(
+        5000,
+        ge=0,
+        description="Maximum flows of one address, or of one /64 of IPv6; 0 for no limit. Where a load balancer or a node"
+        " replaces the addresses of clients, all of them are one source.",
+    )
+    max_flow_bytes: int = Field(
+        64 * 1024 * 1024,
+        ge=64 * 1024,
+        description="Maximum bytes of datagrams that are kept until a backend has answered, over all flows; more are dropped.",
+    )
     max_idle_per_backend: int = Field(200, ge=0, description="Maximum idle connections kept per backend.")
     metrics_max_bytes: int = Field(
         defaults.METRICS_MAX_BYTES,

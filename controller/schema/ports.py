@@ -10,6 +10,7 @@ from msgspec import Meta
 from controller.schema.common import NOT_IN_ADDON, Duration, Name, Port, follows
 from fleet.routing import port as ports
 from fleet.routing import route as routes
+from fleet.routing.kinds import MAX_REPLIES
 from fleet.routing.port import MAX_ALPN, MAX_NETWORKS, MAX_PATTERNS, MAX_PORTS, MAX_SERVER_NAMES
 
 __all__ = ["ListenPort", "Ports", "Uncounted"]
@@ -46,6 +47,7 @@ class ListenPort(msgspec.Struct, frozen=True, rename="camel"):
     )
     proxy_protocol: Annotated[Literal["v1", "v2"] | None, follows(ports.ListenPort, "proxy_protocol")] = None
     idle: Annotated[Duration | None, follows(ports.ListenPort, "idle")] = None
+    replies: Annotated[Annotated[int, Meta(ge=1, le=MAX_REPLIES)] | None, follows(ports.ListenPort, "replies")] = None
     uncounted: Annotated[Uncounted | None, follows(ports.ListenPort, "uncounted")] = None
 
 

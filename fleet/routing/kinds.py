@@ -29,6 +29,7 @@ __all__ = [
     "MAX_AGENT",
     "MAX_COUNT",
     "MAX_PATH",
+    "MAX_REPLIES",
     "METHOD",
     "MIN_GRANULARITY",
     "NAME",
@@ -41,6 +42,7 @@ __all__ = [
     "REDIRECTS",
     "REDIRECT_HOST",
     "REDIRECT_STATUS",
+    "REPLIES",
     "REQUEST_TARGET",
     "SCHEME",
     "SECONDS",
@@ -56,6 +58,8 @@ MAX_PATH: Final = 8192
 """Characters of one path prefix. Longer request targets are refused by most servers, so more could never match."""
 MAX_COUNT: Final = 1 << 53
 """What every reader of JSON takes for the same number (RFC 8259 section 6)."""
+MAX_REPLIES: Final = 1000
+"""Datagrams that answer one. A protocol with more has no use for an end after them."""
 MAX_WEIGHT: Final = 1_000_000
 """As in the Gateway API."""
 MAX_AGENT: Final = 256
@@ -114,6 +118,7 @@ SECONDS: Final = _number(ge=0, unit="s")
 POSITIVE_SECONDS: Final = _number(gt=0, unit="s")
 GRANULARITY: Final = _number(ge=MIN_GRANULARITY, unit="s")
 WEIGHT: Final = _number(ge=0, le=MAX_WEIGHT, what="a weight")
+REPLIES: Final = _number(ge=1, le=MAX_REPLIES, what="a number of replies")
 INSTANT: Final = _number(ge=0, unit="s since the epoch")
 # 1xx announces another answer, which would never come.
 STATUS: Final = _number(ge=200, le=599, what="the status of an answer,")

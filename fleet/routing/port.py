@@ -11,12 +11,13 @@ import msgspec
 from fleet.routing.declare import Field, Kind
 from fleet.routing.faults import Fail
 from fleet.routing.firstbytes import PatternError, parse_pattern
-from fleet.routing.kinds import HOST, PORT, PORT_NUMBER, POSITIVE_SECONDS
+from fleet.routing.kinds import HOST, PORT, PORT_NUMBER, POSITIVE_SECONDS, REPLIES
 from fleet.routing.protocols import DATAGRAMS, STREAM
 from fleet.routing.target import Connects, Target
 
 __all__ = [
     "ALPN",
+    "FLOW_IDLE_SECONDS",
     "MAX_ALPN",
     "MAX_NETWORKS",
     "MAX_PATTERNS",
@@ -42,6 +43,8 @@ UDP: Final = "UDP"
 TRANSPORTS: Final = (TCP, UDP)
 PROXY_HEADERS: Final = ("v1", "v2")
 
+FLOW_IDLE_SECONDS: Final = 60
+"""Of a UDP flow, if its port does not say it: longer than the pauses in which games and calls keep their flows alive."""
 MAX_PORTS: Final = 64
 """Ports of one route: each is a listening socket in every interceptor."""
 MAX_SERVER_NAMES: Final = 100
@@ -96,7 +99,8 @@ class Uncounted(msgspec.Struct, frozen=True, omit_defaults=True):
         float | None,
         Field(
             "Connections count from the client's first byte on. Without a ready backend, one that has said nothing for this long "
-            "is closed. Not for protocols in which the server speaks first.",
+            "is closed. Not for protocols in which the server speaks first. UDP: flows count from the second datagram on, and "
+            "the first is kept for so long.",
             POSITIVE_SECONDS,
         ),
     ] = None
@@ -107,8 +111,8 @@ class Uncounted(msgspec.Struct, frozen=True, omit_defaults=True):
     first_bytes: Annotated[
         tuple[str, ...],
         Field(
-            r'Patterns: a connection never counts whose first bytes fit one, such as "PING\r\n". "*" is any bytes; \r, \n, \t, '
-            r"\0, \xNN, \* and \\ are single ones.",
+            r'Patterns: a connection never counts whose first bytes (UDP: first datagram) fit one, such as "PING\r\n". "*" is '
+            r"any bytes; \r, \n, \t, \0, \xNN, \* and \\ are single ones.",
             PATTERN,
             most=MAX_PATTERNS,
             called="patterns",
@@ -120,9 +124,7 @@ class ListenPort(msgspec.Struct, frozen=True, omit_defaults=True):
     """A port on which interceptors listen. Bytes are passed on as they are."""
 
     port: Annotated[int, Field("Number of the port on which interceptors listen.", PORT_NUMBER)]
-    protocol: Annotated[
-        str, Field("TCP; or UDP, which interceptors of this version do not serve yet, and say so.", TRANSPORT)
-    ] = TCP
+    protocol: Annotated[str, Field("TCP or UDP.", TRANSPORT)] = TCP
     service_port: Annotated[
         int | str | None, Field("Number or name of the Service's port behind it. Without it, that of the target.", PORT)
     ] = None
@@ -152,8 +154,15 @@ class ListenPort(msgspec.Struct, frozen=True, omit_defaults=True):
         float | None,
         Field(
             "TCP: a connection without a byte for this long stops counting, and counts again from its next byte on; without it, "
-            "it counts while it is open. UDP: a flow without a datagram for this long ends; without it, after 30s.",
+            "it counts while it is open. UDP: a flow without a datagram for this long ends; without it, after 60s.",
             POSITIVE_SECONDS,
+        ),
+    ] = None
+    replies: Annotated[
+        int | None,
+        Field(
+            "UDP: how many datagrams a backend sends for each one of a client, such as 1 for DNS. A flow ends when all came.",
+            REPLIES,
         ),
     ] = None
     uncounted: Annotated[Uncounted, Field("Connections that neither wake the application nor keep it awake.")] = Uncounted()
@@ -203,12 +212,12 @@ class PortTarget(Target, frozen=True):
 def check_port(port: ListenPort, at: str, fail: Fail) -> None:
     """Rules about several fields."""
     if port.protocol == TCP:
+        if port.replies is not None:
+            raise fail(f"{at}.replies", "is for UDP")
         return
     for name in ("server_names", "alpn", "proxy_protocol"):
         if getattr(port, name):
             raise fail(f"{at}.{name}", "is for TCP")
-    if port.uncounted.silent is not None:
-        raise fail(f"{at}.uncounted.silent", "is for TCP: a flow begins with a datagram")
 
 
 def check_ports(ports: tuple[ListenPort, ...], fail: Fail) -> None:

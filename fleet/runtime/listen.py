@@ -19,17 +19,20 @@ class PortInUseError(StartError):
         self.port = port
 
 
-def bound(host: str, port: int, purpose: str) -> socket.socket:
-    """A TCP socket bound to an IP address and a port (0: any free port), not listening yet. Raises StartError."""
+def bound(host: str, port: int, purpose: str, *, datagrams: bool = False) -> socket.socket:
+    """A TCP socket bound to an IP address and a port (0: any free port), not listening yet; with `datagrams` one of UDP. Raises
+    StartError."""
+    kind = socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM
     try:
         flags = socket.AI_PASSIVE | socket.AI_NUMERICHOST
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)[0]
+        family, _, protocol, _, address = socket.getaddrinfo(host, port, type=kind, flags=flags)[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
         raise StartError(f"cannot listen for {purpose}: {no_address(host)}") from error
     try:
         listener.setblocking(False)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if not datagrams:  # with it, another process could bind the same port of UDP, and get the datagrams
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except OSError as error:
         listener.close()
@@ -40,10 +43,10 @@ def bound(host: str, port: int, purpose: str) -> socket.socket:
     return listener
 
 
-def in_use(host: str, port: int) -> bool:
+def in_use(host: str, port: int, *, datagrams: bool = False) -> bool:
     """Whether another process listens at this address. False when the host is not an address of this machine."""
     try:
-        bound(host, port, "a look").close()
+        bound(host, port, "a look", datagrams=datagrams).close()
     except PortInUseError:
         return True
     except StartError:

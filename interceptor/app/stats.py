@@ -72,7 +72,19 @@ class Answers(Histogram):
 class AppStats:
     """The counts of one application since the process started."""
 
-    __slots__ = ("_kinds", "cold", "cut", "fallbacks", "held", "keeping_ignored", "own", "rejections")
+    __slots__ = (
+        "_kinds",
+        "cold",
+        "cut",
+        "datagrams_in",
+        "datagrams_out",
+        "dropped",
+        "fallbacks",
+        "held",
+        "keeping_ignored",
+        "own",
+        "rejections",
+    )
 
     def __init__(self) -> None:
         self._kinds: dict[Kind, Answers] = {}
@@ -90,6 +102,12 @@ class AppStats:
         """Fields Weir-Keep-Awake without effect, by reason."""
         self.held = Histogram()
         """How long held requests waited for a backend."""
+        self.datagrams_in = 0
+        """Datagrams of clients, at UDP ports."""
+        self.datagrams_out = 0
+        """Datagrams of backends, passed on to clients."""
+        self.dropped: Counter[str] = Counter()
+        """Datagrams that were dropped, by reason."""
 
     @property
     def touched(self) -> bool:

@@ -89,6 +89,9 @@ class Owner(Protocol):
     def probe(self, endpoint: Endpoint) -> bool:
         """Start a probe of the endpoint. Returns False if too many probes are running."""
 
+    def failed(self, endpoint: Endpoint, error: Exception) -> Exception:
+        """No connection could be opened. Returns Unavailable if that says nothing about the backend."""
+
     def note_protocol(self, endpoint: Endpoint, error: Exception) -> None:
         """The backend speaks another protocol than it is spoken to with."""
 

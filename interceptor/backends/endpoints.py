@@ -268,7 +268,7 @@ class EndpointSet:
                 connection = await self._dialer.connect(endpoint)
         except (OSError, TimeoutError) as error:
             endpoint.dialing -= 1
-            request.dial_failed(endpoint, self._failed(endpoint, error))
+            request.dial_failed(endpoint, self.failed(endpoint, error))
             self._pump()
             return
         except BaseException:
@@ -281,7 +281,9 @@ class EndpointSet:
         endpoint.passed()
         self._pump()
 
-    def _failed(self, endpoint: Endpoint, error: Exception) -> Exception:
+    def failed(self, endpoint: Endpoint, error: Exception) -> Exception:
+        """No connection could be opened: set the backend aside, and return the error; or Unavailable, if the error says nothing
+        about the backend."""
         if isinstance(error, OSError) and error.errno in _OUT_OF_SOCKETS:
             return Unavailable("there are too many connections", reason="sockets", retry_after=1)
         self.last_error = reason(error)

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from fleet.routing.firstbytes import fits, parse_pattern
+from fleet.routing.firstbytes import fits
 from interceptor.core.errors import ExchangeError
 from interceptor.core.messages import Fields, Response
 from interceptor.core.replies import Reply
@@ -26,10 +25,10 @@ from interceptor.transport.keepalive import keep_alive
 from interceptor.transport.peers import client_address
 from interceptor.transport.splice import MIN_SPLICED
 from interceptor.transport.tcp import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_READ, HEAD_VIEW
-from interceptor.trust import TrustedProxies
+from interceptor.uncounted import prepared
 
 if TYPE_CHECKING:
-    from fleet.routing.port import ListenPort, Uncounted
+    from fleet.routing.port import ListenPort
     from fleet.routing.port_index import PortOwner, PortRoutes
     from interceptor.app.app import App
 
@@ -266,7 +265,7 @@ class StreamClient(_WithoutMessages):
             return
         self._part = part
         uncounted = part.port.uncounted
-        networks, patterns = _rules(uncounted)
+        networks, patterns = prepared(uncounted)
         if networks is not None and networks.trusts(self.peer.decode()):
             self._begin(part, counted=False)
         elif not patterns and uncounted.silent is None:
@@ -281,7 +280,7 @@ class StreamClient(_WithoutMessages):
     def _weigh(self, part: App) -> None:
         """The client has said something, and it is to be seen whether the connection counts."""
         assert part.port is not None  # noqa: S101
-        found = fits(_rules(part.port.uncounted)[1], self._stash)
+        found = fits(prepared(part.port.uncounted)[1], self._stash)
         if found is None:
             self.wait_for(self._host.clock() + DECISION_SECONDS)
         else:
@@ -365,13 +364,6 @@ class StreamClient(_WithoutMessages):
 
     def _drop_input(self) -> None:
         self._stash = b""
-
-
-@lru_cache(1024)
-def _rules(uncounted: Uncounted) -> tuple[TrustedProxies | None, tuple[tuple[bytes, ...], ...]]:
-    """The networks and patterns of a port, prepared."""
-    networks = TrustedProxies.parse(",".join(uncounted.networks)) if uncounted.networks else None
-    return networks, tuple(parse_pattern(text) for text in uncounted.first_bytes)
 
 
 def _end(transport: asyncio.BaseTransport, name: str) -> tuple[str, int] | None:

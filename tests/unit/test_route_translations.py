@@ -76,6 +76,7 @@ _PORT: Document = {
     "uncounted": {"silent": "5s", "networks": ["10.0.0.0/8"], "firstBytes": ["PING"]},
 }
 _UDP_PORT: Document = {"protocol": "UDP", "port": 53}
+_DNS_PORT: Document = {**_UDP_PORT, "port": 54, "replies": 1}
 _PORTS: list[Document] = [{**_PORT, "servicePort": 81}, _UDP_PORT]
 _PORTS_OF_APP: list[Document] = [
     {
@@ -203,6 +204,7 @@ DOCUMENTS: dict[str, list[Document]] = {
             "rules": [{"backends": [{"service": "v1", "port": 80, **_NOT_VERIFIED}]}],
         },
         {"target": {"service": "web", "port": 80}, **_METRIC, "ports": [_UDP_PORT]},
+        {"target": {"service": "web", "port": 80}, **_METRIC, "ports": [_DNS_PORT]},
         *({"target": {"service": "web", "port": 80}, **_METRIC, "rules": [{**_RULE, "redirect": each}]} for each in _REDIRECTS),
         *({"target": each, **_METRIC, "rules": [{"backends": [one]} for one in _OUTSIDE]} for each in (_HOST, _ADDRESSES)),
         *({"target": {"service": "web", "port": 80}, **_METRIC, "rules": [{"backends": [each]}]} for each in _OUTSIDE),
@@ -239,6 +241,7 @@ DOCUMENTS: dict[str, list[Document]] = {
             for each in (_SPOKEN, _TLS_ELSEWHERE, _NOT_VERIFIED)
         ),
         {"scaleTargetRef": {"service": "web", "port": 80}, "ports": [_UDP_PORT]},
+        {"scaleTargetRef": {"service": "web", "port": 80}, "ports": [_DNS_PORT]},
         {"scaleTargetRef": {"service": "web", "port": 80}, "rules": [{**_RULE, **_TREATED}]},
         {"scaleTargetRef": {"service": "web", "port": 80}, "rules": [{"backends": [{"service": "v1", "portName": "http"}]}]},
         *({"scaleTargetRef": {"service": "web", "port": 80}, "hosts": ["a"], "redirect": each} for each in _REDIRECTS),
@@ -252,6 +255,7 @@ DOCUMENTS: dict[str, list[Document]] = {
     "file of apps": [
         _APP,
         {"name": "web", "command": "serve", "ports": [_UDP_PORT]},
+        {"name": "web", "command": "serve", "ports": [_DNS_PORT]},
         {
             "name": "web",
             "command": "serve",

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from fleet.routing.faults import RouteError
+from fleet.routing.kinds import MAX_REPLIES
 from fleet.routing.port import (
     ALPN,
     MAX_ALPN,
@@ -51,6 +52,7 @@ class AppPortSpec(Model):
     alpn: Annotated[list[Protocol], Field(max_length=MAX_ALPN), Follows(ListenPort, "alpn")] = []
     proxy_protocol: Annotated[Literal["v1", "v2"] | None, Follows(ListenPort, "proxy_protocol")] = None
     idle: Annotated[PositiveSeconds | None, Follows(ListenPort, "idle")] = None
+    replies: Annotated[Annotated[int, Field(ge=1, le=MAX_REPLIES)] | None, Follows(ListenPort, "replies")] = None
     uncounted: Annotated[UncountedSpec | None, Follows(ListenPort, "uncounted")] = None
 
     @model_validator(mode="after")
@@ -70,6 +72,7 @@ class AppPortSpec(Model):
             tuple(self.alpn),
             self.proxy_protocol,
             self.idle,
+            self.replies,
             Uncounted() if self.uncounted is None else self.uncounted.uncounted(),
         )
 

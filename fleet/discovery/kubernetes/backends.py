@@ -44,13 +44,15 @@ class _Asked(NamedTuple):
     service: str
     port: int | str | None
     direct: bool | None
+    udp: bool = False
 
 
 def _asked(key: str) -> _Asked:
     """Parse a key; keys are parsed nowhere else."""
     place, _, how = key.partition("@")
     service, _, port = place.partition(":")
-    return _Asked(service, int(port) if port.isdigit() else port or None, how == "pods" if how else None)
+    port, _, protocol = port.partition("/")
+    return _Asked(service, int(port) if port.isdigit() else port or None, how == "pods" if how else None, protocol == "udp")
 
 
 class _Wanted:
@@ -65,8 +67,8 @@ class _Wanted:
 
 
 class KubernetesBackends:
-    """A BackendSource. Keys are "namespace/service", with ":PORT" for a number or name of the Service's port, and "@pods" or
-    "@service" for whose addresses to use; `direct` (pods) applies to keys without it."""
+    """A BackendSource. Keys are "namespace/service", with ":PORT" for a number or name of the Service's port, or ":PORT/udp",
+    and "@pods" or "@service" for whose addresses to use; `direct` (pods) applies to keys without it."""
 
     def __init__(self, api: Api, namespaces: Collection[str] = (), *, timing: Timing | None = None, direct: bool = True) -> None:
         timing = timing or Timing()
@@ -115,9 +117,9 @@ class KubernetesBackends:
         asked = _asked(key)
         service, known = asked.service, self._services.get(asked.service)
         if known is not None and known.external_name:
-            return None if key in self._aliases else _no_alias(service, known, asked.port)
+            return None if key in self._aliases else _no_alias(known, asked)
         if known is not None:
-            return _missing_port(service, known, asked.port)
+            return _missing_port(known, asked)
         followed = self._services.covers(service.partition("/")[0])
         if not followed or not self._services.synced.is_set() or service in self._unasked or service not in self._wanted:
             return None
@@ -182,16 +184,16 @@ class KubernetesBackends:
             return
         known = self._services.get(service)
         for key, asked in wanted.ports.items():
-            alias = None if known is None or not known.external_name else _alias_of(known, asked.port)
+            alias = None if known is None or not known.external_name else _alias_of(known, asked)
             self._set(key, self._found(known, asked, wanted.slices.values()) if alias is None else (), alias)
 
     def _found(self, known: Service | None, asked: _Asked, slices: Collection[EndpointSlice]) -> tuple[Backend, ...]:
-        name = port_name(known, asked.port)
+        name = port_name(known, asked.port, udp=asked.udp)
         if name is None:
             return ()
-        pods = backends_at(slices, name)
+        pods = backends_at(slices, name, udp=asked.udp)
         direct = self._direct if asked.direct is None else asked.direct
-        return pods if direct else through_service(known, name, pods)
+        return pods if direct else through_service(known, name, pods, udp=asked.udp)
 
     def _set(self, key: str, backends: tuple[Backend, ...], alias: Alias | None) -> None:
         if (backends, alias) == (self._backends.get(key, ()), self._aliases.get(key)):
@@ -268,12 +270,13 @@ class KubernetesBackends:
             self._slices.discard(name)
 
 
-def _alias_of(known: Service, port: int | str | None) -> Alias | None:
+def _alias_of(known: Service, asked: _Asked) -> Alias | None:
     """Where a Service of type ExternalName leads. Its name is whole, as the cluster's own DNS takes it: there is no search list.
     A port that the Service does not list is taken as it is, because such a Service needs to list none."""
-    listed = next((number for name, number in known.ports if port is not None and port in (number, name)), None)
-    if port is None and len(known.ports) == 1:
-        listed = known.ports[0][1]
+    port, ports = asked.port, known.udp_ports if asked.udp else known.ports
+    listed = next((number for name, number in ports if port is not None and port in (number, name)), None)
+    if port is None and len(ports) == 1:
+        listed = ports[0][1]
     number = port if listed is None and isinstance(port, int) else listed
     if number is None or not is_dns_name(known.external_name):
         return None
@@ -281,21 +284,21 @@ def _alias_of(known: Service, port: int | str | None) -> Alias | None:
     return Alias(dns_key(f"{known.external_name.removesuffix('.')}.", number), protocol)
 
 
-def _no_alias(service: str, known: Service, port: int | str | None) -> tuple[str, str] | None:
+def _no_alias(known: Service, asked: _Asked) -> tuple[str, str] | None:
     """Reason and message when a Service of type ExternalName leads nowhere."""
     if not is_dns_name(known.external_name):
-        return "external_name", f"the externalName of Service {service} is no DNS name"
-    return _missing_port(service, known, port)
+        return "external_name", f"the externalName of Service {asked.service} is no DNS name"
+    return _missing_port(known, asked)
 
 
-def _missing_port(service: str, known: Service, port: int | str | None) -> tuple[str, str] | None:
+def _missing_port(known: Service, asked: _Asked) -> tuple[str, str] | None:
     """Reason and message when the Service has no such port."""
-    ports = known.ports
+    port, ports, kind = asked.port, known.udp_ports if asked.udp else known.ports, "UDP" if asked.udp else "TCP"
     if any(port in (number, name) for name, number in ports) if port is not None else len(ports) == 1:
         return None
     there = ", ".join(f"{number} ({name})" if name else str(number) for name, number in ports[:MAX_PORTS_NAMED]) or "none"
-    wanted = "only TCP port" if port is None else f"TCP port {port}"
-    return "port_not_found", f"Service {service} has no {wanted}; it has {there}"
+    wanted = f"only {kind} port" if port is None else f"{kind} port {port}"
+    return "port_not_found", f"Service {asked.service} has no {wanted}; it has {there}"
 
 
 def _service_of(head: Head) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -75,6 +76,8 @@ class Service(msgspec.Struct, frozen=True, gc=False):
     """Of a Service of type ExternalName, which has no pods."""
     protocols: tuple[tuple[int, str], ...] = ()
     """Number and appProtocol of each port that has one."""
+    udp_ports: tuple[tuple[str, int], ...] = ()
+    """The UDP ports."""
 
 
 class SlicePort(msgspec.Struct, frozen=True, gc=False):
@@ -100,7 +103,9 @@ class EndpointSlice(msgspec.Struct, frozen=True, gc=False):
     """ "namespace/name"; the name is empty for a slice without a Service."""
     ipv6: bool
     ports: tuple[SlicePort, ...]
+    """The TCP ports."""
     endpoints: tuple[Endpoint, ...]
+    udp_ports: tuple[SlicePort, ...] = ()
 
 
 class _ServicePort(msgspec.Struct, rename="camel", gc=False):
@@ -171,6 +176,7 @@ def parse_service(data: bytes | msgspec.Raw) -> Service:
         "" if spec.cluster_ip == "None" else spec.cluster_ip,
         external_name=spec.external_name if spec.type == "ExternalName" else "",
         protocols=tuple((port.port, sys.intern(port.app_protocol)) for port in ports if port.app_protocol),
+        udp_ports=tuple((sys.intern(port.name), port.port) for port in spec.ports if port.protocol == "UDP"),
     )
 
 
@@ -183,9 +189,14 @@ def parse_endpoint_slice(data: bytes | msgspec.Raw) -> EndpointSlice:
     return EndpointSlice(
         service=f"{parsed.metadata.namespace}/{named}",
         ipv6=parsed.address_type == "IPv6",
-        ports=tuple(_slice_port(port) for port in parsed.ports or () if port.port and (port.protocol or "TCP") == "TCP"),
+        ports=_slice_ports(parsed.ports or (), "TCP"),
         endpoints=tuple(_endpoint(one) for one in parsed.endpoints or () if one.addresses) if by_address else (),
+        udp_ports=_slice_ports(parsed.ports or (), "UDP"),
     )
+
+
+def _slice_ports(ports: Iterable[_EndpointPort], protocol: str) -> tuple[SlicePort, ...]:
+    return tuple(_slice_port(port) for port in ports if port.port and (port.protocol or "TCP") == protocol)
 
 
 def _slice_port(port: _EndpointPort) -> SlicePort:

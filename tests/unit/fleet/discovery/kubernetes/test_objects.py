@@ -38,9 +38,11 @@ def test_paths() -> None:
     assert ENDPOINT_SLICES.path("default", "web-x") == "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/web-x"
 
 
-def test_a_service_is_its_tcp_ports() -> None:
+def test_a_service_is_its_tcp_and_udp_ports() -> None:
     ports = [{"port": 80, "targetPort": "web"}, {"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "m", "port": 90}]
-    assert parse_service(json.dumps({"spec": {"ports": ports, "type": "ClusterIP"}}).encode()) == Service((("", 80), ("m", 90)))
+    assert parse_service(json.dumps({"spec": {"ports": ports, "type": "ClusterIP"}}).encode()) == Service(
+        (("", 80), ("m", 90)), udp_ports=(("dns", 53),)
+    )
     assert parse_service(b'{"spec":{"externalName":"elsewhere.test"}}') == Service(())
     assert parse_service(b'{"spec":{"clusterIP":"fd00::1","ports":[{"port":80}]}}') == Service((("", 80),), "fd00::1")
     assert parse_service(b'{"spec":{"clusterIP":"None"}}') == Service(())
@@ -61,6 +63,7 @@ def test_a_slice_is_its_ports_and_endpoints() -> None:
     )
     assert found.service == "default/web"
     assert found.ports == (SlicePort("http", 8080, "kubernetes.io/h2c"),)
+    assert found.udp_ports == (SlicePort("dns", 53),)
     assert found.endpoints == (Endpoint("10.0.0.1", "web-1", ready=True, serving=True, terminating=False),)
     assert parsed(addressType="FQDN", endpoints=[{"addresses": ["a.test"]}]).endpoints == ()
     assert parsed(addressType="IPv4", endpoints=None, ports=None).endpoints == ()

@@ -1,0 +1,1 @@
+"""Datagrams of UDP ports, in flows."""
