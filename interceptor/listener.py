@@ -26,6 +26,8 @@ SPARE_DESCRIPTORS: Final = 256
 """Reserved for everything that is not a client: RPC streams, watches, diagnostics, files, probes."""
 FLOWS_PART: Final = 8
 """One descriptor in this many is for flows of UDP ports, at most: each has one for its backend."""
+ASKED_FLOWS_PART: Final = 2
+"""The same where the limit of flows is said: then they matter."""
 DESCRIPTORS_PER_CLIENT: Final = 2
 """One for the client's connection, and one for a backend's."""
 SCARCE: Final = 4096
@@ -39,10 +41,11 @@ LOG_SECONDS: Final = 10.0
 logger = logging.getLogger(__name__)
 
 
-def room_for_flows(wanted: int) -> int:
-    """The limit of flows: `wanted`, or fewer if the process may not open enough files."""
+def room_for_flows(wanted: int, *, asked: bool) -> int:
+    """The limit of flows: `wanted`, or fewer if the process may not open enough files. `asked` if somebody has set it."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, (soft - SPARE_DESCRIPTORS) // FLOWS_PART))
+    part = ASKED_FLOWS_PART if asked else FLOWS_PART
+    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, (soft - SPARE_DESCRIPTORS) // part))
 
 
 def room_for_clients(wanted: int, *, flows: int = 0) -> int:

@@ -221,7 +221,8 @@ class Interceptor(Component):
         await cancel_and_wait(self._sweeper)
 
     async def _listen(self) -> None:
-        flows = room_for_flows(self._settings.max_flows)
+        asked = "max_flows" in self._settings.model_fields_set
+        flows = room_for_flows(self._settings.max_flows, asked=asked)
         self.proxy.flows.limit(flows)
         self.proxy.most_clients = room_for_clients(self._settings.max_connections, flows=flows)
         if self._plaintext:

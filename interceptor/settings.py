@@ -210,9 +210,9 @@ class InterceptorSettings(ComponentSettings):
     max_flows: int = Field(
         20_000,
         ge=1,
-        description="Maximum flows of UDP ports, or an eighth of the files that the process may have open, if that is less. If"
-        " several applications have UDP ports, each gets at most half. At the limit flows end that have been idle, those without"
-        " an answer first; if there are none, new ones are refused.",
+        description="Maximum flows of UDP ports; or an eighth of the files that the process may have open (half of them if this"
+        " is set), if that is less. If several applications have UDP ports, each gets at most half. At the limit flows end that"
+        " have been idle, those without an answer first; if there are none, new ones are refused.",
     )
     max_flows_per_source: int = Field(
         5000,

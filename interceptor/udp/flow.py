@@ -108,7 +108,7 @@ class Flow:
         return plain_address(self.address[0]).encode()
 
     def idle_for(self, now: float) -> float:
-        return now - self.deadline + self.idle if self.exchange is None else now - self.since
+        return now - self.deadline + (self.idle if self.exchange is None else min(CONFIRM_SECONDS, self.idle))
 
     # -- datagrams of the client ----------------------------------------------------------------------------------
 
@@ -357,7 +357,9 @@ class Flow:
     def on_deadline(self, now: float) -> None:
         exchange = self.exchange
         if exchange is not None and exchange.phase == SENT:
+            sent = self.deadline - min(CONFIRM_SECONDS, self.idle)
             self._settle(now)
+            self.deadline = sent + self.idle
         elif exchange is not None:
             exchange.on_deadline(now)
         elif self._own is not None:

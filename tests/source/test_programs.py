@@ -10,7 +10,13 @@ ROOT = Path(__file__).parents[2]
 WHERE = ("cluster", "deploy", "fuzz", "system", "unit", "wire")
 ASKED = re.compile(r'shutil\.which\("([\w.-]+)"')
 PACKAGES = re.compile(r"^TEST_PACKAGES := (.*)$", re.MULTILINE)
-PACKAGE_OF = {"h2load": "nghttp2-client", "nghttp": "nghttp2-client", "redis-cli": "redis-server"}
+PACKAGE_OF = {
+    "dig": "bind9-dnsutils",
+    "dnsmasq": "dnsmasq-base",
+    "h2load": "nghttp2-client",
+    "nghttp": "nghttp2-client",
+    "redis-cli": "redis-server",
+}
 """Of Debian, where it has another name than the program; the last one comes with what the package needs."""
 BY_HAND = {"go"}
 """Whoever has it not is told so: what is built with it is named where it is missing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from typing import Self
 
 import pytest
@@ -123,3 +124,16 @@ async def test_a_port_that_somebody_has_on_either_address_is_not_taken(host: str
     monkeypatch.setattr("weir.engine.ports.random.randint", lambda first, last: next(tried))
     assert Ports().take() == free
     server.close()
+
+
+@pytest.mark.parametrize("host", LOOPBACKS)
+async def test_a_port_of_udp_is_ready_when_it_does_not_refuse(host: str) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as own:
+        own.bind((host, 0))
+        port = own.getsockname()[1]
+        probe = Probe(LOOPBACKS, port, datagrams=True)
+        async with asyncio.timeout(60):
+            assert await wait_until_ready(probe) == host
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await wait_until_ready(probe)

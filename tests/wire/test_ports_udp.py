@@ -9,7 +9,8 @@ import socket
 import pytest
 
 from fleet.discovery.sources import Backend
-from fleet.routing.port import ListenPort
+from fleet.routing.port import UDP, ListenPort
+from fleet.routing.port_index import PortKey
 from fleet.routing.route import ColdStart, Protection, StaticResponse, Timeouts
 from interceptor.udp.flow import HELD_DATAGRAMS
 from tests.support.loopback import APP
@@ -298,11 +299,9 @@ async def test_in_a_drain_flows_go_on_and_new_ones_do_not_begin(monkeypatch: pyt
         client = rig.client(number)
         assert await client.ask(b"1") == b"1"
         draining = asyncio.create_task(rig.rig.interceptor.drain())
+        await eventually(lambda: rig.rig.interceptor.listens_at(PortKey(UDP, number)) is None)
         rig.client(number).send(b"x")
-        await eventually(lambda: rig.rig.interceptor.proxy.draining)
-        await asyncio.sleep(0.1)  # the port is closed for new flows after that
-        rig.client(number).send(b"y")
-        await eventually(lambda: rig.rig.interceptor.proxy.refusals["draining", 503] >= 1)
+        await eventually(lambda: rig.rig.interceptor.proxy.refusals["draining", 503] == 1)
         for data in (b"2", b"3"):
             assert await client.ask(data) == data
         async with asyncio.timeout(60):

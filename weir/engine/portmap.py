@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from fleet.defaults import PORT_LIMIT
-from fleet.routing.port import TCP
+from fleet.routing.port import TCP, UDP
 from weir.engine.document import Path
 from weir.engine.spec import FleetSpec
 
@@ -22,6 +22,7 @@ class Owner:
     name: str
     path: Path
     """The field that names the port."""
+    protocol: str = TCP
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +49,25 @@ def owners(spec: FleetSpec) -> Iterator[Owner]:
     for index, app in enumerate(spec.apps):
         if app.port is not None:
             yield Owner(app.port, f"app {app.key}", ("apps", index, "port"))
+            if app.has_udp:
+                yield Owner(app.port, f"app {app.key}", ("apps", index, "port"), UDP)
     yield from _of_apps(spec)
 
 
 def _of_apps(spec: FleetSpec) -> Iterator[Owner]:
-    """Ports on which interceptors listen for apps, each once: which app gets it, the routing table says. Of UDP, none is used
-    by anything else of the file."""
-    seen: set[int] = set()
+    """Ports on which interceptors listen for apps, each once: which app gets it, the routing table says."""
+    seen: set[tuple[str, int]] = set()
     for index, app in enumerate(spec.apps):
         for position, port in enumerate(app.ports):
-            if port.protocol == TCP and port.port not in seen:
-                seen.add(port.port)
-                yield Owner(port.port, f"connections of app {app.key}", ("apps", index, "ports", position, "port"))
+            if (port.protocol, port.port) not in seen:
+                seen.add((port.protocol, port.port))
+                what = "connections" if port.protocol == TCP else "flows"
+                yield Owner(port.port, f"{what} of app {app.key}", ("apps", index, "ports", position, "port"), port.protocol)
 
 
 def collisions(every: Iterable[Owner]) -> Iterator[Collision]:
     """Each port that is used twice, reported at the second use, and each port that does not exist."""
-    taken: dict[int, Owner] = {}
+    taken: dict[tuple[str, int], Owner] = {}
     reported: set[tuple[Path, Path]] = set()
     for owner in every:
         if owner.port > PORT_LIMIT:
@@ -74,7 +77,7 @@ def collisions(every: Iterable[Owner]) -> Iterator[Collision]:
                     owner.path, f"{owner.name} would have port {owner.port}, and ports end at {PORT_LIMIT}", owner.path
                 )
             continue
-        other = taken.setdefault(owner.port, owner)
+        other = taken.setdefault((owner.protocol, owner.port), owner)
         if other is not owner and (owner.path, other.path) not in reported:
             reported.add((owner.path, other.path))
             yield Collision(owner.path, f"port {owner.port} is for {owner.name}, and for {other.name}", other.path)

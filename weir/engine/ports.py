@@ -1,4 +1,4 @@
-"""Free ports on the loopback addresses of IPv4 and IPv6. A port is not given out again until it is given back."""
+"""Free ports on the loopback addresses of IPv4 and IPv6, for TCP and UDP. One is not given out again until it is given back."""
 
 from __future__ import annotations
 
@@ -30,18 +30,23 @@ class Ports:
         """A port on which no process listens, and which is not given out. Raises NoPortError."""
         for _ in range(ATTEMPTS):
             port = random.randint(FIRST, LAST)  # noqa: S311  nothing secret about a port
-            if port not in self._given and not any(in_use(host, port) for host in LOOPBACKS):
+            if port not in self._given and not _is_in_use(port, datagrams=True):
                 self._given.add(port)
                 return port
         raise NoPortError(f"no free port between {FIRST} and {LAST}")
 
-    def claim(self, port: int) -> int:
-        """Reserve this port. Raises NoPortError when it is in use: the probe would succeed at the other program, and requests
-        would go there."""
-        if port in self._given or any(in_use(host, port) for host in LOOPBACKS):
+    def claim(self, port: int, *, datagrams: bool = False) -> int:
+        """Reserve this port, also for `datagrams`. Raises NoPortError when it is in use: the probe would succeed at the other
+        program, and requests would go there."""
+        if port in self._given or _is_in_use(port, datagrams=datagrams):
             raise NoPortError(f"port {port} is in use already")
         self._given.add(port)
         return port
 
     def give_back(self, port: int) -> None:
         self._given.discard(port)
+
+
+def _is_in_use(port: int, *, datagrams: bool) -> bool:
+    kinds = (False, True) if datagrams else (False,)
+    return any(in_use(host, port, datagrams=kind) for host in LOOPBACKS for kind in kinds)

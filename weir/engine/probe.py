@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ FIRST_PAUSE = 0.005
 """Seconds between the first probes. A refused connection on the loopback address costs about 50 microseconds."""
 PAUSE_FACTOR = 1.2
 """From 5 to 100 ms in 17 probes, one second after the start."""
+REFUSED_WITHIN = 0.001
+"""Seconds after which a datagram has not been refused."""
 ATTEMPT_TIMEOUT = 1.0
 """Seconds for one probe; a process that takes longer is not ready yet."""
 LATE_AFTER = 3.0
@@ -24,7 +27,7 @@ MAX_STATUS_LINE = 8 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Where and how to probe. Without a path, an accepted connection is enough."""
+    """Where and how to probe. Without a path, an accepted connection is enough; or a datagram that is not refused."""
 
     hosts: tuple[str, ...]
     """Addresses of which one must answer: a server that listens on "localhost" may use only one of them."""
@@ -32,11 +35,14 @@ class Probe:
     path: str | None = None
     interval: float = 0.1
     """Longest pause between two probes, in seconds."""
+    datagrams: bool = False
 
     @property
     def failure(self) -> str:
         """The message while the probe does not succeed."""
         where = " or ".join(join_address(host, self.port) for host in self.hosts)
+        if self.datagrams:
+            return f"nothing takes datagrams at {where}, the port that the command has in $PORT"
         if self.path is None:
             return f"nothing takes connections at {where}, the port that the command has in $PORT"
         return f"GET {self.path} at {where} has no answer from {READY_STATUSES[0]} to {READY_STATUSES[-1]}"
@@ -60,7 +66,25 @@ async def wait_until_ready(
         pause = min(pause * PAUSE_FACTOR, probe.interval)
 
 
+async def _takes_datagrams(host: str, port: int) -> bool:
+    """Without content, because nothing is known of the protocol. A refusal (ICMP) is there at once on a loopback address."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as own:
+        own.setblocking(False)
+        try:
+            own.connect((host, port))
+            own.send(b"")
+            await asyncio.sleep(REFUSED_WITHIN)
+            own.recv(1)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+    return True
+
+
 async def _succeeds(host: str, probe: Probe) -> bool:
+    if probe.datagrams:
+        return await _takes_datagrams(host, probe.port)
     try:
         async with asyncio.timeout(ATTEMPT_TIMEOUT):
             reader, writer = await asyncio.open_connection(host, probe.port, limit=MAX_STATUS_LINE)

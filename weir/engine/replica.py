@@ -100,13 +100,13 @@ class Replica:
         self._free_port()
         ports, fixed = self._context.ports, self.spec.port
         try:
-            self._port = port = ports.take() if fixed is None else ports.claim(fixed)
+            self._port = port = ports.take() if fixed is None else ports.claim(fixed, datagrams=self.spec.has_udp)
         except NoPortError as error:
             raise SpawnError(str(error)) from error
         env = {name: _with_port(value, port) for name, value in self.spec.env.items()} | {"PORT": str(port)}
         env |= self._busy()
         readiness = self.spec.readiness
-        probe = Probe(LOOPBACKS, port, readiness.path, readiness.interval)
+        probe = Probe(LOOPBACKS, port, readiness.path, readiness.interval, datagrams=self.spec.is_ready_by_udp)
         # A command given as a list runs without a shell, so $PORT is replaced here.
         command = [_with_port(word, port) for word in self.spec.command]
         return Launch(command, env=env, cwd=self._directory), probe

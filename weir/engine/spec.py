@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from msgspec import structs
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from fleet.defaults import ACTIVITY_PERIOD, PORT_LIMIT, PROXY_PORT, PROXY_TLS_PORT, RATE_GRANULARITY
 from fleet.routing.check import check_part
 from fleet.routing.faults import RouteError
+from fleet.routing.port import UDP
 from fleet.routing.protocols import Spoken, spoken
 from fleet.routing.route import ColdStart, Protection, RateTarget, Route, Scaling, Target, Timeouts
 from fleet.routing.rules import TREATMENT
@@ -41,7 +42,6 @@ from weir.engine.fields import (
     Positive,
     PositiveSeconds,
     RawPath,
-    RequestPath,
     Seconds,
     Text,
     Variable,
@@ -49,11 +49,12 @@ from weir.engine.fields import (
 )
 from weir.engine.messages import FIELDS
 from weir.engine.outsidespec import PROCESS_FIELDS, OutsideSpec
+from weir.engine.readinessspec import ReadinessSpec
 from weir.engine.rulespec import Backends, BackendSpec, RedirectField, RequestHeaders, ResponseHeaders, RewriteField, RuleSpec
 from weir.engine.schedulespec import Schedules
 from weir.engine.targetspec import Contents, FallbackField, Targets, Tls, unknown_app
 
-__all__ = ["AppSpec", "FleetSpec", "PortsSpec", "RateSpec", "ReadinessSpec", "TimeoutsSpec", "port_is_given"]
+__all__ = ["AppSpec", "FleetSpec", "PortsSpec", "RateSpec", "TimeoutsSpec", "port_is_given"]
 
 MAX_REPLICAS = 1000
 """Processes of one app on one machine: a typing error should not fill the process table."""
@@ -83,22 +84,6 @@ class RateSpec(Model):
             check_part(RateTarget(self.target, self.window, self.granularity), "rate", partial(RouteError, ""))
         except RouteError as error:
             raise fault("granularity", error.reason, "window") from error
-        return self
-
-
-class ReadinessSpec(Model):
-    """When a started process may take requests: its port accepts, or a path answers 200 to 399."""
-
-    tcp: Literal[True] | None = None
-    path: RequestPath | None = None
-    timeout: PositiveSeconds = 60.0
-    interval: PositiveSeconds = 0.1
-    """Longest pause between two probes. The first come every few milliseconds, so that cold starts are quick."""
-
-    @model_validator(mode="after")
-    def _one_probe(self) -> ReadinessSpec:
-        if self.tcp and self.path:
-            raise fault("path", "say tcp or path, not both", "tcp")
         return self
 
 
@@ -275,6 +260,17 @@ class AppSpec(Model):
     def fallback_key(self) -> str | None:
         """ "namespace/name" of the app that it falls back to."""
         return None if self.fallback is None else self.fallback.key(self.namespace)
+
+    @property
+    def has_udp(self) -> bool:
+        """Whether it gets datagrams."""
+        return any(port.protocol == UDP for port in self.ports)
+
+    @property
+    def is_ready_by_udp(self) -> bool:
+        """Whether it is ready as soon as its port takes datagrams."""
+        only_udp = not self.every_rule and all(port.protocol == UDP for port in self.ports)
+        return self.readiness.is_udp(usual=only_udp)
 
     @property
     def every_rule(self) -> list[RuleSpec]:

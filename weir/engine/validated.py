@@ -21,8 +21,9 @@ from weir.engine.fields import HeaderSpec, Model
 from weir.engine.findings import Findings
 from weir.engine.messages import meant, reason_of, unknown_field
 from weir.engine.outsidespec import OutsideSpec
+from weir.engine.readinessspec import ReadinessSpec
 from weir.engine.rulespec import BackendSpec, HeaderChangesSpec, RedirectSpec, RewriteSpec, RuleSpec
-from weir.engine.spec import AppSpec, FleetSpec, PortsSpec, RateSpec, ReadinessSpec, TimeoutsSpec
+from weir.engine.spec import AppSpec, FleetSpec, PortsSpec, RateSpec, TimeoutsSpec
 from weir.engine.targetspec import FallbackSpec
 
 __all__ = ["validated"]

@@ -104,3 +104,21 @@ def test_a_body_that_is_no_file_or_too_large(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "soon.html")  # opening it would wait for a writer for ever
     with pytest.raises(SpecError, match="not a regular file"):
         load_spec(path)
+
+
+@pytest.mark.parametrize(
+    ("app", "port", "found"),
+    [
+        ("port: 5300, ", "5300, protocol: UDP", "port 5300 is for flows of app default/a, and for app default/a"),
+        ("port: 5300, ", "5300", "port 5300 is for connections of app default/a, and for app default/a"),
+        ("", "9000, protocol: UDP", ""),
+        ("", "9000", "port 9000 is for "),
+    ],
+)
+def test_a_port_of_udp_is_another_one_than_that_of_tcp(app: str, port: str, found: str) -> None:
+    text = f"ports: {{page: 9000}}\napps: [{{name: a, command: x, {app}ports: [{{port: {port}}}]}}]"
+    if not found:
+        assert _parse(text).table.apps["default/a"].ports[0].protocol == "UDP"
+        return
+    with pytest.raises(SpecError, match=found):
+        _parse(text)
