@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from fleet.routing.firstbytes import fits
 from fleet.routing.port import FLOW_IDLE_SECONDS
+from interceptor.backends.endpoint import Slot
 from interceptor.core.deadlines import NEVER
 from interceptor.core.errors import BackendError, ExchangeError
 from interceptor.exchange.attempt import MAX_ATTEMPTS
@@ -27,7 +28,7 @@ from interceptor.uncounted import prepared
 if TYPE_CHECKING:
     from fleet.demand.ledger import Lease
     from interceptor.app.app import App
-    from interceptor.backends.endpoint import Endpoint, Slot
+    from interceptor.backends.endpoint import Endpoint
     from interceptor.core.replies import Reply
 
 __all__ = ["CONFIRM_SECONDS", "GONE_SECONDS", "HELD_BYTES", "HELD_DATAGRAMS", "Flow"]
@@ -214,7 +215,7 @@ class Flow:
 
     def relay(self, endpoint: Endpoint, lease: Lease, now: float) -> None:
         """There is a backend: send what was kept."""
-        self._lease, self._endpoint, self._slot = lease, endpoint, endpoint.take()
+        self._lease, self._endpoint, self._slot = lease, endpoint, Slot(endpoint)
         try:
             own = self._own = connected(endpoint.backend.host, endpoint.backend.port)
         except OSError as error:

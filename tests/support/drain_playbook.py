@@ -24,12 +24,29 @@ class _Client:
             self._stage.note(f"{self._name} winds down at {now:.2f} within {seconds:.2f}")
 
 
+class _Flows:
+    """By name, when each had its last datagram."""
+
+    def __init__(self, stage: DrainStage) -> None:
+        self._stage = stage
+        self.last: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self.last)
+
+    def end_idle(self, now: float, seconds: float) -> None:
+        for name in [name for name, at in self.last.items() if now - at >= seconds]:
+            del self.last[name]
+            self._stage.note(f"end flow {name} at {now:.2f}")
+
+
 class DrainStage(TimeStage):
     """The proxy."""
 
     def __init__(self, loop: ManualLoop) -> None:
         super().__init__(loop)
         self.named: dict[str, _Client] = {}
+        self.flows = _Flows(self)
         self.waiting = 0
         self._closed_idle = False
         self._draining: asyncio.Task[None] | None = None
@@ -60,6 +77,10 @@ class DrainStage(TimeStage):
     def leave(self, *names: str) -> None:
         for name in names:
             del self.named[name]
+
+    def datagram(self, name: str) -> None:
+        """Of a flow, which it begins if there is none of the name."""
+        self.flows.last[name] = self.clock()
 
     def waits(self) -> None:
         """A request waits for a backend."""

@@ -233,7 +233,7 @@ async def test_an_upgrade_that_is_cut_off_leaves_what_there_was(tmp_path: Path) 
         assert (await call(rig, "PUT", "/web", document(good, values={"greeting": "x"}))).status_code == 200
 
 
-async def test_who_comes_next_undoes_what_its_beginner_may_not_any_more(tmp_path: Path) -> None:
+async def test_what_its_beginner_may_not_any_more_is_undone_by_the_next_controller(tmp_path: Path) -> None:
     api = new_api()
     good, stuck = chart({"config.yaml": CONFIG}), chart({"config.yaml": CONFIG, "deployment.yaml": DEPLOYMENT})
     async with releases(api, tmp_path) as rig:

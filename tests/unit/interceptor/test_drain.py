@@ -74,6 +74,20 @@ SCRIPTS = {
 < turn away at 25.04
 < over at 25.04
 """,
+    "flows are ended when nothing comes of them": """
+> datagram a
+> datagram b
+> drain 0 30
+> at 1.2
+< close idle at 0.50
+> datagram b
+> at 2.3
+< end flow a at 2.02
+> at 4
+< end flow b at 3.54
+< turn away at 3.56
+< over at 3.56
+""",
     "where there is less time, after half of it": """
 > come a
 > drain 0 4
