@@ -3,7 +3,6 @@ failures are printed when they happen."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,14 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.support.failures import Failures
-from tests.support.full import examples
+from tests.support.full import PROFILE, examples
 
 # A slow machine is no failure, so no deadlines. WEIR_HYPOTHESIS=explore looks for new examples, and more of them.
 settings.register_profile(
     "same", max_examples=examples(100), deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("explore", deadline=None, max_examples=2000, print_blob=True)
-settings.load_profile(os.environ.get("WEIR_HYPOTHESIS", "same"))
+settings.load_profile(PROFILE)
 
 TESTS = Path(__file__).parent
 CLUSTER = TESTS / "cluster"

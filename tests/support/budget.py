@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import time
 
-from tests.support.full import FULL
+from tests.support.full import UNLIMITED
 
 __all__ = ["ALLOWANCE", "BUDGET", "TOTAL", "cpu_seconds", "over_budget", "over_total"]
 
@@ -24,7 +24,7 @@ def cpu_seconds() -> float:
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-def over_budget(seconds: float, excuse: str | None, *, full: bool = FULL) -> str | None:
+def over_budget(seconds: float, excuse: str | None, *, full: bool = UNLIMITED) -> str | None:
     """The error message for a test that took this much CPU time, or whose excuse has no text; None if there is no error."""
     if excuse == "":
         return 'a reason is missing: mark it with heavy("…")'
@@ -36,7 +36,7 @@ def over_budget(seconds: float, excuse: str | None, *, full: bool = FULL) -> str
     )
 
 
-def over_total(seconds: float, *, full: bool = FULL) -> str | None:
+def over_total(seconds: float, *, full: bool = UNLIMITED) -> str | None:
     """The error message for a run of all unit tests that took this much CPU time; None if there is no error."""
     if full or seconds <= TOTAL * ALLOWANCE:
         return None

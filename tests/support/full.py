@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["FULL", "examples"]
+__all__ = ["FULL", "PROFILE", "UNLIMITED", "examples"]
 
 FULL = os.environ.get("WEIR_FULL_SIZE", "") not in ("", "0")
+
+PROFILE = os.environ.get("WEIR_HYPOTHESIS", "same")
+"""Of hypothesis: the same examples everywhere, or "explore" for new ones, and more of them."""
+UNLIMITED = FULL or PROFILE == "explore"
+"""Whether tests may take as long as they do."""
 
 FEWEST_EXAMPLES = 20
 
