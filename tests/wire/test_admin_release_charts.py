@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.charts import chart, packed
+from tests.support.charts import CHART, chart, packed
 from tests.wire.admin import AdminRig
 from tests.wire.releases import CONFIG, call, config, left, new_api, permit, problem_of, releases
+from tests.wire.releases import document as plain
 
 CHARTS = {"web-1.0.0.tgz": chart({"config.yaml": CONFIG}), "evil-1.0.0.tgz": packed({"web/../../evil": "x"})}
 PASSWORD = "pass word:'$(id)"  # noqa: S105
@@ -139,6 +141,52 @@ async def test_an_index_that_is_none(tmp_path: Path, index: str) -> None:
         held.index = index
         answer = await call(rig, "POST", content=document(held.url, credentials="charts"))
         problem_of(answer, 422, "invalid-chart")
+
+
+@pytest.mark.parametrize("within", ["", "charts/inner/"])
+async def test_a_schema_leads_nowhere(tmp_path: Path, within: str) -> None:
+    files = {
+        "web/Chart.yaml": CHART,
+        "web/templates/config.yaml": CONFIG,
+        "web/charts/inner/Chart.yaml": CHART.replace("web", "inner"),
+    }
+    files[f"web/{within}values.yaml"] = "a: {b: {}}\n"
+    secret = tmp_path / "secret.json"
+    secret.write_text('{"type": "string"}')
+    async with repository() as held, releases(new_api(), tmp_path) as rig:
+        for field in (
+            {"$schema": f"{held.url}/meta"},
+            {"properties": {"a": {"$ref": f"{held.url}/secret"}}},
+            {"properties": {"a": {"$ref": f"file://{secret}"}}},
+            {"$id": f"{held.url}/", "properties": {"a": {"$ref": "secret"}}},
+            {"$schema": "http://json-schema.org/draft-04/schema#", "id": f"{held.url}/", "properties": {"a": {"$ref": "x#/y"}}},
+            {"$schema": "https://json-schema.org/draft/2020-12/schema", "properties": {"a": {"$dynamicRef": f"{held.url}#x"}}},
+        ):
+            data = packed(files | {f"web/{within}values.schema.json": json.dumps(field)})
+            answer = await call(rig, "PUT", "/web?dryRun=All", plain(data))
+            assert answer.status_code == 200, answer.text
+            # The name of the field as JSON may have it, and twice.
+            twice = json.dumps(field).replace('"$ref"', '"$ref": "#", "\\u0024ref"').replace("$schema", "\\u0024schema")
+            answer = await call(rig, "PUT", "/web?dryRun=All", plain(packed(files | {f"web/{within}values.schema.json": twice})))
+            assert answer.status_code == 200, answer.text
+        assert held.requests == []
+
+
+async def test_a_schema_that_is_whole_is_used(tmp_path: Path) -> None:
+    files = {"web/Chart.yaml": CHART, "web/templates/config.yaml": CONFIG}
+    schema = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "definitions": {"text": {"type": "string"}},
+        "properties": {"greeting": {"$ref": "#/definitions/text"}},
+    }
+    async with releases(new_api(), tmp_path) as rig:
+        data = packed(files | {"web/values.schema.json": json.dumps(schema)})
+        wrong = await call(rig, "PUT", "/web?dryRun=All", plain(data) | {"values": {"greeting": 1}})
+        assert "got number, want string" in problem_of(wrong, 422, "invalid-chart").detail
+        assert (await call(rig, "PUT", "/web?dryRun=All", plain(data) | {"values": {"greeting": "x"}})).status_code == 200
+        for content in ("{", "[" * 100_000, "\ufeff{}"):
+            answer = await call(rig, "PUT", "/web?dryRun=All", plain(packed(files | {"web/values.schema.json": content})))
+            assert "values.schema.json is no JSON" in problem_of(answer, 422, "invalid-chart").detail
 
 
 # -- the paths of helm-web-api ----------------------------------------------------------------------------------------

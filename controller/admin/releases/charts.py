@@ -21,6 +21,7 @@ from controller.admin.releases.archive import MAX_ARCHIVE, BadArchive, unpack
 from controller.admin.releases.documents import Chart
 from controller.admin.releases.helm import Helm, HelmFailed, Workspace
 from controller.admin.releases.index import Version, index_of, permitted_versions
+from controller.admin.releases.schemas import BadSchema, are_whole
 from fleet.discovery.kubernetes.client import Api, ApiError
 
 __all__ = ["Charts", "is_permitted"]
@@ -68,7 +69,8 @@ class Charts:
             archive = await self._fetched(chart, namespace, workspace)
         try:
             await asyncio.to_thread(unpack, archive, workspace.chart)
-        except BadArchive as error:
+            workspace.checks_values = await asyncio.to_thread(are_whole, workspace.chart)
+        except (BadArchive, BadSchema) as error:
             raise _wrong("archive", str(error)) from error
 
     async def _fetched(self, chart: Chart, namespace: str, workspace: Workspace) -> bytes:

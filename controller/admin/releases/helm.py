@@ -70,6 +70,8 @@ class Workspace:
         self.registry = path / "registry.json"
         self.repositories = path / "repositories.yaml"
         self.downloads = path / "downloads"
+        self.checks_values = True
+        """Whether helm may use the schemas of the chart in it (controller.admin.releases.schemas)."""
         for directory in (self.chart, self.downloads):
             directory.mkdir(mode=0o700)
 

@@ -225,7 +225,8 @@ class Session:
     # -- inside -----------------------------------------------------------------------------------------------------
 
     def _chart(self) -> tuple[str, ...]:
-        return str(self.workspace.chart), f"--values={self.workspace.path / 'values.json'}"
+        unchecked = () if self.workspace.checks_values else ("--skip-schema-validation",)
+        return str(self.workspace.chart), f"--values={self.workspace.path / 'values.json'}", *unchecked
 
     async def _run(self, *arguments: str, seconds: float = READ_SECONDS, **bounds: int) -> bytes:
         return await self._helm.run(self.workspace, *arguments, f"--namespace={self.namespace}", seconds=seconds, **bounds)
