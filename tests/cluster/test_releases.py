@@ -175,12 +175,15 @@ async def test_from_a_chart_to_an_answer_and_to_nothing(deployer: Caller, weir: 
     await until(is_asleep, "the Deployment sleeps")
     await until(is_served, "the first request wakes it")
 
+    # From here on it stays awake: what has no replicas is ready, whatever its chart says.
+    expose = [expose[0] | {"cooldown": 600}]
     changed = await deployer("PUT", "/web", document(data, values=values | {"greeting": "2"}, expose=expose))
     assert (changed.status_code, changed.json()["revision"]["revision"]) == (200, 2), changed.text
     assert (await api.get(namespaced("configmaps", namespace, "web-config")))["data"] == {"greeting": "2"}
 
     # A chart that becomes never ready, and one that the API server refuses, leave what there was, with a reason.
     for broken in (WEB.replace("port: 8080}, period", "port: 9}, period"), WEB.replace("{name: app, image", "{name: APP, image")):
+        await until(is_served, "it is awake")
         wrong = chart({"web.yaml": broken, "config.yaml": CONFIG})
         failed = await deployer("PUT", "/web", document(wrong, values=values | {"greeting": "3"}, expose=expose, timeout=8))
         assert failed.status_code == 422, failed.text

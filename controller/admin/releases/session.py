@@ -174,7 +174,9 @@ class Session:
 
     async def stored(self, revision: int) -> list[Rendered]:
         """The objects of a revision that helm has stored."""
-        parts = [await self._run("get", what, self.name, f"--revision={revision}") for what in ("manifest", "hooks")]
+        parts = await asyncio.gather(
+            *(self._run("get", what, self.name, f"--revision={revision}") for what in ("manifest", "hooks"))
+        )
         return await self.objects(b"\n---\n".join(parts))
 
     async def permit_stored(self, revision: int, *, upgrade: bool) -> None:
