@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
@@ -25,8 +26,8 @@ def program(directory: Path, code: str) -> Helm:
     return Helm(str(at))
 
 
-async def run(helm: Helm, *, seconds: float = 60) -> bytes:
-    async with helm.workspace() as workspace:
+async def run(helm: Helm, *, seconds: float = 60, user: str = "") -> bytes:
+    async with helm.workspace(user) as workspace:
         return await helm.run(workspace, "status", seconds=seconds)
 
 
@@ -92,8 +93,8 @@ async def test_a_call_without_a_place_in_time_is_refused(tmp_path: Path, monkeyp
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     helm = program(tmp_path, f"open({str(gate)!r})")  # waits for somebody who writes
-    runs = [asyncio.create_task(run(helm)) for _ in range(module.MAX_RUNS)]
-    await until(helm._places.locked)
+    runs = [asyncio.create_task(run(helm, user=str(number))) for number in range(module.MAX_RUNS)]
+    await until(helm._places._free.locked)
     with pytest.raises(Refused) as refused:
         await run(helm)
     assert (refused.value.status, refused.value.problem.type) == (503, "urn:weir:problem:too-many")
@@ -101,6 +102,43 @@ async def test_a_call_without_a_place_in_time_is_refused(tmp_path: Path, monkeyp
     assert await asyncio.gather(*runs) == [b""] * module.MAX_RUNS
     assert await run(helm) == b"", "places are given back"
     os.close(writer)
+
+
+async def test_one_user_leaves_places_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PLACE_SECONDS", 0.1)
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    slow, quick = program(tmp_path, f"open({str(gate)!r})"), tmp_path / "quick"
+    quick.mkdir()
+    helm = program(quick, "")
+    helm._places, helm._workspaces = slow._places, slow._workspaces
+    runs = [asyncio.create_task(run(slow, user="eve")) for _ in range(module.MAX_RUNS_OF_USER)]
+    await until(lambda: bool(slow._places._users) and slow._places._users["eve"][0].locked())
+    with pytest.raises(Refused, match="too often at once, by eve"):
+        await run(helm, user="eve")
+    assert await run(helm, user="adam") == b""
+    writer = os.open(gate, os.O_RDWR)
+    assert await asyncio.gather(*runs) == [b""] * len(runs)
+    os.close(writer)
+    assert (slow._places._users, slow._workspaces._users) == ({}, {})
+
+
+async def test_operations_at_once_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may have a large chart in the volume for helm's files, and a pod whose volume is full is evicted."""
+    monkeypatch.setattr(module, "PLACE_SECONDS", 0.05)
+    helm = program(tmp_path, "")
+    async with AsyncExitStack() as held:
+        for _ in range(module.MAX_WORKSPACES_OF_USER):
+            await held.enter_async_context(helm.workspace("eve"))
+        with pytest.raises(Refused, match="too often at once, by eve") as refused:
+            await held.enter_async_context(helm.workspace("eve"))
+        assert refused.value.status == 503
+        for number in range(module.MAX_WORKSPACES - module.MAX_WORKSPACES_OF_USER):
+            await held.enter_async_context(helm.workspace(str(number)))
+        with pytest.raises(Refused, match="too often at once"):
+            await held.enter_async_context(helm.workspace("adam"))
+    async with helm.workspace("eve"):
+        pass
 
 
 async def test_nothing_of_the_controllers_environment_reaches_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

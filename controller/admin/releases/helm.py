@@ -19,6 +19,7 @@ import msgspec
 
 from controller.admin.problems import Refused
 from controller.admin.releases import indexreader, launcher, reader
+from controller.admin.releases.places import HelmPlaces
 from fleet.runtime.terminal import one_line
 
 __all__ = ["Helm", "HelmFailed", "HelmSlow", "Workspace", "yaml_of"]
@@ -38,6 +39,10 @@ MAX_FILE = 64 << 20
 """Bytes of one file that it writes: an archive, or the index of a repository."""
 MAX_RUNS = 6
 """Runs at once. Each takes 60 to 100 MB; who comes later waits."""
+MAX_RUNS_OF_USER = 4
+"""A run that waits for pods to become ready has its place for as long."""
+MAX_WORKSPACES, MAX_WORKSPACES_OF_USER = 12, 8
+"""Operations at once, each of which may have 20 MiB of a chart in the volume for helm's files, which has 1 GiB."""
 PLACE_SECONDS = 30.0
 """Seconds for which a call waits for a place."""
 MAX_REASON = 800
@@ -63,8 +68,10 @@ class HelmSlow(HelmFailed):
 class Workspace:
     """A directory that is removed in the end, readable by nobody else."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, user: str = "") -> None:
+        """`user` is whose places it takes to run helm."""
         self.path = path
+        self.user = user
         self.chart = path / "chart"
         self.kubeconfig = path / "kubeconfig"
         self.registry = path / "registry.json"
@@ -125,7 +132,8 @@ class Helm:
 
     def __init__(self, program: str) -> None:
         self._path = shutil.which(program) if program else None
-        self._places = asyncio.Semaphore(MAX_RUNS)
+        self._places = HelmPlaces(MAX_RUNS, MAX_RUNS_OF_USER)
+        self._workspaces = HelmPlaces(MAX_WORKSPACES, MAX_WORKSPACES_OF_USER)
 
     def check(self) -> None:
         """Raises Refused: 501 without helm."""
@@ -136,20 +144,21 @@ class Helm:
             raise Refused(501, "no-helm", detail)
 
     @asynccontextmanager
-    async def workspace(self) -> AsyncIterator[Workspace]:
-        """A new directory. Raises Refused: 501 without helm, 503 without a place for files."""
+    async def workspace(self, user: str = "") -> AsyncIterator[Workspace]:
+        """A new directory. Raises Refused: 501 without helm, 503 without a place for files, or when there are too many."""
         self.check()
-        try:
-            made = await asyncio.to_thread(tempfile.mkdtemp, prefix="weir-helm-")
-        except OSError as error:
-            raise Refused(
-                503, "no-space", f"there is no place for helm's files: {error}", headers={"Retry-After": "30"}
-            ) from error
-        try:
-            yield Workspace(Path(made))
-        finally:
-            # In a thread that goes on if this is cancelled: values may be secrets.
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, made, ignore_errors=True))
+        async with self._workspaces.take(user, PLACE_SECONDS, "releases are asked for"):
+            try:
+                made = await asyncio.to_thread(tempfile.mkdtemp, prefix="weir-helm-")
+            except OSError as error:
+                raise Refused(
+                    503, "no-space", f"there is no place for helm's files: {error}", headers={"Retry-After": "30"}
+                ) from error
+            try:
+                yield Workspace(Path(made), user)
+            finally:
+                # In a thread that goes on if this is cancelled: values may be secrets.
+                await asyncio.shield(asyncio.to_thread(shutil.rmtree, made, ignore_errors=True))
 
     async def run(self, workspace: Workspace, *arguments: str, seconds: float, most: int = MAX_OUTPUT) -> bytes:
         """Run helm to its end; returns what it has written. Raises HelmFailed, and Refused when there is no place."""
@@ -170,15 +179,8 @@ class Helm:
         return await self._placed(workspace, command, "reading the repository's index", READER_SECONDS, MAX_OUTPUT)
 
     async def _placed(self, workspace: Workspace, command: Sequence[str], what: str, seconds: float, most: int) -> bytes:
-        try:
-            async with asyncio.timeout(PLACE_SECONDS):
-                await self._places.acquire()
-        except TimeoutError as error:
-            raise Refused(503, "too-many", "helm runs too often at once", headers={"Retry-After": "10"}) from error
-        try:
+        async with self._places.take(workspace.user, PLACE_SECONDS, "helm runs"):
             return await _run(workspace, command, what, seconds, most)
-        finally:
-            self._places.release()
 
 
 async def _run(workspace: Workspace, command: Sequence[str], what: str, seconds: float, most: int) -> bytes:

@@ -103,7 +103,7 @@ class Sessions:
     @asynccontextmanager
     async def open(self, caller: Caller, namespace: str, name: str, tell: Tell = lambda step: None) -> AsyncIterator[Session]:
         """With the rights of the caller. Raises Refused without helm."""
-        async with self._helm.workspace() as workspace:
+        async with self._helm.workspace(caller.username) as workspace:
             opened = self._guard.open(caller, tell)
             try:
                 workspace.connect(self._guard.url(opened), namespace)
