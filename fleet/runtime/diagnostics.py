@@ -11,7 +11,7 @@ import contextlib
 import logging
 import math
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import uvicorn
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -117,12 +117,13 @@ class QuietServer(uvicorn.Server):
         self._stopping.set()
 
 
-def _protocol() -> type[GuardedProtocol]:
+def _protocol(*, is_patient: bool) -> type[GuardedProtocol]:
     """The bounded protocol without uvicorn's log line for invalid requests, which names neither the client nor the problem."""
     mismatches = ProtocolMismatches("diagnostics")
     logging.getLogger("uvicorn.error").addFilter(_says_something)
 
     class Protocol(GuardedProtocol):
+        ends_unread: ClassVar[bool] = not is_patient
         _begin = b""
         """The first bytes received, as long as nothing else was received."""
         _asked = False
@@ -142,14 +143,15 @@ def _says_something(record: logging.LogRecord) -> bool:
     return record.msg != "Invalid HTTP request received."
 
 
-def quiet_configuration(app: Starlette) -> uvicorn.Config:
+def quiet_configuration(app: Starlette, *, is_patient: bool = False) -> uvicorn.Config:
+    """`is_patient` leaves a client that does not read its answer alone: a person may be looking at a page of it."""
     return uvicorn.Config(
         app,
         log_config=None,
         log_level="warning",
         access_log=False,
         lifespan="off",
-        http=_protocol(),
+        http=_protocol(is_patient=is_patient),
         ws="none",
         backlog=BACKLOG,
         limit_concurrency=MAX_CONNECTIONS,

@@ -34,6 +34,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     most_of_address: ClassVar[int] = 0
     """Connections from one address; 0 for as many as the server takes."""
+    ends_unread: ClassVar[bool] = True
+    """Whether a connection ends that does not read its answer."""
     _head = 0
     """Bytes since the end of the request before; -1 while a body arrives."""
     _timer: asyncio.TimerHandle | None = None
@@ -55,7 +57,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         self._is_read()
-        self._unread = self.loop.call_later(READ_SECONDS, self.transport.abort)
+        if self.ends_unread:
+            self._unread = self.loop.call_later(READ_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
         self._is_read()

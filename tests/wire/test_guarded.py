@@ -21,6 +21,8 @@ from fleet.runtime.diagnostics import QuietServer, quiet_configuration
 from tests.support.waiting import until
 
 GET = b"GET /now HTTP/1.1\r\n\r\n"
+MUCH = 32 << 20
+"""Bytes, more than sockets keep."""
 Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -30,8 +32,14 @@ class Served:
     def __init__(self, kind: str) -> None:
         self.may = asyncio.Event()
         self.asked = 0
-        app: Any = Starlette(routes=[Route("/now", self._now, methods=["GET", "POST"]), Route("/slow", self._slow)])
-        self.server = QuietServer(admin_configuration(app, None) if kind == "admin" else quiet_configuration(app))
+        ways = [Route("/now", self._now, methods=["GET", "POST"]), Route("/slow", self._slow), Route("/much", self._much)]
+        app: Any = Starlette(routes=ways)
+        of_kind = {
+            "admin": lambda: admin_configuration(app, None),
+            "diagnostics": lambda: quiet_configuration(app),
+            "page": lambda: quiet_configuration(app, is_patient=True),
+        }
+        self.server = QuietServer(of_kind[kind]())
         self.port = 0
 
     async def open(self) -> Opened:
@@ -44,6 +52,9 @@ class Served:
         self.asked += 1
         await self.may.wait()
         return PlainTextResponse("slow")
+
+    async def _much(self, request: Request) -> Response:
+        return Response(bytes(MUCH))
 
 
 @asynccontextmanager
@@ -157,3 +168,16 @@ async def test_one_address_leaves_connections_to_others(monkeypatch: pytest.Monk
         assert await asyncio.wait_for(reader.readline(), 60) == b"HTTP/1.1 200 OK\r\n"
         for _, one in (*opened, (reader, writer)):
             one.close()
+
+
+@pytest.mark.parametrize(("kind", "is_ended"), [("diagnostics", True), ("page", False)])
+async def test_who_does_not_read_an_answer(kind: str, is_ended: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of logs in a pager nobody reads more than a page."""
+    monkeypatch.setattr(guarded, "READ_SECONDS", 0.2)
+    async with serving(kind) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port, limit=1024)
+        writer.write(b"GET /much HTTP/1.1\r\nConnection: close\r\n\r\n")
+        assert await asyncio.wait_for(reader.readline(), 60) == b"HTTP/1.1 200 OK\r\n"
+        await asyncio.sleep(0.6)  # longer than an answer may be left unread
+        assert (len(await rest_of(reader)) < MUCH) is is_ended
+        writer.close()

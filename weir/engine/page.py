@@ -79,7 +79,9 @@ class Page:
         listener: socket.socket = bound(LOOPBACK, port, "weir ps and its like")
         listener.listen(BACKLOG)
         self._port = listener.getsockname()[1]
-        self._server = server = QuietServer(quiet_configuration(self._app))
+        self._server = server = QuietServer(
+            quiet_configuration(self._app, is_patient=True)
+        )  # of logs that are followed, in a pager
         self._task = asyncio.create_task(server.serve(sockets=[listener]), name=f"page:{self._port}")
         return f"http://{join_address(LOOPBACK, self._port)}"
 
