@@ -96,9 +96,11 @@ class Reconciler:
         later: Callable[[Key, float], None],
         reachable: Callable[[Resource], Finding | None] = lambda resource: None,
         busy: Callable[[Resource], Finding | None] = lambda resource: None,
+        last_wake: Callable[[str], str | None] = lambda app: None,
         wall: Callable[[], float] = time,
     ) -> None:
-        """`wall` is the clock of schedules, in seconds since the epoch."""
+        """`last_wake` is what this process has seen of an application. `wall` is the clock of schedules, in seconds since the
+        epoch."""
         self._api = api
         self._world = world
         self._propagation = propagation
@@ -108,6 +110,7 @@ class Reconciler:
         self._later = later
         self._reachable = reachable
         self._busy = busy
+        self._last_wake = last_wake
         self._wall = wall
         self._clock = asyncio.get_running_loop().time
         self._patient_until: dict[Key, float] = {}
@@ -295,6 +298,7 @@ class Reconciler:
             minimum=self._minimum(resource),
             busy=self._busy(resource),
             not_listening=() if route is None else self._propagation.not_listening(route),
+            last_wake=(self._last_wake(key.app) or "") if resource.kind == HTTP_SCALED_OBJECTS else "",
         )
 
     def _external_names(self, route: Route) -> dict[str, str]:

@@ -146,6 +146,7 @@ class Controller(Component):
                 leads=lambda: self._leader is None or self._leader.leads,
                 leases=self._leases,
                 wakes=self._wakes,
+                last_wake=self._admin.last_wake if self._admin is not None else lambda app: None,
             )
         )
         self._term = term
@@ -188,6 +189,7 @@ class Controller(Component):
             self._channels,
             leases=self._leases,
             namespace=namespace,
+            on_wake=lambda app: self._term.on_wake(app) if self._term else None,
         )
 
     def _on_routes(self) -> None:

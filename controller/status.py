@@ -107,6 +107,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Whether replicas keep it awake after their answers; None where they may not."""
     not_listening: tuple[Missing, ...] = ()
     """Interceptors that cannot listen on a port of it."""
+    last_wake: str = ""  # the last one that this controller has seen, in UTC as the status has it
 
 
 def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectStatus:
@@ -137,14 +138,14 @@ def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectS
         findings[FIELDS_IGNORED] = Finding("True", "NoMeaning", _some([str(problem) for problem in resource.ignored]))
     findings = {READY: _ready(resource, facts, findings)} | findings
     before, generation = resource.conditions, resource.meta.generation
-    spec = resource.spec
-    http = spec if isinstance(spec, HTTPScaledObjectSpec) else None
+    http = resource.spec if isinstance(resource.spec, HTTPScaledObjectSpec) else None
     return HTTPScaledObjectStatus(
         hosts=_hosts(resource),
         scaled_by=_scaled_by(resource, facts),
         target_workload=_workload(http) if http else "",
         target_service=_service(resource),
         observed_generation=generation,
+        last_wake_time=max(resource.status.last_wake_time, facts.last_wake),  # times in UTC sort as texts
         conditions=tuple(_settled(kind, found, before.get(kind), generation, now) for kind, found in findings.items()),
     )
 
@@ -164,8 +165,7 @@ def _settled(kind: str, found: Finding, before: Condition | None, generation: in
 def _says_the_same(kind: str, found: Finding, before: Condition, generation: int) -> bool:
     if (before.status, before.reason, before.observed_generation) != (found.status, found.reason, generation):
         return False
-    # A route that has propagated everywhere keeps its message: the number of interceptors and the table's version change all the
-    # time.
+    # A route that has propagated everywhere keeps its message: interceptors and the table's version change all the time.
     return before.message == _cut(found.message) or (kind == ROUTES_PROPAGATED and found.status == "True")
 
 

@@ -11,6 +11,7 @@ import msgspec
 from controller.advice import Adviser
 from controller.autoscalers import SCALED_OBJECT
 from controller.busy import Busyness
+from controller.crds import HTTP_SCALED_OBJECTS
 from controller.events import EventRecorder
 from controller.finding import Finding
 from controller.interceptors import InterceptorSource
@@ -60,6 +61,8 @@ class TermDependencies(msgspec.Struct, frozen=True):
     """Those by which applications keep themselves awake."""
     wakes: Callable[[], Wakes | None]
     """Makes what follows applications for events; None where nobody wants them."""
+    last_wake: Callable[[str], str | None] = lambda app: None
+    """The last wake of an application that this process has seen."""
 
 
 class Term:
@@ -96,6 +99,7 @@ class Term:
             later=lambda key, seconds: self.queue.add(key, after=seconds),
             reachable=self._reachable,
             busy=self._busy.finding,
+            last_wake=dependencies.last_wake,
         )
         self._adviser = Adviser(
             dependencies.world, dependencies.scaler, self.recorder, later=lambda key, seconds: self.queue.add(key, after=seconds)
@@ -163,6 +167,11 @@ class Term:
         self.queue.add(key)
         if self._wakes is not None:
             self._wakes.look(key.app)
+
+    def on_wake(self, app: str) -> None:
+        """An application has woken: its status keeps that beyond this process."""
+        namespace, _, name = app.partition("/")
+        self.queue.add(Key(HTTP_SCALED_OBJECTS.kind, namespace, name))
 
     def on_routes(self) -> None:
         self.publisher.changed()

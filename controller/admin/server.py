@@ -73,6 +73,7 @@ class AdminServer:
         *,
         leases: BusySource,
         namespace: str,
+        on_wake: Callable[[str], None] = lambda app: None,
     ) -> None:
         """Raises StartError for certificates that cannot be used."""
         cluster, journal, locks = Cluster(api), Journal(api, namespace, settings.controller_name), Locks()
@@ -86,7 +87,8 @@ class AdminServer:
             is_scaled=lambda app: world.scaled_object(app) is not None,
         )
         self._demands = Demands(interceptors, channels, leases)
-        self._wakes = Wakes(api, settings.watched, Timing(resync=settings.resync))
+        self._wakes = Wakes(api, settings.watched, Timing(resync=settings.resync), on_wake=on_wake)
+        self.last_wake = self._wakes.last
         sight = Sight(
             resource=lambda app: world.get(Key(HTTP_SCALED_OBJECTS.kind, *app.split("/", 1))),
             demand=self._demands.of,

@@ -27,6 +27,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     scaled_object: Json | None = None
     demand: Demand = Demand(unknown="it was not asked for")
     last_wake: str | None = None
+    """What this process has seen; the status may know more."""
     now: float = 0.0
     """Seconds since the epoch."""
 
@@ -36,7 +37,7 @@ def app_of(live: Live, around: Surroundings, url: str) -> App:
     owner = live.owner
     if owner is None:
         raise ValueError("there is no owner")
-    metadata, spec = owner["metadata"], owner.get("spec") or {}
+    metadata, spec, status = owner["metadata"], owner.get("spec") or {}, owner.get("status") or {}
     active, last_active = _activity(around.scaled_object)
     urls = urls_of(spec, url)
     wanted, ready = replicas_of(live)
@@ -53,7 +54,7 @@ def app_of(live: Live, around: Surroundings, url: str) -> App:
         last_active=last_active,
         demand=around.demand.requests,
         demand_unknown=around.demand.unknown,
-        last_wake=around.last_wake,
+        last_wake=max(filter(None, (around.last_wake, status.get("lastWakeTime"))), default=None),
         awake_until=_awake_until(metadata, around.now),
         conditions=[*_own_conditions(live), *_conditions(owner)],
     )

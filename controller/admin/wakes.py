@@ -1,7 +1,8 @@
 """When applications last went from zero to a replica: by a watch of their Deployments.
 
-Nobody stores this. What happened before this process began is known only as far as the API server still knows when KEDA last
-changed the number of replicas (metadata.managedFields).
+What happened before this process began is in the status of the HTTPScaledObject, where the leading controller keeps it: one write
+for a wake. What happened while none ran is known only as far as the API server still knows when KEDA last changed the number of
+replicas (metadata.managedFields).
 """
 
 from __future__ import annotations
@@ -33,9 +34,19 @@ class _Deployment(msgspec.Struct, frozen=True):
 
 
 class Wakes:
-    """`namespaces` are those that are watched; empty for all. `wall` is the clock, in seconds since the epoch."""
+    """`namespaces` are those that are watched; empty for all. `on_wake` hears of each wake of "namespace/name". `wall` is the
+    clock, in seconds since the epoch."""
 
-    def __init__(self, api: Api, namespaces: Collection[str], timing: Timing, *, wall: Callable[[], float] = time) -> None:
+    def __init__(
+        self,
+        api: Api,
+        namespaces: Collection[str],
+        timing: Timing,
+        *,
+        on_wake: Callable[[str], None] = lambda app: None,
+        wall: Callable[[], float] = time,
+    ) -> None:
+        self._on_wake = on_wake
         self._wall = wall
         self._last: dict[str, str] = {}
         self._deployments = ListWatch(
@@ -50,7 +61,7 @@ class Wakes:
         await self._deployments.close()
 
     def last(self, app: str) -> str | None:
-        """The last wake of "namespace/name" that is known."""
+        """The last wake of "namespace/name" that this process has seen."""
         return self._last.get(app)
 
     def _on_change(self, change: Change[_Deployment]) -> None:
@@ -60,9 +71,13 @@ class Wakes:
         elif before is None or before.uid != after.uid:
             self._last.pop(change.key, None)
             if after.replicas and after.since is not None:
-                self._last[change.key] = after.since
+                self._woke(change.key, after.since)
         elif after.replicas and not before.replicas:
-            self._last[change.key] = after.since or stamp(self._wall())
+            self._woke(change.key, after.since or stamp(self._wall()))
+
+    def _woke(self, app: str, at: str) -> None:
+        self._last[app] = at
+        self._on_wake(app)
 
 
 def _parse(data: bytes | msgspec.Raw) -> _Deployment:

@@ -229,4 +229,11 @@ class HTTPScaledObjectStatus(msgspec.Struct, frozen=True, rename="camel", omit_d
     observed_generation: Annotated[
         int, Meta(extra_json_schema={"format": "int64"}, description="Generation of the spec that this is about.")
     ] = 0
+    last_wake_time: Annotated[
+        str,
+        Meta(
+            extra_json_schema={"format": "date-time"},
+            description="When an application of the Admin API last went from zero to a replica, if a controller has seen it.",
+        ),
+    ] = ""
     conditions: Annotated[tuple[Condition, ...], Meta(description="By type.", extra_json_schema=LIST_OF_CONDITIONS)] = ()

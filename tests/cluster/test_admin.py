@@ -143,6 +143,8 @@ async def test_from_an_image_to_an_answer_and_to_nothing(
     old = await deployer("DELETE", "/web", **{"If-Match": made.headers["etag"]})
     assert old.status_code == 412
     await until(lambda: _is_asleep(deployer), "the app sleeps")
+    kept = (await api.get(namespaced("httpscaledobjects", namespace, "web")))["status"]["lastWakeTime"]
+    assert kept == found["last_wake"]
     # And one of an app that is asleep does not wake it.
     assert (await deployer("PUT", "/web", {"name": "web", "image": APP_IMAGE, "cooldown": 5})).status_code == 200
     assert (await api.get(namespaced("deployments", namespace, "web")))["spec"]["replicas"] == 0

@@ -25,7 +25,7 @@ from fleet.runtime import guarded
 from interceptor.rpc import QueueServicer
 from protos.weir.interceptor.v1 import queue_pb2_grpc
 from tests.support.apply_api import ApplyApi
-from tests.support.waiting import until
+from tests.support.waiting import settled, until
 from tests.wire.admin import APPS, USERS, AdminRig, admin, paths_of
 from tests.wire.test_controller import Interceptor
 
@@ -271,6 +271,36 @@ async def test_the_last_wake(rig: Rig) -> None:
     }
     rig.api.put(DEPLOYMENT, spec=rig.api.objects[DEPLOYMENT]["spec"] | {"replicas": 1}, metadata={"managedFields": [owner]})
     await until(lambda: rig.controller._admin._wakes.last("shop/web") == "2026-02-03T04:05:06Z")  # type: ignore[union-attr]
+
+
+async def test_the_last_wake_survives_every_controller_and_costs_one_write(tmp_path: Path) -> None:
+    api = LogApi()
+    api.tokens["adam"] = {"username": "adam", "uid": "uid-of-adam", "groups": []}
+
+    def kept() -> str | None:
+        found = api.objects.get(HTTP, {}).get("status", {}).get("lastWakeTime")
+        return None if found is None else str(found)
+
+    async with admin(api, tmp_path / "routes.json") as rig:
+        await rig.call("POST", body=WEB)
+        await until(lambda: "conditions" in api.objects[HTTP].get("status", {}))
+        api.changed_by_other(DEPLOYMENT, "keda", {"spec": {"replicas": 1}})
+        await until(kept)
+        woken = kept()
+        assert (await rig.call("GET", "/web")).json()["last_wake"] == woken
+        for manager, replicas in (("hpa", 3), ("hpa", 7), ("keda", 0)):
+            api.changed_by_other(DEPLOYMENT, manager, {"spec": {"replicas": replicas}})
+        await until(lambda: rig.controller._admin._wakes._deployments.get("shop/web").replicas == 0)  # type: ignore[union-attr]
+        await settled(lambda: len(api.writes), seconds=0.5)
+        written = {body["status"].get("lastWakeTime") for _, path, body in api.writes if path == f"{HTTP}/status"}
+        assert written - {None} == {woken}
+        writes = [body for _, path, body in api.writes if path == f"{HTTP}/status" and "lastWakeTime" in body["status"]]
+        assert len(writes) == 1
+    async with admin(api, tmp_path / "routes.json") as rig:
+        answer = (await rig.call("GET", "/web")).json()
+        assert (answer["state"], answer["last_wake"]) == ("asleep", woken)
+        await settled(lambda: len(api.writes), seconds=0.5)
+        assert kept() == woken, "a controller that has seen nothing takes nothing away"
 
 
 async def test_awake_by_hand(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:

@@ -43,6 +43,13 @@ def again(resource: Resource, status: HTTPScaledObjectStatus) -> Resource:
     return msgspec.structs.replace(resource, status=status)
 
 
+@pytest.mark.parametrize(("seen", "kept"), [("", NOW), ("2026-01-01T00:00:00Z", NOW), (LATER, LATER)])
+def test_the_last_wake_is_kept_until_a_later_one(seen: str, kept: str) -> None:
+    assert next_status(http(), facts(last_wake=NOW), LATER).last_wake_time == NOW
+    told_before = again(http(), HTTPScaledObjectStatus(last_wake_time=NOW))
+    assert next_status(told_before, facts(last_wake=seen), LATER).last_wake_time == kept
+
+
 def test_all_is_well() -> None:
     found = told(http(), facts())
     assert {kind: (c.status, c.reason) for kind, c in found.items()} == {
