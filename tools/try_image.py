@@ -5,7 +5,8 @@ memory and is gone afterwards. The last stage is run as its USER, without capabi
 
     unshare --mount .venv/bin/python tools/try_image.py deploy/image/Dockerfile [ARGUMENT...]
 
-Arguments replace CMD, as those of docker run do.
+Arguments replace CMD, as those of docker run do, and --entrypoint=PROGRAM before them replaces ENTRYPOINT. A base image of Go
+stands for the Go of this machine, with its caches of modules and packages.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,7 +24,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_PASSED_ON = re.compile(r"PIP_|https?_proxy|no_proxy|SSL_CERT", re.IGNORECASE)
+_PASSED_ON = re.compile(r"PIP_|GO(PROXY|SUMDB|NOSUMDB|NOPROXY|PRIVATE)$|https?_proxy|no_proxy|SSL_CERT", re.IGNORECASE)
+_PATH = "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
+_OF_THE_USER = ("root/.cache/weir",)
+"""What this machine's user has built of the repository's own tools, and no base image has."""
 
 
 @dataclass
@@ -30,7 +35,7 @@ class Stage:
     """One FROM and what follows: its root, and what its lines have set so far."""
 
     root: Path
-    env: dict[str, str] = field(default_factory=lambda: {"PATH": "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"})
+    env: dict[str, str] = field(default_factory=lambda: {"PATH": _PATH, "HOME": "/root"})
     directory: str = "/"
     user: str = "0:0"
     entrypoint: list[str] = field(default_factory=list)
@@ -94,9 +99,13 @@ class Trial:
             link = root / "usr/local/bin" / program
             link.unlink(missing_ok=True)
             link.symlink_to(self._python / "bin" / ("pip3" if program == "pip" else "python3"))
+        for built in _OF_THE_USER:
+            shutil.rmtree(root / built, ignore_errors=True)
         for parent in self._python.parents:  # a home directory may be closed to the image's user
             (root / str(parent).lstrip("/")).chmod(0o755)
         self._now = Stage(root)
+        if image.startswith("golang:"):
+            self._now.env["PATH"] = f"{_directory_of_go()}:{_PATH}"
         self._stages[name or image] = self._now
 
     def _env(self, rest: str) -> None:
@@ -142,6 +151,13 @@ class Trial:
         return self.last.root / (Path(self.last.directory) / path).as_posix().lstrip("/")
 
 
+def _directory_of_go() -> Path:
+    go = shutil.which("go")
+    if go is None:
+        sys.exit("go is not installed, and stands for the base image of Go")
+    return Path(go).resolve().parent
+
+
 def _mount(*words: str) -> None:
     subprocess.run(["mount", *words], check=True)  # noqa: S603, S607
 
@@ -157,7 +173,10 @@ def main(argv: list[str]) -> int:
         for word, rest in lines_of(Path(argv[1]).read_text()):
             trial.follow(word, rest)
         trial.seal()
-        command = [*trial.last.entrypoint, *(argv[2:] or trial.last.command)]
+        arguments, entrypoint = argv[2:], trial.last.entrypoint
+        if arguments and arguments[0].startswith("--entrypoint="):
+            entrypoint = [arguments.pop(0).partition("=")[2]]
+        command = [*entrypoint, *(arguments or trial.last.command)]
         sys.stdout.write(f"$ {shlex.join(command)}\n")
         sys.stdout.flush()
         return trial.run(command, sealed=True)

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
+from controller.settings import ControllerSettings
+from tests.cluster.tools import GO
 from tests.support.manifests import DEPLOY, ROOT
 from tools.try_image import lines_of
 
@@ -102,6 +104,20 @@ def test_the_base_is_pinned_and_fits_the_project() -> None:
     stages = [rest.split()[0] for rest in _arguments("FROM")]
     assert stages == ["python:3.13-slim", "golang:1.26", "python:3.13-slim"]  # the second one builds helm
     assert _project()["project"]["requires-python"] == ">=3.11,<3.14"
+
+
+def test_helm_is_where_the_controller_looks_for_it() -> None:
+    """The pinned one, built by tools/helm as tests build theirs."""
+    (copied,) = [shlex.split(rest) for rest in _arguments("COPY") if rest.startswith("--from=helm")]
+    directory, _, name = copied[-1].rpartition("/")
+    assert name == ControllerSettings.model_fields["admin_helm"].default
+    (path,) = [path for rest in _arguments("ENV") for path in re.findall(r"PATH=(\S+)", rest)]
+    assert path.split(":")[0] == directory
+    stage = [rest for word, rest in LINES if word in ("FROM", "COPY", "RUN")]
+    begin = stage.index("golang:1.26 AS helm")
+    assert stage[begin + 1 : begin + 3] == ["tools/helm /tools/helm", f'cp "$(/tools/helm)" {copied[-2]}']
+    assert f"golang:{GO}" in stage[begin]
+    assert re.search(r"^version=v3\.\d+\.\d+$", (ROOT / "tools" / "helm").read_text(), re.MULTILINE)
 
 
 def test_what_runs_is_not_root() -> None:
