@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def document(source: str, **fields: Any) -> dict[str, Any]:
     return {"name": "web", "chart": {"oci": source, **fields}, "timeout": 20}
 
 
-def put_secret(rig: AdminRig, data: dict[str, str | bytes]) -> None:
+def put_secret(rig: AdminRig, data: Mapping[str, str | bytes]) -> None:
     rig.api.objects.pop(KEPT, None)
     whole = {key: value if isinstance(value, bytes) else value.encode() for key, value in data.items()}
     encoded = {key: base64.b64encode(value).decode() for key, value in whole.items()}
