@@ -66,10 +66,10 @@ _BY_CUT: Final = {
 _KINDS: Final = {b"application/grpc": GRPC, b"application/grpc-web": WEB, b"application/grpc-web-text": WEB_TEXT}
 _LONGEST: Final = max(map(len, _KINDS)) + 1
 _END: Final = re.compile(rb"[+; \t]")
-_TIMEOUT: Final = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
-_MOST: Final = 10**8
-"""A deadline has eight digits at most."""
+MAX_DIGITS: Final = 8
+"""Of a deadline."""
+_MOST: Final = 10**MAX_DIGITS
 _NOT_PLAIN: Final = re.compile(rb"[^ -$&-~]")
 MAX_MESSAGE: Final = 1024
 
@@ -93,8 +93,8 @@ def kind_of_fields(fields: Iterable[Field]) -> int:
 
 def read_timeout(value: bytes) -> float | None:
     """Seconds of a grpc-timeout; None if it is malformed, which is for the backend to say."""
-    found = _TIMEOUT.fullmatch(value)
-    return None if found is None else int(found[1]) * _UNITS[found[2]]
+    digits, unit = value[:-1], _UNITS.get(value[-1:])
+    return int(digits) * unit if unit is not None and digits.isdigit() and len(digits) <= MAX_DIGITS else None
 
 
 def write_timeout(seconds: float) -> bytes:

@@ -256,15 +256,19 @@ class ProbeRequest(Request, gc=False, eq=False):
 def read_request(head: Head, *, end: bool, scheme: bytes = HTTP, deadline: bytes = b"") -> StreamRequest:
     """`scheme` is that of the connection, and `deadline` the value of a grpc-timeout that is not among the fields of the head.
     Raises BadRequest, for what HTTP/1 refuses, too: 400, 414, 431, 501."""
-    memory = head.memo
-    if isinstance(memory, _Memory) and not deadline:
+    memory, same = head.memo, None
+    if isinstance(memory, _Memory):
         same = memory.whole if end else memory.begun
-        if same is not None and same.scheme is scheme:
-            return same
-    return _read_request(head, end=end, scheme=scheme, deadline=deadline)
+    if same is None or same.scheme is not scheme:
+        same = _read_request(head, end=end, scheme=scheme)
+    if not deadline:
+        return same
+    timeout = read_timeout(deadline) if same.kind else same.timeout
+    return msgspec.structs.replace(same, deadline=deadline, timeout=timeout, encoded=None)
 
 
-def _read_request(head: Head, *, end: bool, scheme: bytes, deadline: bytes) -> StreamRequest:
+def _read_request(head: Head, *, end: bool, scheme: bytes) -> StreamRequest:
+    """The same without a deadline that is not among the fields."""
     without_body = end
     if head.too_large:
         raise BadRequest("too many or too large header fields", status=431, reason="too_large")
@@ -293,14 +297,13 @@ def _read_request(head: Head, *, end: bool, scheme: bytes, deadline: bytes) -> S
         expects_continue=expects,
         upgrade=upgrade,
         personal=known.personal,
-        timeout=read_timeout(deadline) if deadline and known.kind else known.timeout,
+        timeout=known.timeout,
         scheme=scheme,
         known=known,
         lasting=upgrade is None and hops is None and not expects and known.kind <= GRPC,
         kind=known.kind,
         hops=hops,
-        deadline=deadline,
-        encoded=None if deadline or upgrade is not None else known.encoded,
+        encoded=None if upgrade is not None else known.encoded,
     )
     if request.encoded is not None and not expects:
         if without_body:

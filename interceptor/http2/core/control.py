@@ -29,6 +29,7 @@ from interceptor.http2.core.frames import (
     ConnectionFault,
     frame,
     goaway,
+    pack_head,
     read_number,
 )
 from interceptor.http2.core.inflow import PINGS, SETTINGS_FRAMES, STRAY, UPDATES
@@ -40,6 +41,8 @@ __all__ = ["DRAIN_PING", "Control"]
 
 DRAIN_PING: Final = b"draining"
 """Payload of a PING after the first GOAWAY; its acknowledgement shows that the peer has read that GOAWAY."""
+_PONG: Final = pack_head(len(DRAIN_PING) << 8 | PING, ACK, 0)
+"""What precedes the payload in the acknowledgement of a PING."""
 
 
 class Control(WholeMessages):
@@ -90,12 +93,14 @@ class Control(WholeMessages):
             raise ConnectionFault(PROTOCOL_ERROR, "a block of fields that is interrupted")
         if not self.ready and (kind != SETTINGS or flags & ACK):
             raise ConnectionFault(PROTOCOL_ERROR, "the first frame is not SETTINGS")
-        if kind == DATA:
+        if kind == WINDOW_UPDATE:  # clients of gRPC send it and PING with every few calls
+            self._on_window_update(number, bytes(payload))
+        elif kind == PING and not number:
+            self._on_ping(flags, bytes(payload))
+        elif kind == DATA:
             self._on_data(flags, number, payload)
         elif kind == HEADERS:
             self._on_headers(flags, number, bytes(payload))
-        elif kind == WINDOW_UPDATE:
-            self._on_window_update(number, bytes(payload))
         else:
             self._on_rarer_frame(kind, flags, number, bytes(payload))
 
@@ -118,8 +123,6 @@ class Control(WholeMessages):
             raise ConnectionFault(PROTOCOL_ERROR, "a frame of the connection's with a stream")
         if kind == SETTINGS:
             self._on_settings(flags, payload)
-        elif kind == PING:
-            self._on_ping(flags, payload)
         else:
             self._on_goaway(payload)
 
@@ -155,8 +158,8 @@ class Control(WholeMessages):
         if len(payload) != 8:
             raise ConnectionFault(FRAME_SIZE_ERROR, "PING of a length other than eight")
         if not flags & ACK:
-            self._spend(PINGS)
-            self._answer(frame(PING, ACK, 0, payload))
+            self._allowance(PINGS).spend(self.now, self.progress)
+            self._answer(_PONG + payload)
         elif payload == DRAIN_PING and self._draining and not self._final:
             self._send_last_goaway()
         else:
@@ -178,9 +181,10 @@ class Control(WholeMessages):
         if len(payload) != 4:
             raise ConnectionFault(FRAME_SIZE_ERROR, "WINDOW_UPDATE of a length other than four")
         if not self._client:  # a slow backend shares its connection among many clients: all of them would lose their calls
-            self._spend(UPDATES, 1.0 + self.wasted, room=UPDATES_PER_STREAM * len(self._streams))
+            room = UPDATES_PER_STREAM * len(self._streams)
+            self._allowance(UPDATES).spend(self.now, self.progress, 1.0 + self.wasted, room=room)
             self.wasted = 0
-        more = read_number(payload) & LARGEST_WINDOW
+        more = int.from_bytes(payload, "big") & LARGEST_WINDOW
         if number:
             self._open_window(number, more)
             return

@@ -107,12 +107,13 @@ class Inflow(Outflow):
         self.now = 0.0
         """The caller's time in seconds."""
 
-    def _spend(self, kind: int, units: float = 1.0, *, room: float = 0.0) -> None:
-        """Charge work to an allowance. Raises ConnectionFault if it is used up."""
-        allowance = self._allowances.get(kind)
-        if allowance is None:
-            allowance = self._allowances[kind] = _ALLOWANCES[kind]()
-        allowance.spend(self.now, self.completed if kind == RESETS else self.progress, units, room=room)
+    def _allowance(self, kind: int) -> Allowance:
+        """What is left of one kind of work."""
+        return self._allowances.get(kind) or self._allowances.setdefault(kind, _ALLOWANCES[kind]())
+
+    def _spend(self, kind: int) -> None:
+        """Charge a unit of work to an allowance. Raises ConnectionFault if it is used up."""
+        self._allowance(kind).spend(self.now, self.completed if kind == RESETS else self.progress)
 
     def _spend_reset(self) -> None:
         """Count a reset. Not on a client, because a backend that resets our streams causes no work. Raises ConnectionFault."""

@@ -11,6 +11,7 @@ from hpack.huffman import HuffmanEncoder
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 
 from interceptor.core.messages import Fields
+from interceptor.http2.core.frames import PING, frame, window_update
 from interceptor.http2.core.huffman import decode
 from tests.support.calls import calls, instructions
 from tests.support.h2_proxy import Http2Memory
@@ -59,8 +60,10 @@ class Rig(Http2Memory):
             if self._kind == "to http/1.1":
                 return request, SMALL
             return request, self.backend.head(number, OK) + self.backend.data(number, b"hello", end=True)
-        timeout = ((b"grpc-timeout", _timeout(number)),) if self._kind == "call with a deadline" else ()
+        timeout = ((b"grpc-timeout", _timeout(number)),) if "deadline" in self._kind else ()
         request = self.client.head(number, CALL + timeout) + self.client.data(number, MESSAGE, end=True)
+        if "PING" in self._kind and number > 1:  # after a response, as grpc-go measures the bandwidth
+            request = window_update(0, 1) + frame(PING, 0, 0, b"bdp-ping") + request
         head, trailers = self.backend.head(number, SERVED), self.backend.head(number, TRAILERS, end=True)
         return request, head + self.backend.data(number, MESSAGE) + trailers
 
@@ -77,13 +80,14 @@ class Rig(Http2Memory):
 
 
 COSTS = [
-    ("to http/1.1", 1, 53, 2035),
-    ("to http/2", 1, 63, 2753),
-    ("to http/2", 10, 481, 24150),
-    ("call", 1, 70, 3222),
-    ("call", 10, 556, 28986),
-    ("call with a deadline", 1, 86, 4169),
-    ("call with a deadline", 10, 716, 38456),
+    ("to http/1.1", 1, 53, 2037),
+    ("to http/2", 1, 63, 2755),
+    ("to http/2", 10, 481, 24170),
+    ("call", 1, 70, 3224),
+    ("call", 10, 556, 29006),
+    ("call with a deadline", 1, 84, 4072),
+    ("call with a deadline", 10, 696, 37486),
+    ("call with a deadline and a PING", 1, 98, 4627),
 ]
 """What is asked for, how many at once, and the calls and instructions of all of them."""
 
