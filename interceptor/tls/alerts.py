@@ -18,9 +18,12 @@ class Failed(ssl.SSLError):
 class _Server(ssl.SSLObject):
     """The server's side of one connection."""
 
+    incoming: ssl.MemoryBIO
     outgoing: ssl.MemoryBIO
 
     def do_handshake(self) -> None:
+        if not self.incoming.pending:  # event loops try before the client's first bytes; OpenSSL would take longer to say this
+            raise ssl.SSLWantReadError
         try:
             super().do_handshake()
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -38,5 +41,6 @@ class ServerContext(ssl.SSLContext):
 
     def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **options: Any) -> ssl.SSLObject:
         made = super().wrap_bio(incoming, outgoing, *args, **options)
-        cast("_Server", made).outgoing = outgoing
+        server = cast("_Server", made)
+        server.incoming, server.outgoing = incoming, outgoing
         return made

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 import ssl
 from collections import Counter
@@ -198,14 +199,16 @@ class Handshake(asyncio.Protocol):
             outcome = "failed"
             logger.debug("a TLS handshake failed: %s", error.reason or error)
             if second is not None and isinstance(error, Failed):
-                _say(second, error.alert)
+                with socket.socket(fileno=second) as kept:
+                    second = None
+                    _say(kept, error.alert)
         except ConnectionAbortedError:
             outcome = "slow"
         except OSError as error:
             logger.debug("a client left during its TLS handshake: %s", error)
         finally:
             if second is not None:
-                second.close()
+                os.close(second)
             self._end(outcome)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -258,10 +261,11 @@ class Handshake(asyncio.Protocol):
             self._task.cancel()
 
 
-def _second(connection: socket.socket) -> socket.socket | None:
-    """Another descriptor of the socket, while the first one is the event loop's. None if there are too many."""
+def _second(connection: socket.socket) -> int | None:
+    """Another descriptor of the socket, while the first one is the event loop's. None if there are too many. A handshake that
+    fails makes a socket of it, which costs several system calls."""
     try:
-        return connection.dup()
+        return os.dup(connection.fileno())
     except OSError:
         return None
 
