@@ -71,7 +71,7 @@ class Exchange(Life):
             endpoint = preferred(app, head) or endpoint
         if endpoint is None or endpoint.load >= app.ceiling or app.entry.in_flight >= app.max_requests:
             self.waiting.begin(now)
-        elif own is None and endpoint.spare and self.method in IDEMPOTENT:
+        elif own is None and endpoint.spare and (self.method in IDEMPOTENT or not endpoint.spare[-1].has_input()):
             self.lease = app.entry.acquire(now)
             Attempt(self, endpoint).send(endpoint.spare.pop(), now)
         elif own is not None or endpoint.spare or endpoint.dialing < MAX_DIALS:
