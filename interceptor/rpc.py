@@ -197,6 +197,7 @@ async def _fill(
             generation=size.generation,
             busy=size.busy,
             busy_by_call=called.get(size.app, 0),
+            dropped_total=size.dropped_total,
         )
         if number % SLICE == 0:
             await asyncio.sleep(0)

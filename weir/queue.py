@@ -26,7 +26,7 @@ EXIT_NO_ANSWER = 1
 EXIT_WRONG_FLAGS = 3
 INTERVAL = 1.0
 """Seconds between two readings with --watch."""
-NUMBERS_CELLS, BUSY_CELLS, CALLED_CELLS, LEAST_NAME = 50, 7, 10, 8
+NUMBERS_CELLS, BUSY_CELLS, CALLED_CELLS, DROPPED_CELLS, LEAST_NAME = 50, 7, 10, 10, 8
 """Terminal cells that the numbers and the frame of the table take, and the least width of a name."""
 PROBLEMS_SHARE = 3
 """At most one in so many terminal lines shows failed interceptors, so that the apps of the others stay visible."""
@@ -90,7 +90,10 @@ def _picture(readings: Mapping[str, Queues], console: Console) -> Group:
     """The display that is redrawn in place: the tables, and below each the interceptors that failed. Fits the terminal; apps
     with requests come first."""
     several = len(readings) > 1
-    seldom = [BUSY_CELLS * _has_busy(queues) + CALLED_CELLS * _has_called(queues) for queues in readings.values()]
+    seldom = [
+        BUSY_CELLS * _has_busy(queues) + CALLED_CELLS * _has_called(queues) + DROPPED_CELLS * _has_dropped(queues)
+        for queues in readings.values()
+    ]
     names = max(LEAST_NAME, console.width - NUMBERS_CELLS - max(seldom, default=0))
     most = max(1, console.height // PROBLEMS_SHARE // max(1, len(readings)))
     problems = {file: _problems(queues, most) for file, queues in readings.items()}
@@ -147,6 +150,11 @@ def _has_called(queues: Queues) -> bool:
     return any(demand.busy_by_call for demand in queues.apps.values())
 
 
+def _has_dropped(queues: Queues) -> bool:
+    """Whether datagrams of UDP ports were dropped."""
+    return any(demand.dropped_total for demand in queues.apps.values())
+
+
 def _show(readings: Mapping[str, Queues], *, as_json: bool) -> None:
     for file, queues in readings.items():
         for address, problem in queues.problems.items():
@@ -161,19 +169,20 @@ def _show(readings: Mapping[str, Queues], *, as_json: bool) -> None:
 
 def _table(queues: Queues, file: str, shown: Sequence[AppDemand], *, more: int = 0, name_cells: int | None = None) -> Table:
     """The given apps, and a count of the others. With `name_cells`, names are cut so that each app takes one line. There are
-    columns of what is busy, by an answer or by a call, if anything is."""
+    columns of what is busy, by an answer or by a call, if anything is, and of dropped datagrams."""
     cut = name_cells is not None
     table = Table(caption=text(", ".join(sorted(queues.members))), caption_justify="left")
     if file:
         table.title, table.title_justify = text(file), "left"
     table.add_column("app", no_wrap=cut, max_width=name_cells)
-    with_busy, with_called = _has_busy(queues), _has_called(queues)
+    with_busy, with_called, with_dropped = _has_busy(queues), _has_called(queues), _has_dropped(queues)
     seldom = [*(["busy"] if with_busy else ()), *(["by call"] if with_called else ())]
-    for name in ("held", "in flight", *seldom, "connections", "requests"):
+    for name in ("held", "in flight", *seldom, "connections", "requests", *(["dropped"] if with_dropped else ())):
         table.add_column(name, justify="right", no_wrap=cut)
     for demand in shown:
         busy = [*([demand.busy] if with_busy else ()), *([demand.busy_by_call] if with_called else ())]
-        numbers = (demand.held, demand.in_flight, *busy, demand.connections, demand.requests_total)
+        dropped = [demand.dropped_total] if with_dropped else ()
+        numbers = (demand.held, demand.in_flight, *busy, demand.connections, demand.requests_total, *dropped)
         table.add_row(text(demand.app), *(str(number) for number in numbers))
     if more:
         table.add_row(text(f"{more:,} more" if shown else f"{more:,} apps", "dim"))

@@ -39,6 +39,8 @@ class AppDemand:
     """Backends that keep it awake although they have answered."""
     busy_by_call: int = 0
     """Replicas that keep it awake by a call, of which every interceptor tells."""
+    dropped_total: int = 0
+    """Datagrams of UDP ports."""
 
     def add(self, size: pb.QueueSize) -> None:
         self.held += size.held
@@ -47,6 +49,7 @@ class AppDemand:
         self.requests_total += size.requests_total
         self.busy += size.busy
         self.busy_by_call = max(self.busy_by_call, size.busy_by_call)
+        self.dropped_total += size.dropped_total
 
 
 @dataclass(slots=True)

@@ -39,6 +39,8 @@ class QueueSize(msgspec.Struct, frozen=True, gc=False):
     generation: int = 0
     busy: int = 0
     """Backends that keep the application awake although they have answered."""
+    dropped_total: int = 0
+    """Datagrams of UDP ports."""
 
     @property
     def has_demand(self) -> bool:
@@ -155,6 +157,7 @@ class Entry:
         "app",
         "busy",
         "connections",
+        "dropped_total",
         "generation",
         "held",
         "in_flight",
@@ -169,6 +172,8 @@ class Entry:
         self.connections = 0
         self.busy = 0
         self.requests_total = 0
+        self.dropped_total = 0
+        """Datagrams; counted by who drops them."""
         self._ledger = ledger
         # Sum of the release times minus sum of the acquisition times: level * now + area is the integral of the level over time,
         # and each step costs one addition.
@@ -211,7 +216,7 @@ class Entry:
         # Floating-point rounding may leave a few nanoseconds below zero.
         seconds = max(0.0, level * now + self._area)
         counts = self.requests_total, seconds, self.generation
-        return QueueSize(self.app, self.held, self.in_flight, self.connections, *counts, self.busy)
+        return QueueSize(self.app, self.held, self.in_flight, self.connections, *counts, self.busy, self.dropped_total)
 
     def _stir(self, now: float) -> None:
         """Edge: the first request of a quiet application."""

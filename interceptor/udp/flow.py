@@ -188,8 +188,12 @@ class Flow:
                 self.exchange.grew(self._size)
             return True
         if not sent:
-            self._stats.dropped[why] += 1
+            self._drop(why)
         return False
+
+    def _drop(self, why: str, count: int = 1) -> None:
+        self._stats.dropped[why] += count
+        self.app.entry.dropped_total += count
 
     @property
     def _size(self) -> int:
@@ -243,7 +247,7 @@ class Flow:
             # Not at once, because what is done then may lead here again, for each backend.
             asyncio.get_running_loop().call_soon(self._failed, error, self._slot)
             return False
-        self._stats.dropped["send"] += 1
+        self._drop("send")
         return True
 
     def _failed(self, error: OSError, slot: Slot | None) -> None:
@@ -303,7 +307,7 @@ class Flow:
                 else:
                     site.sendto(VIEW[:size], address)
             except OSError:  # no room in the socket's buffer, or the client cannot be reached
-                self._stats.dropped["answer"] += 1
+                self._drop("answer")
             else:
                 self._stats.datagrams_out += 1
             if self._owed and self._is_last_answer(now):
@@ -350,7 +354,7 @@ class Flow:
     def reply(self, reply: Reply, *, method: bytes, now: float) -> None:
         """The exchange has ended without a backend. Nothing can be said in an unknown protocol."""
         self.exchange = None
-        self._stats.dropped[reply.reason] += len(self._kept)
+        self._drop(reply.reason, len(self._kept))
         self.end(now)
 
     # -- limits and the end ---------------------------------------------------------------------------------------
@@ -369,7 +373,7 @@ class Flow:
             self._begin(counted=False)
         else:
             self._stats.own[UNCOUNTED, 503] += 1
-            self._stats.dropped[UNCOUNTED] += len(self._kept)
+            self._drop(UNCOUNTED, len(self._kept))
             self.end(now)
 
     def end(self, now: float) -> None:

@@ -114,13 +114,14 @@ class FlowListener:
         if owner is None or app is None:
             self._refuse("draining" if site is None else "no_route", 503 if site is None else 404)
             return
-        part, stats = app.port_parts.get(owner.port.place), app.stats
+        part = app.port_parts.get(owner.port.place)
         if part is None or not address[1] or self._is_ours(address):
             self._refuse("bad_source", 400)
             return
         why = host.flows.make_room(app.name, source_of(address[0]), now)
         if why:
-            stats.dropped[why] += 1
+            app.stats.dropped[why] += 1
+            app.entry.dropped_total += 1
             return
         flow = self._flows[address, local] = Flow(host, self, part, address, local)
         flow.begin(bytes(VIEW[:size]), now)

@@ -12,6 +12,7 @@ from fleet.discovery.sources import Backend
 from fleet.routing.port import UDP, ListenPort
 from fleet.routing.port_index import PortKey
 from fleet.routing.route import ColdStart, Protection, StaticResponse, Timeouts
+from interceptor.metrics import Metrics
 from interceptor.udp.flow import HELD_DATAGRAMS
 from tests.support.loopback import APP
 from tests.wire.flow_rig import UdpServer, flow_rig, free_udp_port, udp
@@ -307,3 +308,31 @@ async def test_in_a_drain_flows_go_on_and_new_ones_do_not_begin(monkeypatch: pyt
         async with asyncio.timeout(60):
             await draining  # the flow has been idle for long enough
         assert not len(rig.flows)
+
+
+async def test_flows_are_seen_on_pages_in_metrics_and_in_the_queue() -> None:
+    number = free_udp_port()
+    async with flow_rig(port_route(udp(number))) as rig:
+        client = rig.client(number)
+        client.send(*[b"x"] * (HELD_DATAGRAMS + 2))
+        await eventually(lambda: rig.dropped == {"overflow": 2})
+        proxy = rig.rig.interceptor.proxy
+        (flow,) = rig.flows
+        assert (flow.peer, flow.activity, flow.protocol) == (b"127.0.0.1", "held", "UDP")
+        await rig.server()
+        await client.receive(HELD_DATAGRAMS)
+        assert flow.activity == "answered"
+        page = rig.rig.interceptor.pages.all()["/connections"].show(10)
+        assert [row.state for row in page["flows"].rows] == ["answered"]
+        (size,) = rig.rig.ledger.sizes(proxy.clock())
+        assert (size.in_flight, size.connections, size.dropped_total) == (1, 1, 2)
+        text = "".join(Metrics(proxy, 1 << 20, lost=lambda: 7).parts())
+        of_app = 'namespace="default",app="a"'
+        for line in (
+            f'weir_interceptor_datagrams_total{{{of_app},direction="in"}} {HELD_DATAGRAMS + 2}.0',
+            f'weir_interceptor_datagrams_total{{{of_app},direction="out"}} {HELD_DATAGRAMS}.0',
+            f'weir_interceptor_dropped_datagrams_total{{{of_app},reason="overflow"}} 2.0',
+            "weir_interceptor_flows 1.0",
+            "weir_interceptor_lost_datagrams_total 7.0",
+        ):
+            assert f"{line}\n" in text

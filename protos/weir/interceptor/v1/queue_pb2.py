@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&protos/weir/interceptor/v1/queue.proto\x12\x13weir.interceptor.v1\"$\n\x14GetQueueSizesRequest\x12\x0c\n\x04\x61pps\x18\x01 \x03(\t\"j\n\x15GetQueueSizesResponse\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\t\x12,\n\x04\x61pps\x18\x03 \x03(\x0b\x32\x1e.weir.interceptor.v1.QueueSize\")\n\x16WatchQueueSizesRequest\x12\x0f\n\x07watcher\x18\x01 \x01(\t\"\xae\x01\n\x17WatchQueueSizesResponse\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\t\x12\x10\n\x08snapshot\x18\x03 \x01(\x08\x12,\n\x04\x61pps\x18\x04 \x03(\x0b\x32\x1e.weir.interceptor.v1.QueueSize\x12\x10\n\x08\x64raining\x18\x05 \x01(\x08\x12\x0b\n\x03\x61ge\x18\x06 \x01(\x01\x12\x0f\n\x07partial\x18\x07 \x01(\x08\"\xc1\x01\n\tQueueSize\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x0c\n\x04held\x18\x02 \x01(\x04\x12\x11\n\tin_flight\x18\x03 \x01(\x04\x12\x13\n\x0b\x63onnections\x18\x04 \x01(\x04\x12\x16\n\x0erequests_total\x18\x05 \x01(\x04\x12!\n\x19\x63oncurrency_seconds_total\x18\x06 \x01(\x01\x12\x12\n\ngeneration\x18\x07 \x01(\x04\x12\x0c\n\x04\x62usy\x18\x08 \x01(\x04\x12\x14\n\x0c\x62usy_by_call\x18\t \x01(\x04\x32\xe6\x01\n\x0cQueueService\x12\x66\n\rGetQueueSizes\x12).weir.interceptor.v1.GetQueueSizesRequest\x1a*.weir.interceptor.v1.GetQueueSizesResponse\x12n\n\x0fWatchQueueSizes\x12+.weir.interceptor.v1.WatchQueueSizesRequest\x1a,.weir.interceptor.v1.WatchQueueSizesResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&protos/weir/interceptor/v1/queue.proto\x12\x13weir.interceptor.v1\"$\n\x14GetQueueSizesRequest\x12\x0c\n\x04\x61pps\x18\x01 \x03(\t\"j\n\x15GetQueueSizesResponse\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\t\x12,\n\x04\x61pps\x18\x03 \x03(\x0b\x32\x1e.weir.interceptor.v1.QueueSize\")\n\x16WatchQueueSizesRequest\x12\x0f\n\x07watcher\x18\x01 \x01(\t\"\xae\x01\n\x17WatchQueueSizesResponse\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\t\x12\x10\n\x08snapshot\x18\x03 \x01(\x08\x12,\n\x04\x61pps\x18\x04 \x03(\x0b\x32\x1e.weir.interceptor.v1.QueueSize\x12\x10\n\x08\x64raining\x18\x05 \x01(\x08\x12\x0b\n\x03\x61ge\x18\x06 \x01(\x01\x12\x0f\n\x07partial\x18\x07 \x01(\x08\"\xd8\x01\n\tQueueSize\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x0c\n\x04held\x18\x02 \x01(\x04\x12\x11\n\tin_flight\x18\x03 \x01(\x04\x12\x13\n\x0b\x63onnections\x18\x04 \x01(\x04\x12\x16\n\x0erequests_total\x18\x05 \x01(\x04\x12!\n\x19\x63oncurrency_seconds_total\x18\x06 \x01(\x01\x12\x12\n\ngeneration\x18\x07 \x01(\x04\x12\x0c\n\x04\x62usy\x18\x08 \x01(\x04\x12\x14\n\x0c\x62usy_by_call\x18\t \x01(\x04\x12\x15\n\rdropped_total\x18\n \x01(\x04\x32\xe6\x01\n\x0cQueueService\x12\x66\n\rGetQueueSizes\x12).weir.interceptor.v1.GetQueueSizesRequest\x1a*.weir.interceptor.v1.GetQueueSizesResponse\x12n\n\x0fWatchQueueSizes\x12+.weir.interceptor.v1.WatchQueueSizesRequest\x1a,.weir.interceptor.v1.WatchQueueSizesResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,7 +40,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHQUEUESIZESRESPONSE']._serialized_start=253
   _globals['_WATCHQUEUESIZESRESPONSE']._serialized_end=427
   _globals['_QUEUESIZE']._serialized_start=430
-  _globals['_QUEUESIZE']._serialized_end=623
-  _globals['_QUEUESERVICE']._serialized_start=626
-  _globals['_QUEUESERVICE']._serialized_end=856
+  _globals['_QUEUESIZE']._serialized_end=646
+  _globals['_QUEUESERVICE']._serialized_start=649
+  _globals['_QUEUESERVICE']._serialized_end=879
 # @@protoc_insertion_point(module_scope)

@@ -153,6 +153,7 @@ class QueueSize(_message.Message):
     GENERATION_FIELD_NUMBER: _builtins.int
     BUSY_FIELD_NUMBER: _builtins.int
     BUSY_BY_CALL_FIELD_NUMBER: _builtins.int
+    DROPPED_TOTAL_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     """"namespace/name"."""
     held: _builtins.int
@@ -174,6 +175,8 @@ class QueueSize(_message.Message):
     GetQueueSizes: scalers read it where it is stored. Every interceptor tells
     of all of them, as far as it knows of requests: it is not added up.
     """
+    dropped_total: _builtins.int
+    """Datagrams of UDP ports ever dropped."""
     def __init__(
         self,
         *,
@@ -186,10 +189,11 @@ class QueueSize(_message.Message):
         generation: _builtins.int = ...,
         busy: _builtins.int = ...,
         busy_by_call: _builtins.int = ...,
+        dropped_total: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "busy", b"busy", "busy_by_call", b"busy_by_call", "concurrency_seconds_total", b"concurrency_seconds_total", "connections", b"connections", "generation", b"generation", "held", b"held", "in_flight", b"in_flight", "requests_total", b"requests_total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "busy", b"busy", "busy_by_call", b"busy_by_call", "concurrency_seconds_total", b"concurrency_seconds_total", "connections", b"connections", "dropped_total", b"dropped_total", "generation", b"generation", "held", b"held", "in_flight", b"in_flight", "requests_total", b"requests_total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
