@@ -111,8 +111,8 @@ class AppStats:
 
     @property
     def touched(self) -> bool:
-        """Whether anything was answered. Counts without an answer are shown with the first one."""
-        return bool(self._kinds)
+        """Whether anything was answered, or dropped. Counts without an answer are shown with the first one."""
+        return bool(self._kinds or self.dropped)
 
     def answered(self, method: bytes, status: int, seconds: float, cold: int = 0) -> None:
         """An exchange ended. Status 499 means that the client disconnected before the response; `cold` is not 0 when no

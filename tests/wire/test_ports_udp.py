@@ -327,11 +327,10 @@ async def test_flows_are_seen_on_pages_in_metrics_and_in_the_queue() -> None:
         (size,) = rig.rig.ledger.sizes(proxy.clock())
         assert (size.in_flight, size.connections, size.dropped_total) == (1, 1, 2)
         text = "".join(Metrics(proxy, 1 << 20, lost=lambda: 7).parts())
-        of_app = 'namespace="default",app="a"'
         for line in (
-            f'weir_interceptor_datagrams_total{{{of_app},direction="in"}} {HELD_DATAGRAMS + 2}.0',
-            f'weir_interceptor_datagrams_total{{{of_app},direction="out"}} {HELD_DATAGRAMS}.0',
-            f'weir_interceptor_dropped_datagrams_total{{{of_app},reason="overflow"}} 2.0',
+            f'weir_interceptor_datagrams_total{{app="a",direction="in",namespace="default"}} {HELD_DATAGRAMS + 2}.0',
+            f'weir_interceptor_datagrams_total{{app="a",direction="out",namespace="default"}} {HELD_DATAGRAMS}.0',
+            'weir_interceptor_dropped_datagrams_total{app="a",namespace="default",reason="overflow"} 2.0',
             "weir_interceptor_flows 1.0",
             "weir_interceptor_lost_datagrams_total 7.0",
         ):

@@ -88,3 +88,10 @@ def test_explain_asks_for_a_method(tmp_path: Path) -> None:
     writes = CliRunner().invoke(app, ["explain", "a.test", "-X", "POST", "--file", str(table)])
     assert "GET a.test/: not a/reads, the method is another" in writes.stdout
     assert writes.stdout.endswith("-> a/all\n")
+
+
+@pytest.mark.parametrize("dropped", [0, 12])
+def test_the_queue_has_a_column_of_dropped_datagrams_if_there_are_any(capsys: pytest.CaptureFixture[str], dropped: int) -> None:
+    _show({"": Queues({"n/a": AppDemand("n/a", dropped_total=dropped)}, ["one"])}, as_json=False)
+    out = capsys.readouterr().out
+    assert ("dropped" in out, "12" in out) == (bool(dropped), bool(dropped))
