@@ -3,6 +3,7 @@ answered. Waiting, choice, limits and bounds are those of connections."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from interceptor.core.sides import Downstream
@@ -72,4 +73,15 @@ class FlowExchange(StreamExchange):
         self.phase = SENT
         if self.record is not None:
             self.record.note_sent(self.app, now, started=self.started, dialed=False, again=self.attempts > 0)
+        if endpoint.owner.waiting_apps:
+            # Others wait, perhaps thousands: as with connections, a backend gets some at a time, in turns of the event loop.
+            endpoint.dialing += 1
+            asyncio.get_running_loop().call_soon(_go_on, endpoint)
         self.flow.relay(endpoint, self.lease, now)
+
+
+def _go_on(endpoint: Endpoint) -> None:
+    endpoint.dialing -= 1
+    owner = endpoint.owner
+    if owner.waiting_apps:
+        owner.pump(owner.clock())

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from fleet.routing.route import ColdStart
+from fleet.routing.route import ColdStart, Scaling
+from interceptor.backends.endpoint import MAX_DIALS
 from interceptor.transport.datagrams import BURST, DATAGRAMS_AT_ONCE, connected
 from tests.support.loopback import route
 from tests.wire.flow_rig import FlowRig, flow_rig, free_udp_port, udp
@@ -63,7 +64,9 @@ async def test_false_sources_at_a_sleeping_application_take_bounded_memory_and_n
         assert await early.receive() == [b"early"]
 
 
-async def test_false_sources_at_a_silent_backend_end_for_each_other_and_not_for_flows_that_are_used() -> None:
+async def test_false_sources_at_a_silent_backend_end_for_each_other_and_not_for_flows_that_are_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     number, other = free_udp_port(), free_udp_port()
     routes = (port_route(udp(number)), port_route(udp(other), app="default/b"))
     async with flow_rig(*routes, max_flows=100) as rig:
@@ -77,7 +80,8 @@ async def test_false_sources_at_a_silent_backend_end_for_each_other_and_not_for_
         await rig.server(app="default/b")
         for _ in range(3):
             assert await rig.client(other).ask(b"x") == b"x"
-        await asyncio.sleep(1.2)  # after that, flows without an answer are idle, and new ones take their places
+        # Flows without an answer that are idle for long enough give their places to new ones.
+        monkeypatch.setattr("interceptor.udp.flows.UNANSWERED_SECONDS", 0.0)
         assert await rig.client(number).ask(b"new") == b"new"
         assert rig.flows.evicted > 0
         assert await client.ask(b"again") == b"again"
@@ -105,6 +109,22 @@ async def test_a_turn_of_the_event_loop_takes_a_bounded_number_of_datagrams() ->
         await _turns(rig, most=DATAGRAMS_AT_ONCE + BURST, total=401)
         flood(number, 60)
         await _turns(rig, most=DATAGRAMS_AT_ONCE // 4, total=461)  # new flows cost more, so there are fewer in a turn
+
+
+async def test_flows_that_have_waited_together_do_not_go_on_in_one_turn() -> None:
+    number = free_udp_port()
+    async with flow_rig(port_route(udp(number), scaling=Scaling(concurrency=1000))) as rig:
+        await flood_on(rig, number, 300)
+        assert rig.entry.held == 300
+        server = await rig.server(lambda _: ())
+        before, turns = 300, 0
+        async with asyncio.timeout(60):
+            while rig.entry.held:
+                assert before - rig.entry.held <= 2 * MAX_DIALS
+                before, turns = rig.entry.held, turns + 1
+                await asyncio.sleep(0)
+        assert turns >= 300 // (2 * MAX_DIALS)
+        await eventually(lambda: len(server.received) == 300)
 
 
 async def _turns(rig: FlowRig, *, most: int, total: int) -> None:

@@ -15,6 +15,7 @@ from fleet.discovery.kubernetes.backends import KubernetesBackends
 from fleet.discovery.kubernetes.client import FETCHED_ALONE, Api
 from fleet.discovery.kubernetes.listwatch import Timing
 from fleet.discovery.sources import Alias, Backend
+from fleet.routing.port import ListenPort, PortTarget
 from fleet.routing.route import Target
 from tests.support.apiserver import ApiServer
 from tests.support.waiting import until
@@ -287,6 +288,32 @@ async def test_a_service_or_a_port_that_is_missing_is_known_once_it_was_looked_f
         await until(lambda: backends.missing("default/new:80") is None)
         server.delete("/api/v1/namespaces/default/services/web")
         await until(lambda: backends.missing("default/web:80") == ("service_not_found", "there is no Service default/web"))
+
+
+async def test_a_port_of_udp_is_another_one_than_that_of_tcp(server: ApiServer, api: Api) -> None:
+    listed = [{"name": "tcp", "port": 53}, {"name": "udp", "port": 53, "protocol": "UDP"}, {"name": "", "port": 80}]
+    server.put("/api/v1/namespaces/default/services/dns", spec={"ports": listed, "clusterIP": "10.9.0.1"})
+    server.put(
+        slice_path("dns-1"),
+        metadata={"labels": {"kubernetes.io/service-name": "dns"}},
+        addressType="IPv4",
+        ports=[{"name": "tcp", "port": 5300}, {"name": "udp", "port": 5353, "protocol": "UDP"}],
+        endpoints=[{"addresses": ["10.0.0.1"], "conditions": {"ready": True}}],
+    )
+    target = Target("default/dns", 53)
+    ports = [
+        ListenPort(53, protocol, service_port=port) for protocol, port in (("TCP", 53), ("UDP", 53), ("UDP", "udp"), ("UDP", 80))
+    ]
+    keys = [PortTarget.of(target, port).key for port in ports]
+    through = PortTarget.of(msgspec.structs.replace(target, direct=False), ports[1]).key
+    async with following(server, api, *keys, through) as backends:
+        tcp, udp, named, wrong = keys
+        assert backends.get(tcp) == (Backend("10.0.0.1", 5300),)
+        assert backends.get(udp) == backends.get(named) == (Backend("10.0.0.1", 5353),)
+        (found,) = backends.get(through)
+        assert (found.host, found.port) == ("10.9.0.1", 53)
+        assert [backends.missing(key) for key in (tcp, udp, named, through)] == [None] * 4
+        assert backends.missing(wrong) == ("port_not_found", "Service default/dns has no UDP port 80; it has 53 (udp)")
 
 
 async def test_nothing_is_missing_where_nobody_looks(server: ApiServer, api: Api) -> None:
