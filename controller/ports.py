@@ -2,24 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import msgspec
 
 from controller.limits import duration
 from controller.schema.ports import ListenPort as PortSpec
 from controller.schema.ports import Uncounted as UncountedSpec
+from fleet.defaults import PORT_LIMIT
 from fleet.routing.port import ListenPort, Uncounted
 
-__all__ = ["ports_of"]
+__all__ = ["AskedPort", "fixed_ports", "ports_of", "sample_ports"]
 
 
-def ports_of(given: Sequence[PortSpec] | None) -> tuple[ListenPort, ...]:
+class AskedPort(msgspec.Struct, frozen=True):
+    """A port as an object asks for it: by its number, or by the name of a lease that says it."""
+
+    port: ListenPort
+    """Of a lease, with the number 0."""
+    lease: str = ""
+    entry: str = ""
+    """The Service that gets it, "namespace/name" or the name alone; "" for all of them, or any."""
+
+
+def ports_of(given: Sequence[PortSpec] | None) -> tuple[AskedPort, ...]:
     """Raises Problem."""
-    return tuple(_port(f"ports[{position}]", port) for position, port in enumerate(given or ()))
+    return tuple(
+        AskedPort(_port(f"ports[{position}]", port), port.lease or "", port.entry or "")
+        for position, port in enumerate(given or ())
+    )
+
+
+def fixed_ports(asked: Iterable[AskedPort]) -> tuple[ListenPort, ...]:
+    """Those that are known without leases."""
+    return tuple(one.port for one in asked if not one.lease)
+
+
+def sample_ports(asked: Sequence[AskedPort]) -> tuple[ListenPort, ...]:
+    """All of them, with some numbers for those that have none yet: whatever those will be, the rest has to be valid."""
+    taken = {one.port.port for one in asked}
+    free = (number for number in range(PORT_LIMIT, 0, -1) if number not in taken)
+    return tuple(msgspec.structs.replace(one.port, port=next(free)) if one.lease else one.port for one in asked)
 
 
 def _port(at: str, given: PortSpec) -> ListenPort:
     return ListenPort(
-        given.port,
+        given.port or 0,
         given.protocol,
         given.service_port,
         given.server_names or (),

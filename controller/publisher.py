@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 
 from controller.bodies import Bodies
+from controller.portleases.assignment import NO_LEASES, PortView
 from controller.propagation import Propagation
 from controller.resources import Key, Resource
 from controller.store import TableStore
@@ -45,6 +46,7 @@ class Publisher:
         propagation: Propagation,
         *,
         authorities: Callable[[], Bodies] = dict,
+        ports: Callable[[], PortView] = lambda: NO_LEASES,
         on_objects: Callable[[Iterable[Key]], None],
         on_published: Callable[[], None],
         leads: Callable[[], bool] = lambda: True,
@@ -53,6 +55,7 @@ class Publisher:
         self._objects = objects
         self._bodies = bodies
         self._authorities = authorities
+        self._ports = ports
         self._store = store
         self._propagation = propagation
         self._on_objects = on_objects
@@ -107,7 +110,7 @@ class Publisher:
         before = self.assembly
         resources = [*self._objects()]
         served = self._recalled if before is None else before.table
-        assembly = await asyncio.to_thread(assemble, resources, self._bodies(), served, self._authorities())
+        assembly = await asyncio.to_thread(assemble, resources, self._bodies(), served, self._authorities(), self._ports())
         self.assembly = assembly
         self._on_objects(affected(before, assembly))
         self._propagation.expect(assembly.table)
@@ -138,7 +141,7 @@ def _results(assembly: Assembly) -> dict[Key, object]:
     results: dict[Key, object] = {
         key: route if key in assembly.asked else ("not read yet", route) for key, route in assembly.routes.items()
     }
-    for part in (assembly.missing, assembly.problems, assembly.lost, assembly.shadowed, assembly.outdone):
+    for part in (assembly.missing, assembly.problems, assembly.lost, assembly.shadowed, assembly.outdone, assembly.waits):
         for key, value in part.items():
             results[key] = (results.get(key), value)
     for key in assembly.unserved:

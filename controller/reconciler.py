@@ -15,6 +15,7 @@ from controller.by_hand import ByHand, by_hand
 from controller.crds import HTTP_SCALED_OBJECTS
 from controller.events import EventRecorder, Notice, notices_of
 from controller.finding import Finding
+from controller.port_status import PortFacts
 from controller.problem import Problem
 from controller.propagation import Propagation
 from controller.resources import Asked, Key, Resource
@@ -97,6 +98,7 @@ class Reconciler:
         reachable: Callable[[Resource], Finding | None] = lambda resource: None,
         busy: Callable[[Resource], Finding | None] = lambda resource: None,
         last_wake: Callable[[str], str | None] = lambda app: None,
+        ports: Callable[[Resource, Route | None], PortFacts] = lambda resource, route: PortFacts(),
         wall: Callable[[], float] = time,
     ) -> None:
         """`last_wake` is what this process has seen of an application. `wall` is the clock of schedules, in seconds since the
@@ -111,6 +113,7 @@ class Reconciler:
         self._reachable = reachable
         self._busy = busy
         self._last_wake = last_wake
+        self._ports = ports
         self._wall = wall
         self._clock = asyncio.get_running_loop().time
         self._patient_until: dict[Key, float] = {}
@@ -297,8 +300,8 @@ class Reconciler:
             scaling=self._scaling_facts(resource, scaling, unserved=key in assembly.unserved),
             minimum=self._minimum(resource),
             busy=self._busy(resource),
-            not_listening=() if route is None else self._propagation.not_listening(route),
             last_wake=(self._last_wake(key.app) or "") if resource.kind == HTTP_SCALED_OBJECTS else "",
+            port_facts=self._ports(resource, route),
         )
 
     def _external_names(self, route: Route) -> dict[str, str]:

@@ -15,6 +15,7 @@ import msgspec
 from controller.answers import Reference
 from controller.authorities import AuthorityReference
 from controller.crds import HTTP_SCALED_OBJECTS, INTERCEPTOR_ROUTES, Kind
+from controller.ports import AskedPort
 from controller.problem import Problem
 from controller.schema.common import Condition
 from controller.schema.http_scaled_object import HTTPScaledObjectSpec, HTTPScaledObjectStatus
@@ -90,6 +91,8 @@ class Asked(NamedTuple):
     """Bodies of its answers."""
     authorities: tuple[AuthorityReference, ...] = ()
     """Authorities of its backends."""
+    ports: tuple[AskedPort, ...] = ()
+    """Those that leases decide on."""
 
 
 class Resource(msgspec.Struct, frozen=True):
@@ -109,6 +112,8 @@ class Resource(msgspec.Struct, frozen=True):
     """Fields that are ignored, and the values used instead; the route is served without them."""
     schedules: tuple[Schedule, ...] = ()
     """Minimum replicas by the clock."""
+    ports: tuple[AskedPort, ...] = ()
+    """On which interceptors listen for it, as far as leases permit."""
 
     @property
     def key(self) -> Key:
@@ -117,7 +122,7 @@ class Resource(msgspec.Struct, frozen=True):
     @property
     def asked(self) -> Asked | None:
         """What a table is made of."""
-        return None if self.route is None else Asked(self.route, self.references, self.authorities)
+        return None if self.route is None else Asked(self.route, self.references, self.authorities, self.ports)
 
     @property
     def conditions(self) -> Mapping[str, Condition]:
@@ -159,6 +164,7 @@ def _parse(
         translation.authorities,
         translation.ignored,
         translation.schedules,
+        translation.ports,
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from controller.interceptors import InterceptorSource, ListedInterceptors, ServiceInterceptors
 from controller.leader import Leader
+from controller.portleases.part import open_ports
 from controller.settings import ControllerSettings
 from controller.store import ConfigMapStore, FileStore, TableStore
 from controller.telemetry import metrics, pages
@@ -66,6 +67,7 @@ class Controller(Component):
         self._store.subscribe(self._on_routes)
         self._interceptors = _interceptors(self._api, settings.members, timing)
         self._interceptors.subscribe(lambda: self._term.on_interceptors() if self._term else None)
+        self._ports = open_ports(settings, self._api, self._world, _lease(settings)[0], timing) if settings.ports else None
         self._channels = ChannelFactory(settings.member_tls, server_name=settings.member_tls_name or None)
         self._events = open_events(settings)
         self._leader = self._election() if settings.leader_elect else None
@@ -102,6 +104,7 @@ class Controller(Component):
             Step("world", self._world.start, self._world.close),
             Step("table", self._store.start, self._store.close),
             Step("interceptors", self._interceptors.start, self._interceptors.close),
+            *([Step("ports", self._ports.source.start, self._ports.source.close)] if self._ports is not None else []),
             Step("events", self._events.start, self._events.close),
             Step("busy leases", self._leases.start, self._leases.close),
             *([Step("Admin API", self._admin.start, self._admin.stop)] if self._admin is not None else []),
@@ -147,6 +150,8 @@ class Controller(Component):
                 leases=self._leases,
                 wakes=self._wakes,
                 last_wake=self._admin.last_wake if self._admin is not None else lambda app: None,
+                ports=self._ports,
+                max_ports=settings.max_ports,
             )
         )
         self._term = term

@@ -118,6 +118,35 @@ class ControllerSettings(EventSettings):
         "paths.",
     )
 
+    ports: bool = Field(
+        False,
+        description="Whether ports are leased, and added to the Services before the interceptors and to their NetworkPolicy.",
+    )
+    port_first: int = Field(
+        defaults.FIRST_LEASED_PORT, ge=1, le=defaults.PORT_LIMIT, description="The first port that may be leased."
+    )
+    port_last: int = Field(
+        defaults.LAST_LEASED_PORT, ge=1, le=defaults.PORT_LIMIT, description="The last port that may be leased."
+    )
+    max_ports: int = Field(
+        defaults.MAX_PORTS_OF_FLEET,
+        ge=1,
+        description="Ports of all applications together; each is a listening socket in every interceptor.",
+    )
+    port_quota: int = Field(50, ge=1, description="Leases of ports that one namespace may have.")
+    port_ttl: float = Field(
+        3600.0, ge=1, description="Seconds for which a lease lasts that nothing uses, unless its caller says otherwise."
+    )
+    port_entries: str = Field(
+        "weir.dev/entry",
+        min_length=1,
+        description="Label selector of the Services before the interceptors, in Weir's namespace, that get ports.",
+    )
+    port_policy: str = Field(
+        "weir-interceptor-ports",
+        description="NetworkPolicy in Weir's namespace that gets the ports as its only ingress rule; empty for none.",
+    )
+
     log_level: str = Field("info", description="debug, info, warning or error.")
     log_json: bool = Field(False, description="One JSON object per log line.")
 
@@ -157,6 +186,12 @@ class ControllerSettings(EventSettings):
                 "--admin (WEIR_ADMIN) needs --admin-tls-cert and --admin-tls-key, or --admin-plaintext: "
                 "callers send their tokens, which are the keys to the cluster"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _ports_are_a_range(self) -> Self:
+        if self.port_last < self.port_first:
+            raise ValueError(f"--port-last (WEIR_PORT_LAST) {self.port_last} is below --port-first {self.port_first}")
         return self
 
     @property

@@ -14,8 +14,8 @@ import msgspec
 from controller.crds import HTTP_SCALED_OBJECTS
 from controller.finding import Finding
 from controller.outside import place_of
-from controller.port_status import port_finding
-from controller.propagation import Missing, Verdict
+from controller.port_status import PortFacts, port_finding
+from controller.propagation import Verdict
 from controller.resources import Key, Resource
 from controller.scaledobject import SKIP
 from controller.scaling import PENDING, UNSCALED, ScalingFacts, judged
@@ -105,9 +105,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What its schedules ask for; None without any."""
     busy: Finding | None = None
     """Whether replicas keep it awake after their answers; None where they may not."""
-    not_listening: tuple[Missing, ...] = ()
-    """Interceptors that cannot listen on a port of it."""
     last_wake: str = ""  # the last one that this controller has seen, in UTC as the status has it
+    port_facts: PortFacts = PortFacts()
+    """About its ports."""
 
 
 def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectStatus:
@@ -126,8 +126,8 @@ def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectS
         findings[PROTOCOL_SPOKEN] = _not_spoken(resource, facts.app_protocol)
     if resource.references or facts.missing_bodies:
         findings[BODIES_FOUND] = _bodies(facts)
-    if resource.route is not None and resource.route.ports:
-        findings[PORT_READY] = port_finding([lost.claim for lost in facts.lost], facts.not_listening, facts.verdict) or _still(
+    if resource.ports:
+        findings[PORT_READY] = port_finding(facts.lost, facts.port_facts, facts.verdict) or _still(
             resource, PORT_READY, "the interceptors were not heard yet"
         )
     if facts.minimum is not None:
@@ -137,8 +137,8 @@ def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectS
     if resource.ignored:
         findings[FIELDS_IGNORED] = Finding("True", "NoMeaning", _some([str(problem) for problem in resource.ignored]))
     findings = {READY: _ready(resource, facts, findings)} | findings
-    before, generation = resource.conditions, resource.meta.generation
-    http = resource.spec if isinstance(resource.spec, HTTPScaledObjectSpec) else None
+    before, generation, spec = resource.conditions, resource.meta.generation, resource.spec
+    http = spec if isinstance(spec, HTTPScaledObjectSpec) else None
     return HTTPScaledObjectStatus(
         hosts=_hosts(resource),
         scaled_by=_scaled_by(resource, facts),
@@ -147,6 +147,7 @@ def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectS
         observed_generation=generation,
         last_wake_time=max(resource.status.last_wake_time, facts.last_wake),  # times in UTC sort as texts
         conditions=tuple(_settled(kind, found, before.get(kind), generation, now) for kind, found in findings.items()),
+        ports=facts.port_facts.places,
     )
 
 

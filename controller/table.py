@@ -1,7 +1,8 @@
 """From all objects to the routing table, and to the conflicts that each object is told about. Pure.
 
 An invalid object has no route, which affects no other object. Of two objects with the same claim, the older gets it. Bodies and
-authorities from ConfigMaps are inserted here; while an object's ConfigMaps are not read yet, its previous route is kept.
+authorities from ConfigMaps are inserted here; while an object's ConfigMaps are not read yet, its previous route is kept. Ports
+are given out here, as leases say.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from controller.authorities import AuthorityReference, authority_bytes, with_aut
 from controller.autoscalers import Workload, workload_of
 from controller.bodies import SMALL_ANSWER_BYTES, Absent, Bodies, are_known, filled, without_bodies
 from controller.crds import HTTP_SCALED_OBJECTS, INTERCEPTOR_ROUTES
+from controller.portleases.assignment import NO_LEASES, PortView, assign
 from controller.problem import Problem
 from controller.resources import Asked, Key, Resource
 from controller.scaledobject import SKIP
 from fleet.routing.check_answers import answer_bytes
 from fleet.routing.claims import claims_of
 from fleet.routing.codec import MAX_ROUTES
-from fleet.routing.port_index import port_claims
+from fleet.routing.port_index import PortKey, port_claims
 from fleet.routing.route import Route
 from fleet.routing.table import Conflict, RoutingTable
 
@@ -63,6 +65,10 @@ class Assembly(msgspec.Struct, frozen=True):
     """HTTPScaledObjects whose workload an older one scales, and that older one."""
     workloads: Mapping[Key, Workload]
     """The workload that each HTTPScaledObject wants to scale."""
+    entries: Mapping[PortKey, frozenset[str]] = MappingProxyType({})
+    """The Services that each port of the table belongs into, "namespace/name"; "" for all of them."""
+    waits: Mapping[Key, tuple[str, ...]] = MappingProxyType({})
+    """Ports that objects do not have yet, and why."""
 
     @property
     def conflicted(self) -> frozenset[Key]:
@@ -74,6 +80,7 @@ def assemble(
     bodies: Bodies = MappingProxyType({}),
     before: RoutingTable | None = None,
     authorities: Bodies = MappingProxyType({}),
+    ports: PortView = NO_LEASES,
 ) -> Assembly:
     """The table of these objects, whose order does not matter. `before` is the table that is served now."""
     ordered = sorted(resources, key=lambda resource: (resource.meta.created, resource.key))
@@ -86,15 +93,74 @@ def assemble(
         del asked[key]
     filling = _Filling(bodies, authorities, before)
     routes = {key: route for key, wanted in asked.items() if (route := filling.fill(key, wanted)) is not None}
+    giving = _Giving(ports)
+    uids = {resource.key: resource.meta.uid for resource in ordered}
+    routes = {key: giving.given(key, uids[key], asked[key], route) for key, route in routes.items()}
     table = RoutingTable(routes.values())
     owners = {route.app: key for key, route in routes.items()}
     problems |= filling.problems
     settled = {key: wanted for key, wanted in asked.items() if key not in filling.pending and key not in filling.problems}
-    lost = _lost(table.conflicts, owners)
-    unserved = frozenset(_unserved(table, owners))
+    lost = giving.with_lost(_lost(table.conflicts, owners))
+    unserved = frozenset((*_unserved(table, owners), *giving.unserved))
     outdone = _outdone(resource for resource in ordered if resource.key in valid and resource.key not in unserved)
     workloads = {resource.key: workload for resource in ordered if (workload := workload_of(resource)) is not None}
-    return Assembly(table, routes, settled, filling.missing, problems, lost, shadowed, unserved, outdone, workloads)
+    return Assembly(
+        table,
+        routes,
+        settled,
+        filling.missing,
+        problems,
+        lost,
+        shadowed,
+        unserved,
+        outdone,
+        workloads,
+        giving.entries(table),
+        giving.waits,
+    )
+
+
+class _Giving:
+    """Gives out ports, the oldest route first, as long as there are fewer than an interceptor may have."""
+
+    def __init__(self, view: PortView) -> None:
+        self._view = view
+        self._given: set[PortKey] = set()
+        self._entries: dict[tuple[str, PortKey], str] = {}
+        """By application."""
+        self.waits: dict[Key, tuple[str, ...]] = {}
+        self._lost: dict[Key, tuple[Lost, ...]] = {}
+        self.unserved: set[Key] = set()
+        """Objects that are about ports alone, and that others have them all of."""
+
+    def given(self, key: Key, uid: str, asked: Asked, route: Route) -> Route:
+        if not asked.ports:
+            return route
+        found = assign(key, uid, asked.ports, self._view)
+        kept, waits = [], [*found.waits]
+        for port, (number, entry) in zip(found.ports, found.entries, strict=True):
+            if number not in self._given and len(self._given) >= self._view.most:
+                most = f"the interceptors have {self._view.most} ports of older objects, and that is the most"
+                waits.append(f"{number}: {most}")
+                continue
+            self._given.add(number)
+            self._entries[route.app, number] = entry
+            kept.append(port)
+        if waits:
+            self.waits[key] = tuple(waits)
+        if found.lost:
+            self._lost[key] = tuple(Lost(str(port), winner) for port, winner in found.lost)
+            if not kept and not route.rules:
+                self.unserved.add(key)
+        return msgspec.structs.replace(route, ports=tuple(kept))
+
+    def with_lost(self, lost: Mapping[Key, tuple[Lost, ...]]) -> Mapping[Key, tuple[Lost, ...]]:
+        return {key: (*lost.get(key, ()), *self._lost.get(key, ())) for key in lost.keys() | self._lost.keys()}
+
+    def entries(self, table: RoutingTable) -> Mapping[PortKey, frozenset[str]]:
+        """Those that the owners of each port of the table have chosen."""
+        found = {key: {self._entries.get((owner.app, key)) for owner in owners} for key, owners in table.ports.items()}
+        return {key: frozenset(entry for entry in entries if entry is not None) for key, entries in found.items()}
 
 
 class _Filling:
@@ -112,7 +178,7 @@ class _Filling:
         """Objects that are invalid by what ConfigMaps hold."""
 
     def fill(self, key: Key, asked: Asked) -> Route | None:
-        route, references, authorities = asked
+        route, references, authorities, _ = asked
         # Without a previous table there is nothing to keep: a route with some of its answers is better than none. But a route
         # without its authorities is another one.
         served = None if self._before is None else self._before.apps.get(route.app)

@@ -15,6 +15,7 @@ from controller.crds import HTTP_SCALED_OBJECTS
 from controller.events import EventRecorder
 from controller.finding import Finding
 from controller.interceptors import InterceptorSource
+from controller.portleases.part import PortSystem, PortTerm
 from controller.propagation import Propagation
 from controller.publisher import Publisher
 from controller.queue import WorkQueue
@@ -31,6 +32,7 @@ from controller.verify import Verifier
 from controller.wakes import Wakes
 from controller.wiring import Scaler
 from controller.world import World
+from fleet.defaults import MAX_PORTS_OF_FLEET
 from fleet.discovery.busy import BusySource
 from fleet.discovery.kubernetes.client import Api
 from fleet.runtime.channels import ChannelFactory
@@ -63,6 +65,10 @@ class TermDependencies(msgspec.Struct, frozen=True):
     """Makes what follows applications for events; None where nobody wants them."""
     last_wake: Callable[[str], str | None] = lambda app: None
     """The last wake of an application that this process has seen."""
+    ports: PortSystem | None = None
+    """Leases of ports; None where they are off."""
+    max_ports: int = MAX_PORTS_OF_FLEET
+    """Ports of all applications together."""
 
 
 class Term:
@@ -72,6 +78,18 @@ class Term:
         self._dependencies = dependencies
         self._world = dependencies.world
         self.propagation = Propagation()
+        self.ports = PortTerm(
+            dependencies.ports,
+            dependencies.max_ports,
+            api=dependencies.api,
+            world=dependencies.world,
+            assembly=lambda: self.publisher.assembly,
+            not_listening=self.propagation.not_listening,
+            on_routes=self.on_routes,
+            on_objects=self._on_objects,
+            later=lambda key, seconds: self.queue.add(key, after=seconds),
+            leads=dependencies.leads,
+        )
         self.recorder = EventRecorder(dependencies.api, dependencies.instance)
         self.publisher = Publisher(
             dependencies.world.objects,
@@ -79,7 +97,8 @@ class Term:
             dependencies.store,
             self.propagation,
             authorities=dependencies.world.authorities,
-            on_objects=self._on_objects,
+            ports=self.ports.view,
+            on_objects=self._on_assembled,
             on_published=self._on_published,
             leads=dependencies.leads,
         )
@@ -100,6 +119,7 @@ class Term:
             reachable=self._reachable,
             busy=self._busy.finding,
             last_wake=dependencies.last_wake,
+            ports=self.ports.facts,
         )
         self._adviser = Adviser(
             dependencies.world, dependencies.scaler, self.recorder, later=lambda key, seconds: self.queue.add(key, after=seconds)
@@ -124,6 +144,7 @@ class Term:
         unsubscribe = self._dependencies.leases.subscribe(self._busy.on_leases)
         try:
             await self._world.known()
+            await self.ports.known()
             self.recorder.start()
             self.queue.start()
             self.tracker.start()
@@ -137,6 +158,7 @@ class Term:
                 asyncio.create_task(self.publisher.run(), name="publish"),
                 asyncio.create_task(self._report_progress(), name="propagation"),
                 asyncio.create_task(self._look_again(), name="surroundings"),
+                asyncio.create_task(self.ports.run(), name="ports"),
             ]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             for task in tasks:
@@ -159,7 +181,10 @@ class Term:
             self._adviser.look(key)
         else:
             self._survey.observe(key.app)
+            failed = await self.ports.keep(key)
             await self.reconciler.reconcile(key)
+            if failed is not None:
+                raise failed
 
     # Called by the world.
 
@@ -208,6 +233,10 @@ class Term:
     def _on_objects(self, keys: Iterable[Key]) -> None:
         for key in keys:
             self.queue.add(key)
+
+    def _on_assembled(self, keys: Iterable[Key]) -> None:
+        self._on_objects(keys)
+        self.ports.on_assembled()
 
     def _on_published(self) -> None:
         self._verifier.wake()

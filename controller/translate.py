@@ -24,7 +24,7 @@ from controller.answers import (
 from controller.authorities import FALLBACK, TARGET, AuthorityReference, authorities_of, check_authorities
 from controller.cors import cors_of
 from controller.limits import Notes, duration, http_timeouts, note_for_keda, note_patterns, route_timeouts, scaling_of
-from controller.ports import ports_of
+from controller.ports import AskedPort, fixed_ports, ports_of, sample_ports
 from controller.problem import Problem
 from controller.rules import RuleMaker
 from controller.schedules import note_maximum, schedules_of
@@ -96,6 +96,8 @@ class Translation(msgspec.Struct, frozen=True):
     authorities: tuple[AuthorityReference, ...] = ()
     ignored: tuple[Problem, ...] = ()
     schedules: tuple[Schedule, ...] = ()
+    ports: tuple[AskedPort, ...] = ()
+    """All ports that it asks for; those with a number are in the route as well."""
 
 
 def of_http_scaled_object(meta: Named, spec: HTTPScaledObjectSpec) -> Translation:
@@ -191,6 +193,7 @@ def _whole(
     if fallback is not None and fallback.service:
         fallback = msgspec.structs.replace(fallback, direct=spec.direct_pod_routing)
         route = msgspec.structs.replace(route, cold_start=msgspec.structs.replace(route.cold_start, fallback=fallback))
+    asked = ports_of(spec.ports)
     route = msgspec.structs.replace(
         route,
         static_routes=static_routes_of(spec.static_routes),
@@ -200,14 +203,15 @@ def _whole(
         protection=Protection(spec.backend_concurrency, spec.max_requests, spec.readiness_path),
         server_timing=spec.server_timing,
         answer_half_closed=spec.answer_half_closed,
-        ports=ports_of(spec.ports),
+        ports=sample_ports(asked),
     )
     _check(route, (*(_OUTSIDE_FALLBACK if fallback is not None and not fallback.service else ()), *names))
+    route = msgspec.structs.replace(route, ports=fixed_ports(asked))
     schedules = schedules_of(spec.schedule)
     if isinstance(spec, HTTPScaledObjectSpec) and spec.replicas is not None:
         note_maximum(notes, schedules, spec.replicas.max)
     references = (*references_of(meta.namespace, spec.cold_start, spec.static_routes), *page)
-    return Translation(route, references, authorities, tuple(notes.ignored), schedules)
+    return Translation(route, references, authorities, tuple(notes.ignored), schedules, asked)
 
 
 def _affinity(given: AffinitySpec) -> Affinity:

@@ -15,11 +15,14 @@ __all__ = [
     "CONTROLLER_DIAGNOSTICS_PORT",
     "FAILOVER_SECONDS",
     "FILE_OF_APPS",
+    "FIRST_LEASED_PORT",
     "HTTPS_PORT",
     "INTERCEPTOR_DIAGNOSTICS_PORT",
     "INTERCEPTOR_RPC_PORT",
+    "LAST_LEASED_PORT",
     "LOG_LINES",
     "MAX_MEMBERS",
+    "MAX_PORTS_OF_FLEET",
     "MEMBER_RETRY_LIMIT",
     "MEMBER_TTL",
     "METRICS_LEAST_BYTES",
@@ -65,6 +68,11 @@ PORT_OF_APPS: Final = 8080
 """The port that an image whose document names none listens on: what most do that do not run as root."""
 PORT_LIMIT: Final = 65535
 """The largest port of TCP (RFC 9293 section 3.1)."""
+FIRST_LEASED_PORT: Final = 20_000
+LAST_LEASED_PORT: Final = 30_000
+"""The range of ports that are leased: as in helm-web-api."""
+MAX_PORTS_OF_FLEET: Final = 250
+"""Ports of all applications together. Load balancers of clouds take between 50 and some hundreds."""
 
 # -- how applications are scaled ----------------------------------------------------------------------------------
 

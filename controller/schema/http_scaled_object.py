@@ -37,6 +37,7 @@ from controller.schema.common import (
     follows,
 )
 from controller.schema.outside import ONE_TARGET, PORT_OF_TARGET, Addresses, Host, check_target
+from controller.schema.ports import PortPlaces
 from controller.schema.rules import Backends, RedirectField, RequestHeaders, ResponseHeaders, RewriteField, RouteRule
 from controller.schema.targets import AppProtocol, TlsField
 from fleet import defaults
@@ -237,3 +238,4 @@ class HTTPScaledObjectStatus(msgspec.Struct, frozen=True, rename="camel", omit_d
         ),
     ] = ""
     conditions: Annotated[tuple[Condition, ...], Meta(description="By type.", extra_json_schema=LIST_OF_CONDITIONS)] = ()
+    ports: PortPlaces = ()

@@ -28,6 +28,7 @@ from controller.schema.common import (
     follows,
 )
 from controller.schema.outside import ONE_TARGET, PORT_OF_TARGET, Addresses, Host, check_target
+from controller.schema.ports import PortPlaces
 from controller.schema.rules import RouteRule
 from controller.schema.targets import AppProtocol, TlsField
 from fleet.routing import route as routes
@@ -96,3 +97,4 @@ class InterceptorRouteStatus(msgspec.Struct, frozen=True, rename="camel", omit_d
         int, Meta(extra_json_schema={"format": "int64"}, description="Generation of the spec that this is about.")
     ] = 0
     conditions: Annotated[tuple[Condition, ...], Meta(description="By type.", extra_json_schema=LIST_OF_CONDITIONS)] = ()
+    ports: PortPlaces = ()

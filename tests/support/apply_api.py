@@ -93,6 +93,9 @@ class ApplyApi(MemoryApi):
         uid = body["metadata"].get("uid")
         if uid is not None and (before is None or before["metadata"]["uid"] != uid):
             raise ApiError("uid mismatch", status=409)
+        version = body["metadata"].get("resourceVersion")
+        if version is not None and (before is None or before["metadata"]["resourceVersion"] != version):
+            raise ApiError("the object has been modified", status=409)
         wanted = _leaves(body)
         others = {name: fields for name, fields in self.managers.get(path, {}).items() if name != manager}
         now = _leaves(before) if before is not None else {}

@@ -147,6 +147,8 @@ class MemoryApi(Api):
         before = self._found(path)
         if body and body.get("preconditions", {}).get("uid") not in (None, before["metadata"]["uid"]):
             raise ApiError("the uid is another", status=409)
+        if body and body.get("preconditions", {}).get("resourceVersion") not in (None, before["metadata"]["resourceVersion"]):
+            raise ApiError("the object has been modified", status=409)
         self.drop(path)
         return before
 

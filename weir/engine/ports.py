@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 
+from fleet.defaults import FIRST_LEASED_PORT
 from fleet.runtime.address import LOOPBACKS
 from fleet.runtime.listen import in_use
 
 __all__ = ["NoPortError", "Ports"]
 
-FIRST, LAST = 20_000, 32_767
+FIRST, LAST = FIRST_LEASED_PORT, 32_767
 """Below the ephemeral ports of Linux, macOS and Windows: between the choice of a port and the start of the process, an
 outgoing connection must not take the port."""
 ATTEMPTS = 200

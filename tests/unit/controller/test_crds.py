@@ -91,6 +91,7 @@ def test_rules_that_the_api_server_checks() -> None:
         ".spec", "scaleTargetRef", "coldStartTimeoutFailoverRef", "target", "scalingMetric", "coldStart",
         "coldStart.fallback", "coldStart.fallback.service",
         "coldStart.placeholder", "coldStart.placeholder.response", "staticRoutes[]", "staticRoutes[].response", "affinity",
+        "ports[]",
     }  # fmt: skip
 
 

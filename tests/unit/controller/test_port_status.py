@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from controller.port_status import port_finding
+from controller.port_status import PortFacts, port_finding
 from controller.propagation import Interceptor, Missing, Propagation
+from controller.resources import Key
+from controller.table import Lost
 from fleet.routing.port import UDP, ListenPort
 from fleet.routing.route import Route, Target
 from fleet.routing.table import RoutingTable
@@ -29,12 +31,12 @@ def test_an_interceptor_that_cannot_listen_is_named_and_its_apps_are_told() -> N
     assert found.changed() == ["n/db"]
     assert found.not_listening(PORTS) == (Missing("two", "TCP port 6379: in use"),)
     assert found.not_listening(OTHER) == ()
-    told = port_finding([], found.not_listening(PORTS), found.verdict(PORTS))
+    told = port_finding([], PortFacts(not_listening=found.not_listening(PORTS)), found.verdict(PORTS))
     assert told is not None
     assert (told.status, told.reason, told.message) == ("False", "NotBound", "two: TCP port 6379: in use")
     found.unbound("two", {})
     assert found.changed() == ["n/db"]
-    told = port_finding([], found.not_listening(PORTS), found.verdict(PORTS))
+    told = port_finding([], PortFacts(not_listening=found.not_listening(PORTS)), found.verdict(PORTS))
     assert told is not None
     assert (told.status, told.reason) == ("True", "Listening")
 
@@ -42,14 +44,15 @@ def test_an_interceptor_that_cannot_listen_is_named_and_its_apps_are_told() -> N
 def test_it_is_not_known_before_all_have_answered() -> None:
     found = propagation()
     found.members([Interceptor("three", "c:1", ready=True)])
-    assert port_finding([], (), found.verdict(PORTS)) is None
+    assert port_finding([], PortFacts(), found.verdict(PORTS)) is None
 
 
 def test_a_port_of_an_older_object_is_taken_and_a_host_says_nothing_of_ports() -> None:
     found = propagation()
-    told = port_finding(["a.test/", "TCP port 6379"], (), found.verdict(PORTS))
+    older = Key("HTTPScaledObject", "n", "older")
+    told = port_finding([Lost("a.test/", older), Lost("TCP port 6379", older)], PortFacts(), found.verdict(PORTS))
     assert told is not None
-    assert (told.status, told.reason, told.message) == ("False", "Taken", "an older object has TCP port 6379")
-    told = port_finding(["a.test/"], (), found.verdict(PORTS))
+    assert (told.status, told.reason, told.message) == ("False", "Taken", "TCP port 6379 belongs to HTTPScaledObject n/older")
+    told = port_finding([Lost("a.test/", older)], PortFacts(), found.verdict(PORTS))
     assert told is not None
     assert told.status == "True"

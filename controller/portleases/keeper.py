@@ -1,0 +1,201 @@
+"""Keeps leases and objects together, as a part of the leader's work: an object gets the leases that it names, and leases end with
+their object, or when nothing has used them in time.
+
+Level-triggered, like the rest of a term: each step is one write that the API server decides on, and what is cut off in between is
+found as it is by the next leader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from time import time
+
+import msgspec
+
+from controller.crds import HTTP_SCALED_OBJECTS, INTERCEPTOR_ROUTES
+from controller.portleases.assignment import named
+from controller.portleases.entry import Wish
+from controller.portleases.lease import Holder, PortLease
+from controller.portleases.source import PortSource
+from controller.portleases.store import PortError, PortStore, Wanted
+from controller.ports import AskedPort
+from controller.resources import Key, Resource, parse_http_scaled_object, parse_interceptor_route
+from controller.world import World, path_of
+from fleet.discovery.kubernetes.client import Api, ApiError
+from fleet.routing.port_index import PortKey
+
+__all__ = ["LeaseKeeper"]
+
+SWEEP_SECONDS = 10.0
+"""Between two looks at all leases: those that are over, and those whose object is gone."""
+RETRY_SECONDS = 10.0
+"""After which a port is asked for again that could not be leased."""
+_PARSERS = {
+    HTTP_SCALED_OBJECTS.kind: (HTTP_SCALED_OBJECTS, parse_http_scaled_object),
+    INTERCEPTOR_ROUTES.kind: (INTERCEPTOR_ROUTES, parse_interceptor_route),
+}
+
+_log = logging.getLogger(__name__)
+
+
+class LeaseKeeper:
+    """`later` requests another look at an object; `leads` says whether this process may still write."""
+
+    def __init__(
+        self,
+        api: Api,
+        world: World,
+        source: PortSource,
+        store: PortStore,
+        *,
+        later: Callable[[Key, float], None],
+        leads: Callable[[], bool] = lambda: True,
+        wall: Callable[[], float] = time,
+    ) -> None:
+        self._api, self._world, self._source, self._store = api, world, source, store
+        self._later, self._leads, self._wall = later, leads, wall
+        self.troubles: dict[Key, str] = {}
+        """Why objects have no lease."""
+
+    async def keep(self, key: Key) -> None:
+        """Bring the leases of one object about. Raises ApiError when it must be retried."""
+        if not self._source.is_known or not self._leads():
+            return
+        resource = self._world.get(key)
+        if resource is None:
+            self.troubles.pop(key, None)
+            await self._free(key)
+            return
+        if resource.route is None or self._is_shadowed(resource):
+            return  # what is wrong with it may be put right: its ports stay its own until then
+        try:
+            await self._lease(resource)
+            self.troubles.pop(key, None)
+        except PortError as error:
+            self.troubles[key] = str(error)
+            self._later(key, RETRY_SECONDS)
+        except ApiError as error:
+            if error.status != 409:
+                self.troubles[key] = str(error)
+            raise
+        await self._free_unnamed(resource)
+
+    async def run(self) -> None:
+        """Look at all leases from time to time, until cancelled."""
+        await self._source.known()
+        while True:
+            await self._sweep()
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def _sweep(self) -> None:
+        for lease in self._source.leases.values():
+            try:
+                if not self._leads():
+                    return
+                if lease.holder is not None:
+                    await self._check(lease, lease.holder)
+                elif lease.is_over(self._wall()):
+                    await self._store.release(lease)
+                    _log.info("the lease of %s ends: nothing has used it", lease.port)
+            except ApiError as error:
+                if error.status != 409:  # somebody has begun to use it
+                    _log.warning("the lease of %s is not freed: %s", lease.port, error)
+
+    async def _check(self, lease: PortLease, holder: Key) -> None:
+        resource = self._world.get(holder)
+        if resource is None or (lease.holder_uid and resource.meta.uid != lease.holder_uid):
+            await self._free(holder)
+
+    # -- leases of an object --------------------------------------------------------------------------------------
+
+    async def _lease(self, resource: Resource) -> None:
+        """Raises PortError and ApiError."""
+        key, holder = resource.key, _holder(resource)
+        leases = self._source.leases
+        names = named(leases)
+        for asked in resource.ports:
+            number = PortKey(asked.port.protocol, asked.port.port)
+            lease = names.get((key.namespace, asked.lease)) if asked.lease else leases.get(number)
+            if lease is None:
+                if asked.lease:
+                    await self._store.lease(_wanted(asked, key, holder))
+            elif (lease.holder is None and lease.namespace == key.namespace) or (
+                lease.holder == key and lease.holder_uid != holder.uid
+            ):
+                await self._store.change(lease, holder)
+
+    async def _free_unnamed(self, resource: Resource) -> None:
+        """Leases that were made for it because it named them, and does not any more; and of two of one name, which two leaders
+        may have made, the younger."""
+        names = named(self._source.leases)
+        for lease in self._of(resource.key):
+            if not lease.by_route:
+                continue
+            if names[lease.namespace, lease.name] != lease:
+                await self._store.release(lease)
+                continue
+            if _is_named(lease, resource):
+                continue
+            now = await self._read(resource.key)  # the watch may be behind the leader who made it
+            if now is None or not _is_named(lease, now):
+                await self._store.release(lease)
+
+    async def _free(self, key: Key) -> None:
+        """Free the leases of an object that is gone."""
+        leases = [*self._of(key)]
+        if not leases or key.kind not in _PARSERS:
+            return
+        now = await self._read(key)  # the watch may not have it yet
+        for lease in leases:
+            if now is None or (lease.holder_uid and now.meta.uid != lease.holder_uid and not _is_named(lease, now)):
+                await self._store.release(lease)
+                _log.info("%s is free: %s is gone", lease.port, key)
+
+    def _of(self, key: Key) -> Iterator[PortLease]:
+        yield from (lease for lease in self._source.leases.values() if lease.holder == key)
+
+    async def _read(self, key: Key) -> Resource | None:
+        """The object as the API server has it now; None if it is gone. Raises ApiError."""
+        kind, parse = _PARSERS[key.kind]
+        query = [("fieldSelector", f"metadata.name={key.name}")]
+        answer = await self._api.get(path_of(kind).path(key.namespace), query)
+        try:
+            items = msgspec.json.decode(answer, type=_Listed).items
+            return parse(items[0]) if items else None
+        except ValueError as error:
+            raise ApiError(f"{key}: {error}") from error
+
+    def _is_shadowed(self, resource: Resource) -> bool:
+        if resource.kind != HTTP_SCALED_OBJECTS:
+            return False
+        other = self._world.get(Key(INTERCEPTOR_ROUTES.kind, resource.key.namespace, resource.key.name))
+        return other is not None and other.route is not None
+
+
+class _Listed(msgspec.Struct, frozen=True):
+    items: tuple[msgspec.Raw, ...] = ()
+
+
+def _holder(resource: Resource) -> Holder:
+    return Holder(resource.key, resource.meta.uid, resource.kind.api_version)
+
+
+def _wanted(asked: AskedPort, key: Key, holder: Holder) -> Wanted:
+    return Wanted(
+        namespace=key.namespace,
+        name=asked.lease,
+        protocol=asked.port.protocol,
+        wish=Wish(name=asked.entry),
+        holder=holder,
+        by_route=True,
+    )
+
+
+def _is_named(lease: PortLease, resource: Resource) -> bool:
+    """Whether an object asks for a leased port, by its name or by its number."""
+    return any(
+        one.lease == lease.name if one.lease else PortKey(one.port.protocol, one.port.port) == lease.port
+        for one in resource.ports
+    )
