@@ -195,6 +195,7 @@ class Controller(Component):
             leases=self._leases,
             namespace=namespace,
             on_wake=lambda app: self._term.on_wake(app) if self._term else None,
+            ports=self._ports,
         )
 
     def _on_routes(self) -> None:

@@ -127,9 +127,8 @@ def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectS
     if resource.references or facts.missing_bodies:
         findings[BODIES_FOUND] = _bodies(facts)
     if resource.ports:
-        findings[PORT_READY] = port_finding(facts.lost, facts.port_facts, facts.verdict) or _still(
-            resource, PORT_READY, "the interceptors were not heard yet"
-        )
+        found = port_finding(facts.lost, facts.port_facts, facts.verdict, resource.conditions.get(PORT_READY))
+        findings[PORT_READY] = found or _still(resource, PORT_READY, "the interceptors were not heard yet")
     if facts.minimum is not None:
         findings[SCHEDULED] = _scheduled(resource, facts, facts.minimum)
     if facts.busy is not None:

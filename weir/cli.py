@@ -21,6 +21,7 @@ from fleet.defaults import FILE_OF_APPS, LOG_LINES, PORT_LIMIT
 from fleet.routing.duration import seconds
 from fleet.runtime.terminal import complain, say
 from weir.apps.cli import app as apps
+from weir.ports.cli import app as ports
 from weir.releases.cli import app as releases
 
 __all__ = ["app", "main"]
@@ -35,6 +36,7 @@ COMPLETION_VARIABLE = "_WEIR_COMPLETE"
 app = typer.Typer(name="weir", help="Applications that sleep until a request comes.", no_args_is_help=True, add_completion=False)
 app.add_typer(apps)
 app.add_typer(releases)
+app.add_typer(ports)
 
 _COMPONENT = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 """A component parses its own flags, `--help` included, with its settings class."""

@@ -44,13 +44,17 @@ NEEDS: Mapping[str, tuple[Need, ...]] = {
     "delete": _all("delete"),
     "wake": (*_all("get"), Need("patch", "http.keda.sh", "httpscaledobjects")),
     "sleep": (*_all("get"), Need("patch", "http.keda.sh", "httpscaledobjects")),
+    "lease": (Need("create", "http.keda.sh", "httpscaledobjects"),),
+    "release": (Need("delete", "http.keda.sh", "httpscaledobjects"),),
+    "rule": tuple(Need(verb, "http.keda.sh", "interceptorroutes") for verb in ("create", "patch")),
     "logs": (
         Need("get", "http.keda.sh", "httpscaledobjects"),
         Need("list", "", "pods"),
         Need("get", "", "pods", "log"),
     ),
 }
-"""What each action needs: what kubectl would need for it. Who replaces an application may have to make an object of it anew."""
+"""What each action needs: what kubectl would need for it. Who replaces an application may have to make an object of it anew, and
+whoever may create one may name ports in it."""
 
 
 class _Status(msgspec.Struct, frozen=True):

@@ -28,6 +28,9 @@ from controller.admin.journal import Journal
 from controller.admin.kedahttp import kedahttp_router
 from controller.admin.listener import MAX_CONNECTIONS, AdminProtocol
 from controller.admin.locks import Locks
+from controller.admin.ports import Ports
+from controller.admin.ports_calls import ports_router
+from controller.admin.ports_compatibility import old_ports_router
 from controller.admin.problems import PROBLEM_JSON, Refused, of_api_error
 from controller.admin.recovery import Recovery
 from controller.admin.releases.compatibility import old_router
@@ -39,6 +42,7 @@ from controller.admin.tls import Certificates
 from controller.admin.wakes import Wakes
 from controller.crds import HTTP_SCALED_OBJECTS
 from controller.interceptors import InterceptorSource
+from controller.portleases.part import PortSystem
 from controller.resources import Key
 from controller.settings import ControllerSettings
 from controller.world import World
@@ -57,7 +61,8 @@ STOP_GRACE_SECONDS = 2
 """Seconds to finish answers at the end. A change goes on by itself, and is undone by the next controller if it is cut off."""
 
 
-_ROUTERS = (router, running_router, busy_router, releases_router)
+_ROUTERS = (router, running_router, busy_router, releases_router, ports_router)
+_OLD_ROUTERS = (kedahttp_router, old_router, old_ports_router)
 
 
 class AdminServer:
@@ -74,6 +79,7 @@ class AdminServer:
         leases: BusySource,
         namespace: str,
         on_wake: Callable[[str], None] = lambda app: None,
+        ports: PortSystem | None = None,
     ) -> None:
         """Raises StartError for certificates that cannot be used."""
         cluster, journal, locks = Cluster(api), Journal(api, namespace, settings.controller_name), Locks()
@@ -111,7 +117,8 @@ class AdminServer:
         self._certificates = Certificates(settings.admin_tls) if settings.admin_tls is not None else None
         self._releases = ReleasesPart(settings, api, namespace=namespace, streams=context.streams)
         busy = BusyCalls(api, world, self._busy, rates=context.rates, clock=context.clock)
-        self._app = application(context, busy, self._releases)
+        self._app = application(context, busy, self._releases, Ports(api, ports))
+        self._app.state.api = api
         self._server: QuietServer | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -153,7 +160,7 @@ class AdminServer:
             task.result()
 
 
-def application(context: Context, busy: BusyCalls, releases: ReleasesPart) -> FastAPI:
+def application(context: Context, busy: BusyCalls, releases: ReleasesPart, ports: Ports) -> FastAPI:
     """The routes, and what they answer when something is wrong."""
     # Without the pages that load scripts from elsewhere; the document itself is at /openapi.json, for everybody.
     app = FastAPI(
@@ -164,10 +171,11 @@ def application(context: Context, busy: BusyCalls, releases: ReleasesPart) -> Fa
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.context, app.state.busy, app.state.releases = context, busy, releases
+    app.state.context, app.state.busy, app.state.releases, app.state.ports = context, busy, releases, ports
     old = (
         *((kedahttp_router,) if context.kedahttp_namespace else ()),
         *((old_router,) if releases.old_namespace else ()),
+        *((old_ports_router,) if releases.old_namespace and ports.is_on else ()),
     )
     for part in (*_ROUTERS, *old):
         app.include_router(part)
@@ -222,7 +230,7 @@ async def _on_http(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == 405:
         # Starlette names the methods of the first route of this path only.
-        found = (route for part in (*_ROUTERS, kedahttp_router, old_router) for route in part.routes)
+        found = (route for part in (*_ROUTERS, *_OLD_ROUTERS) for route in part.routes)
         routes = [route for route in found if isinstance(route, APIRoute) and route.path_regex.match(request.url.path)]
         headers["Allow"] = ", ".join(sorted({method for route in routes for method in route.methods or ()}))
     return _answer(Refused(error.status_code, "no-such-call", str(error.detail), headers=headers))

@@ -12,17 +12,16 @@ import logging
 from collections.abc import Callable, Iterator
 from time import time
 
-import msgspec
-
 from controller.crds import HTTP_SCALED_OBJECTS, INTERCEPTOR_ROUTES
 from controller.portleases.assignment import named
 from controller.portleases.entry import Wish
 from controller.portleases.lease import Holder, PortLease
+from controller.portleases.objects import KINDS, holder_of, is_named, read_object
 from controller.portleases.source import PortSource
 from controller.portleases.store import PortError, PortStore, Wanted
 from controller.ports import AskedPort
-from controller.resources import Key, Resource, parse_http_scaled_object, parse_interceptor_route
-from controller.world import World, path_of
+from controller.resources import Key, Resource
+from controller.world import World
 from fleet.discovery.kubernetes.client import Api, ApiError
 from fleet.routing.port_index import PortKey
 
@@ -32,11 +31,6 @@ SWEEP_SECONDS = 10.0
 """Between two looks at all leases: those that are over, and those whose object is gone."""
 RETRY_SECONDS = 10.0
 """After which a port is asked for again that could not be leased."""
-_PARSERS = {
-    HTTP_SCALED_OBJECTS.kind: (HTTP_SCALED_OBJECTS, parse_http_scaled_object),
-    INTERCEPTOR_ROUTES.kind: (INTERCEPTOR_ROUTES, parse_interceptor_route),
-}
-
 _log = logging.getLogger(__name__)
 
 
@@ -112,7 +106,7 @@ class LeaseKeeper:
 
     async def _lease(self, resource: Resource) -> None:
         """Raises PortError and ApiError."""
-        key, holder = resource.key, _holder(resource)
+        key, holder = resource.key, holder_of(resource)
         leases = self._source.leases
         names = named(leases)
         for asked in resource.ports:
@@ -136,50 +130,31 @@ class LeaseKeeper:
             if names[lease.namespace, lease.name] != lease:
                 await self._store.release(lease)
                 continue
-            if _is_named(lease, resource):
+            if is_named(lease, resource):
                 continue
-            now = await self._read(resource.key)  # the watch may be behind the leader who made it
-            if now is None or not _is_named(lease, now):
+            now = await read_object(self._api, resource.key)  # the watch may be behind the leader who made it
+            if now is None or not is_named(lease, now):
                 await self._store.release(lease)
 
     async def _free(self, key: Key) -> None:
         """Free the leases of an object that is gone."""
         leases = [*self._of(key)]
-        if not leases or key.kind not in _PARSERS:
+        if not leases or key.kind not in KINDS:
             return
-        now = await self._read(key)  # the watch may not have it yet
+        now = await read_object(self._api, key)  # the watch may not have it yet
         for lease in leases:
-            if now is None or (lease.holder_uid and now.meta.uid != lease.holder_uid and not _is_named(lease, now)):
+            if now is None or (lease.holder_uid and now.meta.uid != lease.holder_uid and not is_named(lease, now)):
                 await self._store.release(lease)
                 _log.info("%s is free: %s is gone", lease.port, key)
 
     def _of(self, key: Key) -> Iterator[PortLease]:
         yield from (lease for lease in self._source.leases.values() if lease.holder == key)
 
-    async def _read(self, key: Key) -> Resource | None:
-        """The object as the API server has it now; None if it is gone. Raises ApiError."""
-        kind, parse = _PARSERS[key.kind]
-        query = [("fieldSelector", f"metadata.name={key.name}")]
-        answer = await self._api.get(path_of(kind).path(key.namespace), query)
-        try:
-            items = msgspec.json.decode(answer, type=_Listed).items
-            return parse(items[0]) if items else None
-        except ValueError as error:
-            raise ApiError(f"{key}: {error}") from error
-
     def _is_shadowed(self, resource: Resource) -> bool:
         if resource.kind != HTTP_SCALED_OBJECTS:
             return False
         other = self._world.get(Key(INTERCEPTOR_ROUTES.kind, resource.key.namespace, resource.key.name))
         return other is not None and other.route is not None
-
-
-class _Listed(msgspec.Struct, frozen=True):
-    items: tuple[msgspec.Raw, ...] = ()
-
-
-def _holder(resource: Resource) -> Holder:
-    return Holder(resource.key, resource.meta.uid, resource.kind.api_version)
 
 
 def _wanted(asked: AskedPort, key: Key, holder: Holder) -> Wanted:
@@ -190,12 +165,4 @@ def _wanted(asked: AskedPort, key: Key, holder: Holder) -> Wanted:
         wish=Wish(name=asked.entry),
         holder=holder,
         by_route=True,
-    )
-
-
-def _is_named(lease: PortLease, resource: Resource) -> bool:
-    """Whether an object asks for a leased port, by its name or by its number."""
-    return any(
-        one.lease == lease.name if one.lease else PortKey(one.port.protocol, one.port.port) == lease.port
-        for one in resource.ports
     )

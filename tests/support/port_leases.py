@@ -42,7 +42,7 @@ def wanted(name: str, namespace: str = "shop", protocol: str = TCP, **others: An
 
 def leased(api: ApplyApi) -> dict[str, str]:
     """The names of leases by their object."""
-    found = {path.rpartition("/")[2]: held for path, held in api.objects.items() if path.startswith(LEASES)}
+    found = {path.rpartition("/")[2]: held for path, held in api.objects.items() if path.startswith(f"{LEASES}/weir-port-")}
     return {name: held["metadata"]["annotations"]["weir.dev/port-name"] for name, held in found.items()}
 
 

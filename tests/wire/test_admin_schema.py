@@ -11,6 +11,7 @@ import pytest
 from controller.admin import following, logs
 from tests.support.full import FULL
 from tests.support.helm import helm
+from tests.support.port_leases import entry
 from tests.wire.admin import admin
 from tests.wire.releases import new_api
 
@@ -28,7 +29,10 @@ async def test_nothing_is_answered_that_is_not_documented(tmp_path: Path, monkey
     monkeypatch.setattr(following, "WAIT_SECONDS", 0.05)  # nothing is ever served here
     monkeypatch.setattr(logs, "FOLLOW_SECONDS", 0.05)
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
-    async with admin(new_api(), tmp_path / "routes.json", "--admin-rate", "100000", "--admin-helm", _helm(tmp_path)) as rig:
+    api, ports = new_api(), ["--ports", "--port-quota", "100000", "--max-ports", "100000"]
+    entry(api)
+    flags = ["--admin-rate", "100000", "--admin-helm", _helm(tmp_path), *ports]
+    async with admin(api, tmp_path / "routes.json", *flags) as rig:
         command = [str(Path(sys.executable).with_name("st")), "--config-file", "schemathesis.toml", "run"]
         command += [f"{str(rig.client.base_url).rstrip('/')}/openapi.json", "--header", "Authorization: Bearer adam"]
         command += ["--checks", "all", "--max-examples", "100" if FULL else "8", "--no-color", "--seed", "1"]
@@ -37,7 +41,7 @@ async def test_nothing_is_answered_that_is_not_documented(tmp_path: Path, monkey
         )
         output, _ = await process.communicate()
         assert process.returncode == 0, output.decode()
-        assert "17 selected / 17 total" in output.decode()
+        assert "21 selected / 21 total" in output.decode()
 
 
 def _helm(directory: Path) -> str:

@@ -77,10 +77,10 @@ def opened(where: Where) -> Iterator[Backend]:
 
 
 @contextmanager
-def opened_cluster(where: Where) -> Iterator[tuple[AdminClient, str, str]]:
-    """The Admin API, the namespace that is meant, and words for both. Raises NotDoneError."""
+def opened_cluster(where: Where, *, what: str = "releases") -> Iterator[tuple[AdminClient, str, str]]:
+    """The Admin API, the namespace that is meant, and words for both. `what` is asked of it. Raises NotDoneError."""
     if where.local or where.of is not None:
-        raise UsageError(f"{'--local' if where.local else '--of'}: releases are in a cluster")
+        raise UsageError(f"{'--local' if where.local else '--of'}: {what} are in a cluster")
     with ExitStack() as stack:
         yield _cluster(where, stack)
 

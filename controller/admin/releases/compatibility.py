@@ -25,7 +25,7 @@ from controller.admin.releases.routes import Audited, audited
 from controller.admin.routes import caller_of
 from fleet.discovery.kubernetes.client import ApiError
 
-__all__ = ["old_router", "values_of"]
+__all__ = ["old_router", "read_fields", "values_of"]
 
 FORM = "application/x-www-form-urlencoded"
 MAX_FIELDS = 1000
@@ -182,7 +182,7 @@ async def _answered(
         request.app.state.context.check_served(part.old_namespace)
         async with audited(caller, action, part.old_namespace) as entry:
             part.releases.check()
-            found = await work(part, entry, await _body(request))
+            found = await work(part, entry, await read_fields(request))
         return JSONResponse({"status": "success", **found}, headers={"Cache-Control": "no-store"})
     except Refused as refused:
         failed = {"status": "failed", "reason": refused.problem.detail}
@@ -191,7 +191,7 @@ async def _answered(
         return JSONResponse({"status": "failed", "reason": str(error)}, 503, headers={"Retry-After": "2"})
 
 
-async def _body(request: Request) -> Any:
+async def read_fields(request: Request) -> Any:
     """JSON, or the fields of a form, in which values have names like values[a.b]."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         return await read_json(request, JSON)
