@@ -142,7 +142,7 @@ async def _run_engine(file: SpecFile, request: Request, view: View, writer: Thre
     with Shutdown(end=lambda code: _end_at_once(code, view, writer)) as shutdown, ExitStack() as entry:
         showing = asyncio.create_task(view.run(engine), name="view")
         controls, token = EngineControls(engine), secrets.token_urlsafe(32)
-        page = Page(controls, book, token, busy=engine.busy)
+        page = Page(controls, book, token, busy=engine.busy, leases=file.leases)
         try:
             url = await page.start(file.spec.ports.page)
             engine.busy.url = f"{url}/busy"

@@ -97,8 +97,6 @@ async def test_what_is_refused(server: Server) -> None:
         assert "\x1b" not in err
     for wrong in (("lease", "--protocol", "sctp"), ("lease", "--port", "0"), ("list", "-o", "xml"), ("release",)):
         assert (await server.weir("port", *wrong))[0] == 2
-    code, _, err = await server.weir("port", "list", "--local", environment={"NO_COLOR": "1"})
-    assert (code, "leases are in a cluster" in err) == (2, True)
 
 
 async def test_completion_of_leases(server: Server) -> None:

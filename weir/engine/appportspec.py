@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from controller.schema.ports import LEASE_NAME, MAX_LEASE_NAME
 from fleet.routing.faults import RouteError
 from fleet.routing.kinds import MAX_REPLIES
 from fleet.routing.port import (
@@ -46,7 +47,9 @@ class UncountedSpec(Model):
 class AppPortSpec(Model):
     """A port on which interceptors listen for the app."""
 
-    port: Annotated[PositivePort, Follows(ListenPort, "port")]
+    port: Annotated[PositivePort | None, Follows(ListenPort, "port")] = None
+    lease: Annotated[Text | None, Field(pattern=LEASE_NAME, max_length=MAX_LEASE_NAME)] = None
+    """Instead of a number: the name of a lease, which says one that is free."""
     protocol: Annotated[Literal["TCP", "UDP"], Follows(ListenPort, "protocol")] = "TCP"
     server_names: Annotated[list[Host], Field(max_length=MAX_SERVER_NAMES), Follows(ListenPort, "server_names")] = []
     alpn: Annotated[list[Protocol], Field(max_length=MAX_ALPN), Follows(ListenPort, "alpn")] = []
@@ -57,6 +60,8 @@ class AppPortSpec(Model):
 
     @model_validator(mode="after")
     def _together(self) -> AppPortSpec:
+        if (self.port is None) == (self.lease is None):
+            raise fault("port", "a port has either a number (port) or a lease", "lease")
         try:
             check_port(self.listen_port(), "", partial(RouteError, ""))
         except RouteError as error:
@@ -65,7 +70,7 @@ class AppPortSpec(Model):
 
     def listen_port(self) -> ListenPort:
         return ListenPort(
-            self.port,
+            self.port or 0,
             self.protocol,
             None,
             tuple(self.server_names),

@@ -267,7 +267,7 @@ class Engine:
             await watch.wait(RESYNC)
             try:
                 # On a thread: parsing a large file would block the event loop, which also carries requests.
-                file = await asyncio.to_thread(load_spec, self._options.file)
+                file = await asyncio.to_thread(load_spec, self._options.file, self._file.leases)
             except SpecError as error:
                 if error.lines != self.complaint:
                     for line in error.lines:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict
 from typing import Any, Protocol
 
 from starlette.applications import Starlette
@@ -18,17 +20,22 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from controller.schema.ports import LEASE_NAME, MAX_LEASE_NAME
 from fleet.defaults import LOG_LINES
+from fleet.routing.port import TRANSPORTS
 from fleet.runtime.address import LOOPBACK, join_address
 from fleet.runtime.diagnostics import QuietServer, quiet_configuration
 from fleet.runtime.listen import bound
 from weir.engine.busy import BusyDesk, BusyRefused
+from weir.engine.leases import LocalLease, LocalLeases
 from weir.engine.logbook import Line, LogBook
+from weir.engine.ports import NoPortError
 
 __all__ = ["Controls", "Page", "Refused"]
 
 BACKLOG = 16
 MAX_BODY_BYTES = 64 * 1024
+_LEASE = re.compile(LEASE_NAME)
 
 
 class Refused(Exception):
@@ -57,8 +64,17 @@ class Controls(Protocol):
 class Page:
     """The server. Listens from `start` to `stop`."""
 
-    def __init__(self, controls: Controls, book: LogBook, token: str, *, busy: BusyDesk | None = None) -> None:
+    def __init__(
+        self,
+        controls: Controls,
+        book: LogBook,
+        token: str,
+        *,
+        busy: BusyDesk | None = None,
+        leases: LocalLeases | None = None,
+    ) -> None:
         """`busy` takes the calls of apps that keep themselves awake, each with a token of its own."""
+        self._leases = leases or LocalLeases("")
         self._controls, self._book, self._token = controls, book, token
         self._busy = busy or BusyDesk()
         self._port = 0
@@ -70,6 +86,7 @@ class Page:
             Route("/ps", self._guarded(self._ps), methods=["POST"]),
             Route("/apps", self._guarded(self._views), methods=["POST"]),
             Route("/file", self._guarded(self._file), methods=["POST"]),
+            Route("/ports", self._guarded(self._ports), methods=["POST"]),
             Route("/logs", self._guarded(self._logs), methods=["POST"]),
         ]
         self._app = Starlette(routes=[*asking, *acting, Route("/busy", self._keep_busy, methods=["POST"])])
@@ -142,6 +159,13 @@ class Page:
     async def _file(self, _: dict[str, Any]) -> Response:
         return JSONResponse(await self._controls.progress())
 
+    async def _ports(self, body: dict[str, Any]) -> Response:
+        """Lists leases, or makes or releases one."""
+        try:
+            return JSONResponse(await asyncio.to_thread(_leased, self._leases, body))
+        except NoPortError as error:
+            raise Refused(str(error)) from error
+
     def _acting(self, verb: str) -> Callable[[dict[str, Any]], Awaitable[Response]]:
         async def act(body: dict[str, Any]) -> Response:
             return JSONResponse({"told": await self._controls.act(verb, self._controls.find(_name(body)))})
@@ -173,6 +197,27 @@ class Page:
             taking.cancel()
             ending.cancel()
             await asyncio.wait([taking, ending])
+
+
+def _leased(leases: LocalLeases, body: dict[str, Any]) -> dict[str, Any]:
+    """Raises Refused and NoPortError."""
+    action, namespace, name, protocol = (body.get(field) for field in ("action", "namespace", "name", "protocol"))
+    if action == "list":
+        return {"items": [_lease(lease, app) for lease, app in leases.every()]}
+    if not isinstance(namespace, str) or not isinstance(name, str) or len(name) > MAX_LEASE_NAME or not _LEASE.fullmatch(name):
+        raise Refused("name should be that of a lease")
+    if action == "release":
+        leases.release(namespace, name)
+        return {}
+    if protocol not in TRANSPORTS:
+        raise Refused("protocol should be TCP or UDP")
+    lease, created = leases.reserve(namespace, name, protocol)
+    return {**_lease(lease, ""), "created": created}
+
+
+def _lease(lease: LocalLease, app: str) -> dict[str, Any]:
+    """In the words of the Admin API."""
+    return {"id": lease.id, **asdict(lease), "app": app or None}
 
 
 def _token_of(request: Request) -> str:

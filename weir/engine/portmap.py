@@ -59,7 +59,7 @@ def _of_apps(spec: FleetSpec) -> Iterator[Owner]:
     seen: set[tuple[str, int]] = set()
     for index, app in enumerate(spec.apps):
         for position, port in enumerate(app.ports):
-            if (port.protocol, port.port) not in seen:
+            if port.port is not None and port.lease is None and (port.protocol, port.port) not in seen:
                 seen.add((port.protocol, port.port))
                 what = "connections" if port.protocol == TCP else "flows"
                 yield Owner(port.port, f"{what} of app {app.key}", ("apps", index, "ports", position, "port"), port.protocol)

@@ -5,12 +5,13 @@ Returns a valid file as a whole, or all errors; never a part of it. Starts nothi
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
@@ -33,6 +34,8 @@ from weir.engine.document import DocumentError, Fault, Path, field_name, parse_d
 from weir.engine.envfile import EnvFileError, parse_env
 from weir.engine.fields import DURATION_SCHEMA, EXTENSION, OCTETS_SCHEMA, as_octets
 from weir.engine.findings import Findings
+from weir.engine.leased_ports import settle, with_leases
+from weir.engine.leases import LocalLeases
 from weir.engine.messages import reason_of, suggestion
 from weir.engine.portmap import collisions, owners
 from weir.engine.spec import AppSpec, FleetSpec
@@ -96,6 +99,8 @@ class SpecFile:
     """Files that it names: bodies of answers, and variables."""
     digest: str = ""
     """Of its text: which version of the file this is."""
+    leases: LocalLeases = dataclasses.field(default_factory=partial(LocalLeases, ""))
+    """The ports of its leases; the same for all versions of a file that an engine reads."""
 
 
 def digest_of(text: str) -> str:
@@ -103,10 +108,10 @@ def digest_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def load_spec(path: FilePath) -> SpecFile:
+def load_spec(path: FilePath, leases: LocalLeases | None = None) -> SpecFile:
     """Read and check the file, or standard input. Raises SpecError."""
     try:
-        return parse_spec(_read(path).decode(), path)
+        return parse_spec(_read(path).decode(), path, leases)
     except OSError as error:
         raise SpecError([f"{path}: {error.strerror or error}"]) from error
     except UnicodeDecodeError as error:
@@ -124,7 +129,7 @@ def _read(path: FilePath) -> bytes:
     return data
 
 
-def parse_spec(text: str, path: FilePath) -> SpecFile:
+def parse_spec(text: str, path: FilePath, leases: LocalLeases | None = None) -> SpecFile:
     """Check the text of the file at `path`; relative paths in it are resolved from its directory, or from the working directory
     if it came from standard input. Raises SpecError."""
     try:
@@ -136,10 +141,12 @@ def parse_spec(text: str, path: FilePath) -> SpecFile:
         findings.add((), "the file should be a mapping with the key apps")
         raise SpecError.of(path, findings.faults)
     spec = validated(document.value, findings)
-    file = None if spec is None else _Checked(spec, findings, path.resolve().parent).file()
+    leases = LocalLeases(str(path.resolve())) if leases is None else leases
+    file = None if spec is None else _Checked(spec, findings, path.resolve().parent, leases).file()
     if findings.faults or file is None:
         raise SpecError.of(path, findings.faults)
-    return replace(file, digest=digest_of(text))
+    settle(file.spec, leases)
+    return replace(file, digest=digest_of(text), leases=leases)
 
 
 @cache
@@ -172,13 +179,13 @@ def _level(name: str) -> str:
 class _Checked:
     """Checks of more than single values: named files, references between apps, and conflicts between them."""
 
-    def __init__(self, spec: FleetSpec, findings: Findings, directory: FilePath) -> None:
+    def __init__(self, spec: FleetSpec, findings: Findings, directory: FilePath, leases: LocalLeases) -> None:
         self._findings, self._directory = findings, directory
         self._files: dict[str, bytes | None] = {}
         """Contents by file name; None if a file could not be read."""
         settings = {kind: self._settings(kind, getattr(spec, kind)) for kind in _SETTINGS}
         apps = [self._with_env_files(app, ("apps", index)) for index, app in enumerate(spec.apps)]
-        self._spec = spec.model_copy(update={**settings, "apps": apps})
+        self._spec = spec.model_copy(update={**settings, "apps": with_leases(apps, spec, leases, findings)})
 
     def file(self) -> SpecFile:
         """The file; valid only if there are no findings afterwards."""

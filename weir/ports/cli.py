@@ -15,7 +15,9 @@ from weir.apps.where import Where
 
 __all__ = ["app"]
 
-app = typer.Typer(name="port", help="Leases of ports in a cluster, by the Admin API.", no_args_is_help=True)
+app = typer.Typer(
+    name="port", help="Leases of ports: of a cluster, by the Admin API, or of a running weir up.", no_args_is_help=True
+)
 
 
 def _leases(context: typer.Context, incomplete: str) -> list[str]:

@@ -1,46 +1,115 @@
-"""The commands of `weir port`: calls of the Admin API, and what is printed of their answers."""
+"""The commands of `weir port`: calls of the Admin API, or of a running `weir up`, and what is printed of their answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from fleet.runtime.terminal import complain, say
 from weir.apps.admin_client import AdminClient
-from weir.apps.failure import INTERRUPTED, NotDoneError
+from weir.apps.failure import CONFLICT, INTERRUPTED, NotDoneError, UsageError
 from weir.apps.names import asked_in_time
 from weir.apps.output import print_table, print_value
 from weir.apps.where import Where, opened_cluster
+from weir.local import EngineError, ask_engine
+from weir.running import Running, engines
 
 __all__ = ["lease_names", "run_lease", "run_list", "run_release"]
 
 _COLUMNS = ("name", "protocol", "port", "entry", "address", "app", "until")
 
 
-class _Leases:
-    """The leases of one namespace."""
+class _Leases(Protocol):
+    """The leases of one place. Every method raises NotDoneError."""
+
+    namespace: str
+
+    def every(self) -> Sequence[Mapping[str, Any]]: ...
+
+    def lease(self, asked: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
+        """The lease, and whether it is new."""
+
+    def release(self, name: str) -> None: ...
+
+
+class _InCluster:
+    """By the Admin API."""
 
     def __init__(self, client: AdminClient, namespace: str) -> None:
-        self.client, self.namespace = client, namespace
-        self.base = f"/v1/namespaces/{quote(namespace, safe='')}/ports"
+        self._client, self.namespace = client, namespace
+        self._base = f"/v1/namespaces/{quote(namespace, safe='')}/ports"
 
     def every(self) -> Sequence[Mapping[str, Any]]:
-        items = _object(self.client.ask("GET", self.base).value).get("items")
-        return [_object(item) for item in items] if isinstance(items, list) else []
+        return _items(_object(self._client.ask("GET", self._base).value))
+
+    def lease(self, asked: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
+        answer = self._client.ask("POST", self._base, body=dict(asked))
+        return _object(answer.value), answer.created
+
+    def release(self, name: str) -> None:
+        self._client.ask("DELETE", f"{self._base}/{quote(name, safe='')}")
+
+
+class _Here:
+    """In a running weir up: kept until it ends."""
+
+    def __init__(self, of: Path | None, namespace: str | None) -> None:
+        self._of, self._namespace = of, namespace
+        self.namespace = namespace or "default"
+
+    def every(self) -> Sequence[Mapping[str, Any]]:
+        found = [item for engine in engines(self._of) for item in _items(self._ask(engine, {"action": "list"}))]
+        return [item for item in found if self._namespace in (None, item.get("namespace"))]
+
+    def lease(self, asked: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
+        for field in asked.keys() - {"name", "protocol"}:
+            raise UsageError(f"--{field}: is for a cluster")
+        if "name" not in asked:
+            raise UsageError("NAME is missing: here a lease is nothing without one")
+        found = self._ask(self._only(), {"action": "lease", "namespace": self.namespace, **asked})
+        return found, found.get("created") is True
+
+    def release(self, name: str) -> None:
+        self._ask(self._only(), {"action": "release", "namespace": self.namespace, "name": name})
+
+    def _only(self) -> Running:
+        found = engines(self._of)
+        if len(found) != 1:
+            which = ", ".join(engine.file for engine in found)
+            raise NotDoneError(f"several weir up run here: --of FILE says which, {which}" if found else "no weir up runs here")
+        return found[0]
+
+    @staticmethod
+    def _ask(engine: Running, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            return ask_engine(engine, "ports", body)
+        except EngineError as error:
+            raise NotDoneError(str(error), code=CONFLICT) from error
+
+
+@contextmanager
+def _opened(where: Where) -> Iterator[_Leases]:
+    if where.is_local():
+        yield _Here(where.of, where.namespace)
+        return
+    with opened_cluster(where, what="leases") as (client, namespace, _):
+        yield _InCluster(client, namespace)
 
 
 def run_lease(where: Where, asked: Mapping[str, Any], output: str) -> int:
     def act(leases: _Leases) -> int:
         body = {field: value for field, value in asked.items() if value is not None}
-        answer = leases.client.ask("POST", leases.base, body=body)
-        found = _object(answer.value)
+        found, created = leases.lease(body)
         if output != "text":
             print_value(found, output)
             return 0
         name = f"{leases.namespace}/{_text(found, 'name')}"
-        say(f"{name} {'is leased' if answer.created else 'is leased already'}")
-        say(f"  {_text(found, 'protocol')} {_text(found, 'port')} at {_text(found, 'address') or _text(found, 'entry')}")
+        say(f"{name} {'is leased' if created else 'is leased already'}")
+        at = _text(found, "address") or _text(found, "entry")
+        say(f"  {_text(found, 'protocol')} {_text(found, 'port')}" + (f" at {at}" if at else ""))
         if _text(found, "until"):
             say(f"  until {_text(found, 'until')}, if nothing uses it")
         return 0
@@ -54,7 +123,8 @@ def run_list(where: Where, output: str) -> int:
         if output != "text":
             print_value([*items], output)
         elif items:
-            print_table([name.upper() for name in _COLUMNS], ([_text(item, name) for name in _COLUMNS] for item in items))
+            columns = [name for name in _COLUMNS if any(name in item for item in items)]
+            print_table([name.upper() for name in columns], ([_text(item, name) for name in columns] for item in items))
         else:
             complain("there are no leases")
         return 0
@@ -64,7 +134,7 @@ def run_list(where: Where, output: str) -> int:
 
 def run_release(where: Where, name: str, output: str) -> int:
     def act(leases: _Leases) -> int:
-        leases.client.ask("DELETE", f"{leases.base}/{quote(name, safe='')}")
+        leases.release(name)
         if output == "text":
             say(f"{leases.namespace}/{name} is released")
         else:
@@ -78,8 +148,8 @@ def lease_names(typed: Mapping[str, Any], incomplete: str) -> Sequence[str]:
     """Completions."""
 
     def ask(where: Where, found: list[str]) -> None:
-        with opened_cluster(where, what="leases") as (client, namespace, _):
-            for item in _Leases(client, namespace).every():
+        with _opened(where) as leases:
+            for item in leases.every():
                 found += [_text(item, "name"), _text(item, "id")]
 
     return asked_in_time(typed, incomplete, ask)
@@ -88,8 +158,8 @@ def lease_names(typed: Mapping[str, Any], incomplete: str) -> Sequence[str]:
 def _at(where: Where, act: Callable[[_Leases], int]) -> int:
     """Act on the leases there; returns the exit code."""
     try:
-        with opened_cluster(where, what="leases") as (client, namespace, _):
-            return act(_Leases(client, namespace))
+        with _opened(where) as leases:
+            return act(leases)
     except NotDoneError as error:
         for line in error.lines:
             complain(line)
@@ -97,6 +167,11 @@ def _at(where: Where, act: Callable[[_Leases], int]) -> int:
     except KeyboardInterrupt:
         complain("interrupted; weir port list tells what there is")
         return INTERRUPTED
+
+
+def _items(page: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    items = page.get("items")
+    return [_object(item) for item in items] if isinstance(items, list) else []
 
 
 def _object(value: Any) -> Mapping[str, Any]:
