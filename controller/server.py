@@ -77,6 +77,7 @@ class Controller(Component):
             not_ready=self._not_ready,
             metrics=metrics(lambda: self._term, self._events),
             pages=pages(lambda: self._term),
+            names=settings.diagnostics_hosts,
         )
         self._leases = self._busy_leases(timing) if settings.admin else NoBusy()
         self._admin = self._new_admin() if settings.admin else None

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from fleet import defaults
 from fleet.events.settings import EventSettings
 from fleet.routing.host import is_host
+from fleet.runtime.hosts import ABOUT_OWN_NAMES
 from fleet.runtime.tls import TlsFiles
 
 __all__ = ["ControllerSettings"]
@@ -25,6 +26,7 @@ class ControllerSettings(EventSettings):
         le=defaults.PORT_LIMIT,
         description="Port of /livez, /readyz, /metrics; 0 for any free port.",
     )
+    diagnostics_hosts: str = Field("", description=ABOUT_OWN_NAMES)
     controller_name: str = Field(
         default_factory=socket.gethostname, description="Name of this controller in the lease and in events."
     )

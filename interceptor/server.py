@@ -140,6 +140,7 @@ class Interceptor(Component):
             not_ready=self._not_ready,
             metrics=Metrics(self.proxy, settings.metrics_max_bytes, tls=self._tls, lost=self._ports.lost).parts,
             pages=self.pages.all(),
+            names=settings.diagnostics_hosts,
         )
         self._sweeper: asyncio.Task[None] | None = None
         self._unsubscribe: list[Callable[[], None]] = []

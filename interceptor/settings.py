@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from fleet import defaults
 from fleet.discovery.outside.policy import DEFAULT, AddressPolicy
+from fleet.runtime.hosts import ABOUT_OWN_NAMES
 from fleet.runtime.settings import ComponentSettings
 from fleet.runtime.tls import TlsFiles
 from interceptor.addon_settings import AddOnSettings
@@ -90,6 +91,7 @@ class InterceptorSettings(ComponentSettings):
         le=defaults.PORT_LIMIT,
         description="Port of /livez, /readyz, /metrics; 0 for any free port.",
     )
+    diagnostics_hosts: str = Field("", description=ABOUT_OWN_NAMES)
     member_name: str = Field(default_factory=socket.gethostname, description="Name of this interceptor in the fleet.")
     routes: str = Field("", description="Source of the routing table: file:PATH or configmap:NAMESPACE/NAME.")
     backends: str = Field(

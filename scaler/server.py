@@ -75,6 +75,7 @@ class Scaler(Component):
             not_ready=self._not_ready,
             metrics=Metrics(self._demand, self._service, clock, most_bytes=settings.metrics_max_bytes).parts,
             pages=pages(self._demand, clock),
+            names=settings.diagnostics_hosts,
         )
         self._unsubscribe: Callable[[], None] | None = None
         self._serving = False

@@ -7,6 +7,7 @@ import socket
 from pydantic import Field
 
 from fleet import defaults
+from fleet.runtime.hosts import ABOUT_OWN_NAMES
 from fleet.runtime.settings import ComponentSettings
 from fleet.runtime.tls import TlsFiles
 
@@ -29,6 +30,7 @@ class ScalerSettings(ComponentSettings):
         le=defaults.PORT_LIMIT,
         description="Port of /livez, /readyz, /metrics; 0 for any free port.",
     )
+    diagnostics_hosts: str = Field("", description=ABOUT_OWN_NAMES)
     scaler_name: str = Field(default_factory=socket.gethostname, description="Name of this scaler in the logs of interceptors.")
     routes: str = Field("", description="Source of the routing table: file:PATH or configmap:NAMESPACE/NAME.")
     members: str = Field(

@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import logging
 import math
+import socket
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar, Final
 
 import uvicorn
@@ -24,6 +26,7 @@ from starlette.routing import Route
 from fleet.runtime.documents import Pairs, joined, json_parts
 from fleet.runtime.forms import JSON, TEXT, BadQuery, Page, form_of, limit_of
 from fleet.runtime.guarded import GuardedProtocol
+from fleet.runtime.hosts import is_own, own_names
 from fleet.runtime.indexpage import POLICY, index_page, index_text
 from fleet.runtime.levelpage import Refused, change_level
 from fleet.runtime.listen import bound
@@ -34,7 +37,8 @@ from fleet.runtime.texts import text_parts
 __all__ = ["Diagnostics", "Page", "QuietServer", "quiet_configuration"]
 
 MAX_CONNECTIONS: Final = 100
-"""Maximum number of connections: probes, a few scrapers, a few people. Others get 503."""
+"""Maximum number of connections: probes, a few scrapers, a few people. Beyond it the oldest one is closed, one without a request
+first, so that probes are answered whoever keeps the others."""
 BACKLOG: Final = 128
 STOP_GRACE_SECONDS: Final = 1
 """Seconds to finish responses at the end. Answers come from memory, so only a client that does not read takes longer."""
@@ -45,6 +49,8 @@ _FIXED_PAGES: Final = {
     "/metrics": "for Prometheus",
     "/logging": "the level of the log, which a POST changes",
 }
+
+_NOT_OURS: Final = "not a name of this process: ask by its address, or set WEIR_DIAGNOSTICS_HOSTS\n"
 
 Pages = Mapping[str, Page | Callable[[], Any]]
 """By path."""
@@ -67,10 +73,12 @@ class Diagnostics:
         not_ready: Callable[[], str | None],
         metrics: Callable[[], Iterator[str]],
         pages: Pages,
+        names: str = "",
     ) -> None:
+        """`names`: those by which requests come, beside the usual ones (`fleet.runtime.hosts`), separated by commas."""
         self._host = host
         self._port = port
-        self._app = _application(not_ready, metrics, pages)
+        self._app = _application(not_ready, metrics, pages, own_names(f"{names},{socket.gethostname()}"))
         self._server: QuietServer | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -121,12 +129,25 @@ def _protocol(*, is_patient: bool) -> type[GuardedProtocol]:
     """The bounded protocol without uvicorn's log line for invalid requests, which names neither the client nor the problem."""
     mismatches = ProtocolMismatches("diagnostics")
     logging.getLogger("uvicorn.error").addFilter(_says_something)
+    connections: dict[GuardedProtocol, None] = {}
 
     class Protocol(GuardedProtocol):
         ends_unread: ClassVar[bool] = not is_patient
         _begin = b""
         """The first bytes received, as long as nothing else was received."""
         _asked = False
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            if len(connections) >= MAX_CONNECTIONS:
+                oldest = next((each for each in connections if each.is_idle), next(iter(connections)))
+                del connections[oldest]
+                oldest.transport.abort()
+            connections[self] = None
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            connections.pop(self, None)
+            super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
             self._begin, self._asked = b"" if self._asked else data, True
@@ -154,7 +175,6 @@ def quiet_configuration(app: Starlette, *, is_patient: bool = False) -> uvicorn.
         http=_protocol(is_patient=is_patient),
         ws="none",
         backlog=BACKLOG,
-        limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=STOP_GRACE_SECONDS,
         server_header=False,
         date_header=False,
@@ -162,16 +182,22 @@ def quiet_configuration(app: Starlette, *, is_patient: bool = False) -> uvicorn.
     )
 
 
-def _application(not_ready: Callable[[], str | None], metrics: Callable[[], Iterator[str]], pages: Pages) -> Starlette:
+def _application(
+    not_ready: Callable[[], str | None], metrics: Callable[[], Iterator[str]], pages: Pages, names: frozenset[str]
+) -> Starlette:
     described = {path: page if isinstance(page, Page) else Page(page) for path, page in pages.items()}
-    return _Application(not_ready, metrics, described).starlette
+    return _Application(not_ready, metrics, described, names).starlette
 
 
 class _Application:
     """What answers requests."""
 
     def __init__(
-        self, not_ready: Callable[[], str | None], metrics: Callable[[], Iterator[str]], pages: Mapping[str, Page]
+        self,
+        not_ready: Callable[[], str | None],
+        metrics: Callable[[], Iterator[str]],
+        pages: Mapping[str, Page],
+        names: frozenset[str],
     ) -> None:
         self._not_ready = not_ready
         self._metrics = metrics
@@ -181,13 +207,13 @@ class _Application:
         self._one_at_a_time = asyncio.Lock()
         fixed = {
             "/": self._index,
-            "/livez": self._livez,
             "/readyz": self._readyz,
             "/metrics": self._show_metrics,
         }
-        routes = [Route(path, _asked_well(answer)) for path, answer in fixed.items()]
-        routes.append(Route("/logging", _asked_well(self._logging), methods=["GET", "POST"]))
-        routes += [Route(path, _asked_well(self._answer(page))) for path, page in pages.items()]
+        asked_well = partial(_asked_well, names)
+        routes = [Route("/livez", self._livez), *(Route(path, asked_well(answer)) for path, answer in fixed.items())]
+        routes.append(Route("/logging", asked_well(self._logging), methods=["GET", "POST"]))
+        routes += [Route(path, asked_well(self._answer(page))) for path, page in pages.items()]
         self.starlette = Starlette(routes=routes)
 
     async def _livez(self, request: Request) -> Response:
@@ -236,10 +262,14 @@ class _Application:
         return PlainTextResponse(index_text(listed))
 
 
-def _asked_well(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-    """Answers a query that means nothing with 400."""
+def _asked_well(
+    names: frozenset[str], answer: Callable[[Request], Awaitable[Response]]
+) -> Callable[[Request], Awaitable[Response]]:
+    """Answers a query that means nothing with 400, and one to somebody else with 421."""
 
     async def checked(request: Request) -> Response:
+        if not is_own(request.headers.get("host", ""), names):
+            return PlainTextResponse(_NOT_OURS, 421)
         try:
             return await answer(request)
         except BadQuery as error:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import re
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -17,7 +19,7 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from fleet.runtime.diagnostics import Diagnostics, Page
+from fleet.runtime.diagnostics import MAX_CONNECTIONS, Diagnostics, Page
 from fleet.runtime.documents import BYTES_AT_ONCE, PARTS_AT_ONCE, Rows
 from fleet.runtime.process import StartError
 from tests.support.acting import HOSTILE, acting
@@ -366,3 +368,49 @@ async def test_no_page_in_a_browser_changes_it(fields: dict[str, str], status: i
 async def test_nothing_else_takes_anything(path: str, method: str) -> None:
     async with serving(State()) as client:
         assert (await client.request(method, path, json={})).status_code == 405
+
+
+# -- clients that nobody knows -------------------------------------------------------------------------------------
+
+
+async def test_a_page_that_rebinds_its_name_reads_nothing() -> None:
+    """A browser sends no Origin where a page reads from its own, and no Sec-Fetch-Site by http: only the Host tells."""
+    async with serving(State()) as client:
+        for path in ("/", "/readyz", "/metrics", "/logging", "/queue", "/some?limit=1"):
+            answer = await client.get(path, headers={"host": "evil.test:9901"})
+            assert (answer.status_code, answer.text.startswith("not a name of this process")) == (421, True), path
+            for name in ("localhost:9901", "10.0.0.1:9901", "weir-interceptor.weir-system.svc:9901", socket.gethostname()):
+                assert (await client.get(path, headers={"host": name})).status_code in (200, 503), (path, name)
+        answer = await client.post("/logging", json={"level": "debug"}, headers={"host": "evil.test"})
+        assert answer.status_code == 421
+        assert (await client.get("/livez", headers={"host": "evil.test"})).status_code == 200, "for probes of all kinds"
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET /livez HTTP/1.1\r\n", b"POST /logging HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"]
+)
+async def test_connections_that_are_kept_without_a_request_keep_no_probe_out(sent: bytes) -> None:
+    async with serving(state := State()):
+        kept = [await asyncio.open_connection("127.0.0.1", state.diagnostics.port) for _ in range(MAX_CONNECTIONS + 5)]
+        for _, writer in kept:
+            writer.write(sent)
+        for _ in range(3):
+            async with httpx.AsyncClient(trust_env=False) as probe:
+                assert (await probe.get(f"http://127.0.0.1:{state.diagnostics.port}/livez")).status_code == 200
+        for _, writer in kept:
+            writer.close()
+
+
+async def test_a_head_without_an_end() -> None:
+    async with serving(state := State()):
+        reader, writer = await asyncio.open_connection("127.0.0.1", state.diagnostics.port)
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: a\r\n")
+        sent = 0
+        with contextlib.suppress(OSError):
+            while not reader.at_eof() and sent < 1 << 24:
+                writer.write(line := b"X-A: " + b"a" * 8192 + b"\r\n")
+                sent += len(line)
+                await writer.drain()
+                await asyncio.sleep(0)  # so that the other side, in this loop, reads it
+        assert sent < 1 << 24
+        writer.close()
