@@ -57,6 +57,7 @@ CONNECTION_SCHEMES: Final = ("ntlm", "negotiate", "nego2", "kerberos")
 """Authentication schemes by which a server may authenticate the connection as a whole, not each request."""
 OTHER_FORWARDING_FIELDS: Final = (
     "forwarded",
+    "x-envoy-original-path",
     "x-forwarded-port",
     "x-forwarded-prefix",
     "x-forwarded-scheme",
@@ -64,7 +65,7 @@ OTHER_FORWARDING_FIELDS: Final = (
     "x-forwarded-ssl",
     "x-real-ip",
 )
-"""Names of fields, besides X-Forwarded-For, -Proto and -Host, in which proxies describe the client."""
+"""Names of fields, besides X-Forwarded-For, -Proto and -Host, in which proxies describe the client and what it asked for."""
 NOT_IN_TRAILERS: Final = frozenset(
     (
         *b"transfer-encoding content-length content-encoding content-type content-range trailer host connection te upgrade "

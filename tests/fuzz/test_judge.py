@@ -43,7 +43,8 @@ NEXT = b"GET /next HTTP/1.1\r\nHost: next.test\r\n\r\n"
 OURS = frozenset(
     b"host connection content-length transfer-encoding upgrade expect te keep-alive proxy-connection proxy-authorization "
     b"http2-settings x-forwarded-for x-forwarded-proto x-forwarded-host max-forwards "
-    b"forwarded x-forwarded-port x-forwarded-prefix x-forwarded-scheme x-forwarded-server x-forwarded-ssl x-real-ip".split()
+    b"forwarded x-forwarded-port x-forwarded-prefix x-forwarded-scheme x-forwarded-server x-forwarded-ssl x-real-ip "
+    b"x-envoy-original-path".split()
 )
 """Fields that the proxy reads, removes or writes: each has its own check. The others go on as they came."""
 OURS_IN_ANSWERS = frozenset(

@@ -290,6 +290,7 @@ TOLD = (
     b"X-Real-IP: 203.0.113.7",
     b"X-Forwarded-Port: 443",
     b"X-Forwarded-Prefix: /a",
+    b"X-Envoy-Original-Path: /a/b",
 )
 
 
