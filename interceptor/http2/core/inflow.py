@@ -49,6 +49,8 @@ MAX_INTERIM: Final = 32
 """Maximum interim responses before a final one. Early hints come once or twice."""
 MAX_SKIPPED: Final = 16
 """Remembered gaps in a client's stream numbers, to distinguish skipped streams from closed ones. No known client leaves gaps."""
+TOO_LARGE: Final = 2
+"""How many times the size that a list may have a block may have at most, for whose list only its stream ends."""
 UNITS_PER_BLOCK: Final = 3
 """Work for a new request in addition to its frame, in units of `Session.feed`."""
 BYTES_PER_UNIT: Final = 32
@@ -167,8 +169,9 @@ class Inflow(Outflow):
             self._on_block(number, self._block_flags & 1, bytes(block), own=self._block_flags > 1)
 
     def _bound_block(self, block: bytearray) -> None:
-        """Raises ConnectionFault for a block that is too long. An encoded block is rarely longer than its list."""
-        if self._continued > MAX_CONTINUATIONS or len(block) > self.config.list_size:
+        """Raises ConnectionFault for a block that is far too long. One of a list that is only too large ends its own stream: what
+        else is on the connection may be of others, behind a proxy."""
+        if self._continued > MAX_CONTINUATIONS or len(block) > TOO_LARGE * self.config.list_size:
             raise ConnectionFault(ENHANCE_YOUR_CALM, "a block of fields that does not end")
 
     def _on_block(self, number: int, end: int, block: bytes, *, own: bool) -> None:
