@@ -198,7 +198,7 @@ def test_a_block_that_is_too_long() -> None:
 
 def test_a_list_that_is_too_large_ends_its_own_stream_only() -> None:
     """Behind a proxy, the other streams are of others."""
-    peer, large = opened(), literal([*GET, (b"x", bytes(40_000))])
+    peer, large = opened(), literal((*GET, (b"x", bytes(40_000))))
     pieces = [large[at : at + 16384] for at in range(0, len(large), 16384)]
     peer.feed(frame(1, 1, 3, pieces[0]) + frame(9, 0, 3, pieces[1]) + frame(9, 4, 3, pieces[2]) + headers(5, GET))
     assert not peer.session.closed
