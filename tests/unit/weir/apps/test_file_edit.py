@@ -217,7 +217,7 @@ def notes(text: str) -> list[str]:
 
 
 @given(files(), apps, st.data())
-@settings(max_examples=examples(400, share=16), deadline=None)
+@settings(max_examples=examples(400, share=20), deadline=None)
 def test_any_change_of_any_file(text: str, fields: dict[str, Any], data: st.DataObject) -> None:
     before = parse_document(text).value
     added = with_app(text, fields)
