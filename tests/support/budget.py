@@ -9,7 +9,7 @@ from tests.support.full import UNLIMITED
 
 __all__ = ["ALLOWANCE", "BUDGET", "TOTAL", "cpu_seconds", "over_budget", "over_total"]
 
-BUDGET = 0.6
+BUDGET = 0.75
 """Seconds of CPU of the test's process, its threads, and processes that it has waited for. CPU time of other processes does not
 count, so no test fails because the machine is busy."""
 TOTAL = 50.0
