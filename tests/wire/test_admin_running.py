@@ -421,8 +421,13 @@ async def test_logs_that_are_followed(rig: Rig, monkeypatch: pytest.MonkeyPatch)
     await until(lambda: not rig.controller._admin._context.streams.places._taken)  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("taken", ["permission", "token"])
-async def test_logs_are_not_followed_longer_than_they_may_be(rig: Rig, monkeypatch: pytest.MonkeyPatch, taken: str) -> None:
+@pytest.mark.parametrize(
+    ("taken", "reason"),
+    [("permission", "adam may not in namespace shop: get pods/log"), ("token", "Kubernetes does not accept the token")],
+)
+async def test_logs_are_not_followed_longer_than_they_may_be(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, taken: str, reason: str
+) -> None:
     monkeypatch.setattr(logs, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr(logs, "CHECK_SECONDS", 0.05)
     monkeypatch.setattr(authentication, "REMEMBERED_SECONDS", 0.05)
@@ -437,14 +442,7 @@ async def test_logs_are_not_followed_longer_than_they_may_be(rig: Rig, monkeypat
                     rig.api.allowed = lambda spec: spec["resourceAttributes"]["subresource"] != "log"
                 else:
                     del rig.api.tokens["adam"]
-    assert got[0] == "[web-a] one"
-    assert (
-        got[-1]
-        == {
-            "permission": "(weir: adam may not in namespace shop: get pods/log)",
-            "token": "(weir: Kubernetes does not accept the token)",
-        }[taken]
-    )
+    assert (got[0], got[-1]) == ("[web-a] one", f"(weir: {reason})")
     await until(lambda: not rig.controller._admin._context.streams.places._taken)  # type: ignore[union-attr]
 
 

@@ -171,7 +171,7 @@ async def test_one_address_leaves_connections_to_others(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(("kind", "is_ended"), [("diagnostics", True), ("page", False)])
-async def test_who_does_not_read_an_answer(kind: str, is_ended: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_that_is_not_read(kind: str, is_ended: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of logs in a pager nobody reads more than a page."""
     monkeypatch.setattr(guarded, "READ_SECONDS", 0.2)
     async with serving(kind) as served:

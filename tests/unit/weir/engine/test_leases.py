@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from textwrap import dedent
@@ -63,16 +62,6 @@ def test_what_is_wrong(ports: str, fault: str) -> None:
     with pytest.raises(SpecError) as caught:
         parsed(f"apps: [{{name: web, command: ./serve, ports: [{ports}]}}]")
     assert fault in str(caught.value)
-
-
-def test_a_port_in_use_is_passed_over() -> None:
-    wanted = LocalLeases("here").take("default", "a", TCP, ())
-    with socket.create_server(("127.0.0.1", wanted)):
-        assert LocalLeases("here").take("default", "a", TCP, ()) != wanted
-    datagrams = LocalLeases("here").take("default", "a", UDP, ())
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as used:
-        used.bind(("127.0.0.1", datagrams))
-        assert LocalLeases("here").take("default", "a", UDP, ()) != datagrams
 
 
 def test_callers_on_many_threads_get_ports_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
