@@ -15,6 +15,7 @@ from weir.running import Running, engines
 
 __all__ = [
     "EngineError",
+    "EngineRefused",
     "EngineSilent",
     "app_names",
     "ask_engine",
@@ -38,6 +39,10 @@ class EngineError(Exception):
 
 class EngineSilent(EngineError):
     """It does not answer: it ends, or is stopped."""
+
+
+class EngineRefused(EngineError):
+    """It does not do that now, as the app is busy, kept warm, or not what it is taken for."""
 
 
 def run_ps(of: Path | None, *, as_json: bool) -> int:
@@ -150,7 +155,8 @@ def ask_engine(engine: Running, what: str, body: Mapping[str, Any] | None = None
     except httpx.HTTPError as error:
         raise EngineSilent(f"weir up {engine.pid} ({engine.file}) does not answer: {error}") from error
     if answer.status_code != httpx.codes.OK:
-        raise EngineError(_why(answer))
+        refused = answer.status_code == httpx.codes.CONFLICT
+        raise (EngineRefused if refused else EngineError)(_why(answer))
     state: dict[str, Any] = answer.json()
     return state
 

@@ -21,7 +21,7 @@ from weir.engine.document import Path as Place
 from weir.engine.fields import EXTENSION
 from weir.engine.spec import AppSpec
 from weir.engine.specfile import STDIN, SpecFile
-from weir.local import EngineError, EngineSilent, ask_engine, engine_client, engine_with
+from weir.local import EngineError, EngineRefused, EngineSilent, ask_engine, engine_client, engine_with
 from weir.running import Running, engines
 
 __all__ = ["Here"]
@@ -280,6 +280,8 @@ def _asked(engine: Running, what: str, body: Mapping[str, Any] | None = None) ->
 
 
 def _code_of(error: EngineError, otherwise: int) -> int:
+    if isinstance(error, EngineRefused):
+        return CONFLICT
     return UNREACHABLE if isinstance(error, EngineSilent) else otherwise
 
 
