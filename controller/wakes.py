@@ -55,6 +55,8 @@ class Wakes:
             self._apps.pop(app, None)
             if before is not None:
                 self._apps_of[before].discard(app)
+                if not self._apps_of[before]:
+                    del self._apps_of[before]
                 del self._services[app]
             if service is not None:
                 self._services[app] = service

@@ -93,3 +93,14 @@ async def test_requests_that_wait_in_vain(api: MemoryApi, controller: Controller
     await until(lambda: len(receiver.received) == 3)
     assert told(receiver) == ["wake", "failed", "sleep"]
     assert b"requests waited 20 s in vain: refused" in receiver.received[1][1]
+
+
+async def test_services_that_no_application_has_any_more_are_forgotten(api: MemoryApi, controller: Controller) -> None:
+    """A tenant may name another one as often as he likes."""
+    await begun(controller)
+    wakes = wakes_of(controller)
+    for name in ("one", "two", "three"):
+        api.put(HTTP, spec={"hosts": ["web"], "scaleTargetRef": {"name": "web", "service": name, "port": 80}})
+        await until(lambda name=name: [*wakes._apps_of] == [f"shop/{name}"])  # type: ignore[misc]
+    api.drop(HTTP)
+    await until(lambda: not wakes._apps_of)
