@@ -59,14 +59,14 @@ class Control(WholeMessages):
         self.going_away = False
         """Whether no more streams may be opened: the peer has sent GOAWAY, or we shut down."""
         self._most_streams = config.streams
-        """Maximum open streams of ours."""
+        """Maximum open streams of ours; 0 when no more may be opened."""
 
     def shutdown(self) -> None:
         """Accept no more streams, and let the open ones end. A server sends GOAWAY twice (6.8): the second one, with the number
         of the last stream, after the peer has received the first, or on a second call if the peer does not confirm that."""
         if self.closed or self._final:
             return
-        self.going_away = True
+        self.going_away, self._most_streams = True, 0
         if self._client:
             self._final = True
             self._put(goaway(0, NO_ERROR, b""))
@@ -138,7 +138,8 @@ class Control(WholeMessages):
         peer, before = self.peer, self.peer.window
         peer.update(payload, from_server=self._client)
         self._frame = peer.frame
-        self._most_streams = min(peer.streams, self.config.streams)
+        if not self.going_away:
+            self._most_streams = min(peer.streams, self.config.streams)
         self._writer.resize(peer.smallest_table, peer.table)
         if peer.window != before:
             self._change_windows(peer.window - before)
@@ -169,7 +170,7 @@ class Control(WholeMessages):
         if len(payload) < 8:
             raise ConnectionFault(FRAME_SIZE_ERROR, "GOAWAY that is too short")
         self._spend(STRAY)
-        self.going_away = True
+        self.going_away, self._most_streams = True, 0
         last = read_number(payload) & LARGEST_ID
         unprocessed = [stream for stream in self._streams.values() if stream.id > last] if self._client else []
         for stream in unprocessed:

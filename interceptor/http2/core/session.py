@@ -78,10 +78,8 @@ class Session(Control):
     @property
     def available(self) -> int:
         """How many more streams a client may open now."""
-        if self.closed or self.going_away or self._next > LARGEST_ID:
-            return 0
         left = self._most_streams - len(self._streams)
-        return max(0, left)
+        return left if left > 0 and self._next <= LARGEST_ID else 0
 
     @property
     def streams(self) -> int:
@@ -123,6 +121,7 @@ class Session(Control):
     def lost(self, code: int = INTERNAL_ERROR) -> None:
         """The transport was closed. Streams get `on_reset`."""
         self.closed = True
+        self._most_streams = 0
         self._rest = b""
         self._kept.clear()
         self._block = None

@@ -81,13 +81,13 @@ class Rig(Http2Memory):
 
 COSTS = [
     ("to http/1.1", 1, 53, 2037),
-    ("to http/2", 1, 63, 2755),
-    ("to http/2", 10, 481, 24170),
-    ("call", 1, 69, 3189),
-    ("call", 10, 546, 28656),
-    ("call with a deadline", 1, 83, 4037),
-    ("call with a deadline", 10, 686, 37136),
-    ("call with a deadline and a PING", 1, 97, 4592),
+    ("to http/2", 1, 63, 2745),
+    ("to http/2", 10, 481, 24070),
+    ("call", 1, 69, 3179),
+    ("call", 10, 546, 28556),
+    ("call with a deadline", 1, 83, 4027),
+    ("call with a deadline", 10, 686, 37036),
+    ("call with a deadline and a PING", 1, 97, 4582),
 ]
 """What is asked for, how many at once, and the calls and instructions of all of them."""
 
