@@ -139,6 +139,15 @@ def _check_rule(rule: Rule, at: str, fail: Fail) -> None:
             raise fail(f"{at}.{field}", "is for requests that go to a backend, and those of this rule are redirected")
     if needs_host(rule.redirect) and (not rule.hosts or any(normal_host(host.encode()) == b"*" for host in rule.hosts)):
         raise fail(f"{at}.redirect.host", "is needed: the rule is for any host, so that the client would say where this leads")
+    if _leads_back(rule, rule.redirect):
+        raise fail(f"{at}.redirect.prefix", "is what the rule matches: it would lead back to itself, for ever")
+
+
+def _leads_back(rule: Rule, redirect: Redirect) -> bool:
+    """Whether a redirect, whatever other rules there are, is to what was requested."""
+    if redirect.prefix is None or redirect != Redirect(prefix=redirect.prefix, status=redirect.status):
+        return False
+    return redirect.prefix.rstrip("/") in {path.rstrip("/") for path in rule.paths or ("/",)}
 
 
 def _check_redirect(redirect: Redirect, at: str, fail: Fail) -> None:
