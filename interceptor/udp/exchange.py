@@ -43,8 +43,8 @@ class FlowSite(Protocol):
     def forget(self, address: Address, local: bytes) -> None:
         """It has ended."""
 
-    def begin(self, address: Address, local: bytes, size: int, now: float) -> None:
-        """Begin a flow with the datagram in the buffer."""
+    def begin(self, address: Address, local: bytes, size: int, now: float) -> bool:
+        """Begin a flow with the datagram in the buffer. Returns False if it is refused."""
 
 
 class Relayed(Protocol):

@@ -6,6 +6,7 @@ there is none, the new flow is refused.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from ipaddress import IPv6Address
@@ -15,6 +16,8 @@ from interceptor.trust import plain_address
 
 __all__ = ["FlowEntry", "Flows", "source_of"]
 
+VAIN_SECONDS: Final = 0.05
+"""For this long after a search in vain there is no other one: a flood costs little then."""
 MOST_LOOKS: Final = 8
 """Flows that are looked at to find one that may end: bounded, because a flood would ask for each of its datagrams."""
 ANSWERED_SECONDS: Final = 10.0
@@ -60,13 +63,22 @@ class FlowEntry(Protocol):
 class _Ring(OrderedDict[FlowEntry, None]):
     """Flows; those that were looked at in vain are last."""
 
+    __slots__ = ("_next_search",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next_search = -math.inf
+
     def stale(self, now: float) -> FlowEntry | None:
         """One that may end for another."""
+        if now < self._next_search:
+            return None
         for _ in range(min(MOST_LOOKS, len(self))):
             flow = next(iter(self))
             if not flow.waits and flow.idle_for(now) >= (ANSWERED_SECONDS if flow.answered else UNANSWERED_SECONDS):
                 return flow
             self.move_to_end(flow)
+        self._next_search = now + VAIN_SECONDS
         return None
 
 

@@ -101,30 +101,28 @@ class FlowListener:
             flow = flows.get((address, local))
             if flow is not None:
                 flow.take(VIEW[:size], now)
-            else:
+            elif self.begin(address, local, size, now):
                 done += NEW_FLOW
-                self.begin(address, local, size, now)
         return done
 
-    def begin(self, address: Address, local: bytes, size: int, now: float) -> None:
-        """Begin a flow with the datagram in the buffer."""
+    def begin(self, address: Address, local: bytes, size: int, now: float) -> bool:
+        """Begin a flow with the datagram in the buffer. Returns False if it is refused."""
         host, site = self._host, self._site
         owner = None if site is None else site.routes.alone
         app = None if owner is None else host.apps.get(owner.app)
         if owner is None or app is None:
-            self._refuse("draining" if site is None else "no_route", 503 if site is None else 404)
-            return
-        part = app.port_parts.get(owner.port.place)
-        if part is None or not address[1] or self._is_ours(address):
-            self._refuse("bad_source", 400)
-            return
+            return self._refuse("draining" if site is None else "no_route", 503 if site is None else 404)
+        if not address[1] or self._is_ours(address):
+            return self._refuse("bad_source", 400)
         why = host.flows.make_room(app.name, source_of(address[0]), now)
         if why:
             app.stats.dropped[why] += 1
             app.entry.dropped_total += 1
-            return
+            return False
+        part = app.port_parts[owner.port.place]
         flow = self._flows[address, local] = Flow(host, self, part, address, local)
         flow.begin(bytes(VIEW[:size]), now)
+        return True
 
     def _is_ours(self, address: Address) -> bool:
         """Whether the client claims to be this port itself: its answers would come back as questions, without end."""
@@ -133,8 +131,9 @@ class FlowListener:
         host = plain_address(address[0])
         return host.startswith("127.") or host == "::1" or host == plain_address(self.socket.own.getsockname()[0])
 
-    def _refuse(self, reason: str, status: int) -> None:
+    def _refuse(self, reason: str, status: int) -> bool:
         self._host.refused(ExchangeError("no flow for this datagram", status=status, reason=reason))
+        return False
 
     def forget(self, address: Address, local: bytes) -> None:
         """A flow has ended."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interceptor.udp.flows import ANSWERED_SECONDS, FEWEST, UNANSWERED_SECONDS, Flows, source_of
+from interceptor.udp.flows import ANSWERED_SECONDS, FEWEST, UNANSWERED_SECONDS, VAIN_SECONDS, Flows, source_of
 
 
 class Flow:
@@ -51,6 +51,7 @@ def test_an_idle_unanswered_flow_ends_first_then_an_idle_answered_one_and_then_n
     assert (answered.ended, busy.ended) == (1, 0)
     Flow(all_of_them, last=100.0)
     assert all_of_them.make_room("n/a", "s", 100.0 + UNANSWERED_SECONDS / 2) == "flows"
+    assert all_of_them.make_room("n/a", "s", 100.0 + UNANSWERED_SECONDS / 2 + VAIN_SECONDS / 2) == "flows"
     assert (len(all_of_them), busy.ended, all_of_them.evicted) == (3, 0, 2)
 
 
@@ -108,8 +109,11 @@ def test_a_flood_costs_a_bounded_look_for_each_datagram() -> None:
     for number in range(10_000):
         Counted(all_of_them, source=str(number))
     for number in range(100):
-        assert all_of_them.make_room("n/a", f"new {number}", 0.0) == "flows"
-    assert looked <= 100 * 16
+        assert all_of_them.make_room("n/a", f"new {number}", VAIN_SECONDS * number) == "flows"
+    assert 100 < looked <= 100 * 16
+    for number in range(100):
+        assert all_of_them.make_room("n/a", f"new {number}", VAIN_SECONDS * 200) == "flows"
+    assert looked <= 101 * 16
 
 
 def test_kept_bytes_are_bounded() -> None:
