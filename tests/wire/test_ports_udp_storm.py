@@ -20,7 +20,7 @@ async def test_a_storm_leaves_every_count_at_zero(seed: int, monkeypatch: pytest
     monkeypatch.setattr("interceptor.udp.flow.GONE_SECONDS", 0.05)
     monkeypatch.setattr("interceptor.udp.flows.UNANSWERED_SECONDS", 0.05)
     number, chance = free_udp_port(), random.Random(seed)
-    port = udp(number, idle=0.4, replies=chance.choice([None, 1]), silent=chance.choice([None, 0.1]))
+    port = udp(number, idle=0.1, replies=chance.choice([None, 1]), silent=chance.choice([None, 0.05]))
     # Each client sends from an address of its own; the bounds are reached again and again.
     async with flow_rig(port_route(port), max_flows=40, max_flows_per_source=16) as rig:
         storm = _Storm(rig, chance, number)
@@ -69,7 +69,9 @@ class _Storm:
             client.own.sendto(bytes(self._chance.choice([0, 1, 100, 30_000])), client.to)
 
     async def wait(self) -> None:
-        await asyncio.sleep(self._chance.choice([0.0, 0.001, 0.02]))  # so that other things happen in between
+        """Turns of the event loop, in which other things happen."""
+        for _ in range(self._chance.choice([1, 10, 300])):
+            await asyncio.sleep(0)
 
     async def server(self) -> None:
         if len(self.servers) < 5:
@@ -88,7 +90,7 @@ class _Storm:
     async def ports(self) -> None:
         """The port goes, and may come back."""
         other = port_route(udp(free_udp_port()))
-        self._rig.rig.set_routes(self._chance.choice([other, port_route(udp(self._number, idle=0.2))]))
+        self._rig.rig.set_routes(self._chance.choice([other, port_route(udp(self._number, idle=0.1))]))
 
     async def change(self) -> None:
         self._rig.rig.set_routes(port_route(udp(self._number, replies=self._chance.choice([None, 1, 2]))))
