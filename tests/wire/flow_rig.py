@@ -90,6 +90,15 @@ class UdpClient:
         for data in datagrams:
             self.own.send(data)
 
+    async def insist(self, data: bytes) -> bytes:
+        """Send until there is an answer, as clients of UDP do: a datagram may be lost, or refused, at any time."""
+        async with asyncio.timeout(60):
+            while True:
+                with contextlib.suppress(ConnectionRefusedError, TimeoutError):
+                    self.own.send(data)
+                    return (await self.receive(within=0.3))[0]
+                await asyncio.sleep(0)
+
     async def receive(self, count: int = 1, *, within: float = 60.0) -> list[bytes]:
         async with asyncio.timeout(within):
             return [await asyncio.get_running_loop().sock_recv(self.own, 1 << 16) for _ in range(count)]

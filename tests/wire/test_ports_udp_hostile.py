@@ -82,9 +82,8 @@ async def test_false_sources_at_a_silent_backend_end_for_each_other_and_not_for_
             assert await rig.client(other).ask(b"x") == b"x"
         # Flows without an answer that are idle for long enough give their places to new ones.
         monkeypatch.setattr("interceptor.udp.flows.UNANSWERED_SECONDS", 0.0)
-        new = rig.client(number)
-        await eventually(lambda: new.send(b"new") or rig.flows.evicted > 0)  # type: ignore[func-returns-value]
-        assert (await new.receive())[0] == b"new"
+        assert await rig.client(number).insist(b"new") == b"new"
+        assert rig.flows.evicted > 0
         assert await client.ask(b"again") == b"again"
 
 
