@@ -336,3 +336,16 @@ async def test_flows_are_seen_on_pages_in_metrics_and_in_the_queue() -> None:
             "weir_interceptor_lost_datagrams_total 7.0",
         ):
             assert f"{line}\n" in text
+
+
+async def test_without_epoll_each_socket_is_watched_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("select.epoll")
+    number = free_udp_port()
+    async with flow_rig(port_route(udp(number, idle=0.2))) as rig:
+        await rig.server()
+        clients = [rig.client(number) for _ in range(3)]
+        for client in clients:
+            client.send(*[b"x"] * 40)
+        for client in clients:
+            assert await client.receive(40) == [b"x"] * 40
+        await eventually(lambda: not len(rig.flows))
