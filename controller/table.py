@@ -97,7 +97,7 @@ def assemble(
     uids = {resource.key: resource.meta.uid for resource in ordered}
     routes = {key: giving.given(key, uids[key], asked[key], route) for key, route in routes.items()}
     table = RoutingTable(routes.values())
-    owners = {route.app: key for key, route in routes.items()}
+    owners = _owners(routes)
     problems |= filling.problems
     settled = {key: wanted for key, wanted in asked.items() if key not in filling.pending and key not in filling.problems}
     lost = giving.with_lost(_lost(table.conflicts, owners))
@@ -218,6 +218,12 @@ class _Filling:
         return whole
 
 
+def _owners(routes: Mapping[Key, Route]) -> dict[str, Key]:
+    """The object of each application; of a preview without an object of its own that of its base."""
+    owners = {copy.app: key for key, route in routes.items() if route.previews is not None for copy in route.previews.copies}
+    return owners | {route.app: key for key, route in routes.items()}
+
+
 def _sibling(key: Key) -> Key:
     return Key(INTERCEPTOR_ROUTES.kind, key.namespace, key.name)
 
@@ -226,7 +232,8 @@ def _unserved(table: RoutingTable, owners: Mapping[str, Key]) -> Iterator[Key]:
     for app, conflicts in groupby(table.conflicts, key=lambda conflict: conflict.app):
         route = table.apps[app]
         of_ports = {claim for claim, _ in port_claims(route.ports)}
-        if {conflict.claim for conflict in conflicts} == {*claims_of(route.rules), *of_ports}:
+        claims = {*claims_of(route.rules), *of_ports}
+        if claims and claims <= {conflict.claim for conflict in conflicts}:
             yield owners[app]
 
 
@@ -245,7 +252,8 @@ def _outdone(ordered: Iterable[Resource]) -> dict[Key, Key]:
 
 
 def _lost(conflicts: Iterable[Conflict], owners: Mapping[str, Key]) -> dict[Key, tuple[Lost, ...]]:
-    return {
-        owners[app]: tuple(Lost(str(conflict.claim), owners[conflict.winner]) for conflict in group)
-        for app, group in groupby(conflicts, key=lambda conflict: conflict.app)
-    }
+    lost: dict[Key, tuple[Lost, ...]] = {}
+    for app, group in groupby(conflicts, key=lambda conflict: conflict.app):
+        found = tuple(Lost(str(conflict.claim), owners[conflict.winner]) for conflict in group)
+        lost[owners[app]] = (*lost.get(owners[app], ()), *found)
+    return lost

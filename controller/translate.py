@@ -25,6 +25,7 @@ from controller.authorities import FALLBACK, TARGET, AuthorityReference, authori
 from controller.cors import cors_of
 from controller.limits import Notes, duration, http_timeouts, note_for_keda, note_patterns, route_timeouts, scaling_of
 from controller.ports import AskedPort, fixed_ports, ports_of, sample_ports
+from controller.previews import previews_of
 from controller.problem import Problem
 from controller.rules import RuleMaker
 from controller.schedules import note_maximum, schedules_of
@@ -204,6 +205,7 @@ def _whole(
         server_timing=spec.server_timing,
         answer_half_closed=spec.answer_half_closed,
         ports=sample_ports(asked),
+        previews=previews_of(spec.previews),
     )
     _check(route, (*(_OUTSIDE_FALLBACK if fallback is not None and not fallback.service else ()), *names))
     route = msgspec.structs.replace(route, ports=fixed_ports(asked))

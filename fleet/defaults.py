@@ -12,6 +12,7 @@ __all__ = [
     "ADMIN_PORT",
     "BUSY_LEASES",
     "CONCURRENCY_WINDOW",
+    "CONTEXT_HEADER",
     "CONTROLLER_DIAGNOSTICS_PORT",
     "FAILOVER_SECONDS",
     "FILE_OF_APPS",
@@ -131,3 +132,6 @@ METRICS_LEAST_BYTES: Final = 200_000
 """The least that can be set: twice what is reserved for metrics whose size does not grow with the number of applications."""
 READY_STATUSES: Final = range(200, 400)
 """Statuses by which an answer to a probe means ready, as for the kubelet."""
+
+CONTEXT_HEADER: Final = "uber-ctx-key"
+"""Header that names a preview, as in tools that route to copies by it."""

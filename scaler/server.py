@@ -128,8 +128,9 @@ class Scaler(Component):
         self._service.close()
 
     def _on_table(self, table: RoutingTable) -> None:
-        self._demand.configure({route.app: _policy(route.scaling) for route in table.routes})
-        self._busy.configure({route.app: route.scaling.max_busy for route in table.routes if route.scaling.max_busy})
+        self._demand.configure({route.app: _policy(route.scaling) for route in table.apps.values()})
+        busy = {route.app: route.scaling.max_busy for route in table.apps.values()}
+        self._busy.configure({app: most for app, most in busy.items() if most})
         self._service.on_table(table)
 
     def _on_wake(self, app: str) -> None:

@@ -32,6 +32,7 @@ from controller.schema.common import (
 from controller.schema.cors import Cors
 from controller.schema.outside import ONE_TARGET, Addresses, Host, OutsidePort
 from controller.schema.ports import Ports
+from controller.schema.previews import Previews
 from controller.schema.schedules import ScheduleField
 from controller.schema.targets import AppProtocol, TlsField
 from fleet.routing import route as routes
@@ -271,3 +272,4 @@ class Treatment(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     answer_half_closed: Annotated[bool | None, follows(routes.Route, "answer_half_closed", NOT_IN_ADDON)] = None
     ports: Ports = None
     schedule: ScheduleField = None
+    previews: Annotated[Previews | None, follows(routes.Route, "previews", NOT_IN_ADDON)] = None

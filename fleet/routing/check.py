@@ -18,6 +18,7 @@ from fleet.routing.faults import Fail, RouteError
 from fleet.routing.host import normal_host
 from fleet.routing.outside import split_place
 from fleet.routing.port import ListenPort, check_port, check_ports
+from fleet.routing.previews import Previews, check_copies, check_previews
 from fleet.routing.redirect import needs_host
 from fleet.routing.route import (
     Affinity,
@@ -107,6 +108,8 @@ def _check_whole(route: Route, _: str, fail: Fail) -> None:
     if fallback is not None and fallback.key == route.target.key:
         raise fail("cold_start.fallback", "is the target itself")
     check_ports(route.ports, fail)
+    if route.previews is not None:
+        check_copies(route.app, route.previews, fail)
     check_size(route, fail)
 
 
@@ -235,4 +238,5 @@ _TOGETHER: Final[Mapping[type[msgspec.Struct], Callable[[Any, str, Fail], None]]
     Cors: check_cors,
     TargetTls: check_tls,
     ListenPort: check_port,
+    Previews: check_previews,
 }

@@ -6,6 +6,7 @@ import msgspec
 
 from fleet.routing.host import normal_host
 from fleet.routing.match import METHOD, Candidate, Headers, HostPattern, carries
+from fleet.routing.preview_index import ByHost
 from fleet.routing.route import Route
 from fleet.routing.table import RoutingTable
 
@@ -23,12 +24,22 @@ def explain(table: RoutingTable, host: bytes, path: bytes, headers: Headers) -> 
     """Match a request as `RoutingTable.match` does, and record the steps."""
     name = normal_host(host)
     steps = [f"host {_text(name)}, path {_text(path)}"]
+    preview = _preview(table, name, path, headers)
+    if preview is not None:
+        return Explanation(
+            preview.base, (*steps, f"{_text(name)}: the host of preview {_text(preview.name)} of {preview.base.app}")
+        )
     for candidate in table.index.hosts(name):
         route = _explain_host(candidate, path, headers, steps)
         if route is not None:
             return Explanation(route, tuple(steps))
     steps.append("no host pattern is left: no route")
     return Explanation(None, tuple(steps))
+
+
+def _preview(table: RoutingTable, host: bytes, path: bytes, headers: Headers) -> ByHost | None:
+    previews, route = table.previews, table.match(host, path, headers)
+    return None if previews is None or route is None else previews.by_host(route, host, path, headers)
 
 
 def _explain_host(host: HostPattern[Route], path: bytes, headers: Headers, steps: list[str]) -> Route | None:

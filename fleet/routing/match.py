@@ -214,14 +214,24 @@ class Index(Generic[T]):
             owner = exact.pick(path, headers)
             if owner is not None:
                 return owner
-        return self._search_patterns(host, path, headers)
+        return self.wild(host, path, headers) or self.any(path, headers)
 
-    def _search_patterns(self, host: bytes, path: bytes, headers: Headers) -> T | None:
+    def exact(self, host: bytes, path: bytes, headers: Headers) -> T | None:
+        """The owner among the claims of a normalised host itself."""
+        exact = self._exact.get(host)
+        return None if exact is None else exact.pick(path, headers)
+
+    def wild(self, host: bytes, path: bytes, headers: Headers) -> T | None:
+        """The owner among the claims of wildcards that a normalised host fits."""
         if self._wild:
             for wild in self._wildcards(host):
                 owner = wild.pick(path, headers)
                 if owner is not None:
                     return owner
+        return None
+
+    def any(self, path: bytes, headers: Headers) -> T | None:
+        """The owner among the claims of any host."""
         return None if self._any is None else self._any.pick(path, headers)
 
     def candidates(self, host: bytes, path: bytes) -> Iterator[Candidate[T]]:

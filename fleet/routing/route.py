@@ -43,6 +43,7 @@ from fleet.routing.kinds import (
     WEIGHT,
 )
 from fleet.routing.port import MAX_PORTS, ListenPort, PortTarget
+from fleet.routing.previews import Copy, Previews
 from fleet.routing.target import Target
 
 __all__ = [
@@ -55,10 +56,12 @@ __all__ = [
     "MAX_STATIC_ROUTES",
     "Affinity",
     "ColdStart",
+    "Copy",
     "HeaderChanges",
     "HeaderMatch",
     "ListenPort",
     "Placeholder",
+    "Previews",
     "Protection",
     "RateTarget",
     "Redirect",
@@ -337,6 +340,9 @@ class Route(msgspec.Struct, frozen=True, omit_defaults=True):
             called="ports",
         ),
     ] = ()
+    previews: Annotated[
+        Previews | None, Field("Copies of the application that some of its requests go to, by host, header, baggage or cookie.")
+    ] = None
 
     @property
     def targets(self) -> tuple[Target, ...]:

@@ -12,6 +12,7 @@ from fleet.routing.check import RouteError, check_route
 from fleet.routing.claims import Claim, claims_of
 from fleet.routing.match import Headers, Index
 from fleet.routing.port_index import PortClaim, PortKey, PortRoutes, index_ports
+from fleet.routing.preview_index import Copies, PreviewRoutes, copies_of
 from fleet.routing.route import Route
 
 __all__ = ["Conflict", "RouteError", "RoutingTable"]
@@ -35,7 +36,8 @@ class RoutingTable:
     """
 
     __slots__ = (
-        "_whole", "apps", "conflicts", "index", "ports", "reads_fields", "reads_headers", "reads_methods", "routes", "version",
+        "_search", "_whole", "apps", "conflicts", "index", "ports", "previews", "reads_fields", "reads_headers", "reads_methods",
+        "routes", "version",
     )  # fmt: skip
 
     def __init__(self, routes: Iterable[Route] = ()) -> None:
@@ -45,14 +47,18 @@ class RoutingTable:
         self.routes: tuple[Route, ...] = tuple(_decoder.decode(_encoder.encode(route)) for route in ordered)
         """Oldest first, then by name."""
         self.version: str = _version(self.routes)
-        self.apps: Mapping[str, Route] = MappingProxyType({route.app: route for route in self.routes})
+        copies = copies_of(self.routes)
+        derived: Mapping[str, Route] = {} if copies is None else copies.routes
+        self.apps: Mapping[str, Route] = MappingProxyType({**{route.app: route for route in self.routes}, **derived})
+        """Also those of previews that have no route of their own."""
         owners: dict[Claim, Route] = {}
         ports, refused = index_ports(self.routes)
         self.ports: Mapping[PortKey, PortRoutes] = MappingProxyType(dict(ports))
         """The owners of each port on which interceptors listen."""
-        lost = [*_settle(self.routes, owners), *(Conflict(*each) for each in refused)]
-        order = {route.app: position for position, route in enumerate(self.routes)} if refused else {}
-        if refused:
+        lost = [*_settle(self.routes, owners, copies), *(Conflict(*each) for each in refused)]
+        lost += () if copies is None else (Conflict(*each) for each in copies.lost)
+        order = {app: position for position, app in enumerate(self.apps)} if refused or copies is not None else {}
+        if order:
             lost.sort(key=lambda conflict: order[conflict.app])
         self.conflicts: tuple[Conflict, ...] = tuple(lost)
         """Claims that younger routes do not get; oldest route first."""
@@ -63,6 +69,9 @@ class RoutingTable:
         self.reads_fields: bool = self.reads_headers or self.reads_methods
         self.index = Index(owners.items())
         self._whole = self.index.whole
+        self.previews: PreviewRoutes | None = None if copies is None else PreviewRoutes(self.index, copies)
+        """None if no route has previews."""
+        self._search = self.index.search if self.previews is None else self.previews.search
 
     def match(self, host: bytes, path: bytes, headers: Headers) -> Route | None:
         """The route of a request, or None.
@@ -71,7 +80,7 @@ class RoutingTable:
         (lower-case name, value) pairs, and METHOD with the method, which are used only if a route checks one.
         """
         route = self._whole.get(host)
-        return route if route is not None else self.index.search(host, path, headers)
+        return route if route is not None else self._search(host, path, headers)
 
     def __repr__(self) -> str:
         return f"<RoutingTable {self.version}: {len(self.routes)} routes>"
@@ -94,10 +103,15 @@ def _version(routes: tuple[Route, ...]) -> str:
     return content.hexdigest()[:32]
 
 
-def _settle(routes: Iterable[Route], owners: dict[Claim, Route]) -> Iterator[Conflict]:
-    """Assign each claim to the first route that has it; yields the conflicts of the others."""
+def _settle(routes: Iterable[Route], owners: dict[Claim, Route], copies: Copies | None) -> Iterator[Conflict]:
+    """Assign each claim to the first route that has it, unless its host is that of an older preview; yields the conflicts of the
+    others."""
     for route in routes:
         for claim in claims_of(route.rules):
+            older = None if copies is None else copies.is_older(claim, route)
+            if older is not None:
+                yield Conflict(route.app, claim, older)
+                continue
             owner = owners.setdefault(claim, route)
             if owner is not route:
                 yield Conflict(route.app, claim, owner.app)

@@ -13,6 +13,7 @@ from hashlib import blake2b
 from typing import Final, Generic, Protocol, TypeVar
 
 from fleet.discovery.sources import Backend
+from fleet.routing.cookies import cookie_values
 from fleet.routing.route import Affinity
 from interceptor.core.messages import Fields, Request
 
@@ -26,9 +27,6 @@ PLACES: Final = 64
 """Places of a backend on the ring: the shares of backends then differ by about an eighth."""
 _PLACE_BYTES: Final = 8
 _DIGEST_BYTES: Final = 64
-
-MAX_COOKIES: Final = 32
-"""Maximum number of cookies of the name in one request."""
 
 
 class HasBackend(Protocol):
@@ -134,10 +132,4 @@ def _place(entry: tuple[int, object]) -> int:
 
 
 def _cookies(head: Request, name: bytes) -> list[bytes]:
-    """All values of a cookie: a client may have several of one name, for several paths.
-
-    Our values contain no blanks, so blanks around pairs can simply be stripped; 30,000 other cookies are skipped in one pass.
-    """
-    fields = [value.translate(None, b" \t") for field, value in head.match_fields() if field == b"cookie"]
-    found = (b";" + b";".join(fields)).split(b";" + name + b"=", MAX_COOKIES)[1:]
-    return [value.partition(b";")[0].strip(b'"') for value in found]
+    return cookie_values(head.match_fields(), name)

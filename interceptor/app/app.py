@@ -8,12 +8,13 @@ from typing import Protocol
 from fleet.defaults import FAILOVER_SECONDS
 from fleet.demand.ledger import Entry, Ledger
 from fleet.discovery.sources import Backend
+from fleet.routing.context import Context
 from fleet.routing.port import ListenPort
 from fleet.routing.route import Route, Timeouts
 from interceptor.app.admission import UNBOUNDED, Admission
 from interceptor.app.affinity import Sessions
 from interceptor.app.cors import Cors
-from interceptor.app.flags import OUTSIDE, RULED, SHARED, STICKY, TIMED, usual_fields
+from interceptor.app.flags import OUTSIDE, PREVIEWED, RULED, SHARED, STICKY, TIMED, usual_fields
 from interceptor.app.keeping import Keeping
 from interceptor.app.local_answers import LocalAnswers
 from interceptor.app.outward import mark_of
@@ -106,6 +107,7 @@ class App:
         "branches",
         "bucket",
         "ceiling",
+        "context",
         "cors",
         "deadline",
         "endpoints",
@@ -195,7 +197,7 @@ class App:
         """Which backend a request's session belongs to; None without affinity."""
         if route.affinity is not None:
             self.sessions = Sessions(route.app, route.affinity, settings.affinity_key, place=self._place(route))
-        self.flags = TIMED if route.server_timing else 0
+        self.flags = _flags_of(route)
         """Flags of a new exchange."""
         if self.sessions is not None and self.sessions.by_cookie:
             self.flags |= STICKY
@@ -209,6 +211,8 @@ class App:
             self.flags |= SHARED
         if endpoints.outside:
             self.flags |= OUTSIDE
+        self.context = _context(route)
+        """How its requests are for one of its previews; None if it has none."""
         said = route.answer_half_closed
         self.answers_half_closed = settings.answer_half_closed if said is None else said
         """Whether a client that has closed its sending side after its request is answered; otherwise it counts as
@@ -370,6 +374,14 @@ class App:
     def removal(self) -> Unavailable:
         """The error for a request that would have to wait although the route was removed."""
         return Unavailable(f"application {self.name} was removed", reason="removed")
+
+
+def _flags_of(route: Route) -> int:
+    return (TIMED if route.server_timing else 0) | (0 if route.previews is None else PREVIEWED)
+
+
+def _context(route: Route) -> Context | None:
+    return None if route.previews is None else Context(route.previews)
 
 
 def _or(route: int | None, setting: int) -> int:

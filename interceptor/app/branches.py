@@ -190,7 +190,7 @@ class _Branching:
         app, settings = self._app, self._settings
         instead = [*others, *([] if app.fallback is None else [app.fallback])]
         fallback = Alternatives(instead) if instead else None
-        route = msgspec.structs.replace(app.route, target=target.plain)
+        route = msgspec.structs.replace(app.route, target=target.plain, previews=None)
         key = (number, target.key)
         part = app.branches.get(key)
         if part is None:

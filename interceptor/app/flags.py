@@ -9,7 +9,19 @@ from typing import Final
 
 from interceptor.core.messages import Fields
 
-__all__ = ["COLD", "FALLBACK", "OUTSIDE", "RULED", "SHARED", "STICKY", "TIMED", "TREATED", "added_fields", "usual_fields"]
+__all__ = [
+    "COLD",
+    "FALLBACK",
+    "OUTSIDE",
+    "PREVIEWED",
+    "RULED",
+    "SHARED",
+    "STICKY",
+    "TIMED",
+    "TREATED",
+    "added_fields",
+    "usual_fields",
+]
 
 COLD: Final = 1
 """No backend was ready when the request arrived."""
@@ -27,7 +39,9 @@ RULED: Final = 16
 
 OUTSIDE: Final = 64
 """The backends of the application are outside of discovery: requests to them are marked, and refused when they come back."""
-TREATED: Final = RULED | OUTSIDE
+PREVIEWED: Final = 128
+"""The application has previews, which the request may be for."""
+TREATED: Final = RULED | OUTSIDE | PREVIEWED
 """A request has to be looked at before it goes to a backend."""
 
 _COLD_START: Final = b"X-KEDA-HTTP-Cold-Start"

@@ -103,7 +103,7 @@ class LocalAnswers:
             return None
         reads = statics.reads_fields
         fields = head.routing_fields(headers=statics.reads_headers, method=statics.reads_methods) if reads else ()
-        return statics.find(head.host, head.path, fields)
+        return statics.find(head.base_host or head.host, head.path, fields)
 
     def _answered(self, static: StaticRoute, head: Request) -> LocalAnswer:
         return LocalAnswer(self._answers[id(static)].reply(head), "static")

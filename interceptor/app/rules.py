@@ -102,7 +102,7 @@ class Rules(Generic[S]):
         """What happens to a request; None if it fits no rule."""
         finder = self._finder
         fields = head.routing_fields(headers=finder.reads_headers, method=finder.reads_methods) if finder.reads_fields else ()
-        found = finder.find(head.host, head.path, fields)
+        found = finder.find(head.base_host or head.host, head.path, fields)
         return None if found is None else self._treatments[id(found)]
 
 

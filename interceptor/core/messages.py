@@ -158,6 +158,8 @@ class Request(msgspec.Struct, gc=False, eq=False):
     """Seconds of the timeout that have passed when the request is sent: the backend gets the remaining ones."""
     scheme: bytes = HTTP
     """By which the client came to this process: HTTP or HTTPS."""
+    base_host: bytes = b""
+    """Of a request for the host of a preview: the host of its base, by which rules and static routes are found."""
     encoded: Encoded | None = None
     """Where another codec keeps what it makes of the head, if the same head comes again."""
 

@@ -10,7 +10,7 @@ import msgspec
 from interceptor.core.errors import ExchangeError
 from interceptor.core.messages import Field
 
-__all__ = ["Reply", "no_route", "text_reply"]
+__all__ = ["Reply", "no_preview", "no_route", "text_reply"]
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False, eq=False):
@@ -36,6 +36,11 @@ def text_reply(error: ExchangeError) -> Reply:
 def no_route(host: bytes, path: bytes) -> ExchangeError:
     """No route matches. The message contains what was requested, and nothing about other routes."""
     return ExchangeError(f"no route for host {_printable(host)} and path {_printable(path)}", status=404, reason="no_route")
+
+
+def no_preview(app: str, name: bytes) -> ExchangeError:
+    """A request for a preview that is not there, of an application that answers such requests in this way."""
+    return ExchangeError(f"application {app} has no preview {_printable(name)}", status=404, reason="no_preview")
 
 
 def _printable(value: bytes) -> str:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from interceptor.app.flags import FALLBACK, OUTSIDE, RULED, TREATED
+from interceptor.app.flags import FALLBACK, OUTSIDE, PREVIEWED, RULED, TREATED
 from interceptor.app.local_answers import UNCOUNTED, LocalAnswer
 from interceptor.app.outward import came_back, loop
 from interceptor.backends.endpoint import MAX_DIALS, Endpoint
@@ -23,11 +23,13 @@ from interceptor.exchange.choice import another, another_fallback, of_authentica
 from interceptor.exchange.life import CLIENT_LEFT, Life
 from interceptor.exchange.limits import stalled, unanswered
 from interceptor.exchange.phases import ANSWERING, DONE, NEW, SENT
+from interceptor.exchange.preview import choose
 from interceptor.exchange.record import Record
 from interceptor.exchange.wait import Wait
 from interceptor.grpcweb.answers import own_answer
 
 if TYPE_CHECKING:
+    from fleet.routing.table import RoutingTable
     from interceptor.app.app import Chooser
     from interceptor.app.local_answers import LocalAnswers
     from interceptor.app.rules import Rules
@@ -57,8 +59,8 @@ class Exchange(Life):
             return
         app = self.app = host.apps[route.app]
         if app.flags:
-            self.record = Record(app.flags)
-            if app.flags & TREATED and (refusal := self._follow(app.rules, self.record)) is not None:
+            record = self.record = Record(app.flags)
+            if app.flags & TREATED and (refusal := self._treat(table, record)) is not None:
                 self.answer_locally(LocalAnswer(text_reply(refusal), refusal.reason), now)
                 return
             app = self.app
@@ -80,16 +82,29 @@ class Exchange(Life):
         else:
             self.waiting.begin(now)
 
+    def _treat(self, table: RoutingTable, record: Record) -> ExchangeError | None:
+        """Choose among the previews of the application, and apply the rule that the request fits. Returns why it is refused, if
+        it is."""
+        if self.app.flags & PREVIEWED:
+            chosen = choose(table, self.app, self.head, trusted=self.client.trusted)
+            if isinstance(chosen, ExchangeError):
+                return chosen
+            record.chosen = chosen
+            self.app = self.host.apps[chosen.app]
+            record.flags = self.app.flags
+        return self._follow(self.app.rules, record)
+
     def _follow(self, rules: Rules[Chooser] | None, record: Record) -> ExchangeError | None:
         """Apply the rule of the route that the request fits. Returns why it is refused, if it is."""
         treatment = None if rules is None else rules.find(self.head)
-        shares = None
+        shares = edit = None
         if treatment is not None:
             try:
-                record.request, record.response = treatment.edit(self.head), treatment.response
+                edit, record.response = treatment.edit(self.head), treatment.response
             except BadRequest as error:
                 return error
             shares = treatment.shares
+        record.change(edit, self.head)
         if shares is None:
             self.app = self.app.main
         elif shares is not self.app.shares:
@@ -103,7 +118,8 @@ class Exchange(Life):
         before, record = self.app, self.record
         rules = before.main.rules
         if record is not None:
-            record.request = record.response = None
+            record.response = None
+            record.change(None, self.head)
         if rules is None:
             self.app = before.main
         else:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from interceptor.app.app import App
     from interceptor.backends.endpoint import Endpoint
     from interceptor.core.messages import FieldEdit, Fields, Request, RequestEdit
+    from interceptor.exchange.preview import Chosen
 
 __all__ = ["Record"]
 
@@ -21,7 +22,7 @@ __all__ = ["Record"]
 class Record:
     """Times are from the caller's clock, in seconds."""
 
-    __slots__ = ("dialed", "flags", "request", "response", "sent")
+    __slots__ = ("chosen", "dialed", "flags", "request", "response", "sent")
 
     def __init__(self, flags: int) -> None:
         self.flags = flags
@@ -33,6 +34,12 @@ class Record:
         """What the route changes about the request on its way to the backend."""
         self.response: FieldEdit | None = None
         """What it changes about the response."""
+        self.chosen: Chosen | None = None
+        """What was found of a request whose application has previews."""
+
+    def change(self, edit: RequestEdit | None, head: Request) -> None:
+        """Set what a rule changes about the request, beside what carries the choice of a preview."""
+        self.request = edit if self.chosen is None else self.chosen.with_rule(edit, head)
 
     def note_sent(self, app: App, now: float, *, started: float, dialed: bool, again: bool) -> None:
         """The request is sent now, on a connection opened for it (`dialed`) or an idle one; `again` after a failed attempt."""
@@ -49,7 +56,7 @@ class Record:
         fields = added_fields(flags, app.fields, held=held, connect=connect, backend=now - self.sent)
         if flags & STICKY and not flags & FALLBACK:
             fields += app.session_fields(head, endpoint.backend)
-        return fields
+        return fields if self.chosen is None else fields + self.chosen.cookie
 
     def failed_wait(self, app: App, outcome: str, seconds: float, *, again: bool) -> None:
         """No backend became ready in time. Requests that were sent before, or that go to the fallback, are already counted."""

@@ -15,7 +15,9 @@ from fleet.routing.declare import declared
 from fleet.routing.port import ListenPort
 from fleet.routing.route import (
     ColdStart,
+    Copy,
     Placeholder,
+    Previews,
     RateTarget,
     Route,
     StaticFile,
@@ -32,6 +34,10 @@ DOCS = Path(__file__).parents[2] / "docs"
 _OF_THE_OBJECT: dict[Key, str] = {
     (Route, "app"): "the namespace and the name of whatever declares it",
     (Route, "protection"): "its fields stand beside those of the route",
+    (Copy, "name"): "of a Preview object, or the key of a copy in the file",
+    (Copy, "app"): "follows from the names of the base and of the preview",
+    (Copy, "target"): "that of the base, with another Service or app",
+    (Copy, "created"): "metadata.creationTimestamp of a Preview; apps of a file have no age",
     (StaticFile, "path"): "follows from the keys of a ConfigMap",
     (StaticFile, "body"): "the value of such a key",
     (StaticFile, "content_type"): "follows from the key's extension",
@@ -40,6 +46,7 @@ IN_NO_OBJECT: dict[Key, str] = {
     **_OF_THE_OBJECT,
     (Route, "created"): "metadata.creationTimestamp",
     (WeightedTarget, "direct"): "directPodRouting says it of all Services of the object",
+    (Previews, "copies"): "Preview objects",
     (Route, "maintenance"): "an annotation, so that kubectl annotate puts a page up",
 }
 IN_NO_FILE: dict[Key, str] = {

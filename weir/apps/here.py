@@ -286,6 +286,8 @@ def _code_of(error: EngineError, otherwise: int) -> int:
 
 
 def _index(file: SpecFile, key: str) -> int | None:
+    if key in file.copies:
+        raise NotDoneError(f"{key} is a preview, which stands in the app that it is a copy of", code=NOT_DONE)
     return next((index for index, app in enumerate(file.spec.apps) if app.key == key), None)
 
 

@@ -223,6 +223,7 @@ class Engine:
         if certificates is None:
             return
         hosts = [host for route in self._file.table.routes for rule in route.rules for host in rule.hosts]
+        hosts += [host for app in self._file.spec.apps if app.key in self._file.copies for host in app.hosts]
         hosts += [f"{app.name}.localhost" for app in self._file.spec.apps]
         try:
             await asyncio.to_thread(certificates.write, hosts)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from weir.engine.spec import port_is_given
+from weir.engine.fields import port_is_given
 
 __all__ = ["EnvFileError", "parse_env"]
 

@@ -99,6 +99,8 @@ __all__ = [
     "Weight",
     "as_octets",
     "fault",
+    "port_is_given",
+    "without_port",
 ]
 
 EXTENSION = "x-"
@@ -158,6 +160,18 @@ def fault(field: str, reason: str, *beside: str, given: tuple[str, ...] = ()) ->
     wrong instead, and are doubted with it; those `given` are not, so that what else is wrong with them is told as well.
     """
     return PydanticCustomError("weir", "{reason}", {"field": field, "reason": reason, "beside": beside, "given": given})
+
+
+def port_is_given(value: str) -> str:
+    """Why nobody sets PORT, and what to write instead."""
+    instead = f"port: {value}" if value.isascii() and value.isdigit() else "port: 3000"
+    return f"is set for every replica, to the port that it is to listen on; `{instead}` in the app makes that a fixed one"
+
+
+def without_port(value: dict[str, str]) -> dict[str, str]:
+    if "PORT" in value:
+        raise fault("PORT", port_is_given(value["PORT"]))
+    return value
 
 
 def Fits(check: Check) -> AfterValidator:  # noqa: N802  # it is written where types are

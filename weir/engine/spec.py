@@ -6,17 +6,14 @@ Values only: nothing here opens a file, starts a process or knows a line number.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
 
 from msgspec import structs
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from fleet.defaults import ACTIVITY_PERIOD, PORT_LIMIT, PROXY_PORT, PROXY_TLS_PORT, RATE_GRANULARITY
-from fleet.routing.check import check_part
-from fleet.routing.faults import RouteError
+from fleet.defaults import ACTIVITY_PERIOD, PORT_LIMIT, PROXY_PORT, PROXY_TLS_PORT
 from fleet.routing.port import UDP
 from fleet.routing.protocols import Spoken, spoken
 from fleet.routing.route import ColdStart, Protection, RateTarget, Route, Scaling, Target, Timeouts
@@ -46,45 +43,22 @@ from weir.engine.fields import (
     Text,
     Variable,
     fault,
+    without_port,
 )
-from weir.engine.messages import FIELDS
 from weir.engine.outsidespec import PROCESS_FIELDS, OutsideSpec
+from weir.engine.previewspec import PreviewsSpec
+from weir.engine.ratespec import RateField
 from weir.engine.readinessspec import ReadinessSpec
 from weir.engine.rulespec import Backends, BackendSpec, RedirectField, RequestHeaders, ResponseHeaders, RewriteField, RuleSpec
 from weir.engine.schedulespec import Schedules
 from weir.engine.targetspec import Contents, FallbackField, Targets, Tls, unknown_app
 
-__all__ = ["AppSpec", "FleetSpec", "PortsSpec", "RateSpec", "TimeoutsSpec", "port_is_given"]
+__all__ = ["AppSpec", "FleetSpec", "PortsSpec", "TimeoutsSpec"]
 
 MAX_REPLICAS = 1000
 """Processes of one app on one machine: a typing error should not fill the process table."""
 MAX_INTERCEPTORS = 64
 """Interceptors of one file; more than a machine has cores is only good for tests."""
-
-
-def _rate(value: object) -> object:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return {"target": value}
-    if not isinstance(value, dict | None):
-        raise ValueError(f"should be a number of requests per second, or {FIELDS}")
-    return value
-
-
-class RateSpec(Model):
-    """Requests per second per replica, averaged over a window."""
-
-    target: Annotated[Amount, Follows(RateTarget, "target")]
-    window: Annotated[PositiveSeconds, Follows(RateTarget, "window")] = 10.0
-    """Short enough to follow a burst that one person makes. Objects for Kubernetes have the add-on's minute."""
-    granularity: Annotated[PositiveSeconds, Follows(RateTarget, "granularity")] = RATE_GRANULARITY
-
-    @model_validator(mode="after")
-    def _parts_fit(self) -> RateSpec:
-        try:
-            check_part(RateTarget(self.target, self.window, self.granularity), "rate", partial(RouteError, ""))
-        except RouteError as error:
-            raise fault("granularity", error.reason, "window") from error
-        return self
 
 
 class TimeoutsSpec(Model):
@@ -98,18 +72,6 @@ class TimeoutsSpec(Model):
 
     def timeouts(self) -> Timeouts:
         return Timeouts(**self.model_dump())
-
-
-def port_is_given(value: str) -> str:
-    """Why nobody sets PORT, and what to write instead."""
-    instead = f"port: {value}" if value.isascii() and value.isdigit() else "port: 3000"
-    return f"is set for every replica, to the port that it is to listen on; `{instead}` in the app makes that a fixed one"
-
-
-def _without_port(value: dict[str, str]) -> dict[str, str]:
-    if "PORT" in value:
-        raise fault("PORT", port_is_given(value["PORT"]))
-    return value
 
 
 class AppSpec(Model):
@@ -139,7 +101,7 @@ class AppSpec(Model):
     ] = None
     port: int | None = None
     """Where the app listens always, instead of on a free port for each replica. Then it has one replica at most."""
-    env: Annotated[dict[Variable, Text], AfterValidator(_without_port)] = {}
+    env: Annotated[dict[Variable, Text], AfterValidator(without_port)] = {}
     """`$PORT` and `${PORT}` in a value stand for the replica's port."""
     env_file: Files = ()
     """Files with lines NAME=value, relative to the file of apps; a later one wins, and `env` wins over all."""
@@ -162,7 +124,7 @@ class AppSpec(Model):
     min: int = Field(default=0, ge=0, le=MAX_REPLICAS)
     max: int = Field(default=4, ge=1, le=MAX_REPLICAS)
     target: Annotated[Amount | None, Follows(Scaling, "concurrency")] = None
-    rate: Annotated[Annotated[RateSpec, BeforeValidator(_rate)] | None, Follows(Scaling, "rate")] = None
+    rate: Annotated[RateField, Follows(Scaling, "rate")] = None
     activity_period: Annotated[Seconds, Follows(Scaling, "activity_period")] = ACTIVITY_PERIOD
     max_busy: Annotated[Seconds, Follows(Scaling, "max_busy")] = 0.0
     cooldown: Seconds = 30.0
@@ -182,6 +144,7 @@ class AppSpec(Model):
     """true is the built-in page."""
     affinity: Annotated[AffinitySpec | None, Follows(Route, "affinity")] = None
     cors: Annotated[CorsSpec | None, Follows(Route, "cors")] = None
+    previews: Annotated[PreviewsSpec | None, Follows(Route, "previews")] = None
     max_held: Annotated[Positive | None, Follows(ColdStart, "max_held")] = None
     max_held_bytes: Annotated[Octets | None, Follows(ColdStart, "max_held_bytes")] = None
     backend_concurrency: Annotated[Count | None, Follows(Protection, "backend_concurrency")] = None
@@ -213,6 +176,8 @@ class AppSpec(Model):
 
     @model_validator(mode="after")
     def _is_not_started(self) -> AppSpec:
+        if self.outside is not None and self.previews is not None and self.previews.copies:
+            raise fault("previews", "has copies, which are started here, and this app is outside", "outside")
         for field in PROCESS_FIELDS if self.outside is not None else ():
             if field in self.model_fields_set:
                 raise fault(field, "is for an app that is started here, and this one is outside", "outside")
@@ -338,6 +303,7 @@ class AppSpec(Model):
             server_timing=self.server_timing,
             answer_half_closed=self.answer_half_closed,
             ports=tuple(port.listen_port() for port in self.ports),
+            previews=None if self.previews is None else self.previews.previews(self.key, self.own_target(contents)),
         )
 
     def _cold_start(self, contents: Contents, targets: Targets) -> ColdStart:

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path as FilePath
@@ -30,6 +30,7 @@ from fleet.runtime.settings import ComponentSettings
 from fleet.runtime.tlsparts import tls_groups
 from interceptor.settings import InterceptorSettings
 from scaler.settings import ScalerSettings
+from weir.engine.copies import copies_of
 from weir.engine.document import DocumentError, Fault, Path, field_name, parse_document
 from weir.engine.envfile import EnvFileError, parse_env
 from weir.engine.fields import DURATION_SCHEMA, EXTENSION, OCTETS_SCHEMA, as_octets
@@ -101,6 +102,8 @@ class SpecFile:
     """Of its text: which version of the file this is."""
     leases: LocalLeases = dataclasses.field(default_factory=partial(LocalLeases, ""))
     """The ports of its leases; the same for all versions of a file that an engine reads."""
+    copies: frozenset[str] = frozenset()
+    """Apps that are previews of others. They stand behind the apps of the file, within which they are written."""
 
 
 def digest_of(text: str) -> str:
@@ -200,7 +203,20 @@ class _Checked:
                 if key not in names:
                     self._check_named(index, field, key, unsure, names, own=key.startswith(f"{app.namespace}/"))
         table = self._table([*names.values()])
-        return SpecFile(self._spec, table, self._directory, frozenset(self._directory / name for name in self._files))
+        copies = [copy for index, app in enumerate(self._spec.apps) for copy in self._copies(app, index, names)]
+        files = frozenset(self._directory / name for name in self._files)
+        spec = self._spec.model_copy(update={"apps": [*self._spec.apps, *copies]})
+        return SpecFile(spec, table, self._directory, files, copies=frozenset(copy.key for copy in copies))
+
+    def _copies(self, app: AppSpec, index: int, names: Mapping[str, int]) -> Iterator[AppSpec]:
+        """The previews of an app."""
+        for copy, where in copies_of(app):
+            at: Path = ("apps", index, *where)
+            if copy.key in names:
+                self._findings.add(at, f"would be {copy.key}, which is apps[{names[copy.key]}]")
+            self._check_directory(copy, (*at, "cwd"))
+            env = self._with_env_files(copy, at).env
+            yield copy.model_copy(update={"env": {**app.env, **env}})
 
     def _settings(self, kind: str, given: dict[str, Any]) -> dict[str, Any]:
         """The checked settings of the file. Those of the environment are checked by the component."""
@@ -294,6 +310,7 @@ class _Checked:
         routes = [route for index in indexes if (route := self._route(index, contents, targets)) is not None]
         table = RoutingTable(routes)
         position = {self._spec.apps[index].key: index for index in indexes}
+        position |= {copy.key: index for index in indexes for copy, _ in copies_of(self._spec.apps[index])}
         for conflict in table.conflicts:
             first, second = sorted((position[conflict.app], position[conflict.winner]))
             self._add_conflict(second, first, str(conflict.claim))

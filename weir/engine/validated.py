@@ -21,9 +21,11 @@ from weir.engine.fields import HeaderSpec, Model
 from weir.engine.findings import Findings
 from weir.engine.messages import meant, reason_of, unknown_field
 from weir.engine.outsidespec import OutsideSpec
+from weir.engine.previewspec import CopySpec, PreviewsSpec
+from weir.engine.ratespec import RateSpec
 from weir.engine.readinessspec import ReadinessSpec
 from weir.engine.rulespec import BackendSpec, HeaderChangesSpec, RedirectSpec, RewriteSpec, RuleSpec
-from weir.engine.spec import AppSpec, FleetSpec, PortsSpec, RateSpec, TimeoutsSpec
+from weir.engine.spec import AppSpec, FleetSpec, PortsSpec, TimeoutsSpec
 from weir.engine.targetspec import FallbackSpec
 
 __all__ = ["validated"]
@@ -52,6 +54,8 @@ _MODELS: Mapping[str, type[Model]] = {
     "static": StaticSpec,
     "affinity": AffinitySpec,
     "cors": CorsSpec,
+    "previews": PreviewsSpec,
+    "copies": CopySpec,
     "uncounted": UncountedSpec,
     "headers": HeaderSpec,
 }
@@ -181,6 +185,8 @@ def _model_at(path: Path) -> type[Model]:
     names = [part for part in path if isinstance(part, str)]
     if len(names) > 1 and names[-1] == "ports":
         return AppPortSpec  # those of apps; the file's own are of the components
+    if len(names) > 1 and names[-2] == "copies":
+        return CopySpec  # by its name
     return _MODELS.get(names[-1] if names else "", FleetSpec)
 
 

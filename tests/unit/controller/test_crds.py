@@ -107,6 +107,9 @@ def test_defaults() -> None:
         ".spec.rules[].redirect.statusCode": 302,
         ".spec.schedule[].replicas": 1,
         ".spec.ports[].protocol": "TCP",
+        ".spec.previews.header": "uber-ctx-key",
+        ".spec.previews.hosts": ("{name}.{baseHost}",),
+        ".spec.previews.unknown": "base",
     }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from weir.engine.spec import port_is_given
+from weir.engine.fields import port_is_given
 from weir.engine.specfile import SpecError, load_spec
 
 ENV = """\

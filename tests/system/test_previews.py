@@ -1,0 +1,66 @@
+"""Previews of `weir up`: a chain of three services, with copies of some of them, which sleep at zero and wake one after the
+other."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.system import harness
+from tests.system.harness import app, fetch, fleet, running_up, until
+
+CHAIN = f"exec {sys.executable} -I -S {Path(__file__).parent / 'apps' / 'chain.py'}"
+KEY = "uber-ctx-key"
+EVERY = ("web", "web--f1", "api", "api--f1", "api--f2", "db", "db--f1")
+
+
+def chained(directory: Path) -> list[dict[str, Any]]:
+    """web calls api, which calls db: f1 has copies of all three, f2 one of api alone."""
+    components = str(directory / "state" / "components.json")
+
+    def service(name: str, following: str | None, *copies: str) -> dict[str, Any]:
+        env = {
+            "COMPONENTS": components,
+            "NEAR": harness.address,
+            "VERSION": name,
+            **({} if following is None else {"NEXT": f"{following}.localhost"}),
+        }
+        previews = {"cookie": "preview", "copies": {copy: {"env": {"VERSION": f"{name}@{copy}"}} for copy in copies}}
+        return app(name, command=CHAIN, env=env, previews=previews)
+
+    return [service("web", "api", "f1"), service("api", "db", "f1", "f2"), service("db", None, "f1")]
+
+
+async def test_a_chain_of_services_with_copies_of_some(tmp_path: Path) -> None:
+    async with running_up(tmp_path, fleet(*chained(tmp_path))) as up:
+
+        def awake() -> set[str]:
+            return {name for name in EVERY if up.backends(name)}
+
+        assert awake() == set()
+        whole = "web@f1 f1 > api@f1 f1 > db@f1 f1"
+        assert (await fetch(up.port, "f1.web.localhost")).body == whole
+        assert awake() == {"web--f1", "api--f1", "db--f1"}
+        assert (await fetch(up.port, "web.localhost", "/", f"{KEY}: f1")).body == whole
+        assert (await fetch(up.port, "web.localhost", "/", "Cookie: preview=f1")).body == whole
+        await until(lambda: not awake(), what="asleep again")
+        assert (await fetch(up.port, "web.localhost")).body == "web None > api None > db None"
+        assert awake() == {"web", "api", "db"}
+        # Of f2 only the second service differs, so that exactly one more wakes.
+        part = "web f2 > api@f2 f2 > db f2"
+        assert (await fetch(up.port, "web.localhost", "/", f"{KEY}: f2")).body == part
+        assert {"api--f2"} <= awake() <= {"web", "api", "db", "api--f2"}
+        assert (await fetch(up.port, "f2.web.localhost")).body == part
+        assert (await fetch(up.port, "web.localhost", "/", f"{KEY}: nothing")).body == "web nothing > api nothing > db nothing"
+        await until(lambda: not awake(), what="all asleep again")
+
+
+async def test_previews_come_and_go_with_the_file(tmp_path: Path) -> None:
+    (web, *others) = chained(tmp_path)
+    async with running_up(tmp_path, fleet(web, *others)) as up:
+        changed = {**web, "previews": {"unknown": "refuse", "copies": {"f9": {"env": {"VERSION": "web@f9"}}}}}
+        up.write(fleet(changed, *others))
+        await until(lambda: "web--f9" in (up.state / "routes.json").read_text(), what="the new preview")
+        assert (await fetch(up.port, "f9.web.localhost")).body == "web@f9 f9 > api f9 > db f9"
+        assert (await fetch(up.port, "f1.web.localhost")).status == 404
