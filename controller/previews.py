@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from controller.schema.previews import Previews as PreviewsSpec
-from fleet.routing.previews import Previews
+from functools import partial
 
-__all__ = ["previews_of"]
+from controller.problem import Problem
+from controller.schema.previews import Previews as PreviewsSpec
+from fleet.routing.faults import RouteError
+from fleet.routing.previews import COPY_NAME, Previews
+
+__all__ = ["check_preview_name", "previews_of"]
 
 
 def previews_of(given: PreviewsSpec | None) -> Previews | None:
@@ -20,3 +24,11 @@ def previews_of(given: PreviewsSpec | None) -> Previews | None:
         hosts=tuple(given.hosts),
         unknown=given.unknown,
     )
+
+
+def check_preview_name(name: str, field: str = "spec.previewOf.name") -> None:
+    """Raises Problem for what can be no name of a preview: schemas do not say all of it."""
+    try:
+        COPY_NAME.check(name, field, partial(RouteError, ""))
+    except RouteError as error:
+        raise Problem(error.field, error.reason) from error

@@ -20,6 +20,7 @@ from controller.problem import Problem
 from controller.schema.common import Condition
 from controller.schema.http_scaled_object import HTTPScaledObjectSpec, HTTPScaledObjectStatus
 from controller.schema.interceptor_route import InterceptorRouteSpec
+from controller.schema.previews import PreviewOf
 from controller.translate import Translation, of_http_scaled_object, of_interceptor_route
 from fleet.routing.route import Route
 from fleet.schedules.windows import Schedule
@@ -93,6 +94,8 @@ class Asked(NamedTuple):
     """Authorities of its backends."""
     ports: tuple[AskedPort, ...] = ()
     """Those that leases decide on."""
+    preview_of: PreviewOf | None = None
+    """The object in whose entry it is."""
 
 
 class Resource(msgspec.Struct, frozen=True):
@@ -122,7 +125,8 @@ class Resource(msgspec.Struct, frozen=True):
     @property
     def asked(self) -> Asked | None:
         """What a table is made of."""
-        return None if self.route is None else Asked(self.route, self.references, self.authorities, self.ports)
+        copy = None if self.spec is None else self.spec.preview_of
+        return None if self.route is None else Asked(self.route, self.references, self.authorities, self.ports, copy)
 
     @property
     def conditions(self) -> Mapping[str, Condition]:

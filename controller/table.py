@@ -16,6 +16,7 @@ import msgspec
 from controller.authorities import AuthorityReference, authority_bytes, with_authorities
 from controller.autoscalers import Workload, workload_of
 from controller.bodies import SMALL_ANSWER_BYTES, Absent, Bodies, are_known, filled, without_bodies
+from controller.copies import place_copies
 from controller.crds import HTTP_SCALED_OBJECTS, INTERCEPTOR_ROUTES
 from controller.portleases.assignment import NO_LEASES, PortView, assign
 from controller.problem import Problem
@@ -92,14 +93,17 @@ def assemble(
         problems[key] = Problem("metadata", f"{MAX_ROUTES} older objects fill the routing table")
         del asked[key]
     filling = _Filling(bodies, authorities, before)
-    routes = {key: route for key, wanted in asked.items() if (route := filling.fill(key, wanted)) is not None}
+    made = {key: filling.fill(key, wanted) for key, wanted in asked.items() if wanted.preview_of is None}
     giving = _Giving(ports)
     uids = {resource.key: resource.meta.uid for resource in ordered}
-    routes = {key: giving.given(key, uids[key], asked[key], route) for key, route in routes.items()}
-    table = RoutingTable(routes.values())
-    owners = _owners(routes)
-    problems |= filling.problems
-    settled = {key: wanted for key, wanted in asked.items() if key not in filling.pending and key not in filling.problems}
+    entries = {key: giving.given(key, uids[key], asked[key], route) for key, route in made.items() if route is not None}
+    placed = place_copies(entries, [(key, wanted) for key, wanted in asked.items() if wanted.preview_of is not None])
+    table = RoutingTable(placed.routes.values())
+    routes = {**placed.routes, **{key: table.apps[key.app] for key in placed.copies}}
+    owners = {route.app: key for key, route in routes.items()}
+    problems |= {**filling.problems, **placed.problems}
+    unsettled = {*filling.pending, *filling.problems, *placed.problems}
+    settled = {key: wanted for key, wanted in asked.items() if key not in unsettled}
     lost = giving.with_lost(_lost(table.conflicts, owners))
     unserved = frozenset((*_unserved(table, owners), *giving.unserved))
     outdone = _outdone(resource for resource in ordered if resource.key in valid and resource.key not in unserved)
@@ -178,7 +182,7 @@ class _Filling:
         """Objects that are invalid by what ConfigMaps hold."""
 
     def fill(self, key: Key, asked: Asked) -> Route | None:
-        route, references, authorities, _ = asked
+        route, references, authorities = asked.route, asked.references, asked.authorities
         # Without a previous table there is nothing to keep: a route with some of its answers is better than none. But a route
         # without its authorities is another one.
         served = None if self._before is None else self._before.apps.get(route.app)
@@ -216,12 +220,6 @@ class _Filling:
             raise Problem("spec", "the authorities (tls) of older objects leave no room in the routing table")
         self._left_for_authorities -= size
         return whole
-
-
-def _owners(routes: Mapping[Key, Route]) -> dict[str, Key]:
-    """The object of each application; of a preview without an object of its own that of its base."""
-    owners = {copy.app: key for key, route in routes.items() if route.previews is not None for copy in route.previews.copies}
-    return owners | {route.app: key for key, route in routes.items()}
 
 
 def _sibling(key: Key) -> Key:

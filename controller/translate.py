@@ -25,7 +25,7 @@ from controller.authorities import FALLBACK, TARGET, AuthorityReference, authori
 from controller.cors import cors_of
 from controller.limits import Notes, duration, http_timeouts, note_for_keda, note_patterns, route_timeouts, scaling_of
 from controller.ports import AskedPort, fixed_ports, ports_of, sample_ports
-from controller.previews import previews_of
+from controller.previews import check_preview_name, previews_of
 from controller.problem import Problem
 from controller.rules import RuleMaker
 from controller.schedules import note_maximum, schedules_of
@@ -189,6 +189,9 @@ def _whole(
     meta: Named, spec: Treatment, route: Route, notes: Notes, *, names: _Names, authorities: tuple[AuthorityReference, ...]
 ) -> Translation:
     """With the fields that both kinds of objects have."""
+    if spec.preview_of is not None:
+        check_preview_name(spec.preview_of.name)
+        return _copy(spec, route, notes, names)
     maintenance, page = maintenance_of(meta)
     fallback = route.cold_start.fallback
     if fallback is not None and fallback.service:
@@ -214,6 +217,35 @@ def _whole(
         note_maximum(notes, schedules, spec.replicas.max)
     references = (*references_of(meta.namespace, spec.cold_start, spec.static_routes), *page)
     return Translation(route, references, authorities, tuple(notes.ignored), schedules, asked)
+
+
+_OF_THE_BASE = (
+    *("hosts", "path_prefixes", "headers", "methods", "rewrite", "request_headers", "response_headers", "redirect", "backends"),
+    *("rules", "cold_start", "cold_start_timeout_failover_ref", "static_routes", "timeouts", "affinity", "cors", "previews"),
+    *("backend_concurrency", "max_requests", "readiness_path", "server_timing", "answer_half_closed", "ports"),
+)
+"""What a preview has from its base."""
+
+
+def _copy(spec: Treatment, route: Route, notes: Notes, names: _Names) -> Translation:
+    """Of a preview: its own target and scaling."""
+    given = msgspec.to_builtins(spec)
+    for field in _OF_THE_BASE:
+        if getattr(spec, field, None):
+            notes.ignore(next(name for name in given if _plain(name) == _plain(field)), "is that of the base (previewOf)")
+    target = msgspec.structs.replace(route.target, app_protocol=None, tls=None)
+    if target != route.target:
+        notes.ignore("scaleTargetRef" if "scaleTargetRef" in given else "target", "appProtocol and tls are those of the base")
+    copy = Route(route.app, target, scaling=route.scaling, created=route.created)
+    _check(copy, names)
+    schedules = schedules_of(spec.schedule)
+    if isinstance(spec, HTTPScaledObjectSpec) and spec.replicas is not None:
+        note_maximum(notes, schedules, spec.replicas.max)
+    return Translation(copy, ignored=tuple(notes.ignored), schedules=schedules)
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
 
 
 def _affinity(given: AffinitySpec) -> Affinity:

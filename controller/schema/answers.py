@@ -32,7 +32,7 @@ from controller.schema.common import (
 from controller.schema.cors import Cors
 from controller.schema.outside import ONE_TARGET, Addresses, Host, OutsidePort
 from controller.schema.ports import Ports
-from controller.schema.previews import Previews
+from controller.schema.previews import PreviewOf, Previews
 from controller.schema.schedules import ScheduleField
 from controller.schema.targets import AppProtocol, TlsField
 from fleet.routing import route as routes
@@ -273,3 +273,10 @@ class Treatment(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     ports: Ports = None
     schedule: ScheduleField = None
     previews: Annotated[Previews | None, follows(routes.Route, "previews", NOT_IN_ADDON)] = None
+    preview_of: Annotated[
+        PreviewOf | None,
+        Meta(
+            description="Makes it a preview of another object: it gets those of its requests that name it. Everything about "
+            f"requests is then as the other object has it. {NOT_IN_ADDON}"
+        ),
+    ] = None

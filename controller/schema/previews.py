@@ -9,10 +9,12 @@ from msgspec import Meta
 
 from controller.schema.common import Name, follows
 from fleet import defaults
-from fleet.routing.previews import DOT, HOST_PATTERNS
+from fleet.routing.previews import COPY_NAME, DOT, HOST_PATTERNS
 from fleet.routing.previews import Previews as Declared
 
-__all__ = ["Previews"]
+__all__ = ["PreviewName", "PreviewOf", "Previews"]
+
+PreviewName = Annotated[str, Meta(pattern=COPY_NAME.pattern, min_length=1, max_length=COPY_NAME.max_length)]
 
 _SET: Final = Meta(extra_json_schema={"x-kubernetes-list-type": "set"})
 
@@ -30,3 +32,10 @@ class Previews(msgspec.Struct, frozen=True, rename="camel"):
         _SET,
     ] = (DOT,)
     unknown: Annotated[Literal["base", "refuse"], follows(Declared, "unknown")] = "base"
+
+
+class PreviewOf(msgspec.Struct, frozen=True):
+    """Makes the object a preview of another one, which says how its requests are found and treated."""
+
+    base: Annotated[Name, Meta(description="The HTTPScaledObject or InterceptorRoute in the same namespace.")]
+    name: Annotated[PreviewName, Meta(description="Name of the preview, which requests choose it by.")]

@@ -176,3 +176,58 @@ def test_an_app_with_a_scaled_object_of_its_own_or_removed_does_not_count() -> N
     )
     invalid = on("c", 1, hosts=["no host"])
     assert not assemble([skipped, going, invalid, on("d", 2)]).outdone
+
+
+def test_previews_are_in_the_entry_of_their_base() -> None:
+    base = http("web", hosts=["example.com"], previews={"cookie": "preview"}, timeouts={"request": "5s"})
+    copy = http("web--f1", hosts=None, previewOf={"base": "web", "name": "f1"}, metadata=at(3), maxBusy="1s")
+    by_route = route("web--f2", rules=None, previewOf={"base": "web", "name": "f2"}, metadata=at(4))
+    made = assemble([by_route, copy, base])
+    assert not made.problems
+    assert [each.app for each in made.table.routes] == ["shop/web"]
+    assert set(made.routes) == {base.key, copy.key, by_route.key}
+    assert made.routes[copy.key] is made.table.apps["shop/web--f1"]
+    assert made.routes[copy.key].timeouts.request == 5.0
+    assert made.routes[copy.key].target.service == "shop/web--f1"
+    assert made.asked[copy.key] == copy.asked
+    previews = made.table.apps["shop/web"].previews
+    assert previews is not None
+    assert [(each.name, each.created - base.meta.created) for each in previews.copies] == [("f1", 3), ("f2", 4)]
+    assert made.table.match(b"f1.example.com", b"/", ()) is not None
+
+
+def test_a_base_needs_not_say_that_it_has_previews() -> None:
+    made = assemble([http("web", hosts=["example.com"]), http("a", previewOf={"base": "web", "name": "f1"}, hosts=None)])
+    assert made.table.match(b"f1.example.com", b"/", ()) is made.table.apps["shop/web"]
+
+
+def test_what_is_wrong_with_a_preview_is_its_own_affair() -> None:
+    base = http("web", hosts=["example.com"])
+    copy = http("a", hosts=None, previewOf={"base": "web", "name": "f1"}, metadata=at(1))
+    twice = http("b", hosts=None, previewOf={"base": "web", "name": "f1"}, metadata=at(2))
+    lonely = http("c", hosts=None, previewOf={"base": "nothing", "name": "f2"})
+    stranger = http("d", "other", hosts=None, previewOf={"base": "web", "name": "f3"})
+    nested = http("e", hosts=None, previewOf={"base": "a", "name": "f4"})
+    badly = http("f", hosts=None, previewOf={"base": "web", "name": "a--b"})
+    made = assemble([base, copy, twice, lonely, stranger, nested, badly])
+    assert {str(problem).split(":")[0] for problem in made.problems.values()} == {
+        "spec.previewOf.name", "spec.previewOf.base",
+    }  # fmt: skip
+    assert set(made.problems) == {each.key for each in (twice, lonely, stranger, nested, badly)}
+    assert set(made.routes) == {base.key, copy.key}
+    assert set(made.table.apps) == {"shop/web", "shop/a"}
+
+
+def test_a_preview_whose_host_an_older_object_has_is_told() -> None:
+    base, older = http("web", hosts=["example.com"]), http("old", "other", hosts=["f1.example.com"])
+    copy = http("a", hosts=None, previewOf={"base": "web", "name": "f1"}, metadata=at(9))
+    assert assemble([base, older, copy]).lost == {copy.key: (Lost("f1.example.com/", older.key),)}
+    younger = http("young", "other", hosts=["f1.example.com"], metadata=at(10))
+    made = assemble([base, younger, copy])
+    assert made.lost == {younger.key: (Lost("f1.example.com/", copy.key),)}
+    assert made.unserved == {younger.key}
+
+
+def test_a_preview_is_told_which_of_its_fields_mean_nothing() -> None:
+    copy = http("a", previewOf={"base": "web", "name": "f1"}, timeouts={"request": "5s"}, serverTiming=True)
+    assert [str(problem).split(":")[0] for problem in copy.ignored] == ["spec.hosts", "spec.timeouts", "spec.serverTiming"]

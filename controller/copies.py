@@ -1,0 +1,66 @@
+"""Puts the objects that are previews of others into the routes of their bases. Pure.
+
+Such an object has no entry of its own in the routing table, and its requests are treated as its base says. What is wrong with one
+is its own problem, and changes nothing for its base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from controller.problem import Problem
+from controller.resources import Asked, Key
+from fleet.routing.previews import MAX_COPIES, Copy, Previews
+from fleet.routing.route import Route, Target
+
+__all__ = ["Placed", "place_copies"]
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """What comes of it."""
+
+    routes: Mapping[Key, Route]
+    """Of all objects that have an entry of their own."""
+    copies: frozenset[Key]
+    """Objects that are in the entry of another one."""
+    problems: Mapping[Key, Problem]
+
+
+def place_copies(routes: Mapping[Key, Route], copies: Iterable[tuple[Key, Asked]]) -> Placed:
+    """`copies` are the oldest first: of two of the same name it has it."""
+    bases = {route.app: key for key, route in routes.items()}
+    found: dict[Key, dict[str, tuple[Key, Copy]]] = {
+        key: {} for key, route in routes.items() if route.previews is not None and route.previews.copies
+    }  # also those of a served route, whose copies may be gone
+    problems: dict[Key, Problem] = {}
+    for key, asked in copies:
+        said = asked.preview_of
+        if said is None:
+            continue
+        base = bases.get(f"{key.namespace}/{said.base}")
+        if base is None:
+            problems[key] = Problem("spec.previewOf.base", f"nothing of the name {said.base} is served in this namespace")
+            continue
+        others = found.setdefault(base, {})
+        if said.name in others:
+            problems[key] = Problem("spec.previewOf.name", f"{said.name} is already {others[said.name][0]}")
+        elif len(others) >= MAX_COPIES:
+            problems[key] = Problem("spec.previewOf.base", f"{said.base} has {MAX_COPIES} older previews, and that is the most")
+        else:
+            target = _target(routes[base].target, asked.route.target)
+            others[said.name] = (key, Copy(said.name, asked.route.app, target, asked.route.created))
+    whole = {key: _with_copies(routes[key], [copy for _, copy in named.values()]) for key, named in found.items()}
+    placed = frozenset(key for named in found.values() for key, _ in named.values())
+    return Placed({**routes, **whole}, placed, problems)
+
+
+def _target(base: Target, own: Target) -> Target:
+    """The place of the copy, spoken to as the base is."""
+    return msgspec.structs.replace(own, app_protocol=base.app_protocol, tls=base.tls)
+
+
+def _with_copies(route: Route, copies: list[Copy]) -> Route:
+    previews = route.previews or Previews()
+    return msgspec.structs.replace(route, previews=msgspec.structs.replace(previews, copies=tuple(copies)))
