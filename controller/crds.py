@@ -13,10 +13,13 @@ from msgspec import NODEFAULT, inspect
 
 from controller.schema.http_scaled_object import HTTPScaledObjectSpec, HTTPScaledObjectStatus
 from controller.schema.interceptor_route import InterceptorRouteSpec, InterceptorRouteStatus
+from controller.schema.preview import PreviewSpec, PreviewStatus
 
-__all__ = ["GROUP", "HTTP_SCALED_OBJECTS", "INTERCEPTOR_ROUTES", "Kind", "definitions"]
+__all__ = ["GROUP", "HTTP_SCALED_OBJECTS", "INTERCEPTOR_ROUTES", "PREVIEWS", "Kind", "definitions"]
 
 GROUP = "http.keda.sh"
+OWN_GROUP = "weir.dev"
+"""Of kinds that the add-on has not."""
 
 Json = dict[str, Any]
 
@@ -37,6 +40,7 @@ class Kind(msgspec.Struct, frozen=True):
 
 HTTP_SCALED_OBJECTS = Kind("HTTPScaledObject", "v1alpha1", "httpscaledobjects", ("httpso",))
 INTERCEPTOR_ROUTES = Kind("InterceptorRoute", "v1beta1", "interceptorroutes", ())
+PREVIEWS = Kind("Preview", "v1alpha1", "previews", (), OWN_GROUP)
 
 
 def _condition(kind: str, field: str = "status") -> str:
@@ -72,6 +76,19 @@ _ROUTE_COLUMNS: tuple[Json, ...] = (
 )
 
 
+_PREVIEW_COLUMNS: tuple[Json, ...] = (
+    {"name": "Base", "type": "string", "jsonPath": ".spec.base"},
+    {"name": "Name", "type": "string", "jsonPath": ".status.name"},
+    {"name": "Hosts", "type": "string", "jsonPath": ".status.hosts"},
+    {"name": "Ready", "type": "string", "jsonPath": _condition("Ready")},
+    {"name": "Reason", "type": "string", "jsonPath": _condition("Ready", "reason")},
+    {"name": "LastUsed", "type": "date", "jsonPath": ".status.lastUsed"},
+    {"name": "Expires", "type": "string", "jsonPath": ".status.expiresAt"},
+    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    {"name": "Message", "type": "string", "jsonPath": _condition("Ready", "message"), "priority": 1},
+)
+
+
 def definitions() -> Mapping[str, Json]:
     """Each definition by its file name."""
     return {
@@ -81,6 +98,7 @@ def definitions() -> Mapping[str, Json]:
         f"{GROUP}_{INTERCEPTOR_ROUTES.plural}.yaml": _definition(
             INTERCEPTOR_ROUTES, InterceptorRouteSpec, InterceptorRouteStatus, _ROUTE_COLUMNS
         ),
+        f"{PREVIEWS.group}_{PREVIEWS.plural}.yaml": _definition(PREVIEWS, PreviewSpec, PreviewStatus, _PREVIEW_COLUMNS),
     }
 
 
@@ -93,7 +111,7 @@ def _definition(
         "listKind": f"{kind.kind}List",
         "plural": kind.plural,
         "singular": kind.kind.lower(),
-        "categories": ["keda"],
+        "categories": ["keda" if kind.group == GROUP else "weir"],
     }
     if kind.short:
         names["shortNames"] = list(kind.short)
@@ -108,8 +126,8 @@ def _definition(
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{kind.plural}.{GROUP}"},
-        "spec": {"group": GROUP, "names": names, "scope": "Namespaced", "versions": [version]},
+        "metadata": {"name": f"{kind.plural}.{kind.group}"},
+        "spec": {"group": kind.group, "names": names, "scope": "Namespaced", "versions": [version]},
     }
 
 

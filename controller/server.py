@@ -11,9 +11,11 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from controller.events import EventRecorder
 from controller.interceptors import InterceptorSource, ListedInterceptors, ServiceInterceptors
 from controller.leader import Leader
 from controller.portleases.part import open_ports
+from controller.preview.desk import PreviewDesk
 from controller.settings import ControllerSettings
 from controller.store import ConfigMapStore, FileStore, TableStore
 from controller.telemetry import metrics, pages
@@ -153,6 +155,7 @@ class Controller(Component):
                 last_wake=self._admin.last_wake if self._admin is not None else lambda app: None,
                 ports=self._ports,
                 max_ports=settings.max_ports,
+                previews=self._previews,
             )
         )
         self._term = term
@@ -171,6 +174,13 @@ class Controller(Component):
             return None
         timing = Timing(resync=self._settings.resync)
         return Wakes(self._api, self._settings.watched, self._world, self._events.publish, timing=timing)
+
+    def _previews(self, recorder: EventRecorder) -> PreviewDesk | None:
+        """For a term; None where Preview objects are not followed."""
+        if not self._settings.previews:
+            return None
+        timing = Timing(resync=self._settings.resync)
+        return PreviewDesk(self._api, self._settings.watched, self._world, recorder, timing=timing)
 
     def _election(self) -> Leader:
         namespace, name = _lease(self._settings)

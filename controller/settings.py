@@ -81,6 +81,10 @@ class ControllerSettings(EventSettings):
     member_tls_ca: str = Field("", description="CA file for the certificates of interceptors; the system's roots without it.")
     member_tls_name: str = Field("", description="Name in the certificates of interceptors, which are found by address.")
 
+    previews: bool = Field(
+        False, description="Whether copies of workloads are made for Preview objects, which needs permissions of its own."
+    )
+
     admin: bool = Field(False, description="Whether there is an Admin API, through which applications are created.")
     admin_port: int = Field(
         defaults.ADMIN_PORT, ge=0, le=defaults.PORT_LIMIT, description="Port of the Admin API; 0 for any free port."

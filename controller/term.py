@@ -16,6 +16,7 @@ from controller.events import EventRecorder
 from controller.finding import Finding
 from controller.interceptors import InterceptorSource
 from controller.portleases.part import PortSystem, PortTerm
+from controller.preview.desk import PreviewDesk
 from controller.propagation import Propagation
 from controller.publisher import Publisher
 from controller.queue import WorkQueue
@@ -69,6 +70,8 @@ class TermDependencies(msgspec.Struct, frozen=True):
     """Leases of ports; None where they are off."""
     max_ports: int = MAX_PORTS_OF_FLEET
     """Ports of all applications together."""
+    previews: Callable[[EventRecorder], PreviewDesk | None] = lambda _: None
+    """Makes what looks after Preview objects; None where it is switched off."""
 
 
 class Term:
@@ -103,6 +106,7 @@ class Term:
             leads=dependencies.leads,
         )
         self._wakes = dependencies.wakes()
+        self._previews = dependencies.previews(self.recorder)
         self._busy = Busyness(
             lambda: dependencies.leases.current,
             on_app=self._on_app,
@@ -151,6 +155,8 @@ class Term:
             self._survey.start()
             if self._wakes is not None:
                 self._wakes.start()
+            if self._previews is not None:
+                self._previews.start()
             self.on_interceptors()
             self.on_routes()
             self._on_objects(self._world.scaled_object_keys())
@@ -169,6 +175,8 @@ class Term:
             await cancel_and_wait(*tasks)
             if self._wakes is not None:
                 await self._wakes.close()
+            if self._previews is not None:
+                await self._previews.close()
             await self._verifier.close()
             await self._reports.close()
             await self.tracker.close()
@@ -192,6 +200,8 @@ class Term:
         self.queue.add(key)
         if self._wakes is not None:
             self._wakes.look(key.app)
+        if self._previews is not None:
+            self._previews.look(key)
 
     def on_wake(self, app: str) -> None:
         """An application has woken: its status keeps that beyond this process."""

@@ -18,7 +18,7 @@ from controller.autoscalers import (
 )
 from controller.bodies import Bodies
 from controller.bodysource import AUTHORITIES_LABEL, BodySource
-from controller.crds import GROUP, HTTP_SCALED_OBJECTS, INTERCEPTOR_ROUTES, Kind
+from controller.crds import HTTP_SCALED_OBJECTS, INTERCEPTOR_ROUTES, Kind
 from controller.resources import Key, Resource, parse_http_scaled_object, parse_interceptor_route
 from controller.scaledobject import SKIP
 from controller.scaling import Rival
@@ -45,7 +45,7 @@ T = TypeVar("T", bound=Hashable)
 
 def path_of(kind: Kind) -> Path:
     """The API path of a kind."""
-    return Path(f"/apis/{GROUP}/{kind.version}", kind.plural)
+    return Path(f"/apis/{kind.group}/{kind.version}", kind.plural)
 
 
 class World:

@@ -13,11 +13,16 @@ import pytest
 from controller.crds import definitions
 from controller.schema.http_scaled_object import HTTPScaledObjectSpec
 from controller.schema.interceptor_route import InterceptorRouteSpec
+from controller.schema.preview import PreviewSpec
 from scaler.triggers import ALL_APPS, app_of, subject_of
 from tests.support.manifests import DEPLOY, Manifests, Object, read
 
 EXAMPLES = sorted((DEPLOY / "examples" / "kubernetes").glob("*.yaml"))
-SPECS: dict[str, type[msgspec.Struct]] = {"HTTPScaledObject": HTTPScaledObjectSpec, "InterceptorRoute": InterceptorRouteSpec}
+SPECS: dict[str, type[msgspec.Struct]] = {
+    "HTTPScaledObject": HTTPScaledObjectSpec,
+    "InterceptorRoute": InterceptorRouteSpec,
+    "Preview": PreviewSpec,
+}
 SCALER = "weir-scaler.weir-system.svc:9091"
 OBJECTS = [(path, found) for path in EXAMPLES for found in read(path)]
 TRIGGERS = [
@@ -39,7 +44,7 @@ def test_custom_resources_are_accepted(path: Path, found: Object) -> None:
     msgspec.convert(found["spec"], SPECS[kind])
     (definition,) = (each for each in definitions().values() if each["spec"]["names"]["kind"] == kind)
     (version,) = definition["spec"]["versions"]
-    assert found["apiVersion"] == f"http.keda.sh/{version['name']}"
+    assert found["apiVersion"] == f"{definition['spec']['group']}/{version['name']}"
     # The API server drops what the schema does not know, without a word.
     assert list(_unknown(found["spec"], version["schema"]["openAPIV3Schema"]["properties"]["spec"], "spec")) == []
 

@@ -89,6 +89,7 @@ def test_the_whole_cluster_is_the_default(overlay_of: Callable[[str], Manifests]
     assert {each["metadata"]["name"] for each in default.of("CustomResourceDefinition")} == {
         "httpscaledobjects.http.keda.sh",
         "interceptorroutes.http.keda.sh",
+        "previews.weir.dev",
     }
     assert _environment(container(default.get("Deployment", "weir-interceptor")))["WEIR_BACKENDS"] == "kubernetes:"
     assert "WEIR_NAMESPACES" not in _environment(container(default.get("Deployment", "weir-controller")))

@@ -129,14 +129,14 @@ def objects_written(api: MemoryApi) -> list[Write]:
 
 
 @asynccontextmanager
-async def rig(api: MemoryApi, table: Path, count: int = 2, *, patience: float = 0.3) -> AsyncIterator[Rig]:
+async def rig(api: MemoryApi, table: Path, count: int = 2, *more: str, patience: float = 0.3) -> AsyncIterator[Rig]:
     interceptors = [Interceptor(table) for _ in range(count)]
     for interceptor in interceptors:
         await interceptor.__aenter__()
     addresses = ",".join(interceptor.address for interceptor in interceptors)
     flags = ["--host", "127.0.0.1", "--diagnostics-port", "0", "--scaler-address", "scaler:9091"]
     flags += ["--routes", f"file:{table}", "--members", addresses, "--lease", "weir-system/weir-controller"]
-    settings = ControllerSettings.load([*flags, "--lease-duration", "3", "--verify-timeout", str(patience)])
+    settings = ControllerSettings.load([*flags, *more, "--lease-duration", "3", "--verify-timeout", str(patience)])
     controller = Controller(settings, api=api)
     await controller.start()
     try:

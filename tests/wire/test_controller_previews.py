@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from controller.preview import maker
+from controller.preview.life import write_time
+from fleet.discovery.kubernetes.client import ApiError
 from fleet.routing.codec import decode_json
 from fleet.routing.table import RoutingTable
 from tests.support.memory_api import MemoryApi
 from tests.wire.test_controller import HTTP, PORTS, SCALED, SERVICES, Rig, rig
 
 COPY = {"previewOf": {"base": "web", "name": "f1"}, "scaleTargetRef": {"name": "web--f1", "service": "web--f1", "port": 80}}
+
+PREVIEWS = "/apis/weir.dev/v1alpha1/namespaces/shop/previews"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/shop/deployments"
+MADE = (f"{SERVICES}/web--f1", f"{DEPLOYMENTS}/web--f1", f"{HTTP}/web--f1")
 
 
 def table_of(held: Rig) -> RoutingTable:
@@ -40,3 +51,138 @@ async def test_a_preview_gets_a_scaled_object_and_a_status_of_its_own(tmp_path: 
         assert list(table_of(held).apps) == ["shop/web", "shop/x"]
         api.drop(f"{HTTP}/web")
         await held.until(lambda: "nothing of the name web is served" in said())
+
+
+def deploy(api: MemoryApi, image: str = "web:1") -> None:
+    """The Deployment of the base."""
+    labels = {"app": "web"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web", "image": image}]}}
+    spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
+    api.put(f"{DEPLOYMENTS}/web", apiVersion="apps/v1", kind="Deployment", spec=spec)
+
+
+def based(held: Rig) -> None:
+    held.app("web", service=False)
+    held.api.put(f"{SERVICES}/web", spec={**PORTS, "selector": {"app": "web"}})
+    deploy(held.api)
+
+
+def image_of(api: MemoryApi, name: str = "web--f1") -> str:
+    containers = api.objects[f"{DEPLOYMENTS}/{name}"]["spec"]["template"]["spec"]["containers"]
+    return str(containers[0]["image"])
+
+
+def condition(held: Rig, name: str, kind: str = "Ready") -> dict[str, Any]:
+    return dict(held.conditions(f"{PREVIEWS}/{name}").get(kind, {}))
+
+
+async def test_a_preview_is_made_followed_and_ready(tmp_path: Path) -> None:
+    api = MemoryApi()
+    async with rig(api, tmp_path / "routes.json", 2, "--previews") as held:
+        based(held)
+        api.put(f"{PREVIEWS}/f1", spec={"base": "web", "overrides": {"env": {"A": "1"}}})
+        await held.until(lambda: all(path in api.objects for path in MADE) and f"{SCALED}/web--f1" in api.objects)
+        held.keda_is_ready("web--f1")
+        await held.until(lambda: condition(held, "f1").get("status") == "True")
+        status = api.objects[f"{PREVIEWS}/f1"]["status"]
+        assert (status["hosts"], status["copy"], status["name"]) == ("f1.web.example.com", "web--f1", "f1")
+        assert table_of(held).match(b"f1.web.example.com", b"/", ()) is not None
+        copy = api.objects[f"{DEPLOYMENTS}/web--f1"]
+        assert copy["spec"]["replicas"] == 0
+        assert {"uid": api.objects[f"{PREVIEWS}/f1"]["metadata"]["uid"], "controller": True}.items() <= copy["metadata"][
+            "ownerReferences"
+        ][0].items()
+        # It begins at zero, and then nobody but KEDA says how many there are.
+        bodies = [body for method, path, body in api.writes if path == f"{DEPLOYMENTS}/web--f1"]
+        assert ["replicas" in body["spec"] for body in bodies] == [True, True, False]
+        deploy(api, "web:2")
+        await held.until(lambda: image_of(api) == "web:2")
+        await held.quiet()
+        before = len(api.written("web--f1"))
+        api.put(f"{DEPLOYMENTS}/web", spec={**api.objects[f"{DEPLOYMENTS}/web"]["spec"], "replicas": 3})
+        await held.quiet()
+        assert len(api.written("web--f1")) == before
+
+
+async def test_a_pinned_preview_stays_as_it_was_made(tmp_path: Path) -> None:
+    api = MemoryApi()
+    async with rig(api, tmp_path / "routes.json", 2, "--previews") as held:
+        based(held)
+        api.put(f"{PREVIEWS}/f1", spec={"base": "web", "pinned": True})
+        await held.until(lambda: f"{HTTP}/web--f1" in api.objects and condition(held, "f1").get("reason") != "NoBase")
+        await held.quiet()
+        deploy(api, "web:2")
+        api.put(f"{PREVIEWS}/f2", spec={"base": "web"})
+        await held.until(lambda: f"{DEPLOYMENTS}/web--f2" in api.objects)
+        await held.quiet()
+        assert (image_of(api), image_of(api, "web--f2")) == ("web:1", "web:2")
+
+
+async def test_what_is_wrong_with_one_is_told_by_its_status_and_others_are_made(tmp_path: Path) -> None:
+    api = MemoryApi()
+    async with rig(api, tmp_path / "routes.json", 2, "--previews") as held:
+        based(held)
+        api.put(f"{DEPLOYMENTS}/web--taken", spec={"mine": True})
+        for name, spec in {
+            "bad": {"base": "web", "ttl": "soon"},
+            "lonely": {"base": "nothing"},
+            "taken": {"base": "web"},
+            "other": {"base": "web", "overrides": {"container": "no", "image": "x"}},
+            "good": {"base": "web"},
+        }.items():
+            api.put(f"{PREVIEWS}/{name}", spec=spec)
+        await held.until(lambda: f"{HTTP}/web--good" in api.objects)
+        reasons = {"bad": "Invalid", "lonely": "NoBase", "taken": "NameTaken", "other": "CannotBeCopied"}
+        await held.until(lambda: {name: condition(held, name).get("reason") for name in reasons} == reasons)
+        assert api.objects[f"{DEPLOYMENTS}/web--taken"]["spec"] == {"mine": True}
+        assert {path.rpartition("/")[2] for path in api.objects if "--" in path} >= {"web--taken", "web--good"}
+        assert not [path for path in api.objects if path.endswith(("web--other", "web--bad")) or path == f"{HTTP}/web--taken"]
+
+
+async def test_a_refused_write_is_told_and_tried_again_until_all_is_there(tmp_path: Path) -> None:
+    """Also what a controller that is killed at any step leaves: the next run does what is missing."""
+    api = MemoryApi()
+    left = dict.fromkeys(MADE, 1)
+
+    def refuse(method: str, path: str) -> ApiError | None:
+        if method != "PATCH" or not left.get(path):
+            return None
+        left[path] -= 1
+        return ApiError(f"{path} is forbidden", status=403)
+
+    api.refuse = refuse
+    async with rig(api, tmp_path / "routes.json", 2, "--previews") as held:
+        based(held)
+        api.put(f"{PREVIEWS}/f1", spec={"base": "web"})
+        await held.until(lambda: condition(held, "f1").get("reason") == "Refused")
+        assert "is forbidden" in condition(held, "f1")["message"]
+        await held.until(lambda: all(path in api.objects for path in MADE))
+        assert api.objects[f"{DEPLOYMENTS}/web--f1"]["spec"]["replicas"] == 0
+
+
+async def test_its_time_ends_unless_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maker, "LOOK_SECONDS", 0.2)
+    api = MemoryApi()
+    async with rig(api, tmp_path / "routes.json", 2, "--previews") as held:
+        based(held)
+        old = {"creationTimestamp": write_time(time.time() - 7200)}
+        api.put(f"{SCALED}/web--used", status={"lastActiveTime": write_time(time.time() - 60)})
+        api.put(f"{PREVIEWS}/used", spec={"base": "web", "ttl": "1h"}, metadata=dict(old))
+        api.put(f"{PREVIEWS}/idle", spec={"base": "web", "ttl": "1h"}, metadata=dict(old))
+        api.put(f"{PREVIEWS}/fixed", spec={"base": "web", "ttl": "1h", "expires": "AfterCreation"}, metadata=dict(old))
+        await held.until(lambda: f"{PREVIEWS}/idle" not in api.objects and f"{PREVIEWS}/fixed" not in api.objects)
+        await held.until(lambda: api.objects[f"{PREVIEWS}/used"].get("status", {}).get("expiresAt"))
+        deleted = [(path, body) for method, path, body in api.writes if method == "DELETE"]
+        assert {path.rpartition("/")[2] for path, _ in deleted} == {"idle", "fixed"}
+        assert all(body["preconditions"]["uid"] and body["propagationPolicy"] == "Background" for _, body in deleted)
+        assert f"{DEPLOYMENTS}/web" in api.objects
+
+
+async def test_without_the_setting_previews_are_not_even_read(tmp_path: Path) -> None:
+    api = MemoryApi()
+    async with rig(api, tmp_path / "routes.json") as held:
+        based(held)
+        api.put(f"{PREVIEWS}/f1", spec={"base": "web"})
+        await held.quiet()
+        assert not [path for path in api.reads if "previews" in path or path.endswith("/deployments")]
+        assert MADE[1] not in api.objects

@@ -12,7 +12,7 @@ from controller.crds import HTTP_SCALED_OBJECTS, INTERCEPTOR_ROUTES, definitions
 from controller.schema.common import DURATION_PATTERN
 
 CRDS = Path(__file__).parents[3] / "deploy" / "crds"
-HTTP, ROUTE = definitions().values()
+HTTP, ROUTE, PREVIEW = definitions().values()
 
 
 def schema_of(definition: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def test_every_field_of_the_addon_is_there() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("definition", [HTTP, ROUTE])
+@pytest.mark.parametrize("definition", [HTTP, ROUTE, PREVIEW])
 def test_the_schema_is_structural(definition: dict[str, Any]) -> None:
     for path, node in nodes(schema_of(definition)):
         either = node.get("x-kubernetes-int-or-string") and node["anyOf"] == [{"type": "integer"}, {"type": "string"}]
@@ -119,4 +119,4 @@ def test_the_pattern_of_durations_is_one_that_go_knows() -> None:
 
 
 def test_what_is_written_is_what_is_said() -> None:
-    assert {path.name for path in CRDS.glob("http.keda.sh_*.yaml")} == set(definitions())
+    assert {path.name for path in CRDS.glob("*_*.yaml")} == set(definitions())

@@ -1,0 +1,119 @@
+"""Which Previews there are, and which of them each change concerns. A part of a term; `Maker` does the work."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+
+from controller.crds import HTTP_SCALED_OBJECTS, PREVIEWS
+from controller.events import EventRecorder
+from controller.preview.maker import WORKLOADS, Maker
+from controller.preview.resource import Preview, parse_preview
+from controller.queue import WorkQueue
+from controller.resources import Key, ObjectMeta
+from controller.schema.http_scaled_object import HTTPScaledObjectSpec
+from controller.world import World, path_of
+from fleet.discovery.kubernetes.client import Api
+from fleet.discovery.kubernetes.listwatch import Change, ListWatch, Timing
+
+__all__ = ["PreviewDesk"]
+
+WORKERS = 4
+"""Previews processed at once: each asks the API server about a dozen objects."""
+
+
+class _Workload(msgspec.Struct, frozen=True):
+    """A workload, without what changes whenever it is scaled."""
+
+    digest: str
+    owner: str = ""
+    """The Preview that owns it."""
+
+
+def _parse_workload(data: bytes | msgspec.Raw) -> _Workload:
+    """Raises ValueError."""
+    raw: dict[str, Any] = msgspec.json.decode(data)
+    meta = msgspec.convert(raw.get("metadata"), ObjectMeta)
+    spec = {name: value for name, value in (raw.get("spec") or {}).items() if name != "replicas"}
+    digest = hashlib.sha256(msgspec.json.encode(spec, order="deterministic")).hexdigest()
+    owner = next((one.name for one in meta.owner_references or () if one.kind == PREVIEWS.kind), "")
+    return _Workload(digest, owner)
+
+
+class PreviewDesk:
+    """Create one for a term, within a running loop."""
+
+    def __init__(self, api: Api, namespaces: Collection[str], world: World, recorder: EventRecorder, *, timing: Timing) -> None:
+        self._world = world
+        self._of_base: dict[Key, set[Key]] = {}
+        self._of_copy: dict[Key, Key] = {}
+        self.previews: ListWatch[Preview] = ListWatch(api, path_of(PREVIEWS), parse_preview, namespaces=namespaces, timing=timing)
+        self._workloads = {
+            kind: ListWatch(api, path, _parse_workload, namespaces=namespaces, timing=timing) for kind, path in WORKLOADS.items()
+        }
+        self._queue: WorkQueue[Key] = WorkQueue(self._work, workers=WORKERS, name="previews")
+        self._maker = Maker(api, world, recorder, later=lambda key, seconds: self._queue.add(key, after=seconds))
+        self.previews.subscribe(self._on_preview)
+        for watch in self._workloads.values():
+            watch.subscribe(self._on_workload)
+
+    def start(self) -> None:
+        self._queue.start()
+        self.previews.start()
+        for watch in self._workloads.values():
+            watch.start()
+
+    async def close(self) -> None:
+        await self._queue.close()
+        await self.previews.close()
+        for watch in self._workloads.values():
+            await watch.close()
+
+    def look(self, key: Key) -> None:
+        """An HTTPScaledObject has changed, or its surroundings have: the base of some, or the copy of one."""
+        for preview in tuple(self._of_base.get(key, ())):
+            self._queue.add(preview)
+        if key in self._of_copy:
+            self._queue.add(self._of_copy[key])
+
+    async def _work(self, key: Key) -> None:
+        preview = self.previews.get(key.app)
+        if preview is not None:
+            await self._maker.reconcile(preview)
+
+    def _on_preview(self, change: Change[Preview]) -> None:
+        before, after = change.before, change.after
+        if before is not None:
+            self._of_base.get(before.base, set()).discard(before.key)
+            self._of_copy.pop(_copy(before), None)
+        if after is not None:
+            self._of_base.setdefault(after.base, set()).add(after.key)
+            self._of_copy[_copy(after)] = after.key
+            self._queue.add(after.key)
+        elif before is not None:
+            self._again(before)
+
+    def _again(self, gone: Preview) -> None:
+        """Others may have waited for the name of one that is gone."""
+        for key in tuple(self._of_base.get(gone.base, ())):
+            self._queue.add(key)
+
+    def _on_workload(self, change: Change[_Workload]) -> None:
+        namespace, _, name = change.key.partition("/")
+        for one in (change.before, change.after):
+            if one is not None and one.owner:
+                self._queue.add(Key(PREVIEWS.kind, namespace, one.owner))
+        for base in [base for base in self._of_base if base.namespace == namespace and self._is_of(base, name)]:
+            self.look(base)
+
+    def _is_of(self, base: Key, workload: str) -> bool:
+        resource = self._world.get(base)
+        spec = None if resource is None else resource.spec
+        return isinstance(spec, HTTPScaledObjectSpec) and spec.scale_target_ref.name == workload
+
+
+def _copy(preview: Preview) -> Key:
+    return Key(HTTP_SCALED_OBJECTS.kind, preview.meta.namespace, preview.copy)

@@ -1,0 +1,235 @@
+"""Makes what belongs to a Preview, follows its base, deletes it when its time is over, and writes its status.
+
+Level-triggered: each run looks at everything and does what is missing, so a controller that is killed in between is continued by
+the next one. What was made is deleted by Kubernetes, because the Preview owns it. Objects of others are never touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from time import time
+from typing import Any
+
+import msgspec
+
+from controller.crds import HTTP_SCALED_OBJECTS
+from controller.events import EventRecorder, Notice
+from controller.preview.life import Life, life_of, read_time
+from controller.preview.manifests import KINDS, Json, scaled_object_of, service_of, workload_of
+from controller.preview.resource import Preview
+from controller.preview.telling import Outcome, status_of
+from controller.problem import Problem
+from controller.resources import Key, Resource
+from controller.schema.http_scaled_object import HTTPScaledObjectSpec
+from controller.world import SCALED_OBJECTS, World, path_of
+from fleet.discovery.kubernetes.client import Api, ApiError
+from fleet.discovery.kubernetes.objects import SERVICES
+from fleet.discovery.kubernetes.objects import Resource as Path
+
+__all__ = ["WORKLOADS", "Maker"]
+
+WORKLOADS = {kind: Path("/apis/apps/v1", f"{kind.lower()}s") for kind in KINDS}
+MADE_OF = "weir.dev/made-of"
+"""Annotation with a digest of what was applied: nothing is written while it is the same."""
+LOOK_SECONDS = 300.0
+"""Seconds after which a Preview is looked at again: its last use is then known to so much."""
+SOON_SECONDS = 1.0
+"""Seconds after which one is looked at again that cannot be made yet."""
+DIGEST = 16
+"""Hexadecimal digits of it."""
+_MANAGER = ("fieldManager", "weir-previews")
+_SCALE_MANAGER = ("fieldManager", "weir-previews-scale")
+_MERGE = "application/merge-patch+json"
+_APPLY = "application/apply-patch+yaml"
+
+
+class _Active(msgspec.Struct, rename="camel"):
+    last_active_time: str = ""
+
+
+class _ScaledObject(msgspec.Struct):
+    status: _Active = msgspec.field(default_factory=_Active)
+
+
+class Maker:
+    """`later` is called with a Preview to look at again, and in how many seconds."""
+
+    def __init__(
+        self,
+        api: Api,
+        world: World,
+        recorder: EventRecorder,
+        *,
+        later: Callable[[Key, float], None],
+        wall: Callable[[], float] = time,
+    ) -> None:
+        self._api = api
+        self._world = world
+        self._recorder = recorder
+        self._later = later
+        self._wall = wall
+
+    async def reconcile(self, preview: Preview) -> None:
+        """Raises ApiError when it must be retried."""
+        if preview.meta.deleting:
+            return
+        if not self._world.services.synced.is_set():  # by their selectors the labels of pods are chosen
+            self._later(preview.key, SOON_SECONDS)
+            return
+        life = life_of(preview, await self._last_active(preview))
+        left = life.left(self._wall())
+        if left == 0:
+            await self._end(preview)
+            return
+        self._later(preview.key, LOOK_SECONDS if left is None else min(left, LOOK_SECONDS))
+        outcome = await self._made(preview)
+        await self._tell(preview, life, outcome)
+        if outcome.error is not None:
+            raise outcome.error
+
+    async def _made(self, preview: Preview) -> Outcome:
+        if preview.problem is not None:
+            return Outcome("Invalid", str(preview.problem))
+        try:
+            return await self._make(preview)
+        except Problem as problem:
+            return Outcome("CannotBeCopied", str(problem))
+        except ApiError as error:
+            return Outcome("Refused", str(error), error=error)
+
+    async def _make(self, preview: Preview) -> Outcome:
+        """Raises Problem and ApiError."""
+        base, namespace = self._world.get(preview.base), preview.meta.namespace
+        if base is None:
+            return Outcome("NoBase", f"there is no {preview.base}")
+        workload_path, service_path = _paths_of(base)
+        workload, service = await self._get(workload_path), await self._get(service_path)
+        if workload is None or service is None:
+            return Outcome("NoBase", f"there is no {_named(workload_path if workload is None else service_path)}")
+        selectors = [dict(one.selector) for key, one in self._world.services.items() if key.startswith(f"{namespace}/")]
+        wanted = (
+            (SERVICES, service_of(preview, service, workload, selectors)),
+            (WORKLOADS[workload["kind"]], workload_of(preview, workload, selectors)),
+            # Last, because with it requests go to the copy.
+            (path_of(HTTP_SCALED_OBJECTS), scaled_object_of(preview, base)),
+        )
+        there = [await self._get(path.path(namespace, preview.copy)) for path, _ in wanted]
+        for found, (path, _) in zip(there, wanted, strict=True):
+            if found is not None and not _is_owned(found, preview):
+                return Outcome("NameTaken", f"{path.plural} {namespace}/{preview.copy} exists and is not of this Preview")
+        if not (_is_pinned(preview) and all(found is not None for found in there)):
+            for found, (path, manifest) in zip(there, wanted, strict=True):
+                await self._apply(path, manifest, found)
+        copy = self._world.get(Key(HTTP_SCALED_OBJECTS.kind, namespace, preview.copy))
+        return Outcome("Made", "everything was made", base=base, copy=copy)
+
+    async def _apply(self, path: Path, manifest: Json, found: Json | None) -> None:
+        digest = hashlib.sha256(msgspec.json.encode(manifest, order="deterministic")).hexdigest()[:DIGEST]
+        before = None if found is None else (found["metadata"].get("annotations") or {}).get(MADE_OF)
+        if before == digest:
+            return
+        if before is None and path in WORKLOADS.values():
+            await self._begin_at_zero(path, manifest, is_new=found is None)
+        whole = {**manifest, "metadata": {**manifest["metadata"], "annotations": {MADE_OF: digest}}}
+        await self._patch(path, whole, _MANAGER)
+
+    async def _begin_at_zero(self, path: Path, manifest: Json, *, is_new: bool) -> None:
+        """A workload begins without replicas, and their number is KEDA's afterwards. It is said by a field manager of its own: if
+        that which says all else stopped saying it, the API server would take the default, which is 1."""
+        if is_new:
+            await self._patch(path, {**manifest, "spec": {**manifest["spec"], "replicas": 0}}, _MANAGER)
+        metadata = {name: manifest["metadata"][name] for name in ("name", "namespace")}
+        scale = {"apiVersion": manifest["apiVersion"], "kind": manifest["kind"], "metadata": metadata, "spec": {"replicas": 0}}
+        await self._patch(path, scale, _SCALE_MANAGER)
+
+    async def _patch(self, path: Path, body: Json, manager: tuple[str, str]) -> None:
+        at = path.path(body["metadata"]["namespace"], body["metadata"]["name"])
+        await self._api.request("PATCH", at, query=[manager, ("force", "true")], body=body, content_type=_APPLY)
+
+    async def _end(self, preview: Preview) -> None:
+        """Its time is over."""
+        body = {"preconditions": {"uid": preview.meta.uid}, "propagationPolicy": "Background"}
+        path = path_of(preview.kind).path(preview.meta.namespace, preview.meta.name)
+        try:
+            await self._api.request("DELETE", path, body=body)
+        except ApiError as error:
+            if error.status not in (404, 409):
+                raise
+            return
+        self._recorder.tell(preview, Notice("Expired", "its time to live is over: it is deleted, with all that was made for it"))
+
+    async def _tell(self, preview: Preview, life: Life, outcome: Outcome) -> None:
+        status = status_of(preview, life, outcome, self._wall())
+        if status == preview.status:
+            return
+        body = {"metadata": {"uid": preview.meta.uid}, "status": _whole(status, preview)}
+        path = path_of(preview.kind).path(preview.meta.namespace, preview.meta.name)
+        try:
+            await self._api.request("PATCH", f"{path}/status", query=[_MANAGER], body=body, content_type=_MERGE)
+        except ApiError as error:
+            if error.status not in (404, 409):
+                raise
+
+    async def _last_active(self, preview: Preview) -> float | None:
+        """When KEDA last saw the copy active; None if it does not say."""
+        if preview.problem is not None:
+            return None
+        try:
+            data = await self._api.get(SCALED_OBJECTS.path(preview.meta.namespace, preview.copy))
+            return read_time(msgspec.json.decode(data, type=_ScaledObject).status.last_active_time)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return None
+        except msgspec.ValidationError:
+            return None
+
+    async def _get(self, path: str) -> Json | None:
+        """One object; None if it is not there. Raises ApiError."""
+        try:
+            found: dict[str, Any] = msgspec.json.decode(await self._api.request("GET", path))
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return None
+        return found
+
+
+def _paths_of(base: Resource) -> tuple[str, str]:
+    """The workload and the Service of a base. Raises Problem."""
+    if not isinstance(base.spec, HTTPScaledObjectSpec):
+        raise Problem("spec.base", f"{base.key} is not valid: {base.problem}")
+    target = base.spec.scale_target_ref
+    if base.spec.preview_of is not None:
+        raise Problem("spec.base", f"{base.key} is a preview itself")
+    if not target.name or target.service is None:
+        raise Problem("spec.base", f"{base.key} names no workload and Service that could be copied")
+    kind = target.kind or KINDS[0]
+    path = WORKLOADS.get(kind)
+    if path is None:
+        raise Problem("spec.base", f"its workload is a {kind}, and only Deployments and StatefulSets can be copied")
+    namespace = base.meta.namespace
+    return path.path(namespace, target.name), SERVICES.path(namespace, target.service)
+
+
+def _named(path: str) -> str:
+    """ "deployments web" of the path of an object."""
+    return " ".join(path.split("/")[-2:])
+
+
+def _is_owned(found: Json, preview: Preview) -> bool:
+    owners = found["metadata"].get("ownerReferences") or ()
+    return any(owner.get("uid") == preview.meta.uid for owner in owners)
+
+
+def _is_pinned(preview: Preview) -> bool:
+    """Whether what was made stays as it is. A change of the Preview itself makes it anew, of the base as it is then."""
+    pinned = preview.spec is not None and preview.spec.pinned
+    return pinned and preview.status.observed_generation == preview.meta.generation
+
+
+def _whole(status: Any, preview: Preview) -> Json:
+    """The whole status, in which fields that are gone are removed."""
+    before, after = msgspec.to_builtins(preview.status), msgspec.to_builtins(status)
+    return {**dict.fromkeys(before), **after}

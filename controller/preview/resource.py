@@ -1,0 +1,82 @@
+"""Preview objects, parsed once into frozen values. Pure. Parsing does not fail for an invalid object: it has a problem then."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from controller.autoscalers import MAX_NAME
+from controller.crds import HTTP_SCALED_OBJECTS, PREVIEWS, Kind
+from controller.limits import duration
+from controller.previews import check_preview_name
+from controller.problem import Problem
+from controller.resources import Key, ObjectMeta
+from controller.schema.common import Condition
+from controller.schema.preview import Overrides, PreviewSpec, PreviewStatus
+
+__all__ = ["Preview", "parse_preview"]
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """A Preview: its spec or its problem, and its current status."""
+
+    meta: ObjectMeta
+    spec: PreviewSpec | None
+    problem: Problem | None
+    status: PreviewStatus
+    ttl: float | None = None
+    """Seconds."""
+
+    @property
+    def kind(self) -> Kind:
+        return PREVIEWS
+
+    @property
+    def key(self) -> Key:
+        return Key(PREVIEWS.kind, self.meta.namespace, self.meta.name)
+
+    @property
+    def name(self) -> str:
+        """The name that requests choose it by."""
+        return self.meta.name if self.spec is None or self.spec.name is None else self.spec.name
+
+    @property
+    def base(self) -> Key:
+        return Key(HTTP_SCALED_OBJECTS.kind, self.meta.namespace, "" if self.spec is None else self.spec.base)
+
+    @property
+    def copy(self) -> str:
+        """Name of all that is made for it."""
+        return f"{self.base.name}--{self.name}"
+
+    @property
+    def overrides(self) -> Overrides:
+        said = None if self.spec is None else self.spec.overrides
+        return Overrides() if said is None else said
+
+    @property
+    def conditions(self) -> dict[str, Condition]:
+        return {condition.type: condition for condition in self.status.conditions}
+
+
+def parse_preview(data: bytes | msgspec.Raw) -> Preview:
+    """A Preview from the API server's JSON. Raises ValueError when it is not a Kubernetes object at all."""
+    raw: dict[str, Any] = msgspec.json.decode(data)
+    meta = msgspec.convert(raw.get("metadata"), ObjectMeta)
+    try:
+        status = msgspec.convert(raw.get("status") or {}, PreviewStatus)
+    except msgspec.ValidationError:  # another version wrote it: it is written anew
+        status = PreviewStatus()
+    try:
+        spec = msgspec.convert(raw.get("spec") or {}, PreviewSpec)
+    except msgspec.ValidationError as error:
+        return Preview(meta, None, Problem.of(error), status)
+    preview = Preview(meta, spec, None, status)
+    try:
+        check_preview_name(preview.name, "spec.name" if spec.name is not None else "metadata.name")
+        if len(preview.copy) > MAX_NAME:
+            raise Problem("spec.name", f"{preview.copy} is longer than {MAX_NAME} characters, and the Service would be called so")
+        return Preview(meta, spec, None, status, duration("ttl", spec.ttl))
+    except Problem as problem:
+        return Preview(meta, spec, problem, status)

@@ -1,0 +1,72 @@
+"""Preview, weir.dev/v1alpha1: a copy of an HTTPScaledObject's workload and Service, for the requests that name it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from controller.schema.common import LIST_OF_CONDITIONS, Condition, Duration, Name, Natural, Positive
+from controller.schema.previews import PreviewName
+
+__all__ = ["Overrides", "PreviewReplicas", "PreviewSpec", "PreviewStatus"]
+
+Amounts = dict[str, str]
+"""Quantities by resource."""
+
+
+class Resources(msgspec.Struct, frozen=True):
+    """What a container asks for, in place of what the base's asks for."""
+
+    requests: Annotated[Amounts | None, Meta(description="By resource: cpu, memory.")] = None
+    limits: Annotated[Amounts | None, Meta(description="By resource.")] = None
+
+
+class PreviewReplicas(msgspec.Struct, frozen=True):
+    """Bounds of the number of replicas."""
+
+    min: Annotated[Natural, Meta(description="Fewest replicas; with 0 it sleeps.")] = 0
+    max: Annotated[Positive | None, Meta(description="Most replicas; those of the base without it.")] = None
+
+
+class Overrides(msgspec.Struct, frozen=True):
+    """What is different about the copy."""
+
+    container: Annotated[Name | None, Meta(description="The container that this is about; the first one without it.")] = None
+    image: Annotated[Name | None, Meta(description="Its image.")] = None
+    env: Annotated[
+        dict[str, str] | None, Meta(description="Its environment variables, beside those of the base or in place of them.")
+    ] = None
+    resources: Annotated[Resources | None, Meta(description="Its resources.")] = None
+    replicas: Annotated[PreviewReplicas | None, Meta(description="Bounds of the number of replicas.")] = None
+
+
+class PreviewSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """A copy of a workload, its Service and its HTTPScaledObject, which sleeps at zero and goes when its time is over."""
+
+    base: Annotated[Name, Meta(description="The HTTPScaledObject in the same namespace whose workload is copied.")]
+    name: Annotated[PreviewName | None, Meta(description="Name that requests choose it by; that of the object without it.")] = (
+        None
+    )
+    overrides: Annotated[Overrides | None, Meta(description="What is different about the copy.")] = None
+    ttl: Annotated[Duration | None, Meta(description="How long it lives; for ever without it.")] = None
+    expires: Annotated[
+        Literal["AfterLastRequest", "AfterCreation"],
+        Meta(description="What its time to live counts from: each request extends it, or none does."),
+    ] = "AfterLastRequest"
+    pinned: Annotated[bool, Meta(description="Whether changes of the base are not followed.")] = False
+
+
+class PreviewStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What the controller found."""
+
+    name: Annotated[str, Meta(description="Name that requests choose it by.")] = ""
+    copy: Annotated[str, Meta(description="Name of the workload, the Service and the HTTPScaledObject that were made.")] = ""
+    hosts: Annotated[str, Meta(description="Its hosts, for people.")] = ""
+    last_used: Annotated[str, Meta(description="When KEDA last saw it active.", extra_json_schema={"format": "date-time"})] = ""
+    expires_at: Annotated[str, Meta(description="When it will be deleted.", extra_json_schema={"format": "date-time"})] = ""
+    observed_generation: Annotated[
+        int, Meta(extra_json_schema={"format": "int64"}, description="Generation of the spec that this is about.")
+    ] = 0
+    conditions: Annotated[tuple[Condition, ...], Meta(description="By type.", extra_json_schema=LIST_OF_CONDITIONS)] = ()

@@ -1,0 +1,200 @@
+"""What is made for a Preview, from the objects of its base."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from controller.preview.manifests import labels_of_pods, owner_of, scaled_object_of, service_of, workload_of
+from controller.preview.resource import Preview, parse_preview
+from controller.problem import Problem
+from controller.resources import parse_http_scaled_object
+from tests.unit.controller.objects import http, raw
+
+DEPLOYMENT: dict[str, Any] = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {
+        "name": "web",
+        "namespace": "shop",
+        "uid": "u",
+        "labels": {"team": "a", "app.kubernetes.io/instance": "shop", "helm.sh/chart": "web-1"},
+        "annotations": {"meta.helm.sh/release-name": "shop"},
+    },
+    "spec": {
+        "replicas": 3,
+        "selector": {"matchLabels": {"app": "web"}},
+        "strategy": {"type": "Recreate"},
+        "template": {
+            "metadata": {
+                "labels": {"app": "web", "tier": "front", "free": "x", "app.kubernetes.io/instance": "shop"},
+                "annotations": {"a": "b"},
+            },
+            "spec": {
+                "serviceAccountName": "web",
+                "containers": [
+                    {
+                        "name": "web",
+                        "image": "web:1",
+                        "env": [
+                            {"name": "A", "value": "1"},
+                            {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+                        ],
+                        "resources": {"requests": {"cpu": "1"}, "limits": {"memory": "1Gi"}},
+                    },
+                    {"name": "side", "image": "side:1"},
+                ],
+            },
+        },
+    },
+    "status": {"replicas": 3},
+}
+SERVICE: dict[str, Any] = {
+    "metadata": {"name": "web", "namespace": "shop"},
+    "spec": {
+        "type": "LoadBalancer",
+        "clusterIP": "10.0.0.1",
+        "selector": {"app": "web", "tier": "front"},
+        "ports": [{"name": "http", "port": 80, "targetPort": 8080, "nodePort": 30000, "protocol": "TCP"}],
+    },
+}
+
+
+SELECTORS: tuple[dict[str, str], ...] = (SERVICE["spec"]["selector"], {"app": "another"}, {})
+
+
+def preview(called: str = "f1", **spec: Any) -> Preview:
+    return parse_preview(json.dumps(raw(called, spec={"base": "web", **spec})).encode())
+
+
+def test_pods_of_the_copy_are_found_by_neither_the_service_nor_the_workload_of_the_base() -> None:
+    made = workload_of(preview(), DEPLOYMENT, SELECTORS)
+    labels = made["spec"]["template"]["metadata"]["labels"]
+    assert labels == {
+        "app": "web--f1", "tier": "front--f1", "free": "x", "weir.dev/preview": "f1", "weir.dev/preview-of": "web",
+    }  # fmt: skip
+    assert made["spec"]["selector"] == {"matchLabels": {"app": "web--f1", "weir.dev/preview": "f1", "weir.dev/preview-of": "web"}}
+    selector = service_of(preview(), SERVICE, DEPLOYMENT, SELECTORS)["spec"]["selector"]
+    assert selector.items() <= labels.items()
+    base = DEPLOYMENT["spec"]["template"]["metadata"]["labels"]
+    assert not selector.items() <= base.items()
+    assert not SERVICE["spec"]["selector"].items() <= labels.items()
+    another = labels_of_pods(preview(), DEPLOYMENT, (*SELECTORS, {"free": "x"}))
+    assert another["free"] == "x--f1"
+
+
+def test_the_workload() -> None:
+    before = deepcopy(DEPLOYMENT)
+    made = workload_of(preview(), DEPLOYMENT, SELECTORS)
+    assert before == DEPLOYMENT
+    assert (made["kind"], made["apiVersion"], "status" in made) == ("Deployment", "apps/v1", False)
+    assert made["metadata"] == {
+        "name": "web--f1",
+        "namespace": "shop",
+        "labels": {"team": "a", "weir.dev/preview": "f1", "weir.dev/preview-of": "web"},
+        "ownerReferences": [owner_of(preview())],
+    }
+    assert "replicas" not in made["spec"]
+    assert made["spec"]["strategy"] == {"type": "Recreate"}
+    assert made["spec"]["template"]["metadata"]["annotations"] == {"a": "b"}
+    assert made["spec"]["template"]["spec"] == DEPLOYMENT["spec"]["template"]["spec"]
+
+
+def test_overrides() -> None:
+    overrides = {"image": "web:2", "env": {"B": "2", "C": "3"}, "resources": {"requests": {"cpu": "100m"}}}
+    web, side = workload_of(preview(overrides=overrides), DEPLOYMENT, SELECTORS)["spec"]["template"]["spec"]["containers"]
+    assert (web["image"], side) == ("web:2", {"name": "side", "image": "side:1"})
+    assert web["env"] == [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}, {"name": "C", "value": "3"}]
+    assert web["resources"] == {"requests": {"cpu": "100m"}, "limits": {"memory": "1Gi"}}
+    other = preview(overrides={"container": "side", "image": "side:2"})
+    web, side = workload_of(other, DEPLOYMENT, SELECTORS)["spec"]["template"]["spec"]["containers"]
+    assert (web["image"], side["image"]) == ("web:1", "side:2")
+    with pytest.raises(Problem, match=r"spec\.overrides\.container: there is no container x in the base: web, side"):
+        workload_of(preview(overrides={"container": "x"}), DEPLOYMENT, SELECTORS)
+
+
+def test_a_stateful_set_has_volumes_of_its_own_which_go_with_it() -> None:
+    base = deepcopy(DEPLOYMENT) | {"kind": "StatefulSet"}
+    base["spec"]["volumeClaimTemplates"] = [{"metadata": {"name": "data"}}]
+    made = workload_of(preview(), base, SELECTORS)["spec"]
+    assert (made["serviceName"], made["volumeClaimTemplates"]) == ("web--f1", [{"metadata": {"name": "data"}}])
+    assert made["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Delete"
+
+
+def test_the_service() -> None:
+    made = service_of(preview(), SERVICE, DEPLOYMENT, SELECTORS)
+    assert made["spec"]["ports"] == [{"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"}]
+    assert not {"type", "clusterIP"} & made["spec"].keys()
+    headless = deepcopy(SERVICE)
+    headless["spec"]["clusterIP"] = "None"
+    assert service_of(preview(), headless, DEPLOYMENT, SELECTORS)["spec"]["clusterIP"] == "None"
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda workload, service: workload.update(kind="Rollout"), "is a Rollout"),
+        (lambda workload, service: workload["spec"]["selector"].update(matchExpressions=[{}]), "has matchExpressions"),
+        (lambda workload, service: service["spec"].update(selector=None), "has no selector"),
+        (lambda workload, service: service["spec"].update(selector={"no": "x"}), "does not select the pods"),
+        (lambda workload, service: workload["spec"]["template"]["spec"].update(containers=[]), "has no containers"),
+    ],
+)
+def test_what_cannot_be_copied(change: Any, why: str) -> None:
+    workload, service = deepcopy(DEPLOYMENT), deepcopy(SERVICE)
+    change(workload, service)
+
+    def made() -> None:
+        service_of(preview(), service, workload, SELECTORS)
+        workload_of(preview(), workload, SELECTORS)
+
+    with pytest.raises(Problem, match=why):
+        made()
+
+
+def test_the_scaled_object_sleeps_at_zero_and_is_read_as_a_preview() -> None:
+    base = http("web", replicas={"min": 2, "max": 9}, scaledownPeriod=60, timeouts={"request": "5s"}, hosts=["a.b"])
+    made = scaled_object_of(preview(), base)
+    assert made["spec"] == {
+        "scaledownPeriod": 60,
+        "previewOf": {"base": "web", "name": "f1"},
+        "scaleTargetRef": {"name": "web--f1", "service": "web--f1", "port": 80},
+        "replicas": {"min": 0, "max": 9},
+    }
+    assert scaled_object_of(preview(overrides={"replicas": {"min": 1, "max": 2}}), base)["spec"]["replicas"] == {
+        "min": 1,
+        "max": 2,
+    }
+    read = parse_http_scaled_object(json.dumps(made | {"metadata": made["metadata"] | {"uid": "u"}}).encode())
+    assert (read.problem, read.ignored) == (None, ())
+
+
+def test_long_names_stay_values_of_labels() -> None:
+    base = deepcopy(DEPLOYMENT)
+    base["spec"]["template"]["metadata"]["labels"]["app"] = base["spec"]["selector"]["matchLabels"]["app"] = "w" * 63
+    service = deepcopy(SERVICE)
+    service["spec"]["selector"]["app"] = "w" * 63
+    labels = workload_of(preview("f" * 40), base, [service["spec"]["selector"]])["spec"]["template"]["metadata"]["labels"]
+    assert all(len(value) <= 63 for value in labels.values())
+    assert labels["app"] != "w" * 63
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "field"),
+    [
+        ("f.1", {}, "metadata.name"),
+        ("a--b", {}, "metadata.name"),
+        ("x", {"name": "xn"}, "spec.name"),
+        ("x", {"name": "f" * 60}, "spec.name"),
+        ("x", {"ttl": "soon"}, "spec.ttl"),
+        ("x", {"base": 7}, "spec.base"),
+        ("x", {"overrides": {"env": {"A": 1}}}, "spec.overrides.env[...]"),
+    ],
+)
+def test_invalid_previews_have_a_problem(name: str, spec: dict[str, Any], field: str) -> None:
+    found = preview(name, **spec).problem
+    assert found is not None
+    assert found.field == field
