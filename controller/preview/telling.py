@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import msgspec
 
 from controller.preview.life import Life, write_time
@@ -9,11 +11,10 @@ from controller.preview.resource import Preview
 from controller.resources import Resource
 from controller.schema.common import Condition
 from controller.schema.preview import PreviewStatus
-from fleet.routing.host import normal_host
-from fleet.routing.previews import DOT, Previews
-from fleet.routing.route import Route
+from fleet.routing.preview_index import hosts_of_copy
+from fleet.routing.previews import Previews
 
-__all__ = ["MADE", "Outcome", "hosts_of", "status_of"]
+__all__ = ["MADE", "Outcome", "status_of"]
 
 MADE = "Made"
 READY = "Ready"
@@ -38,24 +39,18 @@ class Outcome(msgspec.Struct, frozen=True):
 def status_of(preview: Preview, life: Life, outcome: Outcome, now: float) -> PreviewStatus:
     """`now` is in seconds since the epoch."""
     base = None if outcome.base is None else outcome.base.route
+    if base is not None and base.previews is None:  # it needs not say that it has previews
+        base = msgspec.structs.replace(base, previews=Previews())
     conditions = {condition.type: condition for condition in _conditions(preview, outcome)}
     return PreviewStatus(
         name=preview.name,
         copy=preview.copy if outcome.reason == MADE else "",
-        hosts=", ".join(hosts_of(base, preview.name)[:MAX_HOSTS]) if base is not None else "",
+        hosts=", ".join(islice(hosts_of_copy(base, preview.name), MAX_HOSTS)) if base is not None else "",
         last_used=write_time(life.last_used),
         expires_at=write_time(life.ends),
         observed_generation=preview.meta.generation,
         conditions=tuple(_dated(condition, preview, now) for condition in conditions.values()),
     )
-
-
-def hosts_of(base: Route, name: str) -> list[str]:
-    """The hosts of a preview of this base."""
-    patterns = (base.previews or Previews()).hosts
-    exact = (normal_host(host.encode()).decode() for rule in base.rules for host in rule.hosts)
-    found = [host for host in dict.fromkeys(exact) if not host.startswith("*")]
-    return [f"{name}.{host}" if pattern == DOT else f"{name}--{host}" for host in found for pattern in patterns]
 
 
 def _conditions(preview: Preview, outcome: Outcome) -> list[Condition]:

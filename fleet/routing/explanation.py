@@ -1,9 +1,11 @@
-"""Explains step by step which route matches a request, for `weir explain`. Follows the same order as `RoutingTable.match`."""
+"""Explains step by step which route matches a request, for `weir explain`. Follows the same order as `RoutingTable.match`, and as
+requests choose among previews."""
 
 from __future__ import annotations
 
 import msgspec
 
+from fleet.routing.context import Context, Source
 from fleet.routing.host import normal_host
 from fleet.routing.match import METHOD, Candidate, Headers, HostPattern, carries
 from fleet.routing.preview_index import ByHost
@@ -26,15 +28,30 @@ def explain(table: RoutingTable, host: bytes, path: bytes, headers: Headers) -> 
     steps = [f"host {_text(name)}, path {_text(path)}"]
     preview = _preview(table, name, path, headers)
     if preview is not None:
-        return Explanation(
-            preview.base, (*steps, f"{_text(name)}: the host of preview {_text(preview.name)} of {preview.base.app}")
-        )
+        steps.append(f"{_text(name)}: the host of preview {_text(preview.name)} of {preview.base.app}")
+        return _explain_copy(table, preview.base, headers, preview.name, steps)
     for candidate in table.index.hosts(name):
         route = _explain_host(candidate, path, headers, steps)
         if route is not None:
-            return Explanation(route, tuple(steps))
+            return _explain_copy(table, route, headers, b"", steps)
     steps.append("no host pattern is left: no route")
     return Explanation(None, tuple(steps))
+
+
+def _explain_copy(table: RoutingTable, base: Route, headers: Headers, by_host: bytes, steps: list[str]) -> Explanation:
+    """Of an application with previews: the one that the request names."""
+    if base.previews is None or table.previews is None:
+        return Explanation(base, tuple(steps))
+    context = Context(base.previews)
+    source, name = context.read(headers, by_host)
+    app = table.previews.names[base.app].get(name)
+    if app is not None:
+        return Explanation(table.apps[app], (*steps, f"preview {_text(name)}, by the {source.value}: taken by {app}"))
+    if source is Source.NONE:
+        return Explanation(base, (*steps, f"no preview of {base.app} is named"))
+    what = f"{base.app} has no preview {_text(name)}" if name else "is no name of a preview"
+    steps.append(f"by the {source.value}: {what}, " + ("refused" if context.refuses_unknown else f"taken by {base.app}"))
+    return Explanation(None if context.refuses_unknown else base, tuple(steps))
 
 
 def _preview(table: RoutingTable, host: bytes, path: bytes, headers: Headers) -> ByHost | None:

@@ -18,7 +18,7 @@ from fleet.routing.match import Headers, Index
 from fleet.routing.previews import DASH, DOT, Copy, is_copy_name
 from fleet.routing.route import Route, Rule
 
-__all__ = ["ByHost", "Copies", "PreviewRoutes", "copies_of"]
+__all__ = ["ByHost", "Copies", "PreviewRoutes", "copies_of", "hosts_of_copy"]
 
 
 class ByHost(NamedTuple):
@@ -67,7 +67,7 @@ def copies_of(routes: Sequence[Route]) -> Copies | None:
                     continue  # its route is not there, so the name is unknown
                 derived[copy.app] = msgspec.structs.replace(plain, app=copy.app, target=copy.target, created=copy.created)
             found[copy.name.encode()] = copy.app
-            for host in _hosts(base, copy.name):
+            for host in hosts_of_copy(base, copy.name):
                 other = hosts.get(host)
                 if other is None or (copy.created, copy.app) < (other[0].created, other[0].app):
                     hosts[host] = (copy, base)
@@ -90,7 +90,8 @@ def _without_copies(base: Route) -> Route:
     return msgspec.structs.replace(base, rules=rules, previews=None, ports=())
 
 
-def _hosts(base: Route, name: str) -> Iterator[str]:
+def hosts_of_copy(base: Route, name: str) -> Iterator[str]:
+    """The hosts of a preview of this base."""
     patterns = () if base.previews is None else base.previews.hosts
     for host in _exact_hosts(base.rules):
         for pattern in patterns:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from fleet.routing.claims import claims_of
 from fleet.routing.host import normal_host
+from fleet.routing.preview_index import hosts_of_copy
 from fleet.routing.request_examples import address_of, command_for, is_local_name
 from fleet.routing.route import Rule
 from fleet.runtime.terminal import one_line
@@ -68,9 +69,10 @@ class AppList:
         if head.method not in _READERS or not (head.path == b"/" if here else is_local_name(host)):
             return None
         apps = sorted(self._apps().values(), key=_name)
+        hosts = _hosts_of_copies(apps)
         at = head.host.decode("ascii", "replace")
         scheme = head.scheme.decode()
-        rows = [_row(app, at, scheme) for app in apps[:MAX_APPS]]
+        rows = [_row(app, hosts.get(app.name, app.route.rules), at, scheme) for app in apps[:MAX_APPS]]
         status, problem = (200, "") if here else (404, str(no_route(head.host, head.path)))
         if accepts_html(head):
             fields, body = APPS.filled(_blanks(rows, len(apps), at if here else _home(at), problem))
@@ -94,9 +96,20 @@ def _name(app: App) -> str:
     return app.name
 
 
-def _row(app: App, at: str, scheme: str) -> _Row:
+def _hosts_of_copies(apps: Iterable[App]) -> dict[str, tuple[Rule, ...]]:
+    """What previews are reached by, which have the rules of their bases."""
+    bases = ((app.route, app.route.previews) for app in apps)
+    return {
+        copy.app: (Rule(hosts=hosts),) if (hosts := tuple(hosts_of_copy(base, copy.name))) else ()
+        for base, previews in bases
+        if previews is not None
+        for copy in previews.copies
+    }
+
+
+def _row(app: App, rules: Iterable[Rule], at: str, scheme: str) -> _Row:
     kind, state = _state(app)
-    return _Row(app.name.removeprefix("default/"), kind, state, list(_ways(app.route.rules, at, scheme)))
+    return _Row(app.name.removeprefix("default/"), kind, state, list(_ways(rules, at, scheme)))
 
 
 def _state(app: App) -> tuple[str, str]:

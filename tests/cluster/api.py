@@ -34,6 +34,7 @@ _GROUPS = {
     "networkpolicies": "apis/networking.k8s.io/v1",
     "scaledobjects": "apis/keda.sh/v1alpha1",
     "httpscaledobjects": "apis/http.keda.sh/v1alpha1",
+    "previews": "apis/weir.dev/v1alpha1",
     "interceptorroutes": "apis/http.keda.sh/v1beta1",
 }
 

@@ -8,8 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from fleet.discovery.sources import Trouble
+from fleet.routing.previews import Copy, Previews
 from fleet.routing.route import HeaderMatch, Route, Rule, StaticResponse, Target
 from interceptor.app.applist import MAX_APPS, MAX_WAYS, AppList
 from interceptor.core.messages import HTTPS
@@ -168,3 +170,20 @@ def test_links_are_of_the_scheme_by_which_the_request_came() -> None:
     page = _reply(asks, _app("a", *rules))
     assert set(_Links(page.body).links) == {"https://a.localhost:8443/"}
     assert b">a.localhost:8443/<" in page.body
+
+
+def test_previews_are_listed_with_hosts_of_their_own() -> None:
+    base, copy, hidden = (
+        _app("web"),
+        _app("web--f1", Rule(hosts=("web.localhost",))),
+        _app("api--f1", Rule(hosts=("api.localhost",))),
+    )
+    api = _app("api")
+    for app, name, hosts in ((base, "web--f1", ("{name}.{baseHost}",)), (api, "api--f1", ())):
+        previews = Previews(copies=(Copy("f1", f"default/{name}"),), hosts=hosts)
+        app.route = structs.replace(app.route, previews=previews)
+    lines = _reply(_head(), base, copy, api, hidden).body.decode().splitlines()
+    found = {line.split()[0]: line.split()[-1] for line in lines[1:]}
+    assert found["web"] == "http://web.localhost:8080/"
+    assert found["web--f1"] == "http://f1.web.localhost:8080/"
+    assert "api--f1" not in found, "by a header alone, a browser cannot open it"

@@ -180,9 +180,19 @@ def _steps(table: RoutingTable, host: bytes) -> int:
     return count(lambda: found(table, host))
 
 
-def test_the_explanation_says_the_same_as_the_table() -> None:
-    table = RoutingTable([base("f1", hosts=(DOT,)), other("*.example.com", created=1.0)])
-    for host in (b"f1.example.com", b"f2.example.com", b"example.com", b"nowhere.org"):
-        told = explain(table, host, b"/", ())
-        assert told.route == table.match(host, b"/", ())
-    assert "f1.example.com: the host of preview f1 of shop/web" in explain(table, b"f1.example.com", b"/", ()).steps
+def test_the_explanation_names_the_copy() -> None:
+    table = RoutingTable([base("f1", hosts=(DOT,), cookie="c"), other("*.example.com", created=1.0)])
+    key = b"uber-ctx-key"
+    for host, header, app, step in (
+        (b"f1.example.com", b"", f"{BASE}--f1", "preview f1, by the host: taken by shop/web--f1"),
+        (b"f2.example.com", b"", "other/app", "*.example.com/: taken by other/app"),
+        (b"example.com", b"", BASE, "no preview of shop/web is named"),
+        (b"example.com", b"f1", f"{BASE}--f1", "preview f1, by the header: taken by shop/web--f1"),
+        (b"example.com", b"f2", BASE, "by the header: shop/web has no preview f2, taken by shop/web"),
+        (b"example.com", b"F!", BASE, "by the header: is no name of a preview, taken by shop/web"),
+        (b"nowhere.org", b"f1", None, "no host pattern is left: no route"),
+    ):
+        explained = explain(table, host, b"/", [(key, header)])
+        assert (None if explained.route is None else explained.route.app, explained.steps[-1]) == (app, step)
+    refusing = RoutingTable([base("f1", unknown="refuse")])
+    assert explain(refusing, b"example.com", b"/", [(key, b"f2")]).route is None
