@@ -7,7 +7,8 @@ are asked for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Protocol
+from copy import copy
+from typing import Final, Protocol, Self
 
 import msgspec
 
@@ -190,6 +191,12 @@ class Request(msgspec.Struct, gc=False, eq=False):
     def edited(self, edit: RequestEdit) -> Request:
         """The request as it goes to a backend, in the form of the same codec. The request itself stays as it came."""
         raise NotImplementedError
+
+    def at_base(self, host: bytes) -> Self:
+        """The same for the base of a preview. The request itself stays as it is: a codec may keep it with its head."""
+        request = copy(self)
+        request.base_host = host
+        return request
 
     def body_reader(self) -> BodyReader | None:
         """For another codec: a reader that removes the framing of the body; None if the body has none."""

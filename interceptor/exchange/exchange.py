@@ -90,6 +90,8 @@ class Exchange(Life):
             if isinstance(chosen, ExchangeError):
                 return chosen
             record.chosen = chosen
+            if chosen.base_host:
+                self.head = self.head.at_base(chosen.base_host)
             self.app = self.host.apps[chosen.app]
             record.flags = self.app.flags
         return self._follow(self.app.rules, record)

@@ -23,12 +23,14 @@ _SETTING: Final = frozenset({Source.HOST, Source.HEADER, Source.BAGGAGE})
 class Chosen:
     """What was found: the application that the request goes to, and what changes about the request and its answer."""
 
-    __slots__ = ("app", "cookie", "edit")
+    __slots__ = ("app", "base_host", "cookie", "edit")
 
     def __init__(self, app: str) -> None:
         self.app = app
         self.edit: FieldEdit | None = None
         """The headers that carry the choice."""
+        self.base_host = b""
+        """Of a request for the host of a preview: the host of its base."""
         self.cookie: Fields = ()
 
     def with_rule(self, edit: RequestEdit | None, head: Request) -> RequestEdit | None:
@@ -52,7 +54,7 @@ def choose(table: RoutingTable, base: App, head: Request, *, trusted: bool) -> C
     by_host = previews.by_host(base.route, head.host, head.path, head.routing_fields(headers=True, method=True))
     choice = context.read(fields, b"" if by_host is None else by_host.name)
     if by_host is not None:
-        head.base_host = by_host.base_host
+        found.base_host = by_host.base_host
     if choice.source is Source.NONE:
         return found
     app = previews.names[base.name].get(choice.name)

@@ -240,3 +240,21 @@ async def test_http2_grpc_and_grpc_web(kind: str) -> None:
             assert (lower[HEADER], lower[b"baggage"]) == (b"f1", b"preview=f1")
             assert lower.get(b":authority", lower.get(b"host")) == authority
             assert lower[b"content-type"] == (GRPC[1] if "grpc" in kind else content)
+
+
+async def test_a_host_that_is_no_longer_of_a_preview_over_http2() -> None:
+    """The same head on the same connection is the same request for the codec, whatever the table says now."""
+    rule = Rule(("a.test",), ("/api",), rewrite=Rewrite("/"))
+    own = Route("default/other", Target(APP), (Rule(("f1.a.test",)),), created=0.0)
+    async with (
+        proxy_rig(says(b"base"), routes=[based(rule=rule)]) as rig,
+        connected(rig.interceptor.proxy_port) as client,
+    ):
+        copy = await copy_of(rig)
+        fields = ((b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/api/x"), (b":authority", b"f1.a.test"))
+        for _ in range(3):
+            assert (await client.answer(client.ask(fields)))[1] == b"copy"
+        assert {(one.target, one.get(HEADER)) for one in copy.requests} == {(b"/x", b"f1")}
+        rig.set_routes(based(rule=rule), own)
+        assert (await client.answer(client.ask(fields)))[1] == b"base"
+        assert [(one.target, one.get(HEADER)) for one in rig.backends[0].requests] == [(b"/api/x", None)]
