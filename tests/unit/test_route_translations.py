@@ -124,6 +124,14 @@ _BOTH: Document = {
         "maxAge": "1h",
         "allowCredentials": True,
     },
+    "previews": {
+        "header": "X-Preview",
+        "baggage": "p",
+        "cookie": "c",
+        "setCookie": True,
+        "hosts": ["{name}--{baseHost}"],
+        "unknown": "refuse",
+    },
 }
 _BODY_ELSEWHERE: Document = {"bodyFromConfigMap": {"name": "pages", "key": "a"}}
 _BOTH_OTHERWISE: Document = {
@@ -182,6 +190,15 @@ _APP: Document = {
         "expose_headers": ["X-B"],
         "max_age": 3600.0,
         "allow_credentials": True,
+    },
+    "previews": {
+        "header": "X-Preview",
+        "baggage": "p",
+        "cookie": "c",
+        "set_cookie": True,
+        "hosts": ["{name}--{baseHost}"],
+        "unknown": "refuse",
+        "copies": {"f1": {"env": {"A": "1"}}},
     },
 }
 DOCUMENTS: dict[str, list[Document]] = {
@@ -329,6 +346,7 @@ _OTHER_IN_OBJECTS: dict[str, object] = {
     "rules[].headers[].name": "X-Other",
     "staticRoutes[].rules[].headers[].name": "X-Other",
     "cors.allowOrigins": ["https://b.test"],
+    "previews.cookie": "d",
     "ports[].port": 6380,
 }
 OTHER: dict[str, dict[str, object]] = {
@@ -352,6 +370,7 @@ OTHER: dict[str, dict[str, object]] = {
         "rules[].headers[].name": "X-Other",
         "static[].headers[].name": "X-Other",
         "cors.allow_origins": ["https://b.test"],
+        "previews.cookie": "d",
         "ports[].port": 6380,
     },
 }
