@@ -189,6 +189,8 @@ def _scalar(info: inspect.IntType | inspect.StrType | inspect.LiteralType | insp
 
 def _collection(info: inspect.Type) -> Json:
     match info:
+        case inspect.AnyType():
+            return {}
         case inspect.StructType():
             return _struct(info)
         case inspect.VarTupleType():

@@ -15,10 +15,11 @@ import msgspec
 
 from controller.crds import HTTP_SCALED_OBJECTS
 from controller.events import EventRecorder, Notice
+from controller.preview.hooks import HOOK_RUNNING, run_hooks
 from controller.preview.life import Life, life_of, read_time
-from controller.preview.manifests import KINDS, Json, scaled_object_of, service_of, workload_of
+from controller.preview.manifests import KINDS, Json, is_owned, scaled_object_of, service_of, workload_of
 from controller.preview.resource import Preview
-from controller.preview.telling import Outcome, status_of
+from controller.preview.telling import MADE, Outcome, status_of
 from controller.problem import Problem
 from controller.resources import Key, Resource
 from controller.schema.http_scaled_object import HTTPScaledObjectSpec
@@ -77,7 +78,12 @@ class Maker:
         if not self._world.services.synced.is_set():  # by their selectors the labels of pods are chosen
             self._later(preview.key, SOON_SECONDS)
             return
-        life = life_of(preview, await self._last_active(preview))
+        try:
+            life = life_of(preview, await self._last_active(preview))
+        except ApiError as error:
+            # Without this nothing says whether its time is over.
+            await self._tell(preview, life_of(preview, None), Outcome("Refused", str(error)))
+            raise
         left = life.left(self._wall())
         if left == 0:
             await self._end(preview)
@@ -116,13 +122,18 @@ class Maker:
         )
         there = [await self._get(path.path(namespace, preview.copy)) for path, _ in wanted]
         for found, (path, _) in zip(there, wanted, strict=True):
-            if found is not None and not _is_owned(found, preview):
+            if found is not None and not is_owned(found, preview):
                 return Outcome("NameTaken", f"{path.plural} {namespace}/{preview.copy} exists and is not of this Preview")
+        hooks = await run_hooks(self._api, preview)
+        if isinstance(hooks, Outcome):
+            if hooks.reason == HOOK_RUNNING:
+                self._later(preview.key, SOON_SECONDS)
+            return msgspec.structs.replace(hooks, base=base)
         if not (_is_pinned(preview) and all(found is not None for found in there)):
             for found, (path, manifest) in zip(there, wanted, strict=True):
                 await self._apply(path, manifest, found)
         copy = self._world.get(Key(HTTP_SCALED_OBJECTS.kind, namespace, preview.copy))
-        return Outcome("Made", "everything was made", base=base, copy=copy)
+        return Outcome(MADE, "everything was made", base=base, copy=copy, hooks_done=hooks)
 
     async def _apply(self, path: Path, manifest: Json, found: Json | None) -> None:
         digest = hashlib.sha256(msgspec.json.encode(manifest, order="deterministic")).hexdigest()[:DIGEST]
@@ -216,11 +227,6 @@ def _paths_of(base: Resource) -> tuple[str, str]:
 def _named(path: str) -> str:
     """ "deployments web" of the path of an object."""
     return " ".join(path.split("/")[-2:])
-
-
-def _is_owned(found: Json, preview: Preview) -> bool:
-    owners = found["metadata"].get("ownerReferences") or ()
-    return any(owner.get("uid") == preview.meta.uid for owner in owners)
 
 
 def _is_pinned(preview: Preview) -> bool:

@@ -15,13 +15,15 @@ from controller.preview.resource import Preview
 from controller.problem import Problem
 from controller.resources import Resource
 from controller.schema.http_scaled_object import HTTPScaledObjectSpec
-from controller.schema.preview import Overrides, PreviewReplicas
+from controller.schema.preview import Hook, Overrides, PreviewReplicas
 
 __all__ = [
     "BASE_LABEL",
     "KINDS",
     "NAME_LABEL",
     "Json",
+    "is_owned",
+    "job_of",
     "labels_of_pods",
     "owner_of",
     "scaled_object_of",
@@ -149,6 +151,31 @@ def _metadata(preview: Preview, base: Json) -> Json:
     }
 
 
+def job_of(preview: Preview, hook: Hook) -> Json:
+    """The Job of a hook. Raises Problem."""
+    template = hook.job.get("template")
+    pod = template.get("spec") if isinstance(template, dict) else None
+    containers = pod.get("containers") if isinstance(pod, dict) else None
+    if not isinstance(template, dict) or not isinstance(pod, dict) or not isinstance(containers, list):
+        raise Problem("spec.before", f"hook {hook.name} has no template with containers")
+    names = [{"name": "WEIR_PREVIEW", "value": preview.name}, {"name": "WEIR_PREVIEW_OF", "value": preview.base.name}]
+    own = [{**one, "env": [*(one.get("env") or ()), *names]} for one in containers if isinstance(one, dict)]
+    labels = {NAME_LABEL: preview.name, BASE_LABEL: preview.base.name[:MAX_LABEL]}
+    metadata = template.get("metadata") or {}
+    made = {
+        **template,
+        "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), **labels}},
+        "spec": {"restartPolicy": "Never", **pod, "containers": own},
+    }
+    name = {"name": f"{preview.copy}-{hook.name}"[:MAX_LABEL].rstrip("-")}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {**_metadata(preview, {"metadata": {}}), **name},
+        "spec": {**hook.job, "template": made},
+    }
+
+
 def owner_of(preview: Preview) -> Json:
     """With it, Kubernetes deletes what was made when the Preview is deleted."""
     return {
@@ -159,6 +186,11 @@ def owner_of(preview: Preview) -> Json:
         "controller": True,
         "blockOwnerDeletion": True,
     }
+
+
+def is_owned(found: Json, preview: Preview) -> bool:
+    """Whether an object was made for this Preview."""
+    return any(owner.get("uid") == preview.meta.uid for owner in found["metadata"].get("ownerReferences") or ())
 
 
 def _untracked(labels: Mapping[str, str]) -> dict[str, str]:

@@ -32,6 +32,8 @@ class Outcome(msgspec.Struct, frozen=True):
     base: Resource | None = None
     copy: Resource | None = None
     """The HTTPScaledObject that was made, once it is seen."""
+    hooks_done: tuple[str, ...] | None = None
+    """None where they were not looked at."""
     error: Exception | None = None
     """To be raised once the status is written: it is tried again then."""
 
@@ -46,6 +48,7 @@ def status_of(preview: Preview, life: Life, outcome: Outcome, now: float) -> Pre
         name=preview.name,
         copy=preview.copy if outcome.reason == MADE else "",
         hosts=", ".join(islice(hosts_of_copy(base, preview.name), MAX_HOSTS)) if base is not None else "",
+        hooks_done=preview.status.hooks_done if outcome.hooks_done is None else outcome.hooks_done,
         last_used=write_time(life.last_used),
         expires_at=write_time(life.ends),
         observed_generation=preview.meta.generation,

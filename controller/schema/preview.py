@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
-from controller.schema.common import LIST_OF_CONDITIONS, Condition, Duration, Name, Natural, Positive
+from controller.schema.common import BY_NAME, LIST_OF_CONDITIONS, Condition, Duration, Name, Natural, Positive
 from controller.schema.previews import PreviewName
 
-__all__ = ["Overrides", "PreviewReplicas", "PreviewSpec", "PreviewStatus"]
+__all__ = ["Hook", "Overrides", "PreviewReplicas", "PreviewSpec", "PreviewStatus"]
 
 Amounts = dict[str, str]
 """Quantities by resource."""
@@ -42,6 +42,24 @@ class Overrides(msgspec.Struct, frozen=True):
     replicas: Annotated[PreviewReplicas | None, Meta(description="Bounds of the number of replicas.")] = None
 
 
+_AS_IT_IS: Final = {"additionalProperties": None, "x-kubernetes-preserve-unknown-fields": True}
+MAX_HOOKS: Final = 10
+
+
+class Hook(msgspec.Struct, frozen=True):
+    """A Job that runs once, before the copy is made."""
+
+    name: Annotated[PreviewName, Meta(description="Its name; the Job is called by those of the copy and of the hook.")]
+    job: Annotated[
+        dict[str, Any],
+        Meta(
+            description="The spec of the Job (batch/v1). Its containers get WEIR_PREVIEW and WEIR_PREVIEW_OF, the names of the "
+            "preview and of the base.",
+            extra_json_schema=_AS_IT_IS,
+        ),
+    ]
+
+
 class PreviewSpec(msgspec.Struct, frozen=True, rename="camel"):
     """A copy of a workload, its Service and its HTTPScaledObject, which sleeps at zero and goes when its time is over."""
 
@@ -50,6 +68,11 @@ class PreviewSpec(msgspec.Struct, frozen=True, rename="camel"):
         None
     )
     overrides: Annotated[Overrides | None, Meta(description="What is different about the copy.")] = None
+    before: Annotated[
+        Annotated[tuple[Hook, ...], Meta(max_length=MAX_HOOKS)] | None,
+        Meta(description="Jobs that run before the copy is made, one after the other: to make a database, for example."),
+        Meta(extra_json_schema=BY_NAME),
+    ] = None
     ttl: Annotated[Duration | None, Meta(description="How long it lives; for ever without it.")] = None
     expires: Annotated[
         Literal["AfterLastRequest", "AfterCreation"],
@@ -64,6 +87,7 @@ class PreviewStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=T
     name: Annotated[str, Meta(description="Name that requests choose it by.")] = ""
     copy: Annotated[str, Meta(description="Name of the workload, the Service and the HTTPScaledObject that were made.")] = ""
     hosts: Annotated[str, Meta(description="Its hosts, for people.")] = ""
+    hooks_done: Annotated[tuple[str, ...], Meta(description="Hooks whose Jobs have succeeded: they do not run again.")] = ()
     last_used: Annotated[str, Meta(description="When KEDA last saw it active.", extra_json_schema={"format": "date-time"})] = ""
     expires_at: Annotated[str, Meta(description="When it will be deleted.", extra_json_schema={"format": "date-time"})] = ""
     observed_generation: Annotated[

@@ -26,7 +26,7 @@ CONTROLLERS = (
     "clusterrole-aggregation-controller",
     "deployment-controller", "replicaset-controller", "statefulset-controller", "endpointslice-controller",
     "horizontal-pod-autoscaler-controller", "garbage-collector-controller", "namespace-controller", "serviceaccount-controller",
-    "root-ca-certificate-publisher-controller", "disruption-controller",
+    "root-ca-certificate-publisher-controller", "disruption-controller", "job-controller",
 )  # fmt: skip
 HPA_SYNC = "3s"
 """The default is 15 s; tests would only wait longer."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.api import Api, namespaced
-from tests.cluster.cluster import ROOT, Cluster
+from tests.cluster.cluster import APP_IMAGE, ROOT, Cluster
 from tests.cluster.controlplane import until
 from tests.cluster.objects import create_app, pods, replicas, until_ready
 from tests.cluster.weir import NAMESPACE, Answer, Weir, http_scaled_object, until_condition
@@ -26,6 +26,9 @@ def write_kustomization(directory: Path) -> None:
         "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
         f"namespace: {NAMESPACE}\nresources: [{overlay}]\ncomponents: [{component}]\n"
     )
+
+
+HOOK = {"name": "make", "image": APP_IMAGE, "command": ["/bin/sh", "-c", 'test "$WEIR_PREVIEW" = f1']}
 
 
 @pytest.fixture
@@ -60,13 +63,15 @@ async def test_copies_wake_alone_follow_their_base_and_go_without_a_trace(
     host = f"web.{namespace}"
 
     await create_app(api, namespace, "web")
-    await api.create(namespaced("httpscaledobjects", namespace), http_scaled_object(namespace, "web"))
+    await api.create(namespaced("httpscaledobjects", namespace), http_scaled_object(namespace, "web", previews={}))
     await until_condition(api, "httpscaledobjects", namespace, "web", "Ready", "True")
     before = await _objects(api, namespace)
-    for name in ("f1", "f2"):
-        await api.create(namespaced("previews", namespace), preview(name))
+    hook = {"name": "make", "job": {"template": {"spec": {"containers": [HOOK]}}}}
+    for name, more in (("f1", {"before": [hook]}), ("f2", {})):
+        await api.create(namespaced("previews", namespace), preview(name, **more))
         await until_condition(api, "previews", namespace, name, "Ready", "True")
-    assert not await api.list(namespaced("pods", namespace))
+    assert (await api.get(namespaced("previews", namespace, "f1")))["status"]["hooksDone"] == ["make"]
+    assert not [one for one in await api.list(namespaced("pods", namespace)) if one["status"]["phase"] != "Succeeded"]
 
     assert of(await weir.get(f"f1.{host}")) == "web--f1"
     assert await replicas(api, namespace, "web") == await replicas(api, namespace, "web--f2") == 0

@@ -19,6 +19,7 @@ GRANTED = {
     ("weir.dev", "previews/finalizers"): {"update"},
     ("apps", "deployments"): {"get", "list", "watch", "create", "patch"},
     ("apps", "statefulsets"): {"get", "list", "watch", "create", "patch"},
+    ("batch", "jobs"): {"get", "create"},
     ("", "services"): {"get", "create", "patch"},
     ("http.keda.sh", "httpscaledobjects"): {"get", "create", "patch"},
     ("keda.sh", "scaledobjects"): {"get"},

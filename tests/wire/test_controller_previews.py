@@ -178,6 +178,41 @@ async def test_its_time_ends_unless_it_is_used(tmp_path: Path, monkeypatch: pyte
         assert f"{DEPLOYMENTS}/web" in api.objects
 
 
+async def test_hooks_run_once_one_after_the_other_before_the_copy_is_made(tmp_path: Path) -> None:
+    api, jobs = MemoryApi(), "/apis/batch/v1/namespaces/shop/jobs"
+
+    def ends(name: str, kind: str, **more: str) -> None:
+        api.put(f"{jobs}/web--f1-{name}", status={"conditions": [{"type": kind, "status": "True", **more}]})
+
+    async with rig(api, tmp_path / "routes.json", 2, "--previews") as held:
+        based(held)
+        job = {"template": {"spec": {"containers": [{"name": "a", "env": [{"name": "A", "value": "1"}]}]}}, "backoffLimit": 0}
+        hooks = [{"name": name, "job": job} for name in ("database", "queue")]
+        api.put(f"{PREVIEWS}/f1", spec={"base": "web", "before": hooks})
+        api.put(f"{PREVIEWS}/f2", spec={"base": "web"})
+        await held.until(lambda: condition(held, "f1").get("reason") == "HookRunning")
+        assert [path for path in api.objects if jobs in path] == [f"{jobs}/web--f1-database"]
+        made = api.objects[f"{jobs}/web--f1-database"]
+        assert made["metadata"]["ownerReferences"][0]["uid"] == api.objects[f"{PREVIEWS}/f1"]["metadata"]["uid"]
+        pod = made["spec"]["template"]["spec"]
+        assert (made["spec"]["backoffLimit"], pod["restartPolicy"]) == (0, "Never")
+        assert {"name": "WEIR_PREVIEW", "value": "f1"} in pod["containers"][0]["env"]
+        ends("database", "Complete")
+        await held.until(lambda: f"{jobs}/web--f1-queue" in api.objects)
+        await held.until(lambda: f"{HTTP}/web--f2" in api.objects)
+        assert not [path for path in MADE if path in api.objects], "nothing is made before all have succeeded"
+        ends("queue", "Failed", message="no broker")
+        await held.until(lambda: condition(held, "f1").get("reason") == "HookFailed")
+        assert condition(held, "f1")["message"] == "hook queue: no broker"
+        api.drop(f"{jobs}/web--f1-database")
+        api.drop(f"{jobs}/web--f1-queue")
+        api.put(f"{PREVIEWS}/f1", metadata={"annotations": {"again": "1"}})
+        await held.until(lambda: f"{jobs}/web--f1-queue" in api.objects)
+        ends("queue", "Complete")
+        await held.until(lambda: all(path in api.objects for path in MADE))
+        assert f"{jobs}/web--f1-database" not in api.objects, "what has succeeded does not run again"
+
+
 async def test_without_the_setting_previews_are_not_even_read(tmp_path: Path) -> None:
     api = MemoryApi()
     async with rig(api, tmp_path / "routes.json") as held:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from controller.preview.manifests import labels_of_pods, owner_of, scaled_object_of, service_of, workload_of
+from controller.preview.manifests import job_of, labels_of_pods, owner_of, scaled_object_of, service_of, workload_of
 from controller.preview.resource import Preview, parse_preview
 from controller.problem import Problem
 from controller.resources import parse_http_scaled_object
+from controller.schema.preview import Hook
 from tests.unit.controller.objects import http, raw
 
 DEPLOYMENT: dict[str, Any] = {
@@ -198,3 +199,9 @@ def test_invalid_previews_have_a_problem(name: str, spec: dict[str, Any], field:
     found = preview(name, **spec).problem
     assert found is not None
     assert found.field == field
+
+
+@pytest.mark.parametrize("job", [{}, {"template": 1}, {"template": {"spec": {}}}, {"template": {"spec": {"containers": "a"}}}])
+def test_hooks_that_are_no_jobs(job: dict[str, Any]) -> None:
+    with pytest.raises(Problem, match="hook db has no template with containers"):
+        job_of(preview(), Hook("db", job))

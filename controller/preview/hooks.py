@@ -1,0 +1,66 @@
+"""Runs the hooks of a Preview: each a Job, one after the other, and each once. Level-triggered, as `Maker` is.
+
+A Job that has succeeded is in the status, and is not made again when it is deleted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from controller.preview.manifests import Json, is_owned, job_of
+from controller.preview.resource import Preview
+from controller.preview.telling import Outcome
+from fleet.discovery.kubernetes.client import Api, ApiError
+from fleet.discovery.kubernetes.objects import Resource as Path
+
+__all__ = ["HOOK_RUNNING", "JOBS", "run_hooks"]
+
+JOBS = Path("/apis/batch/v1", "jobs")
+HOOK_RUNNING = "HookRunning"
+MAX_WHY = 500
+"""Characters of the message of a Job that the status repeats."""
+
+
+async def run_hooks(api: Api, preview: Preview) -> Outcome | tuple[str, ...]:
+    """The names of all hooks once they have succeeded, or why the copy is not made yet. Raises Problem and ApiError."""
+    done = [*preview.status.hooks_done]
+    hooks = () if preview.spec is None else preview.spec.before or ()
+    for hook in hooks:
+        if hook.name in done:
+            continue
+        manifest = job_of(preview, hook)
+        found = await _run(api, manifest)
+        if not is_owned(found, preview):
+            why = f"Job {manifest['metadata']['name']} exists and is not of this Preview"
+            return Outcome("NameTaken", why, hooks_done=tuple(done))
+        outcome = _outcome(found)
+        if outcome is None:
+            return Outcome(HOOK_RUNNING, f"hook {hook.name} has not ended yet", hooks_done=tuple(done))
+        if outcome:
+            return Outcome("HookFailed", f"hook {hook.name}: {outcome[:MAX_WHY]}", hooks_done=tuple(done))
+        done.append(hook.name)
+    return tuple(done)
+
+
+async def _run(api: Api, manifest: Json) -> Json:
+    """The Job, which is made if it is not there."""
+    namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+    try:
+        data = await api.request("GET", JOBS.path(namespace, name))
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        data = await api.request("POST", JOBS.path(namespace), body=manifest)
+    found: dict[str, Any] = msgspec.json.decode(data)
+    return found
+
+
+def _outcome(job: Json) -> str | None:
+    """ "" for a Job that has succeeded, why it has failed, or None while it runs."""
+    for condition in (job.get("status") or {}).get("conditions") or ():
+        if condition.get("status") == "True" and condition.get("type") in ("Complete", "Failed"):
+            failed = condition["type"] == "Failed"
+            return str(condition.get("message") or condition.get("reason") or "it has failed") if failed else ""
+    return None
