@@ -50,6 +50,8 @@ class PreviewDesk:
         self._world = world
         self._of_base: dict[Key, set[Key]] = {}
         self._of_copy: dict[Key, Key] = {}
+        self._shapes: dict[Key, object] = {}
+        """Of each base, when its copies were last looked at because of it."""
         self.previews: ListWatch[Preview] = ListWatch(api, path_of(PREVIEWS), parse_preview, namespaces=namespaces, timing=timing)
         self._workloads = {
             kind: ListWatch(api, path, _parse_workload, namespaces=namespaces, timing=timing) for kind, path in WORKLOADS.items()
@@ -74,8 +76,9 @@ class PreviewDesk:
 
     def look(self, key: Key) -> None:
         """An HTTPScaledObject has changed, or its surroundings have: the base of some, or the copy of one."""
-        for preview in tuple(self._of_base.get(key, ())):
-            self._queue.add(preview)
+        if self._of_base.get(key) and (shape := self._shape(key)) != self._shapes.get(key):
+            self._shapes[key] = shape
+            self._again(key)
         if key in self._of_copy:
             self._queue.add(self._of_copy[key])
 
@@ -94,12 +97,26 @@ class PreviewDesk:
             self._of_copy[_copy(after)] = after.key
             self._queue.add(after.key)
         elif before is not None:
-            self._again(before)
+            self._again(before.base)  # others may have waited for its name
+            if not self._of_base[before.base]:
+                del self._of_base[before.base]
+                self._shapes.pop(before.base, None)
 
-    def _again(self, gone: Preview) -> None:
-        """Others may have waited for the name of one that is gone."""
-        for key in tuple(self._of_base.get(gone.base, ())):
-            self._queue.add(key)
+    def _again(self, base: Key) -> None:
+        for preview in tuple(self._of_base.get(base, ())):
+            self._queue.add(preview)
+
+    def _shape(self, base: Key) -> object:
+        """What copies depend on: a base may have hundreds, which its status does not concern."""
+        resource = self._world.get(base)
+        spec = None if resource is None else resource.spec
+        target = spec.scale_target_ref if isinstance(spec, HTTPScaledObjectSpec) else None
+        service = None if target is None or target.service is None else f"{base.namespace}/{target.service}"
+        return (
+            spec,
+            None if resource is None else resource.problem,
+            None if service is None else self._world.services.get(service),
+        )
 
     def _on_workload(self, change: Change[_Workload]) -> None:
         namespace, _, name = change.key.partition("/")
@@ -107,7 +124,7 @@ class PreviewDesk:
             if one is not None and one.owner:
                 self._queue.add(Key(PREVIEWS.kind, namespace, one.owner))
         for base in [base for base in self._of_base if base.namespace == namespace and self._is_of(base, name)]:
-            self.look(base)
+            self._again(base)
 
     def _is_of(self, base: Key, workload: str) -> bool:
         resource = self._world.get(base)

@@ -140,12 +140,13 @@ class PreviewRoutes:
         return index.any(path, headers) if found is None else found.base
 
     def by_host(self, base: Route, host: bytes, path: bytes, headers: Headers) -> ByHost | None:
-        """What the host of a request says that `search` has given to this base; None if it is no host of a preview."""
+        """What the host of a request says that `search` has given to this base, or to an equal route of an earlier table; None if
+        it is no host of a preview."""
         index, host = self._index, normal_host(host)
         if index.exact(host, path, headers) is not None:
             return None
         found = self._apart(host, path, headers)
-        if found is None or found.base is not base:
+        if found is None or found.base.app != base.app:
             return None
         known = found.name in self.names[base.app]
         return found if known or index.wild(host, path, headers) is None else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from fleet.routing.context import Choice, Source
+from fleet.routing.match import METHOD
 from fleet.routing.previews import DOT
 from interceptor.core.errors import ExchangeError
 from interceptor.core.messages import HTTPS, FieldEdit, Fields, RequestEdit
@@ -51,7 +52,7 @@ def choose(table: RoutingTable, base: App, head: Request, *, trusted: bool) -> C
     if previews is None or context is None:
         return found
     fields = head.match_fields()
-    by_host = previews.by_host(base.route, head.host, head.path, head.routing_fields(headers=True, method=True))
+    by_host = previews.by_host(base.route, head.host, head.path, [*fields, (METHOD, head.method)])
     choice = context.read(fields, b"" if by_host is None else by_host.name)
     if by_host is not None:
         found.base_host = by_host.base_host

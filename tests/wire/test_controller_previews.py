@@ -77,7 +77,8 @@ def condition(held: Rig, name: str, kind: str = "Ready") -> dict[str, Any]:
 
 
 async def test_a_preview_is_made_followed_and_ready(tmp_path: Path) -> None:
-    api = MemoryApi()
+    api, asked = MemoryApi(), list[str]()
+    api.refuse = lambda method, path: asked.append(path) if method == "GET" else None
     async with rig(api, tmp_path / "routes.json", 2, "--previews") as held:
         based(held)
         api.put(f"{PREVIEWS}/f1", spec={"base": "web", "overrides": {"env": {"A": "1"}}})
@@ -100,8 +101,14 @@ async def test_a_preview_is_made_followed_and_ready(tmp_path: Path) -> None:
         await held.quiet()
         before = len(api.written("web--f1"))
         api.put(f"{DEPLOYMENTS}/web", spec={**api.objects[f"{DEPLOYMENTS}/web"]["spec"], "replicas": 3})
+        read = asked.count(f"{DEPLOYMENTS}/web")
+        api.put(f"{HTTP}/web", status={"targetWorkload": "x"})
         await held.quiet()
         assert len(api.written("web--f1")) == before
+        assert asked.count(f"{DEPLOYMENTS}/web") == read, "neither the scale nor the status of the base concerns its copies"
+        service = {**api.objects[f"{SERVICES}/web"]["spec"], "ports": [{"name": "http", "port": 81, "protocol": "TCP"}]}
+        api.put(f"{SERVICES}/web", spec=service)
+        await held.until(lambda: api.objects[f"{SERVICES}/web--f1"]["spec"]["ports"][0]["port"] == 81)
 
 
 async def test_a_pinned_preview_stays_as_it_was_made(tmp_path: Path) -> None:

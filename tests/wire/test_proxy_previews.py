@@ -124,6 +124,15 @@ async def test_a_copy_that_is_removed_answers_who_waits_and_the_next_go_to_the_b
         assert (await asked(rig, host=b"f1.a.test")).body == b"base"
 
 
+async def test_previews_of_a_base_that_a_new_table_has_as_before() -> None:
+    async with proxy_rig(says(b"base"), routes=[based()]) as rig:
+        copy = await copy_of(rig)
+        rig.set_routes(based(), Route("default/more", Target(APP), (Rule(("more.test",)),)))
+        assert (await asked(rig, host=b"f1.a.test")).body == b"copy"
+        assert (await asked(rig, b"uber-ctx-key: f1")).body == b"copy"
+        assert [request.get(HEADER) for request in copy.requests] == [b"f1", b"f1"]
+
+
 async def test_another_tenants_preview_is_never_reached() -> None:
     theirs = Route(
         "evil/a", Target("evil/a"), (Rule(("b.test",)),), previews=Previews(copies=(Copy("f2", OTHERS, Target(OTHERS)),))
