@@ -10,8 +10,8 @@ from typing import Any
 from fleet.defaults import PORT_LIMIT
 from weir.engine.defaults import DefaultsSpec
 from weir.engine.fields import EXTENSION
+from weir.engine.settingtypes import setting_types
 from weir.engine.spec import FleetSpec
-from weir.engine.specfile import setting_types
 
 __all__ = ["file_schema"]
 

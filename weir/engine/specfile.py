@@ -11,39 +11,33 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path as FilePath
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError, WithJsonSchema
-from pydantic.fields import FieldInfo
+from pydantic import ValidationError
 
 from fleet.routing.check import check_route
 from fleet.routing.check_answers import MAX_ANSWER_BYTES
-from fleet.routing.duration import seconds
 from fleet.routing.route import Route
 from fleet.routing.table import RouteError, RoutingTable
 from fleet.routing.target import MAX_CA_BYTES, Target
 from fleet.runtime.files import read_regular
-from fleet.runtime.logs import LEVELS
-from fleet.runtime.settings import ComponentSettings
-from fleet.runtime.tlsparts import tls_groups
-from interceptor.settings import InterceptorSettings
-from scaler.settings import ScalerSettings
 from weir.engine.copies import copies_of
 from weir.engine.document import DocumentError, Fault, Path, field_name, parse_document
 from weir.engine.envfile import EnvFileError, parse_env
-from weir.engine.fields import DURATION_SCHEMA, EXTENSION, OCTETS_SCHEMA, as_octets
+from weir.engine.fields import EXTENSION
 from weir.engine.findings import Findings
 from weir.engine.leased_ports import settle, with_leases
 from weir.engine.leases import LocalLeases
 from weir.engine.messages import reason_of, suggestion
 from weir.engine.portmap import collisions, owners
+from weir.engine.settingtypes import SETTINGS, setting_types
 from weir.engine.spec import AppSpec, FleetSpec
 from weir.engine.targetspec import Contents
 from weir.engine.validated import validated
 
-__all__ = ["STDIN", "SpecError", "SpecFile", "digest_of", "load_spec", "parse_spec", "setting_types"]
+__all__ = ["STDIN", "SpecError", "SpecFile", "digest_of", "load_spec", "parse_spec"]
 
 STDIN = FilePath("-")
 """The path that means standard input, which is read once."""
@@ -53,25 +47,6 @@ MAX_ENV_BYTES = 128 * 1024
 """The most that Linux passes to a process in one variable; files of variables are smaller than that."""
 MAX_ERRORS = 100
 """Maximum number of reported errors. Whoever has corrected these runs the check again."""
-
-_RESERVED = frozenset(
-    {
-        "host",
-        "port",
-        "proxy_port",
-        "proxy_tls_port",
-        "rpc_port",
-        "diagnostics_port",
-        "member_name",
-        "routes",
-        "backends",
-        "members",
-    }
-    # A setting of the process, and components share one process by default: --log-json sets it for all.
-    | {"log_json"}
-)
-"""Settings of components that the engine sets itself."""
-_SETTINGS: Mapping[str, type[ComponentSettings]] = {"interceptor": InterceptorSettings, "scaler": ScalerSettings}
 
 
 class SpecError(Exception):
@@ -152,33 +127,6 @@ def parse_spec(text: str, path: FilePath, leases: LocalLeases | None = None) -> 
     return replace(file, digest=digest_of(text), leases=leases)
 
 
-@cache
-def setting_types(kind: str) -> Mapping[str, TypeAdapter[Any]]:
-    """The settings of a kind of component ("interceptor", "scaler") that a file may set, with the types of their values in it."""
-    settings = _SETTINGS[kind]
-    # TLS settings neither: the engine connects to its components in plaintext, on the loopback address.
-    reserved = _RESERVED.union(*(group.values() for group in tls_groups(settings.model_fields).values()))
-    return {name: _setting(name, field) for name, field in settings.model_fields.items() if name not in reserved}
-
-
-def _setting(name: str, field: FieldInfo) -> TypeAdapter[Any]:
-    """The type of a setting in a file, which may write durations and sizes with a unit: 10s, 16Mi."""
-    written: Any = field.annotation
-    if field.annotation is float:  # seconds, all of them
-        written = Annotated[float, BeforeValidator(seconds), WithJsonSchema(DURATION_SCHEMA)]
-    elif name.endswith("_bytes"):
-        written = Annotated[int, BeforeValidator(as_octets), WithJsonSchema(OCTETS_SCHEMA)]
-    elif name == "log_level":
-        written = Annotated[str, AfterValidator(_level), WithJsonSchema({"enum": [level.lower() for level in LEVELS]})]
-    return TypeAdapter(Annotated[written, *field.metadata] if field.metadata else written)
-
-
-def _level(name: str) -> str:
-    if name.upper() not in LEVELS:
-        raise ValueError(f"should be one of {', '.join(level.lower() for level in LEVELS)}")
-    return name
-
-
 class _Checked:
     """Checks of more than single values: named files, references between apps, and conflicts between them."""
 
@@ -186,7 +134,7 @@ class _Checked:
         self._findings, self._directory = findings, directory
         self._files: dict[str, bytes | None] = {}
         """Contents by file name; None if a file could not be read."""
-        settings = {kind: self._settings(kind, getattr(spec, kind)) for kind in _SETTINGS}
+        settings = {kind: self._settings(kind, getattr(spec, kind)) for kind in SETTINGS}
         apps = [self._with_env_files(app, ("apps", index)) for index, app in enumerate(spec.apps)]
         self._spec = spec.model_copy(update={**settings, "apps": with_leases(apps, spec, leases, findings)})
 
