@@ -105,7 +105,10 @@ class LeaseKeeper:
     # -- leases of an object --------------------------------------------------------------------------------------
 
     async def _lease(self, resource: Resource) -> None:
-        """Raises PortError and ApiError."""
+        """Raises PortError and ApiError. A port that there is not keeps no other from being leased."""
+        if not resource.ports:
+            return
+        missing: list[PortError] = []
         key, holder = resource.key, holder_of(resource)
         leases = self._source.leases
         names = named(leases)
@@ -113,20 +116,27 @@ class LeaseKeeper:
             number = PortKey(asked.port.protocol, asked.port.port)
             lease = names.get((key.namespace, asked.lease)) if asked.lease else leases.get(number)
             if lease is None:
-                if asked.lease:
+                if not asked.lease:
+                    continue
+                try:
                     await self._store.lease(_wanted(asked, key, holder))
-            elif (lease.holder is None and lease.namespace == key.namespace) or (
-                lease.holder == key and lease.holder_uid != holder.uid
+                except PortError as error:
+                    missing.append(error)
+            elif (
+                (lease.holder is None and lease.namespace == key.namespace)
+                or (lease.holder == key and lease.holder_uid != holder.uid)
+                or (lease.holder is not None and lease.holder == _replaced_by(key))
             ):
                 await self._store.change(lease, holder)
+        if missing:
+            raise missing[0]
 
     async def _free_unnamed(self, resource: Resource) -> None:
         """Leases that were made for it because it named them, and does not any more; and of two of one name, which two leaders
         may have made, the younger."""
-        names = named(self._source.leases)
-        for lease in self._of(resource.key):
-            if not lease.by_route:
-                continue
+        made = [lease for lease in self._of(resource.key) if lease.by_route]
+        names = named(self._source.leases) if made else {}
+        for lease in made:
             if names[lease.namespace, lease.name] != lease:
                 await self._store.release(lease)
                 continue
@@ -155,6 +165,11 @@ class LeaseKeeper:
             return False
         other = self._world.get(Key(INTERCEPTOR_ROUTES.kind, resource.key.namespace, resource.key.name))
         return other is not None and other.route is not None
+
+
+def _replaced_by(key: Key) -> Key | None:
+    """The object whose place this one takes in the table, if there is one: it does not need its ports any more."""
+    return Key(HTTP_SCALED_OBJECTS.kind, key.namespace, key.name) if key.kind == INTERCEPTOR_ROUTES.kind else None
 
 
 def _wanted(asked: AskedPort, key: Key, holder: Holder) -> Wanted:

@@ -119,6 +119,20 @@ async def test_a_leader_who_was_not_there_when_it_went_finds_it(rig: Rig) -> Non
     assert rig.holders() == {}
 
 
+async def test_a_route_that_takes_the_place_of_an_object_takes_its_lease(rig: Rig) -> None:
+    await rig.put({"lease": "redis"})
+    before = leased(rig.api)
+    path = f"{HTTP.replace('v1alpha1', 'v1beta1').rpartition('/')[0]}/interceptorroutes/redis"
+    spec = {"target": {"service": "redis", "port": 6379}, "scalingMetric": {"concurrency": {}}, "ports": [{"lease": "redis"}]}
+    rig.api.put(path, spec=spec, metadata={"uid": "uid-route"})
+    await turns()
+    await rig.keeper.keep(Key("InterceptorRoute", "shop", "redis"))
+    await turns()
+    await rig.keep()
+    await rig.sweep()
+    assert (rig.holders(), leased(rig.api)) == ({"redis": "uid-route"}, before)
+
+
 async def test_an_object_made_anew_keeps_the_port(rig: Rig) -> None:
     await rig.put({"lease": "redis"})
     before = leased(rig.api)
@@ -202,6 +216,12 @@ async def test_an_exhausted_range_is_told_and_tried_again(rig: Rig) -> None:
     await rig.store.release(next(iter((await rig.store.read()).values())))
     await rig.keep()
     assert (rig.keeper.troubles, rig.holders()["redis"]) == ({}, "uid-redis")
+
+
+async def test_a_port_that_there_is_not_keeps_no_other_from_being_leased(rig: Rig) -> None:
+    await rig.put({"lease": "redis", "entry": "nowhere"}, {"lease": "second"})
+    assert rig.keeper.troubles == {REDIS: "no such entry; there are: weir-system/weir-interceptor"}
+    assert rig.holders() == {"second": "uid-redis"}
 
 
 async def test_a_refusal_is_told_and_repeated(rig: Rig) -> None:
