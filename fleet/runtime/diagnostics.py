@@ -39,6 +39,8 @@ __all__ = ["Diagnostics", "Page", "QuietServer", "quiet_configuration"]
 MAX_CONNECTIONS: Final = 100
 """Maximum number of connections: probes, a few scrapers, a few people. Beyond it the oldest one is closed, one without a request
 first, so that probes are answered whoever keeps the others."""
+NEW_SECONDS: Final = 1.0
+"""Seconds for which a connection may have brought nothing, and is not idle: its request may be on its way."""
 BACKLOG: Final = 128
 STOP_GRACE_SECONDS: Final = 1
 """Seconds to finish responses at the end. Answers come from memory, so only a client that does not read takes longer."""
@@ -129,21 +131,25 @@ def _protocol(*, is_patient: bool) -> type[GuardedProtocol]:
     """The bounded protocol without uvicorn's log line for invalid requests, which names neither the client nor the problem."""
     mismatches = ProtocolMismatches("diagnostics")
     logging.getLogger("uvicorn.error").addFilter(_says_something)
-    connections: dict[GuardedProtocol, None] = {}
+    connections: dict[GuardedProtocol, float] = {}
+    """And when they were made."""
 
     class Protocol(GuardedProtocol):
         ends_unread: ClassVar[bool] = not is_patient
+        times_body: ClassVar[bool] = True
         _begin = b""
         """The first bytes received, as long as nothing else was received."""
         _asked = False
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            now = self.loop.time()
             if len(connections) >= MAX_CONNECTIONS:
-                oldest = next((each for each in connections if each.is_idle), next(iter(connections)))
+                idle = (each for each, since in connections.items() if each.is_idle and now - since >= NEW_SECONDS)
+                oldest = next(idle, next(iter(connections)))
                 del connections[oldest]
                 oldest.transport.abort()
-            connections[self] = None
+            connections[self] = now
 
         def connection_lost(self, exc: Exception | None) -> None:
             connections.pop(self, None)

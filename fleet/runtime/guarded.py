@@ -36,8 +36,11 @@ class GuardedProtocol(HttpToolsProtocol):
     """Connections from one address; 0 for as many as the server takes."""
     ends_unread: ClassVar[bool] = True
     """Whether a connection ends that does not read its answer."""
+    times_body: ClassVar[bool] = False
+    """Whether the time for a head is for the whole request. Where it is not, whoever reads the body has a limit."""
     _head = 0
-    """Bytes since the end of the request before; -1 while a body arrives."""
+    """Bytes that have brought nothing: since the end of the request before, or since the last bytes of a body."""
+    _in_body = False
     _timer: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
 
@@ -73,8 +76,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
-        if self._head >= 0:
-            self._head += len(data)
+        self._head += len(data)
         super().data_received(data)
         if self._head > MAX_GUARDED_HEAD and not self.transport.is_closing():
             self.transport.abort()
@@ -83,16 +85,28 @@ class GuardedProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             super().send_400_response(msg)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Trailers are dropped: nobody reads them, and uvicorn would keep any number."""
+        if not self._in_body:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        self._forget()
-        self._head = -1
+        if not self.times_body:
+            self._forget()
+        self._head, self._in_body = 0, True
         if len(self.pipeline) >= MAX_PIPELINED:
             self.transport.abort()
             raise _TooManyRequests
         super().on_headers_complete()
 
-    def on_message_complete(self) -> None:
+    def on_body(self, body: bytes) -> None:
         self._head = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._head, self._in_body = 0, False
+        if self.times_body:
+            self._forget()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from controller.admin.listener import AdminProtocol
 from controller.admin.server import _configuration as admin_configuration
-from fleet.runtime import guarded
+from fleet.runtime import diagnostics, guarded
 from fleet.runtime.diagnostics import QuietServer, quiet_configuration
 from tests.support.waiting import until
 
@@ -33,6 +33,7 @@ class Served:
         self.may = asyncio.Event()
         self.asked = 0
         ways = [Route("/now", self._now, methods=["GET", "POST"]), Route("/slow", self._slow), Route("/much", self._much)]
+        ways.append(Route("/read", self._read, methods=["POST"]))
         app: Any = Starlette(routes=ways)
         of_kind = {
             "admin": lambda: admin_configuration(app, None),
@@ -52,6 +53,10 @@ class Served:
         self.asked += 1
         await self.may.wait()
         return PlainTextResponse("slow")
+
+    async def _read(self, request: Request) -> Response:
+        self.asked += 1
+        return PlainTextResponse(f"{len(await request.body())} {len(request.headers)}")
 
     async def _much(self, request: Request) -> Response:
         return Response(bytes(MUCH))
@@ -181,3 +186,57 @@ async def test_an_answer_that_is_not_read(kind: str, is_ended: bool, monkeypatch
         await asyncio.sleep(0.6)  # longer than an answer may be left unread
         assert (len(await rest_of(reader)) < MUCH) is is_ended
         writer.close()
+
+
+@pytest.mark.parametrize("endless", [b"a:b\r\n", b"a"], ids=["fields", "a name"])
+async def test_trailers_without_end(served: Served, endless: bytes) -> None:
+    """uvicorn adds them to the fields of the head, however many they are."""
+    reader, writer = await served.open()
+    writer.write(b"POST /read HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
+    writer.write(endless * (4 * guarded.MAX_GUARDED_HEAD // len(endless)))
+    assert await rest_of(reader) == b""
+    await until(lambda: not served.server.server_state.connections)
+    writer.close()
+
+
+async def test_trailers_are_no_fields_of_the_head(served: Served) -> None:
+    reader, writer = await served.open()
+    writer.write(b"POST /read HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nA: b\r\n\r\n")
+    assert (await rest_of(reader)).endswith(b"\r\n\r\n1 2")
+    writer.close()
+
+
+async def test_a_large_body_in_small_pieces_arrives(served: Served) -> None:
+    reader, writer = await served.open()
+    writer.write(
+        b"POST /read HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 50_000 + b"0\r\n\r\n"
+    )
+    assert (await rest_of(reader)).endswith(b"\r\n\r\n50000 2")
+    writer.close()
+
+
+async def test_a_body_that_does_not_come_holds_no_place_of_diagnostics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarded, "GUARDED_HEAD_SECONDS", 0.2)
+    async with serving("diagnostics") as served:
+        reader, writer = await served.open()
+        writer.write(b"POST /read HTTP/1.1\r\nContent-Length: 5\r\n\r\nab")
+        assert await rest_of(reader) == b""
+        assert served.asked == 1
+        writer.close()
+
+
+async def test_new_connections_do_not_push_each_other_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe is new as well, until its request is read."""
+    monkeypatch.setattr(diagnostics, "MAX_CONNECTIONS", 10)
+    async with serving("diagnostics") as served:
+        busy = [await served.open() for _ in range(9)]
+        for _, writer in busy:
+            writer.write(GET.replace(b"now", b"slow"))
+        await until(lambda: served.asked == 9)
+        probe = await served.open()
+        flood = [await served.open() for _ in range(5)]
+        await until(lambda: len(served.server.server_state.connections) <= 10)
+        probe[1].write(b"GET /now HTTP/1.1\r\nConnection: close\r\n\r\n")
+        assert (await rest_of(probe[0])).endswith(b"now")
+        for _, writer in (*busy, probe, *flood):
+            writer.close()

@@ -11,6 +11,8 @@ So the deadline is taken out of the head, and the result of the rest is cached b
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from operator import itemgetter
 from typing import Final
 
 from hpack.exceptions import HPACKError
@@ -29,7 +31,7 @@ MAX_BLOCKS: Final = 64
 MAX_REMEMBERED_BLOCK: Final = 512
 """Maximum bytes of a cached block. A block of 20 indexed fields has 20 to 40."""
 MAX_REMEMBERED_LIST: Final = 4096
-"""Maximum bytes of a list that is remembered by its fields."""
+"""Maximum bytes of a list whose head is remembered: a short block may name large fields of the table, many times."""
 OVER: Final = 4
 """Up to this many times the allowed fields are decoded, to keep the table equal to the peer's; beyond it the connection ends."""
 MAX_SIZE_UPDATES: Final = 2
@@ -48,6 +50,7 @@ LARGEST_STATIC: Final = max(len(name) + len(value) for name, value in _STATIC) +
 DEADLINE: Final = b"grpc-timeout"
 """A field that has another value in every request of a call with a deadline."""
 _is_deadline: Final = re.compile(rb"[0-9]{1,8}[HMSmun]").fullmatch
+_name_of: Final = itemgetter(0)
 _indexes: Final = re.compile(rb"[\x81-\xfe]+").match
 """Indexes of one byte each."""
 
@@ -56,7 +59,7 @@ class BlockReader:
     """The decoder of one connection. All blocks must be decoded, in the order in which they were received."""
 
     __slots__ = (
-        "_allowed", "_config", "_known", "_largest", "_limit", "_rules", "_short", "_table", "_timed", "_used", "changes",
+        "_allowed", "_config", "_known", "_largest", "_limit", "_rules", "_table", "_timed", "_used", "changes",
         "deadline", "heads", "over", "trailers",
     )  # fmt: skip
 
@@ -79,8 +82,6 @@ class BlockReader:
         self._known: dict[Fields, Head] = {}
         """Heads by their fields. Unlike the meaning of blocks, that does not change with the table, which some encoders change in
         every block."""
-        self._short = False
-        """Whether the last list is short enough to be remembered so."""
         self._timed: Field | None = None
         """The deadline among the literals of the last block."""
         self.deadline = b""
@@ -105,14 +106,19 @@ class BlockReader:
         head = self._known.get(key)
         if head is None or never or self.over:
             head = self._rules.request(fields, never, connect=self._config.connect, too_large=self.over)
-            if self._short and not never and not self.over:
+            if self.over or not _are_short(fields):
+                return head
+            if not never:
                 if len(self._known) >= MAX_BLOCKS:
                     self._known.clear()
                 self._known[key] = head
         return head if self.deadline else self._remember(block, head, changes)
 
     def _take_deadline(self, fields: list[Field], timed: Field) -> None:
-        """Take the deadline out of the fields, unless it stands before a pseudo-field, which is for the rules to refuse."""
+        """Take the deadline out of the fields, unless there is another one, or it stands before a pseudo-field, which is for the
+        rules to refuse."""
+        if [*map(_name_of, fields)].count(DEADLINE) > 1:
+            return
         after = fields.index(timed) + 1
         if _is_deadline(timed[1]) and (after == len(fields) or fields[after][0][:1] != b":"):
             self.deadline = timed[1]
@@ -124,7 +130,8 @@ class BlockReader:
         fields, never = self.fields(block)
         if self.over:
             raise Malformed("more fields than are allowed")
-        return self._remember(block, self._rules.response(fields, never), changes)
+        head = self._rules.response(fields, never)
+        return self._remember(block, head, changes) if _are_short(fields) else head
 
     def trailer(self, block: bytes) -> Fields:
         """Decode trailers. Raises Malformed and ConnectionFault."""
@@ -133,14 +140,14 @@ class BlockReader:
         if self.over:
             raise Malformed("more fields than are allowed")
         trailers = self._rules.trailers(fields)
-        if changes == self.changes and len(block) <= MAX_REMEMBERED_BLOCK:
+        if changes == self.changes and len(block) <= MAX_REMEMBERED_BLOCK and _are_short(fields):
             if len(self.trailers) >= MAX_BLOCKS:
                 self.trailers.clear()
             self.trailers[block] = trailers
         return trailers
 
     def _remember(self, block: bytes, head: Head, changes: int) -> Head:
-        if changes == self.changes and len(block) <= MAX_REMEMBERED_BLOCK and not head.too_large:
+        if changes == self.changes and len(block) <= MAX_REMEMBERED_BLOCK:
             if len(self.heads) >= MAX_BLOCKS:
                 self.heads.clear()
             self.heads[block] = head
@@ -178,7 +185,6 @@ class BlockReader:
             if len(fields) > most * OVER:
                 raise _far_too_many()
         size = len(fields) * self._largest + 2 * end  # at most: no string is twice as long as its code
-        self._short = size <= MAX_REMEMBERED_LIST
         if len(fields) > most or size > self._config.list_size:
             fields = self._bounded(fields)
         return fields, frozenset(never) if never else NO_NAMES
@@ -264,6 +270,10 @@ class BlockReader:
             self.heads.clear()
         if self.trailers:
             self.trailers.clear()
+
+
+def _are_short(fields: Collection[Field]) -> bool:
+    return sum(len(name) + len(value) + ENTRY_BYTES for name, value in fields) <= MAX_REMEMBERED_LIST
 
 
 def _unreadable() -> ConnectionFault:

@@ -22,6 +22,8 @@ MAX_BLOCKS: Final = 64
 """Cached blocks of one connection; when the cache is full, it is cleared."""
 MAX_REMEMBERED_FIELDS: Final = 64
 """Maximum fields in a list whose block is cached."""
+MAX_KEPT_BLOCK: Final = 2048
+"""Maximum bytes of a cached block. A large one has cookies or tokens, which are not kept after their client has gone."""
 MAX_SEEN: Final = 256
 """Remembered fields that were sent once; when there are more, all are forgotten."""
 EVICTION_INTERVAL: Final = 64
@@ -134,7 +136,8 @@ class BlockWriter:
                 known = self._literal(field, never) if number is None else _INDEXES[self._inserted - number]
             pieces.append(known)
         block = b"".join(pieces)
-        if inserted == self._inserted and not never and not self._new and len(fields) <= MAX_REMEMBERED_FIELDS:
+        settled = inserted == self._inserted and not never and not self._new
+        if settled and len(fields) <= MAX_REMEMBERED_FIELDS and len(block) <= MAX_KEPT_BLOCK:
             if len(self.blocks) >= MAX_BLOCKS:
                 self.blocks.clear()
             self.blocks[fields] = block

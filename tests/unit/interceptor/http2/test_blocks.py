@@ -127,8 +127,22 @@ def test_a_deadline_of_the_table_stays_in_the_head() -> None:
     peer.feed(frame(1, 5, 1, literal(GET) + timed(b"1m")) + frame(1, 5, 3, literal(GET) + b"\xbe"))
     assert (peer.streams[1].deadline, peer.streams[3].deadline) == (b"1m", b"")
     assert [head.fields for head in peer.heads] == [GET, (*GET, (b"grpc-timeout", b"1m"))]
-    peer.feed(frame(1, 5, 5, literal(GET) + timed(b"2m") + timed(b"2m")))
-    assert (peer.streams[5].deadline, peer.heads[2].fields[-1]) == (b"2m", (b"grpc-timeout", b"2m"))
+
+
+def test_of_two_deadlines_none_is_taken_out() -> None:
+    """Each is for those who read deadlines among the fields: none passes as it came."""
+    peer = Peer()
+    peer.feed(frame(1, 5, 1, literal(GET) + timed(b"1m") + timed(b"2m")))
+    assert (peer.streams[1].deadline, peer.heads[0].fields[-2:]) == (b"", ((b"grpc-timeout", b"1m"), (b"grpc-timeout", b"2m")))
+
+
+def test_a_long_token_does_not_keep_a_call_with_a_deadline_from_being_remembered() -> None:
+    fields = (*GET, (b"authorization", b"x" * 700), *((b"a", b"%d" % at) for at in range(8)))
+    peer, token = Peer(), b"\x40" + literal(fields[len(GET) : len(GET) + 1])[1:]
+    peer.feed(frame(1, 5, 1, literal(GET) + token))  # into the table
+    for at in range(2):
+        peer.feed(frame(1, 5, 2 * at + 3, literal(fields) + timed(b"%dm" % at)))
+    assert peer.heads[1] is peer.heads[2]
 
 
 @given(st.lists(st.sampled_from([*range(1, 64), 70, 126, 127, 128, 200, 400]), max_size=300))
@@ -205,6 +219,28 @@ def test_what_is_remembered_is_bounded() -> None:
         assert len(writer.blocks) <= MAX_WRITTEN
         assert len(writer._seen) <= MAX_SEEN
     assert list(writer._entries) == [GET[3]], "what comes once is not put into the table"
+
+
+def test_short_blocks_that_mean_much_are_not_remembered() -> None:
+    """An index names an entry of the table as often as the block has it."""
+    reader = BlockReader(Config())
+    reader.fields(b"\x40" + literal(((b"x-a", b"x" * 3900),))[1:])
+    large = literal(GET) + b"\xbe\xbe"
+    for _ in range(2):
+        assert len(reader.request(large).fields) == len(GET) + 2
+        assert reader.response(literal(((b":status", b"200"),)) + b"\xbe\xbe").status == 200
+        assert reader.trailer(b"\xbe\xbe") != ()
+    assert (reader.heads, reader.trailers, reader._known) == ({}, {}, {})
+    reader.request(literal(GET))
+    assert len(reader.heads) == 1
+
+
+def test_a_large_block_is_not_kept_with_its_fields() -> None:
+    writer = BlockWriter()
+    for size, kept in ((28_000, 0), (100, 1)):
+        for _ in range(4):
+            writer.encode((*GET, (b"cookie", b"x" * size)))
+        assert len(writer.blocks) == kept
 
 
 def test_what_comes_twice_goes_into_the_table_and_then_costs_a_byte() -> None:

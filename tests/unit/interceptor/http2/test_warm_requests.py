@@ -85,9 +85,9 @@ COSTS = [
     ("to http/2", 10, 481, 24070),
     ("call", 1, 69, 3179),
     ("call", 10, 546, 28556),
-    ("call with a deadline", 1, 83, 4027),
-    ("call with a deadline", 10, 686, 37036),
-    ("call with a deadline and a PING", 1, 97, 4582),
+    ("call with a deadline", 1, 83, 4036),
+    ("call with a deadline", 10, 686, 37126),
+    ("call with a deadline and a PING", 1, 97, 4591),
 ]
 """What is asked for, how many at once, and the calls and instructions of all of them."""
 
