@@ -7,12 +7,19 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from controller.limits import duration
+from controller.problem import Problem
 from controller.schema.ports import ListenPort as PortSpec
 from controller.schema.ports import Uncounted as UncountedSpec
+from fleet import defaults
 from fleet.defaults import PORT_LIMIT
-from fleet.routing.port import ListenPort, Uncounted
+from fleet.routing.port import TCP, ListenPort, Uncounted
 
-__all__ = ["AskedPort", "fixed_ports", "ports_of", "sample_ports"]
+__all__ = ["OWN_PORTS", "AskedPort", "fixed_ports", "is_own", "ports_of", "sample_ports"]
+
+OWN_PORTS = frozenset(
+    {defaults.PROXY_PORT, defaults.PROXY_TLS_PORT, defaults.INTERCEPTOR_RPC_PORT, defaults.INTERCEPTOR_DIAGNOSTICS_PORT}
+)
+"""TCP ports on which interceptors listen themselves. A Service and a NetworkPolicy would open them to everybody."""
 
 
 class AskedPort(msgspec.Struct, frozen=True):
@@ -45,7 +52,14 @@ def sample_ports(asked: Sequence[AskedPort]) -> tuple[ListenPort, ...]:
     return tuple(msgspec.structs.replace(one.port, port=next(free)) if one.lease else one.port for one in asked)
 
 
+def is_own(protocol: str, port: int) -> bool:
+    """Whether it is a port of the interceptors themselves, which no application gets."""
+    return protocol == TCP and port in OWN_PORTS
+
+
 def _port(at: str, given: PortSpec) -> ListenPort:
+    if given.port is not None and is_own(given.protocol, given.port):
+        raise Problem(f"spec.{at}.port", f"{given.port} is a port of the interceptors themselves")
     return ListenPort(
         given.port or 0,
         given.protocol,

@@ -30,6 +30,7 @@ from fleet.discovery.kubernetes.objects import (
     parse_endpoint_slice,
 )
 from fleet.discovery.kubernetes.objects import Resource as Path
+from fleet.routing.kinds import is_name
 from fleet.routing.route import Target
 
 __all__ = ["EvidenceReader", "Subject", "subject_of"]
@@ -167,6 +168,8 @@ class EvidenceReader:
         path = _SCALABLE.get(kind)
         if path is None:
             return _Scaled(Workload(kind, name, found=None))
+        if not is_name(name):
+            return _Scaled(Workload(kind, name, found=False))
         try:
             raw = await self._api.get(f"{path.path(namespace, name)}/scale")
         except ApiError as error:

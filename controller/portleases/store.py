@@ -14,6 +14,7 @@ from controller.portleases.choice import PortLimits, candidates
 from controller.portleases.entry import Entry, Wish
 from controller.portleases.lease import LABEL, Holder, PortLease, manifest, name_of, parse_lease, patch
 from controller.portleases.source import PortSource
+from controller.ports import OWN_PORTS, is_own
 from controller.store import FIELD_MANAGER
 from fleet.discovery.kubernetes.client import Api, ApiError
 from fleet.routing.port_index import PortKey
@@ -125,6 +126,8 @@ class PortStore:
 
     def _asked(self, wanted: Wanted, leases: Mapping[PortKey, PortLease]) -> int:
         key = PortKey(wanted.protocol, wanted.port or 0)
+        if is_own(key.protocol, key.port):
+            raise TakenError(f"{key} is a port of the interceptors themselves")
         lease, fixed = leases.get(key), self._fixed().get(key)
         own = str(wanted.holder.key) if wanted.holder is not None else ""
         if lease is not None:
@@ -140,6 +143,7 @@ class PortStore:
         of_services = (port.key for entry in self._source.entries.values() for port in entry.ports if not port.is_ours)
         keys = (*leases, *self._fixed(), *of_services)
         taken = {key.port for key in keys if key.protocol == wanted.protocol}
+        taken |= {port for port in OWN_PORTS if is_own(wanted.protocol, port)}
         port = next(candidates(self.limits, f"{wanted.namespace}/{wanted.name}", taken), None)
         if port is None:
             raise FullError(f"no {wanted.protocol} port {self.limits.span} is left")

@@ -23,14 +23,15 @@ MAX_WHY = 500
 """Characters of the message of a Job that the status repeats."""
 
 
-async def run_hooks(api: Api, preview: Preview) -> Outcome | tuple[str, ...]:
-    """The names of all hooks once they have succeeded, or why the copy is not made yet. Raises Problem and ApiError."""
+async def run_hooks(api: Api, preview: Preview, account: str) -> Outcome | tuple[str, ...]:
+    """The names of all hooks once they have succeeded, or why the copy is not made yet. `account` is the ServiceAccount of the
+    base's pods. Raises Problem and ApiError."""
     done = [*preview.status.hooks_done]
     hooks = () if preview.spec is None else preview.spec.before or ()
     for hook in hooks:
         if hook.name in done:
             continue
-        manifest = job_of(preview, hook)
+        manifest = job_of(preview, hook, account)
         found = await _run(api, manifest)
         if not is_owned(found, preview):
             why = f"Job {manifest['metadata']['name']} exists and is not of this Preview"

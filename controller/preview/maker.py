@@ -27,6 +27,7 @@ from controller.world import SCALED_OBJECTS, World, path_of
 from fleet.discovery.kubernetes.client import Api, ApiError
 from fleet.discovery.kubernetes.objects import SERVICES
 from fleet.discovery.kubernetes.objects import Resource as Path
+from fleet.routing.kinds import is_name
 
 __all__ = ["WORKLOADS", "Maker"]
 
@@ -124,7 +125,7 @@ class Maker:
         for found, (path, _) in zip(there, wanted, strict=True):
             if found is not None and not is_owned(found, preview):
                 return Outcome("NameTaken", f"{path.plural} {namespace}/{preview.copy} exists and is not of this Preview")
-        hooks = await run_hooks(self._api, preview)
+        hooks = await run_hooks(self._api, preview, _account_of(workload))
         if isinstance(hooks, Outcome):
             if hooks.reason == HOOK_RUNNING:
                 self._later(preview.key, SOON_SECONDS)
@@ -211,17 +212,27 @@ def _paths_of(base: Resource) -> tuple[str, str]:
     """The workload and the Service of a base. Raises Problem."""
     if not isinstance(base.spec, HTTPScaledObjectSpec):
         raise Problem("spec.base", f"{base.key} is not valid: {base.problem}")
+    if base.problem is not None:
+        raise Problem("spec.base", f"{base.key} is not valid: {base.problem}")
     target = base.spec.scale_target_ref
     if base.spec.preview_of is not None:
         raise Problem("spec.base", f"{base.key} is a preview itself")
     if not target.name or target.service is None:
         raise Problem("spec.base", f"{base.key} names no workload and Service that could be copied")
+    for name in (target.name, target.service):
+        if not is_name(name):
+            raise Problem("spec.base", f"{base.key} names a workload or Service that no object can be called: {name!r}")
     kind = target.kind or KINDS[0]
     path = WORKLOADS.get(kind)
     if path is None:
         raise Problem("spec.base", f"its workload is a {kind}, and only Deployments and StatefulSets can be copied")
     namespace = base.meta.namespace
     return path.path(namespace, target.name), SERVICES.path(namespace, target.service)
+
+
+def _account_of(workload: Json) -> str:
+    pod = workload.get("spec", {}).get("template", {}).get("spec", {})
+    return str(pod.get("serviceAccountName") or pod.get("serviceAccount") or "")
 
 
 def _named(path: str) -> str:

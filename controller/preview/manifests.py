@@ -6,6 +6,7 @@ Labels by which the base's Service and workload find pods get other values in th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -38,6 +39,10 @@ NAME_LABEL, BASE_LABEL = "weir.dev/preview", "weir.dev/preview-of"
 KINDS = ("Deployment", "StatefulSet")
 """Kinds of workloads that are copied."""
 MAX_LABEL = 63
+MAX_STATEFUL_NAME = 52
+"""Characters: the label controller-revision-hash of its pods has ten more, and one between."""
+DIGEST = 8
+"""Characters of a digest that tell names apart."""
 _TRACKING = (
     "argocd.argoproj.io/",
     "helm.sh/",
@@ -61,6 +66,8 @@ def workload_of(preview: Preview, base: Json, selectors: Selectors) -> Json:
     selector = spec.get("selector", {})
     if kind not in KINDS:
         raise Problem("spec.base", f"its workload is a {kind}, and only Deployments and StatefulSets can be copied")
+    if kind == "StatefulSet" and len(preview.copy) > MAX_STATEFUL_NAME:
+        raise Problem("spec.name", f"{preview.copy} is longer than {MAX_STATEFUL_NAME} characters, and its pods could not start")
     if selector.get("matchExpressions"):
         raise Problem("spec.base", f"the selector of {kind} {base['metadata']['name']} has matchExpressions")
     labels = labels_of_pods(preview, base, selectors)
@@ -151,29 +158,77 @@ def _metadata(preview: Preview, base: Json) -> Json:
     }
 
 
-def job_of(preview: Preview, hook: Hook) -> Json:
-    """The Job of a hook. Raises Problem."""
+def job_of(preview: Preview, hook: Hook, account: str = "") -> Json:
+    """The Job of a hook. `account` is the ServiceAccount of the base's pods, the only one that it may have. Raises Problem."""
     template = hook.job.get("template")
     pod = template.get("spec") if isinstance(template, dict) else None
     containers = pod.get("containers") if isinstance(pod, dict) else None
     if not isinstance(template, dict) or not isinstance(pod, dict) or not isinstance(containers, list):
         raise Problem("spec.before", f"hook {hook.name} has no template with containers")
     names = [{"name": "WEIR_PREVIEW", "value": preview.name}, {"name": "WEIR_PREVIEW_OF", "value": preview.base.name}]
-    own = [{**one, "env": [*(one.get("env") or ()), *names]} for one in containers if isinstance(one, dict)]
-    labels = {NAME_LABEL: preview.name, BASE_LABEL: preview.base.name[:MAX_LABEL]}
-    metadata = template.get("metadata") or {}
-    made = {
-        **template,
-        "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), **labels}},
-        "spec": {"restartPolicy": "Never", **pod, "containers": own},
+    if what := _beyond(pod, account):
+        raise Problem("spec.before", f"hook {hook.name} may not have {what}")
+    own = {
+        kind: [{**one, "env": [*(one.get("env") or ()), *names]} for one in pod[kind]]
+        for kind in ("initContainers", "containers")
+        if kind in pod
     }
-    name = {"name": f"{preview.copy}-{hook.name}"[:MAX_LABEL].rstrip("-")}
+    metadata = template.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
+    # Of labels only ours: by others, Services would take its pods for those of an application.
+    labels = {NAME_LABEL: preview.name, BASE_LABEL: preview.base.name[:MAX_LABEL]}
+    made = {
+        "metadata": {"labels": labels} | ({} if annotations is None else {"annotations": annotations}),
+        "spec": {"restartPolicy": "Never", **pod, **own},
+    }
+    # Who deletes what has ended says that it shall run again.
+    spec = {name: value for name, value in hook.job.items() if name != "ttlSecondsAfterFinished"}
+    name = {"name": _shortened(f"{preview.copy}-{hook.name}")}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {**_metadata(preview, {"metadata": {}}), **name},
-        "spec": {**hook.job, "template": made},
+        "spec": {**spec, "template": made},
     }
+
+
+def _beyond(pod: Json, account: str) -> str:
+    """What of a hook's pod is more than a pod of the base could do: its place on a machine, and whom it acts for. Who writes a
+    Preview need not have the permission to make pods."""
+    for field in ("hostNetwork", "hostPID", "hostIPC", "nodeName", "ephemeralContainers"):
+        if pod.get(field):
+            return field
+    for field in ("serviceAccountName", "serviceAccount"):
+        if pod.get(field) not in (None, "", account):
+            return f"another {field} than the base"
+    for kind in ("initContainers", "containers"):
+        given = pod.get(kind, [])
+        if not isinstance(given, list) or not all(
+            isinstance(one, dict) and isinstance(one.get("env") or [], list) for one in given
+        ):
+            return f"{kind} that are none"
+        if any(_is_privileged(one.get("securityContext")) for one in given):
+            return "containers with more privileges than others"
+    volumes = pod.get("volumes") or []
+    if not isinstance(volumes, list) or any(not isinstance(one, dict) or "hostPath" in one for one in volumes):
+        return "volumes of the machine"
+    return ""
+
+
+def _is_privileged(context: Any) -> bool:
+    if not isinstance(context, dict):
+        return context is not None
+    capabilities = context.get("capabilities")
+    added = capabilities.get("add") if isinstance(capabilities, dict) else capabilities
+    return bool(context.get("privileged") or added or context.get("procMount"))
+
+
+def _shortened(name: str) -> str:
+    """As long as a name may be. Names that begin alike stay different."""
+    if len(name) <= MAX_LABEL:
+        return name
+    digest = sha256(name.encode()).hexdigest()[:DIGEST]
+    return f"{name[: MAX_LABEL - DIGEST - 1].rstrip('-')}-{digest}"
 
 
 def owner_of(preview: Preview) -> Json:

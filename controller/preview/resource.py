@@ -17,6 +17,10 @@ from controller.schema.preview import Overrides, PreviewSpec, PreviewStatus
 
 __all__ = ["Preview", "parse_preview"]
 
+DAY = 86_400.0
+MAX_TTL = 3650 * DAY
+"""Seconds. What lives for longer lives for ever."""
+
 
 class Preview(msgspec.Struct, frozen=True):
     """A Preview: its spec or its problem, and its current status."""
@@ -77,6 +81,9 @@ def parse_preview(data: bytes | msgspec.Raw) -> Preview:
         check_preview_name(preview.name, "spec.name" if spec.name is not None else "metadata.name")
         if len(preview.copy) > MAX_NAME:
             raise Problem("spec.name", f"{preview.copy} is longer than {MAX_NAME} characters, and the Service would be called so")
-        return Preview(meta, spec, None, status, duration("ttl", spec.ttl))
+        ttl = duration("ttl", spec.ttl)
+        if ttl is not None and ttl > MAX_TTL:
+            raise Problem("spec.ttl", f"is longer than {MAX_TTL / DAY:g} days")
+        return Preview(meta, spec, None, status, ttl)
     except Problem as problem:
         return Preview(meta, spec, problem, status)

@@ -51,7 +51,7 @@ def status_of(preview: Preview, life: Life, outcome: Outcome, now: float) -> Pre
         hooks_done=preview.status.hooks_done if outcome.hooks_done is None else outcome.hooks_done,
         last_used=write_time(life.last_used),
         expires_at=write_time(life.ends),
-        observed_generation=preview.meta.generation,
+        observed_generation=preview.meta.generation if outcome.reason == MADE else preview.status.observed_generation,
         conditions=tuple(_dated(condition, preview, now) for condition in conditions.values()),
     )
 

@@ -52,6 +52,7 @@ __all__ = [
     "check_changed_value",
     "check_header_name",
     "check_sendable",
+    "is_name",
 ]
 
 MAX_PATH: Final = 8192
@@ -127,21 +128,21 @@ STATUS: Final = _number(ge=200, le=599, what="the status of an answer,")
 # -- texts --------------------------------------------------------------------------------------------------------
 
 
-def _is_name(text: str) -> bool:
+def is_name(text: str) -> bool:
     """Whether an object could have this name."""
     return _NAME.fullmatch(text) is not None
 
 
 def _name(text: str, field: str, fail: Fail) -> None:
     namespace, slash, name = text.partition("/")
-    if not slash or not _is_name(namespace) or not _is_name(name):
+    if not slash or not is_name(namespace) or not is_name(name):
         raise fail(field, f'{text!r} is not "namespace/name"')
 
 
 def _port(port: int | str, field: str, fail: Fail) -> None:
     if isinstance(port, int) and not 1 <= port <= PORT_LIMIT:
         raise fail(field, f"{port} is not between 1 and {PORT_LIMIT}")
-    if isinstance(port, str) and not _is_name(port):
+    if isinstance(port, str) and not is_name(port):
         raise fail(field, f"{port!r} is not the name of a port")
 
 

@@ -234,7 +234,7 @@ class AppSpec(Model):
     @property
     def is_ready_by_udp(self) -> bool:
         """Whether it is ready as soon as its port takes datagrams."""
-        only_udp = not self.every_rule and all(port.protocol == UDP for port in self.ports)
+        only_udp = bool(self.ports) and not self.every_rule and all(port.protocol == UDP for port in self.ports)
         return self.readiness.is_udp(usual=only_udp)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -35,9 +36,16 @@ class Resource(msgspec.Struct, frozen=True):
     plural: str
 
     def path(self, namespace: str = "", name: str = "") -> str:
-        """The path of one object, of all in a namespace, or of all."""
-        scope = f"/namespaces/{namespace}" if namespace else ""
-        return f"{self.api}{scope}/{self.plural}" + (f"/{name}" if name else "")
+        """The path of one object, of all in a namespace, or of all. Whatever the names are, it leads nowhere else. Raises
+        ValueError for those that lead upwards."""
+        scope = f"/namespaces/{_segment(namespace)}" if namespace else ""
+        return f"{self.api}{scope}/{self.plural}" + (f"/{_segment(name)}" if name else "")
+
+
+def _segment(name: str) -> str:
+    if name in (".", ".."):
+        raise ValueError(f"{name!r} is not the name of an object")
+    return quote(name, safe=":")
 
 
 CONFIG_MAPS: Final = Resource("/api/v1", "configmaps")

@@ -11,7 +11,10 @@ import pytest
 from controller.portleases.entry import Wish
 from controller.portleases.lease import Holder, parse_lease
 from controller.portleases.store import ContendedError, FullError, NoEntryError, TakenError
+from controller.ports import ports_of
+from controller.problem import Problem
 from controller.resources import Key
+from controller.schema.ports import ListenPort as PortSpec
 from controller.selectors import parse_selector
 from fleet.discovery.kubernetes.client import ApiError
 from fleet.routing.port import TCP, UDP
@@ -134,6 +137,30 @@ async def test_bounds(api: ApplyApi) -> None:
         await store.lease(wanted("c", "other"))
         with pytest.raises(FullError, match="the interceptors have 3 ports already"):
             await store.lease(wanted("d", "another"))
+
+
+async def test_ports_of_the_interceptors_are_nobodys(api: ApplyApi) -> None:
+    """In a Service they would be open to everybody."""
+    async with stores(api, limits(9899, 9902)) as [store]:
+        with pytest.raises(TakenError, match="TCP port 9901 is a port of the interceptors themselves"):
+            await store.lease(wanted("a", port=9901))
+        found = {(await store.lease(wanted(f"a{number}")))[0].port.port for number in range(3)}
+        assert found == {9899, 9900, 9902}
+        with pytest.raises(FullError):
+            await store.lease(wanted("a4"))
+        assert (await store.lease(wanted("udp", protocol=UDP, port=9901)))[0].port.port == 9901
+
+
+@pytest.mark.parametrize(
+    ("port", "protocol", "good"), [(9901, TCP, False), (9090, TCP, False), (8080, TCP, False), (9901, UDP, True)]
+)
+def test_an_object_gets_no_port_of_the_interceptors(port: int, protocol: str, good: bool) -> None:
+    given = [PortSpec(port=port, protocol=protocol)]  # type: ignore[arg-type]
+    if good:
+        assert ports_of(given)[0].port.port == port
+        return
+    with pytest.raises(Problem, match=rf"spec.ports\[0\].port: {port} is a port of the interceptors themselves"):
+        ports_of(given)
 
 
 async def test_a_lease_is_bound_once(api: ApplyApi) -> None:

@@ -201,6 +201,52 @@ def test_invalid_previews_have_a_problem(name: str, spec: dict[str, Any], field:
     assert found.field == field
 
 
+@pytest.mark.parametrize(
+    ("pod", "what"),
+    [
+        ({"serviceAccountName": "admin"}, "another serviceAccountName"),
+        ({"serviceAccount": "admin"}, "another serviceAccount"),
+        ({"hostNetwork": True}, "hostNetwork"),
+        ({"hostPID": True}, "hostPID"),
+        ({"nodeName": "n1"}, "nodeName"),
+        ({"volumes": [{"name": "h", "hostPath": {"path": "/"}}]}, "volumes of the machine"),
+        ({"containers": [{"name": "a", "securityContext": {"privileged": True}}]}, "more privileges"),
+        ({"initContainers": [{"name": "a", "securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}]}, "more privileges"),
+        ({"containers": [5]}, "containers that are none"),
+        ({"containers": [{"env": 5}]}, "containers that are none"),
+    ],
+)
+def test_a_hook_can_do_no_more_than_a_pod_of_the_base(pod: dict[str, Any], what: str) -> None:
+    with pytest.raises(Problem, match=what):
+        job_of(preview(), Hook("db", {"template": {"spec": {"containers": [{"name": "a"}], **pod}}}), "web")
+
+
+def test_the_job_of_a_hook() -> None:
+    pod = {"serviceAccountName": "web", "initContainers": [{"name": "i"}], "containers": [{"name": "a"}]}
+    template = {"metadata": {"labels": {"app": "web"}, "annotations": {"a": "b"}}, "spec": pod}
+    made = job_of(preview(), Hook("db", {"ttlSecondsAfterFinished": 0, "template": template}), "web")
+    assert "ttlSecondsAfterFinished" not in made["spec"], "it would run again and again"
+    metadata = made["spec"]["template"]["metadata"]
+    assert metadata["annotations"] == {"a": "b"}
+    assert set(metadata["labels"]) == {"weir.dev/preview", "weir.dev/preview-of"}, "no Service finds its pods"
+    given = made["spec"]["template"]["spec"]
+    assert all({"name": "WEIR_PREVIEW_OF", "value": "web"} in one["env"] for one in given["initContainers"] + given["containers"])
+
+
+def test_long_names_of_jobs_stay_different() -> None:
+    job = {"template": {"spec": {"containers": [{"name": "a"}]}}}
+    long = preview("feature-with-a-rather-long-name-that-is-nearly-at-the-bound")
+    names = [job_of(long, Hook(name, job))["metadata"]["name"] for name in ("data-base", "data-queue")]
+    assert len(set(names)) == 2
+    assert max(map(len, names)) <= 63
+
+
+def test_a_time_to_live_that_no_date_can_say() -> None:
+    found = preview("f1", ttl="999999999h").problem
+    assert found is not None
+    assert str(found) == "spec.ttl: is longer than 3650 days"
+
+
 @pytest.mark.parametrize("job", [{}, {"template": 1}, {"template": {"spec": {}}}, {"template": {"spec": {"containers": "a"}}}])
 def test_hooks_that_are_no_jobs(job: dict[str, Any]) -> None:
     with pytest.raises(Problem, match="hook db has no template with containers"):

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from fleet.discovery.kubernetes.objects import (
     ENDPOINT_SLICES,
@@ -36,6 +37,15 @@ def parsed(**content: Any) -> EndpointSlice:
 def test_paths() -> None:
     assert ENDPOINT_SLICES.path() == "/apis/discovery.k8s.io/v1/endpointslices"
     assert ENDPOINT_SLICES.path("default", "web-x") == "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/web-x"
+
+
+@pytest.mark.parametrize("name", ["../../victim/deployments/db", "x?watch=true", "x#", "%2e%2e/x", "a/b"])
+def test_a_path_leads_to_no_other_object(name: str) -> None:
+    path = URL(ENDPOINT_SLICES.path("default", name)).raw_path
+    assert path.count("/") == 7
+    assert path.startswith("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/")
+    with pytest.raises(ValueError, match="not the name"):
+        ENDPOINT_SLICES.path("default", "..")
 
 
 def test_a_service_is_its_tcp_and_udp_ports() -> None:
