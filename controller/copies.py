@@ -12,10 +12,14 @@ import msgspec
 
 from controller.problem import Problem
 from controller.resources import Asked, Key
+from fleet.routing.preview_index import number_of_hosts
 from fleet.routing.previews import MAX_COPIES, Copy, Previews
 from fleet.routing.route import Route, Target
 
 __all__ = ["Placed", "place_copies"]
+
+MAX_COPY_HOSTS = 100_000
+"""Hosts of all previews together: each is some hundred bytes in every interceptor."""
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -35,6 +39,8 @@ def place_copies(routes: Mapping[Key, Route], copies: Iterable[tuple[Key, Asked]
         key: {} for key, route in routes.items() if route.previews is not None and route.previews.copies
     }  # also those of a served route, whose copies may be gone
     problems: dict[Key, Problem] = {}
+    each: dict[Key, int] = {}
+    left = MAX_COPY_HOSTS
     for key, asked in copies:
         said = asked.preview_of
         if said is None:
@@ -44,11 +50,17 @@ def place_copies(routes: Mapping[Key, Route], copies: Iterable[tuple[Key, Asked]
             problems[key] = Problem("spec.previewOf.base", f"nothing of the name {said.base} is served in this namespace")
             continue
         others = found.setdefault(base, {})
+        if base not in each:
+            each[base] = number_of_hosts(routes[base])
         if said.name in others:
             problems[key] = Problem("spec.previewOf.name", f"{said.name} is already {others[said.name][0]}")
         elif len(others) >= MAX_COPIES:
             problems[key] = Problem("spec.previewOf.base", f"{said.base} has {MAX_COPIES} older previews, and that is the most")
+        elif each[base] > left:
+            reason = f"it has {each[base]} hosts by those of {said.base}; all previews together have {MAX_COPY_HOSTS} at most"
+            problems[key] = Problem("spec.previewOf.base", reason)
         else:
+            left -= each[base]
             target = _target(routes[base].target, asked.route.target)
             others[said.name] = (key, Copy(said.name, asked.route.app, target, asked.route.created))
     whole = {key: _with_copies(routes[key], [copy for _, copy in named.values()]) for key, named in found.items()}

@@ -15,7 +15,7 @@ import msgspec
 from fleet.routing.claims import Claim, claims_of
 from fleet.routing.host import normal_host
 from fleet.routing.match import Headers, Index
-from fleet.routing.previews import DASH, DOT, Copy, is_copy_name
+from fleet.routing.previews import DASH, DOT, Copy, Previews, is_copy_name
 from fleet.routing.route import Route, Rule
 
 __all__ = ["ByHost", "Copies", "PreviewRoutes", "copies_of", "hosts_of_copy"]
@@ -60,14 +60,14 @@ def copies_of(routes: Sequence[Route]) -> Copies | None:
     hosts: dict[str, tuple[Copy, Route]] = {}
     for base in bases:
         found = names[base.app] = {}
-        plain = _without_copies(base)
+        plain, exact = _without_copies(base), [*_exact_hosts(base.rules)]
         for copy in () if base.previews is None else base.previews.copies:
             if copy.app not in own and copy.app not in derived:
                 if copy.target is None:
                     continue  # its route is not there, so the name is unknown
                 derived[copy.app] = msgspec.structs.replace(plain, app=copy.app, target=copy.target, created=copy.created)
             found[copy.name.encode()] = copy.app
-            for host in hosts_of_copy(base, copy.name):
+            for host in _hosts(base, exact, copy.name):
                 other = hosts.get(host)
                 if other is None or (copy.created, copy.app) < (other[0].created, other[0].app):
                     hosts[host] = (copy, base)
@@ -92,8 +92,17 @@ def _without_copies(base: Route) -> Route:
 
 def hosts_of_copy(base: Route, name: str) -> Iterator[str]:
     """The hosts of a preview of this base."""
+    return _hosts(base, [*_exact_hosts(base.rules)], name)
+
+
+def number_of_hosts(base: Route) -> int:
+    """How many each preview of this base has."""
+    return len(_exact_hosts(base.rules)) * len((base.previews or Previews()).hosts)
+
+
+def _hosts(base: Route, exact: Sequence[str], name: str) -> Iterator[str]:
     patterns = () if base.previews is None else base.previews.hosts
-    for host in _exact_hosts(base.rules):
+    for host in exact:
         for pattern in patterns:
             yield f"{name}.{host}" if pattern == DOT else f"{name}--{host}"
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller import copies
 from controller.bodies import SMALL_ANSWER_BYTES, UNAVAILABLE, Absent
 from controller.resources import Key, Resource
 from controller.scaledobject import SKIP
@@ -226,6 +227,20 @@ def test_a_preview_whose_host_an_older_object_has_is_told() -> None:
     made = assemble([base, younger, copy])
     assert made.lost == {younger.key: (Lost("f1.example.com/", copy.key),)}
     assert made.unserved == {younger.key}
+
+
+def test_hosts_of_previews_are_bounded_over_all_bases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each preview has as many as its base, which may have thousands."""
+    monkeypatch.setattr(copies, "MAX_COPY_HOSTS", 8)
+    bases = [http(name, hosts=[f"{name}{number}.example.com" for number in range(3)]) for name in ("a", "b")]
+    made = [
+        http(f"{base}-{number}", hosts=None, previewOf={"base": base, "name": f"f{number}"}, metadata=at(number))
+        for number in range(2)
+        for base in ("a", "b")
+    ]
+    found = assemble([*bases, *made])
+    assert [key.name for key in found.problems] == ["a-1", "b-1"]
+    assert "all previews together have 8 at most" in str(found.problems[made[2].key])
 
 
 def test_a_preview_is_told_which_of_its_fields_mean_nothing() -> None:
