@@ -130,8 +130,8 @@ class _Giving:
     def __init__(self, view: PortView) -> None:
         self._view = view
         self._given: set[PortKey] = set()
-        self._entries: dict[tuple[str, PortKey], str] = {}
-        """By application."""
+        self._entries: dict[tuple[str, PortKey], set[str]] = {}
+        """By application, which may have a port several times, by SNI."""
         self.waits: dict[Key, tuple[str, ...]] = {}
         self._lost: dict[Key, tuple[Lost, ...]] = {}
         self.unserved: set[Key] = set()
@@ -143,12 +143,12 @@ class _Giving:
         found = assign(key, uid, asked.ports, self._view)
         kept, waits = [], [*found.waits]
         for port, (number, entry) in zip(found.ports, found.entries, strict=True):
-            if number not in self._given and len(self._given) >= self._view.most:
+            if number not in self._given and self._count(number) >= self._view.most:
                 most = f"the interceptors have {self._view.most} ports of older objects, and that is the most"
                 waits.append(f"{number}: {most}")
                 continue
             self._given.add(number)
-            self._entries[route.app, number] = entry
+            self._entries.setdefault((route.app, number), set()).add(entry)
             kept.append(port)
         if waits:
             self.waits[key] = tuple(waits)
@@ -158,13 +158,20 @@ class _Giving:
                 self.unserved.add(key)
         return msgspec.structs.replace(route, ports=tuple(kept))
 
+    def _count(self, number: PortKey) -> int:
+        """Of the ports that are given before this one: those that are leased come before numbers, however old."""
+        leases = self._view.leases or {}
+        return len(self._given) if number in leases else len(self._given | leases.keys())
+
     def with_lost(self, lost: Mapping[Key, tuple[Lost, ...]]) -> Mapping[Key, tuple[Lost, ...]]:
         return {key: (*lost.get(key, ()), *self._lost.get(key, ())) for key in lost.keys() | self._lost.keys()}
 
     def entries(self, table: RoutingTable) -> Mapping[PortKey, frozenset[str]]:
         """Those that the owners of each port of the table have chosen."""
-        found = {key: {self._entries.get((owner.app, key)) for owner in owners} for key, owners in table.ports.items()}
-        return {key: frozenset(entry for entry in entries if entry is not None) for key, entries in found.items()}
+        return {
+            key: frozenset().union(*(self._entries.get((owner.app, key), ()) for owner in owners))
+            for key, owners in table.ports.items()
+        }
 
 
 class _Filling:

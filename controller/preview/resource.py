@@ -14,10 +14,10 @@ from controller.problem import Problem
 from controller.resources import Key, ObjectMeta
 from controller.schema.common import Condition
 from controller.schema.preview import Overrides, PreviewSpec, PreviewStatus
+from fleet.schedules.windows import DAY
 
 __all__ = ["Preview", "parse_preview"]
 
-DAY = 86_400.0
 MAX_TTL = 3650 * DAY
 """Seconds. What lives for longer lives for ever."""
 

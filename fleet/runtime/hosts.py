@@ -17,16 +17,19 @@ __all__ = ["ABOUT_OWN_NAMES", "is_own", "own_names"]
 
 ABOUT_OWN_NAMES: Final = (
     "More names by which the diagnostics may be asked for, separated by commas, beside addresses, names without a dot, this "
-    "machine's name, and names below .localhost, .svc and .cluster.local: those of a cluster with another domain, for example. "
-    "Under other names only /livez answers, because a web page could read the others by DNS rebinding."
+    "machine's name, and names below .localhost, .svc, .cluster.local and .keda: those of a cluster with another domain, for "
+    "example. *.NAME is every name that has one label before NAME. Under other names only /livez answers, because a web page could "
+    "read the others by DNS rebinding."
 )
-_ENDS: Final = (".localhost", ".svc", ".cluster.local")
-"""RFC 6761 6.3; and names of Services, which no public name server has."""
+_ENDS: Final = (".localhost", ".svc", ".cluster.local", ".keda")
+"""RFC 6761 6.3; and names of Services, which no public name server has: also those of the HTTP add-on, in the namespace keda."""
+_EVERY: Final = "*."
 
 
 def own_names(text: str) -> frozenset[str]:
     """Of names separated by commas."""
-    return frozenset(_normal(name) for part in text.split(",") if (name := part.strip()))
+    given = [name for part in text.split(",") if (name := part.strip())]
+    return frozenset(_EVERY * name.startswith(_EVERY) + _normal(name.removeprefix(_EVERY)) for name in given)
 
 
 def is_own(host: str, names: Collection[str] = ()) -> bool:
@@ -37,7 +40,8 @@ def is_own(host: str, names: Collection[str] = ()) -> bool:
     if not is_host(host):
         return False
     name = _normal(host)
-    return "." not in name or name.endswith(_ENDS) or name in names or _is_address(name)
+    is_named = name in names or _EVERY + name.partition(".")[2] in names
+    return "." not in name or name.endswith(_ENDS) or is_named or _is_address(name)
 
 
 def _normal(host: str) -> str:

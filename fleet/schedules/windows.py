@@ -18,7 +18,7 @@ from typing import Final
 
 from fleet.schedules.cron import HORIZON, Cron
 
-__all__ = ["Minimum", "Schedule", "last_before", "minimum_at", "next_after", "when"]
+__all__ = ["DAY", "Minimum", "Schedule", "last_before", "minimum_at", "next_after", "when"]
 
 DAY: Final = 24 * 3600
 FAR: Final = HORIZON * DAY

@@ -84,7 +84,10 @@ async def test_queue_prints_what_is_held_and_carried(tmp_path: Path) -> None:
         sizes = json.loads(ended.stdout)
         assert sizes["members"] == ["interceptor-1", "interceptor-2"]
         (web,) = [size for size in sizes["apps"] if size["app"] == "default/web"]
-        assert web == {"app": "default/web", "held": 0, "in_flight": 2, "connections": 0, "requests_total": 3, "busy": 0}
+        assert web == {
+            "app": "default/web", "held": 0, "in_flight": 2, "connections": 0, "requests_total": 3, "busy": 0, "busy_by_call": 0,
+            "dropped_total": 0,
+        }  # fmt: skip
         table = (await asyncio.to_thread(_weir, "queue", *addresses)).stdout
         assert "default/web" in table
         gate.open()

@@ -109,6 +109,18 @@ def test_the_bound_is_of_all_objects_and_the_older_ones_keep_theirs() -> None:
     assert assembly.waits == {OTHER: ("TCP port 3: the interceptors have 3 ports of older objects, and that is the most",)}
 
 
+def test_numbers_of_older_objects_leave_leased_ports_theirs() -> None:
+    older = app("other", *({"port": number} for number in range(1, 4)))
+    assembly = made([older, app("redis", {"lease": "redis"}, second=1)], lease(20_005), most=3)
+    assert (ports(assembly, "redis"), ports(assembly, "other")) == ([20_005], [1, 2])
+
+
+def test_one_port_of_an_object_at_two_entries() -> None:
+    names = {"east": "a.test", "weir-interceptor": "b.test"}
+    assembly = made([app("redis", *({"port": 8883, "serverNames": [name], "entry": entry} for entry, name in names.items()))])
+    assert assembly.entries == {PortKey(TCP, 8883): frozenset(ENTRIES)}
+
+
 def test_leases_that_were_not_read_and_leases_that_are_off() -> None:
     redis = app("redis", {"lease": "redis"}, {"port": 6379})
     for view, why in ((PortView.of(9, None, ()), "the leases were not read yet"), (PortView(9, is_on=False), "gives no leases")):

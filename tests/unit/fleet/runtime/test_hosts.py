@@ -13,6 +13,7 @@ from fleet.runtime.hosts import is_own, own_names
         *("", "127.0.0.1", "127.0.0.1:9901", "10.2.3.4:9901", "[::1]", "[::1]:9901"),
         *("localhost", "LOCALHOST:9901", "localhost.", "shop.localhost:1", "weir-interceptor", "weir-interceptor:9901"),
         *("weir-interceptor.weir-system.svc", "weir-interceptor.weir-system.svc:9901", "a.b.svc.cluster.local."),
+        "keda-add-ons-http-interceptor-metrics.keda:2223",
     ],
 )
 def test_own(host: str) -> None:
@@ -55,3 +56,11 @@ def test_names_that_are_set() -> None:
     assert is_own("OTHER.test.", names)
     assert not is_own("x.other.test", names)
     assert not own_names("")
+
+
+def test_all_services_of_a_namespace() -> None:
+    names = own_names("*.Weir-System, x.test")
+    assert is_own("metrics.weir-system:9901", names)
+    assert is_own("x.test", names)
+    for other in ("a.b.weir-system", "weir-system.test", "metrics.weir", "metrics.weir-system.test", "y.test"):
+        assert not is_own(other, names)
