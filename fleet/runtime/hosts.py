@@ -18,8 +18,8 @@ __all__ = ["ABOUT_OWN_NAMES", "is_own", "own_names"]
 ABOUT_OWN_NAMES: Final = (
     "More names by which the diagnostics may be asked for, separated by commas, beside addresses, names without a dot, this "
     "machine's name, and names below .localhost, .svc, .cluster.local and .keda: those of a cluster with another domain, for "
-    "example. *.NAME is every name that has one label before NAME. Under other names only /livez answers, because a web page could "
-    "read the others by DNS rebinding."
+    "example. *.NAME is every name that has one label before NAME. Under other names only /livez answers, because a web page "
+    "could read the others by DNS rebinding."
 )
 _ENDS: Final = (".localhost", ".svc", ".cluster.local", ".keda")
 """RFC 6761 6.3; and names of Services, which no public name server has: also those of the HTTP add-on, in the namespace keda."""
