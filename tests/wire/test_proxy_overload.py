@@ -19,7 +19,7 @@ import pytest
 from fleet.routing.route import Protection
 from fleet.runtime.garbage import IDLE_COLLECTIONS
 from fleet.runtime.process import raise_limit_of_files
-from interceptor.listener import DESCRIPTORS_PER_CLIENT, SPARE_DESCRIPTORS
+from interceptor.listener import DESCRIPTORS_PER_CLIENT, FLOWS_PART, SPARE_DESCRIPTORS
 from tests.support.loopback import route
 from tests.support.raw_requests import get
 from tests.support.waiting import turns
@@ -194,7 +194,8 @@ async def test_a_process_with_few_files_serves_more_clients_than_it_has_files_fo
             try:
                 await eventually(lambda: " serves on port " in (tmp_path / "log").read_text(), within=120.0)
                 said = (tmp_path / "log").read_text()
-                assert f"room for {(FEW_FILES - SPARE_DESCRIPTORS) // DESCRIPTORS_PER_CLIENT} client connections" in said
+                files = FEW_FILES - SPARE_DESCRIPTORS
+                assert f"room for {(files - files // FLOWS_PART) // DESCRIPTORS_PER_CLIENT} client connections" in said
                 port = int(said.partition(" serves on port ")[2].split()[0])
                 clients = []
                 for _ in range(2 * FEW_FILES):

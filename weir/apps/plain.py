@@ -48,9 +48,26 @@ def plain(text: str) -> Any:
 def _json(text: str) -> Any:
     """Of a text that may be YAML in braces: they differ, as in the halves of which JSON makes a character."""
     try:
-        return json.loads(text, object_pairs_hook=_once)
+        value = json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError:
         return _yaml(text)
+    _check_depth(value)
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    """Some versions of Python read JSON of any depth."""
+    level, depth = [value], 0
+    while level := [inner for each in level for inner in _within(each)]:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise NotPlainError(TOO_DEEP)
+
+
+def _within(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _yaml(text: str) -> Any:
