@@ -212,7 +212,7 @@ documents = st.builds(
 
 
 @given(documents)
-@settings(max_examples=examples(400), deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_what_is_written_is_read_back(written: Document) -> None:
     found = document_of(live_of(manifests(written, "shop", owner_uid=UID)))
     assert found == written
