@@ -116,10 +116,25 @@ async def test_services_get_routes_which_belong_to_the_release(rig: AdminRig) ->
     assert left(rig) == []
 
 
+async def test_services_get_ports_which_belong_to_the_release(rig: AdminRig) -> None:
+    listen = [{"port": 6379, "service_port": 81}, {"lease": "dns", "protocol": "UDP"}]
+    made = await call(rig, "PUT", "/web", document(app_chart(), expose=[{"service": "web-http", "listen": listen}]))
+    assert made.status_code == 201, made.text
+    spec = rig.api.objects[HTTP]["spec"]
+    assert spec["ports"] == [{"protocol": "TCP", "port": 6379, "servicePort": 81}, {"protocol": "UDP", "lease": "dns"}]
+    assert "hosts" not in spec, "it gets connections only"
+    both = {"service": "web-http", "listen": listen, "hosts": ["a.example.com"]}
+    assert (await call(rig, "PUT", "/web", document(app_chart(), expose=[both]))).status_code == 200
+    assert rig.api.objects[HTTP]["spec"]["hosts"] == ["a.example.com"]
+
+
 @pytest.mark.parametrize(
     ("exposure", "pointer"),
     [
         ({"service": "none"}, "/expose/0/service"),
+        ({"service": "web-http", "listen": [{"port": 9901}]}, "/expose/0/listen"),
+        ({"service": "web-http", "listen": [{"port": 53}, {"port": 53}]}, "/expose/0/listen"),
+        ({"service": "web-http", "listen": [{"port": 53, "lease": "dns"}]}, "/expose/0/listen/0"),
         ({"service": "web-http", "port": 82}, "/expose/0/port"),
         ({"service": "web-http", "workload": "none"}, "/expose/0/workload"),
         ({"service": "web-http", "hosts": ["a..b"]}, "/expose/0/hosts"),

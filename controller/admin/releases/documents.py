@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from controller.admin.documents import NAME, ObjectName, Replicas, Target
 from controller.admin.releases.archive import MAX_ARCHIVE
+from controller.schema.ports import LEASE_NAME, MAX_LEASE_NAME
 from fleet import defaults
+from fleet.routing.port import MAX_PORTS
 
 __all__ = [
     "RELEASE_NAME",
     "Chart",
     "Exposure",
+    "Listen",
     "Release",
     "ReleaseDocument",
     "ReleaseList",
@@ -98,6 +101,31 @@ class Chart(Model):
         return self
 
 
+class Listen(Model):
+    """A port on which interceptors listen for a Service: its connections or datagrams wake what it selects."""
+
+    port: Annotated[int, Field(ge=1, le=defaults.PORT_LIMIT, description="Its number.")] | None = None
+    lease: (
+        Annotated[
+            str,
+            StringConstraints(pattern=LEASE_NAME, max_length=MAX_LEASE_NAME),
+            Field(description="Instead of a number: the name of a lease in this namespace. Without such a lease one is made."),
+        ]
+        | None
+    ) = None
+    protocol: Literal["TCP", "UDP"] = "TCP"
+    service_port: (
+        Annotated[int, Field(ge=1, le=defaults.PORT_LIMIT, description="Port of the Service; that of the exposure if absent.")]
+        | None
+    ) = None
+
+    @model_validator(mode="after")
+    def _has_one_number(self) -> Listen:
+        if (self.port is None) == (self.lease is None):
+            raise ValueError("needs one of port and lease")
+        return self
+
+
 class Exposure(Model):
     """Requests for one Service of the release: whose they are, and that what it selects sleeps without them."""
 
@@ -114,8 +142,12 @@ class Exposure(Model):
     ) = None
     hosts: Annotated[
         list[Annotated[str, StringConstraints(min_length=1, max_length=260)]],
-        Field(max_length=50, description="Whose requests it gets; SERVICE.NAMESPACE, below the domain, without any."),
+        Field(
+            max_length=50,
+            description="Whose requests it gets; without any SERVICE.NAMESPACE, below the domain, or none where it listens.",
+        ),
     ] = []
+    listen: Annotated[list[Listen], Field(max_length=MAX_PORTS, description="Ports on which interceptors listen for it.")] = []
     paths: Annotated[list[Annotated[str, StringConstraints(pattern=_PATH, max_length=1024)]], Field(max_length=50)] = []
     replicas: Replicas = Replicas()
     target: Target = Target(concurrency=defaults.TARGET)

@@ -12,7 +12,7 @@ import msgspec
 
 from controller.admin.documents import Fault
 from controller.admin.problems import Refused
-from controller.admin.releases.documents import Exposure
+from controller.admin.releases.documents import Exposure, Listen
 from controller.admin.releases.helm import yaml_of
 from controller.admin.releases.rendered import Rendered
 from controller.crds import HTTP_SCALED_OBJECTS
@@ -27,6 +27,7 @@ _POINTERS = (
     ("spec.pathPrefixes", "paths"),
     ("spec.scalingMetric", "target"),
     ("spec.replicas", "replicas"),
+    ("spec.ports", "listen"),
 )
 _GROUP = HTTP_SCALED_OBJECTS.api_version.partition("/")[0]
 _API_VERSIONS = {"Deployment": "apps/v1", "StatefulSet": "apps/v1"}
@@ -86,7 +87,6 @@ def _route(exposure: Exposure, objects: Sequence[Rendered], namespace: str, doma
     workload = _workload(exposure, service, objects)
     host = ".".join(part for part in (exposure.service, namespace, domain) if part)
     spec: Json = {
-        "hosts": exposure.hosts or [host],
         "scaleTargetRef": {
             "name": workload.name,
             "kind": workload.kind,
@@ -102,8 +102,12 @@ def _route(exposure: Exposure, objects: Sequence[Rendered], namespace: str, doma
             if value is not None
         },
     }
+    if exposure.hosts or exposure.paths or not exposure.listen:
+        spec["hosts"] = exposure.hosts or [host]
     if exposure.paths:
         spec["pathPrefixes"] = exposure.paths
+    if exposure.listen:
+        spec["ports"] = [_listened(one) for one in exposure.listen]
     made: Json = {
         "apiVersion": HTTP_SCALED_OBJECTS.api_version,
         "kind": HTTP_SCALED_OBJECTS.kind,
@@ -112,6 +116,11 @@ def _route(exposure: Exposure, objects: Sequence[Rendered], namespace: str, doma
     }
     _check(made)
     return made
+
+
+def _listened(given: Listen) -> Json:
+    fields = (("port", given.port), ("lease", given.lease), ("servicePort", given.service_port))
+    return {"protocol": given.protocol, **{name: value for name, value in fields if value is not None}}
 
 
 def _port(exposure: Exposure, service: Rendered) -> int:
