@@ -95,7 +95,7 @@ async def test_a_lease_is_made_read_and_released(rig: AdminRig, api: ApplyApi) -
         ({"entry": "west"}, 404, "no such entry; there are: weir-system/weir-interceptor"),
         ({"address": "192.0.2.2"}, 404, "no such entry"),
         ({"selector": "zone=east"}, 404, "no such entry"),
-        ({"port": 8080}, 409, "TCP port 8080 is port 'http' of Service weir-system/weir-interceptor"),
+        ({"port": 8080}, 409, "TCP port 8080 is a port of the interceptors themselves"),
         ({"other": 1}, 422, "/other: is not a field"),
     ],
 )
