@@ -75,7 +75,7 @@ async def test_sessions_by_header_stay_without_a_cookie() -> None:
         await backends(rig, 4)
         client = await rig.client()
         found = set()
-        for user in range(30):
+        for user in range(120):  # a backend may have a sixth of the ring: of thirty users it had none in one of two hundred runs
             answers = [await client.ask(get(b"/", b"X-User: %d" % user)) for _ in range(3)]
             assert len({one.body for one in answers}) == 1
             assert {one.get(b"set-cookie") for one in answers} == {None}
