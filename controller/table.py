@@ -94,7 +94,7 @@ def assemble(
         del asked[key]
     filling = _Filling(bodies, authorities, before)
     made = {key: filling.fill(key, wanted) for key, wanted in asked.items() if wanted.preview_of is None}
-    giving = _Giving(ports)
+    giving = _Giving(ports, before)
     uids = {resource.key: resource.meta.uid for resource in ordered}
     entries = {key: giving.given(key, uids[key], asked[key], route) for key, route in made.items() if route is not None}
     placed = place_copies(entries, [(key, wanted) for key, wanted in asked.items() if wanted.preview_of is not None])
@@ -127,8 +127,8 @@ def assemble(
 class _Giving:
     """Gives out ports, the oldest route first, as long as there are fewer than an interceptor may have."""
 
-    def __init__(self, view: PortView) -> None:
-        self._view = view
+    def __init__(self, view: PortView, before: RoutingTable | None) -> None:
+        self._view, self._before = view, before
         self._given: set[PortKey] = set()
         self._entries: dict[tuple[str, PortKey], set[str]] = {}
         """By application, which may have a port several times, by SNI."""
@@ -140,6 +140,8 @@ class _Giving:
     def given(self, key: Key, uid: str, asked: Asked, route: Route) -> Route:
         if not asked.ports:
             return route
+        if self._view.is_on and self._view.leases is None:
+            return self._kept(key, asked, route)
         found = assign(key, uid, asked.ports, self._view)
         kept, waits = [], [*found.waits]
         for port, (number, entry) in zip(found.ports, found.entries, strict=True):
@@ -157,6 +159,18 @@ class _Giving:
             if not kept and not route.rules:
                 self.unserved.add(key)
         return msgspec.structs.replace(route, ports=tuple(kept))
+
+    def _kept(self, key: Key, asked: Asked, route: Route) -> Route:
+        """Without leases nobody knows whose a number is: what is served stays as it is, and nothing is given."""
+        served = None if self._before is None else self._before.apps.get(route.app)
+        fixed = {(one.port.protocol, one.port.port) for one in asked.ports if not one.lease}
+        leased = {one.port.protocol for one in asked.ports if one.lease}
+        ports = [] if served is None else [
+            port for port in served.ports if (port.protocol, port.port) in fixed or port.protocol in leased
+        ]  # fmt: skip
+        if len(ports) < len(asked.ports):
+            self.waits[key] = ("the leases were not read yet",)
+        return msgspec.structs.replace(route, ports=tuple(ports))
 
     def _count(self, number: PortKey) -> int:
         """Of the ports that are given before this one: those that are leased come before numbers, however old."""

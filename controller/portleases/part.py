@@ -29,7 +29,7 @@ from fleet.routing.route import Route
 __all__ = ["PortSystem", "PortTerm", "open_ports"]
 
 READ_SECONDS = 5.0
-"""Seconds for which a term waits for leases; then objects with numbers are served, and those with leases say what is missing."""
+"""Seconds for which a term waits for leases; then it begins without, and ports stay as they are served until it knows them."""
 
 
 class PortSystem(msgspec.Struct, frozen=True):
@@ -105,8 +105,14 @@ class PortTerm:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.keeper.run(), name="port leases")
                 tasks.create_task(self.writer.run(), name="port entries")
+                tasks.create_task(self._give_when_known(self._system.source), name="ports that wait for leases")
         finally:
             unsubscribe()
+
+    async def _give_when_known(self, source: PortSource) -> None:
+        """The first table may have been made without leases, and none may come that would have it made anew."""
+        await source.known()
+        self._on_routes()
 
     async def known(self) -> None:
         """Wait for leases, for a while: without them nobody knows whose a port is."""

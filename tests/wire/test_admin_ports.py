@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from controller.portleases import part
 from fleet.discovery.kubernetes.client import ApiError
 from tests.support.apply_api import ApplyApi
 from tests.support.port_leases import LEASES, SERVICE, entry, leased
@@ -246,3 +247,17 @@ async def test_it_is_off_unless_switched_on(api: ApplyApi, tmp_path: Path) -> No
         assert services(api) == ["http"]
     async with admin(api, tmp_path / "routes.json", "--ports") as rig:
         assert (await rig.client.get("/getPort")).status_code == 404
+
+
+async def test_numbers_wait_for_leases_that_cannot_be_read_yet(
+    api: ApplyApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else may come that would have the table made anew."""
+    monkeypatch.setattr(part, "READ_SECONDS", 0.05)
+    slow = api.slow[LEASES] = asyncio.Event()
+    app(api, {"port": 6379})
+    async with admin(api, tmp_path / "routes.json", *FLAGS):
+        await until(lambda: condition(api) == ("False", "NotLeased"))
+        assert services(api) == ["http"]
+        slow.set()
+        await until(lambda: services(api) == ["http", "weir-tcp-6379"])

@@ -123,10 +123,24 @@ def test_one_port_of_an_object_at_two_entries() -> None:
 
 def test_leases_that_were_not_read_and_leases_that_are_off() -> None:
     redis = app("redis", {"lease": "redis"}, {"port": 6379})
-    for view, why in ((PortView.of(9, None, ()), "the leases were not read yet"), (PortView(9, is_on=False), "gives no leases")):
+    for view, why, given in (
+        (PortView.of(9, None, ()), "the leases were not read yet", []),
+        (PortView(9, is_on=False), "gives no leases", [6379]),
+    ):
         assembly = assemble([redis], ports=view)
-        assert ports(assembly, "redis") == [6379]
+        assert ports(assembly, "redis") == given
         assert why in assembly.waits[REDIS][0]
+
+
+def test_without_leases_what_is_served_stays_and_nobody_gets_more() -> None:
+    """A new leader that cannot read them yet must not give a leased number to another object that names it."""
+    redis, other = app("redis", {"lease": "redis"}, second=1), app("other", {"port": 20_005}, {"port": 6379})
+    before = made([redis, other], lease(20_005)).table
+    less = app("other", {"port": 20_005})
+    for objects, kept in (([redis, other], [6379]), ([redis, less], [])):
+        assembly = assemble(objects, before=before, ports=PortView.of(250, None, ()))
+        assert (ports(assembly, "redis"), ports(assembly, "other")) == ([20_005], kept)
+    assert REDIS not in assembly.waits
 
 
 def test_what_is_wrong_with_a_leased_port_is_told_where_it_is_written() -> None:
