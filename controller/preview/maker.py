@@ -29,7 +29,7 @@ from fleet.discovery.kubernetes.objects import SERVICES
 from fleet.discovery.kubernetes.objects import Resource as Path
 from fleet.routing.kinds import is_name
 
-__all__ = ["WORKLOADS", "Maker"]
+__all__ = ["WORKLOADS", "Maker", "paths_of"]
 
 WORKLOADS = {kind: Path("/apis/apps/v1", f"{kind.lower()}s") for kind in KINDS}
 MADE_OF = "weir.dev/made-of"
@@ -110,7 +110,7 @@ class Maker:
         base, namespace = self._world.get(preview.base), preview.meta.namespace
         if base is None:
             return Outcome("NoBase", f"there is no {preview.base}")
-        workload_path, service_path = _paths_of(base)
+        workload_path, service_path = paths_of(base)
         workload, service = await self._get(workload_path), await self._get(service_path)
         if workload is None or service is None:
             return Outcome("NoBase", f"there is no {_named(workload_path if workload is None else service_path)}")
@@ -208,7 +208,7 @@ class Maker:
         return found
 
 
-def _paths_of(base: Resource) -> tuple[str, str]:
+def paths_of(base: Resource) -> tuple[str, str]:
     """The workload and the Service of a base. Raises Problem."""
     if not isinstance(base.spec, HTTPScaledObjectSpec):
         raise Problem("spec.base", f"{base.key} is not valid: {base.problem}")

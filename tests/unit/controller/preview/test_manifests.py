@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from controller.preview.maker import paths_of
 from controller.preview.manifests import job_of, labels_of_pods, owner_of, scaled_object_of, service_of, workload_of
 from controller.preview.resource import Preview, parse_preview
 from controller.problem import Problem
@@ -231,6 +232,31 @@ def test_the_job_of_a_hook() -> None:
     assert set(metadata["labels"]) == {"weir.dev/preview", "weir.dev/preview-of"}, "no Service finds its pods"
     given = made["spec"]["template"]["spec"]
     assert all({"name": "WEIR_PREVIEW_OF", "value": "web"} in one["env"] for one in given["initContainers"] + given["containers"])
+
+
+def test_a_name_with_which_pods_of_a_stateful_set_cannot_start() -> None:
+    base = DEPLOYMENT | {"kind": "StatefulSet"}
+    for length, good in ((52, True), (53, False)):
+        named = preview("f" * (length - len("web--")))
+        if good:
+            assert len(workload_of(named, base, SELECTORS)["metadata"]["name"]) == length
+        else:
+            with pytest.raises(Problem, match="is longer than 52 characters"):
+                workload_of(named, base, SELECTORS)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        {"name": "../../victim/deployments/db", "service": "web"},
+        {"name": "..", "service": "web"},
+        {"name": "web?watch=true", "service": "web"},
+        {"name": "web", "service": "../../victim/services/db"},
+    ],
+)
+def test_a_base_that_leads_out_of_its_namespace_is_not_copied(target: dict[str, str]) -> None:
+    with pytest.raises(Problem, match=r"spec\.base"):
+        paths_of(http("web", scaleTargetRef={"port": 80, **target}))
 
 
 def test_long_names_of_jobs_stay_different() -> None:
