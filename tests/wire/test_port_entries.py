@@ -168,14 +168,14 @@ async def test_without_a_policy_there_is_none_to_follow(api: ApplyApi) -> None:
     async with writing(api) as rig:
         rig.want(REDIS)
         await rig.until(lambda: "weir-tcp-6379" in rig.names())
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.3)  # nothing is to be written meanwhile
         assert (rig.told(), POLICY in api.objects) == ("", False)
 
 
 async def test_without_leading_nothing_is_written(api: ApplyApi) -> None:
     async with writing(api, leads=lambda: False) as rig:
         rig.want(REDIS)
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.3)  # nothing is to be written meanwhile
         assert (rig.names(), rig.writer.writes) == (["http"], 0)
 
 
