@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.support import hangs
 from tests.support.failures import Failures
 from tests.support.full import PROFILE, examples
 
@@ -28,6 +29,7 @@ FIRST = ("cluster", "system", "wire")
 
 @pytest.hookimpl(trylast=True)  # when there is a terminal reporter
 def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(hangs)
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     if terminal is not None and not hasattr(config, "workerinput"):  # workers of xdist have a reporter that nobody sees
         config.pluginmanager.register(Failures(terminal))

@@ -17,6 +17,7 @@ from time import monotonic, process_time
 from typing import Any
 
 import pytest
+import uvloop
 
 from tests.fuzz.test_heads import BODY_SEEDS, REQUEST_SEEDS, RESPONSE_SEEDS
 from tests.support.full import FULL
@@ -65,8 +66,8 @@ def messages(seeds: Sequence[bytes], first: int) -> Iterator[bytes]:
 
 
 def rounds(seeds: Sequence[bytes], first: int) -> Iterator[list[bytes]]:
-    uvloop = type(asyncio.get_running_loop()).__module__.startswith("uvloop")
-    made = messages(seeds, first + (FAR if FULL and uvloop else 0))
+    loop_of_product = isinstance(asyncio.get_running_loop(), uvloop.Loop)
+    made = messages(seeds, first + (FAR if FULL and loop_of_product else 0))
     if not FULL:
         yield list(islice(made, MESSAGES))
         return
