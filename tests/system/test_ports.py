@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ports import free_port
 from tests.system import harness
 from tests.system.harness import fleet, running_up, until
-from tests.wire.stream_rig import free_port
 
 FLAGS = pytest.mark.parametrize("flags", [(), ("--processes",)], ids=["inline", "processes"])
 

@@ -13,9 +13,10 @@ import dns.asyncquery
 import dns.message
 import pytest
 
+from tests.support.ports import free_port
 from tests.system import harness
 from tests.system.harness import fleet, running_up, until
-from tests.wire.flow_rig import UdpClient, free_udp_port
+from tests.wire.flow_rig import UdpClient
 
 DNSMASQ = shutil.which("dnsmasq", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 FLAGS = pytest.mark.parametrize("flags", [(), ("--processes",)], ids=["inline", "processes"])
@@ -52,7 +53,7 @@ async def dig(port: int, *words: str) -> str:
 @FLAGS
 @pytest.mark.skipif(DNSMASQ is None or shutil.which("dig") is None, reason="needs dnsmasq and dig")
 async def test_the_first_query_wakes_a_name_server_and_is_answered(tmp_path: Path, flags: tuple[str, ...]) -> None:
-    number = free_udp_port()
+    number = free_port()
     command = (
         f"exec {DNSMASQ} --keep-in-foreground --conf-file=/dev/null --port=$PORT --listen-address=127.0.0.1 --bind-interfaces"
         " --no-resolv --no-hosts --address=/a.test/192.0.2.7 --pid-file= --log-facility=- --user=$(id -un)"
@@ -70,7 +71,7 @@ async def test_the_first_query_wakes_a_name_server_and_is_answered(tmp_path: Pat
 
 @FLAGS
 async def test_many_clients_wake_one_process_and_lose_nothing(tmp_path: Path, flags: tuple[str, ...]) -> None:
-    number, other = free_udp_port(), free_udp_port()
+    number, other = free_port(), free_port()
     apps = fleet(echo_app("game", number, udp={"idle": 1.0}, max=1), echo_app("other", other, udp={"idle": 600.0}, max=1))
     async with running_up(tmp_path, apps, *flags) as up:
         clients = [UdpClient(harness.address, number) for _ in range(50)]
@@ -87,7 +88,7 @@ async def test_many_clients_wake_one_process_and_lose_nothing(tmp_path: Path, fl
 
 
 async def test_a_process_that_is_replaced_hands_its_flows_over(tmp_path: Path) -> None:
-    number = free_udp_port()
+    number = free_port()
     async with running_up(tmp_path, fleet(echo_app("game", number, min=1, max=1))) as up:
         await until(lambda: up.backends("game"))
         client = UdpClient(harness.address, number)
@@ -101,7 +102,7 @@ async def test_a_process_that_is_replaced_hands_its_flows_over(tmp_path: Path) -
 
 
 async def test_an_app_that_takes_no_datagrams_is_not_ready(tmp_path: Path) -> None:
-    number = free_udp_port()
+    number = free_port()
     deaf = app("deaf", number, [sys.executable, "-I", "-S", "-c", "import time; time.sleep(600)"], readiness={"timeout": 1.0})
     async with running_up(tmp_path, fleet(deaf)) as up:
         client = UdpClient(harness.address, number)

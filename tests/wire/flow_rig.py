@@ -16,17 +16,10 @@ from fleet.routing.route import Route
 from tests.support.loopback import APP
 from tests.wire.proxy_rig import Rig, eventually, proxy_rig
 
-__all__ = ["FlowRig", "UdpClient", "UdpServer", "flow_rig", "free_udp_port", "udp"]
+__all__ = ["FlowRig", "UdpClient", "UdpServer", "flow_rig", "udp"]
 
 Script = Callable[[bytes], Iterable[bytes]]
 """From a datagram to the answers."""
-
-
-def free_udp_port(host: str = "127.0.0.1") -> int:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind((host, 0))
-        number: int = sock.getsockname()[1]
-        return number
 
 
 def udp(number: int, **fields: Any) -> ListenPort:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,16 +15,9 @@ from fleet.routing.route import Route, Target
 from tests.support.loopback import APP
 from tests.wire.proxy_rig import Rig, eventually, proxy_rig
 
-__all__ = ["Peer", "StreamRig", "TcpServer", "echo", "free_port", "port", "port_route", "stream_rig"]
+__all__ = ["Peer", "StreamRig", "TcpServer", "echo", "port", "port_route", "stream_rig"]
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        number: int = sock.getsockname()[1]
-        return number
 
 
 def port(number: int, **fields: Any) -> ListenPort:

@@ -12,9 +12,10 @@ from fleet.routing.route import Route
 from interceptor.exchange import stream
 from interceptor.tcp.client import GSS_REQUEST, SSL_REQUEST
 from tests.support.certificates import Authority
+from tests.support.ports import free_port
 from tests.unit.interceptor.tcp.test_hello import hello
 from tests.wire.proxy_rig import eventually
-from tests.wire.stream_rig import echo, free_port, port, port_route, stream_rig
+from tests.wire.stream_rig import echo, port, port_route, stream_rig
 
 NAMES = ("a.test", "b.test")
 

@@ -15,9 +15,10 @@ from fleet.routing.route import ColdStart, Protection, StaticResponse, Timeouts
 from interceptor.exchange import stream, tunnel
 from interceptor.tcp.client import EARLY_BYTES
 from protos.weir.interceptor.v1 import routing_pb2, routing_pb2_grpc
+from tests.support.ports import free_port
 from tests.support.sockets import reset as cut
 from tests.wire.proxy_rig import eventually
-from tests.wire.stream_rig import echo, free_port, port, port_route, stream_rig
+from tests.wire.stream_rig import echo, port, port_route, stream_rig
 
 
 async def test_a_connection_is_relayed_and_counted_while_it_is_open() -> None:

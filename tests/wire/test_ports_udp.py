@@ -15,13 +15,14 @@ from fleet.routing.route import ColdStart, Protection, StaticResponse, Timeouts
 from interceptor.metrics import Metrics
 from interceptor.udp.flow import GONE_SECONDS, HELD_DATAGRAMS
 from tests.support.loopback import APP
-from tests.wire.flow_rig import UdpServer, flow_rig, free_udp_port, udp
+from tests.support.ports import free_port
+from tests.wire.flow_rig import UdpServer, flow_rig, udp
 from tests.wire.proxy_rig import eventually
 from tests.wire.stream_rig import TcpServer, echo, port_route
 
 
 async def test_a_flow_is_relayed_and_counted_until_it_is_idle() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number, idle=0.3))) as rig:
         server = await rig.server()
         client = rig.client(number)
@@ -38,7 +39,7 @@ async def test_a_flow_is_relayed_and_counted_until_it_is_idle() -> None:
 
 
 async def test_held_while_the_application_wakes_in_order_and_within_the_bound() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number))) as rig:
         server = await rig.server(listed=False)
         client, other = rig.client(number), rig.client(number)
@@ -54,7 +55,7 @@ async def test_held_while_the_application_wakes_in_order_and_within_the_bound() 
 
 
 async def test_datagrams_are_passed_on_as_they_are_up_to_the_longest() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number))) as rig:
         client = rig.client(number)
         longest = os.urandom(65507)
@@ -69,7 +70,7 @@ async def test_datagrams_are_passed_on_as_they_are_up_to_the_longest() -> None:
 
 
 async def test_a_flow_ends_with_its_replies() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number, replies=2))) as rig:
         gate: list[bytes] = []
         server = await rig.server(lambda data: (data, b"+") if data not in gate else ())
@@ -85,7 +86,7 @@ async def test_a_flow_ends_with_its_replies() -> None:
 
 
 async def test_without_a_backend_in_time_a_flow_ends() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number), timeouts=Timeouts(readiness=0.3))) as rig:
         client = rig.client(number)
         client.send(b"x", b"y")
@@ -97,7 +98,7 @@ async def test_without_a_backend_in_time_a_flow_ends() -> None:
 
 
 async def test_no_more_wait_than_the_route_permits() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number), cold_start=ColdStart(max_held=2))) as rig:
         for _ in range(3):
             rig.client(number).send(b"x")
@@ -106,7 +107,7 @@ async def test_no_more_wait_than_the_route_permits() -> None:
 
 
 async def test_no_more_flows_than_the_route_permits() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number), protection=Protection(max_requests=2))) as rig:
         await rig.server()
         for _ in range(2):
@@ -117,7 +118,7 @@ async def test_no_more_flows_than_the_route_permits() -> None:
 
 
 async def test_in_maintenance_nothing_is_relayed_or_woken() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number), maintenance=StaticResponse())) as rig:
         rig.client(number).send(b"x")
         await eventually(lambda: rig.dropped == {"maintenance": 1})
@@ -125,7 +126,7 @@ async def test_in_maintenance_nothing_is_relayed_or_woken() -> None:
 
 
 async def test_flows_are_spread_over_the_backends() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number))) as rig:
         servers = [await rig.server() for _ in range(2)]
         clients = [rig.client(number) for _ in range(20)]
@@ -137,8 +138,8 @@ async def test_flows_are_spread_over_the_backends() -> None:
 
 
 async def test_a_flow_that_is_refused_moves_with_all_that_it_has_sent() -> None:
-    number = free_udp_port()
-    gone = Backend("127.0.0.1", free_udp_port())
+    number = free_port()
+    gone = Backend("127.0.0.1", free_port())
     async with flow_rig(port_route(udp(number))) as rig:
         rig.list(gone)
         client = rig.client(number)
@@ -152,8 +153,8 @@ async def test_a_flow_that_is_refused_moves_with_all_that_it_has_sent() -> None:
 
 
 async def test_a_backend_that_comes_back_at_its_address_gets_what_waits() -> None:
-    number = free_udp_port()
-    backend = Backend("127.0.0.1", free_udp_port())
+    number = free_port()
+    backend = Backend("127.0.0.1", free_port())
     async with flow_rig(port_route(udp(number))) as rig:
         rig.list(backend)
         client = rig.client(number)
@@ -164,7 +165,7 @@ async def test_a_backend_that_comes_back_at_its_address_gets_what_waits() -> Non
 
 
 async def test_an_answered_flow_ends_with_its_backend_and_begins_anew() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number))) as rig:
         first = await rig.server()
         client = rig.client(number)
@@ -178,7 +179,7 @@ async def test_an_answered_flow_ends_with_its_backend_and_begins_anew() -> None:
 
 
 async def test_a_backend_that_is_not_listed_keeps_its_flows_while_it_answers() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number))) as rig:
         speaks = True
         old = await rig.server(lambda data: (b"old " + data,) if speaks else ())
@@ -198,7 +199,7 @@ async def test_a_backend_that_is_not_listed_keeps_its_flows_while_it_answers() -
 
 
 async def test_an_unanswered_flow_leaves_a_backend_that_is_not_listed_with_all_that_it_has_sent() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number))) as rig:
         old = await rig.server(lambda _: ())
         client = rig.client(number)
@@ -211,12 +212,12 @@ async def test_an_unanswered_flow_leaves_a_backend_that_is_not_listed_with_all_t
 
 
 async def test_ports_come_and_go_with_the_table_and_their_flows_stay() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number))) as rig:
         await rig.server()
         client = rig.client(number)
         assert await client.ask(b"1") == b"1"
-        rig.rig.set_routes(port_route(udp(free_udp_port())))
+        rig.rig.set_routes(port_route(udp(free_port())))
         await eventually(lambda: rig.rig.interceptor.proxy.apps[APP].route.ports[0].port != number)
         assert await client.ask(b"2") == b"2"
         rig.client(number).send(b"x")
@@ -226,7 +227,7 @@ async def test_ports_come_and_go_with_the_table_and_their_flows_stay() -> None:
         await rig.bound(number)
         assert await rig.client(number).ask(b"4") == b"4"
         assert len(rig.flows) == 2
-        rig.rig.set_routes(port_route(udp(free_udp_port())))
+        rig.rig.set_routes(port_route(udp(free_port())))
         rig.end_flows()
         # It is closed with its last flow: somebody else can have it.
         await eventually(lambda: _is_free(number))
@@ -243,7 +244,7 @@ def _is_free(number: int) -> bool:
 
 async def test_a_port_that_somebody_else_has_is_named_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("interceptor.port_listeners.RETRY_SECONDS", 0.1)
-    number = free_udp_port()
+    number = free_port()
     other = await UdpServer().start(port=number)
     async with flow_rig(port_route(udp(number))) as rig:
         rows = [row for row in rig.rig.interceptor.pages.ports() if row.port == number]
@@ -257,7 +258,7 @@ async def test_a_port_that_somebody_else_has_is_named_and_tried_again(monkeypatc
 
 
 async def test_one_number_for_tcp_and_udp_of_two_applications() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number)), port_route(ListenPort(number), app="default/b")) as rig:
         await rig.server()
         tcp = await TcpServer(echo).start()
@@ -278,7 +279,7 @@ async def test_one_number_for_tcp_and_udp_of_two_applications() -> None:
     [("0.0.0.0", "127.0.0.3", "127.0.0.9"), ("::", "::1", "::1"), ("::", "127.0.0.3", "127.0.0.9"), ("::1", "::1", "::1")],
 )
 async def test_answers_come_from_the_address_that_was_asked(host: str, asked: str, source: str) -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number)), host=host) as rig:
         await rig.server()
         client = rig.client(number, asked, source)  # it is connected, and takes answers from there alone
@@ -287,7 +288,7 @@ async def test_answers_come_from_the_address_that_was_asked(host: str, asked: st
 
 
 async def test_a_backend_of_ipv6() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number))) as rig:
         await rig.server(host="::1")
         assert await rig.client(number).ask(b"x") == b"x"
@@ -295,7 +296,7 @@ async def test_a_backend_of_ipv6() -> None:
 
 async def test_in_a_drain_flows_go_on_and_new_ones_do_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("interceptor.drain.IDLE_FLOW_SECONDS", 0.5)
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number)), drain_timeout=600.0) as rig:
         await rig.server()
         client = rig.client(number)
@@ -312,7 +313,7 @@ async def test_in_a_drain_flows_go_on_and_new_ones_do_not_begin(monkeypatch: pyt
 
 
 async def test_flows_are_seen_on_pages_in_metrics_and_in_the_queue() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number))) as rig:
         client = rig.client(number)
         client.send(*[b"x"] * (HELD_DATAGRAMS + 2))
@@ -340,7 +341,7 @@ async def test_flows_are_seen_on_pages_in_metrics_and_in_the_queue() -> None:
 
 async def test_without_epoll_each_socket_is_watched_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("select.epoll")
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number, idle=0.2))) as rig:
         await rig.server()
         clients = [rig.client(number) for _ in range(3)]

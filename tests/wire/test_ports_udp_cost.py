@@ -10,7 +10,8 @@ import tracemalloc
 import pytest
 
 from tests.support.calls import calls
-from tests.wire.flow_rig import flow_rig, free_udp_port, udp
+from tests.support.ports import free_port
+from tests.wire.flow_rig import flow_rig, udp
 from tests.wire.stream_rig import port_route
 
 ROUNDS = 50
@@ -19,7 +20,7 @@ PARTS = ("Flow", "Datagram", "Stream", "Exchange", "Life", "Wait", "App", "Entry
 
 async def test_a_warm_datagram_is_one_call_on_its_way_and_one_back_beside_the_turn(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number)), host="0.0.0.0") as rig:
         await rig.server()
         client = rig.client(number)
@@ -38,7 +39,7 @@ async def test_a_warm_datagram_is_one_call_on_its_way_and_one_back_beside_the_tu
 
 
 async def test_flows_take_little_memory_and_give_it_back() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number))) as rig:
         await rig.server()
         rig.client(number).send(b"x")

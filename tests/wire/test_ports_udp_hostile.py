@@ -14,7 +14,8 @@ from fleet.routing.route import ColdStart, Scaling
 from interceptor.backends.endpoint import MAX_DIALS
 from interceptor.transport.datagrams import BURST, DATAGRAMS_AT_ONCE, connected
 from tests.support.loopback import route
-from tests.wire.flow_rig import FlowRig, flow_rig, free_udp_port, udp
+from tests.support.ports import free_port
+from tests.wire.flow_rig import FlowRig, flow_rig, udp
 from tests.wire.proxy_rig import eventually
 from tests.wire.stream_rig import port_route
 
@@ -46,7 +47,7 @@ def _read(rig: FlowRig) -> int:
 
 
 async def test_false_sources_at_a_sleeping_application_take_bounded_memory_and_no_others_place() -> None:
-    number, other = free_udp_port(), free_udp_port()
+    number, other = free_port(), free_port()
     cold = ColdStart(max_held=50)
     routes = (port_route(udp(number), cold_start=cold), port_route(udp(other), app="default/b"))
     async with flow_rig(*routes, max_flows=200) as rig:
@@ -67,7 +68,7 @@ async def test_false_sources_at_a_sleeping_application_take_bounded_memory_and_n
 async def test_false_sources_at_a_silent_backend_end_for_each_other_and_not_for_flows_that_are_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    number, other = free_udp_port(), free_udp_port()
+    number, other = free_port(), free_port()
     routes = (port_route(udp(number)), port_route(udp(other), app="default/b"))
     async with flow_rig(*routes, max_flows=100) as rig:
         await rig.server(lambda data: () if data == b"?" else (data,))
@@ -88,7 +89,7 @@ async def test_false_sources_at_a_silent_backend_end_for_each_other_and_not_for_
 
 
 async def test_one_source_has_no_more_than_its_flows() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number)), max_flows_per_source=20) as rig:
         await rig.server()
         for _ in range(20):
@@ -99,7 +100,7 @@ async def test_one_source_has_no_more_than_its_flows() -> None:
 
 
 async def test_a_turn_of_the_event_loop_takes_a_bounded_number_of_datagrams() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number)), route("default/b", "b.test")) as rig:
         server = await rig.server(lambda _: ())
         client = rig.client(number)
@@ -112,7 +113,7 @@ async def test_a_turn_of_the_event_loop_takes_a_bounded_number_of_datagrams() ->
 
 
 async def test_flows_that_have_waited_together_do_not_go_on_in_one_turn() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number), scaling=Scaling(concurrency=1000))) as rig:
         await flood_on(rig, number, 300)
         assert rig.entry.held == 300
@@ -139,7 +140,7 @@ async def _turns(rig: FlowRig, *, most: int, total: int) -> None:
 
 
 async def test_kept_datagrams_are_bounded_over_all_flows() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number)), max_flow_bytes=100_000) as rig:
         for _ in range(4):
             rig.client(number).send(os.urandom(30_000))
@@ -150,7 +151,7 @@ async def test_kept_datagrams_are_bounded_over_all_flows() -> None:
 
 async def test_a_backend_that_never_answers_costs_nothing_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("interceptor.udp.flow.CONFIRM_SECONDS", 0.3)
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number, idle=1.0))) as rig:
         server = await rig.server(lambda _: ())
         client = rig.client(number)
@@ -166,7 +167,7 @@ async def test_a_backend_that_never_answers_costs_nothing_that_stays(monkeypatch
 
 
 async def test_an_answer_from_another_port_reaches_nobody() -> None:
-    number = free_udp_port()
+    number = free_port()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as liar:
         async with flow_rig(port_route(udp(number))) as rig:
             server = await rig.server(lambda _: ())
@@ -181,7 +182,7 @@ async def test_an_answer_from_another_port_reaches_nobody() -> None:
 
 
 async def test_a_port_that_claims_to_be_ours_begins_no_flow() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number))) as rig:
         await rig.server()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -192,7 +193,7 @@ async def test_a_port_that_claims_to_be_ours_begins_no_flow() -> None:
 
 
 async def test_what_cannot_be_sent_is_dropped_and_the_flow_goes_on() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number))) as rig:
         await rig.server()
         client = rig.client(number)
@@ -211,7 +212,7 @@ async def test_what_cannot_be_sent_is_dropped_and_the_flow_goes_on() -> None:
 
 
 async def test_a_client_that_is_gone_does_not_disturb_the_port() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number))) as rig:
         server = await rig.server(lambda data: (data,) * 3)
         client = rig.client(number)
@@ -222,7 +223,7 @@ async def test_a_client_that_is_gone_does_not_disturb_the_port() -> None:
 
 
 async def test_without_descriptors_flows_are_refused_and_the_port_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number))) as rig:
         await rig.server()
 
@@ -238,7 +239,7 @@ async def test_without_descriptors_flows_are_refused_and_the_port_goes_on(monkey
 
 
 async def test_backends_that_cannot_be_reached_are_set_aside_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    number = free_udp_port()
+    number = free_port()
     bad: set[int] = set()
 
     def unreachable(host: str, port: int) -> socket.socket:
@@ -257,7 +258,7 @@ async def test_backends_that_cannot_be_reached_are_set_aside_one_after_the_other
 
 
 async def test_datagrams_that_the_kernel_loses_are_counted() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number))) as rig:
         await rig.server(lambda _: ())
         client = rig.client(number)

@@ -7,7 +7,8 @@ import random
 
 import pytest
 
-from tests.wire.flow_rig import FlowRig, UdpClient, UdpServer, flow_rig, free_udp_port, udp
+from tests.support.ports import free_port
+from tests.wire.flow_rig import FlowRig, UdpClient, UdpServer, flow_rig, udp
 from tests.wire.stream_rig import port_route
 
 STEPS = 400
@@ -18,7 +19,7 @@ async def test_a_storm_leaves_every_count_at_zero(seed: int, monkeypatch: pytest
     monkeypatch.setattr("interceptor.udp.flow.CONFIRM_SECONDS", 0.05)
     monkeypatch.setattr("interceptor.udp.flow.GONE_SECONDS", 0.05)
     monkeypatch.setattr("interceptor.udp.flows.UNANSWERED_SECONDS", 0.05)
-    number, chance = free_udp_port(), random.Random(seed)
+    number, chance = free_port(), random.Random(seed)
     port = udp(number, idle=0.1, replies=chance.choice([None, 1]), silent=chance.choice([None, 0.05]))
     # Each client sends from an address of its own; the bounds are reached again and again.
     async with flow_rig(port_route(port), max_flows=40, max_flows_per_source=16) as rig:
@@ -87,7 +88,7 @@ class _Storm:
 
     async def ports(self) -> None:
         """The port goes, and may come back."""
-        other = port_route(udp(free_udp_port()))
+        other = port_route(udp(free_port()))
         self._rig.rig.set_routes(self._chance.choice([other, port_route(udp(self._number, idle=0.1))]))
 
     async def change(self) -> None:

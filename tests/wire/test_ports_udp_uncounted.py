@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.wire.flow_rig import flow_rig, free_udp_port, udp
+from tests.support.ports import free_port
+from tests.wire.flow_rig import flow_rig, udp
 from tests.wire.proxy_rig import eventually
 from tests.wire.stream_rig import port_route
 
 
 async def test_flows_of_listed_networks_neither_wake_nor_keep_awake() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number, networks=("127.0.0.0/8",)))) as rig:
         client = rig.client(number)
         client.send(b"x")
@@ -23,7 +24,7 @@ async def test_flows_of_listed_networks_neither_wake_nor_keep_awake() -> None:
 
 
 async def test_a_first_datagram_of_monitoring_does_not_count() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number, first_bytes=("PING", "*\\x00status*")))) as rig:
         monitoring = rig.client(number)
         monitoring.send(b"PING and more", b"..\0status")
@@ -39,7 +40,7 @@ async def test_a_first_datagram_of_monitoring_does_not_count() -> None:
 
 
 async def test_one_datagram_alone_does_not_wake_and_two_do() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number, silent=0.3))) as rig:
         rig.client(number).send(b"a scan")
         await eventually(lambda: rig.dropped == {"uncounted": 1})
@@ -59,7 +60,7 @@ async def test_one_datagram_alone_does_not_wake_and_two_do() -> None:
 
 
 async def test_one_datagram_that_does_not_count_is_passed_on_if_there_is_a_backend_in_time() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number, silent=0.5))) as rig:
         client = rig.client(number)
         client.send(b"x")
@@ -70,7 +71,7 @@ async def test_one_datagram_that_does_not_count_is_passed_on_if_there_is_a_backe
 
 
 async def test_a_flow_counts_from_its_second_datagram_on_while_the_first_is_unanswered() -> None:
-    number = free_udp_port()
+    number = free_port()
     async with flow_rig(port_route(udp(number, silent=5.0))) as rig:
         server = await rig.server(lambda data: (data,) if data != b"1" else ())
         client = rig.client(number)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from tests.support.ports import free_port
 from tests.wire.proxy_rig import eventually
-from tests.wire.stream_rig import free_port, port, port_route, stream_rig
+from tests.wire.stream_rig import port, port_route, stream_rig
 
 
 async def test_connections_of_listed_networks_neither_wake_nor_keep_awake() -> None:
