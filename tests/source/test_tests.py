@@ -86,3 +86,34 @@ def test_what_begins_processes_and_connections_is_found(source: str, expected: s
 def test_unit_tests_begin_no_process_and_no_connection() -> None:
     found = {path.name: used for path in sorted((TESTS / "unit").rglob("test_*.py")) if (used := outside_of(path.read_text()))}
     assert found == {}
+
+
+CLOCKS = {"monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"}
+IN_REAL_TIME = {"test_names.py", "test_specwatch.py"}
+"""Unit tests whose subject is a wait of a thread or of the kernel's notices, which no clock of a test moves."""
+
+
+def clocks_of(source: str) -> set[str]:
+    """The clocks of the machine that a module reads or hands on."""
+    nodes = [*ast.walk(ast.parse(source))]
+    return {
+        name for each in nodes if (name := each.attr if isinstance(each, ast.Attribute) else getattr(each, "id", "")) in CLOCKS
+    }
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("from time import monotonic\nEndpointSet(clock=monotonic)", {"monotonic"}),
+        ("import time\ntime.perf_counter()", {"perf_counter"}),
+        ("def clock(): return now", set()),
+    ],
+)
+def test_clocks_of_the_machine_are_found(source: str, expected: set[str]) -> None:
+    assert clocks_of(source) == expected
+
+
+def test_unit_tests_have_a_clock_of_their_own() -> None:
+    """Mixed with the machine's, whose time begins when it was started, one took the longer the longer that was ago."""
+    tests = [path for path in (TESTS / "unit").rglob("test_*.py") if path.name not in IN_REAL_TIME]
+    assert {path.name: used for path in sorted(tests) if (used := clocks_of(path.read_text()))} == {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,7 +18,6 @@ from fleet.routing.table import RoutingTable
 
 T = TypeVar("T")
 NEVER = 3600.0
-SEEN_WITHIN = 1.0
 A, B = Backend("127.0.0.1", 8001), Backend("127.0.0.1", 8002)
 
 
@@ -75,15 +73,10 @@ async def test_sees_a_rename_at_once(tmp_path: Path) -> None:
     write_routes(path, table("default/web"))
     source = FileRoutes(path, NEVER)
     async with running(source):
-        delays = []
         for number in range(5):
             change = first(source.subscribe)
-            started = time.perf_counter()
             write_routes(path, table("default/web", f"default/app{number}"))
             assert f"default/app{number}" in (await soon(change)).apps
-            delays.append(time.perf_counter() - started)
-        # The median: one delay may be the machine's, not ours.
-        assert sorted(delays)[2] < SEEN_WITHIN
 
 
 async def test_sees_a_write_in_place(tmp_path: Path) -> None:

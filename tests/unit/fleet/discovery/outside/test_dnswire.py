@@ -189,9 +189,9 @@ def _pointers(count: int) -> bytes:
 def test_the_largest_answers_take_little_time() -> None:
     for data in (_raw(*[_record(b"\xc0\x0c", data=struct.pack("!I", n)) for n in range(1000)]), _pointers(1000)):
         assert len(data) <= MAX_MESSAGE
-        began = time.perf_counter()
+        began = time.thread_time()
         parsed(data)
-        assert time.perf_counter() - began < 0.1  # about 2 ms
+        assert time.thread_time() - began < 0.1  # of CPU; about 2 ms
 
 
 _LABELS = st.lists(st.from_regex(r"\A[a-z0-9]{1,8}\Z"), min_size=1, max_size=4).map(".".join)
