@@ -162,6 +162,18 @@ class _Followed:
         return sorted(backend.host for backend in self.source.get(key))
 
 
+@pytest.mark.parametrize("truncated", [False, True])
+async def test_a_question_that_is_given_up_at_any_moment_leaves_no_socket(truncated: bool, tmp_path: Path) -> None:
+    """The loop complains at its end of what is open."""
+    async with DnsServer({("api.test.", "A"): addresses(400 if truncated else 1)["A"]}) as server:
+        for steps in range(40):
+            asking = asyncio.create_task(ask("127.0.0.1", server.port, name_bytes("api.test."), A, seconds=60))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.wait([asking])
+
+
 async def test_a_name_is_followed_as_its_ttl_says(tmp_path: Path) -> None:
     async with DnsServer(_records()) as server:
         server.ttl = 0

@@ -48,7 +48,22 @@ class _Datagrams(asyncio.DatagramProtocol):
     def __init__(self, number: int, name: bytes, kind: int) -> None:
         self._asked = (number, name, kind)
         self._stray = 0
+        self._transport: asyncio.BaseTransport | None = None
+        self._closed = False
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        if self._closed:
+            transport.close()
+
+    def close(self) -> None:
+        """Close the socket, also one that is only being opened: uvloop leaves it open if that is cancelled."""
+        self._closed = True
+        if self._transport is not None:
+            self._transport.close()
+        if self.answer.done() and not self.answer.cancelled():
+            self.answer.exception()  # it is reported by the call, or not needed any more
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         if self.answer.done():
@@ -72,15 +87,14 @@ class _Datagrams(asyncio.DatagramProtocol):
 
 async def _by_udp(server: str, port: int, number: int, name: bytes, kind: int) -> Answer:
     loop = asyncio.get_running_loop()
-    # A connected socket: the kernel drops what comes from anywhere else, and reports a closed port.
-    transport, protocol = await loop.create_datagram_endpoint(lambda: _Datagrams(number, name, kind), remote_addr=(server, port))
+    protocol = _Datagrams(number, name, kind)
     try:
+        # A connected socket: the kernel drops what comes from anywhere else, and reports a closed port.
+        transport, _ = await loop.create_datagram_endpoint(lambda: protocol, remote_addr=(server, port))
         transport.sendto(query(number, name, kind))
         return await protocol.answer
     finally:
-        transport.close()
-        if protocol.answer.done() and not protocol.answer.cancelled():
-            protocol.answer.exception()  # it is reported by this call, or not needed any more
+        protocol.close()
 
 
 async def _by_tcp(server: str, port: int, number: int, name: bytes, kind: int) -> Answer:
