@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
@@ -37,6 +38,8 @@ class Leaf(NamedTuple):
     not_before: dt.datetime
     not_after: dt.datetime
     issuer: str
+    is_rsa: bool
+    """Whether its key is of RSA; other keys need the cipher suites of ECDSA."""
 
 
 def leaf_of(pem: bytes) -> Leaf:
@@ -44,7 +47,8 @@ def leaf_of(pem: bytes) -> Leaf:
     cert = _certificates(pem)[0]
     try:
         lower = dict.fromkeys(name.lower().rstrip(".") for name in _names(cert))
-        return Leaf(tuple(lower), cert.not_valid_before_utc, cert.not_valid_after_utc, cert.issuer.rfc4514_string())
+        is_rsa = isinstance(cert.public_key(), RSAPublicKey)
+        return Leaf(tuple(lower), cert.not_valid_before_utc, cert.not_valid_after_utc, cert.issuer.rfc4514_string(), is_rsa)
     except _FAULTS as error:
         raise PemError(_why(error)) from error
 

@@ -183,6 +183,11 @@ class Certificates:
             leaf = pem.leaf_of(material.cert)
         except pem.PemError as error:
             raise TlsError(f"{files.cert}: cannot be used: {error}") from error
+        if not self._policy.serves(rsa=leaf.is_rsa):
+            needed = "RSA" if leaf.is_rsa else "ECDSA"
+            raise TlsError(
+                f"{files.cert}: no handshake is possible: its key needs a cipher suite of {needed}, and none is allowed"
+            )
         context = self._new_context()
         try:
             with _as_file(material) as path:

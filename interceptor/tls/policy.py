@@ -56,6 +56,15 @@ class Policy(NamedTuple):
         # A client could have the server compute the expensive part of handshakes over and over on one connection.
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
 
+    def serves(self, *, rsa: bool) -> bool:
+        """Whether a handshake is possible with a key of RSA, or with any other. In TLS 1.3 suites say nothing of keys."""
+        if self.maximum >= ssl.TLSVersion.TLSv1_3:
+            return True
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.set_ciphers(self.ciphers)
+        needed = "auth-rsa" if rsa else "auth-ecdsa"
+        return any(suite["auth"] == needed for suite in context.get_ciphers())
+
 
 def parse_version(text: str) -> ssl.TLSVersion:
     """ "1.2", "1.3", and as KEDA writes them "TLS12", "TLS13". Raises ValueError."""

@@ -206,6 +206,12 @@ async def test_versions_and_suites_are_those_that_are_set(authority: Authority, 
                 pass
 
 
+async def test_a_key_that_no_allowed_suite_can_use_is_an_error_at_the_start(authority: Authority, tmp_path: Path) -> None:
+    with pytest.raises(TlsError, match=r"\.crt: no handshake is possible: its key needs a cipher suite of ECDSA"):
+        async with tls_rig(authority, tmp_path, tls_max_version="1.2", tls_cipher_suites="ECDHE-RSA-AES128-GCM-SHA256"):
+            pass
+
+
 async def test_curves_that_cost_the_server_more_than_the_client_are_not_offered(authority: Authority, tmp_path: Path) -> None:
     async with tls_rig(authority, tmp_path) as rig:
         for curve, passes in (("X25519", True), ("prime256v1", True), ("secp521r1", True), ("X448", False), ("ffdhe8192", False)):

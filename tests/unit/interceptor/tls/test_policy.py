@@ -63,3 +63,18 @@ def test_curves() -> None:
     assert parse_curves("X25519,CurveP256, P-384") == ("X25519", "P-256", "P-384")
     with pytest.raises(ValueError, match="'P-224' is not a curve"):
         parse_curves("P-224")
+
+
+@pytest.mark.parametrize(
+    ("maximum", "suites", "rsa", "other"),
+    [
+        ("1.2", "ECDHE-RSA-AES128-GCM-SHA256", True, False),
+        ("1.2", "ECDHE-ECDSA-AES128-GCM-SHA256", False, True),
+        ("1.2", "ECDHE-ECDSA-AES128-GCM-SHA256,ECDHE-RSA-AES128-GCM-SHA256", True, True),
+        ("1.3", "ECDHE-RSA-AES128-GCM-SHA256", True, True),
+    ],
+)
+def test_which_keys_can_be_used(maximum: str, suites: str, rsa: bool, other: bool) -> None:
+    policy = Policy(maximum=parse_version(maximum), ciphers=parse_ciphers(suites))
+    assert (policy.serves(rsa=True), policy.serves(rsa=False)) == (rsa, other)
+    assert Policy(maximum=parse_version(maximum)).serves(rsa=False)
