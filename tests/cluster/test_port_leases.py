@@ -108,6 +108,8 @@ async def service_ports(api: Api) -> list[Object]:
 
 
 async def asked_by_tcp(address: str, port: int) -> bytes:
+    # EndpointSlices and nodes follow the Service's ports a moment later, and until then they refuse connections.
+    await until(lambda: _accepts(address, port), "nodes lead the port to the interceptors")
     reader, writer = await asyncio.open_connection(address, port)
     try:
         writer.write(b"GET / HTTP/1.1\r\nHost: any\r\n\r\n")
@@ -158,6 +160,15 @@ async def test_no_port_twice_none_lost_and_one_that_leads_to_its_app(
     await api.delete(namespaced("httpscaledobjects", namespace, "web"))
     await until(lambda: _is_gone(api, port), "the lease is freed")
     await until(lambda: _is_as(api, before), "the Service has no port of it any more")
+
+
+async def _accepts(address: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(address, port)
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    return True
 
 
 async def _reaches(found: dict[str, dict[str, Any]], count: int) -> bool:
