@@ -165,9 +165,11 @@ def _schema(info: inspect.Type) -> Json:
 
 
 def _union(options: list[inspect.Type]) -> Json:
-    """An optional value, or a number or a text: other unions have no structural schema."""
+    """An optional value, or a number or a text, or an object or a text: other unions have no structural schema."""
     if len(options) == 1:
         return _schema(options[0])
+    if any(isinstance(option, inspect.StructType) for option in options):
+        return {}  # an object or a text: what is said beside it makes it structural
     number, text = sorted((_schema(option) for option in options), key=lambda schema: str(schema["type"]))
     if (number.pop("type"), text.pop("type")) != ("integer", "string"):
         raise TypeError(f"no schema for {options}")

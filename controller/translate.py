@@ -23,6 +23,7 @@ from controller.answers import (
 )
 from controller.authorities import FALLBACK, TARGET, AuthorityReference, authorities_of, check_authorities
 from controller.cors import cors_of
+from controller.depends import depends_on
 from controller.limits import Notes, duration, http_timeouts, note_for_keda, note_patterns, route_timeouts, scaling_of
 from controller.ports import AskedPort, fixed_ports, ports_of, sample_ports
 from controller.previews import check_preview_name, previews_of
@@ -68,6 +69,7 @@ _BOTH_FIELDS: _Names = (
     (re.compile(r"^scaling\.rate"), "scalingMetric.requestRate"),
     (re.compile(r"^scaling\.activity_period"), "activityPeriod"),
     (re.compile(r"^scaling\.max_busy"), "maxBusy"),
+    (re.compile(r"^depends_on(\[\d+\])\.app"), r"dependsOn\1"),
     (re.compile(r"_([a-z])"), lambda match: match[1].upper()),
 )
 
@@ -209,6 +211,7 @@ def _whole(
         answer_half_closed=spec.answer_half_closed,
         ports=sample_ports(asked),
         previews=previews_of(spec.previews),
+        depends_on=depends_on(meta.namespace, spec.depends_on),
     )
     _check(route, (*(_OUTSIDE_FALLBACK if fallback is not None and not fallback.service else ()), *names))
     route = msgspec.structs.replace(route, ports=fixed_ports(asked))
@@ -222,6 +225,7 @@ def _whole(
 _OF_THE_BASE = (
     *("hosts", "path_prefixes", "headers", "methods", "rewrite", "request_headers", "response_headers", "redirect", "backends"),
     *("rules", "cold_start", "cold_start_timeout_failover_ref", "static_routes", "timeouts", "affinity", "cors", "previews"),
+    *("depends_on",),
     *("backend_concurrency", "max_requests", "readiness_path", "server_timing", "answer_half_closed", "ports"),
 )
 """What a preview has from its base."""

@@ -34,6 +34,9 @@ _CODES = {
     RefusalKind.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
 }
 
+AWAKE_VALUE = 0.001
+"""The least value of a metric while an application is active for one that depends on it: the smallest that KEDA keeps. It asks
+for one replica, and is above zero for whoever scales by the value alone."""
 MAX_REFERENCE = 520
 """Maximum characters of a ScaledObject's namespace and name; Kubernetes allows no longer ones."""
 
@@ -77,7 +80,7 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
         return sum(len(listeners) for listeners in self._listeners.values())
 
     def wake(self, app: str) -> None:
-        """An application became active, or its first request is held."""
+        """An application became active, or its first request is held; or one that depends on it."""
         for key in (app, ALL_APPS):
             for listener in self._listeners.get(key, ()):
                 listener.set()
@@ -148,7 +151,7 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
         push = Push(self._reassert_interval)
         while not self._closing:
             now = self._clock()
-            if push.due(now, active=self._has_demand(app, now), held=self._holds(app)):
+            if push.due(now, active=self._has_demand(app, now), held=self._holds(app, now)):
                 self.pushes += 1
                 await context.write(pb.IsActiveResponse(result=True))
             again = push.next()
@@ -189,13 +192,18 @@ class ExternalScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
 
     def _value(self, subject: Subject, spec: Spec) -> float:
         now = self._clock()
-        return self._demand.value(subject.app, spec.metric, now) if subject.app else self._demand.total(now)
+        if not subject.app:
+            return self._demand.total(now)
+        value = self._demand.value(subject.app, spec.metric, now)
+        return max(value, AWAKE_VALUE) if self._demand.needs.awake_for(subject.app, now) else value
 
     def _has_demand(self, app: str, now: float) -> bool:
         return self._demand.active(app, now) if app else self._demand.any_active(now)
 
-    def _holds(self, app: str) -> bool:
-        return self._demand.held(app) > 0 if app else self._demand.any_held()
+    def _holds(self, app: str, now: float) -> bool:
+        if not app:
+            return self._demand.any_held()
+        return self._demand.held(app) > 0 or self._demand.needs.holds(app, now)
 
     def _is_active(self, subject: Subject) -> bool:
         """Known demand makes it active, whatever else is unknown; "no demand" must be certain."""

@@ -30,6 +30,7 @@ from controller.schema.common import (
     follows,
 )
 from controller.schema.cors import Cors
+from controller.schema.depends import DependsOn
 from controller.schema.outside import ONE_TARGET, Addresses, Host, OutsidePort
 from controller.schema.ports import Ports
 from controller.schema.previews import PreviewOf, Previews
@@ -273,6 +274,7 @@ class Treatment(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     ports: Ports = None
     schedule: ScheduleField = None
     previews: Annotated[Previews | None, follows(routes.Route, "previews", NOT_IN_ADDON)] = None
+    depends_on: DependsOn = None
     preview_of: Annotated[
         PreviewOf | None,
         Meta(

@@ -41,6 +41,8 @@ class AppDemand(msgspec.Struct, frozen=True):
     """Requests per second, the mean over the window."""
     busy: int = 0
     """Backends that keep it awake although they have answered."""
+    awake_for: str = ""
+    """An application with demand that depends on it, and for which it is active."""
 
 
 class AppState:
@@ -93,7 +95,7 @@ class AppState:
 class Leased:
     """What replicas keep awake by calls, in the states of `apps`, of which `make` makes new ones."""
 
-    def __init__(self, apps: Mapping[str, AppState], make: Callable[[str], AppState], wake: Callable[[str], None]) -> None:
+    def __init__(self, apps: Mapping[str, AppState], make: Callable[[str], AppState], wake: Callable[[str, float], None]) -> None:
         self._apps, self._make, self._wake = apps, make, wake
 
     def keep(self, app: str, replicas: int, now: float) -> None:
@@ -104,7 +106,7 @@ class Leased:
             state.last_demand = now
         state.leases = replicas
         if replicas and not was_active:
-            self._wake(app)
+            self._wake(app, now)
 
     def last_request(self, app: str) -> float:
         """When it last had a request; NEVER if none is known."""

@@ -15,6 +15,7 @@ import msgspec
 from fleet import defaults
 from fleet.demand.app import DEFAULT_POLICY, NEVER, AppDemand, AppPolicy, AppState, Leased
 from fleet.demand.ledger import QueueSize
+from fleet.demand.needs import Needs
 from fleet.demand.timeline import MessageTime, Timeline
 
 __all__ = ["AppDemand", "AppPolicy", "FleetDemand", "MemberState", "Metric"]
@@ -65,8 +66,8 @@ class _Member:
 class FleetDemand:
     """The merged demand of every member.
 
-    `on_wake(app)` is called when an inactive application becomes active, and when its first request is held. Members are named by
-    discovery. Times are seconds of one monotonic clock.
+    `on_wake(app)` is called when an inactive application becomes active, and when its first request is held; and in the same turn
+    for those that it depends on. Members are named by discovery. Times are seconds of one monotonic clock.
     """
 
     def __init__(
@@ -89,7 +90,9 @@ class FleetDemand:
         self._watching_since: float | None = None
         self._progress = NEVER
         self._settled = False
-        self.leased = Leased(self._apps, self._app, lambda app: self.on_wake(app) if self.on_wake is not None else None)
+        self.needs = Needs(self._apps, lambda app: self.on_wake(app) if self.on_wake is not None else None)
+        """Which applications wake which others."""
+        self.leased = Leased(self._apps, self._app, self.needs.woken)
 
     # What is known of routes and members.
 
@@ -203,9 +206,9 @@ class FleetDemand:
         return max(float(state.level), state.concurrency.mean(now, since))
 
     def active(self, app: str, now: float) -> bool:
-        """Whether it has demand, or had some within its activity period."""
+        """Whether it has demand, or had some within its activity period; or one that depends on it has."""
         state = self._apps.get(app)
-        return state is not None and state.active(now)
+        return (state is not None and state.active(now)) or bool(self.needs.awake_for(app, now))
 
     def held(self, app: str) -> int:
         state = self._apps.get(app)
@@ -229,16 +232,18 @@ class FleetDemand:
         return any(state.held for state in self._apps.values())
 
     def names(self) -> list[str]:
-        """The applications that have ever had demand."""
-        return [*self._apps]
+        """The applications that have ever had demand, or are active for one that has."""
+        return [*self._apps, *(app for app in self.needs.marked if app not in self._apps)]
 
     def app(self, app: str, now: float) -> AppDemand | None:
-        """None for an application that has never had demand."""
+        """None for an application that has never had demand, and is not active for one that has."""
+        awake_for = self.needs.awake_for(app, now)
         if (state := self._apps.get(app)) is None:
-            return None
+            return AppDemand(app, True, 0, 0, 0, 0.0, 0.0, awake_for=awake_for) if awake_for else None
         concurrency, rate = self.value(app, Metric.CONCURRENCY, now), self.value(app, Metric.RATE, now)
         now_there = state.held, state.in_flight, state.connections
-        return AppDemand(app, state.active(now), *now_there, concurrency, rate, state.at_work)
+        active = state.active(now) or bool(awake_for)
+        return AppDemand(app, active, *now_there, concurrency, rate, state.at_work, awake_for)
 
     def apps(self, now: float) -> Iterator[AppDemand]:
         return (app for name in self.names() if (app := self.app(name, now)) is not None)
@@ -299,8 +304,8 @@ class FleetDemand:
             app.last_demand = app.last_request = times.now
         self._remember(state, record, size, times)
         wakes = (app.held > 0 and not was_held) or (not was_active and app.active(times.now))
-        if wakes and self.on_wake is not None:
-            self.on_wake(size.app)
+        if wakes:
+            self.needs.woken(size.app, times.now)
 
     def _grow(self, app: AppState, before: QueueSize, after: QueueSize, record: _Record | None, times: MessageTime) -> None:
         """Add the growth of the totals to the windows, at the time when it happened."""

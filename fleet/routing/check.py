@@ -14,6 +14,7 @@ import msgspec
 from fleet.routing.check_answers import check_response, check_size
 from fleet.routing.cors import Cors, check_cors
 from fleet.routing.declare import Check, Declared, declared
+from fleet.routing.depends import check_dependencies
 from fleet.routing.faults import Fail, RouteError
 from fleet.routing.host import normal_host
 from fleet.routing.outside import split_place
@@ -110,6 +111,7 @@ def _check_whole(route: Route, _: str, fail: Fail) -> None:
     check_ports(route.ports, fail)
     if route.previews is not None:
         check_copies(route.app, route.previews, fail)
+    check_dependencies(route.app, route.depends_on, fail)
     check_size(route, fail)
 
 

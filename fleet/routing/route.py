@@ -13,6 +13,7 @@ import msgspec
 from fleet import defaults
 from fleet.routing.cors import Cors
 from fleet.routing.declare import Field
+from fleet.routing.depends import MAX_DEPENDENCIES, Dependency
 from fleet.routing.kinds import (
     AGENT,
     AMOUNT,
@@ -57,6 +58,7 @@ __all__ = [
     "Affinity",
     "ColdStart",
     "Copy",
+    "Dependency",
     "HeaderChanges",
     "HeaderMatch",
     "ListenPort",
@@ -343,6 +345,10 @@ class Route(msgspec.Struct, frozen=True, omit_defaults=True):
     previews: Annotated[
         Previews | None, Field("Copies of the application that some of its requests go to, by host, header, baggage or cookie.")
     ] = None
+    depends_on: Annotated[
+        tuple[Dependency, ...],
+        Field("Applications that wake together with this one.", most=MAX_DEPENDENCIES, called="dependencies"),
+    ] = ()
 
     @property
     def targets(self) -> tuple[Target, ...]:

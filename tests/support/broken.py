@@ -220,7 +220,7 @@ BROKEN: list[tuple[str, list[str]]] = [
             "6: apps[0].ports[0]: should be fields with values, like {a: b}",
             "7: apps[0].environment: is not a field; did you mean env?",
             "8: apps[0].restart: is not a field; an app that ends is always started again",
-            "9: apps[0].depends_on: is not a field; an app is started when a request comes for it; min: 1 has it run always",
+            "9: apps[0].depends_on[0]: there is no app default/db; did you mean default/a?",
         ],
     ),
     (

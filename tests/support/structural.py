@@ -20,6 +20,8 @@ def faults(schema: Mapping[str, Any], value: Any, path: str = "") -> Iterator[st
     """The errors of a value, with strict field validation. The metadata of an object is not checked."""
     if schema.get("x-kubernetes-int-or-string"):
         schema = {**schema, "type": "integer" if isinstance(value, int) else "string"}
+    if schema.get("x-kubernetes-preserve-unknown-fields"):
+        return
     match schema["type"]:
         case "object" if isinstance(value, dict):
             yield from _object(schema, value, path)

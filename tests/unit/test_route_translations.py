@@ -132,6 +132,7 @@ _BOTH: Document = {
         "hosts": ["{name}--{baseHost}"],
         "unknown": "refuse",
     },
+    "dependsOn": [{"name": "api", "optional": True, "keepAwake": False}, "db"],
 }
 _BODY_ELSEWHERE: Document = {"bodyFromConfigMap": {"name": "pages", "key": "a"}}
 _BOTH_OTHERWISE: Document = {
@@ -200,6 +201,7 @@ _APP: Document = {
         "unknown": "refuse",
         "copies": {"f1": {"env": {"A": "1"}}},
     },
+    "depends_on": [{"name": "api", "optional": True, "keep_awake": False}],
 }
 DOCUMENTS: dict[str, list[Document]] = {
     "InterceptorRoute": [
@@ -347,6 +349,7 @@ _OTHER_IN_OBJECTS: dict[str, object] = {
     "staticRoutes[].rules[].headers[].name": "X-Other",
     "cors.allowOrigins": ["https://b.test"],
     "previews.cookie": "d",
+    "dependsOn[].name": "cache",
     "ports[].port": 6380,
 }
 OTHER: dict[str, dict[str, object]] = {
@@ -371,6 +374,7 @@ OTHER: dict[str, dict[str, object]] = {
         "static[].headers[].name": "X-Other",
         "cors.allow_origins": ["https://b.test"],
         "previews.cookie": "d",
+        "depends_on[].name": "cache",
         "ports[].port": 6380,
     },
 }

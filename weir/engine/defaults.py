@@ -17,7 +17,7 @@ from weir.engine.spec import AppSpec
 
 __all__ = ["OWN", "DefaultsSpec", "with_defaults"]
 
-OWN = ("name", "hosts", "paths", "headers", "rules", *TREATMENT, "ports", "port", "outside", "previews")
+OWN = ("name", "hosts", "paths", "headers", "rules", *TREATMENT, "ports", "port", "outside", "previews", "depends_on")
 """Fields that cannot have a default, because they identify one app."""
 _MERGED = ("env", "timeouts", "readiness")
 """Fields merged key by key; a field that is not listed here is taken whole."""

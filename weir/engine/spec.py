@@ -21,6 +21,7 @@ from fleet.routing.rules import TREATMENT
 from weir.engine.answerspec import AffinitySpec, MaintenanceField, PlaceholderField, StaticSpec
 from weir.engine.appportspec import AppPorts
 from weir.engine.corsspec import CorsSpec
+from weir.engine.dependspec import DependsOn
 from weir.engine.fields import (
     Amount,
     AppProtocol,
@@ -145,6 +146,7 @@ class AppSpec(Model):
     affinity: Annotated[AffinitySpec | None, Follows(Route, "affinity")] = None
     cors: Annotated[CorsSpec | None, Follows(Route, "cors")] = None
     previews: Annotated[PreviewsSpec | None, Follows(Route, "previews")] = None
+    depends_on: DependsOn = []
     max_held: Annotated[Positive | None, Follows(ColdStart, "max_held")] = None
     max_held_bytes: Annotated[Octets | None, Follows(ColdStart, "max_held_bytes")] = None
     backend_concurrency: Annotated[Count | None, Follows(Protection, "backend_concurrency")] = None
@@ -304,6 +306,7 @@ class AppSpec(Model):
             answer_half_closed=self.answer_half_closed,
             ports=tuple(port.listen_port() for port in self.ports),
             previews=None if self.previews is None else self.previews.previews(self.key, self.own_target(contents)),
+            depends_on=tuple(each.dependency(self.namespace) for each in self.depends_on),
         )
 
     def _cold_start(self, contents: Contents, targets: Targets) -> ColdStart:

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from fleet.routing.check import check_route
 from fleet.routing.check_answers import MAX_ANSWER_BYTES
+from fleet.routing.dependencies import dependencies_of, in_words
 from fleet.routing.route import Route
 from fleet.routing.table import RouteError, RoutingTable
 from fleet.routing.target import MAX_CA_BYTES, Target
@@ -150,6 +151,10 @@ class _Checked:
             for field, key in app.backend_keys():
                 if key not in names:
                     self._check_named(index, field, key, unsure, names, own=key.startswith(f"{app.namespace}/"))
+            for position, needed in enumerate(app.depends_on):
+                key = needed.dependency(app.namespace).app
+                if key not in names and not needed.optional and key.startswith(f"{app.namespace}/"):
+                    self._check_named(index, ("depends_on", position), key, unsure, names, own=True)
         table = self._table([*names.values()])
         copies = [copy for index, app in enumerate(self._spec.apps) for copy in self._copies(app, index, names)]
         files = frozenset(self._directory / name for name in self._files)
@@ -262,7 +267,15 @@ class _Checked:
         for conflict in table.conflicts:
             first, second = sorted((position[conflict.app], position[conflict.winner]))
             self._add_conflict(second, first, str(conflict.claim))
+        self._check_circles(table, position)
         return table
+
+    def _check_circles(self, table: RoutingTable, position: Mapping[str, int]) -> None:
+        """Report each circle of apps that need each other once, at the first of its apps."""
+        for circle in dict.fromkeys(dependencies_of(table).circles.values()):
+            path: Path = ("apps", min(position[app] for app in circle), "depends_on")
+            if not self._findings.doubts(path):
+                self._findings.add(path, f"is a circle: {in_words(circle)}")
 
     def _contents(self) -> Mapping[str, bytes]:
         """The contents of the files used as bodies of answers. A file that cannot be read is reported, and its content is
@@ -334,6 +347,7 @@ _WRITTEN = (
     (re.compile(r"^static_routes(\[\d+\])\.(response|rules\[0\])"), r"static\1"),
     (re.compile(r"^static_routes"), "static"),
     (re.compile(r"^((placeholder|maintenance)\.headers).*"), r"\1"),
+    (re.compile(r"^depends_on(\[\d+\])\.app"), r"depends_on\1"),
     (re.compile(r"\btls\.ca_bundle$"), "tls.ca"),
     (re.compile(r"\btls\.insecure_skip_verify$"), "tls.skip_verify"),
 )

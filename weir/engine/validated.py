@@ -16,6 +16,7 @@ from weir.engine.answerspec import AffinitySpec, MaintenanceSpec, PlaceholderSpe
 from weir.engine.appportspec import AppPortSpec, UncountedSpec
 from weir.engine.corsspec import CorsSpec
 from weir.engine.defaults import DefaultsSpec, with_defaults
+from weir.engine.dependspec import DependencySpec
 from weir.engine.document import Path
 from weir.engine.fields import HeaderSpec, Model
 from weir.engine.findings import Findings
@@ -56,6 +57,7 @@ _MODELS: Mapping[str, type[Model]] = {
     "cors": CorsSpec,
     "previews": PreviewsSpec,
     "copies": CopySpec,
+    "depends_on": DependencySpec,
     "uncounted": UncountedSpec,
     "headers": HeaderSpec,
 }

@@ -61,6 +61,7 @@ def test_every_field_of_the_addon_is_there() -> None:
 def test_the_schema_is_structural(definition: dict[str, Any]) -> None:
     for path, node in nodes(schema_of(definition)):
         either = node.get("x-kubernetes-int-or-string") and node["anyOf"] == [{"type": "integer"}, {"type": "string"}]
+        either = either or node.get("x-kubernetes-preserve-unknown-fields")
         assert either or node["type"] in ("object", "array", "string", "integer", "boolean"), path
         assert "$ref" not in json.dumps(node)
         assert set(node.get("required", ())) <= set(node.get("properties", ())), path

@@ -1,0 +1,138 @@
+"""Which application of a table wakes which others, and which of these wishes are refused. Pure; linear in the number of them.
+
+Refused are those that close a circle, whichever of the routes came last: all dependencies between the applications of a circle
+are left out, so that the result does not depend on the order of changes. The rest of these routes is as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from fleet.routing.depends import Dependency
+from fleet.routing.table import RoutingTable
+
+__all__ = ["Dependencies", "circles_of", "dependencies_of", "in_words"]
+
+_ENDS: Final = 5
+"""Names at either end of a longer circle that are told."""
+
+
+class Dependencies(NamedTuple):
+    """Each by application, without those that have none."""
+
+    needs: Mapping[str, tuple[Dependency, ...]]
+    """What wakes with it: applications that exist, of which no one leads back to it."""
+    missing: Mapping[str, tuple[str, ...]]
+    """What it names and there is not, without the optional."""
+    circles: Mapping[str, tuple[str, ...]]
+    """For an application in a circle: such a circle, which begins and ends with the same application."""
+
+
+def in_words(circle: Sequence[str]) -> str:
+    """A circle, for people: "api -> db -> api". All are in one namespace."""
+    names = [app.partition("/")[2] for app in circle]
+    left = len(names) - 2 * _ENDS
+    return " -> ".join(names if left <= 0 else [*names[:_ENDS], f"({left} more)", *names[-_ENDS:]])
+
+
+def dependencies_of(table: RoutingTable) -> Dependencies:
+    """Those of all applications. A copy has those of its base; of these it has the copies of the same name, where there are."""
+    wanted: dict[str, tuple[Dependency, ...]] = {}
+    missing: dict[str, tuple[str, ...]] = {}
+    if any(route.depends_on for route in table.routes):
+        copies = _Copies(table)
+        for app, route in table.apps.items():
+            if route.depends_on:
+                wanted[app] = tuple(copies.of_same_name(app, route.depends_on))
+    for app, named in wanted.items():
+        absent = tuple(each.app for each in named if each.app not in table.apps and not each.optional)
+        if absent:
+            missing[app] = absent
+    there = {app: tuple(each for each in named if each.app in table.apps) for app, named in wanted.items()}
+    group, circles = circles_of({app: [each.app for each in named] for app, named in there.items()})
+    needs = {
+        app: kept
+        for app, named in there.items()
+        if (kept := tuple(each for each in named if app not in group or group.get(each.app) != group[app]))
+    }
+    return Dependencies(needs, missing, circles)
+
+
+class _Copies:
+    """The copies of a table, by base and name."""
+
+    def __init__(self, table: RoutingTable) -> None:
+        self._names = {} if table.previews is None else table.previews.names
+        self._name_of = {copy: name for names in self._names.values() for name, copy in names.items()}
+
+    def of_same_name(self, app: str, named: Iterable[Dependency]) -> Iterator[Dependency]:
+        name = self._name_of.get(app)
+        for each in named:
+            copy = None if name is None else self._names.get(each.app, {}).get(name)
+            yield each if copy is None else msgspec.structs.replace(each, app=copy)
+
+
+def circles_of(edges: Mapping[str, Sequence[str]]) -> tuple[Mapping[str, int], Mapping[str, tuple[str, ...]]]:
+    """For each node that is in a circle: the number of its group, the nodes that are in circles with each other; and one circle
+    of that group."""
+    group: dict[str, int] = {}
+    circles: dict[str, tuple[str, ...]] = {}
+    for number, nodes in enumerate(_components(edges)):
+        inside = set(nodes)
+        if len(nodes) == 1 and nodes[0] not in edges.get(nodes[0], ()):
+            continue
+        circle = _walk(min(nodes), edges, inside)
+        for node in nodes:
+            group[node] = number
+            circles[node] = circle
+    return group, circles
+
+
+def _walk(start: str, edges: Mapping[str, Sequence[str]], inside: set[str]) -> tuple[str, ...]:
+    """From a node of a component along its edges until a node is there twice."""
+    path: dict[str, int] = {}
+    node = start
+    while node not in path:
+        path[node] = len(path)
+        node = next(each for each in edges[node] if each in inside)
+    return (*[*path][path[node] :], node)
+
+
+def _components(edges: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
+    """The strongly connected components (Tarjan 1972), without recursion, as a chain may be long."""
+    order: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    open_: set[str] = set()
+    for root in edges:
+        if root in order:
+            continue
+        work = [(root, iter(edges[root]))]
+        order[root] = low[root] = len(order)
+        stack.append(root)
+        open_.add(root)
+        while work:
+            node, following = work[-1]
+            for each in following:
+                if each not in order:
+                    order[each] = low[each] = len(order)
+                    stack.append(each)
+                    open_.add(each)
+                    work.append((each, iter(edges.get(each, ()))))
+                    break
+                if each in open_:
+                    low[node] = min(low[node], order[each])
+            else:
+                work.pop()
+                if work:
+                    before = work[-1][0]
+                    low[before] = min(low[before], low[node])
+                if low[node] == order[node]:
+                    component = [stack.pop()]
+                    while component[-1] != node:
+                        component.append(stack.pop())
+                    open_.difference_update(component)
+                    yield component

@@ -1,0 +1,139 @@
+"""Which applications wake which others: what exists, in no circle, of the same namespace."""
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet.routing.codec import decode_json, encode_json
+from fleet.routing.dependencies import circles_of, dependencies_of
+from fleet.routing.depends import MAX_DEPENDENCIES, Dependency
+from fleet.routing.route import Copy, Previews, Route, Rule, Target
+from fleet.routing.table import RouteError, RoutingTable
+
+
+def route(name: str, *needs: str | Dependency, **fields: object) -> Route:
+    depends_on = tuple(each if isinstance(each, Dependency) else Dependency(f"a/{each}") for each in needs)
+    return Route(f"a/{name}", Target(f"a/{name}", 80), rules=(Rule((f"{name}.test",)),), depends_on=depends_on, **fields)  # type: ignore[arg-type]
+
+
+def wakes(*routes: Route) -> dict[str, list[str]]:
+    found = dependencies_of(RoutingTable(routes)).needs
+    return {app: [each.app for each in named] for app, named in found.items()}
+
+
+def test_what_each_wakes_goes_through_the_table() -> None:
+    table = RoutingTable([route("web", Dependency("a/api", keep_awake=False), "db"), route("api", "db"), route("db")])
+    again = decode_json(encode_json(table))
+    assert again.version == table.version
+    found = dependencies_of(again)
+    assert found.needs == {"a/web": (Dependency("a/api", keep_awake=False), Dependency("a/db")), "a/api": (Dependency("a/db"),)}
+    assert (found.missing, found.circles) == ({}, {})
+
+
+def test_a_table_without_dependencies_encodes_as_before() -> None:
+    assert b"depends_on" not in encode_json(RoutingTable([route("web")]))
+
+
+def test_what_is_missing_is_named_unless_it_is_optional() -> None:
+    found = dependencies_of(RoutingTable([route("web", "api", Dependency("a/cache", optional=True), "db"), route("db")]))
+    assert found.missing == {"a/web": ("a/api",)}
+    assert found.needs == {"a/web": (Dependency("a/db"),)}
+
+
+def test_a_circle_is_refused_whole_and_nothing_else_is() -> None:
+    routes = [route("web", "api"), route("api", "db", "log"), route("db", "api"), route("log")]
+    found = dependencies_of(RoutingTable(routes))
+    assert found.circles == dict.fromkeys(("a/api", "a/db"), ("a/api", "a/db", "a/api"))
+    assert wakes(*routes) == {"a/web": ["a/api"], "a/api": ["a/log"]}
+    assert wakes(*reversed(routes)) == wakes(*routes)
+
+
+@pytest.mark.parametrize(
+    ("needs", "field", "words"),
+    [
+        (Dependency("b/api"), "depends_on[0]", "another namespace"),
+        (Dependency("a/web"), "depends_on[0]", "itself"),
+        (Dependency("api"), "depends_on[0].app", "namespace/name"),
+        (Dependency("a/../b"), "depends_on[0].app", "namespace/name"),
+    ],
+)
+def test_what_a_route_may_not_say(needs: Dependency, field: str, words: str) -> None:
+    with pytest.raises(RouteError, match=words) as refused:
+        RoutingTable([route("web", needs)])
+    assert refused.value.field == field
+
+
+def test_no_more_than_the_most_and_none_twice() -> None:
+    with pytest.raises(RouteError, match="twice"):
+        RoutingTable([route("web", "api", "api")])
+    with pytest.raises(RouteError, match="at most"):
+        RoutingTable([route("web", *(f"a{number}" for number in range(MAX_DEPENDENCIES + 1)))])
+
+
+def test_copies_wake_the_copies_of_their_name() -> None:
+    def copies(base: str, *names: str) -> Previews:
+        return Previews(copies=tuple(Copy(name, f"a/{base}--{name}", Target(f"a/{base}--{name}", 80)) for name in names))
+
+    found = wakes(
+        route("web", "api", "db", previews=copies("web", "f1", "f2")),
+        route("api", "db", previews=copies("api", "f1")),
+        route("db"),
+    )
+    assert found == {
+        "a/web": ["a/api", "a/db"],
+        "a/web--f1": ["a/api--f1", "a/db"],
+        "a/web--f2": ["a/api", "a/db"],
+        "a/api": ["a/db"],
+        "a/api--f1": ["a/db"],
+    }
+
+
+def _reach(edges: Mapping[str, Sequence[str]], start: str) -> set[str]:
+    found: set[str] = set()
+    open_ = [*edges.get(start, ())]
+    while open_:
+        node = open_.pop()
+        if node not in found:
+            found.add(node)
+            open_ += edges.get(node, ())
+    return found
+
+
+_nodes = st.sampled_from("abcdefgh")
+
+
+@given(st.dictionaries(_nodes, st.lists(_nodes, max_size=4, unique=True)))
+def test_circles_equal_those_of_a_naive_search(edges: dict[str, list[str]]) -> None:
+    group, circles = circles_of(edges)
+    reach = {node: _reach(edges, node) for node in "abcdefgh"}
+    assert set(group) == {node for node in reach if node in reach[node]}
+    for one in group:
+        for other in group:
+            assert (group[one] == group[other]) == (one == other or (other in reach[one] and one in reach[other]))
+        circle = circles[one]
+        assert circle[0] == circle[-1]
+        assert all(after in edges[before] for before, after in pairwise(circle))
+
+
+def _cost(count: int) -> float:
+    """The least CPU seconds for a chain, a fan and a circle of so many."""
+    shuffled = random.Random(1).sample(range(count), count)
+    chain = {f"n{number}": [f"n{number + 1}"] for number in shuffled}
+    fan = {"root": [f"n{number}" for number in shuffled]}
+    circle = {f"n{number}": [f"n{(number + 1) % count}"] for number in shuffled}
+    costs = []
+    for _ in range(3):
+        begun = time.process_time()
+        for edges in (chain, fan, circle):
+            circles_of(edges)
+        costs.append(time.process_time() - begun)
+    return min(costs)
+
+
+def test_it_is_linear_in_the_number_of_applications() -> None:
+    assert _cost(20_000) < 60 * max(_cost(1_000), 1e-4)
