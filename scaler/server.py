@@ -14,7 +14,6 @@ from fleet.demand.needs import Need
 from fleet.discovery.busy import BusySource, open_busy
 from fleet.discovery.sources import MemberSource, RouteSource, SourceError
 from fleet.discovery.uri import open_members, open_routes
-from fleet.routing.dependencies import dependencies_of
 from fleet.routing.route import Scaling
 from fleet.routing.table import RoutingTable
 from fleet.runtime.channels import ChannelFactory
@@ -131,7 +130,7 @@ class Scaler(Component):
 
     def _on_table(self, table: RoutingTable) -> None:
         self._demand.configure({route.app: _policy(route.scaling) for route in table.apps.values()})
-        needs = dependencies_of(table).needs.items()
+        needs = table.dependencies.needs.items()
         self._demand.needs.configure(
             {app: [Need(each.app, each.keep_awake) for each in named] for app, named in needs}, self._clock()
         )

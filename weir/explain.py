@@ -16,11 +16,13 @@ from grpc import aio
 
 from fleet.defaults import PORT_LIMIT, PROXY_PORT
 from fleet.routing.codec import CodecError, decode_json, decode_yaml
+from fleet.routing.dependencies import words_of
 from fleet.routing.explanation import Explanation, explain
 from fleet.routing.host import normal_host
 from fleet.routing.local_answers import local_answers
-from fleet.routing.match import METHOD
+from fleet.routing.match import METHOD, Headers
 from fleet.routing.nearest import nearest
+from fleet.routing.route import Route
 from fleet.routing.table import RouteError, RoutingTable
 from fleet.routing.treatment_words import treatment
 from fleet.runtime.address import AddressError
@@ -79,11 +81,16 @@ def run_explain(host: str, path: str | None, headers: Sequence[str], *, method: 
             complain(line)
         return EXIT_NO_TABLE
     route = explanation.route
-    more = (*local_answers(route, *request), *treatment(route, *request)) if route else nearest(tables[file], request[0])
+    more = _about(route, tables[file], request) if route else nearest(tables[file], request[0])
     for step in (*explanation.steps, *more, *([] if route or not _has_list(source, *request) else [LIST])):
         say(step)
     say(f"-> {route.app}" if route else "-> no route (404)")
     return 0 if route else EXIT_NO_ROUTE
+
+
+def _about(route: Route, table: RoutingTable, request: tuple[bytes, bytes, Headers]) -> tuple[str, ...]:
+    """What happens to a request of this route, and which apps it wakes."""
+    return (*local_answers(route, *request), *treatment(route, *request), *words_of(table.dependencies, route.app))
 
 
 async def _tables(source: Source, port: int | None) -> Mapping[str, RoutingTable]:

@@ -12,12 +12,14 @@ from typing import Final, NamedTuple
 import msgspec
 
 from fleet.routing.depends import Dependency
-from fleet.routing.table import RoutingTable
+from fleet.routing.route import Route
 
-__all__ = ["Dependencies", "circles_of", "dependencies_of", "in_words"]
+__all__ = ["Dependencies", "circles_of", "dependencies_of", "in_words", "words_of"]
 
 _ENDS: Final = 5
 """Names at either end of a longer circle that are told."""
+_MOST_TOLD: Final = 20
+"""Names in other words."""
 
 
 class Dependencies(NamedTuple):
@@ -38,20 +40,54 @@ def in_words(circle: Sequence[str]) -> str:
     return " -> ".join(names if left <= 0 else [*names[:_ENDS], f"({left} more)", *names[-_ENDS:]])
 
 
-def dependencies_of(table: RoutingTable) -> Dependencies:
-    """Those of all applications. A copy has those of its base; of these it has the copies of the same name, where there are."""
+def words_of(found: Dependencies, app: str) -> Iterator[str]:
+    """What an application wakes, and what it wakes for, for `weir explain`."""
+    woken = _behind({one: [each.app for each in named] for one, named in found.needs.items()}, app)
+    if woken:
+        yield f"wakes together with it: {_some(woken)}"
+    if missing := found.missing.get(app):
+        yield f"cannot wake with it, because there is no such application: {_some(missing)}"
+    if circle := found.circles.get(app):
+        yield f"dependencies in a circle are left out: {in_words(circle)}"
+    reversed_: dict[str, list[str]] = {}
+    for one, named in found.needs.items():
+        for each in named:
+            reversed_.setdefault(each.app, []).append(one)
+    if dependents := _behind(reversed_, app):
+        yield f"also wakes for: {_some(dependents)}"
+
+
+def _behind(edges: Mapping[str, Sequence[str]], start: str) -> Sequence[str]:
+    """All that is reached, the nearest first."""
+    found = {start: None}
+    for node in (nodes := [start]):
+        for each in edges.get(node, ()):
+            if each not in found:
+                found[each] = None
+                nodes.append(each)
+    return nodes[1:]
+
+
+def _some(apps: Sequence[str]) -> str:
+    more = len(apps) - _MOST_TOLD
+    return ", ".join(apps[:_MOST_TOLD]) + (f" and {more} more" if more > 0 else "")
+
+
+def dependencies_of(apps: Mapping[str, Route], names: Mapping[str, Mapping[bytes, str]]) -> Dependencies:
+    """Those of all applications. `names` are the copies of each base. A copy has the dependencies of its base; of these it has
+    the copies of the same name, where there are."""
     wanted: dict[str, tuple[Dependency, ...]] = {}
     missing: dict[str, tuple[str, ...]] = {}
-    if any(route.depends_on for route in table.routes):
-        copies = _Copies(table)
-        for app, route in table.apps.items():
+    if any(route.depends_on for route in apps.values()):
+        copies = _Copies(names)
+        for app, route in apps.items():
             if route.depends_on:
                 wanted[app] = tuple(copies.of_same_name(app, route.depends_on))
     for app, named in wanted.items():
-        absent = tuple(each.app for each in named if each.app not in table.apps and not each.optional)
+        absent = tuple(each.app for each in named if each.app not in apps and not each.optional)
         if absent:
             missing[app] = absent
-    there = {app: tuple(each for each in named if each.app in table.apps) for app, named in wanted.items()}
+    there = {app: tuple(each for each in named if each.app in apps) for app, named in wanted.items()}
     group, circles = circles_of({app: [each.app for each in named] for app, named in there.items()})
     needs = {
         app: kept
@@ -62,10 +98,10 @@ def dependencies_of(table: RoutingTable) -> Dependencies:
 
 
 class _Copies:
-    """The copies of a table, by base and name."""
+    """The copies, by base and name."""
 
-    def __init__(self, table: RoutingTable) -> None:
-        self._names = {} if table.previews is None else table.previews.names
+    def __init__(self, names: Mapping[str, Mapping[bytes, str]]) -> None:
+        self._names = names
         self._name_of = {copy: name for names in self._names.values() for name, copy in names.items()}
 
     def of_same_name(self, app: str, named: Iterable[Dependency]) -> Iterator[Dependency]:

@@ -10,6 +10,7 @@ import msgspec
 
 from fleet.routing.check import RouteError, check_route
 from fleet.routing.claims import Claim, claims_of
+from fleet.routing.dependencies import Dependencies, dependencies_of
 from fleet.routing.match import Headers, Index
 from fleet.routing.port_index import PortClaim, PortKey, PortRoutes, index_ports
 from fleet.routing.preview_index import Copies, PreviewRoutes, copies_of
@@ -36,8 +37,8 @@ class RoutingTable:
     """
 
     __slots__ = (
-        "_search", "_whole", "apps", "conflicts", "index", "ports", "previews", "reads_fields", "reads_headers", "reads_methods",
-        "routes", "version",
+        "_dependencies", "_search", "_whole", "apps", "conflicts", "index", "ports", "previews", "reads_fields", "reads_headers",
+        "reads_methods", "routes", "version",
     )  # fmt: skip
 
     def __init__(self, routes: Iterable[Route] = ()) -> None:
@@ -71,7 +72,15 @@ class RoutingTable:
         self._whole = self.index.whole
         self.previews: PreviewRoutes | None = None if copies is None else PreviewRoutes(self.index, copies)
         """None if no route has previews."""
+        self._dependencies: Dependencies | None = None
         self._search = self.index.search if self.previews is None else self.previews.search
+
+    @property
+    def dependencies(self) -> Dependencies:
+        """Which applications wake which others. Interceptors do not need it, so it is found when it is first asked for."""
+        if self._dependencies is None:
+            self._dependencies = dependencies_of(self.apps, {} if self.previews is None else self.previews.names)
+        return self._dependencies
 
     def match(self, host: bytes, path: bytes, headers: Headers) -> Route | None:
         """The route of a request, or None.

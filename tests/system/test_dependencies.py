@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 
 from tests.support.ports import free_port
 from tests.system import harness
-from tests.system.harness import app, fetch, fleet, running_up, until
+from tests.system.harness import Up, app, fetch, fleet, running_up, until
 
 CHAIN = f"exec {sys.executable} -I -S {Path(__file__).parent / 'apps' / 'chain.py'}"
 START_SECONDS = 1.5
@@ -68,12 +69,23 @@ async def test_three_tiers_wake_within_the_time_of_one(
         )
 
 
+async def ps(up: Up) -> list[dict[str, Any]]:
+    """What `weir ps` shows."""
+    command = [sys.executable, "-m", "weir", "ps", "--of", str(up.file), "-o", "json"]
+    found = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True, timeout=harness.PATIENCE)
+    shown: list[dict[str, Any]] = json.loads(found.stdout)
+    return shown
+
+
 async def test_what_is_needed_stays_awake_without_requests_of_its_own(tmp_path: Path) -> None:
     release = tmp_path / "release"
     needs = ["db", {"name": "cache", "keep_awake": False}, {"name": "absent", "optional": True}]
     async with running_up(tmp_path, fleet(app("web", depends_on=needs), app("db"), app("cache"), app("other"))) as up:
         task = asyncio.create_task(fetch(up.port, "web.localhost", f"/until{release}"))
         await until(lambda: up.backends("web") and up.backends("db") and up.backends("cache"), what="all awake")
+        shown = {each["app"]: (each["state"], each["awake_for"]) for each in await ps(up)}
+        assert shown["default/db"] == ("ready, awake for web", "default/web")
+        assert (shown["default/web"], shown["default/other"]) == (("ready", ""), ("asleep", ""))
         # After a second of activity and one of cooldown the one sleeps that was only woken.
         await until(lambda: not up.backends("cache"), what="the cache asleep")
         assert up.backends("db")

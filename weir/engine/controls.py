@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from weir.engine.app import App
+from weir.engine.awake import awake_for
 from weir.engine.busy import with_busy
 from weir.engine.engine import Engine
 from weir.engine.live_table import AppStatus
@@ -31,17 +32,20 @@ class EngineControls:
 
     async def overview(self) -> list[dict[str, Any]]:
         queues = await self._queues()
-        started = [_row(app, queues.apps.get(app.spec.key, AppDemand(app.spec.key))) for app in self._engine.apps]
+        needed = awake_for(self._engine.file.table.dependencies, queues.apps)
+        keys = [(app, app.spec.key) for app in self._engine.apps]
+        started = [_row(app, queues.apps.get(key, AppDemand(key)), needed.get(key, "")) for app, key in keys]
         outside = [_row_of_outside(spec, queues.apps.get(spec.key, AppDemand(spec.key))) for spec in self._engine.outside]
         return [*started, *outside]
 
     async def views(self) -> list[dict[str, Any]]:
         queues = await self._queues()
-        at = at_of(self._engine)
+        at, needed = at_of(self._engine), awake_for(self._engine.file.table.dependencies, queues.apps)
         views = []
         for spec in self._engine.file.spec.apps:
             demand = queues.apps.get(spec.key, AppDemand(spec.key))
-            views.append(_view(spec, self._engine.app(spec.key), None if queues.problems else demand, at))
+            known = None if queues.problems else demand
+            views.append(_view(spec, self._engine.app(spec.key), known, at, needed.get(spec.key, "")))
         return views
 
     async def progress(self) -> dict[str, Any]:
@@ -115,10 +119,11 @@ def _restart(app: App) -> str:
     return f"{key}: {new if app.desired == 1 else f'{app.desired} new replicas take the place of the old ones'}"
 
 
-def _row(app: App, demand: AppDemand) -> dict[str, Any]:
+def _row(app: App, demand: AppDemand, needed_by: str) -> dict[str, Any]:
     return {
         "app": app.spec.key,
-        "state": state_of(app, demand)[1],
+        "state": state_of(app, demand, needed_by)[1],
+        "awake_for": needed_by,
         "schedule": app.schedule.reason,
         "ready": sum(replica.state is State.READY for replica in app.replicas),
         "desired": app.desired,
@@ -142,9 +147,9 @@ _STATES = {
 }
 
 
-def _view(spec: AppSpec, app: App | None, demand: AppDemand | None, at: str) -> dict[str, Any]:
+def _view(spec: AppSpec, app: App | None, demand: AppDemand | None, at: str, needed_by: str) -> dict[str, Any]:
     """An app in the words of the Admin API. `demand` is None while an interceptor does not tell it."""
-    status, reason = (AppStatus.AWAKE, OUTSIDE) if app is None else state_of(app, demand)
+    status, reason = (AppStatus.AWAKE, OUTSIDE) if app is None else state_of(app, demand, needed_by)
     _, url = way_to(spec, at)
     replicas = () if app is None else app.replicas
     return {

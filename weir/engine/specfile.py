@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from fleet.routing.check import check_route
 from fleet.routing.check_answers import MAX_ANSWER_BYTES
-from fleet.routing.dependencies import dependencies_of, in_words
+from fleet.routing.dependencies import in_words
 from fleet.routing.route import Route
 from fleet.routing.table import RouteError, RoutingTable
 from fleet.routing.target import MAX_CA_BYTES, Target
@@ -272,7 +272,7 @@ class _Checked:
 
     def _check_circles(self, table: RoutingTable, position: Mapping[str, int]) -> None:
         """Report each circle of apps that need each other once, at the first of its apps."""
-        for circle in dict.fromkeys(dependencies_of(table).circles.values()):
+        for circle in dict.fromkeys(table.dependencies.circles.values()):
             path: Path = ("apps", min(position[app] for app in circle), "depends_on")
             if not self._findings.doubts(path):
                 self._findings.add(path, f"is a circle: {in_words(circle)}")

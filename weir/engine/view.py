@@ -26,6 +26,7 @@ from fleet.runtime.logs import LineFormatter
 from fleet.runtime.process import StartError
 from fleet.runtime.terminal import escaped, one_line, say, shown
 from weir.engine.app import App
+from weir.engine.awake import awake_for
 from weir.engine.busy import with_busy
 from weir.engine.engine import Engine
 from weir.engine.excerpt import Excerpt
@@ -177,9 +178,11 @@ class LiveView:
     async def draw(self, engine: Engine, queues: Queues, rps: Mapping[str, float]) -> None:
         """Draw the current state, if it differs from what is shown."""
         at, size, rows = at_of(engine), self._console.size, list[Row]()
+        needed = awake_for(engine.file.table.dependencies, queues.apps)
         for app in engine.apps:
             key = app.spec.key
-            rows.append(row_of(app, queues.apps.get(key) or AppDemand(key), rps.get(key, 0.0), self._way_to(app.spec, at)))
+            demand, way = queues.apps.get(key) or AppDemand(key), self._way_to(app.spec, at)
+            rows.append(row_of(app, demand, rps.get(key, 0.0), way, needed.get(key, "")))
             if not len(rows) % APPS_AT_ONCE:
                 await asyncio.sleep(0)
         for spec in engine.outside:
@@ -261,9 +264,9 @@ class _ConsoleHandler(logging.Handler):
         self._console.print(Text(f"{moment} {self.format(record)}", style=style))
 
 
-def row_of(app: App, demand: AppDemand, rps: float, way: Way) -> Row:
+def row_of(app: App, demand: AppDemand, rps: float, way: Way, needed_by: str = "") -> Row:
     """The table row of an app."""
-    status, state = state_of(app, demand)
+    status, state = state_of(app, demand, needed_by)
     ready = sum(replica.state is State.READY for replica in app.replicas)
     return Row(
         name=app.spec.key.removeprefix("default/"),
@@ -293,8 +296,10 @@ def row_of_outside(spec: AppSpec, demand: AppDemand, rps: float, way: Way) -> Ro
     )
 
 
-def state_of(app: App, demand: AppDemand | None = None) -> tuple[AppStatus, str]:
-    """With its demand, also whether a backend keeps it awake after its answers."""
+def state_of(app: App, demand: AppDemand | None = None, needed_by: str = "") -> tuple[AppStatus, str]:
+    """With its demand, also whether a backend keeps it awake after its answers. `needed_by` is an app with demand that depends on
+    it."""
+    needed = f"awake for {needed_by.removeprefix('default/')}" if needed_by else ""
     living = [replica for replica in app.replicas if replica.state is not State.DRAINING]
     states = {replica.state for replica in living}
     failing = [replica for replica in living if replica.failures and replica.state is not State.READY]
@@ -303,9 +308,9 @@ def state_of(app: App, demand: AppDemand | None = None) -> tuple[AppStatus, str]
         count = "" if worst.failures == 1 else f" ({worst.failures} times)"
         return AppStatus.TROUBLED, f"failing{count}: {worst.reason}"
     if State.STARTING in states:
-        return AppStatus.STARTING, "starting" if State.READY not in states else "growing"
+        return AppStatus.STARTING, ", ".join(filter(None, ("starting" if State.READY not in states else "growing", needed)))
     if State.READY in states:
-        reasons = (app.schedule.reason, "busy" if demand is not None and demand.busy else "")
+        reasons = (app.schedule.reason, "busy" if demand is not None and demand.busy else "", needed)
         return AppStatus.AWAKE, ", ".join(filter(None, ("ready", *reasons)))
     if app.trouble:
         return AppStatus.TROUBLED, f"failed: {app.trouble}"

@@ -9,7 +9,6 @@ import pytest
 
 from controller.depends import dependency_finding
 from controller.resources import Resource
-from fleet.routing.dependencies import dependencies_of
 from fleet.routing.route import Dependency
 from fleet.routing.table import RoutingTable
 from tests.unit.controller.objects import http, route
@@ -18,7 +17,7 @@ from tests.unit.controller.objects import http, route
 def told(*resources: Resource) -> dict[str, tuple[str, str, str] | None]:
     """The findings about these objects."""
     table = RoutingTable(resource.route for resource in resources if resource.route is not None)
-    dependencies = dependencies_of(table)
+    dependencies = table.dependencies
     found = {route.app: dependency_finding(route, dependencies) for route in table.routes}
     return {app: None if one is None else (one.status, one.reason, one.message) for app, one in found.items()}
 

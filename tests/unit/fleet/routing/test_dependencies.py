@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.routing.codec import decode_json, encode_json
-from fleet.routing.dependencies import circles_of, dependencies_of
+from fleet.routing.dependencies import circles_of, words_of
 from fleet.routing.depends import MAX_DEPENDENCIES, Dependency
 from fleet.routing.route import Copy, Previews, Route, Rule, Target
 from fleet.routing.table import RouteError, RoutingTable
@@ -22,7 +22,7 @@ def route(name: str, *needs: str | Dependency, **fields: object) -> Route:
 
 
 def wakes(*routes: Route) -> dict[str, list[str]]:
-    found = dependencies_of(RoutingTable(routes)).needs
+    found = RoutingTable(routes).dependencies.needs
     return {app: [each.app for each in named] for app, named in found.items()}
 
 
@@ -30,7 +30,7 @@ def test_what_each_wakes_goes_through_the_table() -> None:
     table = RoutingTable([route("web", Dependency("a/api", keep_awake=False), "db"), route("api", "db"), route("db")])
     again = decode_json(encode_json(table))
     assert again.version == table.version
-    found = dependencies_of(again)
+    found = again.dependencies
     assert found.needs == {"a/web": (Dependency("a/api", keep_awake=False), Dependency("a/db")), "a/api": (Dependency("a/db"),)}
     assert (found.missing, found.circles) == ({}, {})
 
@@ -40,14 +40,14 @@ def test_a_table_without_dependencies_encodes_as_before() -> None:
 
 
 def test_what_is_missing_is_named_unless_it_is_optional() -> None:
-    found = dependencies_of(RoutingTable([route("web", "api", Dependency("a/cache", optional=True), "db"), route("db")]))
+    found = RoutingTable([route("web", "api", Dependency("a/cache", optional=True), "db"), route("db")]).dependencies
     assert found.missing == {"a/web": ("a/api",)}
     assert found.needs == {"a/web": (Dependency("a/db"),)}
 
 
 def test_a_circle_is_refused_whole_and_nothing_else_is() -> None:
     routes = [route("web", "api"), route("api", "db", "log"), route("db", "api"), route("log")]
-    found = dependencies_of(RoutingTable(routes))
+    found = RoutingTable(routes).dependencies
     assert found.circles == dict.fromkeys(("a/api", "a/db"), ("a/api", "a/db", "a/api"))
     assert wakes(*routes) == {"a/web": ["a/api"], "a/api": ["a/log"]}
     assert wakes(*reversed(routes)) == wakes(*routes)
@@ -91,6 +91,18 @@ def test_copies_wake_the_copies_of_their_name() -> None:
         "a/api": ["a/db"],
         "a/api--f1": ["a/db"],
     }
+
+
+def test_words_for_people() -> None:
+    routes = [route("web", "api", "gone"), route("api", "db"), route("db"), route("job", "db"), route("x", "y"), route("y", "x")]
+    found = RoutingTable(routes).dependencies
+    assert list(words_of(found, "a/web")) == [
+        "wakes together with it: a/api, a/db",
+        "cannot wake with it, because there is no such application: a/gone",
+    ]
+    assert list(words_of(found, "a/db")) == ["also wakes for: a/api, a/job, a/web"]
+    assert list(words_of(found, "a/x")) == ["dependencies in a circle are left out: x -> y -> x"]
+    assert list(words_of(found, "a/none")) == []
 
 
 def _reach(edges: Mapping[str, Sequence[str]], start: str) -> set[str]:

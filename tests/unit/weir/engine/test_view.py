@@ -158,6 +158,16 @@ HOSTILE_SPEC = """apps:
 """
 
 
+@pytest.mark.parametrize(("state", "shown"), [(State.READY, "ready"), (State.STARTING, "starting")])
+def test_why_an_app_without_requests_is_awake(state: State, shown: str) -> None:
+    def state_of(needed_by: str) -> str:
+        return row_of(_app((state, 0)), AppDemand("default/a"), 0.0, ("", None), needed_by).state
+
+    assert state_of("default/web") == f"{shown}, awake for web"
+    assert state_of("shop/web") == f"{shown}, awake for shop/web"
+    assert state_of("") == shown
+
+
 class _Engine:
     """The part of an engine that a view reads."""
 
@@ -169,7 +179,8 @@ class _Engine:
     outside: tuple[Any, ...] = ()
 
     def __init__(self, spec: str = HOSTILE_SPEC) -> None:
-        self.spec = parse_spec(spec, Path("apps.yaml")).spec
+        self.file = parse_spec(spec, Path("apps.yaml"))
+        self.spec = self.file.spec
         self.apps: list[Any] = []
 
 
