@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,9 +69,10 @@ def _figure(samples: Sequence[Sample], name: str) -> _Spread:
 
 
 def _ratio(rounds: Rounds, above: str, below: str, name: str) -> _Spread:
-    """Of each round by itself: neighbours in time had the same machine."""
-    pairs = zip(rounds[above], rounds[below], strict=True)
-    return _Spread.of([getattr(one, name) / getattr(other, name) for one, other in pairs])
+    """Of each round by itself: neighbours in time had the same machine. A round too short to measure the divisor, such as the
+    CPU of a fast proxy, is left out; NaN if all were."""
+    pairs = [(getattr(one, name), getattr(other, name)) for one, other in zip(rounds[above], rounds[below], strict=True)]
+    return _Spread.of([one / other for one, other in pairs if other] or [math.nan])
 
 
 def as_json(results: Results) -> dict[str, Any]:
@@ -232,6 +234,8 @@ def _exact(spread: _Spread) -> str:
 
 
 def _times(spread: _Spread) -> str:
+    if math.isnan(spread.middle):
+        return "too short to measure"
     return f"{spread.middle:.2f} × [{spread.low:.2f}–{spread.high:.2f}]"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from tests.bench.measure import Sample
@@ -40,6 +42,16 @@ def test_ratios_are_of_pairs_and_not_of_medians() -> None:
         "browser": {"median": 3.0, "spread": [1.0, 3.0]},
         "post": {"median": 2.0, "spread": [1.5, 3.0]},
     }
+
+
+def test_rounds_too_short_to_measure_have_no_ratio() -> None:
+    row = rounds(haproxy=HAPROXY, weir=WEIR)
+    nothing = [dataclasses.replace(each, cpu_us=0.0) for each in row["haproxy"]]
+    some = rows_as_json({"post": {**row, "haproxy": [nothing[0], *row["haproxy"][1:]]}})
+    assert some["cpu_ratio_to_haproxy"] == {"post": {"median": 1.75, "spread": [1.5, 2.0]}}
+    cells = rows_as_markdown({"post": {**row, "haproxy": nothing}}).splitlines()[-1].split(" | ")
+    assert [cell for cell in cells if "too short" in cell] == ["**too short to measure**"]
+    assert cells[1] == "**0.50 × [0.33–0.67]**"
 
 
 def test_a_table_shows_each_proxy_and_their_ratio() -> None:
