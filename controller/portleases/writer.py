@@ -1,7 +1,7 @@
 """Puts the ports of the table into the Services before the interceptors, and into a NetworkPolicy, while its controller leads.
 
 Ports that are not ours are left alone: server-side apply names our own only, with a manager of its own, and is refused if the
-Service has changed since it was looked at. A port of ours has a name that says so.
+Service has changed since it was looked at; the same holds for the policy. A port of ours has a name that says so.
 """
 
 from __future__ import annotations
@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
+
+import msgspec
 
 from controller.portleases.assignment import EVERY_ENTRY
 from controller.portleases.entry import Entry, own_name
 from controller.portleases.source import PortSource
+from controller.queue import WorkQueue
 from controller.write_backoff import WriteBackoff
 from fleet.discovery.kubernetes.client import Api, ApiError
 from fleet.discovery.kubernetes.objects import SERVICES, Resource
 from fleet.routing.port_index import PortKey
-from fleet.runtime.pauses import Pauses
 
 __all__ = ["MANAGER", "NETWORK_POLICIES", "EntryWriter", "service_ports"]
 
@@ -28,7 +31,15 @@ NETWORK_POLICIES = Resource("/apis/networking.k8s.io/v1", "networkpolicies")
 COLLECT_SECONDS = 0.1
 """For which changes are collected, to be written together."""
 RESYNC_SECONDS = 600.0
-"""After which the NetworkPolicy, which is not watched, is written again."""
+"""After which the NetworkPolicy, which is not watched, is looked at again."""
+POLICY = ""
+"""Stands for the NetworkPolicy among the names of entries."""
+ENTRY_WORKERS = 4
+"""Entries that are written at once: one whose write takes long delays no others."""
+MAX_ATTEMPTS = 3
+"""Writes of the NetworkPolicy in a row while others change it at the same time; then there is a pause."""
+CONFLICT = 409
+"""Status of a write of a version that is not the last one any more."""
 
 Wanted = Mapping[PortKey, Collection[str]]
 
@@ -55,10 +66,11 @@ class EntryWriter:
         self._wanted, self._on_trouble, self._leads = wanted, on_trouble, leads
         self._changed = asyncio.Event()
         self._clock = asyncio.get_running_loop().time
-        self._pauses = Pauses(1.0, 60.0)
+        self._queue: WorkQueue[str] = WorkQueue(self._work, workers=ENTRY_WORKERS, name="port entries")
+        """Names of entries, and POLICY. Each has a pause of its own after a failure."""
         self._backoff = WriteBackoff()
         self._troubles: dict[str, str] = {}
-        """By entry, or "" for the NetworkPolicy."""
+        """By entry, or POLICY."""
         self._in_policy: tuple[tuple[PortKey, ...], float] | None = None
         self.writes = 0
 
@@ -77,70 +89,60 @@ class EntryWriter:
                 yield f"Service {name} has {key} already, as port {other!r}, for something else"
             elif name in self._troubles:
                 yield self._troubles[name]
-        if "" in self._troubles:
-            yield self._troubles[""]
+        if POLICY in self._troubles:
+            yield self._troubles[POLICY]
 
     async def run(self) -> None:
         """Run until cancelled."""
         await self._source.known()
         self._changed.set()
-        while True:
-            try:
-                async with asyncio.timeout(RESYNC_SECONDS):
-                    await self._changed.wait()
-            except TimeoutError:
-                pass
-            await asyncio.sleep(COLLECT_SECONDS)
-            self._changed.clear()
-            before = dict(self._troubles)
-            pause = await self._write_all()
-            if before != self._troubles:
-                self._on_trouble()
-            if pause is None:
-                self._pauses.reset()
-            else:
-                self._changed.set()
-                await asyncio.sleep(pause)
+        self._queue.start()
+        try:
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(RESYNC_SECONDS):
+                        await self._changed.wait()
+                await asyncio.sleep(COLLECT_SECONDS)
+                self._changed.clear()
+                for name in {*self._source.entries, *self._troubles, POLICY}:
+                    self._queue.add(name)
+        finally:
+            await self._queue.close()
 
-    async def _write_all(self) -> float | None:
-        """Write what differs; returns after how many seconds to try again."""
+    async def _work(self, name: str) -> None:
+        """Write one entry, or the NetworkPolicy, if it differs. Raises ApiError when it must be tried again."""
         wanted = self._wanted()
         if wanted is None or not self._leads():
-            return None
-        pauses: list[float] = []
-        entries = self._source.entries
-        for name in self._troubles.keys() - entries.keys() - {""}:
-            del self._troubles[name]
-        for entry in entries.values():
-            ports = [key for key in wanted if entry.name in wanted[key] or EVERY_ENTRY in wanted[key]]
-            body = service_ports(entry, ports)
-            if _is_right(entry, body):
-                self._troubles.pop(entry.name, None)
-                self._backoff.settled(entry.name)
-                continue
-            content = hash(tuple(sorted(port["name"] for port in body)))
-            if (left := self._backoff.pause(entry.name, content, self._clock())) > 0:
-                pauses.append(left)
-                continue
-            if await self._tried(entry.name, self._write(entry, body)):
-                self._backoff.wrote(entry.name, content, self._clock())
-            else:
-                pauses.append(self._pauses.next())
-        if self._policy and not await self._tried("", self._let_through(tuple(sorted(wanted)))):
-            pauses.append(self._pauses.next())
-        return min(pauses, default=None)
-
-    async def _tried(self, name: str, write: Any) -> bool:
+            return
+        before = self._troubles.get(name)
         try:
-            await write
+            await (self._let_through(tuple(sorted(wanted))) if name == POLICY else self._keep(name, wanted))
+            self._troubles.pop(name, None)
         except ApiError as error:
-            if error.status != 409:  # it has changed since it was looked at, and is looked at again
-                if self._troubles.get(name) != str(error):
-                    _log.warning("ports: %s", error)
+            if error.status != CONFLICT:  # it has changed since it was looked at, and is looked at again
                 self._troubles[name] = str(error)
-            return False
-        self._troubles.pop(name, None)
-        return True
+            raise
+        finally:
+            if before != self._troubles.get(name):
+                self._on_trouble()
+
+    async def _keep(self, name: str, wanted: Wanted) -> None:
+        """Raises ApiError."""
+        entry = self._source.entries.get(name)
+        if entry is None:
+            self._backoff.forget(name)
+            return
+        ports = [key for key in wanted if name in wanted[key] or EVERY_ENTRY in wanted[key]]
+        body = service_ports(entry, ports)
+        if _is_right(entry, body):
+            self._backoff.settled(name)
+            return
+        content = hash(tuple(sorted(port["name"] for port in body)))
+        if (left := self._backoff.pause(name, content, self._clock())) > 0:
+            self._queue.add(name, after=left)
+            return
+        await self._write(entry, body)
+        self._backoff.wrote(name, content, self._clock())
 
     async def _write(self, entry: Entry, ports: list[dict[str, Any]]) -> None:
         namespace, _, name = entry.name.partition("/")
@@ -160,21 +162,59 @@ class EntryWriter:
         _log.info("Service %s has %d ports of applications", entry.name, len(ports))
 
     async def _let_through(self, keys: tuple[PortKey, ...]) -> None:
-        """The NetworkPolicy with these ports. Without such a policy there is nothing to do: somebody has removed it."""
+        """The NetworkPolicy with these ports. Without such a policy there is nothing to do: somebody has removed it. Raises
+        ApiError."""
         now = self._clock()
+        if not self._policy:
+            return
         if self._in_policy is not None and self._in_policy[0] == keys and now - self._in_policy[1] < RESYNC_SECONDS:
             return
         ports = [{"protocol": key.protocol, "port": key.port} for key in keys]
-        body = {"spec": {"ingress": [{"ports": ports}] if ports else []}}
-        path = NETWORK_POLICIES.path(self._namespace, self._policy)
+        ingress = [{"ports": ports}] if ports else []
         try:
-            await self._api.request(
-                "PATCH", path, query=(("fieldManager", MANAGER),), body=body, content_type="application/merge-patch+json"
-            )
+            await self._let_in(ingress)
         except ApiError as error:
             if error.status != 404:
                 raise
         self._in_policy = (keys, now)
+
+    async def _let_in(self, ingress: list[dict[str, Any]]) -> None:
+        """Write this version of the policy and no later one: what another leader has written meanwhile is looked at first."""
+        path = NETWORK_POLICIES.path(self._namespace, self._policy)
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            found = _policy(await self._api.request("GET", path))
+            if found.spec.ingress == ingress or not self._leads():
+                return
+            body = {"metadata": {"resourceVersion": found.metadata.resource_version}, "spec": {"ingress": ingress}}
+            try:
+                await self._api.request(
+                    "PATCH", path, query=(("fieldManager", MANAGER),), body=body, content_type="application/merge-patch+json"
+                )
+            except ApiError as error:
+                if error.status != CONFLICT or attempt == MAX_ATTEMPTS:
+                    raise
+            else:
+                return
+
+
+class _Meta(msgspec.Struct, frozen=True, rename="camel"):
+    resource_version: str = ""
+
+
+class _Ingress(msgspec.Struct, frozen=True):
+    ingress: list[Any] = []
+
+
+class _Policy(msgspec.Struct, frozen=True):
+    metadata: _Meta
+    spec: _Ingress = _Ingress()
+
+
+def _policy(data: bytes) -> _Policy:
+    try:
+        return msgspec.json.decode(data, type=_Policy)
+    except ValueError as error:
+        raise ApiError(f"not a NetworkPolicy: {error}") from error
 
 
 def service_ports(entry: Entry, keys: Iterable[PortKey]) -> list[dict[str, Any]]:

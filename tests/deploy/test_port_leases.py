@@ -53,6 +53,7 @@ def test_what_it_permits(manifests: Manifests) -> None:
         *(("leases", "", verb) for verb in ("list", "watch", "patch", "delete")),
         *(("services", "", verb) for verb in ("list", "watch")),
         ("services", "weir-interceptor", "patch"),
+        ("networkpolicies", "weir-interceptor-ports", "get"),
         ("networkpolicies", "weir-interceptor-ports", "patch"),
     }
     (subject,) = manifests.get("RoleBinding", "weir-controller-ports")["subjects"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from controller import schedule
 from controller.portleases.entry import parse_entry
 from controller.portleases.source import PortSource
 from controller.portleases.writer import NETWORK_POLICIES, EntryWriter
@@ -161,6 +162,77 @@ async def test_without_the_right_it_says_so_and_tries_again(api: ApplyApi) -> No
         api.refuse = lambda method, path: refusal if path == POLICY else None
         rig.want(REDIS, DNS)
         await rig.until(lambda: rig.told(DNS) == "PATCH services: 403 may not")
+
+
+async def test_one_entry_that_cannot_be_written_does_not_delay_the_others(api: ApplyApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by its errors, however long it has to wait after them, nor by a write that is not answered."""
+    for name in ("FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS"):
+        monkeypatch.setattr(schedule, name, 600.0)
+    east, hangs = entry(api, "east"), asyncio.Event()
+    refusal = ApiError("PATCH services: 403 may not", status=403)
+    api.refuse = lambda method, path: refusal if path == SERVICE else None
+    async with writing(api) as rig:
+        rig.want(REDIS)
+        await rig.until(lambda: "may not" in rig.told())
+        rig.want(REDIS, DNS)
+        await rig.until(lambda: "weir-udp-20053" in rig.names(east))
+        assert "may not" in rig.told()
+        api.refuse = lambda method, path: None
+        rig.want(REDIS, DNS)  # a change may be why it is permitted now
+        await rig.until(lambda: "weir-tcp-6379" in rig.names())
+        request = api.request
+
+        async def hanging(method: str, path: str, **others: Any) -> bytes:
+            if path == SERVICE:
+                await hangs.wait()
+            return await request(method, path, **others)
+
+        api.request = hanging  # type: ignore[method-assign]
+        rig.want(DNS)
+        await rig.until(lambda: rig.names(east) == ["http", "weir-udp-20053"])
+        assert "weir-tcp-6379" in rig.names()
+        hangs.set()
+        await rig.until(lambda: rig.names() == ["http", "weir-udp-20053"])
+
+
+async def test_of_the_policy_only_the_version_that_was_read_is_written(api: ApplyApi) -> None:
+    """Another leader may have written meanwhile: what it wrote is read first. After some attempts there is a pause."""
+    changes, patches = [2], list[str]()
+
+    def change(method: str, path: str) -> None:
+        if (method, path) != ("PATCH", POLICY):
+            return
+        patches.append(path)
+        if changes[0]:
+            changes[0] -= 1
+            api.put(POLICY, metadata={"labels": {"count": str(changes[0])}})
+
+    api.refuse = change
+    async with writing(api) as rig:
+        rig.want(REDIS)
+        await rig.until(lambda: rules(api) == [{"ports": [{"protocol": "TCP", "port": 6379}]}])
+        assert len(patches) == 3
+        assert api.objects[POLICY]["metadata"]["labels"] == {"count": "0"}
+        assert all(body["metadata"]["resourceVersion"] for _, path, body in api.writes if path == POLICY)
+        changes[0], begun = 1000, asyncio.get_running_loop().time()
+        patches.clear()
+        rig.want(DNS)
+        await rig.until(lambda: len(patches) >= 9)
+        assert asyncio.get_running_loop().time() - begun >= 0.3, "after three attempts there is a pause, and then a longer one"
+        assert rig.told(DNS) == "", "a write that others were faster with is no trouble to tell"
+        changes[0] = 0
+        await rig.until(lambda: rules(api) == [{"ports": [{"protocol": "UDP", "port": 20_053}]}])
+
+
+async def test_what_is_right_in_the_policy_is_not_written(api: ApplyApi) -> None:
+    redis, dns = {"protocol": "TCP", "port": 6379}, {"protocol": "UDP", "port": 20_053}
+    api.put(POLICY, spec={**api.objects[POLICY]["spec"], "ingress": [{"ports": [redis]}]})
+    async with writing(api) as rig:
+        rig.want(REDIS)
+        await rig.until(lambda: "weir-tcp-6379" in rig.names())
+        rig.want(REDIS, DNS)
+        await rig.until(lambda: rules(api) == [{"ports": [redis, dns]}])
+        assert len([path for _, path, _ in api.writes if path == POLICY]) == 1
 
 
 async def test_without_a_policy_there_is_none_to_follow(api: ApplyApi) -> None:
