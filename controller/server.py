@@ -149,7 +149,7 @@ class Controller(Component):
                 settings.workers,
                 settings.verify_timeout,
                 settings.resync,
-                leads=lambda: self._leader is None or self._leader.leads,
+                leads=self._leads,
                 leases=self._leases,
                 wakes=self._wakes,
                 last_wake=self._admin.last_wake if self._admin is not None else lambda app: None,
@@ -180,7 +180,10 @@ class Controller(Component):
         if not self._settings.previews:
             return None
         timing = Timing(resync=self._settings.resync)
-        return PreviewDesk(self._api, self._settings.watched, self._world, recorder, timing=timing)
+        return PreviewDesk(self._api, self._settings.watched, self._world, recorder, timing=timing, leads=self._leads)
+
+    def _leads(self) -> bool:
+        return self._leader is None or self._leader.leads
 
     def _election(self) -> Leader:
         namespace, name = _lease(self._settings)

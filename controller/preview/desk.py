@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -11,13 +11,16 @@ import msgspec
 from controller.crds import HTTP_SCALED_OBJECTS, PREVIEWS
 from controller.events import EventRecorder
 from controller.preview.maker import WORKLOADS, Maker
+from controller.preview.manifests import BASE_LABEL
 from controller.preview.resource import Preview, parse_preview
 from controller.queue import WorkQueue
 from controller.resources import Key, ObjectMeta
 from controller.schema.http_scaled_object import HTTPScaledObjectSpec
+from controller.services import SelectingService
 from controller.world import World, path_of
 from fleet.discovery.kubernetes.client import Api
 from fleet.discovery.kubernetes.listwatch import Change, ListWatch, Timing
+from fleet.discovery.sources import Unsubscribe
 
 __all__ = ["PreviewDesk"]
 
@@ -46,10 +49,20 @@ def _parse_workload(data: bytes | msgspec.Raw) -> _Workload:
 class PreviewDesk:
     """Create one for a term, within a running loop."""
 
-    def __init__(self, api: Api, namespaces: Collection[str], world: World, recorder: EventRecorder, *, timing: Timing) -> None:
+    def __init__(
+        self,
+        api: Api,
+        namespaces: Collection[str],
+        world: World,
+        recorder: EventRecorder,
+        *,
+        timing: Timing,
+        leads: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._world = world
         self._of_base: dict[Key, set[Key]] = {}
-        self._of_copy: dict[Key, Key] = {}
+        self._of_copy: dict[str, set[Key]] = {}
+        """Those whose copy is called "namespace/name": one has it, and others may wait for it."""
         self._shapes: dict[Key, object] = {}
         """Of each base, when its copies were last looked at because of it."""
         self.previews: ListWatch[Preview] = ListWatch(api, path_of(PREVIEWS), parse_preview, namespaces=namespaces, timing=timing)
@@ -57,18 +70,22 @@ class PreviewDesk:
             kind: ListWatch(api, path, _parse_workload, namespaces=namespaces, timing=timing) for kind, path in WORKLOADS.items()
         }
         self._queue: WorkQueue[Key] = WorkQueue(self._work, workers=WORKERS, name="previews")
-        self._maker = Maker(api, world, recorder, later=lambda key, seconds: self._queue.add(key, after=seconds))
+        self._maker = Maker(api, world, recorder, later=lambda key, seconds: self._queue.add(key, after=seconds), leads=leads)
+        self._unsubscribe: Unsubscribe | None = None
         self.previews.subscribe(self._on_preview)
         for watch in self._workloads.values():
             watch.subscribe(self._on_workload)
 
     def start(self) -> None:
         self._queue.start()
+        self._unsubscribe = self._world.services.subscribe(self._on_service)
         self.previews.start()
         for watch in self._workloads.values():
             watch.start()
 
     async def close(self) -> None:
+        if self._unsubscribe is not None:
+            self._unsubscribe()
         await self._queue.close()
         await self.previews.close()
         for watch in self._workloads.values():
@@ -79,24 +96,30 @@ class PreviewDesk:
         if self._of_base.get(key) and (shape := self._shape(key)) != self._shapes.get(key):
             self._shapes[key] = shape
             self._again(key)
-        if key in self._of_copy:
-            self._queue.add(self._of_copy[key])
+        if key.kind == HTTP_SCALED_OBJECTS.kind:
+            self._look_at_copy(key.app)
 
     async def _work(self, key: Key) -> None:
         preview = self.previews.get(key.app)
-        if preview is not None:
+        if preview is None:
+            self._maker.forget(key)
+        else:
             await self._maker.reconcile(preview)
 
     def _on_preview(self, change: Change[Preview]) -> None:
         before, after = change.before, change.after
         if before is not None:
             self._of_base.get(before.base, set()).discard(before.key)
-            self._of_copy.pop(_copy(before), None)
+            named = self._of_copy.get(_copy(before), set())
+            named.discard(before.key)
+            if not named:
+                self._of_copy.pop(_copy(before), None)
         if after is not None:
             self._of_base.setdefault(after.base, set()).add(after.key)
-            self._of_copy[_copy(after)] = after.key
+            self._of_copy.setdefault(_copy(after), set()).add(after.key)
             self._queue.add(after.key)
         elif before is not None:
+            self._queue.add(before.key)
             self._again(before.base)  # others may have waited for its name
             if not self._of_base[before.base]:
                 del self._of_base[before.base]
@@ -104,6 +127,10 @@ class PreviewDesk:
 
     def _again(self, base: Key) -> None:
         for preview in tuple(self._of_base.get(base, ())):
+            self._queue.add(preview)
+
+    def _look_at_copy(self, app: str) -> None:
+        for preview in tuple(self._of_copy.get(app, ())):
             self._queue.add(preview)
 
     def _shape(self, base: Key) -> object:
@@ -123,8 +150,18 @@ class PreviewDesk:
         for one in (change.before, change.after):
             if one is not None and one.owner:
                 self._queue.add(Key(PREVIEWS.kind, namespace, one.owner))
+        if change.after is None:
+            self._look_at_copy(change.key)
         for base in [base for base in self._of_base if base.namespace == namespace and self._is_of(base, name)]:
             self._again(base)
+
+    def _on_service(self, change: Change[SelectingService]) -> None:
+        """The labels of all copies in a namespace follow from the selectors of its Services, except those of copies."""
+        if change.after is None:
+            self._look_at_copy(change.key)
+        if _finds(change.before) != _finds(change.after):
+            for base in [base for base in self._of_base if base.namespace == change.key.partition("/")[0]]:
+                self._again(base)
 
     def _is_of(self, base: Key, workload: str) -> bool:
         resource = self._world.get(base)
@@ -132,5 +169,11 @@ class PreviewDesk:
         return isinstance(spec, HTTPScaledObjectSpec) and spec.scale_target_ref.name == workload
 
 
-def _copy(preview: Preview) -> Key:
-    return Key(HTTP_SCALED_OBJECTS.kind, preview.meta.namespace, preview.copy)
+def _copy(preview: Preview) -> str:
+    return f"{preview.meta.namespace}/{preview.copy}"
+
+
+def _finds(service: SelectingService | None) -> tuple[tuple[str, str], ...]:
+    """The labels by which a Service finds pods of a base, if it could find any."""
+    selector = () if service is None else service.selector
+    return () if any(name == BASE_LABEL for name, _ in selector) else selector

@@ -15,10 +15,10 @@ from controller.preview.telling import Outcome
 from fleet.discovery.kubernetes.client import Api, ApiError
 from fleet.discovery.kubernetes.objects import Resource as Path
 
-__all__ = ["HOOK_RUNNING", "JOBS", "run_hooks"]
+__all__ = ["HOOK_RUNNING", "JOBS", "NAME_TAKEN", "run_hooks"]
 
 JOBS = Path("/apis/batch/v1", "jobs")
-HOOK_RUNNING = "HookRunning"
+HOOK_RUNNING, NAME_TAKEN = "HookRunning", "NameTaken"
 MAX_WHY = 500
 """Characters of the message of a Job that the status repeats."""
 
@@ -35,7 +35,7 @@ async def run_hooks(api: Api, preview: Preview, account: str) -> Outcome | tuple
         found = await _run(api, manifest)
         if not is_owned(found, preview):
             why = f"Job {manifest['metadata']['name']} exists and is not of this Preview"
-            return Outcome("NameTaken", why, hooks_done=tuple(done))
+            return Outcome(NAME_TAKEN, why, hooks_done=tuple(done))
         outcome = _outcome(found)
         if outcome is None:
             return Outcome(HOOK_RUNNING, f"hook {hook.name} has not ended yet", hooks_done=tuple(done))

@@ -1,7 +1,8 @@
 """Makes what belongs to a Preview, follows its base, deletes it when its time is over, and writes its status.
 
 Level-triggered: each run looks at everything and does what is missing, so a controller that is killed in between is continued by
-the next one. What was made is deleted by Kubernetes, because the Preview owns it. Objects of others are never touched.
+the next one. What was made is deleted by Kubernetes, because the Preview owns it. Objects of others are never touched: only that
+version of an object is changed or deleted which was looked at.
 """
 
 from __future__ import annotations
@@ -9,16 +10,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from time import time
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
 from controller.crds import HTTP_SCALED_OBJECTS
 from controller.events import EventRecorder, Notice
-from controller.preview.hooks import HOOK_RUNNING, run_hooks
+from controller.preview.hooks import HOOK_RUNNING, NAME_TAKEN, run_hooks
 from controller.preview.life import Life, life_of, read_time
 from controller.preview.manifests import KINDS, Json, is_owned, scaled_object_of, service_of, workload_of
-from controller.preview.resource import Preview
+from controller.preview.resource import Preview, parse_preview
 from controller.preview.telling import MADE, Outcome, status_of
 from controller.problem import Problem
 from controller.resources import Key, Resource
@@ -28,6 +29,7 @@ from fleet.discovery.kubernetes.client import Api, ApiError
 from fleet.discovery.kubernetes.objects import SERVICES
 from fleet.discovery.kubernetes.objects import Resource as Path
 from fleet.routing.kinds import is_name
+from fleet.runtime.pauses import Pauses
 
 __all__ = ["WORKLOADS", "Maker", "paths_of"]
 
@@ -37,7 +39,14 @@ MADE_OF = "weir.dev/made-of"
 LOOK_SECONDS = 300.0
 """Seconds after which a Preview is looked at again: its last use is then known to so much."""
 SOON_SECONDS = 1.0
-"""Seconds after which one is looked at again that cannot be made yet."""
+"""Seconds after which one is looked at again that cannot be made yet; then after twice as long each time."""
+REPLACING = "Replacing"
+LONGEST_WAITS = {HOOK_RUNNING: 15.0, NAME_TAKEN: 60.0, REPLACING: 15.0}
+"""Most seconds until that, by the reason. Workloads, Services and HTTPScaledObjects that are gone are noticed at once; a Job is
+not watched, and neither is what else may have the name of one."""
+_UNCHANGEABLE = ("field is immutable", "updates to statefulset spec", "may not change once set")
+"""What the API server says of fields that only an object that is made anew can have otherwise."""
+_INVALID, _CONFLICT = 422, 409
 DIGEST = 16
 """Hexadecimal digits of it."""
 _MANAGER = ("fieldManager", "weir-previews")
@@ -54,8 +63,25 @@ class _ScaledObject(msgspec.Struct):
     status: _Active = msgspec.field(default_factory=_Active)
 
 
+class _Listed(msgspec.Struct):
+    items: tuple[msgspec.Raw, ...] = ()
+
+
+class _Meta(msgspec.Struct, rename="camel"):
+    resource_version: str = ""
+
+
+class _Versioned(msgspec.Struct):
+    metadata: _Meta
+
+
+class _ReplacedError(Exception):
+    """What there is had to be deleted, to be made anew once it is gone."""
+
+
 class Maker:
-    """`later` is called with a Preview to look at again, and in how many seconds."""
+    """`later` is called with a Preview to look at again, and in how many seconds; `leads` says whether this process may still
+    write."""
 
     def __init__(
         self,
@@ -64,17 +90,25 @@ class Maker:
         recorder: EventRecorder,
         *,
         later: Callable[[Key, float], None],
+        leads: Callable[[], bool] = lambda: True,
         wall: Callable[[], float] = time,
     ) -> None:
         self._api = api
         self._world = world
         self._recorder = recorder
         self._later = later
+        self._leads = leads
         self._wall = wall
+        self._pauses: dict[Key, tuple[str, Pauses]] = {}
+        """Of each Preview that waits: for what, and how long until the next look."""
+
+    def forget(self, key: Key) -> None:
+        """It is gone."""
+        self._pauses.pop(key, None)
 
     async def reconcile(self, preview: Preview) -> None:
         """Raises ApiError when it must be retried."""
-        if preview.meta.deleting:
+        if preview.meta.deleting or not self._leads():
             return
         if not self._world.services.synced.is_set():  # by their selectors the labels of pods are chosen
             self._later(preview.key, SOON_SECONDS)
@@ -91,9 +125,21 @@ class Maker:
             return
         self._later(preview.key, LOOK_SECONDS if left is None else min(left, LOOK_SECONDS))
         outcome = await self._made(preview)
+        self._wait(preview.key, outcome.reason)
         await self._tell(preview, life, outcome)
         if outcome.error is not None:
             raise outcome.error
+
+    def _wait(self, key: Key, reason: str) -> None:
+        """Look again soon, and less and less often while the reason stays the same."""
+        longest = LONGEST_WAITS.get(reason)
+        if longest is None:
+            self.forget(key)
+            return
+        waits = self._pauses.get(key)
+        if waits is None or waits[0] != reason:
+            waits = self._pauses[key] = (reason, Pauses(SOON_SECONDS, longest))
+        self._later(key, waits[1].next())
 
     async def _made(self, preview: Preview) -> Outcome:
         if preview.problem is not None:
@@ -102,11 +148,15 @@ class Maker:
             return await self._make(preview)
         except Problem as problem:
             return Outcome("CannotBeCopied", str(problem))
+        except _ReplacedError as replaced:
+            return Outcome(REPLACING, str(replaced))
         except ApiError as error:
+            if error.status == _CONFLICT:  # others write at the same time: what there is now is looked at soon
+                raise
             return Outcome("Refused", str(error), error=error)
 
     async def _make(self, preview: Preview) -> Outcome:
-        """Raises Problem and ApiError."""
+        """Raises Problem, ApiError and _ReplacedError."""
         base, namespace = self._world.get(preview.base), preview.meta.namespace
         if base is None:
             return Outcome("NoBase", f"there is no {preview.base}")
@@ -124,49 +174,100 @@ class Maker:
         there = [await self._get(path.path(namespace, preview.copy)) for path, _ in wanted]
         for found, (path, _) in zip(there, wanted, strict=True):
             if found is not None and not is_owned(found, preview):
-                return Outcome("NameTaken", f"{path.plural} {namespace}/{preview.copy} exists and is not of this Preview")
+                return Outcome(NAME_TAKEN, f"{path.plural} {namespace}/{preview.copy} exists and is not of this Preview")
         hooks = await run_hooks(self._api, preview, _account_of(workload))
         if isinstance(hooks, Outcome):
-            if hooks.reason == HOOK_RUNNING:
-                self._later(preview.key, SOON_SECONDS)
             return msgspec.structs.replace(hooks, base=base)
-        if not (_is_pinned(preview) and all(found is not None for found in there)):
+        kind = workload["kind"]
+        former = None if there[1] is not None else await self._of_another_kind(preview, kind)
+        if not (_is_pinned(preview) and there[0] and (there[1] or former) and there[2]):
+            if former is not None:
+                await self._replace(*former, f"the workload of the base is a {kind}")
             for found, (path, manifest) in zip(there, wanted, strict=True):
                 await self._apply(path, manifest, found)
         copy = self._world.get(Key(HTTP_SCALED_OBJECTS.kind, namespace, preview.copy))
         return Outcome(MADE, "everything was made", base=base, copy=copy, hooks_done=hooks)
 
+    async def _of_another_kind(self, preview: Preview, kind: str) -> tuple[Path, Json] | None:
+        """The copy that was made when the workload of the base was of another kind."""
+        for other, path in WORKLOADS.items():
+            found = None if other == kind else await self._get(path.path(preview.meta.namespace, preview.copy))
+            if found is not None and is_owned(found, preview):
+                return path, found
+        return None
+
     async def _apply(self, path: Path, manifest: Json, found: Json | None) -> None:
+        """Raises ApiError and _ReplacedError."""
         digest = hashlib.sha256(msgspec.json.encode(manifest, order="deterministic")).hexdigest()[:DIGEST]
         before = None if found is None else (found["metadata"].get("annotations") or {}).get(MADE_OF)
         if before == digest:
             return
-        if before is None and path in WORKLOADS.values():
-            await self._begin_at_zero(path, manifest, is_new=found is None)
+        if found is not None and "deletionTimestamp" in found["metadata"]:
+            raise _ReplacedError(f"{path.plural} {manifest['metadata']['name']} is being deleted, and made anew when it is gone")
         whole = {**manifest, "metadata": {**manifest["metadata"], "annotations": {MADE_OF: digest}}}
-        await self._patch(path, whole, _MANAGER)
+        if before is None and path in WORKLOADS.values():
+            found = await self._begin_at_zero(path, manifest, found)
+        try:
+            await self._patch(path, whole, _MANAGER, found)
+        except ApiError as error:
+            if found is None or error.status != _INVALID or not any(words in str(error) for words in _UNCHANGEABLE):
+                raise
+            await self._replace(path, found, str(error))
 
-    async def _begin_at_zero(self, path: Path, manifest: Json, *, is_new: bool) -> None:
+    async def _begin_at_zero(self, path: Path, manifest: Json, found: Json | None) -> Json:
         """A workload begins without replicas, and their number is KEDA's afterwards. It is said by a field manager of its own: if
-        that which says all else stopped saying it, the API server would take the default, which is 1."""
-        if is_new:
-            await self._patch(path, {**manifest, "spec": {**manifest["spec"], "replicas": 0}}, _MANAGER)
+        that which says all else stopped saying it, the API server would take the default, which is 1. Returns the workload."""
+        if found is None:
+            found = await self._patch(path, {**manifest, "spec": {**manifest["spec"], "replicas": 0}}, _MANAGER, None)
         metadata = {name: manifest["metadata"][name] for name in ("name", "namespace")}
         scale = {"apiVersion": manifest["apiVersion"], "kind": manifest["kind"], "metadata": metadata, "spec": {"replicas": 0}}
-        await self._patch(path, scale, _SCALE_MANAGER)
+        return await self._patch(path, scale, _SCALE_MANAGER, found)
 
-    async def _patch(self, path: Path, body: Json, manager: tuple[str, str]) -> None:
-        at = path.path(body["metadata"]["namespace"], body["metadata"]["name"])
-        await self._api.request("PATCH", at, query=[manager, ("force", "true")], body=body, content_type=_APPLY)
+    async def _patch(self, path: Path, body: Json, manager: tuple[str, str], found: Json | None) -> Json:
+        """Apply this to the version that was `found`. What is not there yet is made; if another has made one of this name
+        meanwhile, the API server refuses that, as nothing is forced. Raises ApiError."""
+        metadata, query = body["metadata"], [manager]
+        if found is not None:
+            metadata = {**metadata, "resourceVersion": found["metadata"]["resourceVersion"]}
+            query.append(("force", "true"))
+        at, whole = path.path(metadata["namespace"], metadata["name"]), {**body, "metadata": metadata}
+        answer = await self._api.request("PATCH", at, query=query, body=whole, content_type=_APPLY)
+        made: Json = msgspec.json.decode(answer)
+        return made
 
-    async def _end(self, preview: Preview) -> None:
-        """Its time is over."""
-        body = {"preconditions": {"uid": preview.meta.uid}, "propagationPolicy": "Background"}
-        path = path_of(preview.kind).path(preview.meta.namespace, preview.meta.name)
+    async def _replace(self, path: Path, found: Json, why: str) -> NoReturn:
+        """Delete what cannot be changed into what it has to be. Raises ApiError and _ReplacedError."""
+        meta = found["metadata"]
+        if "deletionTimestamp" not in meta:
+            at = path.path(meta["namespace"], meta["name"])
+            await self._delete(at, meta["uid"], meta["resourceVersion"])
+        raise _ReplacedError(f"{path.plural} {meta['name']} is deleted, and made anew: {why}")
+
+    async def _delete(self, path: str, uid: str, version: str) -> None:
+        """Delete this version and no other. Raises ApiError: 409 when it has changed meanwhile; one that is gone is no error."""
+        body = {"preconditions": {"uid": uid, "resourceVersion": version}, "propagationPolicy": "Background"}
         try:
             await self._api.request("DELETE", path, body=body)
         except ApiError as error:
-            if error.status not in (404, 409):
+            if error.status != 404:
+                raise
+
+    async def _end(self, preview: Preview) -> None:
+        """Its time is over, if that is so of what the API server has now: the watch may be behind, and this leader deposed."""
+        path = path_of(preview.kind).path(preview.meta.namespace)
+        listed = await self._api.get(path, [("fieldSelector", f"metadata.name={preview.meta.name}")])
+        items = msgspec.json.decode(listed, type=_Listed).items
+        now = parse_preview(items[0]) if items else None
+        if now is None or now.meta.uid != preview.meta.uid or now.meta.deleting:
+            return
+        self._later(preview.key, SOON_SECONDS)
+        if life_of(now, await self._last_active(now)).left(self._wall()) != 0 or not self._leads():
+            return
+        version = msgspec.json.decode(items[0], type=_Versioned).metadata.resource_version
+        try:
+            await self._delete(f"{path}/{preview.meta.name}", now.meta.uid, version)
+        except ApiError as error:
+            if error.status != _CONFLICT:
                 raise
             return
         self._recorder.tell(preview, Notice("Expired", "its time to live is over: it is deleted, with all that was made for it"))

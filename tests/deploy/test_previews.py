@@ -17,10 +17,10 @@ GRANTED = {
     ("weir.dev", "previews"): {"list", "watch", "delete"},
     ("weir.dev", "previews/status"): {"patch"},
     ("weir.dev", "previews/finalizers"): {"update"},
-    ("apps", "deployments"): {"get", "list", "watch", "create", "patch"},
-    ("apps", "statefulsets"): {"get", "list", "watch", "create", "patch"},
+    ("apps", "deployments"): {"get", "list", "watch", "create", "patch", "delete"},
+    ("apps", "statefulsets"): {"get", "list", "watch", "create", "patch", "delete"},
     ("batch", "jobs"): {"get", "create"},
-    ("", "services"): {"get", "create", "patch"},
+    ("", "services"): {"get", "create", "patch", "delete"},
     ("http.keda.sh", "httpscaledobjects"): {"get", "create", "patch"},
     ("keda.sh", "scaledobjects"): {"get"},
 }
