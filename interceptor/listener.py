@@ -67,7 +67,7 @@ class Server(Protocol):
 
 
 class Acceptor:
-    """A server that passes on accepted sockets as they are, for handshakes of TLS, which begin with a look at the first byte."""
+    """A server that passes on accepted sockets as they are: for TLS behind a header of the PROXY protocol, which comes first."""
 
     def __init__(self, listening: socket.socket, take: Callable[[socket.socket], None]) -> None:
         self._listening = listening

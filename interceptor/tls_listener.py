@@ -46,10 +46,10 @@ class TlsListener:
             serve=self._serve,
             plaintext_answer=_plaintext_answer,
         )
-        take: Callable[[socket.socket], None] = self.handshakes.accept
+        take: Callable[[socket.socket], None] | None = None
         if balancers := TrustedProxies.parse(settings.proxy_protocol):
             take = partial(receive, Reception(proxy, balancers), self.handshakes.accept)
-        self._listener = Listener(asyncio.Protocol, settings.host, settings.proxy_tls_port, proxy.clock, take=take)
+        self._listener = Listener(self.handshakes.new, settings.host, settings.proxy_tls_port, proxy.clock, take=take)
         self.pause, self.resume = self._listener.pause, self._listener.resume
 
     @property

@@ -25,7 +25,6 @@ from fleet.runtime.certificates import MAX_NAMES, ShownCertificate
 from fleet.runtime.tasks import cancel_and_wait
 from fleet.runtime.tls import Material, TlsError, TlsFiles, read_authority
 from fleet.runtime.watch import FileWatch, Stamp, stamp
-from interceptor.tls.alerts import ServerContext
 from interceptor.tls.policy import Policy
 from interceptor.tls.store import Found, find
 
@@ -197,7 +196,7 @@ class Certificates:
         return Certificate(files, leaf.names, leaf.not_before, leaf.not_after, leaf.issuer, context)
 
     def _new_context(self) -> ssl.SSLContext:
-        context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._policy.apply(context)
         context.set_alpn_protocols(PROTOCOLS)
         context.num_tickets = 1  # of TLS 1.3; OpenSSL makes two by default, which costs time in every handshake

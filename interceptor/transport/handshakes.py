@@ -1,25 +1,28 @@
 """From an accepted socket to a connection over TLS: the first byte, the handshake, and their time limit. Knows no HTTP.
 
-Until its handshake is done, a socket is a client that has not begun (`interceptor.clients`), with the time limit of a head. The
-first byte is looked at, and not read, before anything is allocated for TLS: clients that send nothing cost little, and those that
-speak plaintext get an answer that says so. Handshakes are started from the backlog, some in each turn of the event loop, because
-each costs as much as dozens of requests.
+Until its handshake is done, a connection is a client that has not begun (`interceptor.clients`), with the time limit of a head.
+Before its first byte nothing is allocated for TLS: clients that send nothing cost little, and those that speak plaintext get an
+answer that says so. Handshakes are started from the backlog, some in each turn of the event loop, because each costs as much as
+dozens of requests. The alert of one that fails, which says why, is sent to the client.
 
-uvloop's own TLS is used, by `connect_accepted_socket`. aiofastnet's takes less CPU: for a small request some 20 µs more than
-plaintext, uvloop's some 40 µs more (requests of 60 bytes, answers of 100, keep-alive). But its fast engine makes OpenSSL's
-objects itself, out of the memory of Python's SSLContext, so Python's `sni_callback` does not find its own object there, and the
-process crashes (1.2.0, Python 3.11): certificates could not be chosen by name. Its other engine is Python's again.
+OpenSSL is driven here and in encrypted.py, by Python's SSLObject. The engines that could be used instead, with the CPU of a
+connection with a full handshake, one request and the end:
 
-Event loops drop the alert of a handshake that fails, and a client would have to guess why its connection has ended. So it is kept
-(`interceptor.tls.alerts`), and sent by a second descriptor of the socket, because the loop has closed the first one by then.
+- uvloop's, by `connect_accepted_socket`: a quarter more, for its task, timers and a buffer of 256 KiB; as much for small
+  requests on open connections (32 bytes, 50 connections, 31 µs), and some percent less for large uploads, by that buffer. It
+  drops the alert.
+- aiofastnet's: not measured. For small requests it takes less, but its fast engine makes OpenSSL's objects itself, out of the
+  memory of Python's SSLContext, so Python's `sni_callback` does not find its own object there, and the process crashes (1.2.0,
+  Python 3.11): certificates could not be chosen by name. Its other engine is Python's again.
+
+What is left is mostly OpenSSL's: of some 300 µs while it is warm, reading the ClientHello and signing takes 240, a session
+ticket 27, and the choice of a certificate by name 8.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
 import socket
 import ssl
 from collections import Counter
@@ -27,8 +30,8 @@ from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from fleet.runtime.backlog import Backlog
-from interceptor.tls.alerts import Failed
-from interceptor.transport.tls import CLOSE_SECONDS
+from interceptor.transport.encrypted import Deadlines, EncryptedTransport, Engine
+from interceptor.transport.tcp import BODY_VIEW
 from interceptor.trust import plain_address
 
 __all__ = ["OUTCOMES", "Handshake", "Handshakes", "Host"]
@@ -38,17 +41,12 @@ OUTCOMES: Final = ("done", "failed", "slow", "left", "plaintext", "evicted")
 does not speak TLS; it had to make room for others."""
 HANDSHAKE_RECORD: Final = 0x16
 """The first byte of every TLS connection: the type of the record with the ClientHello (RFC 8446 5.1)."""
-DROPPED_BYTES: Final = 64 * 1024
-"""Maximum bytes that are read and dropped before a refusal is sent: closing a socket with unread data resets the connection."""
+HELLO_VIEW: Final = BODY_VIEW[: 64 * 1024]
+"""For reads during handshakes. Large, because closing a socket with unread data resets the connection, and with it a refusal."""
+MAX_FIRST: Final = 16 * 1024
+"""Bytes that are kept of a client whose handshake is in the backlog; beyond that, reading is paused."""
 
 logger = logging.getLogger(__name__)
-
-
-class Deadlines(Protocol):
-    """Time limits of handshakes."""
-
-    def watch(self, client: Handshake, /) -> None: ...
-    def forget(self, client: Handshake, /) -> None: ...
 
 
 class Host(Protocol):
@@ -86,39 +84,45 @@ class Handshakes:
         self.counts: Counter[str] = Counter()
         self.resumed = 0
         """How many of those that are done have resumed a session."""
-        self.tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def new(self) -> Handshake:
+        """The protocol of a connection that the event loop accepts."""
+        return Handshake(self)
 
     def accept(self, connection: socket.socket, source: str = "") -> None:
         """Begin with an accepted, non-blocking socket. `source` is the client's address, if a load balancer has sent it."""
-        Handshake(self, connection, source).begin()
+        handshake = Handshake(self)
+        handshake.open((source,) if source else _peer(connection), source)
+        task = asyncio.get_running_loop().create_task(_connect(handshake, connection), name="TLS client")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Wait for the tasks of handshakes that were aborted."""
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        """Wait for sockets that become transports now."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-class Handshake(asyncio.Protocol):
-    """One client until its handshake is done. A `Client` of the proxy meanwhile, and the protocol of the new transport."""
+class Handshake(asyncio.BufferedProtocol):
+    """One client until its handshake is done. A `Client` of the proxy meanwhile, and the protocol of its transport."""
 
-    __slots__ = ("_begun_tls", "_owner", "_socket", "_source", "_task", "bucket", "deadline", "outcome", "peer", "since")
+    __slots__ = ("_engine", "_first", "_owner", "_raw", "_source", "bucket", "deadline", "outcome", "peer", "since")
 
     protocol = "TLS"
     requests = 0
     trusted = False
 
-    def __init__(self, owner: Handshakes, connection: socket.socket, source: str) -> None:
+    def __init__(self, owner: Handshakes) -> None:
         self._owner = owner
-        self._socket: socket.socket | None = connection
-        """Until it belongs to a transport."""
-        self._begun_tls = False
-        self._task: asyncio.Task[None] | None = None
-        self._source = source
-        self.peer = plain_address(source).encode() or b"unknown"
-        with contextlib.suppress(OSError):  # it has left already
-            if not source and isinstance(address := connection.getpeername(), tuple):
-                self.peer = plain_address(address[0]).encode()
-        self.since = owner.host.clock()
-        self.deadline = self.since + owner.host.head_timeout
+        self._raw: asyncio.Transport | None = None
+        self._engine: Engine | None = None
+        """Once the handshake has begun."""
+        self._first = b""
+        """What was read before that."""
+        self._source = ""
+        self.peer = b""
+        self.since = 0.0
+        self.deadline = 0.0
         self.bucket = 0
         self.outcome = ""
         """One of OUTCOMES, once it has ended."""
@@ -128,111 +132,119 @@ class Handshake(asyncio.Protocol):
         """For people."""
         return "handshake"
 
-    def begin(self) -> None:
+    def open(self, address: object, source: str = "") -> None:
+        """Count as a client from now on."""
+        self._source = source
+        self.peer = plain_address(address[0]).encode() if address and isinstance(address, tuple) else b"unknown"
         host = self._owner.host
+        self.since = host.clock()
+        self.deadline = self.since + host.head_timeout
         host.client_opened(self)
         host.deadlines.watch(self)
-        if not self.outcome and not self._look():
-            assert self._socket is not None  # noqa: S101 -- it did not end
-            asyncio.get_running_loop().add_reader(self._socket, self._on_readable)
 
-    # -- the first byte -------------------------------------------------------------------------------------------
+    # -- of the transport -------------------------------------------------------------------------------------------
 
-    def _on_readable(self) -> None:
-        self._stop_reading()
-        if not self._look() and self._socket is not None:
-            asyncio.get_running_loop().add_reader(self._socket, self._on_readable)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        raw = self._raw = cast("asyncio.Transport", transport)
+        if not self.peer:
+            self.open(raw.get_extra_info("peername"))
+        if self.outcome:
+            raw.abort()
 
-    def _look(self) -> bool:
-        """Returns False if nothing has arrived."""
-        assert self._socket is not None  # noqa: S101 -- it waits for its first byte
-        try:
-            first = self._socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return False
-        except OSError:
-            first = b""
-        if not first:
-            self._end("left")
-        elif first[0] == HANDSHAKE_RECORD:
-            self._begun_tls = True
-            self._owner.backlog.add(self)
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return HELLO_VIEW
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = HELLO_VIEW[:nbytes]
+        if self._engine is not None:
+            self._engine.incoming.write(data)
+            self._shake(self._engine)
+        elif self.outcome:
+            return
+        elif self._first or data[0] == HANDSHAKE_RECORD:
+            if not self._first:
+                self._owner.backlog.add(self)
+            self._first += data
+            if len(self._first) >= MAX_FIRST:
+                self._transport.pause_reading()
         else:
-            self._refuse_plaintext(self._socket)
-        return True
+            logger.debug("a client at %s speaks plaintext to the port for TLS", self.peer.decode())
+            self._say(self._owner.plaintext_answer())
+            self._end("plaintext")
 
-    def _refuse_plaintext(self, connection: socket.socket) -> None:
-        logger.debug("a client at %s speaks plaintext to the port for TLS", self.peer.decode())
-        _say(connection, self._owner.plaintext_answer())
-        self._end("plaintext")
+    def eof_received(self) -> bool:
+        return False
 
-    def _stop_reading(self) -> None:
-        if self._socket is not None and not self._begun_tls:
-            asyncio.get_running_loop().remove_reader(self._socket)
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.outcome:
+            logger.debug("a client left during its TLS handshake: %s", exc)
+        self._end("left")
 
-    # -- the handshake --------------------------------------------------------------------------------------------
+    @property
+    def _transport(self) -> asyncio.Transport:
+        assert self._raw is not None  # noqa: S101 -- it is connected
+        return self._raw
+
+    # -- the handshake ----------------------------------------------------------------------------------------------
 
     def catch_up(self) -> bool:
         """Start the handshake; the backlog says when."""
-        connection, self._socket = self._socket, None
-        if connection is not None:
-            self._task = asyncio.get_running_loop().create_task(self._shake(connection), name="TLS handshake")
-            self._owner.tasks.add(self._task)
-            self._task.add_done_callback(self._owner.tasks.discard)
+        if not self.outcome:
+            engine = self._engine = Engine.server(self._owner.context())
+            engine.incoming.write(self._first)
+            if len(self._first) >= MAX_FIRST:
+                self._transport.resume_reading()
+            self._first = b""
+            self._shake(engine)
         return False
 
-    async def _shake(self, connection: socket.socket) -> None:
-        outcome = "left"
-        second = _second(connection)
+    def _shake(self, engine: Engine) -> None:
+        """Take a step, with what was read."""
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: self,
-                connection,
-                ssl=self._owner.context(),
-                ssl_handshake_timeout=self._owner.host.head_timeout,
-                ssl_shutdown_timeout=CLOSE_SECONDS,
-            )
-        except asyncio.CancelledError:
-            if not self.outcome:  # not by `abort`
-                raise
-        except ssl.SSLError as error:
-            outcome = "failed"
-            logger.debug("a TLS handshake failed: %s", error.reason or error)
-            if second is not None and isinstance(error, Failed):
-                with socket.socket(fileno=second) as kept:
-                    second = None
-                    _say(kept, error.alert)
-        except ConnectionAbortedError:
-            outcome = "slow"
-        except OSError as error:
-            logger.debug("a client left during its TLS handshake: %s", error)
-        finally:
-            if second is not None:
-                os.close(second)
-            self._end(outcome)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The handshake is done: from here on the connection belongs to the protocol that was agreed."""
-        if self.outcome:
-            cast("asyncio.Transport", transport).abort()
+            engine.tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._transport.write(engine.outgoing.read())
             return
-        session = transport.get_extra_info("ssl_object")
-        self._owner.resumed += bool(session.session_reused)
+        except ssl.SSLError as error:
+            logger.debug("a TLS handshake failed: %s", error.reason or error)
+            self._say(engine.outgoing.read())  # the alert says why
+            self._end("failed")
+            return
+        raw, owner = self._transport, self._owner
+        if engine.outgoing.pending:
+            raw.write(engine.outgoing.read())  # session tickets
+        if raw.is_closing():
+            return
+        host = owner.host
+        transport = EncryptedTransport(raw, engine, host.deadlines, host.clock)
+        raw.set_protocol(transport)
+        owner.resumed += bool(engine.tls.session_reused)
         self._end("done")
-        self._owner.serve(cast("asyncio.Transport", transport), session.selected_alpn_protocol(), self._source)
+        owner.serve(cast("asyncio.Transport", transport), engine.tls.selected_alpn_protocol(), self._source)
+        if engine.incoming.pending:
+            transport.take()
+
+    def _say(self, last: bytes) -> None:
+        """The last bytes to a client that is refused. They have room in the kernel, or the client reads nothing."""
+        raw = self._transport
+        if raw.is_closing():
+            return
+        raw.write(last)
+        if raw.get_write_buffer_size():
+            raw.abort()
+        else:
+            raw.close()
 
     def _end(self, outcome: str) -> None:
         """Once."""
         if self.outcome:
             return
         self.outcome = outcome
+        self._first = b""
         owner = self._owner
         owner.counts[outcome] += 1
         owner.host.deadlines.forget(self)
         owner.host.client_closed(self)
-        connection, self._socket = self._socket, None
-        if connection is not None:
-            connection.close()
 
     # -- as a client of the proxy ---------------------------------------------------------------------------------
 
@@ -255,25 +267,21 @@ class Handshake(asyncio.Protocol):
         """It is no tunnel."""
 
     def _cut(self, outcome: str) -> None:
-        self._stop_reading()
         self._end(outcome)
-        if self._task is not None:
-            self._task.cancel()
+        if self._raw is not None:
+            self._raw.abort()
 
 
-def _second(connection: socket.socket) -> int | None:
-    """Another descriptor of the socket, while the first one is the event loop's. None if there are too many. A handshake that
-    fails makes a socket of it, which costs several system calls."""
+def _peer(connection: socket.socket) -> object:
     try:
-        return os.dup(connection.fileno())
-    except OSError:
+        return connection.getpeername()
+    except OSError:  # it has left already
         return None
 
 
-def _say(connection: socket.socket, last: bytes) -> None:
-    """The last bytes to a client that is refused. They have room in the kernel, or the client reads nothing."""
-    with contextlib.suppress(BlockingIOError):
-        connection.recv(DROPPED_BYTES)
-    with contextlib.suppress(OSError):
-        connection.send(last)
-        connection.shutdown(socket.SHUT_WR)
+async def _connect(handshake: Handshake, connection: socket.socket) -> None:
+    try:
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: handshake, connection)
+    except OSError:  # the client has left
+        handshake.abort()
+        connection.close()

@@ -6,7 +6,7 @@ and a plain connection refuses a transport that encrypts.
 
 TLS as asyncio has it knows no half-closed connections: whoever ends its side ends both.
 
-The TLS beneath is uvloop's. It was compared with aiofastnet's: figures and reason are in handshakes.py.
+The TLS beneath is our own towards clients (encrypted.py; handshakes.py says why), and the event loop's towards backends.
 """
 
 from __future__ import annotations

@@ -74,6 +74,7 @@ UNKNOWN = {
     ("interceptor.exchange.tunnel", "Knows no wire format"): _CODECS,
     ("interceptor.http1", "Knows no routes or applications"): _APPS,
     ("interceptor.http2", "Knows no route and no application"): _APPS,
+    ("interceptor.transport.encrypted", "Knows no HTTP"): _MESSAGES,
     ("interceptor.transport.handshakes", "Knows no HTTP"): _MESSAGES,
     ("interceptor.transport.splice", "Knows no messages"): _MESSAGES,
     ("weir.engine.child", "knows nothing about apps: see supervisor"): ["weir.engine.app", "weir.engine.spec", "fleet.routing"],

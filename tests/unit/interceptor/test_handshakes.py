@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -12,8 +11,8 @@ import pytest
 
 from fleet.runtime.backlog import Backlog
 from interceptor.core.deadlines import Deadlines
-from interceptor.transport.handshakes import Handshakes
-from tests.support.waiting import until
+from interceptor.transport.handshakes import MAX_FIRST, Handshakes
+from tests.support.waiting import turns, until
 
 ANSWER = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
@@ -95,10 +94,11 @@ async def test_its_address_is_the_one_that_a_load_balancer_has_sent(stage: Stage
 async def test_the_time_limit_is_that_of_a_head(stage: Stage) -> None:
     end = stage.connect()
     stage.host.deadlines.sweep(9.9)
+    await turns()
     assert not ended(end)
     for now in (5.0, 10.0, 10.2):
         stage.host.deadlines.sweep(now)
-    assert ended(end)
+    await until(lambda: ended(end))
     assert stage.handshakes.counts == {"slow": 1}
     assert not stage.host.clients
 
@@ -106,7 +106,7 @@ async def test_the_time_limit_is_that_of_a_head(stage: Stage) -> None:
 async def test_at_the_limit_of_connections_it_makes_room(stage: Stage) -> None:
     end = stage.connect()
     stage.host.clients[0].evict()
-    assert ended(end)
+    await until(lambda: ended(end))
     assert stage.handshakes.counts == {"evicted": 1}
 
 
@@ -121,31 +121,57 @@ async def test_plaintext_is_answered_in_plaintext(stage: Stage) -> None:
     end.send(b"GET / HTTP/1.1\r\n\r\n")
     await until(lambda: not stage.host.clients)
     assert end.recv(100) == ANSWER
-    assert ended(end)
+    await until(lambda: ended(end))
     assert stage.handshakes.counts == {"plaintext": 1}
 
 
-async def test_handshakes_are_started_in_turns(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_handshakes_are_started_in_turns(stage: Stage) -> None:
     """Those that are ready are queued, and the backlog starts some in each turn of the event loop."""
     now = iter(range(1000))
     backlog = stage.handshakes.backlog = Backlog(lambda: float(next(now)))  # each look at the clock is a second later
+    backlog._scheduled = True  # it is run here
     begun: list[int] = []
-    monkeypatch.setattr(asyncio.get_running_loop(), "create_task", lambda work, name: _note(begun, work))
+    context = stage.handshakes.context
+
+    def note() -> ssl.SSLContext:
+        begun.append(1)
+        return context()
+
+    stage.handshakes.context = note
     for _ in range(3):
-        ours, theirs = socket.socketpair()
-        theirs.send(b"\x16\x03\x01")
-        ours.setblocking(False)
-        stage.sockets += (theirs, ours)
-        stage.handshakes.accept(ours)
-    assert len(backlog) == 3
+        stage.connect().send(b"\x16\x03\x01")
+    await until(lambda: len(backlog) == 3)
     assert not begun
     for count in (1, 2, 3):
         backlog._run()
         assert len(begun) == count
-    monkeypatch.undo()
 
 
-def _note(begun: list[int], work: Any) -> asyncio.Future[None]:
-    begun.append(1)
-    work.close()
-    return asyncio.get_running_loop().create_future()
+async def test_a_client_that_sends_much_before_its_turn_is_not_read(stage: Stage) -> None:
+    backlog = stage.handshakes.backlog
+    backlog._scheduled = True  # it never runs
+    end = stage.connect()
+    sent = end.send(b"\x16\x03\x01" + bytes(MAX_FIRST))
+    await until(lambda: len(backlog) == 1)
+    (client,) = stage.host.clients
+    await until(lambda: len(client._first) == sent)
+    assert end.send(bytes(MAX_FIRST))
+    await turns()
+    assert len(client._first) == sent
+
+
+async def test_nonsense_is_answered_with_an_alert(stage: Stage) -> None:
+    end = stage.connect()
+    end.send(b"\x16\x03\x01\x00\x04\xff\x00\x00\x00")
+    await until(lambda: not stage.host.clients)
+    assert end.recv(100)[:1] == b"\x15"
+    assert stage.handshakes.counts == {"failed": 1}
+
+
+async def test_a_client_that_leaves_in_its_handshake(stage: Stage) -> None:
+    end = stage.connect()
+    end.send(b"\x16\x03\x01\x02\x00\x01")
+    await until(lambda: stage.host.clients[0]._engine is not None)
+    end.close()
+    await until(lambda: not stage.host.clients)
+    assert stage.handshakes.counts == {"left": 1}
