@@ -9,8 +9,7 @@ OpenSSL is driven here and in encrypted.py, by Python's SSLObject. The engines t
 connection with a full handshake, one request and the end:
 
 - uvloop's, by `connect_accepted_socket`: a quarter more, for its task, timers and a buffer of 256 KiB; as much for small
-  requests on open connections (32 bytes, 50 connections, 31 µs), and some percent less for large uploads, by that buffer. It
-  drops the alert.
+  requests on open connections (32 bytes, 50 connections, 31 µs) and for large bodies. It drops the alert.
 - aiofastnet's: not measured. For small requests it takes less, but its fast engine makes OpenSSL's objects itself, out of the
   memory of Python's SSLContext, so Python's `sni_callback` does not find its own object there, and the process crashes (1.2.0,
   Python 3.11): certificates could not be chosen by name. Its other engine is Python's again.
