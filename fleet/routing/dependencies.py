@@ -18,7 +18,7 @@ __all__ = ["Dependencies", "circles_of", "dependencies_of", "in_words", "words_o
 
 _ENDS: Final = 5
 """Names at either end of a longer circle that are told."""
-_MOST_TOLD: Final = 20
+_MOST_NAMED: Final = 20
 """Names in other words."""
 
 
@@ -69,8 +69,8 @@ def _behind(edges: Mapping[str, Sequence[str]], start: str) -> Sequence[str]:
 
 
 def _some(apps: Sequence[str]) -> str:
-    more = len(apps) - _MOST_TOLD
-    return ", ".join(apps[:_MOST_TOLD]) + (f" and {more} more" if more > 0 else "")
+    more = len(apps) - _MOST_NAMED
+    return ", ".join(apps[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def dependencies_of(apps: Mapping[str, Route], names: Mapping[str, Mapping[bytes, str]]) -> Dependencies:

@@ -1,4 +1,4 @@
-"""Which apps are awake for others that depend on them, from the queue sizes of interceptors. Pure.
+"""Which apps are awake for others that depend on them, from the queue sizes of interceptors.
 
 For people: the scaler decides by itself, and counts an app for a while after its last request.
 """
