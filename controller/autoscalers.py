@@ -92,6 +92,8 @@ class ScaledObject(msgspec.Struct, frozen=True):
     """Number of replicas to which KEDA has scaled the workload because of a pause."""
     inactive: str = ""
     """Message of KEDA's condition HPAActive while it is False: why the HPA computes nothing."""
+    active: bool = False
+    """Whether KEDA's condition Active is True: whether the scaler has told it of demand."""
 
     @property
     def kind(self) -> Kind:
@@ -178,6 +180,7 @@ def parse_scaled_object(data: bytes | msgspec.Raw) -> ScaledObject:
         ready.message,
         status.paused_replica_count,
         (active.message or "KEDA gives no reason") if active.status == "False" else "",
+        conditions.get("Active", _Condition()).status == "True",
     )
 
 

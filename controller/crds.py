@@ -58,6 +58,7 @@ _STORY: tuple[Json, ...] = (
     {"name": "Message", "type": "string", "jsonPath": _condition("Ready", "message"), "priority": 1},
     {"name": "Schedule", "type": "string", "jsonPath": _condition("Scheduled", "message"), "priority": 1},
     {"name": "Busy", "type": "string", "jsonPath": _condition("Busy"), "priority": 1},
+    {"name": "Needed", "type": "string", "jsonPath": _condition("Needed", "message"), "priority": 1},
     {"name": "Reachability", "type": "string", "jsonPath": _condition("Reachable", "message"), "priority": 1},
 )
 _HTTP_COLUMNS: tuple[Json, ...] = (

@@ -4,7 +4,7 @@ again, except writes that the watch has not returned yet."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from time import time
 
@@ -96,7 +96,7 @@ class Reconciler:
         assembly: Callable[[], Assembly | None],
         later: Callable[[Key, float], None],
         reachable: Callable[[Resource], Finding | None] = lambda resource: None,
-        busy: Callable[[Resource], Finding | None] = lambda resource: None,
+        more: Callable[[Resource], Mapping[str, Finding]] = lambda resource: {},
         last_wake: Callable[[str], str | None] = lambda app: None,
         ports: Callable[[Resource, Route | None], PortFacts] = lambda resource, route: PortFacts(),
         wall: Callable[[], float] = time,
@@ -111,7 +111,7 @@ class Reconciler:
         self._assembly = assembly
         self._later = later
         self._reachable = reachable
-        self._busy = busy
+        self._more = more
         self._last_wake = last_wake
         self._ports = ports
         self._wall = wall
@@ -299,7 +299,7 @@ class Reconciler:
             missing_bodies=assembly.missing.get(key, ()),
             scaling=self._scaling_facts(resource, scaling, unserved=key in assembly.unserved),
             minimum=self._minimum(resource),
-            busy=self._busy(resource),
+            more=self._more(resource),
             last_wake=(self._last_wake(key.app) or "") if resource.kind == HTTP_SCALED_OBJECTS else "",
             port_facts=self._ports(resource, route),
         )

@@ -103,8 +103,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     scaling: ScalingFacts = ScalingFacts()
     minimum: Minimum | None = None
     """What its schedules ask for; None without any."""
-    busy: Finding | None = None
-    """Whether replicas keep it awake after their answers; None where they may not."""
+    more: Mapping[str, Finding] = MappingProxyType({})
+    """Findings of other modules, by condition: only those that have a meaning for the object."""
     last_wake: str = ""  # the last one that this controller has seen, in UTC as the status has it
     port_facts: PortFacts = PortFacts()
     """About its ports."""
@@ -131,8 +131,7 @@ def next_status(resource: Resource, facts: Facts, now: str) -> HTTPScaledObjectS
         findings[PORT_READY] = found or _still(resource, PORT_READY, "the interceptors were not heard yet")
     if facts.minimum is not None:
         findings[SCHEDULED] = _scheduled(resource, facts, facts.minimum)
-    if facts.busy is not None:
-        findings[BUSY] = facts.busy
+    findings.update(facts.more)
     if resource.ignored:
         findings[FIELDS_IGNORED] = Finding("True", "NoMeaning", _some([str(problem) for problem in resource.ignored]))
     findings = {READY: _ready(resource, facts, findings)} | findings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import msgspec
@@ -12,6 +12,7 @@ from controller.advice import Adviser
 from controller.autoscalers import SCALED_OBJECT
 from controller.busy import Busyness
 from controller.crds import HTTP_SCALED_OBJECTS
+from controller.dependents import Dependents
 from controller.events import EventRecorder
 from controller.finding import Finding
 from controller.interceptors import InterceptorSource
@@ -27,7 +28,7 @@ from controller.reachability_tracker import Tracker
 from controller.reconciler import Reconciler
 from controller.resources import Key, Resource
 from controller.selection import SURVEYED, reachable
-from controller.status import NOT_OBSERVED, REACHABLE
+from controller.status import BUSY, NOT_OBSERVED, REACHABLE
 from controller.store import TableStore
 from controller.verify import Verifier
 from controller.wakes import Wakes
@@ -36,6 +37,7 @@ from controller.world import World
 from fleet.defaults import MAX_PORTS_OF_FLEET
 from fleet.discovery.busy import BusySource
 from fleet.discovery.kubernetes.client import Api
+from fleet.routing.table import RoutingTable
 from fleet.runtime.channels import ChannelFactory
 from fleet.runtime.tasks import cancel_and_wait
 
@@ -112,6 +114,7 @@ class Term:
             on_app=self._on_app,
             later=lambda resource, seconds: self.queue.add(resource.key, after=seconds),
         )
+        self._dependents = Dependents(self._table, self._is_active, self._on_app)
         self.reconciler = Reconciler(
             dependencies.api,
             dependencies.world,
@@ -121,7 +124,7 @@ class Term:
             assembly=lambda: self.publisher.assembly,
             later=lambda key, seconds: self.queue.add(key, after=seconds),
             reachable=self._reachable,
-            busy=self._busy.finding,
+            more=self._more,
             last_wake=dependencies.last_wake,
             ports=self.ports.facts,
         )
@@ -228,6 +231,19 @@ class Term:
             self.tracker.adopt(app, Finding(before.status, before.reason, before.message))
         return reachable(found, self._survey.finding(app), before.reason if before is not None else "")
 
+    def _more(self, resource: Resource) -> Mapping[str, Finding]:
+        """Findings that only some objects have."""
+        busy = self._busy.finding(resource)
+        return {**({} if busy is None else {BUSY: busy}), **self._dependents.findings(resource)}
+
+    def _table(self) -> RoutingTable | None:
+        assembly = self.publisher.assembly
+        return None if assembly is None else assembly.table
+
+    def _is_active(self, app: str) -> bool:
+        """Whether KEDA has heard of demand for it."""
+        return any(found.active for found in self._world.scaled_objects_for(app))
+
     # Called by the parts.
 
     def _on_report(self) -> None:
@@ -247,6 +263,7 @@ class Term:
     def _on_assembled(self, keys: Iterable[Key]) -> None:
         self._on_objects(keys)
         self.ports.on_assembled()
+        self._dependents.read()
 
     def _on_published(self) -> None:
         self._verifier.wake()
