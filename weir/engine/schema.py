@@ -42,7 +42,7 @@ def file_schema() -> dict[str, Any]:
         holder["properties"]["env"] |= {"propertyNames": {"not": {"const": "PORT"}}, "additionalProperties": False}
     needed = app["properties"]["depends_on"]
     needed["items"] = {"anyOf": [needed["items"], {"type": "string", "minLength": 1}]}
-    app["anyOf"] = [{"required": [way]} for way in ("hosts", "paths", "headers", "rules")]
+    app["anyOf"] = [{"required": [way]} for way in ("hosts", "paths", "headers", "methods", "rules", "ports")]
     either = {"anyOf": [{"required": ["command"]}, {"required": ["outside"]}]}  # `defaults` may set a command for all
     commanded = {"properties": {"apps": {"items": either}}}
     schema |= {"if": {"properties": {"defaults": {"required": ["command"]}}, "required": ["defaults"]}, "else": commanded}

@@ -24,7 +24,7 @@ SCHEMA = file_schema()
 _BLOCK = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 DOCS = [
     block
-    for name in ("docs/local.md", "docs/schedules.md", "README.md")
+    for name in ("docs/local.md", "docs/schedules.md", "docs/dependencies.md", "README.md")
     for block in _BLOCK.findall((ROOT / name).read_text())
     if "apiVersion" not in block
 ]
