@@ -13,7 +13,7 @@ import msgspec
 
 from controller.resources import ObjectMeta
 
-__all__ = ["AWAKE_UNTIL", "BY_ITSELF", "NO_COOLDOWN_UNTIL", "ByHand", "by_hand", "stamp"]
+__all__ = ["AWAKE_UNTIL", "BY_ITSELF", "NO_COOLDOWN_UNTIL", "ByHand", "by_hand", "moment", "stamp"]
 
 AWAKE_UNTIL = "weir.dev/awake-until"
 """Annotation: at least one replica until this time."""
@@ -43,7 +43,7 @@ def by_hand(meta: ObjectMeta, now: float) -> ByHand:
     given = {name: annotations[name] for name in (AWAKE_UNTIL, NO_COOLDOWN_UNTIL) if name in annotations}
     if not given:
         return BY_ITSELF
-    times = {name: _time(text) for name, text in given.items()}
+    times = {name: moment(text) for name, text in given.items()}
     left = {name: when - now for name, when in times.items() if when is not None and when > now}
     unusable = tuple(name for name, when in times.items() if when is None)
     return ByHand(AWAKE_UNTIL in left, NO_COOLDOWN_UNTIL in left, min(left.values(), default=None), unusable)
@@ -54,8 +54,8 @@ def stamp(when: float) -> str:
     return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _time(text: str) -> float | None:
-    """RFC 3339. A time without a zone could mean any of 25."""
+def moment(text: str) -> float | None:
+    """Seconds since the epoch of a time (RFC 3339); None if the text is none. A time without a zone could mean any of 25."""
     if len(text) > 40:
         return None
     try:

@@ -6,9 +6,13 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from controller.by_hand import moment
 from controller.preview.resource import Preview
 
-__all__ = ["Life", "life_of", "read_time", "write_time"]
+__all__ = ["KEEP_UNTIL", "Life", "life_of", "read_time", "write_time"]
+
+KEEP_UNTIL = "weir.dev/keep-until"
+"""Annotation: the Preview lives until this time at least, if it has a time to live."""
 
 
 class Life(msgspec.Struct, frozen=True):
@@ -30,15 +34,13 @@ def life_of(preview: Preview, last_active: float | None) -> Life:
         return Life(last_used)
     extended = last_used is not None and preview.spec.expires == "AfterLastRequest"
     begins = max(preview.meta.created, last_used or 0.0) if extended else preview.meta.created
-    return Life(last_used, begins + preview.ttl)
+    kept = read_time((preview.meta.annotations or {}).get(KEEP_UNTIL, "")) or 0.0
+    return Life(last_used, max(begins + preview.ttl, kept))
 
 
 def read_time(text: str) -> float | None:
     """A time of Kubernetes; None if it is none."""
-    try:
-        return datetime.fromisoformat(text).timestamp() if text else None
-    except ValueError:
-        return None
+    return moment(text)
 
 
 def write_time(time: float | None) -> str:

@@ -18,7 +18,7 @@ from controller.crds import HTTP_SCALED_OBJECTS
 from controller.events import EventRecorder, Notice
 from controller.preview.hooks import HOOK_RUNNING, NAME_TAKEN, run_hooks
 from controller.preview.life import Life, life_of, read_time
-from controller.preview.manifests import KINDS, Json, is_owned, scaled_object_of, service_of, workload_of
+from controller.preview.manifests import KINDS, Json, is_left_behind, is_owned, scaled_object_of, service_of, workload_of
 from controller.preview.resource import Preview, parse_preview
 from controller.preview.telling import MADE, Outcome, status_of
 from controller.problem import Problem
@@ -65,14 +65,6 @@ class _ScaledObject(msgspec.Struct):
 
 class _Listed(msgspec.Struct):
     items: tuple[msgspec.Raw, ...] = ()
-
-
-class _Meta(msgspec.Struct, rename="camel"):
-    resource_version: str = ""
-
-
-class _Versioned(msgspec.Struct):
-    metadata: _Meta
 
 
 class _ReplacedError(Exception):
@@ -173,6 +165,8 @@ class Maker:
         )
         there = [await self._get(path.path(namespace, preview.copy)) for path, _ in wanted]
         for found, (path, _) in zip(there, wanted, strict=True):
+            if found is not None and is_left_behind(found, preview):
+                return Outcome(REPLACING, f"{path.plural} {namespace}/{preview.copy} of an earlier Preview is still being deleted")
             if found is not None and not is_owned(found, preview):
                 return Outcome(NAME_TAKEN, f"{path.plural} {namespace}/{preview.copy} exists and is not of this Preview")
         hooks = await run_hooks(self._api, preview, _account_of(workload))
@@ -263,9 +257,8 @@ class Maker:
         self._later(preview.key, SOON_SECONDS)
         if life_of(now, await self._last_active(now)).left(self._wall()) != 0 or not self._leads():
             return
-        version = msgspec.json.decode(items[0], type=_Versioned).metadata.resource_version
         try:
-            await self._delete(f"{path}/{preview.meta.name}", now.meta.uid, version)
+            await self._delete(f"{path}/{preview.meta.name}", now.meta.uid, now.version)
         except ApiError as error:
             if error.status != _CONFLICT:
                 raise

@@ -23,6 +23,7 @@ __all__ = [
     "KINDS",
     "NAME_LABEL",
     "Json",
+    "is_left_behind",
     "is_owned",
     "job_of",
     "labels_of_pods",
@@ -246,6 +247,14 @@ def owner_of(preview: Preview) -> Json:
 def is_owned(found: Json, preview: Preview) -> bool:
     """Whether an object was made for this Preview."""
     return any(owner.get("uid") == preview.meta.uid for owner in found["metadata"].get("ownerReferences") or ())
+
+
+def is_left_behind(found: Json, preview: Preview) -> bool:
+    """Whether an object was made for an earlier Preview of this name, with which Kubernetes deletes it."""
+    owners = found["metadata"].get("ownerReferences") or ()
+    return not is_owned(found, preview) and any(
+        (one["kind"], one["name"]) == (PREVIEWS.kind, preview.meta.name) for one in owners
+    )
 
 
 def _untracked(labels: Mapping[str, str]) -> dict[str, str]:

@@ -31,6 +31,8 @@ class Preview(msgspec.Struct, frozen=True):
     status: PreviewStatus
     ttl: float | None = None
     """Seconds."""
+    version: str = ""
+    """Of the object as it was read."""
 
     @property
     def kind(self) -> Kind:
@@ -67,7 +69,7 @@ class Preview(msgspec.Struct, frozen=True):
 def parse_preview(data: bytes | msgspec.Raw) -> Preview:
     """A Preview from the API server's JSON. Raises ValueError when it is not a Kubernetes object at all."""
     raw: dict[str, Any] = msgspec.json.decode(data)
-    meta = msgspec.convert(raw.get("metadata"), ObjectMeta)
+    meta, version = msgspec.convert(raw.get("metadata"), ObjectMeta), str(raw["metadata"].get("resourceVersion", ""))
     try:
         status = msgspec.convert(raw.get("status") or {}, PreviewStatus)
     except msgspec.ValidationError:  # another version wrote it: it is written anew
@@ -75,8 +77,8 @@ def parse_preview(data: bytes | msgspec.Raw) -> Preview:
     try:
         spec = msgspec.convert(raw.get("spec") or {}, PreviewSpec)
     except msgspec.ValidationError as error:
-        return Preview(meta, None, Problem.of(error), status)
-    preview = Preview(meta, spec, None, status)
+        return Preview(meta, None, Problem.of(error), status, version=version)
+    preview = Preview(meta, spec, None, status, version=version)
     try:
         check_preview_name(preview.name, "spec.name" if spec.name is not None else "metadata.name")
         if len(preview.copy) > MAX_NAME:
@@ -84,6 +86,6 @@ def parse_preview(data: bytes | msgspec.Raw) -> Preview:
         ttl = duration("ttl", spec.ttl)
         if ttl is not None and ttl > MAX_TTL:
             raise Problem("spec.ttl", f"is longer than {MAX_TTL / DAY:g} days")
-        return Preview(meta, spec, None, status, ttl)
+        return msgspec.structs.replace(preview, ttl=ttl)
     except Problem as problem:
-        return Preview(meta, spec, problem, status)
+        return msgspec.structs.replace(preview, problem=problem)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from controller.preview import maker
-from controller.preview.life import write_time
+from controller.preview.life import KEEP_UNTIL, write_time
 from fleet.discovery.kubernetes.client import ApiError
 from fleet.routing.codec import decode_json
 from fleet.routing.table import RoutingTable
@@ -228,3 +228,36 @@ async def test_without_the_setting_previews_are_not_even_read(tmp_path: Path) ->
         await held.quiet()
         assert not [path for path in api.reads if "previews" in path or path.endswith("/deployments")]
         assert MADE[1] not in api.objects
+
+
+async def test_one_that_is_kept_for_longer_at_the_last_moment_lives(tmp_path: Path) -> None:
+    """The controller may have read it before."""
+    api, versions = MemoryApi(), list[str]()
+
+    def keep(method: str, path: str) -> None:
+        if method == "DELETE" and not versions:
+            versions.append(api.objects[path]["metadata"]["resourceVersion"])
+            api.put(path, metadata={"annotations": {KEEP_UNTIL: write_time(time.time() + 3600)}})
+
+    api.refuse = keep
+    async with rig(api, tmp_path / "routes.json", 2, "--previews") as held:
+        based(held)
+        old = {"creationTimestamp": write_time(time.time() - 7200)}
+        api.put(f"{PREVIEWS}/f1", spec={"base": "web", "ttl": "1h", "expires": "AfterCreation"}, metadata=old)
+        await held.until(lambda: all(path in api.objects for path in MADE))
+        (body,) = [body for method, path, body in api.writes if method == "DELETE"]
+        assert body["preconditions"]["resourceVersion"] in versions
+        assert f"{PREVIEWS}/f1" in api.objects
+
+
+async def test_what_an_earlier_preview_has_left_is_waited_for(tmp_path: Path) -> None:
+    api = MemoryApi()
+    async with rig(api, tmp_path / "routes.json", 2, "--previews") as held:
+        based(held)
+        owner = {"apiVersion": "weir.dev/v1alpha1", "kind": "Preview", "name": "f1", "uid": "gone"}
+        api.put(f"{SERVICES}/web--f1", spec=PORTS, metadata={"ownerReferences": [owner]})
+        api.put(f"{PREVIEWS}/f1", spec={"base": "web"})
+        await held.until(lambda: condition(held, "f1").get("reason") == "Replacing")
+        assert not [path for path in MADE[1:] if path in api.objects]
+        api.drop(f"{SERVICES}/web--f1")
+        await held.until(lambda: all(path in api.objects for path in MADE))

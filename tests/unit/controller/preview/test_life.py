@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
-from controller.preview.life import life_of, read_time, write_time
+from controller.preview.life import KEEP_UNTIL, life_of, read_time, write_time
 from controller.preview.resource import Preview, parse_preview
 from tests.unit.controller.objects import CREATED, raw
 
@@ -43,6 +44,24 @@ def test_what_was_known_before_is_not_forgotten(last_active: float | None) -> No
     """A ScaledObject that was made anew knows nothing of earlier uses."""
     used = preview(write_time(BEGAN + DAY), ttl="1h")
     assert life_of(used, last_active).ends == BEGAN + DAY + 3600
+
+
+@pytest.mark.parametrize(
+    ("until", "ends"),
+    [
+        (write_time(BEGAN + 7200), BEGAN + 7200),
+        (write_time(BEGAN + 60), BEGAN + 3600),
+        ("0001-01-01T00:00:00+14:00", BEGAN + 3600),
+        ("2999-01-01T00:00:00", BEGAN + 3600),
+        ("soon", BEGAN + 3600),
+    ],
+)
+def test_somebody_keeps_it_for_longer(until: str, ends: float) -> None:
+    for spec in ({"ttl": "1h"}, {"ttl": "1h", "expires": "AfterCreation"}):
+        kept = preview(**spec)
+        kept = msgspec.structs.replace(kept, meta=msgspec.structs.replace(kept.meta, annotations={KEEP_UNTIL: until}))
+        assert life_of(kept, None).ends == ends
+    assert life_of(msgspec.structs.replace(kept, ttl=None), None).ends is None
 
 
 def test_times() -> None:
