@@ -30,7 +30,7 @@ from controller.admin.recovery import Recovery
 from fleet.discovery.kubernetes.client import Api, ApiError
 from fleet.runtime.tasks import cancel_and_wait
 
-__all__ = ["BUSY_PAUSE_SECONDS", "BUSY_SECONDS", "CLOSE_SECONDS", "Apps"]
+__all__ = ["BUSY_PAUSE_SECONDS", "BUSY_SECONDS", "CLOSE_SECONDS", "GONE_SECONDS", "Apps"]
 
 UNDO_SECONDS = 20.0
 """Seconds for undoing at once. After that the recovery goes on with it."""

@@ -47,6 +47,13 @@ NEEDS: Mapping[str, tuple[Need, ...]] = {
     "lease": (Need("create", "http.keda.sh", "httpscaledobjects"),),
     "release": (Need("delete", "http.keda.sh", "httpscaledobjects"),),
     "rule": tuple(Need(verb, "http.keda.sh", "interceptorroutes") for verb in ("create", "patch")),
+    "list previews": (Need("list", "weir.dev", "previews"),),
+    "get preview": (Need("get", "weir.dev", "previews"),),
+    "create preview": (Need("create", "weir.dev", "previews"),),
+    "replace preview": tuple(Need(verb, "weir.dev", "previews") for verb in ("create", "update")),
+    "extend preview": (Need("patch", "weir.dev", "previews"),),
+    "delete preview": (Need("delete", "weir.dev", "previews"),),
+    "wake preview": (Need("patch", "http.keda.sh", "httpscaledobjects"),),
     "logs": (
         Need("get", "http.keda.sh", "httpscaledobjects"),
         Need("list", "", "pods"),

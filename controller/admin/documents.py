@@ -15,6 +15,10 @@ from fleet.schedules.cron import CRON_PATTERN, MAX_CRON
 from fleet.schedules.declared import MAX_SCHEDULES, MAX_ZONE, ZONE_PATTERN
 
 __all__ = [
+    "CLOSED",
+    "IMAGE",
+    "MAX_REPLICAS",
+    "MAX_SECONDS",
     "NAME",
     "App",
     "AppList",
@@ -24,6 +28,7 @@ __all__ = [
     "Document",
     "EnvironmentSource",
     "Fault",
+    "ObjectName",
     "Plan",
     "Port",
     "Problem",
@@ -33,11 +38,13 @@ __all__ = [
     "Schedule",
     "SecretKey",
     "Target",
+    "Value",
+    "Variable",
 ]
 
 NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 """A name that a Service may have (RFC 1035 section 2.3.1)."""
-_IMAGE = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"
+IMAGE = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"
 _OBJECT_NAME = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"
 _QUANTITY = r"^[0-9]{1,15}(\.[0-9]{1,9})?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
 _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -58,9 +65,9 @@ Quantity = Annotated[str, StringConstraints(pattern=_QUANTITY, max_length=32)]
 ResourceName = Annotated[str, StringConstraints(pattern=_RESOURCE, max_length=253)]
 Variable = Annotated[str, StringConstraints(pattern=_VARIABLE, max_length=256)]
 Value = Annotated[str, StringConstraints(pattern=_NO_NUL, max_length=32_768)]
-_CLOSED = {"additionalProperties": False}
+CLOSED = {"additionalProperties": False}
 """For the schema of a mapping whose keys have a pattern: there are no others."""
-Quantities = Annotated[dict[ResourceName, Quantity], Field(max_length=10, json_schema_extra=_CLOSED)]
+Quantities = Annotated[dict[ResourceName, Quantity], Field(max_length=10, json_schema_extra=CLOSED)]
 
 
 class _Model(BaseModel):
@@ -160,7 +167,7 @@ class Document(_Model):
     """An application. Only name and image are needed."""
 
     name: Annotated[str, StringConstraints(pattern=NAME, max_length=63), Field(description="Also of every object made for it.")]
-    image: Annotated[str, StringConstraints(pattern=_IMAGE, max_length=1000)]
+    image: Annotated[str, StringConstraints(pattern=IMAGE, max_length=1000)]
     command: Annotated[list[Word], Field(max_length=64, description="Instead of the image's entrypoint.")] = []
     args: Annotated[list[Word], Field(max_length=256, description="Instead of the image's arguments.")] = []
     ports: Annotated[list[Port], Field(min_length=1, max_length=10)] = [Port(port=defaults.PORT_OF_APPS)]
@@ -172,7 +179,7 @@ class Document(_Model):
         list[Annotated[str, StringConstraints(pattern=_PATH, max_length=1024)]],
         Field(max_length=50, description="Prefixes of the paths whose requests it gets; all without any."),
     ] = []
-    environment: Annotated[dict[Variable, EnvironmentValue], Field(max_length=200, json_schema_extra=_CLOSED)] = {}
+    environment: Annotated[dict[Variable, EnvironmentValue], Field(max_length=200, json_schema_extra=CLOSED)] = {}
     resources: Resources = Resources()
     replicas: Replicas = Replicas()
     target: Target = Target(concurrency=defaults.TARGET)

@@ -18,7 +18,7 @@ from controller.schema.common import Condition
 from controller.status import CONFLICT, READY, SCALED_OBJECT_READY
 from fleet.discovery.kubernetes.client import ApiError
 
-__all__ = ["WAIT_SECONDS", "Outcome", "until_gone", "until_scaled", "until_served"]
+__all__ = ["ASK_SECONDS", "UNKNOWN", "WAIT_SECONDS", "Outcome", "until_gone", "until_scaled", "until_served"]
 
 WAIT_SECONDS = 120.0
 """Seconds for which a call waits: several times what a fleet needs that works."""

@@ -28,6 +28,7 @@ from fleet.discovery.kubernetes.client import ApiError
 __all__ = [
     "ETAG",
     "EVENTS",
+    "MAX_PAGE",
     "PAGE",
     "Calling",
     "DryRun",

@@ -33,7 +33,7 @@ from controller.resources import Resource, parse_http_scaled_object
 from controller.schema.http_scaled_object import HTTPScaledObjectSpec
 from fleet.schedules.windows import minimum_at
 
-__all__ = ["running_router"]
+__all__ = ["SHORTEST_WAKE_SECONDS", "running_router"]
 
 SHORTEST_WAKE_SECONDS = 60
 """Seconds that an app stays awake by default if its cooldown is shorter: enough to become ready and to be looked at."""

@@ -31,6 +31,8 @@ from controller.admin.locks import Locks
 from controller.admin.ports import Ports
 from controller.admin.ports_calls import ports_router
 from controller.admin.ports_compatibility import old_ports_router
+from controller.admin.previews.calls import previews_router
+from controller.admin.previews.previews import Previews
 from controller.admin.problems import PROBLEM_JSON, Refused, of_api_error
 from controller.admin.recovery import Recovery
 from controller.admin.releases.compatibility import old_router
@@ -61,7 +63,7 @@ STOP_GRACE_SECONDS = 2
 """Seconds to finish answers at the end. A change goes on by itself, and is undone by the next controller if it is cut off."""
 
 
-_ROUTERS = (router, running_router, busy_router, releases_router, ports_router)
+_ROUTERS = (router, running_router, busy_router, releases_router, ports_router, previews_router)
 _OLD_ROUTERS = (kedahttp_router, old_router, old_ports_router)
 
 
@@ -117,7 +119,8 @@ class AdminServer:
         self._certificates = Certificates(settings.admin_tls) if settings.admin_tls is not None else None
         self._releases = ReleasesPart(settings, api, namespace=namespace, streams=context.streams)
         busy = BusyCalls(api, world, self._busy, rates=context.rates, clock=context.clock)
-        self._app = application(context, busy, self._releases, Ports(api, ports))
+        previews = Previews(api, world, is_on=settings.previews, url=settings.admin_url)
+        self._app = application(context, busy, self._releases, ports=Ports(api, ports), previews=previews)
         self._app.state.api = api
         self._server: QuietServer | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -160,7 +163,7 @@ class AdminServer:
             task.result()
 
 
-def application(context: Context, busy: BusyCalls, releases: ReleasesPart, ports: Ports) -> FastAPI:
+def application(context: Context, busy: BusyCalls, releases: ReleasesPart, *, ports: Ports, previews: Previews) -> FastAPI:
     """The routes, and what they answer when something is wrong."""
     # Without the pages that load scripts from elsewhere; the document itself is at /openapi.json, for everybody.
     app = FastAPI(
@@ -171,7 +174,8 @@ def application(context: Context, busy: BusyCalls, releases: ReleasesPart, ports
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.context, app.state.busy, app.state.releases, app.state.ports = context, busy, releases, ports
+    app.state.context, app.state.busy, app.state.releases = context, busy, releases
+    app.state.ports, app.state.previews = ports, previews
     old = (
         *((kedahttp_router,) if context.kedahttp_namespace else ()),
         *((old_router,) if releases.old_namespace else ()),

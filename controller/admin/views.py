@@ -15,7 +15,7 @@ from controller.by_hand import AWAKE_UNTIL, by_hand
 from controller.resources import ObjectMeta
 from controller.status import READY
 
-__all__ = ["Surroundings", "app_of", "replicas_of", "summary_of", "urls_of"]
+__all__ = ["Surroundings", "app_of", "conditions_of", "replicas_of", "summary_of", "urls_of"]
 
 OBJECTS_PRESENT = "ObjectsPresent"
 """Our own condition: whether the Service and the Deployment exist."""
@@ -56,7 +56,7 @@ def app_of(live: Live, around: Surroundings, url: str) -> App:
         demand_unknown=around.demand.unknown,
         last_wake=max(filter(None, (around.last_wake, status.get("lastWakeTime"))), default=None),
         awake_until=_awake_until(metadata, around.now),
-        conditions=[*_own_conditions(live), *_conditions(owner)],
+        conditions=[*_own_conditions(live), *conditions_of(owner)],
     )
 
 
@@ -64,7 +64,7 @@ def summary_of(owner: Json, url: str) -> AppSummary:
     """An application in a list."""
     metadata, spec = owner["metadata"], owner.get("spec") or {}
     urls = urls_of(spec, url)
-    ready = next((condition for condition in _conditions(owner) if condition.type == READY), None)
+    ready = next((condition for condition in conditions_of(owner) if condition.type == READY), None)
     try:
         replicas = Replicas.model_validate(spec.get("replicas") or {})
     except ValidationError:
@@ -117,7 +117,7 @@ def _own_conditions(live: Live) -> Iterable[Condition]:
         yield Condition(type=OBJECTS_PRESENT, status="False", reason="Missing", message=f"there is no {message}")
 
 
-def _conditions(owner: Json) -> list[Condition]:
+def conditions_of(owner: Json) -> list[Condition]:
     return [
         Condition(
             type=str(found.get("type", "")),

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 import msgspec
 
 from controller.by_hand import moment
-from controller.preview.resource import Preview
+from controller.preview.resource import MAX_TTL, Preview
 
 __all__ = ["KEEP_UNTIL", "Life", "life_of", "read_time", "write_time"]
 
 KEEP_UNTIL = "weir.dev/keep-until"
-"""Annotation: the Preview lives until this time at least, if it has a time to live."""
+"""Annotation: the Preview lives until this time at least, if it has a time to live. The longest one is its bound."""
 
 
 class Life(msgspec.Struct, frozen=True):
@@ -35,7 +35,7 @@ def life_of(preview: Preview, last_active: float | None) -> Life:
     extended = last_used is not None and preview.spec.expires == "AfterLastRequest"
     begins = max(preview.meta.created, last_used or 0.0) if extended else preview.meta.created
     kept = read_time((preview.meta.annotations or {}).get(KEEP_UNTIL, "")) or 0.0
-    return Life(last_used, max(begins + preview.ttl, kept))
+    return Life(last_used, max(begins + preview.ttl, min(kept, begins + MAX_TTL)))
 
 
 def read_time(text: str) -> float | None:

@@ -21,6 +21,7 @@ from controller.schema.preview import Hook, Overrides, PreviewReplicas
 __all__ = [
     "BASE_LABEL",
     "KINDS",
+    "MAX_LABEL",
     "NAME_LABEL",
     "Json",
     "is_left_behind",

@@ -16,7 +16,7 @@ from controller.schema.common import Condition
 from controller.schema.preview import Overrides, PreviewSpec, PreviewStatus
 from fleet.schedules.windows import DAY
 
-__all__ = ["Preview", "parse_preview"]
+__all__ = ["MAX_TTL", "Preview", "parse_preview"]
 
 MAX_TTL = 3650 * DAY
 """Seconds. What lives for longer lives for ever."""

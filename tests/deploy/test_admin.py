@@ -22,6 +22,7 @@ WRITTEN = {
 }
 WRITTEN[("apps", "deployments")] |= {"list", "watch"}
 WRITTEN |= {("", "pods"): {"list"}, ("", "pods/log"): {"get"}}
+WRITTEN |= {("weir.dev", "previews"): {"get", "list", "create", "update", "patch", "delete"}}
 REVIEWED = {
     ("authentication.k8s.io", "tokenreviews"): {"create"},
     ("authorization.k8s.io", "subjectaccessreviews"): {"create"},

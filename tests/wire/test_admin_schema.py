@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from controller.admin import following, logs
+from controller.admin.previews import calls
 from tests.support.full import FULL
 from tests.support.helm import helm
 from tests.support.port_leases import entry
@@ -27,11 +28,12 @@ negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 409, 412, 
 @pytest.mark.timeout(1200 if FULL else 600)
 async def test_nothing_is_answered_that_is_not_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following, "WAIT_SECONDS", 0.05)  # nothing is ever served here
+    monkeypatch.setattr(calls, "within", lambda seconds: asyncio.get_running_loop().time() + 0.05)
     monkeypatch.setattr(logs, "FOLLOW_SECONDS", 0.05)
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
     api, ports = new_api(), ["--ports", "--port-quota", "100000", "--max-ports", "100000"]
     entry(api)
-    flags = ["--admin-rate", "100000", "--admin-helm", _helm(tmp_path), *ports]
+    flags = ["--admin-rate", "100000", "--admin-helm", _helm(tmp_path), *ports, "--previews"]
     async with admin(api, tmp_path / "routes.json", *flags) as rig:
         command = [str(Path(sys.executable).with_name("st")), "--config-file", "schemathesis.toml", "run"]
         command += [f"{str(rig.client.base_url).rstrip('/')}/openapi.json", "--header", "Authorization: Bearer adam"]
@@ -41,7 +43,7 @@ async def test_nothing_is_answered_that_is_not_documented(tmp_path: Path, monkey
         )
         output, _ = await process.communicate()
         assert process.returncode == 0, output.decode()
-        assert "21 selected / 21 total" in output.decode()
+        assert "27 selected / 27 total" in output.decode()
 
 
 def _helm(directory: Path) -> str:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from controller.preview.life import KEEP_UNTIL, life_of, read_time, write_time
-from controller.preview.resource import Preview, parse_preview
+from controller.preview.resource import MAX_TTL, Preview, parse_preview
 from tests.unit.controller.objects import CREATED, raw
 
 BEGAN = read_time(CREATED) or 0.0
@@ -53,6 +53,7 @@ def test_what_was_known_before_is_not_forgotten(last_active: float | None) -> No
         (write_time(BEGAN + 60), BEGAN + 3600),
         ("0001-01-01T00:00:00+14:00", BEGAN + 3600),
         ("2999-01-01T00:00:00", BEGAN + 3600),
+        ("9999-12-31T23:59:59-14:00", BEGAN + MAX_TTL),
         ("soon", BEGAN + 3600),
     ],
 )

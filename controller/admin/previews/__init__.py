@@ -1,0 +1,1 @@
+"""Previews by the Admin API."""
