@@ -22,6 +22,7 @@ from fleet.routing.duration import seconds
 from fleet.runtime.terminal import complain, say
 from weir.apps.cli import app as apps
 from weir.ports.cli import app as ports
+from weir.previews.cli import app as previews
 from weir.releases.cli import app as releases
 
 __all__ = ["app", "main"]
@@ -37,6 +38,7 @@ app = typer.Typer(name="weir", help="Applications that sleep until a request com
 app.add_typer(apps)
 app.add_typer(releases)
 app.add_typer(ports)
+app.add_typer(previews)
 
 _COMPONENT = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 """A component parses its own flags, `--help` included, with its settings class."""

@@ -51,6 +51,8 @@ class Answer:
     message: str = ""
     created: bool = False
     """Whether it was not there before."""
+    final: bool = False
+    """Whether waiting for longer would not have helped."""
 
 
 class AdminClient:
@@ -89,8 +91,9 @@ class AdminClient:
                 if name == "done":
                     created = value.get("created") is True
                     self.is_sent = False
-                    whole = value.get("app") if "outcome" in value else value  # of an app, or of a release
-                    return Answer(response.status_code, whole, "", _text(value, "outcome"), _reason(value), created=created)
+                    whole = value.get("app", value.get("preview")) if "outcome" in value else value  # or of a release
+                    outcome, final = _text(value, "outcome"), value.get("final") is True
+                    return Answer(response.status_code, whole, "", outcome, _reason(value), created=created, final=final)
                 if name == "failed":
                     self.is_sent = False
                     problem = value.get("problem")

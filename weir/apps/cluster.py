@@ -11,7 +11,7 @@ from weir.apps.backend import How, Result, View
 from weir.apps.failure import INVALID, NotDoneError, UsageError
 from weir.apps.given import Given, cluster_document, flag_of
 
-__all__ = ["Cluster"]
+__all__ = ["PAGE", "Cluster"]
 
 PAGE = 500
 MAX_APPS = 100_000

@@ -6,6 +6,7 @@ from typing import Final
 
 __all__ = [
     "CONFLICT",
+    "FAILED",
     "FORBIDDEN",
     "INTERRUPTED",
     "INVALID",
@@ -30,6 +31,8 @@ FORBIDDEN: Final = 6
 UNREACHABLE: Final = 7
 NOT_YET: Final = 8
 """It is done, and what was waited for did not come."""
+FAILED: Final = 9
+"""It is done, and what was waited for cannot come before somebody changes something."""
 INTERRUPTED: Final = 130
 """As a shell has it: 128 and the number of SIGINT."""
 

@@ -13,7 +13,7 @@ from weir.apps.failure import UsageError
 if TYPE_CHECKING:
     from weir.engine.document import Path
 
-__all__ = ["Given", "cluster_document", "flag_of", "local_changes", "merge", "nested", "settings"]
+__all__ = ["Given", "cluster_document", "flag_of", "local_changes", "merge", "nested", "pairs", "settings"]
 
 PROTOCOLS = ("http", "h2c", "https", "h2")
 """Those of the Admin API, which `weir up` knows as well."""
@@ -100,8 +100,8 @@ def cluster_document(given: Given) -> dict[str, Any]:
         "service_account": given.account,
     }
     document |= {name: value for name, value in flat.items() if value is not None}
-    environment: dict[str, Any] = dict(_pairs(given.env, "--env"))
-    for name, source in _pairs(given.env_secret, "--env-secret"):
+    environment: dict[str, Any] = dict(pairs(given.env, "--env"))
+    for name, source in pairs(given.env_secret, "--env-secret"):
         secret, colon, key = source.partition(":")
         if not (secret and colon and key):
             raise UsageError(f"--env-secret {name}={source}: should be NAME=SECRET:KEY")
@@ -111,7 +111,7 @@ def cluster_document(given: Given) -> dict[str, Any]:
         "replicas": _known(min=given.min, max=given.max),
         "target": _known(concurrency=given.target, rate=given.rate),
         "resources": {
-            name: dict(_pairs(typed, flag))
+            name: dict(pairs(typed, flag))
             for name, typed, flag in (("requests", given.request, "--request"), ("limits", given.limit, "--limit"))
             if typed
         },
@@ -143,7 +143,7 @@ def local_changes(given: Given) -> dict[Path, Any]:
     changes |= {(name,): value for name, value in flat.items() if value is not None}
     if given.health_path is not None:
         changes["readiness", "path"] = given.health_path
-    for name, value in _pairs(given.env, "--env"):
+    for name, value in pairs(given.env, "--env"):
         changes["env", name] = value
     if len(given.port) > 1:
         raise UsageError("--port: an app of weir up listens on one port")
@@ -195,7 +195,8 @@ def _known(**values: int | None) -> dict[str, int]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _pairs(typed: Sequence[str], flag: str) -> Iterator[tuple[str, str]]:
+def pairs(typed: Sequence[str], flag: str) -> Iterator[tuple[str, str]]:
+    """The name and the value of each NAME=VALUE. Raises UsageError."""
     for each in typed:
         name, equals, value = each.partition("=")
         if not name or not equals:

@@ -47,7 +47,7 @@ async def until_made(read: Read, uid: str, progress: Progress, until: float) -> 
             return None
         hopeless = seen.reason in HOPELESS or seen is _GONE or (seen.reason == "NoBase" and clock() - began > NO_BASE_SECONDS)
         if hopeless or clock() >= until:
-            return {"outcome": "not-served", "reason": seen.reason, "message": seen.message}
+            return {"outcome": "not-served", "reason": seen.reason, "message": seen.message, "final": hopeless}
         if seen != last:
             progress.tell("waiting until it is served", reason=seen.reason, message=seen.message)
         last = seen
@@ -81,8 +81,9 @@ async def until_awake(
         except ApiError as error:
             found = Finding("Unknown", "Unread", str(error))
         reason, message = (found.reason, found.message) if found is not None else ("Starting", "no replica is ready yet")
-        if (found is not None and found.status == "False") or clock() >= until:
-            return {"outcome": "not-awake", "reason": reason, "message": message}
+        hopeless = found is not None and found.status == "False"
+        if hopeless or clock() >= until:
+            return {"outcome": "not-awake", "reason": reason, "message": message, "final": hopeless}
         if (reason, message) != last:
             progress.tell("waiting until a replica is ready", reason=reason, message=message)
         last = reason, message

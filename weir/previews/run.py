@@ -1,0 +1,323 @@
+"""The commands of `weir preview`: calls of the Admin API, and what is printed of their answers.
+
+Made for CI: standard output has the URL and nothing else, everything for people is on standard error, and the exit code tells.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from fleet.runtime.terminal import complain, say
+from weir.apps.admin_client import AdminClient, Answer
+from weir.apps.cluster import PAGE
+from weir.apps.failure import FAILED, INTERRUPTED, INVALID, NOT_FOUND, NOT_YET, NotDoneError
+from weir.apps.given import flag_of
+from weir.apps.names import asked_in_time
+from weir.apps.output import print_fields, print_table, print_value
+from weir.apps.progress import Steps
+from weir.apps.where import Where, opened_cluster
+from weir.previews.document import preview_document
+
+__all__ = ["How", "base_names", "preview_names", "run_create", "run_delete", "run_extend", "run_list", "run_show"]
+
+MAX_PREVIEWS = 100_000
+"""Previews of one list. A server that gives more pages is not to be followed for ever."""
+WATCH_SECONDS = 2.0
+GRACE_SECONDS = 30.0
+"""Seconds for the server's last word after the time that it was given."""
+MAX_CONDITIONS = 50
+_GOOD = {"", "served", "awake", "deleted"}
+"""Outcomes of waiting that were waited for."""
+_COLUMNS = ("NAME", "BASE", "PREVIEW", "STATE", "LAST USED", "LEFT", "URL", "REASON")
+
+View = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """How a change is made."""
+
+    output: str
+    wait: bool
+    patience: float
+    """Seconds to wait at most."""
+    dry_run: bool
+    wake: bool = False
+
+    @property
+    def query(self) -> dict[str, str]:
+        waiting = {"timeout": str(max(1, math.ceil(self.patience)))} if self.wait and not self.dry_run else {}
+        return {**waiting, **({"dryRun": "All"} if self.dry_run else {}), **({"wake": "true"} if self.wake else {})}
+
+
+class _Previews:
+    """The previews of one namespace. Every method raises NotDoneError."""
+
+    def __init__(self, client: AdminClient, namespace: str) -> None:
+        self.client, self.namespace = client, namespace
+        self.base = f"/v1/namespaces/{quote(namespace, safe='')}/previews"
+
+    def at(self, name: str, base: str | None, what: str = "") -> str:
+        return f"{self.base}/{quote(_id(name, base), safe='')}{what}"
+
+    def changed(self, method: str, path: str, how: How, **what: Any) -> Answer:
+        try:
+            with Steps() as steps:
+                if not how.wait or how.dry_run:
+                    return self.client.ask(method, path, query=how.query, **what)
+                steps.tell("asking")
+                return self.client.follow(
+                    method,
+                    path,
+                    lambda event: steps.tell(_text(event, "step"), _text(event, "message") or _text(event, "reason")),
+                    patience=how.patience + GRACE_SECONDS,
+                    query=how.query,
+                    **what,
+                )
+        except NotDoneError as error:
+            if error.code == INVALID:
+                raise NotDoneError(*map(flag_of, error.lines), code=INVALID) from error
+            raise
+
+    def every(self) -> Iterator[View]:
+        query, count = {"limit": str(PAGE)}, 0
+        while True:
+            page = _object(self.client.ask("GET", self.base, query=query).value)
+            items = page.get("items")
+            for item in items if isinstance(items, list) else ():
+                count += 1
+                yield _object(item)
+            following = page.get("next")
+            if not isinstance(following, str) or not following:
+                return
+            if count >= MAX_PREVIEWS or not items:
+                raise NotDoneError(f"the server's list does not end after {count} previews")
+            query["continue"] = following
+
+
+def run_create(where: Where, asked: Mapping[str, Any], how: How, *, replace: bool) -> int:
+    def act(previews: _Previews) -> int:
+        document = preview_document(**asked)
+        name = _id(document["name"], document["base"])
+        if replace:
+            answer = previews.changed("PUT", previews.at(name, None), how, body=document)
+        else:
+            answer = previews.changed("POST", previews.base, how, body=document)
+        if how.dry_run:
+            print_value(_object(answer.value).get("objects"), "yaml" if how.output == "text" else how.output)
+            return 0
+        if answer.value is None:
+            raise NotDoneError(_reason(answer), f"weir preview show {name} --namespace {previews.namespace} tells", code=NOT_YET)
+        found = _object(answer.value)
+        if how.output != "text":
+            print_value(found, how.output)
+        return _printed(previews, name, answer, found, text=how.output == "text", word="replaced" if replace else "there already")
+
+    return _at(where, act)
+
+
+def _printed(previews: _Previews, name: str, answer: Answer, found: View, *, text: bool, word: str) -> int:
+    if answer.outcome not in _GOOD:
+        complain(f"{previews.namespace}/{name} is written, and {_reason(answer)}")
+        return FAILED if answer.final else NOT_YET
+    state = f", and {answer.outcome}" if answer.outcome else ""
+    complain(f"{previews.namespace}/{name} is {'created' if answer.created else word}{state}")
+    if left := _text(found, "seconds_left"):
+        complain(f"  it is deleted in {_span(left)}, unless it is used or extended")
+    for condition in _conditions(found):
+        if condition.get("type") == "Reachable" and condition.get("status") == "False":
+            complain(f"  {_text(condition, 'reason')}: {_text(condition, 'message')}")
+    if not (url := _text(found, "url")):
+        complain("  it has no host of its own that is known by now: weir preview show tells, or choose it by the header")
+    elif text:
+        say(url)
+    return 0
+
+
+def run_list(where: Where, base: str | None, output: str, *, watch: bool) -> int:
+    def act(previews: _Previews) -> int:
+        while True:
+            _print([item for item in previews.every() if base in (None, item.get("base"))], output)
+            if not watch:
+                return 0
+            time.sleep(WATCH_SECONDS)
+
+    return _at(where, act)
+
+
+def _print(items: Sequence[View], output: str) -> None:
+    if output != "text":
+        print_value([*items], output)
+    elif items:
+        print_table(_COLUMNS, map(_row, items))
+    else:
+        complain("there are no previews")
+
+
+def _row(item: View) -> Sequence[str]:
+    left = _text(item, "seconds_left")
+    reason = "" if item.get("ready") == "True" else _text(item, "reason")
+    named = [_text(item, name) for name in ("id", "base", "name", "state")]
+    return (*named, _text(item, "last_used") or "-", _span(left) if left else "-", _text(item, "url") or "-", reason)
+
+
+def run_show(where: Where, name: str, base: str | None, output: str) -> int:
+    def act(previews: _Previews) -> int:
+        found = _object(previews.client.ask("GET", previews.at(name, base)).value)
+        if output != "text":
+            print_value(found, output)
+            return 0
+        document, replicas, left = _inner(found, "document"), _inner(found, "replicas"), _text(found, "seconds_left")
+        fields = {
+            "base": _text(found, "base"),
+            "name": _text(found, "name"),
+            "state": _text(found, "state"),
+            "url": _text(found, "url"),
+            "image": _text(document, "image"),
+            "replicas": f"{_text(replicas, 'ready')} ready of {_text(replicas, 'wanted')} wanted" if replicas else "",
+            "last used": _text(found, "last_used"),
+            "expires": f"{_text(found, 'expires_at')}, in {_span(left)}" if left else "",
+        }
+        print_fields(f"{_text(found, 'namespace')}/{_text(found, 'id')}", fields)
+        names = ("type", "status", "reason", "message")
+        rows = [tuple(_text(each, column) for column in names) for each in _conditions(found)]
+        if rows:
+            say("")
+            print_table([column.upper() for column in names], rows)
+        return 0
+
+    return _at(where, act)
+
+
+def run_extend(where: Where, name: str, base: str | None, output: str, *, seconds: float | None) -> int:
+    def act(previews: _Previews) -> int:
+        query = {} if seconds is None else {"seconds": str(max(1, math.ceil(seconds)))}
+        found = _object(previews.client.ask("POST", previews.at(name, base, "/extend"), query=query).value)
+        if output != "text":
+            print_value(found, output)
+            return 0
+        until = _text(found, "expires_at")
+        say(f"{previews.namespace}/{_text(found, 'id')} lives {f'until {until} at least' if until else 'for ever'}")
+        return 0
+
+    return _at(where, act)
+
+
+def run_delete(where: Where, name: str, base: str | None, how: How, *, ignore_missing: bool) -> int:
+    def act(previews: _Previews) -> int:
+        try:
+            answer = previews.changed("DELETE", previews.at(name, base), how)
+        except NotDoneError as error:
+            if error.code == NOT_FOUND and ignore_missing:
+                complain(f"there is no {previews.namespace}/{_id(name, base)}")
+                return 0
+            raise
+        is_left = answer.status == 202 or answer.outcome not in _GOOD
+        word = "would be deleted" if how.dry_run else "is deleted"
+        if how.output == "text":
+            more = "; the cluster is still removing what belonged to it" if is_left else ""
+            say(f"{previews.namespace}/{_id(name, base)} {word}{more}")
+        else:
+            print_value({"namespace": previews.namespace, "id": _id(name, base), "gone": not is_left}, how.output)
+        return NOT_YET if is_left and how.wait else 0
+
+    return _at(where, act)
+
+
+def preview_names(typed: Mapping[str, Any], incomplete: str) -> Sequence[str]:
+    """Completions: names as the commands take them."""
+    base = typed.get("base")
+
+    def ask(where: Where, found: list[str]) -> None:
+        with opened_cluster(where, what="previews") as (client, namespace, _):
+            for item in _Previews(client, namespace).every():
+                if base is None:
+                    found.append(_text(item, "id"))
+                elif item.get("base") == base:
+                    found.append(_text(item, "name"))
+
+    return asked_in_time(typed, incomplete, ask)
+
+
+def base_names(typed: Mapping[str, Any], incomplete: str) -> Sequence[str]:
+    """Completions: apps that have previews, and those of the Admin API."""
+
+    def ask(where: Where, found: list[str]) -> None:
+        with opened_cluster(where, what="previews") as (client, namespace, _):
+            found += [_text(item, "base") for item in _Previews(client, namespace).every()]
+            path = f"/v1/namespaces/{quote(namespace, safe='')}/apps"
+            items = _object(client.ask("GET", path, query={"limit": str(PAGE)}).value).get("items")
+            found += [_text(_object(item), "name") for item in items] if isinstance(items, list) else []
+
+    return asked_in_time(typed, incomplete, ask)
+
+
+def _at(where: Where, act: Callable[[_Previews], int]) -> int:
+    """Do something with the previews of a namespace; returns the exit code."""
+    is_open, more = False, ""
+    try:
+        with opened_cluster(where, what="previews") as (client, namespace, place):
+            complain(f"on {place}")
+            more = f"it goes on there: weir preview list --namespace {namespace} tells"
+            try:
+                return act(_Previews(client, namespace))
+            except KeyboardInterrupt:
+                is_open = client.is_sent
+                raise
+            except NotDoneError as error:
+                if error.code == NOT_YET:
+                    raise NotDoneError(*error.lines, more, code=NOT_YET) from error
+                raise
+    except KeyboardInterrupt:
+        complain(f"interrupted: {more}" if is_open else "interrupted")
+        return INTERRUPTED
+    except NotDoneError as error:
+        for line in error.lines:
+            complain(line)
+        return error.code
+
+
+def _id(name: str, base: str | None) -> str:
+    """By which the Admin API knows it."""
+    return name if base is None else f"{base}--{name}"
+
+
+def _reason(answer: Answer) -> str:
+    return f"{answer.outcome}: {answer.message}".removesuffix(": ")
+
+
+def _span(seconds: str) -> str:
+    """ "2d3h", "3h4m", "4m5s" of a number of seconds."""
+    left, parts = int(seconds) if seconds.isdecimal() else 0, list[str]()
+    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, length)
+        if count or parts:
+            parts.append(f"{count}{unit}")
+    return "".join(parts[:2]) or "0s"
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise NotDoneError("the server's answer is not one of an Admin API")
+    return value
+
+
+def _inner(view: View, name: str) -> View:
+    value = view.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _conditions(view: View) -> list[View]:
+    found = view.get("conditions")
+    every: list[View] = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    return every[:MAX_CONDITIONS]
+
+
+def _text(view: View, name: str) -> str:
+    value = view.get(name)
+    return "" if value is None or isinstance(value, dict | list) else str(value)
