@@ -6,6 +6,7 @@ import os
 import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,12 @@ from tests.cluster.controlplane import URL, until
 from tests.cluster.test_admin import RBAC, _objects, _token, admin
 from tests.cluster.weir import NAMESPACE, Weir
 
-__all__ = ["admin"]  # the fixture
+__all__ = ["admin", "deployer"]
 
 Run = Callable[..., Awaitable[tuple[int, str, str]]]
 """Runs a line of a shell, with more variables; returns its exit code and what it has written."""
 
+Rule = dict[str, list[str]]
 APP_VERBS = ["get", "list", "create", "patch", "delete"]
 OF_APPS = [
     {"apiGroups": [group], "resources": [resource], "verbs": APP_VERBS}
@@ -36,7 +38,7 @@ OF_WEIR = [
 """What docs/cli.md says that a user needs in Weir's namespace."""
 
 
-async def _permit(api: Api, namespace: str, user: str, rules: list[dict[str, list[str]]]) -> None:
+async def _permit(api: Api, namespace: str, user: str, rules: list[Rule]) -> None:
     """Permit the ServiceAccount deployer of the user's namespace to do something in a namespace."""
     name = f"deployer-{user}"
     await api.create(f"{RBAC}/namespaces/{namespace}/roles", {"metadata": {"name": name}, "rules": rules})
@@ -52,8 +54,15 @@ async def _permit(api: Api, namespace: str, user: str, rules: list[dict[str, lis
 async def run(
     admin: tuple[str, ssl.SSLContext], cluster: Cluster, api: Api, namespace: str, tmp_path: Path
 ) -> AsyncIterator[Run]:
+    async with deployer(cluster, api, namespace, OF_APPS, tmp_path) as run:
+        yield run
+
+
+@asynccontextmanager
+async def deployer(cluster: Cluster, api: Api, namespace: str, rules: list[Rule], tmp_path: Path) -> AsyncIterator[Run]:
+    """A shell with a kubeconfig of a ServiceAccount that may call the Admin API, and what rules say in its namespace."""
     await api.create(namespaced("serviceaccounts", namespace), {"metadata": {"name": "deployer"}})
-    await _permit(api, namespace, namespace, OF_APPS)
+    await _permit(api, namespace, namespace, rules)
     await _permit(api, NAMESPACE, namespace, OF_WEIR)
     context = {"name": "test", "context": {"cluster": "test", "user": "deployer", "namespace": namespace}}
     known = {"name": "test", "cluster": {"server": URL, "certificate-authority": str(cluster.plane.ca)}}
@@ -77,7 +86,13 @@ async def run(
         out, err = await asyncio.wait_for(process.communicate(), 300)
         return process.returncode or 0, out.decode(), err.decode()
 
-    yield run
+    try:
+        yield run
+    finally:
+        await _forbid(api, namespace)
+
+
+async def _forbid(api: Api, namespace: str) -> None:
     for kind in ("rolebindings", "roles"):
         await api.delete(f"{RBAC}/namespaces/{NAMESPACE}/{kind}/deployer-{namespace}")
 
