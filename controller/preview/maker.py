@@ -166,7 +166,9 @@ class Maker:
         there = [await self._get(path.path(namespace, preview.copy)) for path, _ in wanted]
         for found, (path, _) in zip(there, wanted, strict=True):
             if found is not None and is_left_behind(found, preview):
-                return Outcome(REPLACING, f"{path.plural} {namespace}/{preview.copy} of an earlier Preview is still being deleted")
+                return Outcome(
+                    REPLACING, f"{path.plural} {namespace}/{preview.copy} of an earlier Preview is still being deleted"
+                )
             if found is not None and not is_owned(found, preview):
                 return Outcome(NAME_TAKEN, f"{path.plural} {namespace}/{preview.copy} exists and is not of this Preview")
         hooks = await run_hooks(self._api, preview, _account_of(workload))
