@@ -70,6 +70,7 @@ def _port(at: str, given: PortSpec) -> ListenPort:
         duration(f"{at}.idle", given.idle),
         given.replies,
         Uncounted() if given.uncounted is None else _uncounted(f"{at}.uncounted", given.uncounted),
+        given.tls,
     )
 
 

@@ -16,12 +16,15 @@ from fleet.routing.port_index import PortKey, PortRoutes
 from fleet.routing.table import RoutingTable
 from fleet.runtime.process import StartError
 from fleet.runtime.tasks import cancel_and_wait
+from fleet.runtime.tls import TlsError
 from interceptor.listener import Listener
 from interceptor.pages import ListenerRow
 from interceptor.proxy import Proxy
 from interceptor.proxy_protocol.reception import HeaderConnection, Reception, hand_over
 from interceptor.settings import InterceptorSettings
 from interceptor.tcp.client import StreamClient
+from interceptor.tcp.over_tls import NO_CERTIFICATE, Termination
+from interceptor.tls_listener import TlsListener, certificates
 from interceptor.trust import TrustedProxies
 from interceptor.udp.listener import FlowListener, FlowListeners
 
@@ -36,21 +39,44 @@ logger = logging.getLogger(__name__)
 class _Site:
     """One port."""
 
-    def __init__(self, key: PortKey, routes: PortRoutes) -> None:
+    def __init__(self, ports: PortListeners, key: PortKey, routes: PortRoutes) -> None:
+        self._ports = ports
         self.key = key
         self.routes = routes
         self.listener: Listener | FlowListener | None = None
         self.failure = ""
         """Why it is not bound."""
 
+    @property
+    def terminates(self) -> bool:
+        """Whether TLS ends here for one of its applications."""
+        return any(owner.port.terminates for owner in self.routes)
+
+    @property
+    def termination(self) -> Termination | None:
+        return self._ports.termination
+
+    @property
+    def trouble(self) -> str:
+        """Why it does not serve all of its applications."""
+        return self.failure or (self._ports.no_tls if self.terminates else "")
+
 
 class PortListeners:
     """All ports of the table."""
 
-    def __init__(self, proxy: Proxy, settings: InterceptorSettings, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, proxy: Proxy, settings: InterceptorSettings, clock: Callable[[], float], tls: TlsListener | None = None
+    ) -> None:
+        """`tls` is the port for TLS, if there is one: its handshakes and certificates are those of all ports."""
         self._proxy = proxy
         self._settings = settings
         self._clock = clock
+        self._tls = tls
+        self.termination: Termination | None = None
+        """Once a port of the table needs it."""
+        self.no_tls = ""
+        """Why there is none, although one needs it."""
         balancers = TrustedProxies.parse(settings.proxy_protocol)
         self._reception = Reception(proxy, balancers) if balancers else None
         self._datagrams = FlowListeners(proxy, settings.host)
@@ -66,15 +92,15 @@ class PortListeners:
             site.routes = PortRoutes()
             self._gone.append(site)
         for key, routes in table.ports.items():
-            site = self._sites.setdefault(key, _Site(key, routes))
+            site = self._sites.setdefault(key, _Site(self, key, routes))
             site.routes = routes
         self._changed.set()
 
     def unbound(self) -> Iterator[tuple[PortKey, str]]:
-        """The ports that could not be bound, and why."""
+        """The ports that do not serve, and why: mostly because they could not be bound."""
         for key, site in self._sites.items():
-            if site.failure:
-                yield key, site.failure
+            if trouble := site.trouble:
+                yield key, trouble
 
     def port_of(self, key: PortKey) -> int | None:
         """The bound port; None while it is not bound."""
@@ -92,6 +118,8 @@ class PortListeners:
         for site in (*self._gone, *self._sites.values()):
             await _close(site)
         self._gone.clear()
+        if self.termination is not None:
+            await self.termination.close()  # handshakes that have begun keep what they need
 
     def lost(self) -> int:
         """Datagrams that the kernel has dropped."""
@@ -122,7 +150,8 @@ class PortListeners:
                 key.port,
                 key.protocol,
                 accepts=accepts,
-                failure=site.failure,
+                failure=site.trouble,
+                tls=site.terminates,
                 connections=len(site.listener) if isinstance(site.listener, FlowListener) else None,
                 most_connections=self._proxy.flows.most if key.protocol == UDP else None,
                 proxy_protocol=self._settings.proxy_protocol if key.protocol == TCP else None,
@@ -142,9 +171,25 @@ class PortListeners:
         gone, self._gone = self._gone, []
         for site in gone:
             await _close(site)
+        if self.termination is None and (needing := [site for site in self._sites.values() if site.terminates]):
+            await self._start_termination(needing)
         for site in list(self._sites.values()):
             if site.listener is None:
                 await self._open(site)
+
+    async def _start_termination(self, needing: list[_Site]) -> None:
+        why = NO_CERTIFICATE
+        if self._tls is not None:
+            termination = Termination(self._proxy, self._tls.handshakes, certificates(self._settings, protocols=()))
+            try:
+                await termination.start()
+            except TlsError as error:
+                why = f"TLS cannot be terminated: {error}"
+            else:
+                self.termination, why = termination, ""
+        if why and why != self.no_tls:
+            logger.error("%s: %s", ", ".join(str(site.key) for site in needing), why)
+        self.no_tls = why
 
     async def _open(self, site: _Site) -> None:
         key = site.key

@@ -105,7 +105,7 @@ class Interceptor(Component):
             redirects = Redirects(self.proxy, self.proxy.open_exchange, https_port=settings.https_port)
             self.proxy.open_exchange = redirects
         self.proxy.on_full, self.proxy.on_room = self._pause, self._resume
-        self._ports = PortListeners(self.proxy, settings, monotonic)
+        self._ports = PortListeners(self.proxy, settings, monotonic, self._tls)
         leases = _open("busy", settings.busy, partial(open_busy, resync=settings.resync), optional=True)
         self._called = Called(leases, self._entry, clock=monotonic)
         self._queue = QueueServicer(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -20,11 +20,11 @@ from interceptor.proxy import Proxy
 from interceptor.proxy_protocol.reception import Reception
 from interceptor.proxy_protocol.sockets import receive
 from interceptor.settings import InterceptorSettings
-from interceptor.tls.certificates import Certificates, Clients
+from interceptor.tls.certificates import PROTOCOLS, Certificates, Clients
 from interceptor.transport.handshakes import Handshakes
 from interceptor.trust import TrustedProxies
 
-__all__ = ["TlsListener"]
+__all__ = ["TlsListener", "certificates"]
 
 HTTP2: Final = "h2"
 
@@ -34,11 +34,7 @@ class TlsListener:
 
     def __init__(self, settings: InterceptorSettings, proxy: Proxy) -> None:
         self._proxy = proxy
-        files = settings.proxy_tls
-        clients = None
-        if files is not None and files.ca is not None:
-            clients = Clients(files.ca, required=settings.proxy_tls_client_certs == "required")
-        self.certificates = Certificates(files, settings.certificate_directories, policy=settings.tls_policy, clients=clients)
+        self.certificates = certificates(settings, PROTOCOLS)
         self.handshakes = Handshakes(
             proxy,
             proxy.outbox.backlog,
@@ -78,6 +74,14 @@ class TlsListener:
             take_over(self._proxy, transport, b"", source)
         else:
             begin(self._proxy, transport, source)
+
+
+def certificates(settings: InterceptorSettings, protocols: Sequence[str]) -> Certificates:
+    """The certificates of the settings, for connections in which one of these protocols is agreed (ALPN), or none."""
+    files, clients = settings.proxy_tls, None
+    if files is not None and files.ca is not None:
+        clients = Clients(files.ca, required=settings.proxy_tls_client_certs == "required")
+    return Certificates(files, settings.certificate_directories, policy=settings.tls_policy, clients=clients, protocols=protocols)
 
 
 def _plaintext_answer() -> bytes:

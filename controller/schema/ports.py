@@ -83,6 +83,7 @@ class ListenPort(msgspec.Struct, frozen=True, rename="camel"):
         None
     )
     proxy_protocol: Annotated[Literal["v1", "v2"] | None, follows(ports.ListenPort, "proxy_protocol")] = None
+    tls: Annotated[Literal["passthrough", "terminate"] | None, follows(ports.ListenPort, "tls")] = None
     idle: Annotated[Duration | None, follows(ports.ListenPort, "idle")] = None
     replies: Annotated[Annotated[int, Meta(ge=1, le=MAX_REPLIES)] | None, follows(ports.ListenPort, "replies")] = None
     uncounted: Annotated[Uncounted | None, follows(ports.ListenPort, "uncounted")] = None

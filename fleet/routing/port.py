@@ -28,6 +28,9 @@ __all__ = [
     "PROXY_HEADER",
     "PROXY_HEADERS",
     "TCP",
+    "TERMINATE",
+    "TLS_MODE",
+    "TLS_MODES",
     "TRANSPORT",
     "TRANSPORTS",
     "UDP",
@@ -42,6 +45,8 @@ TCP: Final = "TCP"
 UDP: Final = "UDP"
 TRANSPORTS: Final = (TCP, UDP)
 PROXY_HEADERS: Final = ("v1", "v2")
+TERMINATE: Final = "terminate"
+TLS_MODES: Final = ("passthrough", TERMINATE)
 
 FLOW_IDLE_SECONDS: Final = 60
 """Of a UDP flow, if its port does not say it: longer than the pauses in which games and calls keep their flows alive."""
@@ -86,6 +91,7 @@ def _pattern(text: str, field: str, fail: Fail) -> None:
 
 TRANSPORT: Final = _one_of(TRANSPORTS)
 PROXY_HEADER: Final = _one_of(PROXY_HEADERS)
+TLS_MODE: Final = _one_of(TLS_MODES)
 NETWORK: Final = Kind(_network)
 ALPN: Final = Kind(_alpn, max_length=255)
 PATTERN: Final = Kind(_pattern)
@@ -121,7 +127,7 @@ class Uncounted(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ListenPort(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A port on which interceptors listen. Bytes are passed on as they are."""
+    """A port on which interceptors listen. Bytes are passed on as they are, unless TLS is terminated."""
 
     port: Annotated[int, Field("Number of the port on which interceptors listen.", PORT_NUMBER)]
     protocol: Annotated[str, Field("TCP or UDP.", TRANSPORT)] = TCP
@@ -132,7 +138,7 @@ class ListenPort(msgspec.Struct, frozen=True, omit_defaults=True):
         tuple[str, ...],
         Field(
             'Names that clients of TLS ask for (SNI): exact, "*.example.com", or "*" for all others and for clients without a '
-            "name. With these, several applications share the port; TLS is not terminated.",
+            "name. With these, several applications share the port.",
             HOST,
             most=MAX_SERVER_NAMES,
             called="server names",
@@ -166,6 +172,19 @@ class ListenPort(msgspec.Struct, frozen=True, omit_defaults=True):
         ),
     ] = None
     uncounted: Annotated[Uncounted, Field("Connections that neither wake the application nor keep it awake.")] = Uncounted()
+    tls: Annotated[
+        str | None,
+        Field(
+            "terminate: interceptors speak TLS with clients, with the certificates of their port for TLS, and backends get the "
+            "plain bytes. passthrough, or without it: backends get what clients send.",
+            TLS_MODE,
+        ),
+    ] = None
+
+    @property
+    def terminates(self) -> bool:
+        """Whether TLS of its clients ends at the interceptor."""
+        return self.tls == TERMINATE
 
     @property
     def is_shared(self) -> bool:
@@ -215,7 +234,7 @@ def check_port(port: ListenPort, at: str, fail: Fail) -> None:
         if port.replies is not None:
             raise fail(f"{at}.replies", "is for UDP")
         return
-    for name in ("server_names", "alpn", "proxy_protocol"):
+    for name in ("server_names", "alpn", "proxy_protocol", "tls"):
         if getattr(port, name):
             raise fail(f"{at}.{name}", "is for TCP")
 

@@ -1,4 +1,5 @@
-"""A client's connection at a TCP port: whose it is, whether it counts, and its bytes until there is a backend.
+"""A client's connection at a TCP port: whose it is, whether it counts, and its bytes until there is a backend. Where the port
+terminates TLS, this is the connection up to the ClientHello (`interceptor.tcp.over_tls` has the rest).
 
 What the client sends first is kept within a bound, and goes on in order. Then the kernel holds back the rest.
 """
@@ -7,20 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from fleet.routing.firstbytes import fits
 from interceptor.core.errors import ExchangeError
 from interceptor.core.messages import Fields, Response
 from interceptor.core.replies import Reply
 from interceptor.core.sides import ClientTunnelEvents, Upstream
-from interceptor.exchange.life import ExchangeHost
 from interceptor.exchange.stream import DECISION_SECONDS, METHOD, UNCOUNTED, StreamExchange, StreamHead, StreamTunnel
 from interceptor.http1.closing import ClosingClient
-from interceptor.http1.host import ClientHost
 from interceptor.http1.states import ACTIVITIES, CLOSED, COMPLETE, CUT, DISCARD, HEAD, TUNNEL
 from interceptor.proxy_protocol.writer import proxy_header
 from interceptor.tcp.hello import HelloError, HelloReader
+from interceptor.tcp.site import PortSite, StreamHost
 from interceptor.transport.keepalive import keep_alive
 from interceptor.transport.peers import client_address
 from interceptor.transport.splice import MIN_SPLICED
@@ -29,10 +29,10 @@ from interceptor.uncounted import prepared
 
 if TYPE_CHECKING:
     from fleet.routing.port import ListenPort
-    from fleet.routing.port_index import PortOwner, PortRoutes
+    from fleet.routing.port_index import PortOwner
     from interceptor.app.app import App
 
-__all__ = ["EARLY_BYTES", "PortSite", "StreamClient", "StreamHost"]
+__all__ = ["EARLY_BYTES", "StreamClient"]
 
 EARLY_BYTES: Final = 16 * 1024
 """Bytes of one client that are kept until there is a backend. A hello of TLS fits."""
@@ -42,22 +42,21 @@ GSS_REQUEST: Final = b"\x00\x00\x00\x08\x04\xd2\x16\x30"
 UNRECOGNIZED_NAME: Final = 112
 NO_APPLICATION_PROTOCOL: Final = 120
 """Alerts of TLS (RFC 6066, RFC 7301)."""
-
-
-class StreamHost(ClientHost, ExchangeHost, Protocol):
-    """The proxy as such a connection, and its exchange, see it."""
-
-
-class PortSite(Protocol):
-    """The port that a connection came to."""
-
-    routes: PortRoutes
+INTERNAL_ERROR: Final = 80
+"""The alert where no certificate can be had (RFC 8446 6.2)."""
 
 
 class _WithoutMessages(ClosingClient):
-    """What a downstream has for messages: a connection of bytes has none."""
+    """What a downstream has for messages: a connection of bytes has none, and is never idle."""
 
     __slots__ = ()
+
+    @property
+    def idle(self) -> bool:
+        return False
+
+    def close_if_idle(self) -> bool:
+        return False
 
     def send_interim(self, head: Response) -> None:
         """There are no messages."""
@@ -109,8 +108,12 @@ class StreamClient(_WithoutMessages):
         self.since = self._host.clock()
         self._host.client_opened(self)
         keep_alive(transport)
+        self.meet()
+
+    def meet(self) -> None:
+        """Find out whose the connection is, at once or by its first bytes."""
         alone = self._site.routes.alone
-        if alone is not None:
+        if alone is not None and not alone.port.terminates:
             self._owned(alone)
         else:
             self._hello = HelloReader()
@@ -239,15 +242,31 @@ class StreamClient(_WithoutMessages):
             self.abort()
             return
         owner = self._site.routes.find(hello.name, hello.alpn)
-        if owner is not None:
+        if owner is not None and owner.port.terminates and hello.is_tls:
+            self._terminate(owner)
+        elif owner is not None and not owner.port.terminates:
             self._hello = None
             self._owned(owner, asks_tls=self._answered_ssl)
         elif hello.is_tls:
             known = self._site.routes.knows(hello.name)
             self._refuse_tls(NO_APPLICATION_PROTOCOL if known else UNRECOGNIZED_NAME, "no_server_name")
         else:
-            self._host.refused(ExchangeError("no TLS", status=404, reason="no_server_name"))
+            reason = "no_server_name" if owner is None else "no_tls"
+            self._host.refused(ExchangeError("no TLS", status=404, reason=reason))
             self.abort()
+
+    def _terminate(self, owner: PortOwner) -> None:
+        """The handshake follows, and this connection goes on as another one."""
+        termination, stash = self._site.termination, self._stash
+        if termination is None:
+            self._refuse_tls(INTERNAL_ERROR, "no_certificate")
+            return
+        self.flush()
+        self._state, self._stash = CLOSED, b""
+        self._host.deadlines.forget(self)
+        self._host.early.drop(self)
+        self._host.client_closed(self)
+        termination.take(self._transport, stash, site=self._site, source=self._source, owner=owner)
 
     def _refuse_tls(self, alert: int, reason: str) -> None:
         self._host.refused(ExchangeError("no application for this hello", status=404, reason=reason))
@@ -323,16 +342,9 @@ class StreamClient(_WithoutMessages):
         return "tunnel" if self._tunnel is not None else "held" if self._exchange is not None else ACTIVITIES[self._state]
 
     @property
-    def idle(self) -> bool:
-        return False
-
-    @property
     def begun(self) -> bool:
         """Whether it is not known yet whose it is, or whether it counts."""
         return self._state == HEAD
-
-    def close_if_idle(self) -> bool:
-        return False
 
     def evict(self) -> None:
         self.abort()

@@ -67,14 +67,21 @@ class Certificates:
     """The certificates of one listener. Start it before `context` is used."""
 
     def __init__(
-        self, default: TlsFiles | None, directories: Collection[Path], *, policy: Policy, clients: Clients | None = None
+        self,
+        default: TlsFiles | None,
+        directories: Collection[Path],
+        *,
+        policy: Policy,
+        clients: Clients | None = None,
+        protocols: Sequence[str] = PROTOCOLS,
     ) -> None:
         """The default certificate is for clients that ask for no name, or for one that no certificate has. Without it, that is
-        the first one in the directories, in the order of their paths."""
+        the first one in the directories, in the order of their paths. Without `protocols` none is agreed (ALPN)."""
         self._default = default
         self._directories = tuple(directories)
         self._policy = policy
         self._clients = clients
+        self._protocols = list(protocols)
         self._authority: tuple[Stamp, bytes] | None = None
         self._reads: dict[TlsFiles, _Read] = {}
         self._names: Mapping[str, ssl.SSLContext] = {}
@@ -198,7 +205,8 @@ class Certificates:
     def _new_context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._policy.apply(context)
-        context.set_alpn_protocols(PROTOCOLS)
+        if self._protocols:
+            context.set_alpn_protocols(self._protocols)
         context.num_tickets = 1  # of TLS 1.3; OpenSSL makes two by default, which costs time in every handshake
         if self._clients is not None and self._authority is not None:
             context.verify_mode = ssl.CERT_REQUIRED if self._clients.required else ssl.CERT_OPTIONAL

@@ -33,7 +33,7 @@ from interceptor.transport.encrypted import Deadlines, EncryptedTransport, Engin
 from interceptor.transport.tcp import BODY_VIEW
 from interceptor.trust import plain_address
 
-__all__ = ["OUTCOMES", "Handshake", "Handshakes", "Host"]
+__all__ = ["MAX_FIRST", "OUTCOMES", "Handshake", "Handshakes", "Host"]
 
 OUTCOMES: Final = ("done", "failed", "slow", "left", "plaintext", "evicted")
 """How handshakes end: done; failed, as the two sides could not agree; the time limit passed; the client left before the end; it
@@ -189,7 +189,7 @@ class Handshake(asyncio.BufferedProtocol):
     def catch_up(self) -> bool:
         """Start the handshake; the backlog says when."""
         if not self.outcome:
-            engine = self._engine = Engine.server(self._owner.context())
+            engine = self._engine = Engine.server(self._context())
             engine.incoming.write(self._first)
             if len(self._first) >= MAX_FIRST:
                 self._transport.resume_reading()
@@ -219,9 +219,15 @@ class Handshake(asyncio.BufferedProtocol):
         raw.set_protocol(transport)
         owner.resumed += bool(engine.tls.session_reused)
         self._end("done")
-        owner.serve(cast("asyncio.Transport", transport), engine.tls.selected_alpn_protocol(), self._source)
+        self._serve(cast("asyncio.Transport", transport), engine.tls.selected_alpn_protocol())
         if engine.incoming.pending:
             transport.take()
+
+    def _context(self) -> ssl.SSLContext:
+        return self._owner.context()
+
+    def _serve(self, transport: asyncio.Transport, protocol: str | None) -> None:
+        self._owner.serve(transport, protocol, self._source)
 
     def _say(self, last: bytes) -> None:
         """The last bytes to a client that is refused. They have room in the kernel, or the client reads nothing."""

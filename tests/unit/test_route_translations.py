@@ -72,6 +72,7 @@ _PORT: Document = {
     "serverNames": ["a.test"],
     "alpn": ["h2"],
     "proxyProtocol": "v2",
+    "tls": "terminate",
     "idle": "1m",
     "uncounted": {"silent": "5s", "networks": ["10.0.0.0/8"], "firstBytes": ["PING"]},
 }
@@ -84,6 +85,7 @@ _PORTS_OF_APP: list[Document] = [
         "server_names": ["a.test"],
         "alpn": ["h2"],
         "proxy_protocol": "v2",
+        "tls": "terminate",
         "idle": 60.0,
         "uncounted": {"silent": 5.0, "networks": ["10.0.0.0/8"], "first_bytes": ["PING"]},
     },

@@ -54,6 +54,7 @@ class AppPortSpec(Model):
     server_names: Annotated[list[Host], Field(max_length=MAX_SERVER_NAMES), Follows(ListenPort, "server_names")] = []
     alpn: Annotated[list[Protocol], Field(max_length=MAX_ALPN), Follows(ListenPort, "alpn")] = []
     proxy_protocol: Annotated[Literal["v1", "v2"] | None, Follows(ListenPort, "proxy_protocol")] = None
+    tls: Annotated[Literal["passthrough", "terminate"] | None, Follows(ListenPort, "tls")] = None
     idle: Annotated[PositiveSeconds | None, Follows(ListenPort, "idle")] = None
     replies: Annotated[Annotated[int, Field(ge=1, le=MAX_REPLIES)] | None, Follows(ListenPort, "replies")] = None
     uncounted: Annotated[UncountedSpec | None, Follows(ListenPort, "uncounted")] = None
@@ -79,6 +80,7 @@ class AppPortSpec(Model):
             self.idle,
             self.replies,
             Uncounted() if self.uncounted is None else self.uncounted.uncounted(),
+            self.tls,
         )
 
 
