@@ -14,7 +14,10 @@ PACKAGE_OF = {
     "dig": "bind9-dnsutils",
     "dnsmasq": "dnsmasq-base",
     "h2load": "nghttp2-client",
+    "mosquitto_sub": "mosquitto-clients",
     "nghttp": "nghttp2-client",
+    "pgbench": "postgresql",
+    "psql": "postgresql",
     "redis-cli": "redis-server",
 }
 """Of Debian, where it has another name than the program; the last one comes with what the package needs."""

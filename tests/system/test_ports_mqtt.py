@@ -1,0 +1,101 @@
+"""A real MQTT broker (mosquitto) behind a TCP port of `weir up`, with and without TLS, and behind its HTTP port by WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
+
+from tests.support.ports import free_port
+from tests.system import harness
+from tests.system.harness import fleet, running_up, until
+
+MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+pytestmark = pytest.mark.skipif(
+    MOSQUITTO is None or shutil.which("mosquitto_sub") is None, reason="needs mosquitto and its clients"
+)
+NAME = "mqtt.localhost"
+CONNECT = b"\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x04over"
+CONNACK = b"\x20\x02\x00\x00"
+PINGREQ, PINGRESP = b"\xc0\x00", b"\xd0\x00"
+
+
+def broker(directory: Path, *ports: dict[str, Any], websockets: bool = False, **fields: Any) -> dict[str, Any]:
+    """One listener, as the application has one port. mosquitto 2.0 does not start with one for WebSocket alone."""
+    lines = ["allow_anonymous true", "persistence false", "listener $PORT 127.0.0.1"]
+    lines += ["protocol websockets", "listener 0 $f.socket"] if websockets else []
+    lines += ["user root"] if os.geteuid() == 0 else []  # another user may not enter the test's directory
+    words = "\\n".join(lines)
+    command = f'f=$(mktemp -p {directory}) && printf "{words}\\n" > $f && exec {MOSQUITTO} -c $f'
+    return {
+        "name": "mqtt", "command": command, "cooldown": 1, "activity_period": 1, "drain": 1, "ports": list(ports), **fields
+    }  # fmt: skip
+
+
+async def client(program: str, port: int, *words: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        program, "-h", harness.address, "-p", str(port), "-t", "things/1", *words,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+
+
+async def said(process: asyncio.subprocess.Process) -> str:
+    async with asyncio.timeout(harness.PATIENCE):
+        text, _ = await process.communicate()
+    assert process.returncode == 0, text
+    return text.decode().strip()
+
+
+async def test_subscribers_get_what_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIR_TLS_DIRECTORY", str(tmp_path / "authority"))
+    authority = str(tmp_path / "authority" / "authority.crt")
+    plain, over_tls = free_port(), free_port()
+    file = fleet(broker(tmp_path, {"port": plain}, {"port": over_tls, "tls": "terminate"}), ports={"proxy_tls": 0})
+    async with running_up(tmp_path, file, "--tls") as up:
+        assert up.backends("mqtt") == []
+        assert await said(await client("mosquitto_pub", plain, "-m", "kept", "-r", "-q", "1")) == ""
+        subscribers = [
+            await client("mosquitto_sub", plain, "-C", "2"),
+            await client("mosquitto_sub", over_tls, "--cafile", authority, "--insecure", "-C", "2"),
+        ]
+        for each in subscribers:
+            assert each.stdout is not None
+            async with asyncio.timeout(harness.PATIENCE):
+                assert await each.stdout.readline() == b"kept\n"
+        publisher = await client("mosquitto_pub", over_tls, "--cafile", authority, "--insecure", "-m", "news", "-q", "1")
+        assert await said(publisher) == ""
+        assert [await said(each) for each in subscribers] == ["news", "news"]
+        await until(lambda: up.backends("mqtt") == [], what="asleep")
+
+
+async def test_a_subscriber_keeps_it_awake_as_long_as_it_is_said(tmp_path: Path) -> None:
+    number = free_port()
+    async with running_up(tmp_path, fleet(broker(tmp_path, {"port": number, "idle": 2}))) as up:
+        subscriber = await client("mosquitto_sub", number, "-k", "60")
+        await until(lambda: up.backends("mqtt") != [], what="awake")
+        await until(lambda: up.backends("mqtt") == [], what="asleep, although a subscriber is connected")
+        subscriber.terminate()
+        await subscriber.wait()
+
+
+async def test_mqtt_over_websocket_at_the_http_port(tmp_path: Path) -> None:
+    async with running_up(tmp_path, fleet(broker(tmp_path, websockets=True, hosts=[NAME]))) as up:
+        assert up.backends("mqtt") == []
+        async with (
+            asyncio.timeout(harness.PATIENCE),
+            connect(
+                f"ws://{NAME}/mqtt", host=harness.address, port=up.port, subprotocols=[Subprotocol("mqtt")], proxy=None
+            ) as socket,
+        ):
+            assert socket.subprotocol == "mqtt"
+            await socket.send(CONNECT)
+            assert await socket.recv() == CONNACK
+            await socket.send(PINGREQ)
+            assert await socket.recv() == PINGRESP
+        await until(lambda: up.backends("mqtt") == [], what="asleep")
