@@ -5,7 +5,8 @@ for each literal, which takes quadratic time for a hostile block, and logs every
 
 A block that does not change the dynamic table has the same meaning until the table changes, so its result is cached by its bytes:
 a block that is repeated costs one look-up. Encoders that put a call's deadline into the table (grpc-go) change it in each block.
-So the deadline is taken out of the head, and the result of the rest is cached by its fields.
+So the deadline is taken out of the head, and the result of the rest is cached by its fields. A block that repeats a deadline of
+the table, as those of calls in the same millisecond do, is cached with it.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ class BlockReader:
     """The decoder of one connection. All blocks must be decoded, in the order in which they were received."""
 
     __slots__ = (
-        "_allowed", "_config", "_known", "_largest", "_limit", "_rules", "_table", "_timed", "_used", "changes",
-        "deadline", "heads", "over", "trailers",
+        "_allowed", "_config", "_indexes_deadlines", "_known", "_largest", "_limit", "_rules", "_table", "_timed", "_used",
+        "changes", "deadline", "heads", "over", "timed", "trailers",
     )  # fmt: skip
 
     def __init__(self, config: Config) -> None:
@@ -76,14 +77,18 @@ class BlockReader:
         """Maximum size of the table. Until the peer has acknowledged our SETTINGS it may use the default."""
         self._rules = Rules()
         self.heads: dict[bytes, Head] = {}
+        self.timed: dict[bytes, tuple[Head, bytes]] = {}
+        """Heads without their deadline, and that, of blocks that have it from the table."""
         self.trailers: dict[bytes, Fields] = {}
         self.changes = 0
         """How often the table was changed."""
         self._known: dict[Fields, Head] = {}
         """Heads by their fields. Unlike the meaning of blocks, that does not change with the table, which some encoders change in
         every block."""
-        self._timed: Field | None = None
-        """The deadline among the literals of the last block."""
+        self._timed = False
+        """Whether a deadline is among the literals of the last block."""
+        self._indexes_deadlines = False
+        """Whether a deadline was ever put into the table."""
         self.deadline = b""
         self.over = False
         """Whether the last block had more fields or bytes than allowed."""
@@ -94,14 +99,18 @@ class BlockReader:
 
     def request(self, block: bytes) -> Head:
         """Decode the head of a request. Raises Malformed and ConnectionFault. `deadline` is then the value of a grpc-timeout that
-        came as a literal, and is not among the fields of the head."""
+        is not among the fields of the head."""
+        timed = self.timed.get(block)
+        if timed is not None:
+            self.deadline = timed[1]
+            return timed[0]
         changes = self.changes
         try:
             fields, never = self._read(block)
         except (HPACKError, LookupError) as error:
             raise _unreadable() from error
-        if self._timed is not None and not self.over:
-            self._take_deadline(fields, self._timed)
+        if (self._timed or self._indexes_deadlines) and not self.over and DEADLINE not in never:
+            self._take_deadline(fields)
         key = tuple(fields)
         head = self._known.get(key)
         if head is None or never or self.over:
@@ -112,17 +121,28 @@ class BlockReader:
                 if len(self._known) >= MAX_BLOCKS:
                     self._known.clear()
                 self._known[key] = head
-        return head if self.deadline else self._remember(block, head, changes)
+        if not self.deadline:
+            return self._remember(block, head, changes)
+        return head if self._timed else self._remember_timed(block, head, changes)
 
-    def _take_deadline(self, fields: list[Field], timed: Field) -> None:
+    def _take_deadline(self, fields: list[Field]) -> None:
         """Take the deadline out of the fields, unless there is another one, or it stands before a pseudo-field, which is for the
         rules to refuse."""
-        if [*map(_name_of, fields)].count(DEADLINE) > 1:
+        names = [*map(_name_of, fields)]
+        if names.count(DEADLINE) != 1:
             return
-        after = fields.index(timed) + 1
-        if _is_deadline(timed[1]) and (after == len(fields) or fields[after][0][:1] != b":"):
-            self.deadline = timed[1]
-            del fields[after - 1]
+        at = names.index(DEADLINE)
+        value = fields[at][1]
+        if _is_deadline(value) and (at + 1 == len(names) or names[at + 1][:1] != b":"):
+            self.deadline = value
+            del fields[at]
+
+    def _remember_timed(self, block: bytes, head: Head, changes: int) -> Head:
+        if changes == self.changes and len(block) <= MAX_REMEMBERED_BLOCK:
+            if len(self.timed) >= MAX_BLOCKS:
+                self.timed.clear()
+            self.timed[block] = head, self.deadline
+        return head
 
     def response(self, block: bytes) -> Head:
         """Decode the head of a response. Raises Malformed and ConnectionFault."""
@@ -166,7 +186,7 @@ class BlockReader:
         fields: list[Field] = []
         never: list[bytes] = []
         self.over = False
-        self.deadline, self._timed = b"", None
+        self.deadline, self._timed = b"", False
         if end and block[0] & 0xE0 == 0x20:
             at = self._resize(block)
         if self._limit > self._allowed:
@@ -181,7 +201,7 @@ class BlockReader:
                 if byte & 0xF0 == 0x10:
                     never.append(field[0])
                 elif field[0] == DEADLINE:
-                    self._timed = field
+                    self._timed = True
             if len(fields) > most * OVER:
                 raise _far_too_many()
         size = len(fields) * self._largest + 2 * end  # at most: no string is twice as long as its code
@@ -254,6 +274,8 @@ class BlockReader:
                 self._table.insert(TABLE_START + _STATIC_LENGTH + 1, field)
                 self._largest = max(self._largest, size)
             self._forget()
+            if name == DEADLINE:
+                self._indexes_deadlines = True
         return field, at
 
     def _shrink(self, size: int) -> None:
@@ -268,6 +290,8 @@ class BlockReader:
         self.changes += 1
         if self.heads:
             self.heads.clear()
+        if self.timed:
+            self.timed.clear()
         if self.trailers:
             self.trailers.clear()
 

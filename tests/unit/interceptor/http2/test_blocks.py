@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interceptor.core.messages import Fields
-from interceptor.http2.core.block_reader import MAX_BLOCKS, BlockReader
+from interceptor.http2.core.block_reader import MAX_BLOCKS, MAX_REMEMBERED_BLOCK, BlockReader
 from interceptor.http2.core.block_writer import EVICTION_INTERVAL, MAX_SEEN, BlockWriter
 from interceptor.http2.core.block_writer import MAX_BLOCKS as MAX_WRITTEN
 from interceptor.http2.core.config import Config
@@ -121,12 +121,39 @@ def test_a_deadline_before_a_pseudo_field_is_malformed() -> None:
     assert [stream for stream, _ in peer.resets()] == [3]
 
 
-def test_a_deadline_of_the_table_stays_in_the_head() -> None:
+def test_a_deadline_of_the_table_is_no_part_of_the_head_either() -> None:
     """The same value again: the block says so in one byte."""
-    peer = Peer()
-    peer.feed(frame(1, 5, 1, literal(GET) + timed(b"1m")) + frame(1, 5, 3, literal(GET) + b"\xbe"))
-    assert (peer.streams[1].deadline, peer.streams[3].deadline) == (b"1m", b"")
-    assert [head.fields for head in peer.heads] == [GET, (*GET, (b"grpc-timeout", b"1m"))]
+    peer, again = Peer(), literal(GET) + b"\xbe"
+    peer.feed(frame(1, 5, 1, literal(GET) + timed(b"1m")) + b"".join(frame(1, 5, number, again) for number in (3, 5)))
+    assert [peer.streams[number].deadline for number in (1, 3, 5)] == [b"1m", b"1m", b"1m"]
+    assert peer.heads[0] is peer.heads[1] is peer.heads[2]
+    assert peer.heads[0].fields == GET
+    peer.feed(frame(1, 5, 7, literal(GET)))
+    assert (peer.heads[3], peer.streams[7].deadline) == (peer.heads[0], b"")
+
+
+def test_a_block_with_a_deadline_of_the_table_means_another_one_after_a_change() -> None:
+    reader, again = BlockReader(Config()), literal(GET) + b"\xbe"
+    for value in (b"1m", b"2m"):
+        reader.request(literal(GET) + timed(value))
+        for _ in range(2):
+            reader.request(again)
+            assert reader.deadline == value
+    reader.request(literal(GET) + timed(b"soon"))
+    assert reader.request(again).fields[-1] == (b"grpc-timeout", b"soon")
+    assert reader.deadline == b""
+
+
+def test_blocks_with_a_deadline_of_the_table_are_bounded() -> None:
+    reader = BlockReader(Config())
+    reader.request(literal(GET) + timed(b"1m"))
+    for number in range(3 * MAX_BLOCKS):
+        reader.request(literal((*GET, (b"a", b"%d" % number))) + b"\xbe")
+        assert 1 <= len(reader.timed) <= MAX_BLOCKS
+    before = dict(reader.timed)
+    reader.request(literal((*GET, (b"a", b"x" * MAX_REMEMBERED_BLOCK))) + b"\xbe")
+    assert reader.deadline == b"1m"
+    assert reader.timed == before
 
 
 def test_of_two_deadlines_none_is_taken_out() -> None:
