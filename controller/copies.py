@@ -69,8 +69,9 @@ def place_copies(routes: Mapping[Key, Route], copies: Iterable[tuple[Key, Asked]
 
 
 def _target(base: Target, own: Target) -> Target:
-    """The place of the copy, spoken to as the base is."""
-    return msgspec.structs.replace(own, app_protocol=base.app_protocol, tls=base.tls)
+    """The place of the copy, spoken to as the base is, and reached by its Service or past it as the base is."""
+    direct = base.direct if own.direct is None and own.service else own.direct
+    return msgspec.structs.replace(own, app_protocol=base.app_protocol, tls=base.tls, direct=direct)
 
 
 def _with_copies(route: Route, copies: list[Copy]) -> Route:

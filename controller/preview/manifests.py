@@ -56,9 +56,9 @@ _TRACKING = (
 _TRACKED = ("app.kubernetes.io/instance", "app.kubernetes.io/managed-by")
 _KEPT = (
     *("targetPendingRequests", "scaledownPeriod", "initialCooldownPeriod", "scalingMetric", "activityPeriod", "maxBusy"),
-    "pollingInterval",
+    *("pollingInterval", "directPodRouting"),
 )
-"""Fields of the base's HTTPScaledObject that say how the copy is scaled."""
+"""Fields of the base's HTTPScaledObject that say how the copy is scaled, and reached."""
 
 
 def workload_of(preview: Preview, base: Json, selectors: Selectors) -> Json:

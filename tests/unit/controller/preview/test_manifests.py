@@ -14,6 +14,7 @@ from controller.preview.resource import Preview, parse_preview
 from controller.problem import Problem
 from controller.resources import parse_http_scaled_object
 from controller.schema.preview import Hook
+from controller.table import assemble
 from tests.unit.controller.objects import http, raw
 
 DEPLOYMENT: dict[str, Any] = {
@@ -172,6 +173,18 @@ def test_the_scaled_object_sleeps_at_zero_and_is_read_as_a_preview() -> None:
     }
     read = parse_http_scaled_object(json.dumps(made | {"metadata": made["metadata"] | {"uid": "u"}}).encode())
     assert (read.problem, read.ignored) == (None, ())
+
+
+def test_the_copy_is_reached_past_its_service_if_the_base_is() -> None:
+    assert scaled_object_of(preview(), http("web", directPodRouting=True))["spec"]["directPodRouting"] is True
+    assert scaled_object_of(preview(), http("web", directPodRouting=False))["spec"]["directPodRouting"] is False
+    for of_base, own, found in ((True, None, True), (None, True, True), (False, None, False), (True, False, False)):
+        base = http("web", directPodRouting=of_base)
+        target = {"name": "other", "service": "other", "port": 80}
+        copy = http("other", hosts=None, previewOf={"base": "web", "name": "f1"}, scaleTargetRef=target, directPodRouting=own)
+        previews = assemble([base, copy]).table.apps["shop/web"].previews
+        assert previews is not None
+        assert [one.target and one.target.direct for one in previews.copies] == [found]
 
 
 def test_long_names_stay_values_of_labels() -> None:
