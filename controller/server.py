@@ -155,6 +155,7 @@ class Controller(Component):
                 last_wake=self._admin.last_wake if self._admin is not None else lambda app: None,
                 ports=self._ports,
                 max_ports=settings.max_ports,
+                port_quota=settings.port_quota,
                 previews=self._previews,
             )
         )

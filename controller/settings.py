@@ -139,7 +139,9 @@ class ControllerSettings(EventSettings):
         ge=1,
         description="Ports of all applications together; each is a listening socket in every interceptor.",
     )
-    port_quota: int = Field(50, ge=1, description="Leases of ports that one namespace may have.")
+    port_quota: int = Field(
+        defaults.MAX_PORTS_OF_NAMESPACE, ge=1, description="Ports that one namespace may have, by leases and by their numbers."
+    )
     port_ttl: float = Field(
         3600.0, ge=1, description="Seconds for which a lease lasts that nothing uses, unless its caller says otherwise."
     )

@@ -130,6 +130,9 @@ class _Giving:
     def __init__(self, view: PortView, before: RoutingTable | None) -> None:
         self._view, self._before = view, before
         self._given: set[PortKey] = set()
+        self._of_namespace: dict[str, set[PortKey]] = {}
+        for lease in (view.leases or {}).values():
+            self._of_namespace.setdefault(lease.namespace, set()).add(lease.port)
         self._entries: dict[tuple[str, PortKey], set[str]] = {}
         """By application, which may have a port several times, by SNI."""
         self.waits: dict[Key, tuple[str, ...]] = {}
@@ -149,6 +152,11 @@ class _Giving:
                 most = f"the interceptors have {self._view.most} ports of older objects, and that is the most"
                 waits.append(f"{number}: {most}")
                 continue
+            mine = self._of_namespace.setdefault(key.namespace, set())
+            if number not in mine and len(mine) >= self._view.most_of_namespace:
+                waits.append(f"{number}: namespace {key.namespace} has {len(mine)} ports already, and that is the most")
+                continue
+            mine.add(number)
             self._given.add(number)
             self._entries.setdefault((route.app, number), set()).add(entry)
             kept.append(port)

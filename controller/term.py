@@ -34,7 +34,7 @@ from controller.verify import Verifier
 from controller.wakes import Wakes
 from controller.wiring import Scaler
 from controller.world import World
-from fleet.defaults import MAX_PORTS_OF_FLEET
+from fleet.defaults import MAX_PORTS_OF_FLEET, MAX_PORTS_OF_NAMESPACE
 from fleet.discovery.busy import BusySource
 from fleet.discovery.kubernetes.client import Api
 from fleet.routing.table import RoutingTable
@@ -72,6 +72,8 @@ class TermDependencies(msgspec.Struct, frozen=True):
     """Leases of ports; None where they are off."""
     max_ports: int = MAX_PORTS_OF_FLEET
     """Ports of all applications together."""
+    port_quota: int = MAX_PORTS_OF_NAMESPACE
+    """Of those of one namespace."""
     previews: Callable[[EventRecorder], PreviewDesk | None] = lambda _: None
     """Makes what looks after Preview objects; None where it is switched off."""
 
@@ -86,6 +88,7 @@ class Term:
         self.ports = PortTerm(
             dependencies.ports,
             dependencies.max_ports,
+            dependencies.port_quota,
             api=dependencies.api,
             world=dependencies.world,
             assembly=lambda: self.publisher.assembly,

@@ -24,6 +24,7 @@ __all__ = [
     "LOG_LINES",
     "MAX_MEMBERS",
     "MAX_PORTS_OF_FLEET",
+    "MAX_PORTS_OF_NAMESPACE",
     "MEMBER_RETRY_LIMIT",
     "MEMBER_TTL",
     "METRICS_LEAST_BYTES",
@@ -74,6 +75,8 @@ LAST_LEASED_PORT: Final = 30_000
 """The range of ports that are leased: as in helm-web-api."""
 MAX_PORTS_OF_FLEET: Final = 250
 """Ports of all applications together. Load balancers of clouds take between 50 and some hundreds."""
+MAX_PORTS_OF_NAMESPACE: Final = 50
+"""Of those of one namespace: no tenant can take all."""
 
 # -- how applications are scaled ----------------------------------------------------------------------------------
 

@@ -32,10 +32,18 @@ class PortView(msgspec.Struct, frozen=True):
     """Names of the Services before the interceptors, "namespace/name"."""
     is_on: bool = True
     """Whether this controller gives leases."""
+    most_of_namespace: int = MAX_PORTS_OF_FLEET
+    """Ports of all applications of one namespace, with those that are leased and not used."""
 
     @classmethod
-    def of(cls, most: int, leases: Mapping[PortKey, PortLease] | None, entries: Collection[str]) -> PortView:
-        return cls(most, leases, named(leases or {}), entries)
+    def of(
+        cls,
+        most: int,
+        leases: Mapping[PortKey, PortLease] | None,
+        entries: Collection[str],
+        most_of_namespace: int = MAX_PORTS_OF_FLEET,
+    ) -> PortView:
+        return cls(most, leases, named(leases or {}), entries, most_of_namespace=most_of_namespace)
 
 
 NO_LEASES = PortView(MAX_PORTS_OF_FLEET, is_on=False)

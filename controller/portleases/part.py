@@ -51,10 +51,10 @@ def open_ports(settings: ControllerSettings, api: Api, world: World, namespace: 
     return PortSystem(source, store, namespace, settings.port_policy)
 
 
-def _fixed(world: World) -> Mapping[PortKey, str]:
+def _fixed(world: World) -> Mapping[PortKey, Key]:
     """Ports that objects name by number."""
     return {
-        PortKey(one.port.protocol, one.port.port): str(resource.key)
+        PortKey(one.port.protocol, one.port.port): resource.key
         for resource in world.objects()
         for one in resource.ports
         if not one.lease
@@ -68,6 +68,7 @@ class PortTerm:
         self,
         system: PortSystem | None,
         most: int,
+        most_of_namespace: int,
         *,
         api: Api,
         world: World,
@@ -78,7 +79,7 @@ class PortTerm:
         later: Callable[[Key, float], None],
         leads: Callable[[], bool],
     ) -> None:
-        self._system, self._most, self._world = system, most, world
+        self._system, self._most, self._most_of_namespace, self._world = system, most, most_of_namespace, world
         self._assembly, self._not_listening = assembly, not_listening
         self._on_routes, self._on_objects = on_routes, on_objects
         self.keeper: LeaseKeeper | None = None
@@ -126,9 +127,10 @@ class PortTerm:
     def view(self) -> PortView:
         """For the next table."""
         if self._system is None:
-            return PortView(self._most, is_on=False)
+            return PortView(self._most, is_on=False, most_of_namespace=self._most_of_namespace)
         source = self._system.source
-        return PortView.of(self._most, source.leases if source.is_known else None, [*source.entries])
+        leases = source.leases if source.is_known else None
+        return PortView.of(self._most, leases, [*source.entries], self._most_of_namespace)
 
     async def keep(self, key: Key) -> ApiError | None:
         """Bring the leases of an object about; returns why it must be tried again."""

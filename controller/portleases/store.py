@@ -15,6 +15,7 @@ from controller.portleases.entry import Entry, Wish
 from controller.portleases.lease import LABEL, Holder, PortLease, manifest, name_of, parse_lease, patch
 from controller.portleases.source import PortSource
 from controller.ports import OWN_PORTS, is_own
+from controller.resources import Key
 from controller.store import FIELD_MANAGER
 from fleet.discovery.kubernetes.client import Api, ApiError
 from fleet.routing.port_index import PortKey
@@ -73,7 +74,7 @@ class PortStore:
         source: PortSource,
         limits: PortLimits,
         *,
-        fixed: Callable[[], Mapping[PortKey, str]],
+        fixed: Callable[[], Mapping[PortKey, Key]],
         wall: Callable[[], float] = time,
     ) -> None:
         self._api, self._namespace, self._source = api, namespace, source
@@ -117,19 +118,23 @@ class PortStore:
         return entry
 
     def _check_counts(self, wanted: Wanted, leases: Mapping[PortKey, PortLease]) -> None:
-        limits = self.limits
-        if len(leases.keys() | self._fixed().keys()) >= limits.most:
+        limits, fixed, namespace = self.limits, self._fixed(), wanted.namespace
+        if len(leases.keys() | fixed.keys()) >= limits.most:
             raise FullError(f"the interceptors have {limits.most} ports already, and that is the most")
-        mine = sum(lease.namespace == wanted.namespace for lease in leases.values())
-        if mine >= limits.most_of_namespace:
-            raise FullError(f"namespace {wanted.namespace} has {mine} leases, and that is the most")
+        # Numbers as well: in the table leases come before them, and would take them from applications that are served.
+        mine = {port for port, lease in leases.items() if lease.namespace == namespace}
+        mine |= {port for port, key in fixed.items() if key.namespace == namespace and port not in leases}
+        if wanted.port is not None:  # its own number needs no other
+            mine.discard(PortKey(wanted.protocol, wanted.port))
+        if len(mine) >= limits.most_of_namespace:
+            raise FullError(f"namespace {namespace} has {len(mine)} ports already, and that is the most")
 
     def _asked(self, wanted: Wanted, leases: Mapping[PortKey, PortLease]) -> int:
         key = PortKey(wanted.protocol, wanted.port or 0)
         if is_own(key.protocol, key.port):
             raise TakenError(f"{key} is a port of the interceptors themselves")
         lease, fixed = leases.get(key), self._fixed().get(key)
-        own = str(wanted.holder.key) if wanted.holder is not None else ""
+        own = wanted.holder.key if wanted.holder is not None else None
         if lease is not None:
             raise TakenError(f"{key} belongs to {lease.owner}")
         if fixed is not None and fixed != own:

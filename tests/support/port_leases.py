@@ -9,6 +9,7 @@ from typing import Any
 from controller.portleases.choice import PortLimits
 from controller.portleases.source import PortSource
 from controller.portleases.store import PortStore, Wanted
+from controller.resources import Key
 from fleet.discovery.kubernetes.listwatch import Timing
 from fleet.routing.port import TCP
 from fleet.routing.port_index import PortKey
@@ -48,7 +49,7 @@ def leased(api: ApplyApi) -> dict[str, str]:
 
 @asynccontextmanager
 async def stores(
-    api: ApplyApi, limits: PortLimits, count: int = 1, *, fixed: Mapping[PortKey, str] | None = None, wall: float = 1e9
+    api: ApplyApi, limits: PortLimits, count: int = 1, *, fixed: Mapping[PortKey, Key] | None = None, wall: float = 1e9
 ) -> AsyncIterator[list[PortStore]]:
     """Stores of several controllers, each with watches of its own."""
     made: list[PortStore] = []

@@ -124,7 +124,7 @@ async def test_many_callers_of_two_controllers(api: ApplyApi, tmp_path: Path) ->
         full = await first.client.post(PORTS, json={})
         assert (full.status_code, "retry-after" in full.headers) == (503, True)
         assert full.json()["type"] == "urn:weir:problem:no-port"
-        assert "namespace shop has 50 leases" in full.json()["detail"]
+        assert "namespace shop has 50 ports already" in full.json()["detail"]
         elsewhere = await lease(second, 503, "/v1/namespaces/other/ports")
         assert elsewhere["detail"] == "no TCP port between 20000 and 20049 is left"
 

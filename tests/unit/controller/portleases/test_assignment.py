@@ -28,8 +28,8 @@ def lease(port: int, name: str = "redis", holder: Key | None = REDIS, protocol: 
     return PortLease(PortKey(protocol, port), fields.pop("namespace", "shop"), name, holder, uid, ENTRIES[0], **fields)
 
 
-def made(resources: list[Resource], *leases: PortLease, most: int = 250) -> Assembly:
-    return assemble(resources, ports=PortView.of(most, {each.port: each for each in leases}, ENTRIES))
+def made(resources: list[Resource], *leases: PortLease, most: int = 250, of_namespace: int = 250) -> Assembly:
+    return assemble(resources, ports=PortView.of(most, {each.port: each for each in leases}, ENTRIES, of_namespace))
 
 
 def ports(assembly: Assembly, name: str) -> list[int]:
@@ -107,6 +107,23 @@ def test_the_bound_is_of_all_objects_and_the_older_ones_keep_theirs() -> None:
     assembly = made([new, old, shared], most=3)
     assert (ports(assembly, "redis"), ports(assembly, "other")) == ([1, 2], [2])
     assert assembly.waits == {OTHER: ("TCP port 3: the interceptors have 3 ports of older objects, and that is the most",)}
+
+
+def test_no_namespace_has_more_than_its_bound_and_others_keep_theirs() -> None:
+    """Of its numbers and its leases, used or not; a number that two of its applications share counts once."""
+    old = app("redis", {"port": 1}, {"port": 443, "serverNames": ["a.test"]}, second=1)
+    shared = app("other", {"port": 443, "serverNames": ["b.test"]}, {"port": 3}, {"port": 3, "protocol": "UDP"}, second=2)
+    elsewhere = route("db", namespace="bank", ports=[{"port": 3}], metadata={"creationTimestamp": "2026-01-01T00:00:09Z"})
+    unused = (lease(20_005, "unused", None), lease(20_006, "theirs", None, namespace="bank"))
+    assembly = made([shared, old, elsewhere], *unused, of_namespace=4)
+    assert (ports(assembly, "redis"), ports(assembly, "other")) == ([1, 443], [443, 3])
+    assert assembly.waits == {OTHER: ("UDP port 3: namespace shop has 4 ports already, and that is the most",)}
+    assembly = made([shared, old, elsewhere], *unused, of_namespace=3)
+    assert [port.port for port in assembly.table.apps["bank/db"].ports] == [3], "what shop does not get is others'"
+    off = assemble([shared, old], ports=PortView(9, is_on=False, most_of_namespace=1))
+    assert (ports(off, "redis"), ports(off, "other")) == ([1], [])
+    leased = made([app("redis", {"port": 20_005})], lease(20_005), of_namespace=1)
+    assert ports(leased, "redis") == [20_005]
 
 
 def test_numbers_of_older_objects_leave_leased_ports_theirs() -> None:

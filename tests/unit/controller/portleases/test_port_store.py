@@ -100,7 +100,13 @@ async def test_an_answer_that_is_lost_is_found_by_the_next_call(api: ApplyApi) -
 async def test_ports_of_others_are_left_alone(api: ApplyApi) -> None:
     ports = [{"name": "legacy", "port": port, "protocol": "TCP"} for port in range(20_000, 20_003)]
     entry(api, "another", ports=ports)
-    fixed = {PortKey(TCP, 20_003): "HTTPScaledObject shop/redis", PortKey(UDP, 20_004): "HTTPScaledObject shop/dns"}
+    fixed = {
+        PortKey(protocol, port): Key("HTTPScaledObject", "shop", name)
+        for protocol, port, name in (
+            (TCP, 20_003, "redis"),
+            (UDP, 20_004, "dns"),
+        )
+    }
     async with stores(api, limits(last=20_005), fixed=fixed) as [store]:
         found = {(await store.lease(wanted(name)))[0].port.port for name in ("a", "b")}
         assert found == {20_004, 20_005}
@@ -132,11 +138,22 @@ async def test_bounds(api: ApplyApi) -> None:
     async with stores(api, limits(most=3, most_of_namespace=2)) as [store]:
         await store.lease(wanted("a"))
         await store.lease(wanted("b"))
-        with pytest.raises(FullError, match="namespace shop has 2 leases, and that is the most"):
+        with pytest.raises(FullError, match="namespace shop has 2 ports already, and that is the most"):
             await store.lease(wanted("c"))
         await store.lease(wanted("c", "other"))
         with pytest.raises(FullError, match="the interceptors have 3 ports already"):
             await store.lease(wanted("d", "another"))
+
+
+async def test_numbers_of_a_namespace_count_as_its_leases_do(api: ApplyApi) -> None:
+    """Otherwise a lease would take a number from an application that is served: in the table it comes first."""
+    numbers = {PortKey(TCP, port): Key("HTTPScaledObject", "shop", "redis") for port in (6379, 6380)}
+    async with stores(api, limits(most_of_namespace=3), fixed=numbers) as [store]:
+        await store.lease(wanted("a"))
+        with pytest.raises(FullError, match="namespace shop has 3 ports already"):
+            await store.lease(wanted("b"))
+        assert (await store.lease(wanted("a")))[1] is False, "one that there is"
+        await store.lease(wanted("a", "other"))
 
 
 async def test_ports_of_the_interceptors_are_nobodys(api: ApplyApi) -> None:
