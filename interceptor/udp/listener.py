@@ -6,7 +6,8 @@ socket: there is no task and no timer for a datagram or a flow.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from socket import inet_pton
 from typing import Final, Protocol
 
 from fleet.routing.port_index import PortRoutes
@@ -16,6 +17,7 @@ from interceptor.trust import plain_address
 from interceptor.udp.exchange import Address, FlowHost
 from interceptor.udp.flow import Flow
 from interceptor.udp.flows import source_of
+from interceptor.udp.returns import LOOP, BoundedFlow, Bounds
 
 __all__ = ["FlowListener", "FlowListeners"]
 
@@ -33,7 +35,7 @@ class PortSite(Protocol):
 class FlowListener:
     """One port."""
 
-    __slots__ = ("_flows", "_host", "_on_end", "_receive", "_receive_from", "_site", "poller", "socket")
+    __slots__ = ("_bounds", "_flows", "_host", "_on_end", "_ours", "_receive", "_receive_from", "_site", "poller", "socket")
 
     def __init__(
         self,
@@ -42,13 +44,17 @@ class FlowListener:
         own: ListeningSocket,
         poller: DatagramPoller,
         on_end: Callable[[FlowListener], None],
+        *,
+        ours: Container[int],
     ) -> None:
-        """`on_end` is called when it is closed, and its last flow has ended."""
+        """`on_end` is called when it is closed, and its last flow has ended; `ours` are the ports of all listeners."""
         self.socket = own
         self.poller = poller
         self._host = host
         self._site: PortSite | None = site
         self._on_end = on_end
+        self._ours = ours
+        self._bounds = Bounds()
         self._flows: dict[tuple[Address, bytes], Flow] = {}
         """By the client's address and port, and the address that it sends to."""
         self._receive = own.own.recvmsg_into
@@ -112,24 +118,28 @@ class FlowListener:
         app = None if owner is None else host.apps.get(owner.app)
         if owner is None or app is None:
             return self._refuse("draining" if site is None else "no_route", 503 if site is None else 404)
-        if not address[1] or self._is_ours(address):
+        returns = address[1] in self._ours
+        if not address[1] or (returns and self._is_ours(address[0], local)):
             return self._refuse("bad_source", 400)
-        why = host.flows.make_room(app.name, source_of(address[0]), now)
+        bound = self._bounds.of(address, now) if returns else None
+        why = LOOP if bound is not None and not bound.permits(now) else host.flows.make_room(app.name, source_of(address[0]), now)
         if why:
             app.stats.dropped[why] += 1
             app.entry.dropped_total += 1
             return False
         part = app.port_parts[owner.port.place]
-        flow = self._flows[address, local] = Flow(host, self, part, address, local)
+        whose = (host, self, part, address, local)
+        flow = self._flows[address, local] = Flow(*whose) if bound is None else BoundedFlow(*whose, bound=bound)
         flow.begin(bytes(VIEW[:size]), now)
         return True
 
-    def _is_ours(self, address: Address) -> bool:
-        """Whether the client claims to be this port itself: its answers would come back as questions, without end."""
-        if address[1] != self.port:
-            return False
-        host = plain_address(address[0])
-        return host.startswith("127.") or host == "::1" or host == plain_address(self.socket.own.getsockname()[0])
+    def _is_ours(self, address: str, local: bytes) -> bool:
+        """Whether a client claims to be this interceptor: its answers would come back as questions, without end. `local` is the
+        address that it has sent to, where that is known."""
+        host = plain_address(address)
+        if host.startswith("127.") or host == "::1" or host == plain_address(self.socket.own.getsockname()[0]):
+            return True
+        return bool(local) and inet_pton(self.socket.own.family, address.partition("%")[0]) == local
 
     def _refuse(self, reason: str, status: int) -> bool:
         self._host.refused(ExchangeError("no flow for this datagram", status=status, reason=reason))
@@ -160,7 +170,7 @@ class FlowListeners:
             listener.adopt(site)
             return listener
         own = ListeningSocket(self._address, port)
-        listener = self._all[own.port] = FlowListener(self._host, site, own, self._poller, self._end)
+        listener = self._all[own.port] = FlowListener(self._host, site, own, self._poller, self._end, ours=self._all)
         return listener
 
     @property

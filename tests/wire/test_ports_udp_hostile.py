@@ -13,6 +13,8 @@ import pytest
 from fleet.routing.route import ColdStart, Scaling
 from interceptor.backends.endpoint import MAX_DIALS
 from interceptor.transport.datagrams import BURST, DATAGRAMS_AT_ONCE, connected
+from interceptor.udp.listener import FlowListener, FlowListeners, PortSite
+from interceptor.udp.returns import LOOP, MAX_BOUNDS, RETURNS_A_SECOND, Bounds
 from tests.support.loopback import route
 from tests.support.ports import free_port
 from tests.wire.flow_rig import FlowRig, flow_rig, udp
@@ -190,6 +192,57 @@ async def test_a_port_that_claims_to_be_ours_begins_no_flow() -> None:
             sock.sendto(b"x", ("127.0.0.1", number))
             await eventually(lambda: rig.rig.interceptor.proxy.refusals["bad_source", 400] == 1)
         assert not len(rig.flows)
+
+
+async def test_another_port_that_claims_to_be_ours_begins_no_flow_either() -> None:
+    """Two applications that echo would answer each other."""
+    number, other = free_port(), free_port()
+    routes = (port_route(udp(number)), port_route(udp(other), app="default/b"))
+    async with flow_rig(*routes) as rig:
+        server = await rig.server()
+        await rig.server(app="default/b")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind(("127.0.0.2", other))
+            sock.sendto(b"x", ("127.0.0.1", number))
+            await eventually(lambda: rig.rig.interceptor.proxy.refusals["bad_source", 400] == 1)
+        assert not server.received
+
+
+@pytest.mark.parametrize("replies", [None, 1])
+async def test_what_goes_round_between_interceptors_ends(monkeypatch: pytest.MonkeyPatch, replies: int | None) -> None:
+    """A datagram whose source is false makes two applications that echo answer each other."""
+    monkeypatch.setattr(FlowListener, "_is_ours", lambda *_: False)  # as the address of another interceptor
+    opened, open_ = dict[int, FlowListener](), FlowListeners.open
+
+    def noted(self: FlowListeners, site: PortSite, port: int) -> FlowListener:
+        opened[port] = open_(self, site, port)
+        return opened[port]
+
+    monkeypatch.setattr(FlowListeners, "open", noted)
+    number, other = free_port(), free_port()
+    routes = (port_route(udp(number, replies=replies)), port_route(udp(other, replies=replies), app="default/b"))
+    async with flow_rig(*routes) as rig:
+        first, second = await rig.server(), await rig.server(app="default/b")
+        apps = rig.rig.interceptor.proxy.apps
+        for _ in range(3):
+            before = sum(app.stats.dropped[LOOP] for app in apps.values())
+            opened[other].socket.own.sendto(b"x", ("127.0.0.1", number))
+            await eventually(lambda before=before: sum(app.stats.dropped[LOOP] for app in apps.values()) > before)  # type: ignore[misc]
+        received = len(first.received) + len(second.received)
+        assert RETURNS_A_SECOND <= received <= 100 * RETURNS_A_SECOND
+        assert await rig.client(number).ask(b"y") == b"y"
+
+
+def test_the_bound_of_what_comes_back() -> None:
+    bounds = Bounds()
+    address = ("192.0.2.1", 53)
+    bound = bounds.of(address, 0.0)
+    assert sum(bound.permits(0.0) for _ in range(10_000)) == RETURNS_A_SECOND
+    assert sum(bounds.of(address, 0.0).permits(0.1) for _ in range(10_000)) == RETURNS_A_SECOND / 10
+    assert sum(bound.permits(100.0) for _ in range(10_000)) == RETURNS_A_SECOND, "no more are saved"
+    for number in range(3 * MAX_BOUNDS):
+        bounds.of((f"192.0.2.{number}", 53), 0.0)
+    assert len(bounds) == MAX_BOUNDS
 
 
 async def test_what_cannot_be_sent_is_dropped_and_the_flow_goes_on() -> None:
