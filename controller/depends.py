@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from controller.finding import MAX_NAMED, Finding
 from controller.problem import Problem
 from controller.schema.depends import Dependency as Given
-from fleet.routing.dependencies import Dependencies, in_words
+from fleet.routing.dependencies import MAX_OF_NAMESPACE, Dependencies, in_words
 from fleet.routing.depends import Dependency
 from fleet.routing.route import Route
 
@@ -37,6 +37,10 @@ def dependency_finding(route: Route | None, dependencies: Dependencies) -> Findi
     if route is None or not route.depends_on:
         return None
     circle, missing = dependencies.circles.get(route.app), dependencies.missing.get(route.app, ())
+    if route.app in dependencies.too_many:
+        return Finding(
+            "False", "TooMany", f"older objects of this namespace have {MAX_OF_NAMESPACE} dependencies, and that is the most"
+        )
     if circle is not None:
         return Finding("False", "Circle", f"what these need of each other is left out, for all of them: {in_words(circle)}")
     if missing:

@@ -14,8 +14,10 @@ import msgspec
 from fleet.routing.depends import Dependency
 from fleet.routing.route import Route
 
-__all__ = ["Dependencies", "circles_of", "dependencies_of", "in_words", "words_of"]
+__all__ = ["MAX_OF_NAMESPACE", "Dependencies", "circles_of", "dependencies_of", "in_words", "words_of"]
 
+MAX_OF_NAMESPACE: Final = 20_000
+"""Dependencies of all applications of one namespace, copies included. Scalers walk over them in milliseconds."""
 _ENDS: Final = 5
 """Names at either end of a longer circle that are told."""
 _MOST_NAMED: Final = 20
@@ -31,6 +33,8 @@ class Dependencies(NamedTuple):
     """What it names and there is not, without the optional."""
     circles: Mapping[str, tuple[str, ...]]
     """For an application in a circle: such a circle, which begins and ends with the same application."""
+    too_many: frozenset[str] = frozenset()
+    """Applications whose dependencies are left out, because older ones of the namespace have the most that there can be."""
 
 
 def in_words(circle: Sequence[str]) -> str:
@@ -83,6 +87,9 @@ def dependencies_of(apps: Mapping[str, Route], names: Mapping[str, Mapping[bytes
         for app, route in apps.items():
             if route.depends_on:
                 wanted[app] = tuple(copies.of_same_name(app, route.depends_on))
+    too_many = _beyond(wanted)
+    for app in too_many:
+        del wanted[app]
     for app, named in wanted.items():
         absent = tuple(each.app for each in named if each.app not in apps and not each.optional)
         if absent:
@@ -94,7 +101,21 @@ def dependencies_of(apps: Mapping[str, Route], names: Mapping[str, Mapping[bytes
         for app, named in there.items()
         if (kept := tuple(each for each in named if app not in group or group.get(each.app) != group[app]))
     }
-    return Dependencies(needs, missing, circles)
+    return Dependencies(needs, missing, circles, too_many)
+
+
+def _beyond(wanted: Mapping[str, Sequence[Dependency]]) -> frozenset[str]:
+    """Those that have no room in their namespace; the first ones have it first."""
+    counts: dict[str, int] = {}
+    beyond = []
+    for app, named in wanted.items():
+        namespace = app.partition("/")[0]
+        count = counts.get(namespace, 0) + len(named)
+        if count > MAX_OF_NAMESPACE:
+            beyond.append(app)
+        else:
+            counts[namespace] = count
+    return frozenset(beyond)
 
 
 class _Copies:

@@ -93,6 +93,9 @@ class EngineControls:
             raise Refused(f"{key} is busy: it has said that it goes on working")
         if not app.desired:
             return f"{key} is asleep already"
+        needed_by = awake_for(self._engine.file.table.dependencies, queues.apps).get(key)
+        if needed_by is not None:
+            raise Refused(f"{key} is awake for {needed_by}, which has requests")
         app.sleep()
         return f"{key} goes to sleep"
 

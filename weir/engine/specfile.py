@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from fleet.routing.check import check_route
 from fleet.routing.check_answers import MAX_ANSWER_BYTES
-from fleet.routing.dependencies import in_words
+from fleet.routing.dependencies import MAX_OF_NAMESPACE, in_words
 from fleet.routing.route import Route
 from fleet.routing.table import RouteError, RoutingTable
 from fleet.routing.target import MAX_CA_BYTES, Target
@@ -271,7 +271,10 @@ class _Checked:
         return table
 
     def _check_circles(self, table: RoutingTable, position: Mapping[str, int]) -> None:
-        """Report each circle of apps that need each other once, at the first of its apps."""
+        """Report each circle of apps that need each other once, at the first of its apps; and dependencies beyond the most."""
+        for index in sorted({position[app] for app in table.dependencies.too_many}):
+            most = f"the apps of a namespace can have {MAX_OF_NAMESPACE} dependencies together, their previews included"
+            self._findings.add(("apps", index, "depends_on"), most)
         for circle in dict.fromkeys(table.dependencies.circles.values()):
             path: Path = ("apps", min(position[app] for app in circle), "depends_on")
             if not self._findings.doubts(path):

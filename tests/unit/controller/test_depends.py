@@ -10,6 +10,7 @@ import pytest
 from controller.dependents import MAX_LOOKED, Dependents
 from controller.depends import dependency_finding
 from controller.resources import Resource
+from fleet.routing.dependencies import Dependencies
 from fleet.routing.route import Dependency
 from fleet.routing.table import RoutingTable
 from tests.unit.controller.objects import http, route
@@ -146,6 +147,13 @@ def test_a_long_chain_is_looked_at_only_in_part() -> None:
     found = dependents.findings(world.resources[f"shop/a{count - 1}"])["Needed"]
     assert found.message == "awake for a998, a997, a996 and 97 more"
     assert asked <= MAX_LOOKED
+
+
+def test_the_status_of_what_has_no_room() -> None:
+    web = http("web", dependsOn=["db"])
+    finding = dependency_finding(web.route, Dependencies({}, {}, {}, frozenset({"shop/web"})))
+    assert finding is not None
+    assert (finding.status, finding.reason) == ("False", "TooMany")
 
 
 def test_messages_are_bounded() -> None:

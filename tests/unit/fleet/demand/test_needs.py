@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fleet.demand import needs as needs_module
 from fleet.demand.ledger import QueueSize
 from fleet.demand.merge import AppPolicy, FleetDemand, Metric
 from fleet.demand.needs import REMAKE_SECONDS, Need
@@ -133,36 +134,70 @@ def _naive(needs: dict[str, list[Need]], roots: Iterable[str], *, waking: bool) 
 
 _names = st.integers(0, 6)
 _edges = st.dictionaries(_names, st.dictionaries(_names, st.booleans(), max_size=3), max_size=7)
-_steps = st.lists(st.tuples(_names, st.integers(0, 1), st.integers(0, 1), st.sampled_from([0.01, 0.3, 5.0, 16.0])), max_size=12)
+_steps = st.lists(
+    st.tuples(_names, st.integers(0, 1), st.integers(0, 1), st.sampled_from([0.01, 0.3, 5.0, 16.0]), st.booleans()), max_size=12
+)
 
 
 @settings(max_examples=examples(400))
 @given(_edges, _steps)
 def test_it_equals_a_naive_walk_at_every_time(
-    edges: dict[int, dict[int, bool]], steps: list[tuple[int, int, int, float]]
+    edges: dict[int, dict[int, bool]], steps: list[tuple[int, int, int, float, bool]]
 ) -> None:
     needs = {
         f"a/{one}": [Need(f"a/{other}", keep) for other, keep in named.items() if other > one] for one, named in edges.items()
     }
     needs["a/0"] = needs.get("a/0", [])
     fleet, now = Fleet(needs), 1.0
-    for number, held, flight, pause in steps:
+
+    def right(now: float) -> set[str]:
+        states = {app: state for app, state in fleet.demand._apps.items() if app in fleet.apps}
+        own = {app for app, state in states.items() if state.active(now)}
+        held = {app for app, state in states.items() if state.held}
+        return own | _naive(needs, held, waking=True) | _naive(needs, own, waking=False)
+
+    for number, held, flight, pause, is_asked in steps:
         app = f"a/{number}"
         if app not in fleet.apps:
             continue
-        before = fleet.active(now)
+        before = right(now)
         woken = fleet.tell(app, now, held=held, flight=flight, new=held)
-        state = fleet.demand._apps
-        own = {app for app in fleet.apps if app in state and state[app].active(now)}
-        held_by = {app for app in fleet.apps if app in state and state[app].held}
-        right = own | _naive(needs, held_by, waking=True) | _naive(needs, own, waking=False)
-        active = fleet.active(now)
-        assert right <= active, "nothing that is needed is told to be inactive, not even for a moment"
-        assert active - before <= set(woken), "whatever becomes active is told at once"
-        now += REMAKE_SECONDS
-        own = {app for app in fleet.apps if app in state and state[app].active(now)}
-        assert fleet.active(now) == own | _naive(needs, held_by, waking=True) | _naive(needs, own, waking=False)
+        assert right(now) - before <= set(woken), "whatever becomes active is told at once, though nobody has asked"
+        if is_asked:
+            assert right(now) <= fleet.active(now), "nothing that is needed is said to be inactive, not even for a moment"
+            now += REMAKE_SECONDS
+            assert fleet.active(now) == right(now)
         now += pause
+
+
+def test_a_second_wake_is_told_though_nobody_has_asked_since_the_first() -> None:
+    """As by a scaler that KEDA comes to from another one."""
+    fleet = Fleet(CHAIN)
+    for now in (1.0, 100.0):
+        assert sorted(fleet.tell("a/web", now, held=1, new=1)) == ["a/api", "a/db", "a/log", "a/web"]
+        fleet.tell("a/web", now + 1)
+
+
+def test_namespaces_are_apart() -> None:
+    fleet = Fleet({"a/web": [Need("a/db")], "b/web": [Need("b/db")]})
+    assert fleet.tell("b/web", 1.0, held=1, new=1) == ["b/web", "b/db"]
+    assert fleet.active(1.0) == {"b/web", "b/db"}
+
+
+def test_endless_wakes_are_bounded_and_the_last_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An application whose requests come and go: all that it needs is told each time, within bounds."""
+    monkeypatch.setattr(needs_module, "LEAST_STEPS", 20)
+    fleet = Fleet({"a/web": [Need(f"a/{number}") for number in range(10)], "a/late": [Need("a/db")]})
+    told = 0
+    for number in range(100):
+        now = 1.0 + number * 0.001
+        told += len(fleet.tell("a/web", now, held=1, new=1)) - 1
+        fleet.tell("a/web", now)
+    assert 10 <= told <= 10 * (needs_module.WALKS + 1)
+    assert fleet.tell("a/late", 1.2, held=1, new=1) == ["a/late"], "it has to wait"
+    fleet.woken.clear()
+    assert fleet.demand.active("a/db", 1.2 + REMAKE_SECONDS)
+    assert "a/db" in fleet.woken
 
 
 def test_a_wake_costs_as_much_as_there_are_dependencies(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,14 +208,14 @@ def test_a_wake_costs_as_much_as_there_are_dependencies(monkeypatch: pytest.Monk
     for needs in (chain, fan):
         fleet = Fleet({app: [*named] for app, named in needs.items()})
         asked = 0
-        real = type(fleet.demand.needs)._is_active
+        real = needs_module._Group._is_active
 
         def counted(self: object, app: str, now: float, real: object = real) -> bool:
             nonlocal asked
             asked += 1
             return bool(real(self, app, now))  # type: ignore[operator]
 
-        monkeypatch.setattr(type(fleet.demand.needs), "_is_active", counted)
+        monkeypatch.setattr(needs_module._Group, "_is_active", counted)
         assert len(fleet.tell("a/0", 1.0, held=1, new=1)) == count + 1
         fleet.tell("a/0", 2.0, flight=1)
         assert len(fleet.active(3.0)) == count + 1

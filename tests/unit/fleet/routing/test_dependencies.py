@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.routing.codec import decode_json, encode_json
-from fleet.routing.dependencies import circles_of, words_of
+from fleet.routing.dependencies import MAX_OF_NAMESPACE, circles_of, words_of
 from fleet.routing.depends import MAX_DEPENDENCIES, Dependency
 from fleet.routing.route import Copy, Previews, Route, Rule, Target
 from fleet.routing.table import RouteError, RoutingTable
@@ -91,6 +91,17 @@ def test_copies_wake_the_copies_of_their_name() -> None:
         "a/api": ["a/db"],
         "a/api--f1": ["a/db"],
     }
+
+
+def test_a_namespace_has_no_more_than_the_most() -> None:
+    names = [f"d{number}" for number in range(MAX_DEPENDENCIES)]
+    full = MAX_OF_NAMESPACE // MAX_DEPENDENCIES
+    many = [route(f"w{number:02}", *names, created=float(number)) for number in range(full)]
+    late = [route("late", "d0", created=100.0), Route("b/web", Target("b/web"), depends_on=(Dependency("b/db"),), created=200.0)]
+    found = RoutingTable([*late, *many, route("d0"), Route("b/db", Target("b/db"))]).dependencies
+    assert found.too_many == {"a/late"}
+    assert found.needs.keys() == {*(each.app for each in many), "b/web"}
+    assert "a/late" not in found.missing
 
 
 def test_words_for_people() -> None:
