@@ -53,6 +53,7 @@ NEEDS: Mapping[str, tuple[Need, ...]] = {
     "replace preview": tuple(Need(verb, "weir.dev", "previews") for verb in ("create", "update")),
     "extend preview": (Need("patch", "weir.dev", "previews"),),
     "delete preview": (Need("delete", "weir.dev", "previews"),),
+    "hook preview": (Need("create", "batch", "jobs"),),
     "wake preview": (Need("patch", "http.keda.sh", "httpscaledobjects"),),
     "logs": (
         Need("get", "http.keda.sh", "httpscaledobjects"),

@@ -61,7 +61,7 @@ async def job(making: None, cluster: Cluster, api: Api, namespace: str, tmp_path
         yield run
 
 
-async def test_a_preview_in_ci(job: Run, weir: Weir, api: Api, namespace: str) -> None:
+async def test_a_preview_in_ci(job: Run, cluster: Cluster, weir: Weir, api: Api, namespace: str) -> None:
     await create_app(api, namespace, "web")
     await api.create(namespaced("httpscaledobjects", namespace), http_scaled_object(namespace, "web", previews={}))
     await until_condition(api, "httpscaledobjects", namespace, "web", "Ready", "True")
@@ -93,9 +93,8 @@ async def test_a_preview_in_ci(job: Run, weir: Weir, api: Api, namespace: str) -
     assert (code, out) == (9, ""), err
     assert "HookFailed: hook database" in err.splitlines()[-1]
 
-    for name in ("feature1", "bad", "hooked"):
-        code, out, err = await job(delete.replace("feature1", name))
-        assert (code, out) == (0, f"{namespace}/web--{name} is deleted\n"), err
+    await api.merge(f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": {"weir.dev/previews": "restricted"}}})
+    await _is_restricted(job, cluster, [delete.replace("feature1", name) for name in ("feature1", "bad", "hooked")])
     code, out, err = await job(delete)
     assert (code, out) == (0, ""), err
 
@@ -103,3 +102,33 @@ async def test_a_preview_in_ci(job: Run, weir: Weir, api: Api, namespace: str) -
         return await _objects(api, namespace) == before
 
     await until(is_as_before, "nothing is left")
+
+
+async def _is_restricted(job: Run, cluster: Cluster, deletions: list[str]) -> None:
+    """By the policy of the examples, once the API server has begun to ask it; what was there before can be deleted."""
+    flags = "weir preview create --no-wait --base web --name"
+    policy = ROOT / "deploy" / "examples" / "kubernetes" / "preview-policy.yaml"
+    await cluster.kubectl("apply", "--server-side", "-f", str(policy))
+    try:
+
+        async def refuses() -> bool:
+            code, _, err = await job(f"{flags} other --ttl 1h --image elsewhere.example.com/web:1 --dry-run")
+            return code != 0 and "the image of a Preview has to be one of registry.example.com" in err
+
+        await until(refuses, "the policy is in force")
+        code, _, err = await job(f"{flags} other --image registry.example.com/web:1")
+        assert code != 0
+        assert "a Preview needs a ttl here" in err
+        hook = {"containers": [{"name": "a", "image": "elsewhere.example.com/a"}]}
+        before = [{"name": "database", "job": {"template": {"spec": hook}}}]
+        document = shlex.quote(yaml.safe_dump({"base": "web", "name": "other", "ttl": "1h", "before": before}))
+        code, _, err = await job(f"echo {document} | weir preview create --no-wait -f -")
+        assert code != 0
+        assert "the images of hooks have to be of registry.example.com" in err
+        code, _, err = await job(f"{flags} good --ttl 1h --image registry.example.com/web:1 --dry-run")
+        assert code == 0, err
+        for deletion in deletions:
+            code, out, err = await job(deletion)
+            assert (code, out.endswith(" is deleted\n")) == (0, True), (out, err)
+    finally:
+        await cluster.kubectl("delete", "-f", str(policy))

@@ -351,6 +351,7 @@ async def test_callers_may_what_kubectl_would_let_them(rig: Rig, caplog: pytest.
         ("GET", f"/{ID}", None, {"get previews"}),
         ("POST", "", F1, {"create previews"}),
         ("PUT", f"/{ID}", F1, {"create previews", "update previews"}),
+        ("POST", "?dryRun=All", {"base": "web", "name": "hooked", "before": [HOOK]}, {"create previews", "create jobs"}),
         ("POST", "?wait=true&wake=true&timeout=1", F1, {"create previews", "patch httpscaledobjects"}),
         ("POST", f"/{ID}/extend", None, {"patch previews"}),
         ("DELETE", f"/{ID}", None, {"delete previews"}),
@@ -370,7 +371,7 @@ async def test_callers_may_what_kubectl_would_let_them(rig: Rig, caplog: pytest.
             assert answer.status_code < 300, answer.text
     lines = [record.getMessage() for record in caplog.records if record.name == "controller.admin.audit"]
     assert lines[0] == f"create preview of app shop/{ID} by 'adam': was there"
-    assert len(lines) == 5
+    assert len(lines) == 6
     assert lines[-1] == f"delete preview of app shop/{ID} by 'adam': deleted"
 
 

@@ -114,7 +114,7 @@ async def create_preview(
     """Create a preview, which is asleep until its first request. The same call again gives the same result."""
     async with audited(caller, "create preview of", namespace, dry_run=dry_run) as entry:
         context, previews = await _permitted(request, caller, "create preview", namespace, wait=wait, wake=wake)
-        document = await _document(request, namespace)
+        document = await _document(request, caller, namespace)
         entry.name = object_name(document.base, document.name)
         if dry_run:
             return answer_of(Plan(objects=await previews.plan(namespace, document, None, new=True)))
@@ -168,7 +168,7 @@ async def replace_preview(
     """Create a preview, or make it what the document says."""
     async with audited(caller, "replace preview of", namespace, name, dry_run=dry_run) as entry:
         context, previews = await _permitted(request, caller, "replace preview", namespace, name, wait=wait, wake=wake)
-        document = await _document(request, namespace, name)
+        document = await _document(request, caller, namespace, name)
         if dry_run:
             return answer_of(Plan(objects=await previews.plan(namespace, document, if_match, new=False)))
 
@@ -296,13 +296,15 @@ async def _permitted(
     return context, _previews(request)
 
 
-async def _document(request: Request, namespace: str, name: str = "") -> PreviewDocument:
-    """The document of the body. `name` is that of the path."""
+async def _document(request: Request, caller: Caller, namespace: str, name: str = "") -> PreviewDocument:
+    """The document of the body. `name` is that of the path. Hooks are for those who may make Jobs."""
     document = validated(PreviewDocument, await read_json(request, JSON))
     if name and name != (own := object_name(document.base, document.name)):
         detail = f"is another than in the path: it is called {own}"
         raise Refused(422, "invalid-document", f"/name: {detail}", errors=[Fault(detail=detail, pointer="/name")])
     check_document(document, namespace)
+    if document.before:
+        await context_of(request).permit(caller, "hook preview", namespace)
     return document
 
 
