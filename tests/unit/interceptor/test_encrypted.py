@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from interceptor.core.deadlines import Deadlines
-from interceptor.transport.encrypted import CIPHER_VIEW, PLAIN_PART, EncryptedTransport, Engine
+from interceptor.transport.encrypted import CIPHER_VIEW, PLAIN_PART, RECORDS_A_TURN, EncryptedTransport, Engine
 from interceptor.transport.tls import CLOSE_SECONDS
 from tests.support.certificates import Authority
 from tests.support.proxy_memory import MockTransport
@@ -124,6 +124,8 @@ async def test_any_split_of_what_is_read_is_the_same_content(
     records = stage.send(content)
     for at in range(0, len(records), step):
         stage.raw.feed(records[at : at + step])
+        while stage.raw.paused:
+            await turns(1)
     assert stage.reader.data == content
 
 
@@ -170,6 +172,26 @@ async def test_after_some_full_reads_others_have_their_turn(stage: Stage) -> Non
     await turns()
     assert stage.reader.data == content
     assert not stage.raw.paused
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_tiny_records_are_taken_in_many_turns(stage: Stage, ended: bool) -> None:
+    """One read has thousands of them."""
+    for byte in LARGE[:5000]:
+        stage.peer.write(bytes([byte]))
+    records = stage.outgoing.read()
+    if ended:
+        stage.transport.close()
+    before, most, rounds = stage.engine.incoming.pending, 0, 0
+    stage.raw.feed(records)
+    while stage.raw.paused:
+        left = stage.engine.incoming.pending
+        most, before, rounds = max(most, before - left), left, rounds + 1
+        await turns(1)
+    assert rounds >= 5000 // RECORDS_A_TURN
+    assert most <= len(records) // 5000 * (RECORDS_A_TURN + 1) * 2
+    assert stage.reader.data == (b"" if ended else LARGE[:5000])
+    assert not stage.engine.incoming.pending
 
 
 async def test_a_peer_that_ends_its_side_ends_both(stage: Stage) -> None:
