@@ -264,12 +264,7 @@ class EncryptedTransport(asyncio.BufferedProtocol):
             return
         if self._incoming.pending or self._tls.pending():
             self.take()
-        self._read_on()
-
-    def _read_on(self) -> None:
-        if not self._paused and not self._waits:
-            self._burst = 0
-            self._start()
+        self._start()
 
     def _stop(self) -> None:
         if not self._stopped and not self._raw.is_closing():
@@ -277,8 +272,9 @@ class EncryptedTransport(asyncio.BufferedProtocol):
             self._raw.pause_reading()
 
     def _start(self) -> None:
-        if self._stopped and not self._raw.is_closing():
-            self._stopped = False
+        """Read on, unless it is not to be yet."""
+        if self._stopped and not (self._paused or self._waits or self._raw.is_closing()):
+            self._stopped, self._burst = False, 0
             self._raw.resume_reading()
 
     def _answer(self) -> None:
