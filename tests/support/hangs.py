@@ -2,8 +2,8 @@
 
 pytest-timeout raises an exception in a signal's handler. uvloop runs that handler in a callback and drops what it raises, code in
 C does not run it at all, and after a failure neither it nor pytest watches what ends the test. So a coroutine also has its limit
-as a wait around it, and some time after that, if nothing else helped, the process ends with the stacks of its threads on the
-terminal: pytest-xdist replaces a worker, and the test that it ran is a failure.
+as a wait around it, the signal comes later, and some time after that, if nothing else helped, the process ends with the stacks
+of its threads on the terminal: pytest-xdist replaces a worker, and the test that it ran is a failure.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import faulthandler
 import functools
 import inspect
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Final
@@ -43,14 +44,18 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     os.close(config.stash[_terminal])
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_timeout_set_timer(item: pytest.Item, settings: Settings) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Settings) -> Generator[None, object, object]:
+    done = yield
     if settings.timeout is None or item.config.getoption("usepdb"):
-        return
+        return done
     item.stash[_limit] = settings.timeout
     _watch(item)
     if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
         item.obj = _limited(item.obj, settings.timeout)
+        # What a signal's handler raises in the very callback by which the wait ends would be dropped together with that end.
+        signal.setitimer(signal.ITIMER_REAL, settings.timeout + GRACE / 2)
+    return done
 
 
 @pytest.hookimpl(tryfirst=True)
