@@ -43,6 +43,7 @@ def of_add_on(environment: Mapping[str, str]) -> dict[str, str]:
         for field, (variable, usual) in _LISTENER.items():
             if value := environment.get(variable) or usual:
                 found[field] = value
+        found["backend_tls_as_clients"] = "true"
     for field, variables in _POLICY.items():
         if value := next((environment[name] for name in variables if environment.get(name)), ""):
             found[field] = value

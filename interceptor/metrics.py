@@ -107,7 +107,7 @@ _APPS: Final[tuple[tuple[Family, _Read], ...]] = (
     ),
     (
         _per_app("ready_backends", Kind.GAUGE, "Backends that may be chosen", 2)._replace(zero=True),
-        lambda app: (((), len({id(one) for part in app.parts for one in part.endpoints.ready})),),
+        lambda app: (((), len({(part.endpoints.key, one.backend) for part in app.parts for one in part.endpoints.ready})),),
     ),
     (
         _per_app("busy_backends", Kind.GAUGE, "Backends that keep the application awake after their answers", 2),

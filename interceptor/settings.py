@@ -283,6 +283,12 @@ class InterceptorSettings(ComponentSettings):
         False, description="Whether any certificate of a backend is accepted. Do not use it but for tests."
     )
 
+    backend_tls_as_clients: bool = Field(
+        False,
+        description="Whether backends are spoken to over TLS for clients that speak TLS, as by the HTTP add-on, unless their"
+        " route says how. Without it, how a client came makes no difference.",
+    )
+
     drain_delay: float = Field(
         0.0, ge=0, description="Seconds between not ready and not listening, until load balancers have noticed; 5 on Kubernetes."
     )

@@ -5,12 +5,13 @@ Does no I/O: the caller passes the dialer, the probes and the clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from fleet.demand.ledger import Ledger
 from fleet.discovery.sources import Backend, BackendSource
 from fleet.discovery.work import sum_of_work
 from fleet.routing.port import PortTarget
+from fleet.routing.route import Route
 from fleet.routing.table import RoutingTable
 from fleet.routing.target import Connects, PoolKey, Target
 from interceptor.app.admission import UNBOUNDED
@@ -74,7 +75,7 @@ class TableApps:
     def set_table(self, table: RoutingTable) -> None:
         """Use another table from the next request on. Open exchanges keep the application they began with."""
         self._share_out(len(table.apps))
-        self._rules = probe_rules(table, self._usual)
+        self._rules = probe_rules(table, self._usual, as_clients=self._settings.backend_tls_as_clients)
         for endpoints in self.endpoint_sets:
             endpoints.rule = self._rules.get((endpoints.key, endpoints.connects), self._usual)
         apps = {name: self._app(name, table) for name in table.apps}
@@ -82,7 +83,7 @@ class TableApps:
         self.table, self.apps = table, apps
         self._on_swap(table, apps)
         self._ledger.retain(table.apps)
-        wanted = {target.pool for app in apps.values() for target in app.route.targets}
+        wanted = {target.pool for app in apps.values() for target in self._targets(app.route)}
         self._backends.want({key for key, _ in wanted})
         for endpoints in self.endpoint_sets:
             if (endpoints.key, endpoints.connects) not in wanted:
@@ -160,6 +161,13 @@ class TableApps:
             app.apply(route, endpoints, self._settings, fallback=fallback)
         branch_out(app, self._settings, self._endpoint_set)
         return app
+
+    def _targets(self, route: Route) -> Iterator[Target]:
+        """All that its requests and connections go to."""
+        for target in route.targets:
+            yield target
+            if self._settings.backend_tls_as_clients and (secured := target.over_tls) is not None:
+                yield secured
 
     def _endpoint_set(self, target: Target) -> EndpointSet:
         key, connects = target.pool

@@ -185,6 +185,15 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
         return USUAL if self.app_protocol is None and self.tls is None else Connects(self.app_protocol, self.tls)
 
     @property
+    def over_tls(self) -> Target | None:
+        """The same Service, spoken to over TLS, whose backends' certificates have the name that KEDA's HTTP add-on expects. None
+        if the target is no Service, or says itself how it is spoken to."""
+        if not self.service or self.connects != USUAL:
+            return None
+        namespace, _, name = self.service.partition("/")
+        return msgspec.structs.replace(self.plain, tls=TargetTls(server_name=f"{name}.{namespace}"))
+
+    @property
     def pool(self) -> PoolKey:
         return self.key, self.connects
 

@@ -119,6 +119,7 @@ class App:
         "limits",
         "max_requests",
         "name",
+        "over_tls",
         "port",
         "port_parts",
         "removed",
@@ -165,6 +166,8 @@ class App:
         """Its parts for ports, by `ListenPort.place`."""
         self.port: ListenPort | None = None
         """Of such a part."""
+        self.over_tls: App | None = None
+        """Its part for the requests of clients that speak TLS, if backends are spoken to as clients speak."""
         self.shares: Chooser | None = None
         """Of such a part: the backends of its rule."""
         self.deadline = NEVER
@@ -247,7 +250,8 @@ class App:
     @property
     def parts(self) -> list[App]:
         """The application itself, and its parts for other targets."""
-        return [self, *self.branches.values(), *self.port_parts.values()]
+        plain = [self, *self.branches.values(), *self.port_parts.values()]
+        return [*plain, *(part.over_tls for part in plain if part.over_tls is not None)]
 
     @property
     def mark(self) -> bytes:

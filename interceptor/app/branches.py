@@ -1,4 +1,5 @@
-"""The parts of an application whose requests go to other targets than its own: the backends of its rules, chosen by weight.
+"""The parts of an application whose requests go to other targets than its own: the backends of its rules, chosen by weight; and
+those for requests that came over TLS, where backends are spoken to as clients speak.
 
 Each part has its own waiting room, sessions and admission, as if it were an application. Demand, counts for metrics, and the
 bounds on waiting requests are those of the application.
@@ -15,6 +16,7 @@ from fleet.discovery.sources import Backend
 from fleet.routing.port import ListenPort, PortTarget
 from fleet.routing.route import ColdStart, Route, Rule, Target
 from interceptor.app.app import App, Chooser, Fallback
+from interceptor.app.flags import AS_CLIENTS
 from interceptor.app.rules import Rules
 from interceptor.backends.endpoint import Endpoint
 from interceptor.backends.endpoints import EndpointSet
@@ -58,6 +60,28 @@ class Branch(App):
             others = (app.sessions for app in self.shares.apps if app is not self)
             fields += tuple(field for sessions in others if sessions is not None for field in sessions.forgotten(head))
         return fields
+
+
+class OverTls(Branch):
+    """The part of an application for requests that came over TLS, and go to the part `plain` without it."""
+
+    __slots__ = ("_plain",)
+
+    def __init__(
+        self, plain: App, route: Route, endpoints: EndpointSet, settings: InterceptorSettings, *, fallback: Fallback | None
+    ) -> None:
+        self._plain = plain
+        super().__init__(plain.main, route, endpoints, settings, fallback=fallback)
+
+    def _rules(self, route: Route) -> Rules[Chooser] | None:
+        return self._plain.rules
+
+    def _place(self, route: Route) -> str:
+        return "" if self._plain is self.main else super()._place(route)
+
+    def session_fields(self, head: Request, backend: Backend) -> Fields:
+        """A client may come both ways: the session is that of the other part."""
+        return self._plain.session_fields(head, backend)
 
 
 class Alternatives:
@@ -132,22 +156,27 @@ def branch_out(app: App, settings: InterceptorSettings, endpoint_set: Callable[[
     """Make the parts that an application's route asks for, and bind its rules to them. Requests that wait go on from here as the
     route says."""
     before, rules = app.branches, app.rules
+    secured = [part.over_tls for part in app.parts if part.over_tls is not None]
     branching = _Branching(app, settings, endpoint_set)
     for number, rule in enumerate(app.route.rules):
         if rule.backends and rules is not None:
             rules.bind(number, branching.shares(number, rule))
     ports = app.port_parts
     app.branches, app.port_parts = branching.branches, {port.place: branching.port(port) for port in app.route.ports}
+    branching.double()
     parts = app.parts
     family = [part.room for part in parts] if len(parts) > 1 else ()
     for part in parts:
         part.room.family = family
-    for part in (*parts, *before.values()):
+    for part in (*parts, *before.values(), *secured):
         part.resume()
     for key in before.keys() - app.branches.keys():
         before[key].close()
     for place in ports.keys() - app.port_parts.keys():
         ports[place].close()
+    for part in secured:
+        if part not in parts:
+            part.close()
 
 
 class _Branching:
@@ -156,13 +185,18 @@ class _Branching:
     def __init__(self, app: App, settings: InterceptorSettings, endpoint_set: Callable[[Target], EndpointSet]) -> None:
         self._app, self._settings, self._endpoint_set = app, settings, endpoint_set
         self.branches: dict[tuple[int, str], App] = {}
+        fallback = app.route.cold_start.fallback
+        self._last = () if fallback is None else (fallback,)
+        """What is used when nothing else is ready."""
+        self._instead: dict[App, Sequence[Target]] = {app: self._last}
+        """By part: the targets in place of its own when that has no ready backend."""
 
     def shares(self, number: int, rule: Rule) -> Shares:
-        wanted = [(target, self._endpoint_set(target)) for target in rule.backends if target.weight]
+        wanted = [target for target in rule.backends if target.weight]
         weighted: list[tuple[App, int]] = []
-        for target, endpoints in wanted:
-            others = [other for _, other in wanted if other is not endpoints]
-            weighted.append((self._branch(number, target, endpoints, others), target.weight))
+        for target in wanted:
+            others = [other for other in wanted if other.pool != target.pool]
+            weighted.append((self._branch(number, target, (*others, *self._last)), target.weight))
         shares = Shares(weighted)
         for part, _ in weighted:
             part.shares = shares
@@ -186,10 +220,31 @@ class _Branching:
         part.port = port
         return part
 
-    def _branch(self, number: int, target: Target, endpoints: EndpointSet, others: Sequence[Fallback]) -> App:
+    def double(self) -> None:
+        """Make the parts for requests that came over TLS."""
+        for part, instead in self._instead.items():
+            target = part.route.target.over_tls if self._settings.backend_tls_as_clients else None
+            part.over_tls = None if target is None else self._double(part, target, [other.over_tls or other for other in instead])
+            if part.over_tls is not None:
+                self._app.flags |= AS_CLIENTS
+
+    def _double(self, plain: App, target: Target, instead: Sequence[Target]) -> App:
+        settings, part = self._settings, plain.over_tls
+        route = msgspec.structs.replace(plain.route, target=target, previews=None)
+        endpoints, fallback = self._endpoint_set(target), self._fallback(instead)
+        if part is None:
+            part = OverTls(plain, route, endpoints, settings, fallback=fallback)
+        else:
+            part.apply(route, endpoints, settings, fallback=fallback)
+        part.shares = plain.shares
+        return part
+
+    def _fallback(self, instead: Sequence[Target]) -> Alternatives | None:
+        return Alternatives([self._endpoint_set(target) for target in instead]) if instead else None
+
+    def _branch(self, number: int, target: Target, instead: Sequence[Target]) -> App:
         app, settings = self._app, self._settings
-        instead = [*others, *([] if app.fallback is None else [app.fallback])]
-        fallback = Alternatives(instead) if instead else None
+        endpoints, fallback = self._endpoint_set(target), self._fallback(instead)
         route = msgspec.structs.replace(app.route, target=target.plain, previews=None)
         key = (number, target.key)
         part = app.branches.get(key)
@@ -198,4 +253,5 @@ class _Branching:
         else:
             part.apply(route, endpoints, settings, fallback=fallback)
         self.branches[key] = part
+        self._instead[part] = instead
         return part

@@ -10,6 +10,7 @@ from typing import Final
 from interceptor.core.messages import Fields
 
 __all__ = [
+    "AS_CLIENTS",
     "COLD",
     "FALLBACK",
     "OUTSIDE",
@@ -41,7 +42,9 @@ OUTSIDE: Final = 64
 """The backends of the application are outside of discovery: requests to them are marked, and refused when they come back."""
 PREVIEWED: Final = 128
 """The application has previews, which the request may be for."""
-TREATED: Final = RULED | OUTSIDE | PREVIEWED
+AS_CLIENTS: Final = 256
+"""Backends are spoken to over TLS for clients that speak TLS."""
+TREATED: Final = RULED | OUTSIDE | PREVIEWED | AS_CLIENTS
 """A request has to be looked at before it goes to a backend."""
 
 _COLD_START: Final = b"X-KEDA-HTTP-Cold-Start"

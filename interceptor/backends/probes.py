@@ -35,15 +35,19 @@ ANSWER_SECONDS: Final = 5.0
 slowest."""
 
 
-def probe_rules(table: RoutingTable, usual: ProbeRule) -> dict[PoolKey, ProbeRule]:
-    """Rules of the targets that do not use the default rule, by key and how they are spoken to. If several routes share a target,
-    the first path and the longest connect timeout apply."""
+def probe_rules(table: RoutingTable, usual: ProbeRule, *, as_clients: bool = False) -> dict[PoolKey, ProbeRule]:
+    """Rules of the targets that do not use the default rule, by key and how they are spoken to: as it is said, and over TLS as
+    well if they are spoken to `as_clients` speak. If several routes share a target, the first path and the longest connect
+    timeout apply."""
     rules: dict[PoolKey, ProbeRule] = {}
     for route in table.apps.values():
         path, connect = route.protection.readiness_path, route.timeouts.connect
         if path is None and connect is None:
             continue
-        for target in (route.target, *(backend for each in route.rules for backend in each.backends)):
+        targets = [route.target, *(backend for each in route.rules for backend in each.backends)]
+        for target in (*targets, *((each.over_tls for each in targets) if as_clients else ())):
+            if target is None:
+                continue
             pool = target.pool
             rule = rules.get(pool, usual)
             seconds = rule.connect if connect is None else max(rule.connect, connect or math.inf)

@@ -10,12 +10,12 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from interceptor.app.flags import FALLBACK, OUTSIDE, PREVIEWED, RULED, TREATED
+from interceptor.app.flags import AS_CLIENTS, FALLBACK, OUTSIDE, PREVIEWED, RULED, TREATED
 from interceptor.app.local_answers import UNCOUNTED, LocalAnswer
 from interceptor.app.outward import came_back, loop
 from interceptor.backends.endpoint import MAX_DIALS, Endpoint
 from interceptor.core.errors import BadRequest, ExchangeError, Unavailable
-from interceptor.core.messages import IDEMPOTENT, Fields
+from interceptor.core.messages import HTTPS, IDEMPOTENT, Fields
 from interceptor.core.replies import Reply, no_route, text_reply
 from interceptor.exchange.attempt import Attempt
 from interceptor.exchange.body import MAX_EARLY_BYTES, RequestBody
@@ -112,6 +112,8 @@ class Exchange(Life):
         elif shares is not self.app.shares:
             self.app = shares.pick(self.head, self.client.own_backend)
         app = self.app
+        if app.over_tls is not None and self.head.scheme == HTTPS:
+            app = self.app = app.over_tls
         return loop(app.name) if app.flags & OUTSIDE and came_back(self.head, app.mark) else None
 
     def follow_again(self, now: float) -> bool:
@@ -122,7 +124,7 @@ class Exchange(Life):
         if record is not None:
             record.response = None
             record.change(None, self.head)
-        if rules is None:
+        if rules is None and not before.main.flags & AS_CLIENTS:
             self.app = before.main
         else:
             record = self.record = record or Record(RULED)

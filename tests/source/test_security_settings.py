@@ -54,6 +54,7 @@ ALONE = {
     # Of documents of the Admin API: references to a Secret, which it never reads.
     "secret",
     "key",
+    "backend_tls_as_clients",  # more TLS, not less; false is the default
     "backend_tls_skip_verify",  # false is the default; a value that is neither true nor false is refused
     # Of an app in the file of apps.
     "tls",  # what is given and empty is refused
