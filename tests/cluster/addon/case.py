@@ -4,17 +4,19 @@ import asyncio
 import contextlib
 import itertools
 import socket
+import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import httpx
 
-from tests.cluster.addon.objects import PROXY, deployment, http_scaled_object, route, scaled_object, service
+from tests.cluster.addon.objects import PROXY, PROXY_TLS, deployment, http_scaled_object, route, scaled_object, service
 from tests.cluster.api import Api, namespaced
 from tests.cluster.cluster import Cluster
 from tests.cluster.controlplane import until
 from tests.cluster.weir import until_condition
+from tests.support.certificates import Authority
 
 __all__ = ["Case", "Run", "run_cases"]
 
@@ -44,10 +46,14 @@ class Case:
         """A host that only this case uses."""
         return f"{below}.{self.namespace}.test" if below else f"{self.namespace}.test"
 
-    async def app(self, name: str, *, replicas: int = 0, port_name: str = "", kind: str = "Deployment") -> str:
+    async def app(
+        self, name: str, *, replicas: int = 0, port_name: str = "", app_protocol: str = "", kind: str = "Deployment", **how: str
+    ) -> str:
         """Create a workload and its Service, and wait until the replicas are ready. Returns the name of both."""
-        await self.api.create(namespaced(f"{kind.lower()}s", self.namespace), deployment(name, replicas=replicas, kind=kind))
-        await self.api.create(namespaced("services", self.namespace), service(name, port_name=port_name))
+        made = deployment(name, replicas=replicas, kind=kind, **how)
+        await self.api.create(namespaced(f"{kind.lower()}s", self.namespace), made)
+        found = service(name, port_name=port_name, app_protocol=app_protocol)
+        await self.api.create(namespaced("services", self.namespace), found)
         if replicas:
             await self.until_replicas(name, replicas)
         return name
@@ -70,7 +76,7 @@ class Case:
 
     async def routed(self, app: str, *, of: str = "", so: Mapping[str, Any] | None = None, **spec: Any) -> None:
         """Create an app at zero with a route and a ScaledObject; `of` is the suffix of their names."""
-        await self.app(app)
+        await self.app(app, **{name: spec.pop(name) for name in ("image", "secret", "app_protocol") if name in spec})
         await self.route(f"ir-{of or app}", app, **spec)
         await self.scaled(f"so-{of or app}", app, f"ir-{of or app}", **(so or {}))
 
@@ -84,7 +90,14 @@ class Case:
     async def send(self, host: str, path: str = "", *, method: str = "GET", proxy: str = PROXY, **options: Any) -> httpx.Response:
         """Send a request to the add-on's proxy."""
         headers = {"Host": host, **options.pop("headers", {})}
-        return await self._client.request(method, f"http://{await self._resolved(proxy)}{path}", headers=headers, **options)
+        return await self._client.request(method, f"http://{await self.resolved(proxy)}{path}", headers=headers, **options)
+
+    async def send_over_tls(self, host: str, authority: Authority) -> httpx.Response:
+        """The same by TLS, with the proxy's certificate verified for that host."""
+        trusting = ssl.create_default_context(cadata=authority.pem.decode())
+        async with httpx.AsyncClient(verify=trusting, trust_env=False, timeout=120) as client:
+            url, named = f"https://{await self.resolved(PROXY_TLS)}", {"sni_hostname": host}
+            return await client.get(url, headers={"Host": host}, extensions=named)
 
     async def reaches(self, app: str, host: str, path: str = "", *, proxy: str = PROXY, **headers: str) -> None:
         """Check for a 200 of that app for that path. Underscores in header names mean hyphens."""
@@ -136,7 +149,7 @@ class Case:
         told = Counter(repr(found) if isinstance(found, BaseException) else str(found.status_code) for found in answers)
         assert set(told) == {"200"}, f"{host}: {told}"
 
-    async def _resolved(self, place: str) -> str:
+    async def resolved(self, place: str) -> str:
         """The address of a host, cached, because hundreds of lookups would wait for the few resolver threads."""
         if place not in self._addresses:
             name, port = place.split(":")

@@ -7,6 +7,7 @@ from tests.cluster.api import Object
 __all__ = [
     "PORT",
     "PROXY",
+    "PROXY_TLS",
     "SCALER_ADDRESS",
     "SKIP",
     "deployment",
@@ -18,27 +19,35 @@ __all__ = [
 ]
 
 PROXY = "keda-add-ons-http-interceptor-proxy.keda:8080"
+PROXY_TLS = "keda-add-ons-http-interceptor-proxy.keda:8443"
 SCALER_ADDRESS = "keda-add-ons-http-external-scaler.keda:9090"
 SKIP = {"httpscaledobject.keda.sh/skip-scaledobject-creation": "true"}
 PORT = 8080
+WHOAMI = "ghcr.io/traefik/whoami:v1.11.0"
 COOLDOWN = 3
 """Seconds; 10 in the add-on's tests."""
 
 
-def deployment(name: str, *, replicas: int = 0, kind: str = "Deployment") -> Object:
-    """Its app reports NAME as its host name, not the pod's. A StatefulSet is the same, with the Service of its name."""
+def deployment(name: str, *, replicas: int = 0, kind: str = "Deployment", image: str = WHOAMI, secret: str = "") -> Object:
+    """Its app reports NAME as its host name, not the pod's, and speaks TLS with the certificate of a Secret if there is one. A
+    StatefulSet is the same, with the Service of its name."""
     port = str(PORT)
+    check = {"tcpSocket": {"port": PORT}} if image != WHOAMI else _health("HTTPS" if secret else "HTTP")
     container = {
         "name": name,
-        "image": "ghcr.io/traefik/whoami:v1.11.0",
+        "image": image,
         "args": ["--verbose"],
         "env": [{"name": "PORT", "value": port}, {"name": "WHOAMI_PORT_NUMBER", "value": port}],
         "ports": [{"containerPort": PORT}],
-        "livenessProbe": _probe(5),
-        "readinessProbe": _probe(1),
+        "livenessProbe": {**check, "periodSeconds": 5, "failureThreshold": 3},
+        "readinessProbe": {**check, "periodSeconds": 1, "failureThreshold": 3},
     }
     labels = {"app": name}
-    pod = {"hostname": name, "containers": [container]}
+    pod: Object = {"hostname": name, "containers": [container]}
+    if secret:
+        container["args"] = ["--verbose", "--cert=/etc/certs/tls.crt", "--key=/etc/certs/tls.key"]
+        container["volumeMounts"] = [{"name": "certs", "mountPath": "/etc/certs", "readOnly": True}]
+        pod["volumes"] = [{"name": "certs", "secret": {"secretName": secret}}]
     spec: Object = {
         "replicas": replicas,
         "selector": {"matchLabels": labels},
@@ -49,8 +58,10 @@ def deployment(name: str, *, replicas: int = 0, kind: str = "Deployment") -> Obj
     return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
 
 
-def service(name: str, *, port_name: str = "") -> Object:
+def service(name: str, *, port_name: str = "", app_protocol: str = "") -> Object:
     port: Object = {"port": PORT, "targetPort": PORT} | ({"name": port_name} if port_name else {})
+    if app_protocol:
+        port["appProtocol"] = app_protocol
     return {"metadata": {"name": name}, "spec": {"selector": {"app": name}, "ports": [port]}}
 
 
@@ -91,5 +102,5 @@ def http_scaled_object(name: str, app: str, **spec: Any) -> Object:
     return {"apiVersion": "http.keda.sh/v1alpha1", "kind": "HTTPScaledObject", "metadata": {"name": name}, "spec": fields | spec}
 
 
-def _probe(period: int) -> Object:
-    return {"httpGet": {"path": "/health", "port": PORT, "scheme": "HTTP"}, "periodSeconds": period, "failureThreshold": 3}
+def _health(scheme: str) -> Object:
+    return {"httpGet": {"path": "/health", "port": PORT, "scheme": scheme}}

@@ -1,7 +1,7 @@
 """The app of the add-on's tests: answers with its name and a copy of the request, on WHOAMI_PORT_NUMBER.
 
 `?wait=500ms` delays the response, /until/FILE waits until that file exists, /health is not logged, and /echo is a WebSocket that
-sends messages back. Every other request is logged when it arrives.
+sends messages back. Every other request is logged when it arrives. With --cert=FILE and --key=FILE it speaks TLS.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import hashlib
 import os
 import re
 import signal
+import ssl
+import sys
 from urllib.parse import parse_qs, urlsplit
 
 NAME = os.environ.get("HOSTNAME", "")
@@ -88,7 +90,12 @@ async def main() -> None:
     whoami, over = Whoami(), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
     port = int(os.environ.get("WHOAMI_PORT_NUMBER", "80"))
-    server = await asyncio.start_server(whoami.answer, "0.0.0.0", port, backlog=1024)
+    files = {name: value for name, _, value in (word.partition("=") for word in sys.argv[1:])}
+    context = None
+    if "--cert" in files:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(files["--cert"], files["--key"])
+    server = await asyncio.start_server(whoami.answer, "0.0.0.0", port, backlog=1024, ssl=context)
     await over.wait()
     server.close()
     while whoami.busy:  # noqa: ASYNC110 - an app is as simple as it can be
