@@ -9,7 +9,7 @@ STAMP := .venv/.installed
 # What tests run beside Python's own clients: an independent peer finds what a shared mistake hides.
 TEST_PACKAGES := curl chromium dnsmasq-base bind9-dnsutils haproxy mosquitto mosquitto-clients nghttp2-client openssl postgresql prometheus redis-server sslscan
 BROWSER_PACKAGES := chromium nodejs npm
-BENCH_PACKAGES := wrk haproxy nginx nghttp2-client
+BENCH_PACKAGES := wrk haproxy nginx nghttp2-client redis-server
 LOCK := $(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make lock" --quiet
 # Passed on: make test ARGS="tests/unit -k routing", make bench ARGS="--rounds 2".
 ARGS ?=

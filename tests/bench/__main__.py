@@ -41,7 +41,7 @@ from tests.bench.report import (
     senders_as_markdown,
 )
 from tests.bench.weir import ASLEEP_HOST, CHECKOUT, MANY_HOSTS, WORST_HOST, Bench, with_routes, with_weir
-from tests.bench.workloads import AS_USERS_SEND, CONNECTIONS, HTTP2, ROWS, TLS, WORKLOADS
+from tests.bench.workloads import AS_USERS_SEND, CONNECTIONS, HTTP2, ROWS, TCP, TLS, WORKLOADS
 from tests.bench.wrk import Load
 from tests.support.senders import SENDERS
 
@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
     # Ending by SystemExit leaves through every `with` block, and so ends every process.
     signal.signal(signal.SIGTERM, _leave)
     try:
-        _need("wrk", "haproxy", "nginx", "sed", "h2load")
+        _need("wrk", "haproxy", "nginx", "sed", "h2load", "redis-server", "redis-benchmark")
         if options.against:
             print(_against(options))
         elif options.rows:
@@ -135,9 +135,8 @@ def _leave(number: int, frame: FrameType | None) -> None:
 def _need(*programs: str) -> None:
     missing = [program for program in programs if shutil.which(program) is None]
     if missing:
-        raise BenchError(
-            f"{', '.join(missing)} not found; `make bench` installs wrk, haproxy, nginx and nghttp2-client, or says how"
-        )
+        installs = "wrk, haproxy, nginx, nghttp2-client and redis-server"
+        raise BenchError(f"{', '.join(missing)} not found; `make bench` installs {installs}, or says how")
 
 
 def _run(options: argparse.Namespace) -> Results:
@@ -155,6 +154,7 @@ def _run(options: argparse.Namespace) -> Results:
         rows |= _in_turn(pair, AS_USERS_SEND, options, directory)
         rows |= _over_http2(bench, pair, list(HTTP2), options, directory)
         rows |= _in_turn(pair, list(TLS), options, directory)
+        rows |= _over_tcp(bench, pair, list(TCP), options, directory)
         count = min(IDLE_CONNECTIONS, clients - 500)
         _say(f"idle connections: {count:,} each")
         idle = {server.name: bytes_per_connection(server, count) for server in pair}
@@ -176,7 +176,8 @@ def _run_rows(options: argparse.Namespace) -> dict[str, Rounds]:
         pair = beside, bench.weir
         _warm_up(pair, directory)
         rows = _in_turn(pair, [name for name in options.rows if name in WORKLOADS or name in TLS], options, directory)
-        return rows | _over_http2(bench, pair, [name for name in options.rows if name in HTTP2], options, directory)
+        rows |= _over_http2(bench, pair, [name for name in options.rows if name in HTTP2], options, directory)
+        return rows | _over_tcp(bench, pair, [name for name in options.rows if name in TCP], options, directory)
 
 
 def _over_http2(
@@ -188,6 +189,14 @@ def _over_http2(
         direct = (bench.grpc,) if name == "grpc" and bench.grpc is not None else ()
         measured |= _in_turn((*direct, *pair), [name], options, directory)
     return measured
+
+
+def _over_tcp(
+    bench: Bench, pair: Sequence[Server], names: Sequence[str], options: argparse.Namespace, directory: Path
+) -> dict[str, Rounds]:
+    """Commands go to Redis itself, too."""
+    direct = () if bench.redis is None else (bench.redis,)
+    return _in_turn((*direct, *pair), names, options, directory)
 
 
 def _in_turn(servers: Sequence[Server], names: Sequence[str], options: argparse.Namespace, directory: Path) -> dict[str, Rounds]:
@@ -218,9 +227,10 @@ def _against(options: argparse.Namespace) -> str:
     with contextlib.ExitStack() as stack:
         directory = _directory(stack)
         _say(f"starting {options.against}, and this one")
-        grpc = "grpc" in (options.rows or ())
+        wanted = options.rows or ()
+        more = {"grpc": "grpc" in wanted, "redis": any(name in TCP for name in wanted)}
         before, after = (
-            replace(stack.enter_context(with_weir(directory / name, checkout=checkout, grpc=grpc)).weir, name=name)
+            replace(stack.enter_context(with_weir(directory / name, checkout=checkout, **more)).weir, name=name)
             for name, checkout in (("before", options.against.resolve()), ("after", CHECKOUT))
         )
         _warm_up((before, after), directory)
@@ -229,7 +239,8 @@ def _against(options: argparse.Namespace) -> str:
 
 def _start(stack: contextlib.ExitStack, directory: Path, clients: int, checkout: Path) -> tuple[Bench, Server]:
     _say("starting origin, weir and haproxy")
-    bench = stack.enter_context(with_weir(directory / "weir", checkout=checkout, grpc=checkout == CHECKOUT))
+    own = checkout == CHECKOUT
+    bench = stack.enter_context(with_weir(directory / "weir", checkout=checkout, grpc=own, redis=own))
     beside = haproxy(bench, directory / "haproxy", connections=clients)
     return bench, stack.enter_context(beside)
 

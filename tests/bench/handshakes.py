@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from tests.bench.processes import BenchError
-from tests.bench.wrk import Outcome
+from tests.bench.wrk import Listener, Outcome
 
 __all__ = ["HandshakeLoad"]
 
@@ -34,8 +35,7 @@ class HandshakeLoad:
 
     path: str
     seconds: float = 2
-    http2 = False
-    tls = True
+    listener: ClassVar[Listener] = "tls"
 
     def run(self, *, port: int, host: str, directory: Path) -> Outcome:
         """Load a port of this machine and wait for the end. The clients are a process of their own."""

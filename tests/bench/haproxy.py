@@ -47,6 +47,10 @@ backend nowhere
     http-request return status 404
 backend asleep
     http-request return status 503 hdr Retry-After 1
+listen redis
+    mode tcp
+    bind 127.0.0.1:{tcp_port} backlog 4096
+    server redis 127.0.0.1:{redis}
 """
 
 
@@ -57,7 +61,7 @@ def haproxy(bench: Bench, directory: Path, *, connections: int) -> Iterator[Serv
     Requests for the app that does not come up get 503, those for a host without a route 404.
     """
     directory.mkdir(parents=True)
-    port, http2_port, tls_port = free_ports(3)
+    port, http2_port, tls_port, tcp_port = free_ports(4)
     config, log = directory / "haproxy.cfg", directory / "haproxy.log"
     hosts = {"asleep": ASLEEP_HOST, "worst_host": WORST_HOST, "nowhere": UNKNOWN_HOST, "grpc_host": GRPC_HOST}
     grpc = bench.worst_port if bench.grpc is None else bench.grpc.port
@@ -65,9 +69,11 @@ def haproxy(bench: Bench, directory: Path, *, connections: int) -> Iterator[Serv
         "port": port,
         "http2_port": http2_port,
         "tls_port": tls_port,
+        "tcp_port": tcp_port,
         "origin": bench.origin.port,
         "worst": bench.worst_port,
         "grpc": grpc,
+        "redis": bench.worst_port if bench.redis is None else bench.redis.port,
     }
     certificate = directory / "haproxy.pem"
     certificate.write_bytes(b"".join(file.read_bytes() for file in bench.certificate))
@@ -75,5 +81,12 @@ def haproxy(bench: Bench, directory: Path, *, connections: int) -> Iterator[Serv
     with running("haproxy", ["haproxy", "-db", "-f", str(config)], log=log) as process:
         wait_until(lambda: answers(port, SMALL, HOST), "haproxy", process=process, log=log)
         yield Server(
-            "haproxy", port=port, pid=process.pid, host=HOST, http2_port=http2_port, grpc_host=GRPC_HOST, tls_port=tls_port
+            "haproxy",
+            port=port,
+            pid=process.pid,
+            host=HOST,
+            http2_port=http2_port,
+            grpc_host=GRPC_HOST,
+            tls_port=tls_port,
+            tcp_port=tcp_port,
         )

@@ -9,10 +9,10 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.bench.processes import BenchError
-from tests.bench.wrk import Outcome
+from tests.bench.wrk import Listener, Outcome
 
 __all__ = ["GHZ", "GrpcLoad", "Http2Load", "grpc_outcome", "http2_outcome"]
 
@@ -39,8 +39,7 @@ class Http2Load:
     streams: int
     """At once on each connection."""
     seconds: float = 2
-    http2 = True
-    tls = False
+    listener: ClassVar[Listener] = "http2"
 
     def run(self, *, port: int, host: str, directory: Path) -> Outcome:
         """Load a port of this machine and wait for the end."""
@@ -60,8 +59,7 @@ class GrpcLoad:
     calls: int
     """At once, on all connections."""
     seconds: float = 2
-    http2 = True
-    tls = False
+    listener: ClassVar[Listener] = "http2"
 
     def run(self, *, port: int, host: str, directory: Path) -> Outcome:
         """Load a port of this machine and wait for the end."""

@@ -10,7 +10,7 @@ from typing import Protocol
 import psutil
 
 from tests.bench.http2 import GrpcLoad
-from tests.bench.wrk import Outcome
+from tests.bench.wrk import Listener, Outcome
 
 __all__ = ["MEBIBYTE", "Load", "Sample", "Server", "in_turn", "rss", "sample"]
 
@@ -32,15 +32,19 @@ class Server:
     """Authority of the gRPC server behind it."""
     tls_port: int = 0
     """Where it speaks TLS, if it does."""
+    tcp_port: int = 0
+    """Where it passes bytes on to a Redis server, or is one."""
+
+    def at(self, listener: Listener) -> int:
+        """The port that a load is for."""
+        return {"http": self.port, "http2": self.http2_port or self.port, "tls": self.tls_port, "tcp": self.tcp_port}[listener]
 
 
 class Load(Protocol):
     """What is asked of a server, for some seconds."""
 
     @property
-    def http2(self) -> bool: ...
-    @property
-    def tls(self) -> bool: ...
+    def listener(self) -> Listener: ...
     @property
     def seconds(self) -> float: ...
     def run(self, *, port: int, host: str, directory: Path) -> Outcome:
@@ -64,9 +68,8 @@ def sample(server: Server, load: Load, directory: Path) -> Sample:
     """Load a server once. CPU is that of all threads of its process, from the first connection to the last."""
     process = psutil.Process(server.pid)
     before = process.cpu_times()
-    port = server.tls_port if load.tls else server.http2_port or server.port if load.http2 else server.port
     host = server.grpc_host if isinstance(load, GrpcLoad) else server.host
-    outcome = load.run(port=port, host=host, directory=directory)
+    outcome = load.run(port=server.at(load.listener), host=host, directory=directory)
     after = process.cpu_times()
     user = (after.user - before.user) * 1e6 / outcome.requests
     system = (after.system - before.system) * 1e6 / outcome.requests

@@ -40,6 +40,8 @@ MANY_HOSTS = "app-%05d.bench.localhost"
 _APP = "bench/origin"
 _WORST_APP = "bench/worst"
 _GRPC_APP = "bench/grpc"
+_REDIS_APP = "bench/redis"
+_REDIS = "exec redis-server --bind 127.0.0.1 --port $PORT --save '' --appendonly no"
 _RPC = CHECKOUT / "tests" / "system" / "apps" / "rpc.py"
 _WEIR = str(Path(sys.executable).with_name("weir"))
 _ALWAYS_UP = {"min": 1, "target": 1000, "readiness": {"path": origin.SMALL}}
@@ -59,17 +61,24 @@ class Bench:
     """The gRPC server itself, where there is one."""
     certificate: tuple[Path, ...] = ()
     """The files of the proxies' certificate and of its key."""
+    redis: Server | None = None
+    """The Redis server itself, where there is one."""
 
 
 @contextlib.contextmanager
-def with_weir(directory: Path, *, checkout: Path = CHECKOUT, grpc: bool = False) -> Iterator[Bench]:
-    """`weir up`, every component a process of its own, with the origin as its app; with `grpc` a gRPC server as well."""
+def with_weir(directory: Path, *, checkout: Path = CHECKOUT, grpc: bool = False, redis: bool = False) -> Iterator[Bench]:
+    """`weir up`, every component a process of its own, with the origin as its app; with `grpc` a gRPC server as well, and with
+    `redis` a Redis server at a TCP port."""
     origin.prepare(directory / "origin")
-    port, tls_port = free_ports(2)
+    port, tls_port, tcp_port = free_ports(3)
     (directory / "tls").mkdir()
     certificate = Authority().write(directory / "tls", "tls", HOST)
     file, state, log = directory / "weir.yaml", directory / "state", directory / "weir.log"
-    file.write_text(_document(origin.command(directory / "origin"), _tls(directory / "tls", tls_port), grpc=grpc))
+    file.write_text(
+        _document(
+            origin.command(directory / "origin"), _tls(directory / "tls", tls_port), grpc=grpc, redis_at=tcp_port if redis else 0
+        )
+    )
     # Its components are what the directory that it runs in has; as a module of there it is that too.
     python = sys.executable if checkout == CHECKOUT else str(checkout / ".venv/bin/python")
     command = [python, "-m", "weir", "up", str(file), "--processes", "--no-ui", "--duration", str(_DURATION)]
@@ -83,12 +92,23 @@ def with_weir(directory: Path, *, checkout: Path = CHECKOUT, grpc: bool = False)
         if grpc:
             wait_until(lambda: _backends(state, _GRPC_APP) != [], "grpc", process=process, log=log)
         direct = _grpc_server(process.pid, _backend_port(state, _GRPC_APP)) if grpc else None
+        if redis:
+            wait_until(lambda: _backends(state, _REDIS_APP) != [], "redis", process=process, log=log)
         yield Bench(
             Server("origin", port=_backend_port(state, _APP), pid=worker, host=HOST),
-            Server("weir", port=port, pid=_interceptor_pid(state), host=HOST, grpc_host=GRPC_HOST, tls_port=tls_port),
+            Server(
+                "weir",
+                port=port,
+                pid=_interceptor_pid(state),
+                host=HOST,
+                grpc_host=GRPC_HOST,
+                tls_port=tls_port,
+                tcp_port=tcp_port,
+            ),
             _backend_port(state, _WORST_APP),
             direct,
             certificate,
+            _redis_server(process.pid, _backend_port(state, _REDIS_APP)) if redis else None,
         )
 
 
@@ -100,13 +120,20 @@ def _grpc_server(ancestor: int, port: int) -> Server:
     return Server("direct", port=port, pid=pids[0], host=GRPC_HOST, grpc_host=GRPC_HOST)
 
 
+def _redis_server(ancestor: int, port: int) -> Server:
+    pids = [child.pid for child in psutil.Process(ancestor).children(recursive=True) if child.name() == "redis-server"]
+    if len(pids) != 1:
+        raise BenchError(f"redis: {len(pids)} servers where one was started")
+    return Server("direct", port=port, pid=pids[0], host=HOST, tcp_port=port)
+
+
 def _tls(certificates: Path, port: int) -> dict[str, Any]:
     """The part of the file of apps by which the proxy speaks TLS as HAProxy does beside it: one version, and one curve."""
     settings = {"proxy_tls_directories": str(certificates), "tls_min_version": "1.3", "tls_curves": "X25519"}
     return {"interceptor": settings, "ports": {"proxy_tls": port}}
 
 
-def _document(command: str, tls: dict[str, Any], *, grpc: bool) -> str:
+def _document(command: str, tls: dict[str, Any], *, grpc: bool, redis_at: int) -> str:
     server = (
         _app(_GRPC_APP, GRPC_HOST, f'exec "{sys.executable}" "{_RPC}"') | _ALWAYS_UP | {"app_protocol": "grpc", "readiness": {}}
     )
@@ -115,6 +142,7 @@ def _document(command: str, tls: dict[str, Any], *, grpc: bool) -> str:
         | {
             "apps": [
                 *([server] if grpc else []),
+                *([_redis_app(redis_at)] if redis_at else []),
                 _app(_APP, HOST, command) | _ALWAYS_UP,
                 _app("bench/asleep", ASLEEP_HOST, "exec sleep 900"),
                 _app(_WORST_APP, WORST_HOST, f'exec "{sys.executable}" -m tests.support.senders backend $PORT daemon')
@@ -123,6 +151,11 @@ def _document(command: str, tls: dict[str, Any], *, grpc: bool) -> str:
             ]
         }
     )
+
+
+def _redis_app(port: int) -> dict[str, Any]:
+    namespace, name = _REDIS_APP.split("/")
+    return {"name": name, "namespace": namespace, "command": _REDIS, "min": 1, "max": 1, "ports": [{"port": port}]}
 
 
 def _app(app: str, host: str, command: str) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from typing import Generic, TypeVar
 from tests.bench.handshakes import HandshakeLoad
 from tests.bench.http2 import GrpcLoad, Http2Load
 from tests.bench.origin import BODY, SMALL
+from tests.bench.redis import RedisLoad
 from tests.bench.wrk import NUMBER, Load
 
-__all__ = ["AS_USERS_SEND", "CONNECTIONS", "HTTP2", "ROWS", "TLS", "WORKLOADS", "Workload"]
+__all__ = ["AS_USERS_SEND", "CONNECTIONS", "HTTP2", "ROWS", "TCP", "TLS", "WORKLOADS", "Workload"]
 
 CONNECTIONS = 50
 BODY_CONNECTIONS = 8
@@ -50,7 +51,7 @@ ORDER = json.dumps(
 """200 bytes."""
 
 
-L = TypeVar("L", Load, HandshakeLoad, Http2Load, GrpcLoad)
+L = TypeVar("L", Load, HandshakeLoad, Http2Load, GrpcLoad, RedisLoad)
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,18 @@ TLS: dict[str, Workload[Load] | Workload[HandshakeLoad]] = {
     ),
 }
 """Over TLS. Both proxies have the same certificate, versions and cipher."""
-ROWS: dict[str, Workload[Load] | Workload[HandshakeLoad] | Workload[Http2Load] | Workload[GrpcLoad]] = {
+TCP = {
+    "redis": Workload("GETs of Redis, 50 connections", RedisLoad(CONNECTIONS, 1, 40_000), rate="commands/s", unit="command"),
+    "redis_16": Workload(
+        "GETs of Redis, 50 connections with 16 at once", RedisLoad(CONNECTIONS, 16, 600_000), rate="commands/s", unit="command"
+    ),
+}
+"""At a TCP port, to Redis itself as well."""
+ROWS: dict[str, Workload[Load] | Workload[HandshakeLoad] | Workload[Http2Load] | Workload[GrpcLoad] | Workload[RedisLoad]] = {
     **WORKLOADS,
     **HTTP2,
     **TLS,
+    **TCP,
 }
 AS_USERS_SEND = ("browser", "request_id", "post")
 """What a benchmark of one short head leaves out."""

@@ -11,11 +11,14 @@ import secrets
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tests.bench.processes import BenchError
 
-__all__ = ["NUMBER", "Load", "Outcome", "outcome", "request", "run", "script"]
+__all__ = ["NUMBER", "Listener", "Load", "Outcome", "outcome", "request", "run", "script"]
 
+Listener = Literal["http", "http2", "tls", "tcp"]
+"""Of a server: for HTTP/1.1, for HTTP/2 without TLS, for HTTP/1.1 over TLS, and for bytes that are passed on to Redis."""
 NUMBER = "@NUMBER@"
 """In a path or a field: twelve digits that are others in each request."""
 _HOST = "@HOST@"
@@ -79,7 +82,10 @@ class Load:
     body: str = ""
     """POSTed where there is one."""
     tls: bool = False
-    http2 = False
+
+    @property
+    def listener(self) -> Listener:
+        return "tls" if self.tls else "http"
 
     def run(self, *, port: int, host: str, directory: Path) -> Outcome:
         """Load a port of this machine and wait for the end. `host` is a format for the number when there are many."""
