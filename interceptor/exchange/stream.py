@@ -6,7 +6,7 @@ An exchange in which nothing is asked and nothing is answered: waiting, choice, 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol, cast
 
 from fleet.routing.firstbytes import FIRST_BYTES, fits
 from interceptor.backends.endpoint import MAX_DIALS
@@ -41,12 +41,18 @@ HALF_CLOSED_SECONDS: Final = 300.0
 """How long the open side of a connection may be silent after the other has closed its sending side. Bytes renew it."""
 DECISION_SECONDS: Final = 1.0
 """How long first bytes that may still fit a pattern are waited for: then the connection counts."""
-_SMALL: Final = 4 * 1024
-"""Bytes up to which a message is copied, and sent at the end of the turn: then many writes follow each other, and wake the
-process on the other side once."""
 _BULK: Final = 512 * 1024
 """Bytes that are moved inside the kernel at once."""
 SWITCHED: Final = Response(101, 0)
+
+
+class Passing(Protocol):
+    """A connection that passes bytes on."""
+
+    encrypted: ClassVar[bool]
+
+    def pass_on(self, data: memoryview) -> bool:
+        """Send a few bytes now. Returns False, without having sent any, if that is not possible."""
 
 
 class StreamHead(Request, gc=False, eq=False, kw_only=True):
@@ -185,7 +191,7 @@ class StreamAttempt(Attempt):
 class StreamTunnel(Tunnel):
     """A tunnel whose connection may stop counting while it is silent, and count again."""
 
-    __slots__ = ("_counts", "_first", "_opened", "_patterns", "_rest", "_touched")
+    __slots__ = ("_counts", "_first", "_opened", "_patterns", "_rest", "clock", "to_backend", "to_client", "touched")
 
     def __init__(self, exchange: StreamExchange, lease: Lease) -> None:
         super().__init__(exchange.host, exchange.client, exchange.app, lease, exchange.method)
@@ -194,8 +200,13 @@ class StreamTunnel(Tunnel):
         self._patterns = None if exchange.counted else exchange.patterns
         """While it is not known whether it is to count."""
         self._first = b""
-        self._touched = self._opened = exchange.host.clock()
-        """When the last byte came."""
+        self.clock = exchange.host.clock
+        self.touched = self._opened = self.clock()
+        """When the last byte came. Either side sets it that passes bytes on `straight`."""
+        self.to_backend: Passing | None = None
+        self.to_client: Passing | None = None
+        """While nothing is to be found out about bytes, because both connections are open and plain, and it counts: where each of
+        them passes small reads on to by itself."""
         port = exchange.app.port
         self._rest = (
             math.inf
@@ -215,30 +226,22 @@ class StreamTunnel(Tunnel):
                 self._weigh(early, now)
             connection.write(early)
         self._look_again(now)
+        self._straighten()
         if client.half_closed:
             self.on_client_end()
+
+    def _straighten(self) -> None:
+        """See whether bytes need to be looked at."""
+        client, backend = cast("Passing", self._client), cast("Passing | None", self._connection)
+        plain = backend is not None and not backend.encrypted and not client.encrypted
+        straight = plain and self._counts and not self._ends and not self._wound_down
+        self.to_backend, self.to_client = (backend, client) if straight else (None, None)
 
     def on_client_data(self, data: memoryview) -> None:
         if self._connection is not None and not self._ends & 1:
             if self._patterns is not None:
                 self._weigh(data, self._host.clock())
-            if len(data) <= _SMALL:
-                self._connection.write(bytes(data))
-            else:
-                self._connection.write_through(data)
-            if self._counts:  # as _alive, which would find the same
-                self._touched = self._host.clock()
-            else:
-                self._alive()
-
-    def on_tunnel_data(self, data: memoryview) -> None:
-        if len(data) <= _SMALL:
-            self._client.write(bytes(data))
-        else:
-            self._client.write_through(data)
-        if self._counts:
-            self._touched = self._host.clock()
-        else:
+            self._connection.write_through(data)
             self._alive()
 
     def on_client_bulk(self, data: memoryview, source: object) -> int:
@@ -254,9 +257,9 @@ class StreamTunnel(Tunnel):
         return self._client.splice(data, source, _BULK)
 
     def _alive(self) -> None:
-        self._touched = self._host.clock()
+        self.touched = self._host.clock()
         if not self._counts and self._rest != math.inf and self._patterns is None:
-            self._count(self._touched)
+            self._count(self.touched)
 
     def _weigh(self, data: bytes | memoryview, now: float) -> None:
         assert self._patterns is not None  # noqa: S101
@@ -274,6 +277,7 @@ class StreamTunnel(Tunnel):
 
     def _count(self, now: float) -> None:
         self._counts = True
+        self._straighten()
         self._move(self._app.entry.acquire(now), now)
         self._look_again(now)
 
@@ -288,16 +292,16 @@ class StreamTunnel(Tunnel):
         return self._app.port is not None and self._app.port.uncounted.silent is not None
 
     def _look_again(self, now: float) -> None:
-        until = self._touched + self._app.limits.idle
+        until = self.touched + self._app.limits.idle
         if self._counts:
-            until = min(until, self._touched + self._rest)
+            until = min(until, self.touched + self._rest)
         elif self._patterns and (self._first or not self._silence_is_none):
-            until = min(until, (self._touched if self._first else self._opened) + DECISION_SECONDS)
+            until = min(until, (self.touched if self._first else self._opened) + DECISION_SECONDS)
         self._client.deadline = until
         self._client.keep_deadline()
 
     def on_deadline(self, now: float) -> None:
-        quiet = now - self._touched
+        quiet = now - self.touched
         if self._wound_down:
             super().on_deadline(now)
         elif self._ends:
@@ -310,12 +314,22 @@ class StreamTunnel(Tunnel):
         else:
             if self._counts and quiet >= self._rest:
                 self._counts = False
+                self._straighten()
                 self._move(self._app.main.uncounted_entry().acquire(now), now)
             elif self._patterns and (self._first or not self._silence_is_none):
                 self._decide(now, counts=True)
             self._look_again(now)
 
+    def wind_down(self, now: float, seconds: float) -> None:
+        super().wind_down(now, seconds)
+        self._straighten()
+
+    def _end(self, now: float) -> None:
+        super()._end(now)
+        self._straighten()
+
     def _side_ended(self, side: int) -> None:
         super()._side_ended(side)
+        self._straighten()
         if self._connection is not None and self._ends and not self._wound_down:
             self._limit(self._host.clock(), HALF_CLOSED_SECONDS)

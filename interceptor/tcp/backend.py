@@ -31,7 +31,7 @@ class StreamBackend(Connection):
         super().__init__(outbox, deadline=NEVER)
         self.endpoint = endpoint
         self._sink: ResponseEvents | None = None
-        self._tunnel: UpstreamTunnelEvents | None = None
+        self._tunnel: StreamTunnel | None = None
         self._view = BODY_VIEW
         self._reset = False
         self._early = b""
@@ -63,6 +63,7 @@ class StreamBackend(Connection):
         """It is used once."""
 
     def enter_tunnel(self, tunnel: UpstreamTunnelEvents) -> None:
+        assert isinstance(tunnel, StreamTunnel)  # noqa: S101 -- no other one has a connection of bytes to a backend
         self._sink, self._tunnel = None, tunnel
         early, self._early = self._early, b""
         if early:
@@ -98,14 +99,19 @@ class StreamBackend(Connection):
         tunnel = self._tunnel
         if tunnel is None:
             self._on_greeting(bytes(self._view[:nbytes]))
-        elif self._view is BULK_VIEW and isinstance(tunnel, StreamTunnel):
+        elif self._view is BULK_VIEW:
             moved = tunnel.on_tunnel_bulk(self._view[:nbytes], self)
             if moved <= 0:
                 self._view = BODY_VIEW
             elif moved >= FULL_READ:
                 self.fall_behind()
         else:
-            tunnel.on_tunnel_data(self._view[:nbytes])
+            data = self._view[:nbytes]
+            to = tunnel.to_client
+            if to is not None and nbytes < MIN_SPLICED and to.pass_on(data):
+                tunnel.touched = tunnel.clock()
+                return
+            tunnel.on_tunnel_data(data)
             if nbytes >= MIN_SPLICED:
                 self._view = BULK_VIEW
                 if nbytes >= FULL_READ:

@@ -82,6 +82,7 @@ class StreamClient(_WithoutMessages):
     protocol, requests = METHOD.decode(), 1
     trusted = unframed = persists = False
     _host: StreamHost
+    _tunnel: StreamTunnel | None
 
     def __init__(self, host: StreamHost, site: PortSite, source: str = "") -> None:
         """`source` is the client's address, if a load balancer has sent one."""
@@ -132,12 +133,17 @@ class StreamClient(_WithoutMessages):
         if tunnel is not None:
             view = self._view
             if view is not BULK_VIEW:
-                tunnel.on_client_data(view[:nbytes])
+                data = view[:nbytes]
+                to = tunnel.to_backend
+                if to is not None and nbytes < MIN_SPLICED and to.pass_on(data):
+                    tunnel.touched = tunnel.clock()
+                    return
+                tunnel.on_client_data(data)
                 if nbytes >= MIN_SPLICED:
                     self._view = BULK_VIEW
                     if nbytes >= FULL_READ:
                         self.fall_behind()
-            elif isinstance(tunnel, StreamTunnel):
+            else:
                 moved = tunnel.on_client_bulk(view[:nbytes], self)
                 if moved <= 0:
                     self._view = BODY_VIEW
@@ -322,6 +328,7 @@ class StreamClient(_WithoutMessages):
 
     def upgrade(self, tunnel: ClientTunnelEvents, head: Response, fields: Fields, data: bytes) -> bytes:
         early, self._stash = self._stash, b""
+        assert isinstance(tunnel, StreamTunnel)  # noqa: S101 -- what a StreamExchange becomes
         self._exchange, self._tunnel, self._state, self._part = None, tunnel, TUNNEL, None
         self.resume_reading()
         return early

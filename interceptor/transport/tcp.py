@@ -148,6 +148,20 @@ class Connection(asyncio.BufferedProtocol):
             self.flush()
         self._send(data if self.framer is None else self.framer(data))
 
+    def pass_on(self, data: memoryview) -> bool:
+        """Send a few bytes now. Returns False, without having sent any, if something else has to be sent before, or an error is
+        to be reported: `write_through` is for these."""
+        transport = self._transport
+        if self.congested or self._unsent or transport.is_closing():
+            return False
+        try:
+            sent = _write(self._raw, data)
+        except OSError:
+            return False
+        if sent < len(data):
+            transport.write(bytes(data[sent:]))
+        return True
+
     def splice(self, first: bytes | memoryview, source: object, count: int) -> int:
         """Send `first` now, and then up to `count` further bytes that have arrived at the source's socket.
 

@@ -79,7 +79,7 @@ async def test_an_idle_connection_takes_little_memory_and_gives_it_back() -> Non
             await eventually(lambda: not rig.clients)
             gc.collect()
             left = (tracemalloc.get_traced_memory()[0] - before) / CONNECTIONS
-            assert left < 300, f"{left:.0f} bytes of each connection are left"
+            assert left < 1000, f"{left:.0f} bytes of each connection are left"
         finally:
             tracemalloc.stop()
 
@@ -99,10 +99,11 @@ async def test_a_small_message_is_few_calls_each_way() -> None:
                 peer.send(b"y")
                 await peer.read(1)
         ours = {name: count for name, count in made.items() if name.startswith(("Stream", "Connection", "Outbox", "Tunnel"))}
-        once, twice = (
-            ("StreamClient.get_buffer", "StreamClient.buffer_updated", "StreamTunnel.on_client_data", "StreamBackend.get_buffer",
-             "StreamBackend.buffer_updated", "StreamTunnel.on_tunnel_data"),
-            ("Connection.write", "Outbox.add", "Outbox._flush", "Connection._send"),
-        )  # fmt: skip
-        assert ours == dict.fromkeys(once, ROUNDS) | dict.fromkeys(twice, 2 * ROUNDS)
+        once = (
+            "StreamClient.get_buffer",
+            "StreamClient.buffer_updated",
+            "StreamBackend.get_buffer",
+            "StreamBackend.buffer_updated",
+        )
+        assert ours == {**dict.fromkeys(once, ROUNDS), "Connection.pass_on": 2 * ROUNDS}
         assert len(asyncio.all_tasks()) == tasks
