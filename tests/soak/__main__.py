@@ -21,6 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from time import monotonic
+from typing import Any
 
 import psutil
 import uvloop
@@ -29,6 +30,7 @@ from tests.soak.record import MOST_GROWTH, Sample, growth, look
 from tests.soak.town import document
 from tests.soak.traffic import MUST_SUCCEED, Worker
 from tests.support.faultproxy import FaultProxy, drawn
+from tests.support.ports import free_port
 from tests.system.harness import Up, running_up
 
 WARM_UP = 0.2
@@ -78,12 +80,14 @@ class Soak:
         self.kills = 0
         self.editions = 0
         self._began = 0.0
+        self._tcp, self._udp = free_port(), free_port()
 
     async def run(self, directory: Path) -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        async with running_up(directory, document(0), "--processes", "--duration", str(self.seconds + 300)) as up:
+        first = self._document()
+        async with running_up(directory, first, "--processes", "--duration", str(self.seconds + 300)) as up:
             await up_and_ready(up)
             self._began = monotonic()
             self.before = await look(up, 0.0)
@@ -95,7 +99,8 @@ class Soak:
             self.after = await look(up, self._elapsed)
 
     async def _load(self, up: Up, rough: FaultProxy, stop: asyncio.Event) -> None:
-        workers = [Worker(self.seed + n, port=up.port, rough_port=rough.port, tally=self.tally) for n in range(self.clients)]
+        ports = {"port": up.port, "rough_port": rough.port, "tcp": self._tcp, "udp": self._udp}
+        workers = [Worker(self.seed + n, tally=self.tally, **ports) for n in range(self.clients)]
         tasks = [asyncio.create_task(worker.run()) for worker in workers]
         others = [asyncio.create_task(each) for each in (self._kill(up), self._edit(up), self._watch(up), self._forget(rough))]
         with contextlib.suppress(TimeoutError):
@@ -123,7 +128,10 @@ class Soak:
         while True:
             await asyncio.sleep(8.0)
             self.editions += 1
-            up.write(document(self.editions))
+            up.write(self._document())
+
+    def _document(self) -> dict[str, Any]:
+        return document(self.editions, tcp=self._tcp, udp=self._udp)
 
     async def _watch(self, up: Up) -> None:
         """Samples every few seconds, a line every minute."""

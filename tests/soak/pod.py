@@ -3,6 +3,8 @@
 GET /fill/NAME/SIZE    SIZE bytes of NAME; with /chunks/ in place of /fill/ they come in chunks
 POST /count/NAME       the name and how many bytes came, if all of them were of that name
 Upgrade: echo          bytes come back as they are
+
+With SPEAKS=tcp or SPEAKS=udp all bytes, or datagrams, come back as they are.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import os
 import random
 import time
 
+SPEAKS = os.environ.get("SPEAKS", "http")
 FAULTS = float(os.environ.get("FAULTS", "0"))
 CHUNK = 16 * 1024
 
@@ -94,13 +97,39 @@ async def fail(writer: asyncio.StreamWriter) -> bool:
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+    await back(reader, writer)
+
+
+async def serve_bytes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        await back(reader, writer)
+    except ConnectionError:
+        pass
+    finally:
+        writer.close()
+
+
+async def back(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while data := await reader.read(CHUNK):
         writer.write(data)
         await writer.drain()
 
 
+class Datagrams(asyncio.DatagramProtocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
+        self.transport.sendto(data, address)
+
+
 async def main() -> None:
-    server = await asyncio.start_server(serve, "127.0.0.1", int(os.environ["PORT"]), backlog=1024, limit=1 << 20)
+    place = "127.0.0.1", int(os.environ["PORT"])
+    if SPEAKS == "udp":
+        await asyncio.get_running_loop().create_datagram_endpoint(Datagrams, place)
+        await asyncio.Event().wait()
+    server = await asyncio.start_server(serve_bytes if SPEAKS == "tcp" else serve, *place, backlog=1024, limit=1 << 20)
     async with server:
         await server.serve_forever()
 

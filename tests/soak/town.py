@@ -14,8 +14,9 @@ SLEEPERS = 3
 _POD = f"exec {shlex.join([sys.executable, '-I', '-S', str(Path(__file__).parent / 'pod.py')])}"
 
 
-def document(edition: int) -> dict[str, Any]:
-    """The file in its so-manieth edition: one app comes and goes, and every fourth time the steady one is rolled out anew."""
+def document(edition: int, *, tcp: int, udp: int) -> dict[str, Any]:
+    """The file in its so-manieth edition: one app comes and goes, and every fourth time the steady one is rolled out anew. Two
+    are reached at these ports."""
     apps = [
         _app("steady", min=2, max=2, target=100, env={"EDITION": str(edition // 4)}, drain=3),
         _app("faulty", min=1, max=1, target=1000, env={"FAULTS": "0.3"}, timeouts={"response_header": 1, "idle": 1}),
@@ -33,6 +34,15 @@ def document(edition: int) -> dict[str, Any]:
         _app("narrow", min=1, max=1, target=1, backend_concurrency=1),
         _app("fallen", max=1, target=5, command="sleep 1000", timeouts={"readiness": 0.5}, fallback="steady"),
         _app("never", max=1, target=5, command="sleep 1000", timeouts={"readiness": 1}),
+        _app("bytes", max=2, target=20, env={"SPEAKS": "tcp", "START_SECONDS": "0.1"}, ports=[{"port": tcp}]),
+        _app(
+            "datagrams",
+            max=2,
+            target=20,
+            env={"SPEAKS": "udp", "START_SECONDS": "0.1"},
+            ports=[{"port": udp, "protocol": "UDP", "idle": 1}],
+            readiness={"udp": True},
+        ),
     ]
     if edition % 2:
         apps.append(_app("extra", max=1, target=5))

@@ -7,7 +7,9 @@ somebody else or is none at all.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from random import Random
@@ -20,7 +22,7 @@ from tests.support.raw_requests import get, post
 __all__ = ["MUST_SUCCEED", "Worker"]
 
 MEBI = 1 << 20
-MUST_SUCCEED = ("get", "chunks", "head", "download", "put", "cold", "tunnel", "session", "narrow", "fallen")
+MUST_SUCCEED = ("get", "chunks", "head", "download", "put", "cold", "tunnel", "session", "narrow", "fallen", "stream", "flow")
 """Acts that nothing in a soak excuses from success: sound apps, and what may be sent twice. A pod that is killed excuses those
 of which bytes were on their way, which are few."""
 
@@ -30,11 +32,12 @@ _numbers = itertools.count()
 class Worker:
     """One client after the other, by the dice of one seed, until it is told to stop."""
 
-    def __init__(self, seed: int, *, port: int, rough_port: int, tally: Counter[tuple[str, str]]) -> None:
+    def __init__(self, seed: int, *, port: int, rough_port: int, tcp: int, udp: int, tally: Counter[tuple[str, str]]) -> None:
         self.dice = Random(seed)
         self.stopped = False
         self._port = port
         self._rough_port = rough_port
+        self._tcp, self._udp = tcp, udp
         self._tally = tally
         self._steady = Caller(port)
         self._acts: list[tuple[int, Callable[[], Awaitable[str]]]] = [
@@ -42,6 +45,7 @@ class Worker:
             (2, self.download),
             (2, self.cold), (3, self.tunnel), (5, self.faulty), (5, self.rough), (4, self.leave), (1, self.slow_head),
             (1, self.page), (1, self.nobody), (1, self.never), (5, self.session), (3, self.narrow), (1, self.fallen),
+            (5, self.stream), (5, self.flow),
         ]  # fmt: skip
 
     async def run(self) -> None:
@@ -112,6 +116,48 @@ class Worker:
     async def fallen(self) -> str:
         """Of an app that never comes up, and has another to stand in for it."""
         return await self._fill(self._steady, "fallen", 100)
+
+    async def stream(self) -> str:
+        """A connection at a TCP port, whose app may sleep: each message comes back, and after the last one the end."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._tcp)
+        try:
+            for _ in range(self.dice.randrange(1, 10)):
+                data = self._name() * self.dice.randrange(1, 5000)
+                writer.write(data)
+                if await reader.readexactly(len(data)) != data:
+                    return "wrong"
+            if self.dice.random() < 0.5:
+                writer.write(last := self._name() * 1000)
+                writer.write_eof()
+                return "ok" if await reader.read(-1) == last else "lost"
+        except (asyncio.IncompleteReadError, ConnectionResetError):
+            return "lost"
+        finally:
+            (writer.close if self.dice.random() < 0.5 else writer.transport.abort)()
+        return "ok"
+
+    async def flow(self) -> str:
+        """Datagrams to an app that may sleep, sent again when there is no answer, as clients of UDP do."""
+        loop, own = asyncio.get_running_loop(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with own:
+            own.setblocking(False)
+            own.connect(("127.0.0.1", self._udp))
+            for _ in range(self.dice.randrange(1, 5)):
+                data = self._name() * self.dice.randrange(1, 100)
+                if not await self._insist(loop, own, data):
+                    return "unanswered"
+        return "ok"
+
+    @staticmethod
+    async def _insist(loop: asyncio.AbstractEventLoop, own: socket.socket, data: bytes) -> bool:
+        for _ in range(20):
+            with contextlib.suppress(TimeoutError, ConnectionRefusedError):
+                async with asyncio.timeout(1.0):
+                    await loop.sock_sendall(own, data)
+                    while await loop.sock_recv(own, 1 << 16) != data:
+                        pass  # the answer to what was sent again
+                    return True
+        return False
 
     # -- what may fail, in ways that are known --------------------------------------------------------------------
 
