@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
 from fleet import defaults
+from fleet.routing.depends import MAX_DEPENDENCIES
 from fleet.schedules.cron import CRON_PATTERN, MAX_CRON
 from fleet.schedules.declared import MAX_SCHEDULES, MAX_ZONE, ZONE_PATTERN
 
@@ -25,6 +26,7 @@ __all__ = [
     "AppState",
     "AppSummary",
     "Condition",
+    "Dependency",
     "Document",
     "EnvironmentSource",
     "Fault",
@@ -149,6 +151,22 @@ class Target(_Model):
         return self
 
 
+class Dependency(_Model):
+    """An application of the same namespace that wakes together with this one."""
+
+    name: ObjectName
+    optional: Annotated[bool, Field(description="Whether it may be missing, without a warning.")] = False
+    keep_awake: Annotated[
+        bool, Field(description="Whether it is active for as long as this application is; without it, it is only woken.")
+    ] = True
+
+
+DependencyValue = Annotated[
+    Annotated[ObjectName, Tag(_TEXT)] | Annotated[Dependency, Tag(_SOURCE)], Discriminator(_kind_of_value)
+]
+"""A name alone is short for an object with that name."""
+
+
 Cron = Annotated[str, StringConstraints(pattern=CRON_PATTERN, max_length=MAX_CRON)]
 
 
@@ -193,6 +211,10 @@ class Document(_Model):
     max_busy: Annotated[
         int, Field(ge=0, le=MAX_SECONDS, description="Most seconds for which an answer keeps it awake by Weir-Keep-Awake.")
     ] = 0
+    depends_on: Annotated[
+        list[DependencyValue],
+        Field(max_length=MAX_DEPENDENCIES, description="Applications of the same namespace that wake together with this one."),
+    ] = []
     service_account: Annotated[ObjectName, Field()] | None = None
 
     @model_validator(mode="after")

@@ -18,6 +18,7 @@ _POINTERS = (
     ("spec.scalingMetric", "/target"),
     ("spec.schedule", "/schedule"),
     ("spec.maxBusy", "/max_busy"),
+    ("spec.dependsOn", "/depends_on"),
 )
 _ITEM = re.compile(r"\[([0-9]{1,9})\](?:\.([a-z]{1,20}))?")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from controller.admin.documents import Document, EnvironmentSource, Port
+from controller.admin.documents import Dependency, Document, EnvironmentSource, Port
 from controller.crds import HTTP_SCALED_OBJECTS
 from controller.durations import seconds
 from controller.scaledobject import SKIP
@@ -56,6 +56,8 @@ DEFAULT_ACCOUNT = "default"
 """The account of every pod that names none. It is always written out: an API server keeps the old account of a pod template
 from which the field is removed, as it has the account a second time under a deprecated name."""
 
+_NEEDED = {"name": "name", "optional": "optional", "keepAwake": "keep_awake"}
+"""Fields of a dependency in an HTTPScaledObject, and in a document."""
 _APP_PROTOCOLS = {"http": None, "h2c": "kubernetes.io/h2c", "https": "https", "h2": "h2"}
 _PROTOCOLS = {app_protocol: protocol for protocol, app_protocol in _APP_PROTOCOLS.items()}
 _SCALE_OF_SUFFIX = {
@@ -201,7 +203,21 @@ def _http_scaled_object(document: Document) -> Json:
         spec["schedule"] = [window.model_dump() for window in document.schedule]
     if document.max_busy:
         spec["maxBusy"] = f"{document.max_busy}s"
+    if document.depends_on:
+        spec["dependsOn"] = [_needed(each) for each in document.depends_on]
     return {"apiVersion": HTTP_SCALED_OBJECTS.api_version, "kind": HTTP_SCALED_OBJECTS.kind, "spec": spec}
+
+
+def _needed(given: str | Dependency) -> str | Json:
+    """A name alone where nothing else is said."""
+    needed = _full(given)
+    if needed == Dependency(name=needed.name):
+        return needed.name
+    return {"name": needed.name, "optional": needed.optional, "keepAwake": needed.keep_awake}
+
+
+def _full(given: str | Dependency) -> Dependency:
+    return Dependency(name=given) if isinstance(given, str) else given
 
 
 def _service(document: Document) -> Json:
@@ -297,9 +313,14 @@ def _read(owner: Json, service: Json | None, deployment: Json | None) -> Json:
         "cooldown": spec.get("scaledownPeriod", 300),
         "schedule": spec.get("schedule") or [],
         "max_busy": _whole_seconds(spec.get("maxBusy") or "0s"),
+        "depends_on": [each if isinstance(each, str) else _read_needed(each) for each in spec.get("dependsOn") or ()],
         **({"image": "missing"} if deployment is None else _read_pod(deployment["spec"]["template"]["spec"])),
         **({} if service is None else {"ports": _ports(spec["scaleTargetRef"]["port"], service["spec"]["ports"])}),
     }
+
+
+def _read_needed(given: Json) -> Json:
+    return {_NEEDED[field]: value for field, value in given.items()}
 
 
 def _read_pod(pod: Json) -> Json:
@@ -342,6 +363,7 @@ def _whole_seconds(text: str) -> int | float:
 
 def _comparable(document: Document) -> Json:
     values = document.model_dump()
+    values["depends_on"] = [_full(each).model_dump() for each in document.depends_on]
     for quantities in values["resources"].values():
         for name, quantity in quantities.items():
             quantities[name] = amount(quantity)

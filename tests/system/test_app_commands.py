@@ -110,6 +110,16 @@ async def test_a_life(tmp_path: Path) -> None:
         assert (await weir("update", "new", "--file", str(document), "--unset", "env"))[0] == 0
         assert ((await shown("new"))["max"], "env" in (await shown("new"))["app"]) == (3, False)
 
+        assert (await weir("update", "web", "--depends-on", "new,keep-awake=false"))[0] == 0
+        code, out, _ = await weir("show", "web")
+        assert re.search(r"^  needs +new \(only woken\)$", out, re.MULTILINE)
+        assert [line for line in COMMENTED.splitlines() if line not in file.read_text().splitlines()] == []  # comments stay
+        code, _, err = await weir("update", "new", "--depends-on", "web")
+        assert (code, "depends_on: is a circle: new -> web -> new" in err) == (3, True), err
+        code, _, err = await weir("update", "web", "--depends-on", "nobody")
+        assert (code, "(--depends-on)" in err) == (3, True), err
+        assert (await weir("update", "web", "--unset", "depends_on"))[0] == 0
+
         await until(lambda: not up.backends("new"))
         code, out, _ = await weir("wake", "new")
         assert (code, out.splitlines()[0]) == (0, "default/new is awake")

@@ -10,6 +10,7 @@ from weir.apps.admin_client import AdminClient, Answer, Json
 from weir.apps.backend import How, Result, View
 from weir.apps.failure import INVALID, NotDoneError, UsageError
 from weir.apps.given import Given, cluster_document, flag_of
+from weir.apps.needs import words_of
 
 __all__ = ["PAGE", "Cluster"]
 
@@ -123,6 +124,7 @@ class Cluster:
             "url": _text(view, "url"),
             "image": _text(document, "image"),
             "replicas": f"{wanted}, from {bounds.get('min')} to {bounds.get('max')}",
+            "needs": words_of(document.get("depends_on")),
             "demand": _text(view, "demand") or (f"unknown: {view['demand_unknown']}" if view.get("demand_unknown") else ""),
             "active": "yes" if active is True else "no" if active is False else "",
             "last active": _text(view, "last_active"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fleet.routing.duration import seconds
 from weir.apps.failure import UsageError
+from weir.apps.needs import dependencies
 
 if TYPE_CHECKING:
     from weir.engine.document import Path
@@ -39,6 +40,7 @@ class Given:
     rate: int | None = None
     health_path: str | None = None
     cooldown: str | None = None
+    depends_on: Sequence[str] = ()
     account: str | None = None
     cwd: str | None = None
     set: Sequence[str] = ()
@@ -72,6 +74,7 @@ _FLAGS = {
     "health_path": "--health-path",
     "readiness": "--health-path",
     "cooldown": "--cooldown",
+    "depends_on": "--depends-on",
     "service_account": "--service-account",
     "cwd": "--cwd",
 }
@@ -97,6 +100,7 @@ def cluster_document(given: Given) -> dict[str, Any]:
         "paths": [*given.path] or None,
         "health_path": given.health_path,
         "cooldown": None if given.cooldown is None else _whole_seconds(given.cooldown),
+        "depends_on": dependencies(given.depends_on) or None,
         "service_account": given.account,
     }
     document |= {name: value for name, value in flat.items() if value is not None}
@@ -138,6 +142,7 @@ def local_changes(given: Given) -> dict[Path, Any]:
         "target": given.target,
         "rate": given.rate,
         "cooldown": given.cooldown,
+        "depends_on": dependencies(given.depends_on) or None,
         "cwd": given.cwd,
     }
     changes |= {(name,): value for name, value in flat.items() if value is not None}

@@ -16,6 +16,7 @@ from weir.apps.edited_file import Edited, change_file, digest_now
 from weir.apps.failure import CONFLICT, INVALID, NOT_DONE, NOT_FOUND, NOT_YET, UNREACHABLE, NotDoneError, UsageError
 from weir.apps.file_edit import REMOVED, with_app, with_changes, without_app
 from weir.apps.given import Given, flag_of, local_changes
+from weir.apps.needs import words_of
 from weir.engine.document import DocumentError, parse_document
 from weir.engine.document import Path as Place
 from weir.engine.fields import EXTENSION
@@ -153,6 +154,7 @@ class Here:
             "command": command if isinstance(command, str) else " ".join(map(str, command)),
             "replicas": "{ready} ready of {wanted} wanted".format(**view["replicas"]) + f", from {view['min']} to {view['max']}",
             "demand": "unknown" if view["demand"] is None else str(view["demand"]),
+            "needs": words_of((view["app"] or {}).get("depends_on")),
             "processes": " ".join(map(str, view["pids"])),
             "file": str(view["file"]),
         }

@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from weir.apps.given import Given
+from weir.apps.needs import FORM
 from weir.apps.where import TOKEN_VARIABLE, Where
 
 __all__ = ["given_options", "where_options", "with_options"]
@@ -99,6 +100,9 @@ def given_options(
     cooldown: Annotated[
         str | None, _option("--cooldown", panel=_DOCUMENT, metavar="TIME", help="From the last request to sleep: 90s, 5m.")
     ] = None,
+    depends_on: Annotated[
+        _Texts, _option("--depends-on", panel=_DOCUMENT, metavar=FORM, help="App that wakes together with this one.")
+    ] = None,
     service_account: Annotated[
         str | None, _option("--service-account", panel=_DOCUMENT, help="ServiceAccount of the pods (cluster).")
     ] = None,
@@ -125,6 +129,7 @@ def given_options(
         rate=rate,
         health_path=health_path,
         cooldown=cooldown,
+        depends_on=depends_on or (),
         account=service_account,
         cwd=cwd,
         set=set_ or (),

@@ -48,7 +48,12 @@ _PATH = "/v1/namespaces/{namespace}/previews"
 
 Name = Annotated[
     str,
-    Path(pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$", max_length=253, description="Its id: BASE--NAME of those made by a call."),
+    Path(
+        alias="id",  # as answers have it: what they have for a name is another one
+        pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$",
+        max_length=253,
+        description="BASE--NAME of those made by a call.",
+    ),
 ]
 IfMatch = Annotated[
     str | None,
@@ -128,7 +133,7 @@ async def create_preview(
 
 
 @previews_router.get(
-    f"{_PATH}/{{name}}",
+    f"{_PATH}/{{id}}",
     response_model=Preview,
     responses=problems_of(404, 501) | {200: {"description": "The preview.", "headers": ETAG}},
 )
@@ -140,7 +145,7 @@ async def get_preview(request: Request, caller: Calling, namespace: Namespace, n
 
 
 @previews_router.put(
-    f"{_PATH}/{{name}}",
+    f"{_PATH}/{{id}}",
     response_model=Preview | Plan,
     openapi_extra=body_of("PreviewDocument", JSON),
     responses=problems_of(400, 408, 409, 412, 413, 415, 501)
@@ -181,7 +186,7 @@ async def replace_preview(
 
 
 @previews_router.post(
-    f"{_PATH}/{{name}}/extend",
+    f"{_PATH}/{{id}}/extend",
     response_model=Preview,
     responses=problems_of(404, 409, 501) | {200: {"description": "It lives for so long at least.", "headers": ETAG}},
 )
@@ -203,7 +208,7 @@ async def extend_preview(
 
 
 @previews_router.delete(
-    f"{_PATH}/{{name}}",
+    f"{_PATH}/{{id}}",
     status_code=204,
     responses=problems_of(404, 409, 412, 501)
     | {

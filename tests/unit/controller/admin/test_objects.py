@@ -12,7 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.admin.body import merged, patched, validated
-from controller.admin.documents import NAME, Document, EnvironmentSource, Port, Replicas, Resources, Schedule, SecretKey, Target
+from controller.admin.documents import (
+    NAME,
+    Dependency,
+    Document,
+    EnvironmentSource,
+    Port,
+    Replicas,
+    Resources,
+    Schedule,
+    SecretKey,
+    Target,
+)
 from controller.admin.faults import faults_of
 from controller.admin.objects import (
     APP_LABEL,
@@ -154,6 +165,12 @@ CONTAINER = ("Deployment", "spec", "template", "spec", "containers", 0)
             ("HTTPScaledObject", "spec", "schedule"),
             [{"start": "0 8 * * mon-fri", "end": "0 18 * * mon-fri", "timezone": "Europe/Berlin", "replicas": 1}],
         ),
+        ({"depends_on": ["db"]}, ("HTTPScaledObject", "spec", "dependsOn"), ["db"]),
+        (
+            {"depends_on": [{"name": "db", "keep_awake": False}]},
+            ("HTTPScaledObject", "spec", "dependsOn"),
+            [{"name": "db", "optional": False, "keepAwake": False}],
+        ),
     ],
 )
 def test_where_a_field_goes(fields: dict[str, Any], at: tuple[Any, ...], expected: object) -> None:
@@ -207,6 +224,7 @@ documents = st.builds(
         max_size=2,
     ),
     max_busy=st.integers(0, 86_400),
+    depends_on=st.lists(st.just("db") | st.builds(Dependency, name=st.just("api"), keep_awake=st.just(False)), max_size=2),
     service_account=st.none() | st.just("robot") | st.just("default"),
 )
 
@@ -273,6 +291,9 @@ def test_what_is_left_can_be_made_again(kind: str) -> None:
         ("HTTPScaledObject", {"maxBusy": "soon"}),
         ("HTTPScaledObject", {"maxBusy": 5}),
         ("HTTPScaledObject", {"schedule": [{"start": "0 8 * * *"}]}),
+        ("HTTPScaledObject", {"dependsOn": [5]}),
+        ("HTTPScaledObject", {"dependsOn": ["shop/db"]}),
+        ("HTTPScaledObject", {"dependsOn": [{"name": "db", "keep_awake": True}]}),
     ],
 )
 def test_objects_that_no_document_can_say(kind: str, change: dict[str, Any]) -> None:
@@ -346,6 +367,17 @@ def test_objects_that_no_document_can_say(kind: str, change: dict[str, Any]) -> 
         ({"schedule": [WINDOW | {"replicas": 0}]}, "/schedule/0/replicas"),
         ({"schedule": [WINDOW | {"desired": 1}]}, "/schedule/0/desired"),
         ({"schedule": [WINDOW] * 11}, "/schedule"),
+        ({"depends_on": "db"}, "/depends_on"),
+        ({"depends_on": [None]}, "/depends_on/0"),
+        ({"depends_on": ["db", ["api"]]}, "/depends_on/1"),
+        ({"depends_on": ["other/db"]}, "/depends_on/0"),
+        ({"depends_on": ["db\n"]}, "/depends_on/0"),
+        ({"depends_on": [""]}, "/depends_on/0"),
+        ({"depends_on": ["x" * 254]}, "/depends_on/0"),
+        ({"depends_on": [{"optional": True}]}, "/depends_on/0/name"),
+        ({"depends_on": [{"name": "db", "keepAwake": False}]}, "/depends_on/0/keepAwake"),
+        ({"depends_on": [{"name": "db", "keep_awake": "false"}]}, "/depends_on/0/keep_awake"),
+        ({"depends_on": [f"a{n}" for n in range(1001)]}, "/depends_on"),
     ],
 )
 def test_what_a_document_may_not_say(fields: dict[str, Any], pointer: str) -> None:
@@ -374,6 +406,8 @@ def test_what_is_no_document(body: object) -> None:
         ({"schedule": [WINDOW | {"timezone": "Europe/Nowhere"}]}, "/schedule/0/timezone"),
         ({"schedule": [WINDOW | {"replicas": 11}]}, "/schedule/0/replicas"),
         ({"resources": {"requests": {"a.b/c": "2"}, "limits": {"a.b/c": "1"}}}, "/resources/requests/a.b~1c"),
+        ({"depends_on": ["db", "web"]}, "/depends_on/1"),
+        ({"depends_on": ["db", {"name": "db", "optional": True}]}, "/depends_on/1"),
     ],
 )
 def test_what_only_the_whole_shows(fields: dict[str, Any], pointer: str) -> None:
@@ -386,6 +420,23 @@ def test_a_duration_that_somebody_has_written_otherwise() -> None:
     assert owner is not None
     owner["spec"]["maxBusy"] = "1h"
     assert document_of(made) == document(max_busy=3600)
+
+
+def test_dependencies_that_are_written_in_several_ways() -> None:
+    short = document(depends_on=["db", {"name": "cache", "optional": True}])
+    long = document(depends_on=[{"name": "db"}, {"name": "cache", "optional": True, "keep_awake": True}])
+    assert same(short, long)
+    assert not same(short, document(depends_on=["db", "cache"]))
+    assert not same(short, document(depends_on=[*reversed(short.depends_on)][:1]))
+    made = live_of(objects(depends_on=[{"name": "db"}]))
+    owner = made.objects["HTTPScaledObject"]
+    assert owner is not None
+    assert owner["spec"]["dependsOn"] == ["db"]
+    owner["spec"]["dependsOn"] = [{"name": "db", "keepAwake": False}, "api"]  # by kubectl
+    found = document_of(made)
+    assert found is not None
+    assert same(found, document(depends_on=[{"name": "db", "keep_awake": False}, "api"]))
+    assert faults_of(document(depends_on=["unknown"]), "shop") == []  # it may come later
 
 
 def test_amounts() -> None:

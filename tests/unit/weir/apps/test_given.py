@@ -21,7 +21,9 @@ ALL: dict[str, Any] = {
     "rate": 7,
     "health_path": "/healthz",
     "cooldown": "5m",
+    "depends_on": ["db", "cache,optional", "mail,keep-awake=false,optional"],
 }
+NEEDED = ["db", {"name": "cache", "optional": True}, {"name": "mail", "keep_awake": False, "optional": True}]
 
 
 def test_in_a_cluster() -> None:
@@ -41,6 +43,7 @@ def test_in_a_cluster() -> None:
         "target": {"concurrency": 5, "rate": 7},
         "health_path": "/healthz",
         "cooldown": 300,
+        "depends_on": NEEDED,
         "service_account": "me",
     }
     assert cluster_document(Given()) == {}
@@ -58,6 +61,7 @@ def test_on_this_machine() -> None:
         ("target",): 5,
         ("rate",): 7,
         ("cooldown",): "5m",
+        ("depends_on",): NEEDED,
         ("cwd",): "app",
         ("readiness", "path"): "/healthz",
         ("env", "A"): "1",
@@ -86,6 +90,14 @@ def test_a_file_comes_before_flags_and_set_after_them() -> None:
         ({"command": "'"}, "--command: No closing quotation"),
         ({"cooldown": "soon"}, "--cooldown: should be seconds, or a duration like 500ms, 10s, 1m30s"),
         ({"cooldown": "500ms"}, "--cooldown: should be whole seconds in a cluster"),
+        ({"depends_on": [""]}, "--depends-on : should be NAME[,optional][,keep-awake=false]"),
+        ({"depends_on": [",optional"]}, "--depends-on ,optional: should be NAME[,optional][,keep-awake=false]"),
+        ({"depends_on": ["db,"]}, "--depends-on db,: should be NAME[,optional][,keep-awake=false]"),
+        ({"depends_on": ["db,api"]}, "--depends-on db,api: should be NAME[,optional][,keep-awake=false]"),
+        (
+            {"depends_on": ["db,optional,optional"]},
+            "--depends-on db,optional,optional: should be NAME[,optional][,keep-awake=false]",
+        ),
         ({"cwd": "x"}, "--cwd: is for apps of weir up; in a cluster the image says where its command runs"),
         ({"set": ["x"]}, "--set x: should be FIELD=VALUE"),
         ({"set": ["x={a: 1, a: 2}"]}, "--set x: its value cannot be read: two fields have the name 'a'"),
@@ -113,6 +125,7 @@ def test_faults_name_the_flag() -> None:
     assert flag_of("replicas.min: is wrong") == "replicas.min: is wrong (--min and --max)"
     assert flag_of("ports[0].port: is wrong") == "ports[0].port: is wrong (--port)"
     assert flag_of("schedule: is wrong") == "schedule: is wrong"
+    assert flag_of("depends_on[0]: is in another namespace").endswith(" (--depends-on)")
     assert flag_of("image") == "image"
     assert Given().is_empty
     assert not Given(min=0).is_empty
