@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 from typing import Self
 
@@ -11,10 +12,12 @@ import pytest
 
 from fleet.runtime.address import LOOPBACK, LOOPBACKS
 from tests.support.waiting import until
-from tests.wire.engine_stage import Stage
-from weir.engine.child import Child
+from tests.wire.engine_stage import SERVE, Stage, gone, launch, python
+from weir.engine.check import Check
+from weir.engine.child import Child, Launch
 from weir.engine.ports import Ports
 from weir.engine.probe import Probe, wait_until_ready
+from weir.engine.replica import Replica
 from weir.engine.supervisor import Supervisor
 
 
@@ -137,3 +140,56 @@ async def test_a_port_of_udp_is_ready_when_it_does_not_refuse(host: str) -> None
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):
             await wait_until_ready(probe)
+
+
+def checked(stage: Stage, command: str) -> Replica:
+    return stage.replica(command=python(SERVE), readiness={"command": command})
+
+
+async def test_a_command_decides_once_the_port_is_open(stage: Stage) -> None:
+    replica = checked(stage, "echo $PORT >> runs; test -e go || { echo not yet: $PORT >&2; exit 3; }")
+    replica.start()
+    runs = stage.directory / "runs"
+    await until(lambda: runs.exists() and len(runs.read_text().split()) > 2)
+    assert replica.backend is None
+    (stage.directory / "go").touch()
+    await until(lambda: replica.backend is not None)
+    assert replica.backend is not None
+    assert {*runs.read_text().split()} == {str(replica.backend.port)}
+    replica.withdraw()
+    await replica.end()
+
+
+async def test_what_the_command_says_is_the_reason(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weir.engine.supervisor.wait_until_ready", functools.partial(wait_until_ready, patience=0.0))
+    replica = checked(stage, "echo 'ERROR: no tables yet'; exit 2")
+    replica.start()
+    await until(lambda: replica.reason)
+    assert replica.reason == ("is not ready yet: the command of its readiness ended with exit code 2: ERROR: no tables yet")
+    replica.withdraw()
+    await replica.end()
+
+
+async def test_a_command_that_does_not_end_is_ended_with_all_that_it_has_started(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weir.engine.check.CHECK_SECONDS", 0.5)
+    there = Check(launch(stage.directory, "sleep 1000 & echo $! > first; wait"), stage.context.reaper)
+    assert not await there.passes()
+    assert there.said == "took longer than 0.5 s"
+    pid = int((stage.directory / "first").read_text())
+    await until(lambda: gone(pid))
+
+
+async def test_a_command_that_is_not_there_or_that_is_given_up(stage: Stage) -> None:
+    missing = Check(Launch(["./nothing"], env={}, cwd=stage.directory), stage.context.reaper)
+    assert not await missing.passes()
+    assert missing.said.startswith("cannot be run: ")
+    endless = Check(launch(stage.directory, "echo $$ > second; exec sleep 1000"), stage.context.reaper)
+    running = asyncio.create_task(endless.passes())
+    second = stage.directory / "second"
+    await until(lambda: second.exists() and second.read_text())
+    running.cancel()
+    await asyncio.wait([running])
+    assert running.cancelled()
+    await until(lambda: gone(int(second.read_text())))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from fleet.defaults import READY_STATUSES
 from fleet.runtime.address import join_address
+from weir.engine.check import Check
 
 __all__ = ["Probe", "wait_until_ready"]
 
@@ -36,11 +37,15 @@ class Probe:
     interval: float = 0.1
     """Longest pause between two probes, in seconds."""
     datagrams: bool = False
+    check: Check | None = None
+    """Has to pass as well, once its port is open."""
 
     @property
     def failure(self) -> str:
         """The message while the probe does not succeed."""
         where = " or ".join(join_address(host, self.port) for host in self.hosts)
+        if self.check is not None and self.check.said:
+            return f"the command of its readiness {self.check.said}"
         if self.datagrams:
             return f"nothing takes datagrams at {where}, the port that the command has in $PORT"
         if self.path is None:
@@ -57,7 +62,7 @@ async def wait_until_ready(
     pause = min(FIRST_PAUSE, probe.interval)
     while True:
         for host in probe.hosts:
-            if await _succeeds(host, probe):
+            if await _succeeds(host, probe) and (probe.check is None or await probe.check.passes()):
                 return host
         if late is not None and asyncio.get_running_loop().time() - began >= patience:
             await late()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fleet.discovery.sources import Backend
 from fleet.runtime.address import LOOPBACKS
+from weir.engine.check import Check
 from weir.engine.child import Launch, SpawnError
 from weir.engine.ports import NoPortError
 from weir.engine.probe import Probe
@@ -106,10 +107,20 @@ class Replica:
         env = {name: _with_port(value, port) for name, value in self.spec.env.items()} | {"PORT": str(port)}
         env |= self._busy()
         readiness = self.spec.readiness
-        probe = Probe(LOOPBACKS, port, readiness.path, readiness.interval, datagrams=self.spec.is_ready_by_udp)
-        # A command given as a list runs without a shell, so $PORT is replaced here.
-        command = [_with_port(word, port) for word in self.spec.command]
-        return Launch(command, env=env, cwd=self._directory), probe
+        launch, check = (
+            # A command given as a list runs without a shell, so $PORT is replaced here.
+            Launch([_with_port(word, port) for word in words], env=env, cwd=self._directory)
+            for words in (self.spec.command, readiness.command)
+        )
+        probe = Probe(
+            LOOPBACKS,
+            port,
+            readiness.path,
+            readiness.interval,
+            datagrams=self.spec.is_ready_by_udp,
+            check=Check(check, self._context.reaper) if readiness.command else None,
+        )
+        return launch, probe
 
     def _busy(self) -> dict[str, str]:
         """Variables for an app that may keep itself awake: a new token for every start."""

@@ -201,7 +201,8 @@ class Supervisor:
         try:
             async with asyncio.timeout(self._job.readiness_timeout):
                 if probe is not None:
-                    late = partial(self._late, child, probe) if self._job.port_in_environment else None
+                    told = self._job.port_in_environment or probe.check is not None
+                    late = partial(self._late, child, probe) if told else None
                     self._host = await wait_until_ready(probe, late=late)
         except TimeoutError:
             why = "" if probe is None else f": {probe.failure}{await self._elsewhere(child, probe)}"
@@ -217,9 +218,11 @@ class Supervisor:
         self._backoff.reset()
 
     async def _late(self, child: Child, probe: Probe) -> None:
-        """Called when readiness takes long: log only if the process listens on another address than it was told."""
+        """Called when readiness takes long: log only if the process listens on another address than it was told, or what the
+        command of its readiness says."""
         elsewhere = await self._elsewhere(child, probe)
-        hint = elsewhere and f"is not ready yet: {probe.failure}{elsewhere}"
+        said = "" if probe.check is None else probe.check.said
+        hint = f"is not ready yet: {probe.failure}{elsewhere}" if elsewhere or said else ""
         if hint in (self._hint, "") or self.state is State.DRAINING:
             return
         self._hint = hint
