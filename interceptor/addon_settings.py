@@ -36,17 +36,17 @@ _FALSE: Final = frozenset({"0", "f", "false", ""})
 """What Go's strconv.ParseBool takes, in any case."""
 
 
-def of_add_on(environment: Mapping[str, str]) -> dict[str, str]:
-    """Weir's settings, by the add-on's variables. Raises SettingsError."""
-    found: dict[str, str] = {}
+def of_add_on(environment: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Weir's settings by the add-on's variables: value and variable of each field. Raises SettingsError."""
+    found: dict[str, tuple[str, str]] = {}
     if _is_true(_ENABLED, environment.get(_ENABLED, "")):
         for field, (variable, usual) in _LISTENER.items():
             if value := environment.get(variable) or usual:
-                found[field] = value
-        found["backend_tls_as_clients"] = "true"
+                found[field] = value, variable
+        found["backend_tls_as_clients"] = "true", _ENABLED
     for field, variables in _POLICY.items():
-        if value := next((environment[name] for name in variables if environment.get(name)), ""):
-            found[field] = value
+        if given := next((name for name in variables if environment.get(name)), None):
+            found[field] = environment[given], given
     return found
 
 
@@ -68,4 +68,4 @@ class AddOnSettings(PydanticBaseSettingsSource):
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        return dict(of_add_on(os.environ))
+        return {field: value for field, (value, _) in of_add_on(os.environ).items()}

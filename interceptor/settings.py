@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -16,7 +17,7 @@ from fleet.discovery.outside.policy import DEFAULT, AddressPolicy
 from fleet.runtime.hosts import ABOUT_OWN_NAMES
 from fleet.runtime.settings import ComponentSettings
 from fleet.runtime.tls import TlsFiles
-from interceptor.addon_settings import AddOnSettings
+from interceptor.addon_settings import AddOnSettings, of_add_on
 from interceptor.tls.policy import CIPHERS, Policy, parse_ciphers, parse_curves, parse_version
 from interceptor.trust import TrustedProxies
 
@@ -56,6 +57,12 @@ class InterceptorSettings(ComponentSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The add-on's variables last, so that Weir's own take precedence."""
         return (*super().settings_customise_sources(settings_cls, *sources, **named), AddOnSettings(settings_cls))
+
+    @classmethod
+    def _given_elsewhere(cls, flags: Container[str]) -> Mapping[str, str]:
+        own = cls.model_config.get("env_prefix", "")
+        found = {field: variable for field, (_, variable) in of_add_on(os.environ).items()}
+        return {field: name for field, name in found.items() if field not in flags and not os.environ.get(own + field.upper())}
 
     host: str = Field("0.0.0.0", description="Address that the proxy, the RPC server and the diagnostics listen on.")  # noqa: S104
     proxy_port: int = Field(

@@ -6,7 +6,8 @@ Defines how settings are read, validated and documented; the settings themselves
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import re
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, ClassVar, Final, NoReturn, Self
 
 from pydantic import ValidationError, ValidationInfo, field_validator, model_validator
@@ -67,9 +68,14 @@ class ComponentSettings(BaseSettings):
         try:
             return cls(**flags)
         except ValidationError as error:
-            raise SettingsError(_one_line(error, flags)) from error
+            raise SettingsError(_as_given(_one_line(error, flags), cls._given_elsewhere(flags))) from error
         except UnreadableValue as error:
             raise SettingsError(" ".join(str(error).split())) from error
+
+    @classmethod
+    def _given_elsewhere(cls, flags: Container[str]) -> Mapping[str, str]:
+        """By field: the variable of another system by which it was given, and by no flag and no variable of Weir's own."""
+        return {}
 
     def shown(self) -> dict[str, Any]:
         """Every setting for people, and which are not the default. Of a secret only whether there is one."""
@@ -115,6 +121,14 @@ def _flag(name: str) -> str:
 
 def _variable(name: str) -> str:
     return ENVIRONMENT_PREFIX + name.upper()
+
+
+def _as_given(told: str, elsewhere: Mapping[str, str]) -> str:
+    """What is told, with the names that whoever reads it has written."""
+    for field, variable in elsewhere.items():
+        told = told.replace(f"{_flag(field)} ({_variable(field)})", variable)
+        told = re.sub(rf"(?<!\w){_variable(field)}(?!\w)", variable, told)
+    return told
 
 
 def _one_line(error: ValidationError, flags: dict[str, Any]) -> str:

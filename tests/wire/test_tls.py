@@ -333,3 +333,38 @@ async def test_at_the_limit_of_connections_idle_ones_make_room(authority: Author
             writer.close()
         async with connect(port_of(rig), trusting(authority)) as third:
             assert (await third.ask())[1] == b"ok"
+
+
+async def test_a_broken_record_is_answered_with_an_alert_that_arrives(authority: Authority, tmp_path: Path) -> None:
+    """Although what comes behind the record is not read any more."""
+    async with tls_rig(authority, tmp_path) as rig:
+        for _ in range(20):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port_of(rig))
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            tls = trusting(authority).wrap_bio(incoming, outgoing, server_hostname="a.test")
+            while not await _agreed(tls, outgoing, writer):
+                incoming.write(await reader.read(1 << 16))
+            tls.write(GET)
+            broken = bytearray(outgoing.read())
+            broken[-1] ^= 1
+            tls.write(GET)
+            writer.write(bytes(broken) + outgoing.read() * 50)
+            received = b""
+            with suppress(ConnectionResetError):
+                while data := await reader.read(1 << 16):
+                    received += data
+            incoming.write(received)
+            with pytest.raises(ssl.SSLError, match=r"(?i)bad record mac"):
+                tls.read()
+            writer.close()
+
+
+async def _agreed(tls: ssl.SSLObject, outgoing: ssl.MemoryBIO, writer: asyncio.StreamWriter) -> bool:
+    """One step of a handshake. Whether it is done."""
+    try:
+        tls.do_handshake()
+    except ssl.SSLWantReadError:
+        return False
+    finally:
+        writer.write(outgoing.read())
+    return True

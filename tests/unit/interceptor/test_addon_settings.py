@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,41 @@ def test_weirs_own_settings_take_precedence(monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_would_be_less_than_what_was_meant_is_refused(flags: list[str], told: str) -> None:
     with pytest.raises(SettingsError, match=told):
         InterceptorSettings.load(flags)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"TLS_MIN_VERSION": "1.1"}, "KEDA_HTTP_TLS_MIN_VERSION: not a version of TLS"),
+        ({"PROXY_TLS_MIN_VERSION": "1.1"}, "KEDA_HTTP_PROXY_TLS_MIN_VERSION: not a version of TLS"),
+        ({"TLS_MAX_VERSION": "2"}, "KEDA_HTTP_TLS_MAX_VERSION: not a version of TLS"),
+        (
+            {"TLS_MIN_VERSION": "1.3", "PROXY_TLS_MAX_VERSION": "1.2"},
+            "KEDA_HTTP_TLS_MIN_VERSION is higher than KEDA_HTTP_PROXY_TLS_MAX_VERSION",
+        ),
+        ({"TLS_CIPHER_SUITES": "RC4"}, "KEDA_HTTP_TLS_CIPHER_SUITES: 'RC4' is not a cipher suite"),
+        ({"TLS_CURVE_PREFERENCES": "x"}, "KEDA_HTTP_TLS_CURVE_PREFERENCES: 'x' is not a curve"),
+        ({"PROXY_TLS_CURVE_PREFERENCES": "x"}, "KEDA_HTTP_PROXY_TLS_CURVE_PREFERENCES: 'x' is not a curve"),
+        ({"TLS_SKIP_VERIFY": "perhaps"}, "KEDA_HTTP_TLS_SKIP_VERIFY: Input should be a valid boolean"),
+        ({"PROXY_TLS_SKIP_VERIFY": "perhaps"}, "KEDA_HTTP_PROXY_TLS_SKIP_VERIFY: Input should be a valid boolean"),
+        ({"TLS_CA_DIRS": ","}, "KEDA_HTTP_TLS_CA_DIRS is given, and names none"),
+        ({"PROXY_TLS_ENABLED": "true", "PROXY_TLS_CERT_STORE_PATHS": ","}, "KEDA_HTTP_PROXY_TLS_CERT_STORE_PATHS is given, and"),
+        ({"PROXY_TLS_ENABLED": "true", "PROXY_TLS_PORT": "70000"}, "KEDA_HTTP_PROXY_TLS_PORT: Input should be less than"),
+        (
+            {"TLS_MIN_VERSION": "1.3", "--tls-max-version=1.2": ""},
+            "KEDA_HTTP_TLS_MIN_VERSION is higher than --tls-max-version (W",
+        ),
+    ],
+)
+def test_a_value_that_is_wrong_is_told_by_the_variable_that_has_it(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], told: str
+) -> None:
+    flags = [name for name in given if name.startswith("--")]
+    with pytest.raises(SettingsError, match=re.escape(told)):
+        load(monkeypatch, *flags, **{name: value for name, value in given.items() if name not in flags})
+
+
+def test_weirs_own_variable_is_told_where_it_is_the_one_that_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIR_TLS_MIN_VERSION", "1.1")
+    with pytest.raises(SettingsError, match=r"^WEIR_TLS_MIN_VERSION: not a version"):
+        load(monkeypatch, TLS_MIN_VERSION="1.0")
