@@ -43,6 +43,10 @@ class OverTls(Connection):
         if set_read_buffer_limits is not None:
             set_read_buffer_limits(high=READ_LIMIT)
 
+    def pass_on(self, data: memoryview) -> bool:
+        """Not past the transport."""
+        return False
+
     def splice(self, first: bytes | memoryview, source: object, count: int) -> int:
         self.write_through(first)
         return -1
