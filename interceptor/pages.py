@@ -49,6 +49,9 @@ class ListenerRow(msgspec.Struct, omit_defaults=True):
     """Why nothing listens, at a port that a route names."""
     proxy_protocol: str | None = None
     """Peers whose connections begin with a header of the PROXY protocol."""
+    dropped: dict[str, int] | None = None
+    """Datagrams of a UDP port that were dropped, by reason: of all ports of its application, and what the kernel has lost
+    here."""
 
 
 class QueueRow(QueueSize, frozen=True, gc=False):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -155,7 +156,16 @@ class PortListeners:
                 connections=len(site.listener) if isinstance(site.listener, FlowListener) else None,
                 most_connections=self._proxy.flows.most if key.protocol == UDP else None,
                 proxy_protocol=self._settings.proxy_protocol if key.protocol == TCP else None,
+                dropped=self._dropped(site) if key.protocol == UDP else None,
             )
+
+    def _dropped(self, site: _Site) -> dict[str, int]:
+        found: Counter[str] = Counter()
+        for app in {owner.app for owner in site.routes} & self._proxy.apps.keys():
+            found.update(self._proxy.apps[app].stats.dropped)
+        if isinstance(site.listener, FlowListener):
+            found["lost"] = site.listener.socket.lost
+        return {reason: count for reason, count in found.items() if count}
 
     async def _follow(self) -> None:
         while True:

@@ -326,6 +326,8 @@ async def test_flows_are_seen_on_pages_in_metrics_and_in_the_queue() -> None:
         assert flow.activity == "answered"
         page = rig.rig.interceptor.pages.all()["/connections"].show(10)
         assert [row.state for row in page["flows"].rows] == ["answered"]
+        (row,) = [row for row in rig.rig.interceptor.pages.all()["/listeners"].show().rows if row.port == number]
+        assert (row.protocols, row.dropped) == ("UDP", {"overflow": 2})
         (size,) = rig.rig.ledger.sizes(proxy.clock())
         assert (size.in_flight, size.connections, size.dropped_total) == (1, 1, 2)
         text = "".join(Metrics(proxy, 1 << 20, lost=lambda: 7).parts())
