@@ -123,12 +123,12 @@ def _variable(name: str) -> str:
     return ENVIRONMENT_PREFIX + name.upper()
 
 
-def _as_given(told: str, elsewhere: Mapping[str, str]) -> str:
-    """What is told, with the names that whoever reads it has written."""
+def _as_given(text: str, elsewhere: Mapping[str, str]) -> str:
+    """What an error says, with the names that whoever reads it has written."""
     for field, variable in elsewhere.items():
-        told = told.replace(f"{_flag(field)} ({_variable(field)})", variable)
-        told = re.sub(rf"(?<!\w){_variable(field)}(?!\w)", variable, told)
-    return told
+        text = text.replace(f"{_flag(field)} ({_variable(field)})", variable)
+        text = re.sub(rf"(?<!\w){_variable(field)}(?!\w)", variable, text)
+    return text
 
 
 def _one_line(error: ValidationError, flags: dict[str, Any]) -> str:
