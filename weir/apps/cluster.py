@@ -7,16 +7,14 @@ from typing import Any
 from urllib.parse import quote
 
 from weir.apps.admin_client import AdminClient, Answer, Json
+from weir.apps.answers import inner_of, object_of, pages, text_of
 from weir.apps.backend import How, Result, View
 from weir.apps.failure import INVALID, NotDoneError, UsageError
 from weir.apps.given import Given, cluster_document, flag_of
 from weir.apps.needs import words_of
 
-__all__ = ["PAGE", "Cluster"]
+__all__ = ["Cluster"]
 
-PAGE = 500
-MAX_APPS = 100_000
-"""Apps of one list. A server that gives more pages is not to be followed for ever."""
 EXPIRED = 410
 _GOOD = {"", "served", "deleted", "awake", "asleep"}
 """Outcomes of waiting that were waited for."""
@@ -76,26 +74,11 @@ class Cluster:
     def apps(self) -> Sequence[View]:
         for attempt in (1, 2):
             try:
-                return [*self._pages()]
+                return [*pages(self._client, self._base, "apps")]
             except NotDoneError as error:
                 if error.status != EXPIRED or attempt == 2:  # it was read too slowly: from its beginning, once
                     raise
         raise AssertionError("unreachable")
-
-    def _pages(self) -> Iterator[View]:
-        query, count = {"limit": str(PAGE)}, 0
-        while True:
-            page = _object(self._client.ask("GET", self._base, query=query).value)
-            items = page.get("items")
-            for item in items if isinstance(items, list) else ():
-                count += 1
-                yield _object(item)
-            following = page.get("next")
-            if not isinstance(following, str) or not following:
-                return
-            if count >= MAX_APPS or not items:
-                raise NotDoneError(f"the server's list does not end after {count} apps")
-            query["continue"] = following
 
     def columns(self) -> Sequence[str]:
         return ("NAME", "READY", "REPLICAS", "URL", "REASON")
@@ -103,11 +86,11 @@ class Cluster:
     def row(self, view: View) -> Sequence[str]:
         bounds = view.get("replicas")
         replicas = f"{bounds.get('min')}-{bounds.get('max')}" if isinstance(bounds, dict) else "-"
-        return (_text(view, "name"), _text(view, "ready"), replicas, _text(view, "url"), _text(view, "reason"))
+        return (text_of(view, "name"), text_of(view, "ready"), replicas, text_of(view, "url"), text_of(view, "reason"))
 
     def app(self, name: str) -> View:
         answer = self._client.ask("GET", f"{self._base}/{quote(name, safe='')}")
-        return {**_object(answer.value), **({"etag": answer.etag} if answer.etag else {})}
+        return {**object_of(answer.value), **({"etag": answer.etag} if answer.etag else {})}
 
     def document(self, view: View) -> Any:
         document = view.get("app")
@@ -116,28 +99,28 @@ class Cluster:
         return document
 
     def fields(self, view: View) -> Mapping[str, str]:
-        document, replicas = _inner(view, "app"), _inner(view, "replicas")
-        bounds, active = _inner(document, "replicas"), view.get("active")
+        document, replicas = inner_of(view, "app"), inner_of(view, "replicas")
+        bounds, active = inner_of(document, "replicas"), view.get("active")
         wanted = f"{replicas.get('ready')} ready of {replicas.get('wanted')} wanted"
         return {
-            "state": _text(view, "state"),
-            "url": _text(view, "url"),
-            "image": _text(document, "image"),
+            "state": text_of(view, "state"),
+            "url": text_of(view, "url"),
+            "image": text_of(document, "image"),
             "replicas": f"{wanted}, from {bounds.get('min')} to {bounds.get('max')}",
             "needs": words_of(document.get("depends_on")),
-            "demand": _text(view, "demand") or (f"unknown: {view['demand_unknown']}" if view.get("demand_unknown") else ""),
+            "demand": text_of(view, "demand") or (f"unknown: {view['demand_unknown']}" if view.get("demand_unknown") else ""),
             "active": "yes" if active is True else "no" if active is False else "",
-            "last active": _text(view, "last_active"),
-            "last wake": _text(view, "last_wake"),
-            "awake until": _text(view, "awake_until"),
-            "version": _text(view, "etag"),
+            "last active": text_of(view, "last_active"),
+            "last wake": text_of(view, "last_wake"),
+            "awake until": text_of(view, "awake_until"),
+            "version": text_of(view, "etag"),
         }
 
     def details(self, view: View) -> Sequence[Sequence[str]]:
         conditions = view.get("conditions")
         names = ("type", "status", "reason", "message")
         found = [each for each in conditions if isinstance(each, dict)] if isinstance(conditions, list) else []
-        rows = [tuple(_text(each, name) for name in names) for each in found[:50]]
+        rows = [tuple(text_of(each, name) for name in names) for each in found[:50]]
         return [tuple(name.upper() for name in names), *rows] if rows else []
 
     def logs(self, name: str, *, follow: bool, lines: int, since: float | None) -> Iterator[str]:
@@ -159,7 +142,7 @@ class Cluster:
                 return self._client.follow(
                     method,
                     self._base + path,
-                    lambda event: how.steps.tell(_text(event, "step"), _text(event, "message") or _text(event, "reason")),
+                    lambda event: how.steps.tell(text_of(event, "step"), text_of(event, "message") or text_of(event, "reason")),
                     patience=how.patience,
                     query=query,
                     **what,
@@ -180,7 +163,7 @@ class Cluster:
 
 
 def _planned(answer: Answer) -> Result:
-    return Result(summary="", value=_object(answer.value).get("objects", answer.value))
+    return Result(summary="", value=object_of(answer.value).get("objects", answer.value))
 
 
 def _unset(patch: dict[str, Any], path: Sequence[str]) -> None:
@@ -191,19 +174,3 @@ def _unset(patch: dict[str, Any], path: Sequence[str]) -> None:
             raise UsageError(f"--unset {'.'.join(path)}: is set as well")
         at = inner
     at[path[-1]] = None
-
-
-def _object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise NotDoneError("the server's answer is not one of an Admin API")
-    return value
-
-
-def _inner(view: View, name: str) -> Mapping[str, Any]:
-    value = view.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _text(view: View, name: str) -> str:
-    value = view.get(name)
-    return "" if value is None or isinstance(value, dict | list) else str(value)

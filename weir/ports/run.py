@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from fleet.runtime.terminal import complain, say
 from weir.apps.admin_client import AdminClient
+from weir.apps.answers import items_of, object_of, text_of
 from weir.apps.failure import CONFLICT, INTERRUPTED, NotDoneError, UsageError
 from weir.apps.names import asked_in_time
 from weir.apps.output import print_table, print_value
@@ -43,11 +44,11 @@ class _InCluster:
         self._base = f"/v1/namespaces/{quote(namespace, safe='')}/ports"
 
     def every(self) -> Sequence[Mapping[str, Any]]:
-        return _items(_object(self._client.ask("GET", self._base).value))
+        return items_of(object_of(self._client.ask("GET", self._base).value))
 
     def lease(self, asked: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
         answer = self._client.ask("POST", self._base, body=dict(asked))
-        return _object(answer.value), answer.created
+        return object_of(answer.value), answer.created
 
     def release(self, name: str) -> None:
         self._client.ask("DELETE", f"{self._base}/{quote(name, safe='')}")
@@ -61,7 +62,7 @@ class _Here:
         self.namespace = namespace or "default"
 
     def every(self) -> Sequence[Mapping[str, Any]]:
-        found = [item for engine in engines(self._of) for item in _items(self._ask(engine, {"action": "list"}))]
+        found = [item for engine in engines(self._of) for item in items_of(self._ask(engine, {"action": "list"}))]
         return [item for item in found if self._namespace in (None, item.get("namespace"))]
 
     def lease(self, asked: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
@@ -106,12 +107,12 @@ def run_lease(where: Where, asked: Mapping[str, Any], output: str) -> int:
         if output != "text":
             print_value(found, output)
             return 0
-        name = f"{leases.namespace}/{_text(found, 'name')}"
+        name = f"{leases.namespace}/{text_of(found, 'name')}"
         say(f"{name} {'is leased' if created else 'is leased already'}")
-        at = _text(found, "address") or _text(found, "entry")
-        say(f"  {_text(found, 'protocol')} {_text(found, 'port')}" + (f" at {at}" if at else ""))
-        if _text(found, "until"):
-            say(f"  until {_text(found, 'until')}, if nothing uses it")
+        at = text_of(found, "address") or text_of(found, "entry")
+        say(f"  {text_of(found, 'protocol')} {text_of(found, 'port')}" + (f" at {at}" if at else ""))
+        if text_of(found, "until"):
+            say(f"  until {text_of(found, 'until')}, if nothing uses it")
         return 0
 
     return _at(where, act)
@@ -124,7 +125,7 @@ def run_list(where: Where, output: str) -> int:
             print_value([*items], output)
         elif items:
             columns = [name for name in _COLUMNS if any(name in item for item in items)]
-            print_table([name.upper() for name in columns], ([_text(item, name) for name in columns] for item in items))
+            print_table([name.upper() for name in columns], ([text_of(item, name) for name in columns] for item in items))
         else:
             complain("there are no leases")
         return 0
@@ -150,7 +151,7 @@ def lease_names(typed: Mapping[str, Any], incomplete: str) -> Sequence[str]:
     def ask(where: Where, found: list[str]) -> None:
         with _opened(where) as leases:
             for item in leases.every():
-                found += [_text(item, "name"), _text(item, "id")]
+                found += [text_of(item, "name"), text_of(item, "id")]
 
     return asked_in_time(typed, incomplete, ask)
 
@@ -167,19 +168,3 @@ def _at(where: Where, act: Callable[[_Leases], int]) -> int:
     except KeyboardInterrupt:
         complain("interrupted; weir port list tells what there is")
         return INTERRUPTED
-
-
-def _items(page: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    items = page.get("items")
-    return [_object(item) for item in items] if isinstance(items, list) else []
-
-
-def _object(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise NotDoneError("the server's answer is not one of an Admin API")
-    return value
-
-
-def _text(view: Mapping[str, Any], name: str) -> str:
-    value = view.get(name)
-    return "" if value is None or isinstance(value, dict | list) else str(value)

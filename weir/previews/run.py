@@ -14,19 +14,18 @@ from urllib.parse import quote
 
 from fleet.runtime.terminal import complain, say
 from weir.apps.admin_client import AdminClient, Answer
-from weir.apps.cluster import PAGE
-from weir.apps.failure import FAILED, INTERRUPTED, INVALID, NOT_FOUND, NOT_YET, NotDoneError
+from weir.apps.answers import PAGE, inner_of, object_of, pages, text_of
+from weir.apps.failure import FAILED, INVALID, NOT_FOUND, NOT_YET, NotDoneError
 from weir.apps.given import flag_of
 from weir.apps.names import asked_in_time
 from weir.apps.output import print_fields, print_table, print_value
 from weir.apps.progress import Steps
+from weir.apps.session import in_cluster
 from weir.apps.where import Where, opened_cluster
 from weir.previews.document import preview_document
 
 __all__ = ["How", "base_names", "preview_names", "run_create", "run_delete", "run_extend", "run_list", "run_show"]
 
-MAX_PREVIEWS = 100_000
-"""Previews of one list. A server that gives more pages is not to be followed for ever."""
 WATCH_SECONDS = 2.0
 GRACE_SECONDS = 30.0
 """Seconds for the server's last word after the time that it was given."""
@@ -74,7 +73,7 @@ class _Previews:
                 return self.client.follow(
                     method,
                     path,
-                    lambda event: steps.tell(_text(event, "step"), _text(event, "message") or _text(event, "reason")),
+                    lambda event: steps.tell(text_of(event, "step"), text_of(event, "message") or text_of(event, "reason")),
                     patience=how.patience + GRACE_SECONDS,
                     query=how.query,
                     **what,
@@ -85,19 +84,7 @@ class _Previews:
             raise
 
     def every(self) -> Iterator[View]:
-        query, count = {"limit": str(PAGE)}, 0
-        while True:
-            page = _object(self.client.ask("GET", self.base, query=query).value)
-            items = page.get("items")
-            for item in items if isinstance(items, list) else ():
-                count += 1
-                yield _object(item)
-            following = page.get("next")
-            if not isinstance(following, str) or not following:
-                return
-            if count >= MAX_PREVIEWS or not items:
-                raise NotDoneError(f"the server's list does not end after {count} previews")
-            query["continue"] = following
+        return pages(self.client, self.base, "previews")
 
 
 def run_create(where: Where, asked: Mapping[str, Any], how: How, *, replace: bool) -> int:
@@ -109,11 +96,11 @@ def run_create(where: Where, asked: Mapping[str, Any], how: How, *, replace: boo
         else:
             answer = previews.changed("POST", previews.base, how, body=document)
         if how.dry_run:
-            print_value(_object(answer.value).get("objects"), "yaml" if how.output == "text" else how.output)
+            print_value(object_of(answer.value).get("objects"), "yaml" if how.output == "text" else how.output)
             return 0
         if answer.value is None:
             raise NotDoneError(_reason(answer), f"weir preview show {name} --namespace {previews.namespace} tells", code=NOT_YET)
-        found = _object(answer.value)
+        found = object_of(answer.value)
         if how.output != "text":
             print_value(found, how.output)
         return _printed(previews, name, answer, found, text=how.output == "text", word="replaced" if replace else "there already")
@@ -127,12 +114,12 @@ def _printed(previews: _Previews, name: str, answer: Answer, found: View, *, tex
         return FAILED if answer.final else NOT_YET
     state = f", and {answer.outcome}" if answer.outcome else ""
     complain(f"{previews.namespace}/{name} is {'created' if answer.created else word}{state}")
-    if left := _text(found, "seconds_left"):
+    if left := text_of(found, "seconds_left"):
         complain(f"  it is deleted in {_span(left)}, unless it is used or extended")
     for condition in _conditions(found):
         if condition.get("type") == "Reachable" and condition.get("status") == "False":
-            complain(f"  {_text(condition, 'reason')}: {_text(condition, 'message')}")
-    if not (url := _text(found, "url")):
+            complain(f"  {text_of(condition, 'reason')}: {text_of(condition, 'message')}")
+    if not (url := text_of(found, "url")):
         complain("  it has no host of its own that is known by now: weir preview show tells, or choose it by the header")
     elif text:
         say(url)
@@ -160,32 +147,32 @@ def _print(items: Sequence[View], output: str) -> None:
 
 
 def _row(item: View) -> Sequence[str]:
-    left = _text(item, "seconds_left")
-    reason = "" if item.get("ready") == "True" else _text(item, "reason")
-    named = [_text(item, name) for name in ("id", "base", "name", "state")]
-    return (*named, _text(item, "last_used") or "-", _span(left) if left else "-", _text(item, "url") or "-", reason)
+    left = text_of(item, "seconds_left")
+    reason = "" if item.get("ready") == "True" else text_of(item, "reason")
+    named = [text_of(item, name) for name in ("id", "base", "name", "state")]
+    return (*named, text_of(item, "last_used") or "-", _span(left) if left else "-", text_of(item, "url") or "-", reason)
 
 
 def run_show(where: Where, name: str, base: str | None, output: str) -> int:
     def act(previews: _Previews) -> int:
-        found = _object(previews.client.ask("GET", previews.at(name, base)).value)
+        found = object_of(previews.client.ask("GET", previews.at(name, base)).value)
         if output != "text":
             print_value(found, output)
             return 0
-        document, replicas, left = _inner(found, "document"), _inner(found, "replicas"), _text(found, "seconds_left")
+        document, replicas, left = inner_of(found, "document"), inner_of(found, "replicas"), text_of(found, "seconds_left")
         fields = {
-            "base": _text(found, "base"),
-            "name": _text(found, "name"),
-            "state": _text(found, "state"),
-            "url": _text(found, "url"),
-            "image": _text(document, "image"),
-            "replicas": f"{_text(replicas, 'ready')} ready of {_text(replicas, 'wanted')} wanted" if replicas else "",
-            "last used": _text(found, "last_used"),
-            "expires": f"{_text(found, 'expires_at')}, in {_span(left)}" if left else "",
+            "base": text_of(found, "base"),
+            "name": text_of(found, "name"),
+            "state": text_of(found, "state"),
+            "url": text_of(found, "url"),
+            "image": text_of(document, "image"),
+            "replicas": f"{text_of(replicas, 'ready')} ready of {text_of(replicas, 'wanted')} wanted" if replicas else "",
+            "last used": text_of(found, "last_used"),
+            "expires": f"{text_of(found, 'expires_at')}, in {_span(left)}" if left else "",
         }
-        print_fields(f"{_text(found, 'namespace')}/{_text(found, 'id')}", fields)
+        print_fields(f"{text_of(found, 'namespace')}/{text_of(found, 'id')}", fields)
         names = ("type", "status", "reason", "message")
-        rows = [tuple(_text(each, column) for column in names) for each in _conditions(found)]
+        rows = [tuple(text_of(each, column) for column in names) for each in _conditions(found)]
         if rows:
             say("")
             print_table([column.upper() for column in names], rows)
@@ -197,12 +184,12 @@ def run_show(where: Where, name: str, base: str | None, output: str) -> int:
 def run_extend(where: Where, name: str, base: str | None, output: str, *, seconds: float | None) -> int:
     def act(previews: _Previews) -> int:
         query = {} if seconds is None else {"seconds": str(max(1, math.ceil(seconds)))}
-        found = _object(previews.client.ask("POST", previews.at(name, base, "/extend"), query=query).value)
+        found = object_of(previews.client.ask("POST", previews.at(name, base, "/extend"), query=query).value)
         if output != "text":
             print_value(found, output)
             return 0
-        until = _text(found, "expires_at")
-        say(f"{previews.namespace}/{_text(found, 'id')} lives {f'until {until} at least' if until else 'for ever'}")
+        until = text_of(found, "expires_at")
+        say(f"{previews.namespace}/{text_of(found, 'id')} lives {f'until {until} at least' if until else 'for ever'}")
         return 0
 
     return _at(where, act)
@@ -237,9 +224,9 @@ def preview_names(typed: Mapping[str, Any], incomplete: str) -> Sequence[str]:
         with opened_cluster(where, what="previews") as (client, namespace, _):
             for item in _Previews(client, namespace).every():
                 if base is None:
-                    found.append(_text(item, "id"))
+                    found.append(text_of(item, "id"))
                 elif item.get("base") == base:
-                    found.append(_text(item, "name"))
+                    found.append(text_of(item, "name"))
 
     return asked_in_time(typed, incomplete, ask)
 
@@ -249,37 +236,22 @@ def base_names(typed: Mapping[str, Any], incomplete: str) -> Sequence[str]:
 
     def ask(where: Where, found: list[str]) -> None:
         with opened_cluster(where, what="previews") as (client, namespace, _):
-            found += [_text(item, "base") for item in _Previews(client, namespace).every()]
+            found += [text_of(item, "base") for item in _Previews(client, namespace).every()]
             path = f"/v1/namespaces/{quote(namespace, safe='')}/apps"
-            items = _object(client.ask("GET", path, query={"limit": str(PAGE)}).value).get("items")
-            found += [_text(_object(item), "name") for item in items] if isinstance(items, list) else []
+            items = object_of(client.ask("GET", path, query={"limit": str(PAGE)}).value).get("items")
+            found += [text_of(object_of(item), "name") for item in items] if isinstance(items, list) else []
 
     return asked_in_time(typed, incomplete, ask)
 
 
 def _at(where: Where, act: Callable[[_Previews], int]) -> int:
     """Do something with the previews of a namespace; returns the exit code."""
-    is_open, more = False, ""
-    try:
-        with opened_cluster(where, what="previews") as (client, namespace, place):
-            complain(f"on {place}")
-            more = f"it goes on there: weir preview list --namespace {namespace} tells"
-            try:
-                return act(_Previews(client, namespace))
-            except KeyboardInterrupt:
-                is_open = client.is_sent
-                raise
-            except NotDoneError as error:
-                if error.code == NOT_YET:
-                    raise NotDoneError(*error.lines, more, code=NOT_YET) from error
-                raise
-    except KeyboardInterrupt:
-        complain(f"interrupted: {more}" if is_open else "interrupted")
-        return INTERRUPTED
-    except NotDoneError as error:
-        for line in error.lines:
-            complain(line)
-        return error.code
+    return in_cluster(
+        where,
+        "previews",
+        lambda client, namespace: act(_Previews(client, namespace)),
+        more=lambda namespace: f"it goes on there: weir preview list --namespace {namespace} tells",
+    )
 
 
 def _id(name: str, base: str | None) -> str:
@@ -301,23 +273,7 @@ def _span(seconds: str) -> str:
     return "".join(parts[:2]) or "0s"
 
 
-def _object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise NotDoneError("the server's answer is not one of an Admin API")
-    return value
-
-
-def _inner(view: View, name: str) -> View:
-    value = view.get(name)
-    return value if isinstance(value, dict) else {}
-
-
 def _conditions(view: View) -> list[View]:
     found = view.get("conditions")
     every: list[View] = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
     return every[:MAX_CONDITIONS]
-
-
-def _text(view: View, name: str) -> str:
-    value = view.get(name)
-    return "" if value is None or isinstance(value, dict | list) else str(value)

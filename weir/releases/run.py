@@ -9,10 +9,12 @@ from urllib.parse import quote
 
 from fleet.runtime.terminal import complain, say
 from weir.apps.admin_client import AdminClient, Answer
-from weir.apps.failure import INTERRUPTED, NOT_YET, NotDoneError
+from weir.apps.answers import inner_of, items_of, object_of, text_of
+from weir.apps.failure import NotDoneError
 from weir.apps.output import print_fields, print_table, print_value
 from weir.apps.progress import Steps
-from weir.apps.where import Where, opened_cluster
+from weir.apps.session import in_cluster
+from weir.apps.where import Where
 from weir.releases.document import Asked, release_document
 
 __all__ = ["Change", "Releases", "run_change", "run_history", "run_install", "run_list", "run_status", "run_upgrade"]
@@ -50,15 +52,15 @@ class Releases:
             steps.tell("asking")  # the answer comes when helm is done, without a word in between
             return self.client.ask(method, path, query=query, silence=change.patience, **what)
         return self.client.follow(
-            method, path, lambda event: steps.tell(_text(event, "step")), patience=change.patience, query=query, **what
+            method, path, lambda event: steps.tell(text_of(event, "step")), patience=change.patience, query=query, **what
         )
 
     def every(self) -> Iterator[Mapping[str, Any]]:
         offset, count = 0, 0
         while True:
             query = {"limit": str(PAGE), "offset": str(offset)}
-            page = _object(self.client.ask("GET", self._base, query=query).value)
-            items = _objects(page)
+            page = object_of(self.client.ask("GET", self._base, query=query).value)
+            items = items_of(page)
             count += len(items)
             yield from items
             following = page.get("next")
@@ -109,7 +111,7 @@ def run_change(where: Where, name: str, change: Change, *, revision: int | None 
 
 def run_status(where: Where, name: str, output: str, *, values: bool) -> int:
     def act(releases: Releases) -> int:
-        found = _object(releases.client.ask("GET", releases.at(name)).value)
+        found = object_of(releases.client.ask("GET", releases.at(name)).value)
         if values:
             print_value(found.get("values"), "yaml" if output == "text" else output)
         elif output != "text":
@@ -123,7 +125,7 @@ def run_status(where: Where, name: str, output: str, *, values: bool) -> int:
 
 def run_history(where: Where, name: str, output: str) -> int:
     def act(releases: Releases) -> int:
-        items = _objects(_object(releases.client.ask("GET", releases.at(name, "/history")).value))
+        items = items_of(object_of(releases.client.ask("GET", releases.at(name, "/history")).value))
         return _print_items(items, ("revision", "updated", "status", "chart", "app_version", "description"), output)
 
     return _at(where, name, act)
@@ -142,7 +144,9 @@ def run_list(where: Where, output: str) -> int:
 
 def _print_items(items: Sequence[Mapping[str, Any]], names: Sequence[str], output: str) -> int:
     if output == "text":
-        print_table([name.upper().replace("_", " ") for name in names], ([_text(item, name) for name in names] for item in items))
+        print_table(
+            [name.upper().replace("_", " ") for name in names], ([text_of(item, name) for name in names] for item in items)
+        )
     else:
         print_value([*items], output)
     return 0
@@ -153,67 +157,31 @@ def _changed(releases: Releases, name: str, word: str, answer: Answer, change: C
         if answer.value is not None:
             print_value(answer.value, change.output)
     elif change.dry_run and isinstance(answer.value, dict):
-        for line in _text(answer.value, "manifest").splitlines():
+        for line in text_of(answer.value, "manifest").splitlines():
             say(line)
     else:
-        revision = _inner(answer.value, "revision")
+        revision = inner_of(answer.value, "revision")
         number = f", revision {revision['revision']}" if isinstance(revision.get("revision"), int) else ""
         say(f"{releases.namespace}/{name} {word}{number}")
-        for line in _text(_object(answer.value), "notes").splitlines() if answer.value else ():
+        for line in text_of(object_of(answer.value), "notes").splitlines() if answer.value else ():
             say(line)
     return 0
 
 
 def _print(found: Mapping[str, Any]) -> None:
-    revision = _inner(found, "revision")
+    revision = inner_of(found, "revision")
     names = ("revision", "status", "chart", "app_version", "updated", "description")
-    title = f"{_text(found, 'namespace')}/{_text(found, 'name')}"
-    print_fields(title, {name.replace("_", " "): _text(revision, name) for name in names})
-    for line in _text(found, "notes").splitlines():
+    title = f"{text_of(found, 'namespace')}/{text_of(found, 'name')}"
+    print_fields(title, {name.replace("_", " "): text_of(revision, name) for name in names})
+    for line in text_of(found, "notes").splitlines():
         say(line)
 
 
 def _at(where: Where, name: str, act: Callable[[Releases], int]) -> int:
     """Do something with the releases of a namespace; returns the exit code."""
-    is_open = False
-    try:
-        with opened_cluster(where) as (client, namespace, place):
-            complain(f"on {place}")
-            more = f"it goes on there, and may be done: weir release status {name} --namespace {namespace} tells"
-            try:
-                return act(Releases(client, namespace))
-            except KeyboardInterrupt:
-                is_open = client.is_sent
-                raise
-            except NotDoneError as error:
-                if error.code == NOT_YET:
-                    raise NotDoneError(*error.lines, more, code=NOT_YET) from error
-                raise
-    except KeyboardInterrupt:
-        complain(f"interrupted: {more}" if is_open else "interrupted")
-        return INTERRUPTED
-    except NotDoneError as error:
-        for line in error.lines:
-            complain(line)
-        return error.code
-
-
-def _object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise NotDoneError("the server's answer is not one of an Admin API")
-    return value
-
-
-def _objects(page: Mapping[str, Any]) -> list[dict[str, Any]]:
-    items = page.get("items")
-    return [_object(item) for item in items] if isinstance(items, list) else []
-
-
-def _inner(value: Any, name: str) -> Mapping[str, Any]:
-    found = value.get(name) if isinstance(value, dict) else None
-    return found if isinstance(found, dict) else {}
-
-
-def _text(value: Mapping[str, Any], name: str) -> str:
-    found = value.get(name)
-    return "" if found is None or isinstance(found, dict | list) else str(found)
+    return in_cluster(
+        where,
+        "releases",
+        lambda client, namespace: act(Releases(client, namespace)),
+        more=lambda namespace: f"it goes on there, and may be done: weir release status {name} --namespace {namespace} tells",
+    )
