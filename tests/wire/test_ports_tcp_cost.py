@@ -77,9 +77,13 @@ async def test_an_idle_connection_takes_little_memory_and_gives_it_back() -> Non
                 each = (tracemalloc.get_traced_memory()[0] - before) / CONNECTIONS
                 assert each < 4000, f"{each:.0f} bytes for each connection, its backend's among them"
             await eventually(lambda: not rig.clients)
-            gc.collect()
-            left = (tracemalloc.get_traced_memory()[0] - before) / CONNECTIONS
-            assert left < 1000, f"{left:.0f} bytes of each connection are left"
+
+            def left() -> float:
+                gc.collect()
+                return (tracemalloc.get_traced_memory()[0] - before) / CONNECTIONS
+
+            # Connections to backends are closed some turns after those of clients. What stays is room in tables.
+            await eventually(lambda: left() < 300)
         finally:
             tracemalloc.stop()
 
