@@ -67,6 +67,22 @@ async def test_from_one_call_to_the_last(rig: AdminRig) -> None:
     assert not [path for path in rig.api.objects if "weir-admin" in path]
 
 
+async def test_dependencies_of_an_app(rig: AdminRig) -> None:
+    wanted = ["db", {"name": "mail", "optional": False, "keep_awake": False}]
+    made = await rig.call("POST", body=WEB | {"depends_on": wanted})
+    assert (made.status_code, made.json()["app"]["depends_on"]) == (201, wanted)
+    same = await rig.call("POST", body=WEB | {"depends_on": [{"name": "db"}, {"name": "mail", "keep_awake": False}]})
+    assert (same.status_code, same.headers["etag"]) == (200, made.headers["etag"])
+    headers = {"Content-Type": "application/merge-patch+json"}
+    wrong = await rig.client.patch(f"{APPS}/web", content=b'{"depends_on": ["db", "web"]}', headers=headers)
+    assert [fault.pointer for fault in problem_of(wrong, "invalid-document").errors] == ["/depends_on/1"]
+    patched = await rig.client.patch(f"{APPS}/web", content=b'{"depends_on": ["api"]}', headers=headers)
+    assert (patched.status_code, patched.json()["app"]["depends_on"]) == (200, ["api"])
+    assert patched.headers["etag"] != made.headers["etag"]
+    put = await rig.call("PUT", "/web", WEB)
+    assert (put.status_code, put.json()["app"]["depends_on"]) == (200, [])
+
+
 async def test_weirs_controller_gives_it_a_scaled_object_when_it_is_complete(rig: AdminRig) -> None:
     await rig.call("POST", body=WEB)
     scaled = "/apis/keda.sh/v1alpha1/namespaces/shop/scaledobjects/web"
