@@ -6,7 +6,6 @@ Defines how settings are read, validated and documented; the settings themselves
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, ClassVar, Final, NoReturn, Self
 
@@ -127,7 +126,7 @@ def _as_given(text: str, elsewhere: Mapping[str, str]) -> str:
     """What an error says, with the names that whoever reads it has written."""
     for field, variable in elsewhere.items():
         text = text.replace(f"{_flag(field)} ({_variable(field)})", variable)
-        text = re.sub(rf"(?<!\w){_variable(field)}(?!\w)", variable, text)
+        text = text.replace(f"{_variable(field)}: ", f"{variable}: ")
     return text
 
 

@@ -23,6 +23,7 @@ ALIASES = {
     "external-scaler": (9090, "weir-scaler", "grpc"),
     "operator-metrics": (8080, "weir-controller", "diagnostics"),
 }
+OTHERS = {"interceptor-proxy": [(8443, "https")]}
 HERE, IN_KEDA = "http-add-on-aliases", "http-add-on-aliases-in-keda"
 
 
@@ -61,8 +62,10 @@ def test_each_name_and_port_leads_to_the_component_that_does_its_work(
     found = aliases(manifests, namespace)
     assert found.keys() == ALIASES.keys()
     for name, (port, workload, target) in ALIASES.items():
-        (only,) = found[name]["spec"]["ports"]
-        assert (only["port"], only["targetPort"]) == (port, target)
+        first, *others = found[name]["spec"]["ports"]
+        assert (first["port"], first["targetPort"]) == (port, target)
+        # The add-on's Service has the port for TLS where that is enabled; here it leads to nothing without proxy-tls.
+        assert [(each["port"], each["targetPort"]) for each in others] == OTHERS.get(name, [])
         chosen = [each for each in manifests.of("Deployment") if selects(found[name]["spec"]["selector"], each)]
         assert [each["metadata"]["name"] for each in chosen] == [workload]
         assert target in {each["name"] for each in container(chosen[0])["ports"]}
