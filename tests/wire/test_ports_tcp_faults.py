@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -163,11 +164,17 @@ class Stage:
         return [found.entry.held, found.entry.in_flight, found.entry.connections, *rooms, *loads]
 
 
+@functools.cache
+def places() -> dict[str, int]:
+    """Applications and their ports, the same for all tests: a port that is taken is kept to the end."""
+    return {f"default/n{number:04}": free_port() for number in range(PLACES)}
+
+
 @pytest.mark.parametrize("side", ["client", "backend"])
 @pytest.mark.parametrize("act", list(Act), ids=lambda act: act.value)
 async def test_every_fault_at_every_point(act: Act, side: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "HALF_CLOSED_SECONDS", 1.0)  # half a connection that is left over ends sooner
-    numbers = {f"default/n{number:04}": free_port() for number in range(PLACES)}
+    numbers = places()
     routes = [port_route(port(number), app=app) for app, number in numbers.items()]
     async with stream_rig(*routes) as rig:
         server = await rig.server(listed=False)
