@@ -152,7 +152,7 @@ class Connection(asyncio.BufferedProtocol):
         """Send a few bytes now. Returns False, without having sent any, if something else has to be sent before, or an error is
         to be reported: `write_through` is for these."""
         transport = self._transport
-        if self.congested or self._unsent or transport.is_closing():
+        if self.congested or self._unsent or self.framer is not None or transport.is_closing():
             return False
         try:
             sent = _write(self._raw, data)
