@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -59,10 +59,8 @@ class InterceptorSettings(ComponentSettings):
         return (*super().settings_customise_sources(settings_cls, *sources, **named), AddOnSettings(settings_cls))
 
     @classmethod
-    def _given_elsewhere(cls, flags: Container[str]) -> Mapping[str, str]:
-        own = cls.model_config.get("env_prefix", "")
-        found = {field: variable for field, (_, variable) in of_add_on(os.environ).items()}
-        return {field: name for field, name in found.items() if field not in flags and not os.environ.get(own + field.upper())}
+    def _given_elsewhere(cls) -> Mapping[str, str]:
+        return {field: variable for field, (_, variable) in of_add_on(os.environ).items()}
 
     host: str = Field("0.0.0.0", description="Address that the proxy, the RPC server and the diagnostics listen on.")  # noqa: S104
     proxy_port: int = Field(

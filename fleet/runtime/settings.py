@@ -6,6 +6,7 @@ Defines how settings are read, validated and documented; the settings themselves
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, ClassVar, Final, NoReturn, Self
 
@@ -67,13 +68,13 @@ class ComponentSettings(BaseSettings):
         try:
             return cls(**flags)
         except ValidationError as error:
-            raise SettingsError(_as_given(_one_line(error, flags), cls._given_elsewhere(flags))) from error
+            raise SettingsError(_as_given(_one_line(error, flags), cls._given_elsewhere(), flags)) from error
         except UnreadableValue as error:
             raise SettingsError(" ".join(str(error).split())) from error
 
     @classmethod
-    def _given_elsewhere(cls, flags: Container[str]) -> Mapping[str, str]:
-        """By field: the variable of another system by which it was given, and by no flag and no variable of Weir's own."""
+    def _given_elsewhere(cls) -> Mapping[str, str]:
+        """By field: the variable of another system by which it is given, which flags and variables of Weir's own override."""
         return {}
 
     def shown(self) -> dict[str, Any]:
@@ -122,9 +123,11 @@ def _variable(name: str) -> str:
     return ENVIRONMENT_PREFIX + name.upper()
 
 
-def _as_given(text: str, elsewhere: Mapping[str, str]) -> str:
+def _as_given(text: str, elsewhere: Mapping[str, str], flags: Container[str]) -> str:
     """What an error says, with the names that whoever reads it has written."""
     for field, variable in elsewhere.items():
+        if field in flags or os.environ.get(_variable(field)):
+            continue
         text = text.replace(f"{_flag(field)} ({_variable(field)})", variable)
         text = text.replace(f"{_variable(field)}: ", f"{variable}: ")
     return text

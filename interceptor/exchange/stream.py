@@ -47,7 +47,7 @@ SWITCHED: Final = Response(101, 0)
 
 
 class Passing(Protocol):
-    """A connection that passes bytes on."""
+    """A connection that another one may pass small reads on to, past the tunnel."""
 
     encrypted: ClassVar[bool]
 
@@ -202,7 +202,7 @@ class StreamTunnel(Tunnel):
         self._first = b""
         self.clock = exchange.host.clock
         self.touched = self._opened = self.clock()
-        """When the last byte came. Either side sets it that passes bytes on `straight`."""
+        """When the last byte came. Set as well by the connections, while they pass bytes on by themselves."""
         self.to_backend: Passing | None = None
         self.to_client: Passing | None = None
         """While nothing is to be found out about bytes, because both connections are open and plain, and it counts: where each of

@@ -246,6 +246,7 @@ BROKEN: list[tuple[str, list[str]]] = [
             "6: apps[0].timeouts.conect: is not a field; did you mean connect?",
         ],
     ),
+    (A + "  readiness: {command: pg_isready, path: /}\n", ["5: apps[0].readiness.command: say path or command, not both"]),
     (
         A + "  placeholder: soon\n  maintenance: {status: 99, body: x, file: y}\n",
         [

@@ -6,7 +6,7 @@ Does not decide how many replicas there are (autoscaler.py), nor when its addres
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from fleet.discovery.sources import Backend
@@ -107,20 +107,15 @@ class Replica:
         env = {name: _with_port(value, port) for name, value in self.spec.env.items()} | {"PORT": str(port)}
         env |= self._busy()
         readiness = self.spec.readiness
-        launch, check = (
+
+        def launch(command: Sequence[str]) -> Launch:
             # A command given as a list runs without a shell, so $PORT is replaced here.
-            Launch([_with_port(word, port) for word in words], env=env, cwd=self._directory)
-            for words in (self.spec.command, readiness.command)
-        )
-        probe = Probe(
-            LOOPBACKS,
-            port,
-            readiness.path,
-            readiness.interval,
-            datagrams=self.spec.is_ready_by_udp,
-            check=Check(check, self._context.reaper) if readiness.command else None,
-        )
-        return launch, probe
+            return Launch([_with_port(word, port) for word in command], env=env, cwd=self._directory)
+
+        check = Check(launch(readiness.command), self._context.reaper) if readiness.command else None
+        by_udp = self.spec.is_ready_by_udp
+        probe = Probe(LOOPBACKS, port, readiness.path, readiness.interval, datagrams=by_udp, check=check)
+        return launch(self.spec.command), probe
 
     def _busy(self) -> dict[str, str]:
         """Variables for an app that may keep itself awake: a new token for every start."""

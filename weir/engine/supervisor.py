@@ -201,8 +201,8 @@ class Supervisor:
         try:
             async with asyncio.timeout(self._job.readiness_timeout):
                 if probe is not None:
-                    speaks = self._job.port_in_environment or probe.check is not None
-                    late = partial(self._late, child, probe) if speaks else None
+                    explained = self._job.port_in_environment or probe.check is not None
+                    late = partial(self._late, child, probe) if explained else None
                     self._host = await wait_until_ready(probe, late=late)
         except TimeoutError:
             why = "" if probe is None else f": {probe.failure}{await self._elsewhere(child, probe)}"

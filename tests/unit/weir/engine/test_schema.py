@@ -37,6 +37,7 @@ BEYOND = (
     "is the app itself", "is not a path that", "is more than the window", "and so are hosts", "is empty",
     "port 4000 is for", "port means one replica", "is not a method", "asked over HTTP/1.1", "every weight is",
     "belongs into the rules", "is there twice", "as the client sent it", "cannot be changed", "is needed: the rule",
+    "say path or command",
 )  # fmt: skip
 """Errors that a schema cannot find: combinations of values, files, syntax, and the grammar of hosts and headers."""
 
