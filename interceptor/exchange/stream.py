@@ -6,7 +6,7 @@ An exchange in which nothing is asked and nothing is answered: waiting, choice, 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from fleet.routing.firstbytes import FIRST_BYTES, fits
 from interceptor.backends.endpoint import MAX_DIALS
@@ -48,8 +48,6 @@ SWITCHED: Final = Response(101, 0)
 
 class Passing(Protocol):
     """A connection that another one may pass small reads on to, past the tunnel."""
-
-    encrypted: ClassVar[bool]
 
     def pass_on(self, data: memoryview) -> bool:
         """Send a few bytes now. Returns False, without having sent any, if that is not possible."""
@@ -205,8 +203,8 @@ class StreamTunnel(Tunnel):
         """When the last byte came. Set as well by the connections, while they pass bytes on by themselves."""
         self.to_backend: Passing | None = None
         self.to_client: Passing | None = None
-        """While nothing is to be found out about bytes, because both connections are open and plain, and it counts: where each of
-        them passes small reads on to by itself."""
+        """While it counts, and nothing is to be found out about bytes: where each connection passes small reads on to by itself.
+        What cannot be passed on, such as to a side that has ended, comes here."""
         port = exchange.app.port
         self._rest = (
             math.inf
@@ -231,11 +229,9 @@ class StreamTunnel(Tunnel):
             self.on_client_end()
 
     def _straighten(self) -> None:
-        """See whether bytes need to be looked at."""
-        client, backend = cast("Passing", self._client), cast("Passing | None", self._connection)
-        plain = backend is not None and not backend.encrypted and not client.encrypted
-        straight = plain and self._counts and not self._ends and not self._wound_down
-        self.to_backend, self.to_client = (backend, client) if straight else (None, None)
+        """Bytes need to be looked at while it does not count: they may change that."""
+        self.to_backend = cast("Passing | None", self._connection) if self._counts else None
+        self.to_client = cast("Passing", self._client) if self._counts else None
 
     def on_client_data(self, data: memoryview) -> None:
         if self._connection is not None and not self._ends & 1:
@@ -320,16 +316,7 @@ class StreamTunnel(Tunnel):
                 self._decide(now, counts=True)
             self._look_again(now)
 
-    def wind_down(self, now: float, seconds: float) -> None:
-        super().wind_down(now, seconds)
-        self._straighten()
-
-    def _end(self, now: float) -> None:
-        super()._end(now)
-        self._straighten()
-
     def _side_ended(self, side: int) -> None:
         super()._side_ended(side)
-        self._straighten()
         if self._connection is not None and self._ends and not self._wound_down:
             self._limit(self._host.clock(), HALF_CLOSED_SECONDS)
