@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from fleet.discovery.sources import Backend
-from fleet.routing.route import Affinity, ColdStart, Route, Rule, WeightedTarget
+from fleet.routing.route import Affinity, ColdStart, Protection, Redirect, Route, Rule, WeightedTarget
 from fleet.routing.target import Target, TargetTls
 from tests.support.certificates import Authority
 from tests.support.loopback import APP, route
@@ -222,3 +222,68 @@ async def test_a_backend_counts_once_as_ready(authority: Authority, behind: TlsB
             metrics = (await client.get(url)).text
         (line,) = [line for line in metrics.splitlines() if line.startswith("weir_interceptor_ready_backends{")]
         assert line.endswith(" 1.0")
+
+
+async def test_a_redirect_is_answered_both_ways(authority: Authority, behind: TlsBackend, files: dict[str, Any]) -> None:
+    elsewhere = Rule(hosts=("a.test",), paths=("/old",), redirect=Redirect(prefix="/new"))
+    async with both(files, replace(route(), rules=(*route().rules, elsewhere)), port=behind.port) as rig:
+        old = GET.replace(b"GET / ", b"GET /old/page ")
+        for head, _ in (await ask(rig, old), await over_tls(rig, authority, old)):
+            assert head.split()[1] in (b"301", b"302", b"307", b"308"), head
+            assert b"/new/page\r\n" in head
+        assert (await over_tls(rig, authority))[1] == b"ok"
+        assert behind.connections == 1
+
+
+async def test_a_session_stays_whichever_way_it_comes(authority: Authority, files: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    async with (
+        backend(authority, tmp_path / "one", NAME, body=b"1") as one,
+        backend(authority, tmp_path / "two", NAME, body=b"2") as two,
+        both(files, replace(route(), affinity=Affinity(cookie="s")), port=one.port) as rig,
+    ):
+        rig.sources.set(APP, [Backend("127.0.0.1", one.port), Backend("127.0.0.1", two.port)])
+        head, body = await over_tls(rig, authority)
+        cookie = head.partition(b"Set-Cookie: ")[2].partition(b";")[0]
+        asked = GET.replace(b"\r\n\r\n", b"\r\nCookie: " + cookie + b"\r\n\r\n")
+        for _ in range(12):
+            again, same = await over_tls(rig, authority, asked)
+            assert same == body
+            assert b"Set-Cookie" not in again
+
+
+async def test_a_session_of_a_rule_is_not_forgotten_over_tls(
+    authority: Authority, behind: TlsBackend, files: dict[str, Any]
+) -> None:
+    """The cookies of the rule's other backends are; the same backend without TLS is no other one."""
+    rule = Rule(backends=(WeightedTarget(APP, weight=1), WeightedTarget("default/b", weight=1)))
+    async with both(files, replace(route(), rules=(rule,), affinity=Affinity(cookie="s")), port=behind.port) as rig:
+        rig.sources.set("default/b", [])
+        head, _ = await over_tls(rig, authority)
+        assert head.count(b"Set-Cookie: ") == 1
+        cookie = head.partition(b"Set-Cookie: ")[2].partition(b";")[0]
+        head, body = await over_tls(rig, authority, GET.replace(b"\r\n\r\n", b"\r\nCookie: " + cookie + b"\r\n\r\n"))
+        assert (body, b"Set-Cookie" in head) == (b"ok", False)
+        old = cookie.partition(b"=")[0] + b"=of-a-backend-that-is-gone"
+        head, _ = await over_tls(rig, authority, GET.replace(b"\r\n\r\n", b"\r\nCookie: " + old + b"\r\n\r\n"))
+        assert (head.count(b"Set-Cookie: "), head.count(b"Max-Age=0")) == (1, 0)
+        for part in rig.app.branches.values():
+            assert part.over_tls is not None
+            assert part.over_tls.shares is part.shares is not None
+
+
+async def test_a_part_that_is_needed_no_more_is_closed(files: dict[str, Any]) -> None:
+    rule = Rule(backends=(WeightedTarget("default/b", weight=1),))
+    async with both(files, replace(route(), rules=(rule,)), port=1) as rig:
+        parts = [part.over_tls for part in (rig.app, *rig.app.branches.values())]
+        rig.set_routes(replace(route(), target=Target(APP, app_protocol="http1")))
+        await eventually(lambda: rig.app.over_tls is None)
+        assert [part.removed for part in parts if part is not None] == [True, True]
+
+
+async def test_the_readiness_path_is_asked_for_over_tls(authority: Authority, behind: TlsBackend, files: dict[str, Any]) -> None:
+    guarded = replace(route(), protection=Protection(readiness_path="/ready"))
+    async with both(files, guarded, port=behind.port, readiness_timeout=30) as rig:
+        assert (await over_tls(rig, authority))[1] == b"ok"
+        assert rig.interceptor.proxy.probes.passes == 1
