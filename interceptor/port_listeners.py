@@ -88,11 +88,12 @@ class PortListeners:
 
     def set_table(self, table: RoutingTable) -> None:
         """Follow another table; the proxy has its applications already."""
-        for key in [key for key in self._sites if key not in table.ports]:
+        wanted = table.ports if self._settings.app_ports else {}
+        for key in [key for key in self._sites if key not in wanted]:
             site = self._sites.pop(key)
             site.routes = PortRoutes()
             self._gone.append(site)
-        for key, routes in table.ports.items():
+        for key, routes in wanted.items():
             site = self._sites.setdefault(key, _Site(self, key, routes))
             site.routes = routes
         self._changed.set()

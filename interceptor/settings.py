@@ -78,6 +78,10 @@ class InterceptorSettings(ComponentSettings):
         le=defaults.PORT_LIMIT,
         description="Port of the proxy for TLS, which listens if there are certificates; 0 for any free port.",
     )
+    app_ports: bool = Field(
+        True,
+        description="Listen on the ports of applications. Of several interceptors at one address, only one can.",
+    )
     https_port: int = Field(
         defaults.HTTPS_PORT,
         ge=1,

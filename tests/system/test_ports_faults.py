@@ -68,7 +68,7 @@ async def test_an_interceptor_that_is_killed_ends_its_own_connections_and_nothin
         "ports": [{"port": tcp}],
     }  # fmt: skip
     names = echo_app("names", udp) | {"cooldown": 60, "max": 1}
-    async with running_up(tmp_path, fleet(lines, names), "--processes") as up:
+    async with running_up(tmp_path, {**fleet(lines, names), "interceptors": 2}, "--processes") as up:
         peers = [await Peer.connect(harness.address, tcp) for _ in range(CONNECTIONS)]
         flow = UdpClient(harness.address, udp)
         pid, (at,) = peers[0].pid, up.backends("lines")
@@ -76,8 +76,12 @@ async def test_an_interceptor_that_is_killed_ends_its_own_connections_and_nothin
         direct = await Peer.connect("127.0.0.1", at)
         await up.until_value("lines", float(CONNECTIONS))
 
-        (victim,) = up.components("interceptor")
-        os.kill(int(victim["pid"]), signal.SIGKILL)
+        victims = {each["name"]: int(each["pid"]) for each in up.components("interceptor")}
+        os.kill(victims["interceptor-2"], signal.SIGKILL)
+        await until(lambda: victims["interceptor-2"] not in [int(each["pid"]) for each in up.components("interceptor")])
+        assert [await peer.ask(b"hello") for peer in peers] == [b"hello"] * CONNECTIONS, "only the first listens at ports"
+
+        os.kill(victims["interceptor-1"], signal.SIGKILL)
         assert all(await asyncio.gather(*(peer.ended() for peer in peers)))
         assert await direct.ask(b"still here") == b"still here"
 
@@ -85,7 +89,7 @@ async def test_an_interceptor_that_is_killed_ends_its_own_connections_and_nothin
         assert {peer.pid for peer in again} == {pid}, "the app was not touched"
         assert [await peer.ask(b"hello") for peer in again] == [b"hello"] * 3
         assert (await flow.insist(b"again")).split()[0] == answered
-        await until(lambda: len(up.members()) == 1)
+        await until(lambda: len(up.members()) == 2)
         while True:  # until the new one is heard the scaler knows of none, which is an error, and not zero
             with contextlib.suppress(AioRpcError):
                 await up.until_value("lines", 3.0)

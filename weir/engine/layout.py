@@ -114,6 +114,7 @@ class Layout:
             "routes": self._state.routes_uri,
             "backends": self._state.backends_uri,
             "busy": self._state.busy_uri,
+            **({} if index == 0 else {"app_ports": False}),  # all have one address, and the first is there as long as any
         }
         return _flags({**_LOCAL_DEFAULTS, **self._defaults, **self.spec.interceptor, **own})
 

@@ -333,7 +333,8 @@ def _process_of(spec: AppSpec) -> tuple[object, ...]:
 
 
 class PortsSpec(Model):
-    """Where the components listen, on the loopback address; 0 is a free port. Of many interceptors, the first."""
+    """Where the components listen, on the loopback address; 0 is a free port. Of many interceptors, the first, which alone
+    listens at the ports of apps as well."""
 
     proxy: Port = PROXY_PORT
     proxy_tls: Port = PROXY_TLS_PORT

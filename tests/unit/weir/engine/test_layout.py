@@ -29,6 +29,15 @@ def test_interceptors_stand_side_by_side(state: StateDirectory) -> None:
     assert layout.interceptor_diagnostics_port(1) == 0
 
 
+def test_of_several_interceptors_the_first_alone_listens_at_ports_of_apps(state: StateDirectory) -> None:
+    layout = Layout(FleetSpec(interceptors=3), state)
+
+    def listens(index: int) -> bool:
+        return InterceptorSettings.load(layout.interceptor(index, proxy=1, rpc=2, diagnostics=3)).app_ports
+
+    assert [listens(index) for index in range(3)] == [True, False, False]
+
+
 def test_settings_of_the_file_reach_the_components(state: StateDirectory) -> None:
     given = {"interceptor": {"max_held": 7, "head_timeout": 3}, "scaler": {"member_ttl": 5}}
     layout = Layout(FleetSpec.model_validate(given), state, log_level="warning")
