@@ -38,6 +38,7 @@ class _Udp(asyncio.DatagramProtocol):
         self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._server.heard = addr
         answer = self._server.answer(data, most=UDP_BYTES)
         for datagram in () if answer is None else self._server.bend(data, answer):
             self._transport.sendto(datagram, addr)
@@ -58,12 +59,14 @@ class DnsServer:
         self.asked: list[tuple[str, str]] = []
         """Names and types, in the order in which they were asked for, over UDP."""
         self.by_tcp = 0
+        self.heard = ("", 0)
+        """Where the last question over UDP came from."""
         self.port = 0
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         for _ in range(20):  # a port that is free for both
-            self._tcp = await asyncio.start_server(self._on_tcp, "127.0.0.1", 0)
+            self._tcp = await asyncio.start_server(self.on_tcp, "127.0.0.1", 0)
             self.port = self._tcp.sockets[0].getsockname()[1]
             try:
                 self._udp, _ = await loop.create_datagram_endpoint(lambda: _Udp(self), local_addr=("127.0.0.1", self.port))
@@ -121,7 +124,7 @@ class DnsServer:
             soa = f"ns.test. root.test. 1 2 3 4 {self.ttl}"
             answer.authority.append(dns.rrset.from_text("test.", self.ttl, "IN", "SOA", soa))
 
-    async def _on_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def on_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, EOFError):
             length = int.from_bytes(await reader.readexactly(2), "big")
             answer = self.answer(await reader.readexactly(length))

@@ -108,6 +108,8 @@ async def _by_tcp(server: str, port: int, number: int, name: bytes, kind: int) -
         answer = parse_answer(await reader.readexactly(length), number, name, kind)
     finally:
         writer.transport.abort()
-    if answer is None or answer.truncated:
+    if answer is None:
         raise WireError("it is for another question")
+    if answer.truncated:
+        raise WireError("it is truncated over TCP too")
     return answer
