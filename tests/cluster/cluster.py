@@ -24,6 +24,7 @@ IMAGES: Mapping[str, Sequence[str]] = {
     WEIR_IMAGE: [sys.executable, "-m", "weir"],
     # Works on after its answers, as in the tests of `weir up`.
     "busy": [sys.executable, "-I", "-S", str(ROOT / "tests" / "system" / "apps" / "busy.py")],
+    "datagrams": [sys.executable, "-I", "-S", str(_APPS / "datagrams.py")],
     # What the add-on's end-to-end cases run.
     "grpc-echo": [sys.executable, str(_APPS / "grpc_echo.py")],
     "whoami": [sys.executable, "-I", "-S", str(_APPS / "whoami.py")],

@@ -14,9 +14,10 @@ import pytest
 from tests.cluster.api import Api, Object, namespaced
 from tests.cluster.cluster import ROOT, Cluster
 from tests.cluster.controlplane import until
-from tests.cluster.objects import create_app, pods, until_ready
+from tests.cluster.objects import create_app, deployment, pods, service, until_ready
 from tests.cluster.test_admin import RBAC, admin
 from tests.cluster.weir import NAMESPACE, Weir, http_scaled_object, until_condition
+from tests.wire.flow_rig import UdpClient
 
 __all__ = ["admin"]
 
@@ -158,8 +159,52 @@ async def test_no_port_twice_none_lost_and_one_that_leads_to_its_app(
     await until_ready(api, namespace, "web", 0)
 
     await api.delete(namespaced("httpscaledobjects", namespace, "web"))
-    await until(lambda: _is_gone(api, port), "the lease is freed")
+    await until(lambda: _is_gone(api, "tcp", port), "the lease is freed")
     await until(lambda: _is_as(api, before), "the Service has no port of it any more")
+
+    released = await client.delete("ports/app-1")
+    assert released.status_code == 204, released.text
+    await flows_wake_their_app(weir, api, namespace)
+    await until(lambda: _is_as(api, before), "the Service has no port of it any more")
+
+
+async def flows_wake_their_app(weir: Weir, api: Api, namespace: str) -> None:
+    """The first datagrams at a lease of UDP wake the application, and each of them is answered, once."""
+    game = deployment("game")
+    (container,) = game["spec"]["template"]["spec"]["containers"]
+    container |= {"image": "datagrams", "ports": [{"containerPort": 9000, "protocol": "UDP"}]}
+    del container["readinessProbe"]
+    place = service("game") | {"spec": {"selector": {"app": "game"}, "ports": [{"port": 9000, "protocol": "UDP"}]}}
+    await api.create(namespaced("deployments", namespace), game)
+    await api.create(namespaced("services", namespace), place)
+    udp = {"lease": "game", "protocol": "UDP", "servicePort": 9000, "idle": "2s"}
+    target = {"name": "game", "kind": "Deployment", "apiVersion": "apps/v1", "service": "game", "port": 9000}
+    await api.create(
+        namespaced("httpscaledobjects", namespace), http_scaled_object(namespace, "game", ports=[udp], scaleTargetRef=target)
+    )
+    await until_condition(api, "httpscaledobjects", namespace, "game", "PortReady", "True")
+    (leased,) = (await api.get(namespaced("httpscaledobjects", namespace, "game")))["status"]["ports"]
+    assert (leased["protocol"], leased["lease"]) == ("UDP", "game")
+    assert not await pods(api, namespace, "game")
+
+    flow = UdpClient(weir.address, leased["port"])
+    try:
+        sent = [b"%d" % number for number in range(10)]
+        # Nodes follow the Service's ports a moment later, and until then they drop datagrams.
+        name, first = (await flow.insist(b"first")).split()
+        flow.send(*sent)
+        found = []
+        while not found or found[-1][1] != sent[-1]:
+            found.append((await flow.receive())[0].split())
+    finally:
+        flow.close()
+    (pod,) = await pods(api, namespace, "game")
+    assert {one[0].decode() for one in found} | {name.decode()} == {pod["metadata"]["name"]}
+    assert first == b"first"
+    assert [one[1] for one in found if one[1] != b"first"] == sent, "what was repeated before is answered as often"
+    await until_ready(api, namespace, "game", 0)
+    await api.delete(namespaced("httpscaledobjects", namespace, "game"))
+    await until(lambda: _is_gone(api, "udp", leased["port"]), "the lease is freed")
 
 
 async def _accepts(address: str, port: int) -> bool:
@@ -175,8 +220,8 @@ async def _reaches(found: dict[str, dict[str, Any]], count: int) -> bool:
     return len(found) >= count
 
 
-async def _is_gone(api: Api, port: int) -> bool:
-    return await api.find(f"{LEASES}/weir-port-tcp-{port}") is None
+async def _is_gone(api: Api, protocol: str, port: int) -> bool:
+    return await api.find(f"{LEASES}/weir-port-{protocol}-{port}") is None
 
 
 async def _is_as(api: Api, before: list[Object]) -> bool:
