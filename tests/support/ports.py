@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Self
 
-__all__ = ["KeptPort", "free_port", "refusing_port"]
+__all__ = ["KeptPort", "free_port", "refusing_port", "unbound_port"]
 
 
 class KeptPort:
@@ -55,6 +55,19 @@ _EPHEMERAL: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 def free_port() -> int:
     """A port, for TCP and UDP, that nobody has or gets during this run: none that the kernel gives away. Raises RuntimeError."""
+    port = _next_free()
+    atexit.register(port.release)
+    return port.number
+
+
+def unbound_port() -> int:
+    """The same, but nothing is bound to it, for what looks whether anything is. No other test takes it, nor does the kernel."""
+    port = _next_free()
+    port.release()
+    return port.number
+
+
+def _next_free() -> KeptPort:
     for number in _candidates:
         try:
             port = KeptPort(number)
@@ -67,8 +80,7 @@ def free_port() -> int:
         except OSError:
             port.release()
             continue
-        atexit.register(port.release)
-        return number
+        return port
     raise RuntimeError("no free port is left")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fleet.runtime.address import join_address
-from tests.support.ports import KeptPort
+from tests.support.ports import unbound_port
 from tests.system.harness import Answer, Gate, Up, app, fetch, fleet, running_up, until
 
 FLAGS = pytest.mark.parametrize("flags", [(), ("--processes",)], ids=["inline", "processes"])
@@ -107,8 +107,7 @@ async def test_an_end_is_not_longer_than_the_drain(tmp_path: Path, flags: tuple[
 
 async def test_an_app_with_a_port_of_its_own_has_one_replica_and_changes_by_turns(tmp_path: Path) -> None:
     (gate,) = _gates(tmp_path, 1)
-    with KeptPort() as kept:
-        port = kept.number
+    port = unbound_port()
     one, other = (app("web", port=port, target=1, min=1, max=1, env={"VERSION": version}) for version in "12")
     async with running_up(tmp_path, fleet(one)) as up, _under_way(up, gate) as answer:
         await _busy(up, 1)

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from fleet.runtime.address import join_address
-from tests.support.ports import KeptPort
+from tests.support.ports import KeptPort, unbound_port
 from tests.support.waiting import until
 from tests.wire.engine_stage import GRACEFUL, SERVE, Stage, gone, python
 from weir.engine.supervisor import State
@@ -113,8 +113,7 @@ async def test_a_process_that_ends_tells_why(stage: Stage) -> None:
 
 
 async def test_a_replica_with_a_port_of_its_own_listens_there_at_every_start(stage: Stage) -> None:
-    with KeptPort() as kept:
-        port = kept.number
+    port = unbound_port()
     replica = stage.replica(command=python(SERVE), port=port)
     replica.start()
     first = replica.pid
