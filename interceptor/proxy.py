@@ -141,6 +141,7 @@ class Proxy(Shared):
         self.flows.close(self.clock())
         await self._table_apps.close()
         await self.probes.close()
+        await self.relay.close()
         self.hangups.close()
 
     def _swap(self, table: RoutingTable, apps: dict[str, App]) -> None:

@@ -15,6 +15,7 @@ from interceptor.core.early import EarlyBytes
 from interceptor.core.errors import ExchangeError
 from interceptor.settings import InterceptorSettings
 from interceptor.transport.hangups import HangupWatch
+from interceptor.transport.relay import Relay
 from interceptor.transport.tcp import Outbox
 from interceptor.trust import TrustedProxies
 
@@ -28,6 +29,7 @@ class Shared:
         self.clock = clock
         self.deadlines = deadlines
         self.hangups = HangupWatch()
+        self.relay = Relay(clock)
         self.outbox = outbox
         self.mismatches = ProtocolMismatches("requests")
         self.head_timeout = settings.head_timeout

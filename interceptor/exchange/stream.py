@@ -43,7 +43,22 @@ DECISION_SECONDS: Final = 1.0
 """How long first bytes that may still fit a pattern are waited for: then the connection counts."""
 _BULK: Final = 512 * 1024
 """Bytes that are moved inside the kernel at once."""
+RELAY_SECONDS: Final = 1.0
+"""After so long, a connection goes on without transports of the event loop. For shorter ones the change is not worth it, and after
+much data it takes as long again."""
 SWITCHED: Final = Response(101, 0)
+
+
+class RelayedClient(Protocol):
+    """A client's connection whose tunnel may do without transports of the event loop."""
+
+    encrypted: bool
+
+    def relay_with(self, connection: Upstream, tunnel: StreamTunnel) -> bool:
+        """Go on without, if that is possible now. Returns whether."""
+
+    def end_relay(self) -> None:
+        """Have transports again, if it has none."""
 
 
 class Passing(Protocol):
@@ -189,7 +204,10 @@ class StreamAttempt(Attempt):
 class StreamTunnel(Tunnel):
     """A tunnel whose connection may stop counting while it is silent, and count again."""
 
-    __slots__ = ("_counts", "_first", "_opened", "_patterns", "_rest", "clock", "to_backend", "to_client", "touched")
+    __slots__ = (
+        "_bulky", "_counts", "_first", "_opened", "_patterns", "_relayed", "_rest", "clock", "looks", "to_backend", "to_client",
+        "touched",
+    )  # fmt: skip
 
     def __init__(self, exchange: StreamExchange, lease: Lease) -> None:
         super().__init__(exchange.host, exchange.client, exchange.app, lease, exchange.method)
@@ -212,10 +230,18 @@ class StreamTunnel(Tunnel):
             else port.idle
         )
         """Seconds of silence after which it does not count."""
+        self.looks = False
+        """While it does not count, and its next byte changes that."""
+        self._bulky = False
+        """Whether much data was moved since it was last seen whether it can be relayed."""
+        self._relayed: bool | None = False
+        """Whether its connections are without transports; None if they never can be."""
 
     def open_stream(self, slot: Slot, connection: Upstream) -> None:
         client, now = self._client, self._host.clock()
         self._slot, self._connection = slot, connection
+        if cast("RelayedClient", client).encrypted:
+            self._relayed = None
         self._lease.upgrade(now)
         connection.enter_tunnel(self)
         early = client.upgrade(self, SWITCHED, (), b"")
@@ -232,6 +258,7 @@ class StreamTunnel(Tunnel):
         """Bytes need to be looked at while it does not count: they may change that."""
         self.to_backend = cast("Passing | None", self._connection) if self._counts else None
         self.to_client = cast("Passing", self._client) if self._counts else None
+        self.looks = not self._counts and self._rest != math.inf and self._patterns is None
 
     def on_client_data(self, data: memoryview) -> None:
         if self._connection is not None and not self._ends & 1:
@@ -245,16 +272,18 @@ class StreamTunnel(Tunnel):
         if self._connection is None or self._ends & 1:
             return 0
         self._alive()
+        self._bulky = True
         return self._connection.splice(data, source, _BULK)
 
     def on_tunnel_bulk(self, data: memoryview, source: object) -> int:
         """The same from the backend."""
         self._alive()
+        self._bulky = True
         return self._client.splice(data, source, _BULK)
 
     def _alive(self) -> None:
         self.touched = self._host.clock()
-        if not self._counts and self._rest != math.inf and self._patterns is None:
+        if self.looks:
             self._count(self.touched)
 
     def _weigh(self, data: bytes | memoryview, now: float) -> None:
@@ -270,12 +299,33 @@ class StreamTunnel(Tunnel):
             self._count(now)
         else:
             self._rest = math.inf
+            self._straighten()
 
     def _count(self, now: float) -> None:
         self._counts = True
         self._straighten()
         self._move(self._app.entry.acquire(now), now)
         self._look_again(now)
+
+    heard = _count
+    """Called for bytes that come while it is relayed and `looks`."""
+
+    def returned(self) -> None:
+        """Its connections have transports again: the end of one, much data, or a peer that does not read."""
+        self._relayed = False
+        if self._connection is not None and not self._ends and not self._wound_down:
+            self._bulky = True
+            self._look_again(self._host.clock())
+
+    def wind_down(self, now: float, seconds: float) -> None:
+        cast("RelayedClient", self._client).end_relay()
+        super().wind_down(now, seconds)
+
+    def _relay(self) -> None:
+        if self._bulky:
+            self._bulky = False
+        elif self._connection is not None:
+            self._relayed = cast("RelayedClient", self._client).relay_with(self._connection, self)
 
     def _move(self, lease: Lease, now: float) -> None:
         before, self._lease = self._lease, lease
@@ -293,6 +343,8 @@ class StreamTunnel(Tunnel):
             until = min(until, self.touched + self._rest)
         elif self._patterns and (self._first or not self._silence_is_none):
             until = min(until, (self.touched if self._first else self._opened) + DECISION_SECONDS)
+        if self._relayed is False and self._patterns is None:
+            until = min(until, now + RELAY_SECONDS)
         self._client.deadline = until
         self._client.keep_deadline()
 
@@ -314,6 +366,8 @@ class StreamTunnel(Tunnel):
                 self._move(self._app.main.uncounted_entry().acquire(now), now)
             elif self._patterns and (self._first or not self._silence_is_none):
                 self._decide(now, counts=True)
+            if self._relayed is False and self._patterns is None:
+                self._relay()
             self._look_again(now)
 
     def _side_ended(self, side: int) -> None:

@@ -23,8 +23,9 @@ from interceptor.tcp.hello import HelloError, HelloReader
 from interceptor.tcp.site import PortSite, StreamHost
 from interceptor.transport.keepalive import keep_alive
 from interceptor.transport.peers import client_address
+from interceptor.transport.relay import Relayed
 from interceptor.transport.splice import MIN_SPLICED
-from interceptor.transport.tcp import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_READ, HEAD_VIEW
+from interceptor.transport.tcp import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_READ, HEAD_VIEW, Connection
 from interceptor.uncounted import prepared
 
 if TYPE_CHECKING:
@@ -341,6 +342,17 @@ class StreamClient(_WithoutMessages):
             self._linger(now)
         else:
             self.abort()
+
+    # -- RelayedClient --------------------------------------------------------------------------------------------
+
+    def relay_with(self, connection: Upstream, tunnel: StreamTunnel) -> bool:
+        self._host.hangups.forget(self)  # by its number, which another socket gets
+        return isinstance(connection, Connection) and self._host.relay.take(self, connection, tunnel)
+
+    def end_relay(self) -> None:
+        transport: object = self._transport
+        if isinstance(transport, Relayed):
+            transport.leave()
 
     # -- Client ---------------------------------------------------------------------------------------------------
 

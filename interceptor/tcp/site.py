@@ -10,12 +10,15 @@ from interceptor.http1.host import ClientHost
 
 if TYPE_CHECKING:
     from fleet.routing.port_index import PortOwner, PortRoutes
+    from interceptor.transport.relay import Relay
 
 __all__ = ["PortSite", "StreamHost", "Terminates"]
 
 
 class StreamHost(ClientHost, ExchangeHost, Protocol):
     """The proxy as such a connection, and its exchange, see it."""
+
+    relay: Relay
 
 
 class PortSite(Protocol):

@@ -117,7 +117,11 @@ class Connection(asyncio.BufferedProtocol):
         """If set, encodes data before it is sent by `write_through`."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's transport has all methods but another base class
+        self.attach(cast("asyncio.Transport", transport))  # uvloop's transport has all methods but another base class
+
+    def attach(self, transport: asyncio.Transport) -> None:
+        """Use this transport from now on."""
+        self._transport = transport
         self._transport.set_write_buffer_limits(self.write_limit)
         # Both are valid as long as the transport is not closing; check that before each use.
         self._fd: int = transport.get_extra_info("socket").fileno()
@@ -128,6 +132,17 @@ class Connection(asyncio.BufferedProtocol):
         socket there would go out as plaintext, and those that are read from it are not the peer's."""
         if encrypts != self.encrypted:
             raise TypeError(f"{type(self).__name__} has a transport that {'encrypts' if encrypts else 'does not encrypt'}")
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it is open, its bytes are the socket's, and nothing that was read or written waits."""
+        transport = self._transport
+        return (
+            not (self.encrypted or self._paused or self._behind or self.congested or self._unsent or self._ends)
+            and self.framer is None
+            and not transport.is_closing()
+            and not transport.get_write_buffer_size()
+        )
 
     @property
     def paused(self) -> bool:

@@ -193,7 +193,7 @@ async def flows_wake_their_app(weir: Weir, api: Api, namespace: str) -> None:
         # Nodes follow the Service's ports a moment later, and until then they drop datagrams.
         name, first = (await flow.insist(b"first")).split()
         flow.send(*sent)
-        found = []
+        found: list[list[bytes]] = []
         while not found or found[-1][1] != sent[-1]:
             found.append((await flow.receive())[0].split())
     finally:

@@ -116,7 +116,7 @@ async def test_names_whose_server_floods_take_neither_memory_nor_the_turn_of_oth
             source.want([key, *evil])
             for last in range(1, 9):
                 server.records["api.test.", "A"] = [f"192.0.2.{last}"]
-                await eventually(lambda want=f"192.0.2.{last}": [each.host for each in source.get(key)] == [want])
+                await eventually(lambda: [each.host for each in source.get(key)] == [f"192.0.2.{last}"])  # noqa: B023
             assert all(source.get(each) == () or list(source.get(each)) == [] for each in evil)
             assert any(source.trouble(each) is not None for each in evil)
             assert tracemalloc.get_traced_memory()[1] < PEAK_BYTES

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import sys
 import tracemalloc
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from fleet.discovery.sources import Backend
 from fleet.routing.port import ListenPort
+from interceptor.exchange import stream
 from tests.support.calls import calls
 from tests.support.loopback import APP
 from tests.support.ports import free_port
@@ -58,7 +62,9 @@ async def running(program: str, *arguments: str) -> AsyncIterator[tuple[Process,
         await process.wait()
 
 
-async def test_an_idle_connection_takes_little_memory_and_gives_it_back() -> None:
+async def test_an_idle_connection_takes_little_memory_and_gives_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also before it does without transports."""
+    monkeypatch.setattr(stream, "RELAY_SECONDS", math.inf)
     number = free_port()
     async with stream_rig(port_route(ListenPort(number))) as rig, running(SERVER) as (_, server):
         rig.rig.sources.set(APP, [Backend("127.0.0.1", int(server))])
@@ -88,7 +94,9 @@ async def test_an_idle_connection_takes_little_memory_and_gives_it_back() -> Non
             tracemalloc.stop()
 
 
-async def test_a_small_message_is_few_calls_each_way() -> None:
+async def test_a_small_message_is_few_calls_each_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the connection does without transports."""
+    monkeypatch.setattr(stream, "RELAY_SECONDS", math.inf)
     number = free_port()
     async with stream_rig(port_route(ListenPort(number))) as rig, running(SERVER) as (_, server):
         rig.rig.sources.set(APP, [Backend("127.0.0.1", int(server))])

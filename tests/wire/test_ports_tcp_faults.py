@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -67,7 +67,9 @@ def cases(act: Act, side: str) -> Iterator[Case]:
 class Talk:
     """What one client has of its connection."""
 
-    def __init__(self, name: bytes) -> None:
+    def __init__(self, name: bytes, answered: Callable[[], None]) -> None:
+        """`answered` is called after the first message."""
+        self._answered = answered
         self.sent = b"hello " + fill(name, GREETING - 6) + fill(name, LARGE)
         self.received = b""
 
@@ -90,6 +92,7 @@ class Talk:
         with contextlib.suppress(OSError):
             writer.write(self.sent[:GREETING])
             await eventually(lambda: len(self.received) >= GREETING)
+            self._answered()
             writer.write(self.sent[GREETING:])
             await writer.drain()
             writer.write_eof()
@@ -111,8 +114,11 @@ class Talk:
 class Stage:
     """An interceptor, and applications for cases to take in turn."""
 
-    def __init__(self, rig: StreamRig, numbers: dict[str, int], server: TcpServer) -> None:
+    def __init__(self, rig: StreamRig, numbers: dict[str, int], server: TcpServer, *, relayed: bool) -> None:
+        """With `relayed`, connections do without transports after their first message."""
         self.rig = rig
+        self.relayed = relayed
+        self.taken = 0
         self.numbers = numbers
         self.server = server
         self.free: asyncio.Queue[str] = asyncio.Queue()
@@ -134,7 +140,7 @@ class Stage:
         await faulty.start()
         listed = Backend(*faulty.address) if case.side == "backend" else self.server.backend
         sources.set(app, [] if case.cold else [listed])
-        talk = Talk(app[-5:].encode())
+        talk = Talk(app[-5:].encode(), lambda: self._relay(app))
         patience = SILENCE if case.fault.act is Act.STALL else PATIENCE
         telling = asyncio.create_task(talk.hold(faulty.port if case.side == "client" else number, patience))
         if case.cold:
@@ -151,11 +157,18 @@ class Stage:
         except AssertionError:
             problems.append(f"held, in flight, in the room, kept bytes and loads are left: {self._counts(app)}")
         sources.set(app, [self.server.backend])
-        again = Talk(app[-5:].encode())
+        again = Talk(app[-5:].encode(), lambda: self._relay(app))
         if (found := await again.hold(number, PATIENCE)) != "whole":
             problems.append(f"the next client had {found}")
         await faulty.close()
         return f"{case}: {'; '.join(problems)}" if problems else ""
+
+    def _relay(self, app: str) -> None:
+        for client in self.rig.clients if self.relayed else ():
+            tunnel = client._tunnel
+            if tunnel is not None and tunnel._app.name == app and tunnel._relayed is False and not tunnel._ends:
+                tunnel._relay()
+                self.taken += bool(tunnel._relayed)
 
     def _counts(self, app: str) -> list[int]:
         found = self.rig.rig.interceptor.proxy.apps[app]
@@ -172,17 +185,20 @@ def places() -> dict[str, int]:
 
 @pytest.mark.parametrize("side", ["client", "backend"])
 @pytest.mark.parametrize("act", list(Act), ids=lambda act: act.value)
-async def test_every_fault_at_every_point(act: Act, side: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("relayed", [False, True], ids=["", "relayed"])
+async def test_every_fault_at_every_point(act: Act, side: str, relayed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "HALF_CLOSED_SECONDS", 1.0)  # half a connection that is left over ends sooner
     numbers = places()
     routes = [port_route(port(number), app=app) for app, number in numbers.items()]
     async with stream_rig(*routes) as rig:
         server = await rig.server(listed=False)
-        stage = Stage(rig, numbers, server)
+        stage = Stage(rig, numbers, server, relayed=relayed)
         for number in numbers.values():
             await rig.bound(number)
         every_case = list(cases(act, side))
         problems = [problem for problem in await asyncio.gather(*map(stage.run, every_case)) if problem]
         assert not problems, "\n".join(problems)
         assert len(every_case) == 2 * 2 * len(POINTS)
+        assert stage.taken >= len(every_case) * relayed, "the next client of each case, at least"
         await eventually(lambda: server.open == 0)
+        assert not len(rig.rig.interceptor.proxy.relay)
