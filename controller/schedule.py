@@ -76,7 +76,7 @@ class Schedule(Generic[K]):
         if failed:
             pause = self._pause(key)
             self._not_before[key] = now + min(pause, CHANGED_PAUSE_SECONDS)
-            self.add(key, now + pause if again is None else again)
+            self.add(key, now + pause if again is None else min(again, now + pause))
             return
         self._failures.pop(key, None)
         self._not_before.pop(key, None)

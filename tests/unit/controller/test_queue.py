@@ -83,6 +83,15 @@ def test_news_shortens_a_pause_but_makes_no_hot_loop() -> None:
     assert schedule.take(now) == "a"
 
 
+def test_a_later_look_that_is_planned_does_not_put_off_a_retry() -> None:
+    schedule = Schedule[str](uniform=longest)
+    schedule.add("a", 0.0)
+    assert schedule.take(0.0) == "a"
+    schedule.add("a", 300.0)
+    schedule.done("a", 0.0, failed=True)
+    assert schedule.next_due() == pytest.approx(FIRST_PAUSE_SECONDS)
+
+
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 5), st.booleans()), max_size=40))
 def test_nothing_is_lost_and_nobody_is_worked_on_twice_at_once(steps: list[tuple[str, int, bool]]) -> None:
     schedule = Schedule[str](uniform=longest)
