@@ -43,6 +43,8 @@ class Fault:
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     times: int = 1
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Of the body."""
 
 
 @dataclass(eq=False)
@@ -185,7 +187,7 @@ class ApiServer:
         for fault in self.faults:
             if fault.times and fault.matches(request):
                 fault.times -= 1
-                _reply(writer, fault.status, {"message": "a fault", "code": fault.status}, fault.headers)
+                _reply(writer, fault.status, {"message": "a fault", "code": fault.status, **fault.more}, fault.headers)
                 return True
         if request.is_watch:
             return await self._watch(request, reader, writer)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -39,12 +39,22 @@ Query = Iterable[tuple[str, str]]
 
 
 class ApiError(SourceError):
-    """The API server returned an error, or could not be reached: then `status` is 0. `retry_after` is in seconds."""
+    """The API server returned an error, or could not be reached: then `status` is 0. `retry_after` is in seconds; `causes` are
+    the reasons that it gives for programs."""
 
-    def __init__(self, message: str, *, status: int = 0, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, *, status: int = 0, retry_after: float | None = None, causes: Collection[str] = ()) -> None:
         super().__init__(" ".join(message.split()))
         self.status = status
         self.retry_after = retry_after
+        self.causes = causes
+
+
+class _Cause(msgspec.Struct, frozen=True):
+    reason: str = ""
+
+
+class _Details(msgspec.Struct, frozen=True):
+    causes: tuple[_Cause, ...] | None = None
 
 
 class _Status(msgspec.Struct, frozen=True):
@@ -52,6 +62,7 @@ class _Status(msgspec.Struct, frozen=True):
 
     message: str = ""
     reason: str = ""
+    details: _Details | None = None
 
 
 class Stream:
@@ -157,11 +168,12 @@ class Api:
             response.close()
         if response.status == 401:
             self._forget(session)
-        status = response.status
+        status, (message, causes) = response.status, _said(body)
         raise ApiError(
-            f"{response.method} {response.url.path}: {status} {_said(body) or response.reason or ''}",
+            f"{response.method} {response.url.path}: {status} {message or response.reason or ''}",
             status=status,
             retry_after=_seconds(response.headers.get("Retry-After")),
+            causes=causes,
         )
 
     @asynccontextmanager
@@ -244,12 +256,14 @@ async def _content(response: ClientResponse, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def _said(body: bytes) -> str:
+def _said(body: bytes) -> tuple[str, tuple[str, ...]]:
+    """The message of an error response, and its causes."""
     try:
         status = msgspec.json.decode(body, type=_Status)
     except ValueError:
-        return body[:200].decode(errors="replace")
-    return status.message or status.reason
+        return body[:200].decode(errors="replace"), ()
+    causes = () if status.details is None else status.details.causes or ()
+    return status.message or status.reason, tuple(cause.reason for cause in causes)
 
 
 def _seconds(value: str | None) -> float | None:

@@ -13,7 +13,7 @@ from kubernetes.aio.config import incluster_config
 from fleet.discovery.kubernetes import client
 from fleet.discovery.kubernetes.client import Api, ApiError, check_credentials, open_api
 from fleet.discovery.sources import SourceError
-from tests.support.apiserver import ApiServer
+from tests.support.apiserver import ApiServer, Fault
 from tests.support.waiting import until
 
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -43,6 +43,22 @@ async def test_an_answer_that_says_no_is_an_error_with_what_it_says(server: ApiS
     with pytest.raises(ApiError) as missing:
         await api.get(f"{MAPS}/none")
     assert (missing.value.status, missing.value.retry_after) == (404, None)
+
+
+@pytest.mark.parametrize(
+    ("details", "causes"),
+    [
+        ({"causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace"}, {}]}, ("NamespaceTerminating", "")),
+        ({"causes": None, "name": "x"}, ()),
+        ({}, ()),
+        (None, ()),
+    ],
+)
+async def test_an_error_has_the_causes_that_programs_read(server: ApiServer, api: Api, details: object, causes: object) -> None:
+    server.faults.append(Fault(lambda request: True, 403, more={"details": details}))
+    with pytest.raises(ApiError, match="403 a fault") as refused:
+        await api.get(MAPS)
+    assert refused.value.causes == causes
 
 
 async def test_a_server_that_cannot_be_asked_is_an_error_without_status(server: ApiServer, api: Api) -> None:
