@@ -81,9 +81,9 @@ class ApplyApi(MemoryApi):
                 self.writes.append((method, path, copied(body)))
             return json.dumps(self._apply(path, body, asked)).encode()
         answer = await super().request(method, path, query=query, body=body, content_type=content_type, seconds=seconds)
-        if method == "DELETE":
+        if method == "DELETE" or (method == "PATCH" and path not in self.objects):
             self.managers.pop(path, None)
-            self._collect()
+            self.collect()
         return answer
 
     # -- apply ----------------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ class ApplyApi(MemoryApi):
             if same and all(before["metadata"].get(name) == made["metadata"].get(name) for name in mutable):
                 return before
         stored = self._store(path, made)
-        self._collect()
+        self.collect()
         return stored
 
     def changed_by_other(self, path: str, manager: str, change: Json) -> None:
@@ -153,8 +153,9 @@ class ApplyApi(MemoryApi):
         }
         self._store(path, made)
 
-    def _collect(self) -> None:
-        """Delete objects whose owners are gone."""
+    def collect(self) -> None:
+        """Delete objects whose owners are gone, or wait for that, and let owners that keep none of them have none."""
+        self._part()
         while True:
             uids = {found["metadata"].get("uid") for found in self.objects.values()}
             for path, found in list(self.objects.items()):
@@ -165,6 +166,26 @@ class ApplyApi(MemoryApi):
                     break
             else:
                 return
+
+    def _part(self) -> None:
+        for path, found in list(self.objects.items()):
+            finalizers = found["metadata"].get("finalizers") or ()
+            for policy in set(finalizers) & {"foregroundDeletion", "orphan"} if "deletionTimestamp" in found["metadata"] else ():
+                uid = found["metadata"]["uid"]
+                for other, one in list(self.objects.items()):
+                    owners = one["metadata"].get("ownerReferences") or ()
+                    if all(owner["uid"] != uid for owner in owners):
+                        continue
+                    if policy == "orphan":
+                        left = [owner for owner in owners if owner["uid"] != uid]
+                        self._store(other, one | {"metadata": one["metadata"] | {"ownerReferences": left}})
+                    else:
+                        self.drop(other)
+                kept = [name for name in finalizers if name != policy]
+                if kept:
+                    self._store(path, found | {"metadata": found["metadata"] | {"finalizers": kept}})
+                else:
+                    self.drop(path)
 
     # -- reviews --------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from fleet.discovery.kubernetes.client import Api, ApiError, Query
@@ -135,7 +136,9 @@ class MemoryApi(Api):
             after = merged({name: value for name, value in before.items() if name not in ("data", "binaryData")}, body)
         else:
             after = merged(before, {"status": body["status"]} if status else body)
-        return before if after == before else self._store(path, after)
+        if after == before:
+            return before
+        return self._ended(path, before, after) or self._store(path, after)
 
     def _replace(self, path: str, body: Json, _: str) -> Json:
         before = self._found(path)
@@ -149,8 +152,27 @@ class MemoryApi(Api):
             raise ApiError("the uid is another", status=409)
         if body and body.get("preconditions", {}).get("resourceVersion") not in (None, before["metadata"]["resourceVersion"]):
             raise ApiError("the object has been modified", status=409)
+        finalizers = [*(before["metadata"].get("finalizers") or ())]
+        if not finalizers:
+            self.drop(path)
+            return before
+        if "deletionTimestamp" in before["metadata"]:
+            return before
+        finalizers += [_POLICIES[policy] for policy in ((body or {}).get("propagationPolicy"),) if policy in _POLICIES]
+        metadata = {"deletionTimestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "finalizers": finalizers}
+        return self._store(path, before | {"metadata": before["metadata"] | metadata})
+
+    def _ended(self, path: str, before: Json, after: Json) -> Json | None:
+        """An object that is being deleted is gone with its last finalizer, and gets no new one."""
+        if "deletionTimestamp" not in before["metadata"] or not before["metadata"].get("finalizers"):
+            return None
+        left = after["metadata"].get("finalizers") or ()
+        if not set(left) <= set(before["metadata"].get("finalizers") or ()):
+            raise ApiError("metadata.finalizers: Forbidden: no new finalizers can be added", status=422)
+        if left:
+            return None
         self.drop(path)
-        return before
+        return after
 
     def _found(self, path: str) -> Json:
         if path not in self.objects:
@@ -175,6 +197,10 @@ class MemoryApi(Api):
             elif before is not None and stream.wanted(before):
                 # For a watch with a label selector, an object that loses the labels is deleted.
                 stream.lines.put_nowait(json.dumps({"type": "DELETED", "object": content}).encode() + b"\n")
+
+
+_POLICIES = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
+"""The finalizers of policies. What belongs to an object is deleted by those who test that."""
 
 
 class _Stream:

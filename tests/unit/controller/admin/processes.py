@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from controller.admin.apps import Apps
@@ -13,8 +12,8 @@ from controller.admin.locks import Locks
 from controller.admin.objects import complete
 from controller.admin.recovery import Recovery
 from controller.resources import parse_http_scaled_object
-from fleet.discovery.kubernetes.client import Api, ApiError, Query
 from tests.support.apply_api import ApplyApi
+from tests.support.killable import Line
 
 __all__ = ["Process", "document", "of_app", "paths_of"]
 
@@ -46,53 +45,11 @@ def of_app(api: ApplyApi, name: str = "web") -> dict[str, Any]:
     return found
 
 
-class _Line(Api):
-    """The connection of one process: counts its requests, and can lose one, its answer, or the process."""
-
-    def __init__(self, server: ApplyApi) -> None:
-        super().__init__(_never)
-        self.server = server
-        self.count = 0
-        self.fail_at, self.lose_at, self.kill_at, self.kill_after = 0, 0, 0, 0
-        """Numbers of requests: refused; done, and the answer lost; never sent, or done, and the process ends."""
-        self.dead = asyncio.Event()
-        self.gone = False
-
-    async def get(self, path: str, query: Query = ()) -> bytes:
-        return await self._counted(self.server.get(path, query))
-
-    async def request(self, method: str, path: str, **options: Any) -> bytes:
-        return await self._counted(self.server.request(method, path, **options))
-
-    async def _counted(self, sent: Any) -> bytes:
-        if self.gone:
-            sent.close()
-            raise asyncio.CancelledError
-        self.count += 1
-        number = self.count
-        if self.dead.is_set() or number == self.kill_at:
-            sent.close()
-            self.dead.set()
-            await asyncio.Event().wait()
-        if number == self.fail_at:
-            sent.close()
-            raise ApiError("the API server is overloaded", status=500)
-        try:
-            answer: bytes = await sent
-        finally:
-            if number == self.lose_at:
-                raise ApiError("the connection was lost")
-            if number == self.kill_after:
-                self.dead.set()
-                await asyncio.Event().wait()
-        return answer
-
-
 class Process:
     """One process of a controller."""
 
     def __init__(self, server: ApplyApi, holder: str = "weir-controller-0") -> None:
-        self.line = _Line(server)
+        self.line = Line(server)
         self.cluster = Cluster(self.line)
         self.journal = Journal(self.line, "weir-system", holder)
         locks = Locks()
@@ -107,22 +64,10 @@ class Process:
 
     async def until_killed(self, work: Any) -> bool:
         """Run work until it ends (False) or the process is killed (True)."""
-        task = asyncio.ensure_future(work)
-        dead = asyncio.ensure_future(self.line.dead.wait())
-        await asyncio.wait((task, dead), return_when=asyncio.FIRST_COMPLETED)
-        killed = not task.done()
-        self.line.gone = True  # what would be cleaned up now is not: a process that is killed does nothing any more
-        for one in (task, dead, *self.apps._tasks):
-            one.cancel()
-        await asyncio.gather(task, dead, *self.apps._tasks, return_exceptions=True)
-        return killed
+        return await self.line.until_killed(work, lambda: self.apps._tasks)
 
 
 def _raw(server: ApplyApi, path: str) -> bytes:
     import msgspec  # noqa: PLC0415
 
     return msgspec.json.encode(server.objects[path])
-
-
-async def _never() -> Any:
-    raise AssertionError("nothing leaves the process")

@@ -289,7 +289,7 @@ async def test_an_app_that_somebody_deletes_in_the_middle_is_not_made_again() ->
     def interfere(method: str, path: str) -> ApiError | None:
         if (method, path) == ("PATCH", DEPLOYMENT) and HTTP in server.objects:
             server.drop(HTTP)
-            server._collect()
+            server.collect()
         return None
 
     server.refuse = interfere
