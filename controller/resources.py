@@ -76,6 +76,11 @@ class ObjectMeta(msgspec.Struct, frozen=True, rename="camel"):
         return datetime.fromisoformat(self.creation_timestamp).timestamp() if self.creation_timestamp else 0.0
 
     @property
+    def deleted(self) -> float:
+        """When its deletion was asked for, in seconds since the epoch."""
+        return datetime.fromisoformat(self.deletion_timestamp).timestamp() if self.deletion_timestamp else 0.0
+
+    @property
     def deleting(self) -> bool:
         return self.deletion_timestamp is not None
 

@@ -16,6 +16,7 @@ from controller.interceptors import InterceptorSource, ListedInterceptors, Servi
 from controller.leader import Leader
 from controller.portleases.part import open_ports
 from controller.preview.desk import PreviewDesk
+from controller.preview.releasing import Releaser
 from controller.settings import ControllerSettings
 from controller.store import ConfigMapStore, FileStore, TableStore
 from controller.telemetry import metrics, pages
@@ -176,10 +177,10 @@ class Controller(Component):
         timing = Timing(resync=self._settings.resync)
         return Wakes(self._api, self._settings.watched, self._world, self._events.publish, timing=timing)
 
-    def _previews(self, recorder: EventRecorder) -> PreviewDesk | None:
-        """For a term; None where Preview objects are not followed."""
+    def _previews(self, recorder: EventRecorder) -> PreviewDesk | Releaser:
+        """For a term."""
         if not self._settings.previews:
-            return None
+            return Releaser(self._api, self._settings.watched, recorder, leads=self._leads)
         timing = Timing(resync=self._settings.resync)
         return PreviewDesk(self._api, self._settings.watched, self._world, recorder, timing=timing, leads=self._leads)
 

@@ -18,6 +18,7 @@ from controller.finding import Finding
 from controller.interceptors import InterceptorSource
 from controller.portleases.part import PortSystem, PortTerm
 from controller.preview.desk import PreviewDesk
+from controller.preview.releasing import Releaser
 from controller.propagation import Propagation
 from controller.publisher import Publisher
 from controller.queue import WorkQueue
@@ -74,8 +75,8 @@ class TermDependencies(msgspec.Struct, frozen=True):
     """Ports of all applications together."""
     port_quota: int = MAX_PORTS_OF_NAMESPACE
     """Of those of one namespace."""
-    previews: Callable[[EventRecorder], PreviewDesk | None] = lambda _: None
-    """Makes what looks after Preview objects; None where it is switched off."""
+    previews: Callable[[EventRecorder], PreviewDesk | Releaser | None] = lambda _: None
+    """Makes what looks after Preview objects."""
 
 
 class Term:

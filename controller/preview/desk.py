@@ -10,8 +10,9 @@ import msgspec
 
 from controller.crds import HTTP_SCALED_OBJECTS, PREVIEWS
 from controller.events import EventRecorder
-from controller.preview.maker import WORKLOADS, Maker
+from controller.preview.maker import Maker
 from controller.preview.manifests import BASE_LABEL
+from controller.preview.objects import WORKLOADS
 from controller.preview.resource import Preview, parse_preview
 from controller.queue import WorkQueue
 from controller.resources import Key, ObjectMeta

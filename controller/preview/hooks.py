@@ -1,4 +1,4 @@
-"""Runs the hooks of a Preview: each a Job, one after the other, and each once. Level-triggered, as `Maker` is.
+"""Runs the hooks before a copy is made: each a Job, one after the other, and each once. Level-triggered, as `Maker` is.
 
 A Job that has succeeded is in the status, and is not made again when it is deleted.
 """
@@ -10,14 +10,13 @@ from typing import Any
 import msgspec
 
 from controller.preview.manifests import Json, is_owned, job_of
+from controller.preview.objects import JOBS, find
 from controller.preview.resource import Preview
 from controller.preview.telling import Outcome
-from fleet.discovery.kubernetes.client import Api, ApiError
-from fleet.discovery.kubernetes.objects import Resource as Path
+from fleet.discovery.kubernetes.client import Api
 
-__all__ = ["HOOK_RUNNING", "JOBS", "NAME_TAKEN", "run_hooks"]
+__all__ = ["HOOK_RUNNING", "MAX_WHY", "NAME_TAKEN", "outcome_of", "run_hooks"]
 
-JOBS = Path("/apis/batch/v1", "jobs")
 HOOK_RUNNING, NAME_TAKEN = "HookRunning", "NameTaken"
 MAX_WHY = 500
 """Characters of the message of a Job that the status repeats."""
@@ -36,7 +35,7 @@ async def run_hooks(api: Api, preview: Preview, account: str) -> Outcome | tuple
         if not is_owned(found, preview):
             why = f"Job {manifest['metadata']['name']} exists and is not of this Preview"
             return Outcome(NAME_TAKEN, why, hooks_done=tuple(done))
-        outcome = _outcome(found)
+        outcome = outcome_of(found)
         if outcome is None:
             return Outcome(HOOK_RUNNING, f"hook {hook.name} has not ended yet", hooks_done=tuple(done))
         if outcome:
@@ -48,17 +47,13 @@ async def run_hooks(api: Api, preview: Preview, account: str) -> Outcome | tuple
 async def _run(api: Api, manifest: Json) -> Json:
     """The Job, which is made if it is not there."""
     namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
-    try:
-        data = await api.request("GET", JOBS.path(namespace, name))
-    except ApiError as error:
-        if error.status != 404:
-            raise
-        data = await api.request("POST", JOBS.path(namespace), body=manifest)
-    found: dict[str, Any] = msgspec.json.decode(data)
+    found = await find(api, JOBS.path(namespace, name))
+    if found is None:
+        found = msgspec.json.decode(await api.request("POST", JOBS.path(namespace), body=manifest), type=dict[str, Any])
     return found
 
 
-def _outcome(job: Json) -> str | None:
+def outcome_of(job: Json) -> str | None:
     """ "" for a Job that has succeeded, why it has failed, or None while it runs."""
     for condition in (job.get("status") or {}).get("conditions") or ():
         if condition.get("status") == "True" and condition.get("type") in ("Complete", "Failed"):

@@ -10,17 +10,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from time import time
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import msgspec
 
 from controller.crds import HTTP_SCALED_OBJECTS
 from controller.events import EventRecorder, Notice
+from controller.preview.ending import AFTER_RUNNING, ENDING, Ending
 from controller.preview.hooks import HOOK_RUNNING, NAME_TAKEN, run_hooks
 from controller.preview.life import Life, life_of, read_time
 from controller.preview.manifests import KINDS, Json, is_left_behind, is_owned, scaled_object_of, service_of, workload_of
+from controller.preview.objects import CHANGED, MERGE, WORKLOADS, delete, find
 from controller.preview.resource import Preview, parse_preview
-from controller.preview.telling import MADE, Outcome, status_of
+from controller.preview.telling import MADE, Outcome, changes_of, status_of
 from controller.problem import Problem
 from controller.resources import Key, Resource
 from controller.schema.http_scaled_object import HTTPScaledObjectSpec
@@ -31,9 +33,8 @@ from fleet.discovery.kubernetes.objects import Resource as Path
 from fleet.routing.kinds import is_name
 from fleet.runtime.pauses import Pauses
 
-__all__ = ["WORKLOADS", "Maker", "paths_of"]
+__all__ = ["Maker", "paths_of"]
 
-WORKLOADS = {kind: Path("/apis/apps/v1", f"{kind.lower()}s") for kind in KINDS}
 MADE_OF = "weir.dev/made-of"
 """Annotation with a digest of what was applied: nothing is written while it is the same."""
 LOOK_SECONDS = 300.0
@@ -41,17 +42,16 @@ LOOK_SECONDS = 300.0
 SOON_SECONDS = 1.0
 """Seconds after which one is looked at again that cannot be made yet; then after twice as long each time."""
 REPLACING = "Replacing"
-LONGEST_WAITS = {HOOK_RUNNING: 15.0, NAME_TAKEN: 60.0, REPLACING: 15.0}
+LONGEST_WAITS = {HOOK_RUNNING: 15.0, NAME_TAKEN: 60.0, REPLACING: 15.0, ENDING: 5.0, AFTER_RUNNING: 15.0}
 """Most seconds until that, by the reason. Workloads, Services and HTTPScaledObjects that are gone are noticed at once; a Job is
 not watched, and neither is what else may have the name of one."""
 _UNCHANGEABLE = ("field is immutable", "updates to statefulset spec", "may not change once set")
 """What the API server says of fields that only an object that is made anew can have otherwise."""
-_INVALID, _CONFLICT = 422, 409
+_INVALID = 422
 DIGEST = 16
 """Hexadecimal digits of it."""
 _MANAGER = ("fieldManager", "weir-previews")
 _SCALE_MANAGER = ("fieldManager", "weir-previews-scale")
-_MERGE = "application/merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
 
 
@@ -91,7 +91,8 @@ class Maker:
         self._later = later
         self._leads = leads
         self._wall = wall
-        self._pauses: dict[Key, tuple[str, Pauses]] = {}
+        self._ending = Ending(api, recorder, later=later, leads=leads, wall=wall)
+        self._pauses: dict[Key, tuple[tuple[str, str], Pauses]] = {}
         """Of each Preview that waits: for what, and how long until the next look."""
 
     def forget(self, key: Key) -> None:
@@ -100,7 +101,10 @@ class Maker:
 
     async def reconcile(self, preview: Preview) -> None:
         """Raises ApiError when it must be retried."""
-        if preview.meta.deleting or not self._leads():
+        if not self._leads():
+            return
+        if preview.meta.deleting:
+            self._wait(preview.key, *(await self._ending.look(preview) or ("", "")))
             return
         if not self._world.services.synced.is_set():  # by their selectors the labels of pods are chosen
             self._later(preview.key, SOON_SECONDS)
@@ -117,20 +121,20 @@ class Maker:
             return
         self._later(preview.key, LOOK_SECONDS if left is None else min(left, LOOK_SECONDS))
         outcome = await self._made(preview)
-        self._wait(preview.key, outcome.reason)
+        self._wait(preview.key, outcome.reason, outcome.message)
         await self._tell(preview, life, outcome)
         if outcome.error is not None:
             raise outcome.error
 
-    def _wait(self, key: Key, reason: str) -> None:
-        """Look again soon, and less and less often while the reason stays the same."""
+    def _wait(self, key: Key, reason: str, message: str) -> None:
+        """Look again soon, and less and less often while both stay the same."""
         longest = LONGEST_WAITS.get(reason)
         if longest is None:
             self.forget(key)
             return
         waits = self._pauses.get(key)
-        if waits is None or waits[0] != reason:
-            waits = self._pauses[key] = (reason, Pauses(SOON_SECONDS, longest))
+        if waits is None or waits[0] != (reason, message):
+            waits = self._pauses[key] = ((reason, message), Pauses(SOON_SECONDS, longest))
         self._later(key, waits[1].next())
 
     async def _made(self, preview: Preview) -> Outcome:
@@ -143,7 +147,7 @@ class Maker:
         except _ReplacedError as replaced:
             return Outcome(REPLACING, str(replaced))
         except ApiError as error:
-            if error.status == _CONFLICT:  # others write at the same time: what there is now is looked at soon
+            if error.status == CHANGED:  # others write at the same time: what there is now is looked at soon
                 raise
             return Outcome("Refused", str(error), error=error)
 
@@ -153,7 +157,7 @@ class Maker:
         if base is None:
             return Outcome("NoBase", f"there is no {preview.base}")
         workload_path, service_path = paths_of(base)
-        workload, service = await self._get(workload_path), await self._get(service_path)
+        workload, service = await find(self._api, workload_path), await find(self._api, service_path)
         if workload is None or service is None:
             return Outcome("NoBase", f"there is no {_named(workload_path if workload is None else service_path)}")
         selectors = [dict(one.selector) for key, one in self._world.services.items() if key.startswith(f"{namespace}/")]
@@ -163,7 +167,7 @@ class Maker:
             # Last, because with it requests go to the copy.
             (path_of(HTTP_SCALED_OBJECTS), scaled_object_of(preview, base)),
         )
-        there = [await self._get(path.path(namespace, preview.copy)) for path, _ in wanted]
+        there = [await find(self._api, path.path(namespace, preview.copy)) for path, _ in wanted]
         for found, (path, _) in zip(there, wanted, strict=True):
             if found is not None and is_left_behind(found, preview):
                 return Outcome(
@@ -171,7 +175,9 @@ class Maker:
                 )
             if found is not None and not is_owned(found, preview):
                 return Outcome(NAME_TAKEN, f"{path.plural} {namespace}/{preview.copy} exists and is not of this Preview")
-        hooks = await run_hooks(self._api, preview, _account_of(workload))
+        account = _account_of(workload)
+        await self._ending.prepare(preview, account)
+        hooks = await run_hooks(self._api, preview, account)
         if isinstance(hooks, Outcome):
             return msgspec.structs.replace(hooks, base=base)
         kind = workload["kind"]
@@ -187,7 +193,7 @@ class Maker:
     async def _of_another_kind(self, preview: Preview, kind: str) -> tuple[Path, Json] | None:
         """The copy that was made when the workload of the base was of another kind."""
         for other, path in WORKLOADS.items():
-            found = None if other == kind else await self._get(path.path(preview.meta.namespace, preview.copy))
+            found = None if other == kind else await find(self._api, path.path(preview.meta.namespace, preview.copy))
             if found is not None and is_owned(found, preview):
                 return path, found
         return None
@@ -236,17 +242,8 @@ class Maker:
         meta = found["metadata"]
         if "deletionTimestamp" not in meta:
             at = path.path(meta["namespace"], meta["name"])
-            await self._delete(at, meta["uid"], meta["resourceVersion"])
+            await delete(self._api, at, meta["uid"], meta["resourceVersion"])
         raise _ReplacedError(f"{path.plural} {meta['name']} is deleted, and made anew: {why}")
-
-    async def _delete(self, path: str, uid: str, version: str) -> None:
-        """Delete this version and no other. Raises ApiError: 409 when it has changed meanwhile; one that is gone is no error."""
-        body = {"preconditions": {"uid": uid, "resourceVersion": version}, "propagationPolicy": "Background"}
-        try:
-            await self._api.request("DELETE", path, body=body)
-        except ApiError as error:
-            if error.status != 404:
-                raise
 
     async def _end(self, preview: Preview) -> None:
         """Its time is over, if that is so of what the API server has now: the watch may be behind, and this leader deposed."""
@@ -260,9 +257,9 @@ class Maker:
         if life_of(now, await self._last_active(now)).left(self._wall()) != 0 or not self._leads():
             return
         try:
-            await self._delete(f"{path}/{preview.meta.name}", now.meta.uid, now.version)
+            await delete(self._api, f"{path}/{preview.meta.name}", now.meta.uid, now.version)
         except ApiError as error:
-            if error.status != _CONFLICT:
+            if error.status != CHANGED:
                 raise
             return
         self._recorder.tell(preview, Notice("Expired", "its time to live is over: it is deleted, with all that was made for it"))
@@ -271,12 +268,12 @@ class Maker:
         status = status_of(preview, life, outcome, self._wall())
         if status == preview.status:
             return
-        body = {"metadata": {"uid": preview.meta.uid}, "status": _whole(status, preview)}
+        body = {"metadata": {"uid": preview.meta.uid}, "status": changes_of(preview.status, status)}
         path = path_of(preview.kind).path(preview.meta.namespace, preview.meta.name)
         try:
-            await self._api.request("PATCH", f"{path}/status", query=[_MANAGER], body=body, content_type=_MERGE)
+            await self._api.request("PATCH", f"{path}/status", query=[_MANAGER], body=body, content_type=MERGE)
         except ApiError as error:
-            if error.status not in (404, 409):
+            if error.status not in (404, CHANGED):
                 raise
 
     async def _last_active(self, preview: Preview) -> float | None:
@@ -292,16 +289,6 @@ class Maker:
             return None
         except msgspec.ValidationError:
             return None
-
-    async def _get(self, path: str) -> Json | None:
-        """One object; None if it is not there. Raises ApiError."""
-        try:
-            found: dict[str, Any] = msgspec.json.decode(await self._api.request("GET", path))
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            return None
-        return found
 
 
 def paths_of(base: Resource) -> tuple[str, str]:
@@ -340,9 +327,3 @@ def _is_pinned(preview: Preview) -> bool:
     """Whether what was made stays as it is. A change of the Preview itself makes it anew, of the base as it is then."""
     pinned = preview.spec is not None and preview.spec.pinned
     return pinned and preview.status.observed_generation == preview.meta.generation
-
-
-def _whole(status: Any, preview: Preview) -> Json:
-    """The whole status, in which fields that are gone are removed."""
-    before, after = msgspec.to_builtins(preview.status), msgspec.to_builtins(status)
-    return {**dict.fromkeys(before), **after}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
+from math import ceil
 from typing import Any
 
 import msgspec
@@ -23,7 +24,10 @@ __all__ = [
     "KINDS",
     "MAX_LABEL",
     "NAME_LABEL",
+    "UID_LABEL",
     "Json",
+    "after_job_of",
+    "is_after_job",
     "is_left_behind",
     "is_owned",
     "job_of",
@@ -38,6 +42,8 @@ Json = dict[str, Any]
 Selectors = Sequence[Mapping[str, str]]
 
 NAME_LABEL, BASE_LABEL = "weir.dev/preview", "weir.dev/preview-of"
+UID_LABEL = "weir.dev/preview-uid"
+"""Of the Job of a hook after, which no Preview owns: in the foreground, what is owned is deleted first."""
 KINDS = ("Deployment", "StatefulSet")
 """Kinds of workloads that are copied."""
 MAX_LABEL = 63
@@ -160,16 +166,16 @@ def _metadata(preview: Preview, base: Json) -> Json:
     }
 
 
-def job_of(preview: Preview, hook: Hook, account: str = "") -> Json:
+def job_of(preview: Preview, hook: Hook, account: str = "", field: str = "spec.before") -> Json:
     """The Job of a hook. `account` is the ServiceAccount of the base's pods, the only one that it may have. Raises Problem."""
     template = hook.job.get("template")
     pod = template.get("spec") if isinstance(template, dict) else None
     containers = pod.get("containers") if isinstance(pod, dict) else None
     if not isinstance(template, dict) or not isinstance(pod, dict) or not isinstance(containers, list):
-        raise Problem("spec.before", f"hook {hook.name} has no template with containers")
+        raise Problem(field, f"hook {hook.name} has no template with containers")
     names = [{"name": "WEIR_PREVIEW", "value": preview.name}, {"name": "WEIR_PREVIEW_OF", "value": preview.base.name}]
     if what := _beyond(pod, account):
-        raise Problem("spec.before", f"hook {hook.name} may not have {what}")
+        raise Problem(field, f"hook {hook.name} may not have {what}")
     own = {
         kind: [{**one, "env": [*(one.get("env") or ()), *names]} for one in pod[kind]]
         for kind in ("initContainers", "containers")
@@ -192,6 +198,27 @@ def job_of(preview: Preview, hook: Hook, account: str = "") -> Json:
         "metadata": {**_metadata(preview, {"metadata": {}}), **name},
         "spec": {**spec, "template": made},
     }
+
+
+def after_job_of(preview: Preview, hook: Hook, account: str) -> Json:
+    """The Job of a hook after. Its name is of this very Preview. Raises Problem."""
+    made = job_of(preview, hook, account, "spec.after")
+    limit = ceil(preview.after_timeout)
+    digest = sha256(preview.meta.uid.encode()).hexdigest()[:DIGEST]
+    metadata = {name: value for name, value in made["metadata"].items() if name != "ownerReferences"}
+    metadata |= {
+        "name": _shortened(f"{preview.copy}-{hook.name}-{digest}"),
+        "labels": {**metadata["labels"], UID_LABEL: preview.meta.uid},
+    }
+    # What nobody deletes any more, because the Preview was let go by hand, ends and goes by itself: but only after the time for
+    # all hooks, as one that was gone before would run again.
+    ending = {"ttlSecondsAfterFinished": limit, "activeDeadlineSeconds": made["spec"].get("activeDeadlineSeconds", limit)}
+    return {**made, "metadata": metadata, "spec": {**made["spec"], **ending}}
+
+
+def is_after_job(found: Json, preview: Preview) -> bool:
+    """Whether a Job is that of a hook after of this Preview."""
+    return (found["metadata"].get("labels") or {}).get(UID_LABEL) == preview.meta.uid
 
 
 def _beyond(pod: Json, account: str) -> str:

@@ -13,13 +13,19 @@ from controller.previews import check_preview_name
 from controller.problem import Problem
 from controller.resources import Key, ObjectMeta
 from controller.schema.common import Condition
-from controller.schema.preview import Overrides, PreviewSpec, PreviewStatus
+from controller.schema.preview import Hook, Overrides, PreviewSpec, PreviewStatus
 from fleet.schedules.windows import DAY
 
-__all__ = ["MAX_TTL", "Preview", "parse_preview"]
+__all__ = ["AFTER_TIMEOUT", "FINALIZER", "MAX_TTL", "Preview", "parse_preview"]
 
 MAX_TTL = 3650 * DAY
 """Seconds. What lives for longer lives for ever."""
+FINALIZER = "weir.dev/after"
+"""Of a Preview with hooks after: it is there until they have ended."""
+AFTER_TIMEOUT = 600.0
+"""Seconds for all hooks after, where nothing else is said."""
+SHORTEST_AFTER_TIMEOUT, LONGEST_AFTER_TIMEOUT = 1.0, DAY
+"""Seconds. A namespace that is deleted waits for so long as well."""
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -30,6 +36,8 @@ class Preview(msgspec.Struct, frozen=True):
     problem: Problem | None
     status: PreviewStatus
     ttl: float | None = None
+    """Seconds."""
+    after_timeout: float = AFTER_TIMEOUT
     """Seconds."""
     version: str = ""
     """Of the object as it was read."""
@@ -62,6 +70,16 @@ class Preview(msgspec.Struct, frozen=True):
         return Overrides() if said is None else said
 
     @property
+    def after(self) -> tuple[Hook, ...]:
+        """The hooks that run when it is deleted."""
+        return () if self.spec is None else self.spec.after or ()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is there until its hooks after have ended."""
+        return FINALIZER in (self.meta.finalizers or ())
+
+    @property
     def conditions(self) -> dict[str, Condition]:
         return {condition.type: condition for condition in self.status.conditions}
 
@@ -86,6 +104,18 @@ def parse_preview(data: bytes | msgspec.Raw) -> Preview:
         ttl = duration("ttl", spec.ttl)
         if ttl is not None and ttl > MAX_TTL:
             raise Problem("spec.ttl", f"is longer than {MAX_TTL / DAY:g} days")
-        return msgspec.structs.replace(preview, ttl=ttl)
+        return msgspec.structs.replace(preview, ttl=ttl, after_timeout=_after_timeout(spec))
     except Problem as problem:
         return msgspec.structs.replace(preview, problem=problem)
+
+
+def _after_timeout(spec: PreviewSpec) -> float:
+    """Raises Problem."""
+    found = duration("afterTimeout", spec.after_timeout)
+    if found is None:
+        return AFTER_TIMEOUT
+    if not SHORTEST_AFTER_TIMEOUT <= found <= LONGEST_AFTER_TIMEOUT:
+        raise Problem(
+            "spec.afterTimeout", f"is not from {SHORTEST_AFTER_TIMEOUT:g} second to {LONGEST_AFTER_TIMEOUT / DAY:g} day"
+        )
+    return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 import msgspec
 
@@ -14,10 +16,24 @@ from controller.schema.preview import PreviewStatus
 from fleet.routing.preview_index import hosts_of_copy
 from fleet.routing.previews import Previews
 
-__all__ = ["MADE", "Outcome", "status_of"]
+__all__ = [
+    "AFTER",
+    "AFTER_DONE",
+    "AFTER_FAILED",
+    "AFTER_TIMED_OUT",
+    "MADE",
+    "Outcome",
+    "changes_of",
+    "ending_status",
+    "failures",
+    "status_of",
+]
 
 MADE = "Made"
 READY = "Ready"
+AFTER = "AfterHooks"
+"""The condition about hooks after, of a Preview that is being deleted."""
+AFTER_DONE, AFTER_FAILED, AFTER_TIMED_OUT = "AfterHooksDone", "AfterHookFailed", "AfterHookTimedOut"
 _PASSED_ON = ("Reachable", "Conflict")
 """Conditions of the copy's HTTPScaledObject that say more than its Ready."""
 MAX_HOSTS = 10
@@ -49,11 +65,40 @@ def status_of(preview: Preview, life: Life, outcome: Outcome, now: float) -> Pre
         copy=preview.copy if outcome.reason == MADE else "",
         hosts=", ".join(islice(hosts_of_copy(base, preview.name), MAX_HOSTS)) if base is not None else "",
         hooks_done=preview.status.hooks_done if outcome.hooks_done is None else outcome.hooks_done,
+        account=preview.status.account,
         last_used=write_time(life.last_used),
         expires_at=write_time(life.ends),
         observed_generation=preview.meta.generation if outcome.reason == MADE else preview.status.observed_generation,
         conditions=tuple(_dated(condition, preview, now) for condition in conditions.values()),
     )
+
+
+def ending_status(
+    preview: Preview, reason: str, message: str, now: float, *, done: Sequence[str], failed: Mapping[str, str]
+) -> PreviewStatus:
+    """Of one that is being deleted: how far its hooks after are. The rest stays as it was."""
+    whole = {AFTER_DONE: "True", AFTER_FAILED: "False", AFTER_TIMED_OUT: "False"}.get(reason, "Unknown")
+    after = _condition(preview, AFTER, whole, reason, message)
+    if failed and whole == "Unknown":
+        after = _condition(preview, AFTER, "False", AFTER_FAILED, failures(failed))
+    ready = _condition(preview, READY, "False", reason, message)
+    return msgspec.structs.replace(
+        preview.status,
+        after_done=tuple(done),
+        after_failed=dict(failed),
+        conditions=tuple(_dated(condition, preview, now) for condition in (ready, after)),
+    )
+
+
+def failures(failed: Mapping[str, str]) -> str:
+    """Of hooks after, for people."""
+    return "; ".join(f"hook {name}: {why}" for name, why in failed.items())
+
+
+def changes_of(before: PreviewStatus, after: PreviewStatus) -> dict[str, Any]:
+    """A merge patch that makes one of the other. What is the same in both is left out, as somebody may have written it since."""
+    old, new = msgspec.to_builtins(before), msgspec.to_builtins(after)
+    return {name: new.get(name) for name in (*old, *new) if old.get(name) != new.get(name)}
 
 
 def _conditions(preview: Preview, outcome: Outcome) -> list[Condition]:

@@ -47,7 +47,7 @@ MAX_HOOKS: Final = 10
 
 
 class Hook(msgspec.Struct, frozen=True):
-    """A Job that runs once, before the copy is made."""
+    """A Job that runs once: before the copy is made, or when the Preview is deleted."""
 
     name: Annotated[PreviewName, Meta(description="Its name; the Job is called by those of the copy and of the hook.")]
     job: Annotated[
@@ -73,6 +73,18 @@ class PreviewSpec(msgspec.Struct, frozen=True, rename="camel"):
         Meta(description="Jobs that run before the copy is made, one after the other: to make a database, for example."),
         Meta(extra_json_schema=BY_NAME),
     ] = None
+    after: Annotated[
+        Annotated[tuple[Hook, ...], Meta(max_length=MAX_HOOKS)] | None,
+        Meta(
+            description="Jobs that run when the Preview is deleted and no pod of the copy is left, one after the other: to drop "
+            "the database, for example. The object is there until they have ended."
+        ),
+        Meta(extra_json_schema=BY_NAME),
+    ] = None
+    after_timeout: Annotated[
+        Duration | None,
+        Meta(description="How long that may take from the deletion on, in all; 10m without it. Then the Preview goes without."),
+    ] = None
     ttl: Annotated[Duration | None, Meta(description="How long it lives; for ever without it.")] = None
     expires: Annotated[
         Literal["AfterLastRequest", "AfterCreation"],
@@ -88,6 +100,12 @@ class PreviewStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=T
     copy: Annotated[str, Meta(description="Name of the workload, the Service and the HTTPScaledObject that were made.")] = ""
     hosts: Annotated[str, Meta(description="Its hosts, for people.")] = ""
     hooks_done: Annotated[tuple[str, ...], Meta(description="Hooks whose Jobs have succeeded: they do not run again.")] = ()
+    account: Annotated[
+        str,
+        Meta(description="ServiceAccount of the base's pods, the only one that hooks after may have. For when the base is gone."),
+    ] = ""
+    after_done: Annotated[tuple[str, ...], Meta(description="Hooks after whose Jobs have succeeded.")] = ()
+    after_failed: Annotated[dict[str, str], Meta(description="Hooks after that have failed, each with the reason.")] = {}
     last_used: Annotated[str, Meta(description="When KEDA last saw it active.", extra_json_schema={"format": "date-time"})] = ""
     expires_at: Annotated[str, Meta(description="When it will be deleted.", extra_json_schema={"format": "date-time"})] = ""
     observed_generation: Annotated[

@@ -14,14 +14,14 @@ from tests.support.manifests import DEPLOY, Manifests, build, container
 pytestmark = pytest.mark.timeout(900)
 
 GRANTED = {
-    ("weir.dev", "previews"): {"list", "watch", "delete"},
+    ("weir.dev", "previews"): {"get", "list", "watch", "patch", "delete"},
     ("weir.dev", "previews/status"): {"patch"},
     ("weir.dev", "previews/finalizers"): {"update"},
     ("apps", "deployments"): {"get", "list", "watch", "create", "patch", "delete"},
     ("apps", "statefulsets"): {"get", "list", "watch", "create", "patch", "delete"},
-    ("batch", "jobs"): {"get", "create"},
+    ("batch", "jobs"): {"get", "create", "delete"},
     ("", "services"): {"get", "create", "patch", "delete"},
-    ("http.keda.sh", "httpscaledobjects"): {"get", "create", "patch"},
+    ("http.keda.sh", "httpscaledobjects"): {"get", "create", "patch", "delete"},
     ("keda.sh", "scaledobjects"): {"get"},
 }
 

@@ -34,6 +34,7 @@ APPLICATIONS: dict[str, set[Permission]] = {
     }
     | {(f"http.keda.sh/{kind}/status", "", "patch") for kind in ("httpscaledobjects", "interceptorroutes")}
     | {("http.keda.sh/httpscaledobjects", "", "patch"), ("http.keda.sh/httpscaledobjects/finalizers", "", "update")}
+    | {("weir.dev/previews", "", verb) for verb in ("list", "patch")}
     | {("keda.sh/scaledobjects", "", verb) for verb in (*READ, "create", "patch", "delete")}
     | {("/services", "", verb) for verb in READ}
     | {("/configmaps", "", verb) for verb in READ}

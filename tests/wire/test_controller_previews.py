@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from controller.preview import maker
+from controller.preview import maker, releasing
 from controller.preview.life import KEEP_UNTIL, write_time
-from fleet.discovery.kubernetes.client import ApiError
+from controller.preview.resource import FINALIZER
+from fleet.discovery.kubernetes.client import ApiError, Query
 from fleet.routing.codec import decode_json
 from fleet.routing.table import RoutingTable
 from tests.support.memory_api import MemoryApi
-from tests.wire.test_controller import HTTP, PORTS, SCALED, SERVICES, Rig, rig
+from tests.wire.test_controller import EVENTS, HTTP, PORTS, SCALED, SERVICES, Rig, rig
 
 COPY = {"previewOf": {"base": "web", "name": "f1"}, "scaleTargetRef": {"name": "web--f1", "service": "web--f1", "port": 80}}
 
 PREVIEWS = "/apis/weir.dev/v1alpha1/namespaces/shop/previews"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/shop/deployments"
+JOBS = "/apis/batch/v1/namespaces/shop/jobs"
+HOOK = {"name": "make", "job": {"template": {"spec": {"containers": [{"name": "a"}]}}}}
 MADE = (f"{SERVICES}/web--f1", f"{DEPLOYMENTS}/web--f1", f"{HTTP}/web--f1")
 
 
@@ -220,14 +224,83 @@ async def test_hooks_run_once_one_after_the_other_before_the_copy_is_made(tmp_pa
         assert f"{jobs}/web--f1-database" not in api.objects, "what has succeeded does not run again"
 
 
-async def test_without_the_setting_previews_are_not_even_read(tmp_path: Path) -> None:
+async def test_without_the_setting_nothing_is_made_and_no_hook_runs(tmp_path: Path) -> None:
     api = MemoryApi()
     async with rig(api, tmp_path / "routes.json") as held:
         based(held)
-        api.put(f"{PREVIEWS}/f1", spec={"base": "web"})
+        api.put(f"{PREVIEWS}/f1", spec={"base": "web", "before": [HOOK]})
         await held.quiet()
-        assert not [path for path in api.reads if "previews" in path or path.endswith("/deployments")]
+        assert not [path for path in api.reads if path.endswith("/deployments")]
         assert MADE[1] not in api.objects
+        assert not [path for path in api.objects if JOBS in path]
+
+
+@pytest.mark.parametrize("absent", [False, True])
+async def test_without_the_setting_what_waits_for_hooks_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absent: bool
+) -> None:
+    monkeypatch.setattr(releasing, "ROUND_SECONDS", 0.05)
+    monkeypatch.setattr(releasing, "PAGE_OBJECTS", "2")
+    api = PagedApi()
+    if absent:
+        api.absent.add("previews")
+    async with rig(api, tmp_path / "routes.json") as held:
+        for name in ("f1", "f2", "f3", "f4"):
+            finalizers = ["example.com/other", FINALIZER] if name == "f3" else [FINALIZER]
+            api.put(f"{PREVIEWS}/{name}", spec={"base": "web", "after": [HOOK]}, metadata={"finalizers": finalizers})
+        for name in ("f1", "f3", "f4"):
+            await api.request("DELETE", f"{PREVIEWS}/{name}")
+        if absent:
+            await held.until(lambda: len([path for path in api.reads if path.endswith("/previews")]) > 2)
+            api.absent.clear()
+        await held.until(lambda: f"{PREVIEWS}/f1" not in api.objects and f"{PREVIEWS}/f4" not in api.objects)
+        await held.until(lambda: api.objects[f"{PREVIEWS}/f3"]["metadata"]["finalizers"] == ["example.com/other"])
+        assert api.objects[f"{PREVIEWS}/f2"]["metadata"]["finalizers"] == [FINALIZER], "it is not deleted"
+        await held.until(lambda: len(api.written(EVENTS)) >= 3)
+        events = [body for _, _, body in api.written(EVENTS)]
+        assert {(body["reason"], body["type"]) for body in events} == {("AfterHooksNotRun", "Warning")}
+        assert not [path for path in api.objects if JOBS in path]
+
+
+class PagedApi(MemoryApi):
+    """Lists of Previews come in pages."""
+
+    async def get(self, path: str, query: Query = ()) -> bytes:
+        answer = await super().get(path, query)
+        asked = dict(query)
+        if not path.endswith("/previews") or "limit" not in asked:
+            return answer
+        whole, begin = json.loads(answer), int(asked.get("continue", "0"))
+        end = begin + int(asked["limit"])
+        more = {"continue": str(end)} if end < len(whole["items"]) else {}
+        return json.dumps({"items": whole["items"][begin:end], "metadata": more}).encode()
+
+
+async def test_hooks_after_run_when_its_time_is_over_and_one_that_fails_is_an_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maker, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(maker, "SOON_SECONDS", 0.05)
+    api = MemoryApi()
+
+    def jobs() -> list[str]:
+        return [path for path in api.objects if JOBS in path]
+
+    async with rig(api, tmp_path / "routes.json", 1, "--previews") as held:
+        based(held)
+        spec = {"base": "web", "ttl": "1h", "expires": "AfterCreation", "after": [HOOK]}
+        api.put(f"{PREVIEWS}/f1", spec=spec, metadata={"creationTimestamp": write_time(time.time())})
+        await held.until(lambda: all(path in api.objects for path in MADE))
+        api.put(f"{PREVIEWS}/f1", metadata={"creationTimestamp": write_time(time.time() - 7200)})
+        await held.until(lambda: len(jobs()) == 1)
+        assert not [path for path in MADE[1:] if path in api.objects]
+        assert condition(held, "f1")["reason"] == "AfterHookRunning"
+        api.put(jobs()[0], status={"conditions": [{"type": "Failed", "status": "True", "message": "no host"}]})
+        await held.until(lambda: f"{PREVIEWS}/f1" not in api.objects)
+        assert jobs() == []
+        await held.until(lambda: [b["reason"] for _, _, b in api.written(EVENTS)][-2:] == ["Expired", "AfterHookFailed"])
+        body = api.written(EVENTS)[-1][2]
+        assert (body["type"], body["message"]) == ("Warning", "hook make: no host")
 
 
 async def test_one_that_is_kept_for_longer_at_the_last_moment_lives(tmp_path: Path) -> None:

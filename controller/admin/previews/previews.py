@@ -30,8 +30,8 @@ from controller.by_hand import AWAKE_UNTIL, stamp
 from controller.crds import HTTP_SCALED_OBJECTS
 from controller.finding import Finding
 from controller.preview.life import KEEP_UNTIL, life_of
-from controller.preview.maker import WORKLOADS
 from controller.preview.manifests import BASE_LABEL, MAX_LABEL, NAME_LABEL, is_owned
+from controller.preview.objects import WORKLOADS
 from controller.preview.resource import Preview as Parsed
 from controller.reachability import Demand, judge
 from controller.reachability_evidence import EvidenceReader, subject_of
