@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.support.waiting import until
-from tests.wire.test_admin_previews import ID, JOBS, Rig, rig
+from tests.wire.test_admin_previews import ID, JOBS, Rig, rig, until_hook
 from tests.wire.test_controller_previews import MADE, PREVIEWS
 
 __all__ = ["rig"]  # the fixture
@@ -96,6 +96,29 @@ async def test_the_life_of_a_preview(rig: Rig) -> None:
     assert not [path for path in (*MADE, f"{PREVIEWS}/{ID}") if path in rig.api.objects]
     assert (await weir(rig, "delete", "f1", "--base", "web"))[0] == 4
     assert (await weir(rig, "delete", "f1", "--base", "web", "--ignore-missing"))[0] == 0
+
+
+async def test_a_deletion_waits_for_hooks_after_and_fails_with_them(rig: Rig) -> None:
+    hook = {"name": "database", "job": {"template": {"spec": {"containers": [{"name": "a", "image": "psql"}]}}}}
+    document = yaml.safe_dump({"base": "web", "name": "f1", "after": [hook]})
+    assert (await weir(rig, "create", "--no-wait", "-f", "-", text=document))[0] == 0
+    await until(lambda: all(path in rig.api.objects for path in MADE))
+    code, out, err = await weir(rig, "delete", ID, "--timeout", "1s")
+    running = "AfterHookRunning: hook database has not ended yet"
+    assert (code, out) == (8, f"shop/{ID} is being deleted, and its hooks after run: {running}\n"), err
+    code, out, _ = await weir(rig, "show", ID)
+    assert (code, [line.split(maxsplit=1) for line in out.splitlines()[1:7]].count(["reason", running])) == (0, 1), out
+    assert "AfterHookRunning" in (await weir(rig, "list"))[1].splitlines()[1]
+    deleting = asyncio.create_task(weir(rig, "delete", ID))
+    await until(lambda: [write[:2] for write in rig.api.writes].count(("DELETE", f"{PREVIEWS}/{ID}")) == 2)
+    failed = {"type": "Failed", "status": "True", "message": "no such \x1b[2Jhost"}
+    rig.api.put(await until_hook(rig, "database"), status={"conditions": [failed]})
+    code, out, err = await deleting
+    assert (code, out) == (9, f"shop/{ID} is deleted\n"), err
+    assert err.splitlines()[-1].startswith("AfterHookFailed: hook database: no such ")
+    assert err.splitlines()[-1].endswith("host: what its hooks after were to remove may be left")
+    assert "\x1b" not in err
+    assert f"{PREVIEWS}/{ID}" not in rig.api.objects
 
 
 async def test_the_exit_code_tells_what_is_wrong(rig: Rig) -> None:

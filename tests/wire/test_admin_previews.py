@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from controller.admin.previews import following, previews
+from controller.preview import maker
 from controller.preview.life import KEEP_UNTIL, read_time, write_time
 from fleet.discovery.kubernetes.client import ApiError
 from tests.support.apply_api import ApplyApi
@@ -175,6 +176,68 @@ async def test_a_failing_hook_ends_the_wait_with_what_its_job_says(rig: Rig) -> 
     assert (last["message"], last["preview"]["state"]) == ("hook database: no such database", "failed")
 
 
+async def until_hook(rig: Rig, name: str) -> str:
+    """The path of the Job of a hook after, once it is made."""
+
+    def found() -> list[str]:
+        return [path for path in rig.api.objects if path.startswith(f"{JOBS}/{ID}-{name}-")]
+
+    await until(found)
+    return found()[0]
+
+
+def ended(kind: str, message: str = "") -> Any:
+    return {"conditions": [{"type": kind, "status": "True", "message": message}]}
+
+
+async def test_a_deletion_tells_of_hooks_after_and_what_has_failed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maker, "SOON_SECONDS", 0.05)
+    hooks = [HOOK, HOOK | {"name": "queue"}]
+    made = await rig.call("POST", status=201, json=F1 | {"after": hooks, "after_timeout": "5m"})
+    assert (made["document"]["after"], made["document"]["after_timeout"]) == (hooks, "5m")
+    await until(lambda: all(path in rig.api.objects for path in MADE))
+    deleting = asyncio.create_task(rig.events("DELETE", f"/{ID}?wait=true"))
+    database = await until_hook(rig, "database")
+    await rig.has("AfterHookRunning")
+    shown = await rig.call("GET", f"/{ID}")
+    assert (shown["state"], shown["reason"]) == ("deleting", "AfterHookRunning")
+    assert shown["message"] == "hook database has not ended yet"
+    await rig.is_read(2)
+    rig.api.put(database, status=ended("Failed", "no such host"))
+    rig.api.put(await until_hook(rig, "queue"), status=ended("Complete"))
+    events = await deleting
+    told = {"step": "waiting until nothing is left", "reason": "AfterHookRunning", "message": "hook database has not ended yet"}
+    assert told in [data for _, data in events]
+    assert events[-1] == (
+        "done",
+        {"outcome": "deleted", "reason": "AfterHookFailed", "message": "hook database: no such host"},
+    )
+    assert not [path for path in rig.api.objects if JOBS in path]
+
+
+async def test_a_deletion_that_takes_longer_than_the_wait_says_what_it_waits_for(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(previews, "GONE_SECONDS", 0.05)
+    await rig.call("POST", status=201, json=F1 | {"after": [HOOK]})
+    await until(lambda: all(path in rig.api.objects for path in MADE))
+    await rig.call("DELETE", f"/{ID}", 202)
+    await until_hook(rig, "database")
+    await rig.has("AfterHookRunning")
+    events = await rig.events("DELETE", f"/{ID}?wait=true&timeout=1")
+    assert events[-1][1] == {"outcome": "deleting", "reason": "AfterHookRunning", "message": "hook database has not ended yet"}
+    assert (await rig.call("PUT", f"/{ID}", 409, json=F1))["type"] == "urn:weir:problem:deleting"
+    rig.api.put(f"{PREVIEWS}/{ID}", metadata={"finalizers": []})
+    rig.api.drop(f"{PREVIEWS}/{ID}")
+
+
+async def test_a_deletion_without_a_watch_is_one_all_the_same(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "SEEN_SECONDS", 0.05)
+    await rig.call("POST", status=201, json=F1)
+    rig.api.refuse = lambda method, path: ApiError("no", status=403) if (method, path) == ("GET", PREVIEWS) else None
+    assert (await rig.events("DELETE", f"/{ID}?wait=true"))[-1] == ("done", {"outcome": "deleted"})
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [({"container": "no"}, "CannotBeCopied"), ({"base": "nothing"}, "NoBase"), ({"name": "taken"}, "NameTaken")],
@@ -315,6 +378,8 @@ async def test_one_that_is_being_deleted_is_waited_for(rig: Rig, monkeypatch: py
         ({"base": "web", "name": "f1", "environment": {"A": 1}}, "/environment/A"),
         ({"base": "web", "name": "f1", "image": "a b"}, "/image"),
         ({"base": "web", "name": "f1", "before": [HOOK, HOOK]}, "the document: two hooks have the same name"),
+        ({"base": "web", "name": "f1", "after": [HOOK, HOOK]}, "the document: two hooks have the same name"),
+        ({"base": "web", "name": "f1", "after_timeout": "25h"}, "/after_timeout: is not from 1 second to 1 day"),
         ({"base": "web", "name": "f1", "other": 1}, "/other: is not a field"),
     ],
 )
@@ -352,6 +417,7 @@ async def test_callers_may_what_kubectl_would_let_them(rig: Rig, caplog: pytest.
         ("POST", "", F1, {"create previews"}),
         ("PUT", f"/{ID}", F1, {"create previews", "update previews"}),
         ("POST", "?dryRun=All", {"base": "web", "name": "hooked", "before": [HOOK]}, {"create previews", "create jobs"}),
+        ("POST", "?dryRun=All", {"base": "web", "name": "hooked", "after": [HOOK]}, {"create previews", "create jobs"}),
         ("POST", "?wait=true&wake=true&timeout=1", F1, {"create previews", "patch httpscaledobjects"}),
         ("POST", f"/{ID}/extend", None, {"patch previews"}),
         ("DELETE", f"/{ID}", None, {"delete previews"}),
@@ -371,7 +437,7 @@ async def test_callers_may_what_kubectl_would_let_them(rig: Rig, caplog: pytest.
             assert answer.status_code < 300, answer.text
     lines = [record.getMessage() for record in caplog.records if record.name == "controller.admin.audit"]
     assert lines[0] == f"create preview of app shop/{ID} by 'adam': was there"
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert lines[-1] == f"delete preview of app shop/{ID} by 'adam': deleted"
 
 

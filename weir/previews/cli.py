@@ -194,7 +194,7 @@ def delete(
     dry_run: DryRun = False,
     where: Where,
 ) -> None:
-    """Delete a preview, and all that was made for it."""
+    """Delete a preview, and all that was made for it. Its hooks after run first."""
     from weir.previews.run import How, run_delete
 
     how = How(output=output, wait=wait, patience=timeout, dry_run=dry_run)

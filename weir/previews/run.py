@@ -164,6 +164,7 @@ def run_show(where: Where, name: str, base: str | None, output: str) -> int:
             "base": text_of(found, "base"),
             "name": text_of(found, "name"),
             "state": text_of(found, "state"),
+            "reason": _why(found) if text_of(found, "state") == "deleting" else "",
             "url": text_of(found, "url"),
             "image": text_of(document, "image"),
             "replicas": f"{text_of(replicas, 'ready')} ready of {text_of(replicas, 'wanted')} wanted" if replicas else "",
@@ -208,9 +209,15 @@ def run_delete(where: Where, name: str, base: str | None, how: How, *, ignore_mi
         word = "would be deleted" if how.dry_run else "is deleted"
         if how.output == "text":
             more = "; the cluster is still removing what belonged to it" if is_left else ""
+            if is_left and answer.message:
+                word, more = "is being deleted", f", and its hooks after run: {answer.message}"
             say(f"{previews.namespace}/{_id(name, base)} {word}{more}")
         else:
-            print_value({"namespace": previews.namespace, "id": _id(name, base), "gone": not is_left}, how.output)
+            found = {"namespace": previews.namespace, "id": _id(name, base), "gone": not is_left}
+            print_value({**found, **({"message": answer.message} if answer.message else {})}, how.output)
+        if answer.message and not is_left:
+            complain(f"{answer.message}: what its hooks after were to remove may be left")
+            return FAILED
         return NOT_YET if is_left and how.wait else 0
 
     return _at(where, act)
@@ -252,6 +259,10 @@ def _at(where: Where, act: Callable[[_Previews], int]) -> int:
         lambda client, namespace: act(_Previews(client, namespace)),
         more=lambda namespace: f"it goes on there: weir preview list --namespace {namespace} tells",
     )
+
+
+def _why(found: View) -> str:
+    return ": ".join(filter(None, (text_of(found, "reason"), text_of(found, "message"))))
 
 
 def _id(name: str, base: str | None) -> str:

@@ -213,7 +213,7 @@ async def extend_preview(
     responses=problems_of(404, 409, 412, 501)
     | {
         200: {"description": "With wait, events.", "content": EVENTS},
-        202: {"description": "Deleted; the cluster is still removing what belonged to it."},
+        202: {"description": "It is being deleted: hooks after run, or the cluster is removing what belonged to it."},
         204: {"description": "Deleted, and nothing is left."},
     },
 )
@@ -228,18 +228,21 @@ async def delete_preview(
     patience: Patience = int(WAIT_SECONDS),
     if_match: IfMatch = None,
 ) -> Response:
-    """Delete a preview, and all that was made for it."""
+    """Delete a preview, and all that was made for it. Its hooks after run first."""
     async with audited(caller, "delete preview of", namespace, name, dry_run=dry_run) as entry:
         context, previews = await _permitted(request, caller, "delete preview", namespace, name)
-        uid = await previews.delete(namespace, name, if_match, dry_run=dry_run is not None)
-        entry.result = "deleted"
-        if dry_run:
-            return Response(status_code=204)
-        if wait == "false":
-            return Response(status_code=204 if await previews.is_soon_gone(namespace, name, uid) else 202)
+        if dry_run or wait == "false":
+            uid = await previews.delete(namespace, name, if_match, dry_run=dry_run is not None)
+            entry.result = "deleted"
+            is_done = dry_run is not None or await previews.is_soon_gone(namespace, name, uid)
+            return Response(status_code=204 if is_done else 202)
 
         async def work(progress: Progress) -> Json:
-            return await until_deleted(lambda: previews.is_gone(namespace, name, uid), progress, within(patience))
+            async with previews.followed(namespace, name) as last:
+                async with entry.passed_on():
+                    last.uid = uid = await previews.delete(namespace, name, if_match)
+                    entry.result = "deleted"
+                return await until_deleted(lambda: previews.is_gone(namespace, name, uid), last, progress, within(patience))
 
         return await context.streams.answer(caller.username, work)
 
@@ -302,13 +305,13 @@ async def _permitted(
 
 
 async def _document(request: Request, caller: Caller, namespace: str, name: str = "") -> PreviewDocument:
-    """The document of the body. `name` is that of the path. Hooks are for those who may make Jobs."""
+    """The document of the body. `name` is that of the path. Hooks are for those who may make Jobs, whenever they run."""
     document = validated(PreviewDocument, await read_json(request, JSON))
     if name and name != (own := object_name(document.base, document.name)):
         detail = f"is another than in the path: it is called {own}"
         raise Refused(422, "invalid-document", f"/name: {detail}", errors=[Fault(detail=detail, pointer="/name")])
     check_document(document, namespace)
-    if document.before:
+    if document.before or document.after:
         await context_of(request).permit(caller, "hook preview", namespace)
     return document
 

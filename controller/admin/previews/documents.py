@@ -50,7 +50,7 @@ class PreviewReplicas(_Model):
 
 
 class Hook(_Model):
-    """A Job that runs once, before the copy is made."""
+    """A Job that runs once: before the copy is made, or when the preview is deleted."""
 
     name: CopyName
     job: Annotated[dict[str, Any], Field(description="The spec of the Job (batch/v1).")]
@@ -78,6 +78,18 @@ class PreviewDocument(_Model):
     before: Annotated[
         list[Hook], Field(max_length=MAX_HOOKS, description="Jobs that run before the copy is made, one after the other.")
     ] = []
+    after: Annotated[
+        list[Hook],
+        Field(
+            max_length=MAX_HOOKS,
+            description="Jobs that run when it is deleted and no pod of the copy is left, one after the other.",
+        ),
+    ] = []
+    after_timeout: Annotated[
+        str | None,
+        StringConstraints(pattern=DURATION_PATTERN, max_length=MAX_DURATION),
+        Field(description="How long that may take from the deletion on, in all; default: 10m."),
+    ] = None
     ttl: Annotated[
         str | None,
         StringConstraints(pattern=DURATION_PATTERN, max_length=MAX_DURATION),
@@ -91,8 +103,9 @@ class PreviewDocument(_Model):
 
     @model_validator(mode="after")
     def _hooks_differ(self) -> PreviewDocument:
-        if len({hook.name for hook in self.before}) < len(self.before):
-            raise ValueError("two hooks have the same name")
+        for hooks in (self.before, self.after):
+            if len({hook.name for hook in hooks}) < len(hooks):
+                raise ValueError("two hooks have the same name")
         return self
 
 
@@ -111,7 +124,8 @@ class Preview(_Model):
         State,
         Field(
             description="making: hooks run, or the copy is made. failed: it is not made, see reason and message. asleep: no "
-            "replica. waking: replicas, and none ready. unknown: the cluster does not tell its replicas now."
+            "replica. waking: replicas, and none ready. deleting: hooks after may run, see reason and message. unknown: the "
+            "cluster does not tell its replicas now."
         ),
     ]
     url: Annotated[str, Field(description="Empty if it has no host of its own, and is chosen by the header.")]

@@ -6,21 +6,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Self
 
 from controller.admin.following import ASK_SECONDS, UNKNOWN, Outcome
 from controller.admin.objects import Json
-from controller.admin.previews.objects import HOPELESS, parsed
+from controller.admin.previews.objects import HOPELESS, PREVIEWS_PATH, parsed
 from controller.admin.sse import Progress
 from controller.finding import Finding
+from controller.preview.resource import Preview as Parsed
+from controller.preview.resource import parse_preview
+from controller.preview.telling import AFTER
 from controller.status import READY
-from fleet.discovery.kubernetes.client import ApiError
+from fleet.discovery.kubernetes.client import Api, ApiError
+from fleet.discovery.kubernetes.listwatch import Change, ListWatch
 
-__all__ = ["MAX_WAIT_SECONDS", "until_awake", "until_deleted", "until_made", "within"]
+__all__ = ["MAX_WAIT_SECONDS", "Followed", "until_awake", "until_deleted", "until_made", "within"]
 
 MAX_WAIT_SECONDS = 1800
 """Hooks of previews restore databases."""
 NO_BASE_SECONDS = 10.0
 """Seconds for which a base may be missing: what has just been made is not seen at once."""
+SEEN_SECONDS = 5.0
+"""Seconds for a watch to begin, and to see the end of what is gone."""
 HINT_SECONDS = 3.0
 """Seconds between looks at why no replica is ready: each reads pods and their Service."""
 
@@ -91,16 +99,73 @@ async def until_awake(
             return UNKNOWN
 
 
-async def until_deleted(is_gone: Callable[[], Awaitable[bool]], progress: Progress, until: float) -> Outcome:
-    clock = asyncio.get_running_loop().time
-    progress.tell("waiting until nothing is left")
+class Followed:
+    """What is seen of one Preview, to its end and beyond: its last status says what became of its hooks after, and is written
+    just before it is gone."""
+
+    def __init__(self, api: Api, namespace: str, name: str) -> None:
+        self.uid = ""
+        """Of the one that is meant, as soon as it is known."""
+        self._last: Parsed | None = None
+        self._gone = asyncio.Event()
+        self._watch = ListWatch(api, PREVIEWS_PATH, parse_preview, namespaces=[namespace], fields=f"metadata.name={name}")
+        self._watch.subscribe(self._on_change)
+
+    async def __aenter__(self) -> Self:
+        self._watch.start()
+        with suppress(TimeoutError):  # it is deleted all the same
+            async with asyncio.timeout(SEEN_SECONDS):
+                await self._watch.synced.wait()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._watch.close()
+
+    def _on_change(self, change: Change[Parsed]) -> None:
+        for one in (change.before, change.after):
+            if one is not None and self.uid in ("", one.meta.uid):
+                self._last = one
+        if change.after is None or self.uid not in ("", change.after.meta.uid):
+            self._gone.set()
+
+    @property
+    def ending(self) -> Finding | None:
+        """How far its hooks after are."""
+        return self._finding(READY) if self._finding(AFTER) is not None else None
+
+    async def failure(self) -> Finding | None:
+        """Of one that is gone: what has failed of its hooks after."""
+        if self._last is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SEEN_SECONDS):
+                    await self._gone.wait()
+        found = self._finding(AFTER)
+        return found if found is not None and found.status == "False" else None
+
+    def _finding(self, kind: str) -> Finding | None:
+        found = None if self._last is None or self._last.meta.uid != self.uid else self._last.conditions.get(kind)
+        return None if found is None else Finding(found.status, found.reason, found.message)
+
+
+async def until_deleted(is_gone: Callable[[], Awaitable[bool]], last: Followed, progress: Progress, until: float) -> Outcome:
+    """With a reason and a message if hooks after have failed, or have not ended."""
+    clock, step = asyncio.get_running_loop().time, "waiting until nothing is left"
+    progress.tell(step)
+    said: Finding | None = None
     while True:
         try:
             if await is_gone():
-                return {"outcome": "deleted"}
+                return {"outcome": "deleted", **_why(await last.failure())}
         except ApiError as error:
-            progress.tell("waiting until nothing is left", message=str(error))
+            progress.tell(step, message=str(error))
         if clock() >= until:
-            return {"outcome": "deleting"}
+            return {"outcome": "deleting", **_why(last.ending)}
+        if (seen := last.ending) is not None and seen != said:
+            progress.tell(step, **_why(seen))
+            said = seen
         if not await progress.pause(ASK_SECONDS):
             return UNKNOWN
+
+
+def _why(finding: Finding | None) -> dict[str, str]:
+    return {} if finding is None else {"reason": finding.reason, "message": finding.message}

@@ -44,9 +44,14 @@ HOPELESS = frozenset({"Invalid", "CannotBeCopied", "HookFailed", "NameTaken"})
 """Reasons of Ready that only somebody can change."""
 FAILED = HOPELESS | {"NoBase", "Refused"}
 """Reasons for which a copy is not made."""
+_FIELDS = {name: name for name in ("base", "name", "before", "after", "ttl", "expires", "pinned")} | {
+    "after_timeout": "afterTimeout"
+}
+"""Of the spec, by what a document calls them."""
 _POINTERS = (
     ("spec.overrides.env", "/environment"),
     ("spec.overrides.", "/"),
+    ("spec.afterTimeout", "/after_timeout"),
     ("spec.", "/"),
     ("metadata.name", "/name"),
 )
@@ -78,7 +83,7 @@ def manifest_of(document: PreviewDocument, namespace: str) -> Json:
     overrides |= {"env": given["environment"]} if document.environment else {}
     resources = {name: value for name, value in given.get("resources", {}).items() if value}
     overrides |= {"resources": resources} if resources else {}
-    spec = {name: given[name] for name in ("base", "name", "before", "ttl", "expires", "pinned") if name in given}
+    spec = {field: given[name] for name, field in _FIELDS.items() if name in given}
     return {
         "apiVersion": PREVIEWS.api_version,
         "kind": PREVIEWS.kind,
@@ -109,7 +114,7 @@ def document_of(found: Json) -> PreviewDocument | None:
         return PreviewDocument.model_validate(
             {
                 "name": found["metadata"]["name"],
-                **{name: spec[name] for name in ("base", "name", "before", "ttl", "expires", "pinned") if name in spec},
+                **{name: spec[field] for name, field in _FIELDS.items() if field in spec},
                 **{name: overrides[name] for name in ("container", "image", "replicas", "resources") if name in overrides},
                 **({"environment": overrides["env"]} if "env" in overrides else {}),
             }
@@ -124,7 +129,8 @@ def same(one: PreviewDocument, other: PreviewDocument) -> bool:
 
 
 def _comparable(document: PreviewDocument) -> Json:
-    return document.model_dump() | {"ttl": None if document.ttl is None else seconds(document.ttl)}
+    times = {"ttl": document.ttl, "after_timeout": document.after_timeout}
+    return document.model_dump() | {name: None if text is None else seconds(text) for name, text in times.items()}
 
 
 def parsed(found: Json) -> Parsed:

@@ -13,6 +13,7 @@ from controller.admin.apps import GONE_SECONDS
 from controller.admin.cluster import FIELD_MANAGER
 from controller.admin.objects import Json
 from controller.admin.previews.documents import Preview, PreviewDocument
+from controller.admin.previews.following import Followed
 from controller.admin.previews.objects import (
     PREVIEWS_PATH,
     Around,
@@ -191,6 +192,9 @@ class Previews:
             if error.status not in (404, 409):
                 raise
         return uid
+
+    def followed(self, namespace: str, name: str) -> Followed:
+        return Followed(self._api, namespace, name)
 
     async def is_gone(self, namespace: str, name: str, uid: str) -> bool:
         found = await self.find(namespace, name)

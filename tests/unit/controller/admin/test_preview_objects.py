@@ -34,6 +34,8 @@ WHOLE = {
     "resources": {"requests": {"cpu": "100m"}, "limits": {}},
     "replicas": {"min": 1, "max": 3},
     "before": [HOOK],
+    "after": [HOOK, {**HOOK, "name": "queue"}],
+    "after_timeout": "2m",
     "ttl": "72h",
     "expires": "AfterCreation",
     "pinned": True,
@@ -71,6 +73,9 @@ def test_only_what_is_said_is_written() -> None:
 def test_documents_that_mean_the_same() -> None:
     assert same(document(ttl="72h"), document(ttl="4320m"))
     assert not same(document(ttl="72h"), document())
+    assert same(document(after_timeout="2m"), document(after_timeout="120s"))
+    assert not same(document(after_timeout="2m"), document(after_timeout="3m"))
+    assert not same(document(after=[HOOK]), document(before=[HOOK]))
     assert not same(document(ttl="72h"), document(ttl="71h"))
     assert not same(document(image="a"), document(image="b"))
     one, other = live(document(image="a")), live(document(image="b"))
@@ -90,7 +95,12 @@ def test_what_no_document_can_say() -> None:
 
 @pytest.mark.parametrize(
     ("fields", "pointer"),
-    [({"name": "a--b"}, "/name"), ({"name": "f" * 60}, "/name"), ({"ttl": "9999999h"}, "/ttl")],
+    [
+        ({"name": "a--b"}, "/name"),
+        ({"name": "f" * 60}, "/name"),
+        ({"ttl": "9999999h"}, "/ttl"),
+        ({"after_timeout": "0"}, "/after_timeout"),
+    ],
 )
 def test_what_the_controller_would_find_wrong_is_refused(fields: dict[str, Any], pointer: str) -> None:
     with pytest.raises(Refused) as raised:

@@ -6,10 +6,20 @@ import json
 from copy import deepcopy
 from typing import Any
 
+import msgspec
 import pytest
 
 from controller.preview.maker import paths_of
-from controller.preview.manifests import job_of, labels_of_pods, owner_of, scaled_object_of, service_of, workload_of
+from controller.preview.manifests import (
+    after_job_of,
+    is_after_job,
+    job_of,
+    labels_of_pods,
+    owner_of,
+    scaled_object_of,
+    service_of,
+    workload_of,
+)
 from controller.preview.resource import Preview, parse_preview
 from controller.problem import Problem
 from controller.resources import parse_http_scaled_object
@@ -206,6 +216,9 @@ def test_long_names_stay_values_of_labels() -> None:
         ("x", {"name": "f" * 60}, "spec.name"),
         ("x", {"ttl": "soon"}, "spec.ttl"),
         ("x", {"base": 7}, "spec.base"),
+        ("x", {"afterTimeout": "0"}, "spec.afterTimeout"),
+        ("x", {"afterTimeout": "25h"}, "spec.afterTimeout"),
+        ("x", {"afterTimeout": "soon"}, "spec.afterTimeout"),
         ("x", {"overrides": {"env": {"A": 1}}}, "spec.overrides.env[...]"),
     ],
 )
@@ -245,6 +258,26 @@ def test_the_job_of_a_hook() -> None:
     assert set(metadata["labels"]) == {"weir.dev/preview", "weir.dev/preview-of"}, "no Service finds its pods"
     given = made["spec"]["template"]["spec"]
     assert all({"name": "WEIR_PREVIEW_OF", "value": "web"} in one["env"] for one in given["initContainers"] + given["containers"])
+
+
+def test_the_job_of_a_hook_after() -> None:
+    pod = {"serviceAccountName": "web", "containers": [{"name": "a"}]}
+    given = Hook("db", {"ttlSecondsAfterFinished": 0, "activeDeadlineSeconds": 30, "template": {"spec": pod}})
+    made = after_job_of(preview(afterTimeout="90500ms"), given, "web")
+    assert (made["spec"]["ttlSecondsAfterFinished"], made["spec"]["activeDeadlineSeconds"]) == (91, 30)
+    assert "ownerReferences" not in made["metadata"]
+    assert is_after_job(made, preview())
+    before = job_of(preview(), given, "web")
+    assert not is_after_job(before, preview())
+    assert made["metadata"]["name"].startswith(before["metadata"]["name"] + "-"), "a hook before may have the same name"
+    own = preview()
+    other = msgspec.structs.replace(own, meta=msgspec.structs.replace(own.meta, uid="another"))
+    assert after_job_of(other, given, "web")["metadata"]["name"] != made["metadata"]["name"]
+    assert not is_after_job(made, other)
+    long = preview("feature-with-a-rather-long-name-that-is-nearly-at-the-bound")
+    assert len(after_job_of(long, given, "web")["metadata"]["name"]) <= 63
+    with pytest.raises(Problem, match=r"spec\.after: hook db may not have another serviceAccountName"):
+        after_job_of(preview(), given, "other")
 
 
 def test_a_name_with_which_pods_of_a_stateful_set_cannot_start() -> None:
