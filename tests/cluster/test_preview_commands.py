@@ -120,11 +120,12 @@ async def _is_restricted(job: Run, cluster: Cluster, deletions: list[str]) -> No
         assert code != 0
         assert "a Preview needs a ttl here" in err
         hook = {"containers": [{"name": "a", "image": "elsewhere.example.com/a"}]}
-        before = [{"name": "database", "job": {"template": {"spec": hook}}}]
-        document = shlex.quote(yaml.safe_dump({"base": "web", "name": "other", "ttl": "1h", "before": before}))
-        code, _, err = await job(f"echo {document} | weir preview create --no-wait -f -")
-        assert code != 0
-        assert "the images of hooks have to be of registry.example.com" in err
+        hooks = [{"name": "database", "job": {"template": {"spec": hook}}}]
+        for when in ("before", "after"):
+            document = shlex.quote(yaml.safe_dump({"base": "web", "name": "other", "ttl": "1h", when: hooks}))
+            code, _, err = await job(f"echo {document} | weir preview create --no-wait -f -")
+            assert code != 0
+            assert "the images of hooks have to be of registry.example.com" in err
         code, _, err = await job(f"{flags} good --ttl 1h --image registry.example.com/web:1 --dry-run")
         assert code == 0, err
         for deletion in deletions:
