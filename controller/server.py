@@ -19,6 +19,7 @@ from controller.preview.desk import PreviewDesk
 from controller.preview.releasing import Releaser
 from controller.settings import ControllerSettings
 from controller.store import ConfigMapStore, FileStore, TableStore
+from controller.suggestions import Suggestions
 from controller.telemetry import metrics, pages
 from controller.term import Term, TermDependencies
 from controller.wakes import Wakes
@@ -170,12 +171,10 @@ class Controller(Component):
         namespace, _ = _lease(self._settings)
         return ConfigMapBusy(self._api, namespace, BUSY_LEASES, resync=timing.resync)
 
-    def _wakes(self) -> Wakes | None:
-        """For a term; None when nobody wants events."""
-        if not self._events.wanted:
-            return None
-        timing = Timing(resync=self._settings.resync)
-        return Wakes(self._api, self._settings.watched, self._world, self._events.publish, timing=timing)
+    def _wakes(self, suggestions: Suggestions) -> Wakes:
+        """For a term."""
+        timing, publish = Timing(resync=self._settings.resync), self._events.publish if self._events.wanted else None
+        return Wakes(self._api, self._settings.watched, self._world, suggestions, publish=publish, timing=timing)
 
     def _previews(self, recorder: EventRecorder) -> PreviewDesk | Releaser:
         """For a term."""

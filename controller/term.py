@@ -31,6 +31,7 @@ from controller.resources import Key, Resource
 from controller.selection import SURVEYED, reachable
 from controller.status import BUSY, NOT_OBSERVED, REACHABLE
 from controller.store import TableStore
+from controller.suggestions import Suggestions
 from controller.verify import Verifier
 from controller.wakes import Wakes
 from controller.wiring import Scaler
@@ -65,8 +66,8 @@ class TermDependencies(msgspec.Struct, frozen=True):
     """Whether this process still holds the lease."""
     leases: BusySource
     """Those by which applications keep themselves awake."""
-    wakes: Callable[[], Wakes | None]
-    """Makes what follows applications for events; None where nobody wants them."""
+    wakes: Callable[[Suggestions], Wakes]
+    """Makes what follows applications, for events and for suggestions."""
     last_wake: Callable[[str], str | None] = lambda app: None
     """The last wake of an application that this process has seen."""
     ports: PortSystem | None = None
@@ -111,7 +112,6 @@ class Term:
             on_published=self._on_published,
             leads=dependencies.leads,
         )
-        self._wakes = dependencies.wakes()
         self._previews = dependencies.previews(self.recorder)
         self._busy = Busyness(
             lambda: dependencies.leases.current,
@@ -119,6 +119,8 @@ class Term:
             later=lambda resource, seconds: self.queue.add(resource.key, after=seconds),
         )
         self._dependents = Dependents(self._table, self._is_active, self._on_app)
+        self._suggestions = Suggestions(self._table, self._on_app)
+        self._wakes = dependencies.wakes(self._suggestions)
         self.reconciler = Reconciler(
             dependencies.api,
             dependencies.world,
@@ -160,8 +162,7 @@ class Term:
             self.queue.start()
             self.tracker.start()
             self._survey.start()
-            if self._wakes is not None:
-                self._wakes.start()
+            self._wakes.start()
             if self._previews is not None:
                 self._previews.start()
             self.on_interceptors()
@@ -180,8 +181,7 @@ class Term:
         finally:
             unsubscribe()
             await cancel_and_wait(*tasks)
-            if self._wakes is not None:
-                await self._wakes.close()
+            await self._wakes.close()
             if self._previews is not None:
                 await self._previews.close()
             await self._verifier.close()
@@ -205,8 +205,7 @@ class Term:
 
     def on_object(self, key: Key) -> None:
         self.queue.add(key)
-        if self._wakes is not None:
-            self._wakes.look(key.app)
+        self._wakes.look(key.app)
         if self._previews is not None:
             self._previews.look(key)
 
@@ -238,7 +237,8 @@ class Term:
     def _more(self, resource: Resource) -> Mapping[str, Finding]:
         """Findings that only some objects have."""
         busy = self._busy.finding(resource)
-        return {**({} if busy is None else {BUSY: busy}), **self._dependents.findings(resource)}
+        found = {} if busy is None else {BUSY: busy}
+        return {**found, **self._dependents.findings(resource), **self._suggestions.findings(resource)}
 
     def _table(self) -> RoutingTable | None:
         assembly = self.publisher.assembly
@@ -253,8 +253,7 @@ class Term:
     def _on_report(self) -> None:
         demands = self._reports.demands
         self.tracker.observe(demands)
-        if self._wakes is not None:
-            self._wakes.on_demands(demands)
+        self._wakes.on_demands(demands)
         self._busy.on_answers(self._reports.busy)
 
     def _on_app(self, app: str) -> None:
@@ -268,6 +267,7 @@ class Term:
         self._on_objects(keys)
         self.ports.on_assembled()
         self._dependents.read()
+        self._suggestions.read()
 
     def _on_published(self) -> None:
         self._verifier.wake()

@@ -39,7 +39,8 @@ APPLICATIONS: dict[str, set[Permission]] = {
     | {("/services", "", verb) for verb in READ}
     | {("/configmaps", "", verb) for verb in READ}
     | {("autoscaling/horizontalpodautoscalers", "", verb) for verb in READ}
-    | {("/pods", "", "list"), ("/events", "", "list"), ("discovery.k8s.io/endpointslices", "", "list")}
+    | {("/pods", "", "list"), ("/events", "", "list")}
+    | {("discovery.k8s.io/endpointslices", "", verb) for verb in READ}
     | {(f"apps/{kind}/scale", "", "get") for kind in ("deployments", "statefulsets")}
     | {("/events", "", "create")},
 }

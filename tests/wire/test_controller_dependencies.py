@@ -5,9 +5,15 @@ from typing import Any
 
 import pytest
 
+from controller.suggestions import SUGGESTED
+from controller.wakes import Wakes
+from fleet.demand.pair import LEAST_WAKES
 from fleet.routing.codec import decode_json
 from tests.support.memory_api import MemoryApi
+from tests.support.waiting import until
 from tests.wire.test_controller import SCALED, Rig, rig
+
+SLICES = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices"
 
 
 @pytest.fixture
@@ -70,3 +76,87 @@ async def test_a_circle_is_refused_and_requests_are_still_routed(api: MemoryApi,
         await held.until(lambda: held.conditions(web)["Ready"]["status"] == "True")
         held.app("db")
         await until_said(held, web, "Dependencies", "Found", "wakes with this: db")
+
+
+def wakes_of(held: Rig) -> Wakes:
+    term = held.controller._term
+    assert term is not None
+    return term._wakes
+
+
+async def pods(held: Rig, name: str, *ready: bool) -> None:
+    """The Service has these pods, and the controller has seen it."""
+    endpoints = [
+        {
+            "addresses": [f"10.0.0.{number}"],
+            "conditions": {"ready": one},
+            "targetRef": {"kind": "Pod", "name": f"{name}-{number}"},
+        }
+        for number, one in enumerate(ready)
+    ]
+    labels = {"kubernetes.io/service-name": name}
+    held.api.put(f"{SLICES}/{name}-1", metadata={"labels": labels}, addressType="IPv4", ports=[], endpoints=endpoints)
+    phase = "ASLEEP" if not ready else "AWAKE" if any(ready) else "WAKING"
+    wakes = wakes_of(held)
+    await until(lambda: f"shop/{name}" in wakes._apps and wakes._apps[f"shop/{name}"]._phase.name == phase)
+
+
+async def chain(held: Rig, *names: str) -> None:
+    """Each wakes when the one before it is ready; then all sleep."""
+    for name in names:
+        await pods(held, name, False)
+        await pods(held, name, True)
+    for name in names:
+        await pods(held, name)
+
+
+def status_writes(api: MemoryApi) -> int:
+    return len([write for write in api.writes if write[1].endswith("/status")])
+
+
+async def test_a_dependency_that_wakes_suggest(api: MemoryApi, tmp_path: Path) -> None:
+    async with rig(api, tmp_path / "routes.json") as held:
+        web, middle = held.app("web"), held.app("api")
+        for name in ("web", "api"):
+            await held.until(lambda name=name: f"{SCALED}/{name}" in api.objects)  # type: ignore[misc]
+            held.keda_is_ready(name)
+            await pods(held, name)
+        await held.until_is(web, "Ready", "True")
+        for _ in range(LEAST_WAKES - 1):
+            await chain(held, "web", "api")
+        await held.quiet()
+        assert SUGGESTED not in held.conditions(web)
+        await chain(held, "web", "api")
+        words = "api (in about 100 % of its wakes) woke before it was ready, or within 2 s of that: add dependsOn: [api]"
+        found = await until_said(held, web, SUGGESTED, "WokeAfter", words)
+        assert (found[SUGGESTED]["status"], found["Ready"]["status"]) == ("True", "True")
+        await held.quiet()
+        before = status_writes(api)
+        for _ in range(5):
+            await chain(held, "web", "api")
+        await held.quiet()
+        assert (status_writes(api), SUGGESTED in held.conditions(middle)) == (before, False)
+    async with rig(api, tmp_path / "routes.json") as held:  # another one leads
+        await held.until_is(web, "Ready", "True")
+        await held.quiet()
+        assert held.conditions(web)[SUGGESTED]["message"] == words
+        assert status_writes(api) == before
+        held.app("web", dependsOn=["api"])
+        found = await until_said(held, web, "Dependencies", "Found", "wakes with this: api")
+        await held.until(lambda: SUGGESTED not in held.conditions(web))
+
+
+async def test_only_slices_of_applications_are_followed(api: MemoryApi, tmp_path: Path) -> None:
+    api.put(f"{SLICES}/other-1", metadata={"labels": {"kubernetes.io/service-name": "other"}}, addressType="IPv4", endpoints=[])
+    async with rig(api, tmp_path / "routes.json") as held:
+        web = held.app("web")
+        await held.until(lambda: held.controller.leads)
+        await pods(held, "web", True)
+        slices = wakes_of(held)._slices._slices
+        assert [key for key, _ in slices.items()] == ["shop/web-1"]
+        held.app("other")  # whose slices were there before it
+        await held.until(lambda: "shop/other" in wakes_of(held)._apps)
+        assert {key for key, _ in slices.items()} == {"shop/web-1", "shop/other-1"}
+        api.drop(web)
+        await held.until(lambda: [key for key, _ in slices.items()] == ["shop/other-1"])
+        await pods(held, "other", False)

@@ -64,7 +64,6 @@ def told(receiver: Receiver) -> list[str]:
 def wakes_of(controller: Controller) -> Wakes:
     term = controller._term
     assert term is not None
-    assert term._wakes is not None
     return term._wakes
 
 
