@@ -59,7 +59,7 @@ class Suggestions:
         app = resource.key.app
         if found := self._companions.suggestions(app):
             reason = "WokeTogether" if all(each.together for each in found) else "WokeAfter"
-            return {SUGGESTED: Finding("True", reason, in_words(found, FIELD))}
+            return {SUGGESTED: Finding("True", reason, in_words(app, found, FIELD))}
         before = resource.conditions.get(SUGGESTED)
         if before is None or self._companions.knows(app) or not self._holds(resource, before):
             return {}

@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
@@ -82,7 +82,8 @@ def run_explain(host: str, path: str | None, headers: Sequence[str], *, method: 
         return EXIT_NO_TABLE
     route = explanation.route
     more = _about(route, tables[file], request) if route else nearest(tables[file], request[0])
-    for step in (*explanation.steps, *more, *([] if route or not _has_list(source, *request) else [LIST])):
+    more = (*more, *(_suggested(source, file, route) if route else [] if not _has_list(source, *request) else [LIST]))
+    for step in (*explanation.steps, *more):
         say(step)
     say(f"-> {route.app}" if route else "-> no route (404)")
     return 0 if route else EXIT_NO_ROUTE
@@ -91,6 +92,22 @@ def run_explain(host: str, path: str | None, headers: Sequence[str], *, method: 
 def _about(route: Route, table: RoutingTable, request: tuple[bytes, bytes, Headers]) -> tuple[str, ...]:
     """What happens to a request of this route, and which apps it wakes."""
     return (*local_answers(route, *request), *treatment(route, *request), *words_of(table.dependencies, route.app))
+
+
+def _suggested(source: Source, file: str, route: Route) -> Iterator[str]:
+    """Which dependencies the wakes of its app suggest, if a `weir up` has seen them."""
+    if source.file or source.address or not file:
+        return
+    # Only a running weir up needs it, and it loads an HTTP client.
+    from weir.local import EngineError, ask_engine  # noqa: PLC0415
+
+    for engine in engines(Path(file)):
+        try:
+            apps = ask_engine(engine, "ps")["apps"]
+        except EngineError as error:
+            yield f"what its wakes suggest is not known: {error}"
+            continue
+        yield from (f"suggested: {app['suggestion']}" for app in apps if app["app"] == route.app and app.get("suggestion"))
 
 
 async def _tables(source: Source, port: int | None) -> Mapping[str, RoutingTable]:

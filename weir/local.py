@@ -62,6 +62,9 @@ def run_ps(of: Path | None, *, as_json: bool) -> int:
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     for row in rows:
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for app in found:
+        if suggestion := app.get("suggestion"):
+            say(one_line(f"{app['app']}: {suggestion}"))
     return 0
 
 

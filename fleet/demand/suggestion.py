@@ -28,19 +28,19 @@ class Suggestion(NamedTuple):
         return self.app.partition("/")[2]
 
 
-def in_words(found: Sequence[Suggestion], field: str) -> str:
-    """What to do and why; "" without any. `field` is the name of the field for it."""
+def in_words(app: str, found: Sequence[Suggestion], field: str) -> str:
+    """What to do with the application ("namespace/name") and why; "" without any. `field` is the name of the field for it."""
     after = [each for each in found if not each.together][:MOST_SHOWN]
     beside = [each for each in found if each.together][: MOST_SHOWN - len(after)]
-    return "; ".join(_parts(after, beside, field))
+    return "; ".join(_parts(app.partition("/")[2], after, beside, field))
 
 
-def _parts(after: Sequence[Suggestion], beside: Sequence[Suggestion], field: str) -> Iterator[str]:
+def _parts(name: str, after: Sequence[Suggestion], beside: Sequence[Suggestion], field: str) -> Iterator[str]:
     if after:
-        when = "woke before it was ready, or within 2 s of that"
-        yield f"{_shares(after)} {when}: add {field}: [{_names(after)}]"
+        when = f"which woke before {name} was ready or within 2 s of that"
+        yield f"{name} seems to call {_shares(after)}, {when}: add {field}: [{_names(after)}]"
     if beside:
-        yield f"woke together with {_shares(beside)}: if it calls that, add {field}: [{_names(beside)}]"
+        yield f"{name} woke together with {_shares(beside)}: if it calls that, add {field}: [{_names(beside)}]"
 
 
 def _shares(found: Sequence[Suggestion]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from fleet.demand.pair import LEAST_WAKES
 from tests.support.ports import free_port
 from tests.system import harness
 from tests.system.harness import Up, app, fetch, fleet, running_up, until
@@ -122,6 +123,42 @@ async def test_dependencies_come_and_go_with_the_file(tmp_path: Path) -> None:
         await until(lambda: "depends_on" in (up.state / "routes.json").read_text(), what="the new table")
         assert (await fetch(up.port, "web.localhost")).status == 200
         await until(lambda: up.backends("db"), what="the database awake")
+
+
+def asleep(up: Up) -> int:
+    """How often apps have gone to sleep, as the log has it."""
+    return up.log.count("replica 1: ended")
+
+
+async def test_a_dependency_that_is_not_declared_is_suggested(tmp_path: Path) -> None:
+    quick = {"cooldown": 0.2, "activity_period": 0.2, "drain": 0.2}
+    start = {"START_SECONDS": "0"}
+    web = service(tmp_path, "web", env={"NEXT": "api.localhost", **start}, **quick)
+    apps = [web, service(tmp_path, "api", env=start, **quick), app("other")]
+    words = (
+        "web seems to call api (in about 100 % of its wakes), which woke before web was ready or within 2 s of that: "
+        "add depends_on: [api]"
+    )
+    async with running_up(tmp_path, fleet(*apps)) as up:
+        rounds = 0
+        while words not in up.log:
+            rounds += 1
+            assert rounds <= 3 * LEAST_WAKES, "they were asleep at nearly every request"
+            assert (await fetch(up.port, "web.localhost")).body == "web None > api None"
+            await until(lambda: asleep(up) == 2 * rounds, what="both asleep again")  # noqa: B023 - it is awaited here
+        assert rounds >= LEAST_WAKES
+        shown = {each["app"]: each["suggestions"] for each in await ps(up)}
+        assert shown.pop("default/web") == [{"app": "default/api", "percent": 100, "together": False}]
+        assert shown == {"default/api": [], "default/other": []}
+        of = ("--of", str(up.file))
+        assert f"default/web: {words}" in (await weir("ps", *of)).stdout
+        assert f"suggested: {words}" in (await weir("explain", "web.localhost", *of)).stdout
+        assert "suggested" not in (await weir("explain", "api.localhost", *of)).stdout
+        assert words in (await weir("app", "show", "web", *of)).stdout
+        assert up.log.count(f"default/web: {words}") == 1
+        up.write(fleet({**web, "depends_on": ["api"]}, *apps[1:]))
+        await up.logs(f"{up.file}: read")
+        assert not any(each["suggestion"] for each in await ps(up))
 
 
 AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []

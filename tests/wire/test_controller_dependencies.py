@@ -127,7 +127,10 @@ async def test_a_dependency_that_wakes_suggest(api: MemoryApi, tmp_path: Path) -
         await held.quiet()
         assert SUGGESTED not in held.conditions(web)
         await chain(held, "web", "api")
-        words = "api (in about 100 % of its wakes) woke before it was ready, or within 2 s of that: add dependsOn: [api]"
+        words = (
+            "web seems to call api (in about 100 % of its wakes), which woke before web was ready or within 2 s of that: "
+            "add dependsOn: [api]"
+        )
         found = await until_said(held, web, SUGGESTED, "WokeAfter", words)
         assert (found[SUGGESTED]["status"], found["Ready"]["status"]) == ("True", "True")
         await held.quiet()

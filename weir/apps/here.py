@@ -155,6 +155,7 @@ class Here:
             "replicas": "{ready} ready of {wanted} wanted".format(**view["replicas"]) + f", from {view['min']} to {view['max']}",
             "demand": "unknown" if view["demand"] is None else str(view["demand"]),
             "needs": words_of((view["app"] or {}).get("depends_on")),
+            "suggestion": str(view.get("suggestion", "")),
             "processes": " ".join(map(str, view["pids"])),
             "file": str(view["file"]),
         }

@@ -66,7 +66,7 @@ class App:
         self._autoscaler = Autoscaler(_policy(spec), self._clock())
         self.schedule = ScheduleClock(self._scheduled)
         self._replicas: list[Replica] = []
-        self._events = AppEvents(spec.key, context.events)
+        self._events = AppEvents(spec.key, context.events, context.suggestions)
         self._events.see(self._replicas, self.desired)
         self._ending: set[asyncio.Task[None]] = set()
         self._retiring_task: asyncio.Task[None] | None = None
@@ -161,13 +161,13 @@ class App:
         before = self.desired
         if self._autoscaler.pushed(self._clock()) != before:
             self._log_change(before, "requests are waiting")
-            self._reconcile()
+            self._reconcile(asked=True)
 
     def _read(self, reading: Reading) -> None:
         before = self.desired
         if self._autoscaler.polled(reading, self._clock()) != before:
             self._log_change(before, _because(reading))
-            self._reconcile()
+            self._reconcile(asked=True)
 
     def _follow_schedule(self) -> None:
         self.schedule.follow([each.schedule() for each in self.spec.schedule])
@@ -181,8 +181,8 @@ class App:
     def _log_change(self, before: int, why: str) -> None:
         _log.info("%s: %d -> %d replicas: %s", self.spec.key, before, self.desired, why)
 
-    def _reconcile(self) -> None:
-        self._events.see(self._replicas, self.desired)
+    def _reconcile(self, *, asked: bool = False) -> None:
+        self._events.see(self._replicas, self.desired, asked=asked)
         rollout = self._plan({})
         for _ in range(rollout.start):
             self._start_replica()

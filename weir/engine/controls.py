@@ -34,7 +34,9 @@ class EngineControls:
         queues = await self._queues()
         needed = awake_for(self._engine.file.table.dependencies, queues.apps)
         keys = [(app, app.spec.key) for app in self._engine.apps]
-        started = [_row(app, queues.apps.get(key, AppDemand(key)), needed.get(key, "")) for app, key in keys]
+        started = [
+            _row(app, queues.apps.get(key, AppDemand(key)), needed.get(key, "")) | self._suggested(key) for app, key in keys
+        ]
         outside = [_row_of_outside(spec, queues.apps.get(spec.key, AppDemand(spec.key))) for spec in self._engine.outside]
         return [*started, *outside]
 
@@ -45,7 +47,8 @@ class EngineControls:
         for spec in self._engine.file.spec.apps:
             demand = queues.apps.get(spec.key, AppDemand(spec.key))
             known = None if queues.problems else demand
-            views.append(_view(spec, self._engine.app(spec.key), known, at, needed.get(spec.key, "")))
+            view = _view(spec, self._engine.app(spec.key), known, at, needed.get(spec.key, ""))
+            views.append(view | {"suggestion": self._engine.suggestions.words(spec.key)})
         return views
 
     async def progress(self) -> dict[str, Any]:
@@ -98,6 +101,11 @@ class EngineControls:
             raise Refused(f"{key} is awake for {needed_by}, which has requests")
         app.sleep()
         return f"{key} goes to sleep"
+
+    def _suggested(self, key: str) -> dict[str, Any]:
+        """Which dependencies its wakes suggest."""
+        found = self._engine.suggestions.of(key)
+        return {"suggestions": [each._asdict() for each in found], "suggestion": self._engine.suggestions.words(key)}
 
     async def _queues(self) -> Queues:
         queues = await self._reader.read(self._engine.rpc_addresses)
@@ -185,4 +193,6 @@ def _row_of_outside(spec: AppSpec, demand: AppDemand) -> dict[str, Any]:
         "connections": demand.connections,
         "requests_total": demand.requests_total,
         "pids": [],
+        "suggestions": [],
+        "suggestion": "",
     }

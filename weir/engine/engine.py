@@ -35,6 +35,7 @@ from weir.engine.spec import AppSpec, FleetSpec
 from weir.engine.specfile import STDIN, SpecError, SpecFile, load_spec
 from weir.engine.specwatch import SpecWatch
 from weir.engine.state import StateDirectory
+from weir.engine.suggestions import LocalSuggestions
 from weir.engine.supervisor import ProcessContext, Tell
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Engine:
         self._state = StateDirectory(options.state_directory)
         self.busy = BusyDesk(self._state.write_busy, most=self._max_busy)
         self._events = _events()
+        self.suggestions = LocalSuggestions(lambda: self._file.table, lambda: self._file.copies)
         self._certificates: LocalCertificates | None = None
         """Names that the certificates have."""
         self._planes: Planes | None = None
@@ -161,6 +163,7 @@ class Engine:
                     has_room=self._has_room,
                     busy=self.busy,
                     events=self._events,
+                    suggestions=self.suggestions,
                 )
                 await self._until(shutdown, tasks.create_task(self._live(context), name="life of the engine"))
         except BaseExceptionGroup as group:
@@ -310,6 +313,7 @@ class Engine:
     def _left(self, key: str, task: asyncio.Task[None]) -> None:
         if self._leaving.get(key) is task:
             del self._leaving[key]
+            self.suggestions.forget(key)
 
     async def _has_left(self, key: str) -> None:
         """Wait until an earlier app of this key has ended, in case it was removed and added again."""

@@ -25,6 +25,7 @@ from weir.engine.lines import always, backlog
 from weir.engine.ports import Ports
 from weir.engine.probe import Probe, wait_until_ready
 from weir.engine.reaper_handle import ReaperHandle
+from weir.engine.suggestions import LocalSuggestions
 
 __all__ = ["Job", "ProcessContext", "State", "Supervisor", "Tell"]
 
@@ -58,6 +59,8 @@ class ProcessContext:
     """Gives replicas the tokens by which they keep their app awake."""
     events: Events = field(default_factory=lambda: Events((), ""))
     """Where it is told what becomes of apps."""
+    suggestions: LocalSuggestions = field(default_factory=LocalSuggestions)
+    """Hears of the same."""
 
 
 @dataclass(frozen=True, slots=True)

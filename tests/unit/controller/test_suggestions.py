@@ -15,7 +15,10 @@ from fleet.events.lifecycle import Kind
 from fleet.routing.table import RoutingTable
 from tests.unit.controller.objects import http
 
-WORDS = "api (in about 100 % of its wakes) woke before it was ready, or within 2 s of that: add dependsOn: [api]"
+WORDS = (
+    "web seems to call api (in about 100 % of its wakes), which woke before web was ready or within 2 s of that: "
+    "add dependsOn: [api]"
+)
 FOUND = Finding("True", "WokeAfter", WORDS)
 
 
