@@ -3,7 +3,9 @@
 import asyncio
 from functools import partial
 
-from tests.cluster.api import Api, namespaced
+from controller.suggestions import SUGGESTED
+from fleet.demand.pair import LEAST_WAKES
+from tests.cluster.api import Api, Object, namespaced
 from tests.cluster.controlplane import until
 from tests.cluster.objects import create_app, pods, replicas, until_ready
 from tests.cluster.weir import Weir, condition, http_scaled_object, until_condition
@@ -62,3 +64,37 @@ async def test_a_circle_is_refused(api: Api, weir: Weir, namespace: str) -> None
 
     await until(woken, "one is awake")
     assert not await pods(api, namespace, "two")
+
+
+async def test_what_wakes_after_each_other_is_suggested(api: Api, weir: Weir, namespace: str) -> None:
+    """By when pods that KEDA makes are there, and ready. The client calls one after the other, as a service would."""
+    quick = {"activityPeriod": "1s", "scaledownPeriod": 1, "pollingInterval": 1}
+    for name in ("web", "api"):
+        await create_app(api, namespace, name)
+        await api.create(namespaced(HTTP, namespace), http_scaled_object(namespace, name, **quick))
+    for name in ("web", "api"):
+        await until_condition(api, HTTP, namespace, name, "Ready", "True")
+
+    async def suggested(name: str) -> Object:
+        return condition(await api.get(namespaced(HTTP, namespace, name)), SUGGESTED)
+
+    rounds = 0
+    while not await suggested("web"):
+        rounds += 1
+        assert rounds <= 2 * LEAST_WAKES
+        for name in ("web", "api"):
+            assert (await weir.get(f"{name}.{namespace}")).status == 200
+        for name in ("web", "api"):
+            await until_ready(api, namespace, name, 0, patience=180)
+    assert rounds >= LEAST_WAKES
+    found = await suggested("web")
+    assert (found["status"], found["reason"], "add dependsOn: [api]" in found["message"]) == ("True", "WokeAfter", True)
+    assert not await suggested("api")
+    await until_condition(api, HTTP, namespace, "web", "Ready", "True")
+    await api.merge(namespaced(HTTP, namespace, "web"), {"spec": {"dependsOn": ["api"]}})
+    await until_condition(api, HTTP, namespace, "web", "Dependencies", "True")
+
+    async def withdrawn() -> bool:
+        return not await suggested("web")
+
+    await until(withdrawn, "what is declared is not suggested")
