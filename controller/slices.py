@@ -30,8 +30,8 @@ class ServiceSlices:
     def __init__(self, api: Api, namespaces: Collection[str], on_service: Callable[[str], None], *, timing: Timing) -> None:
         self._on_service = on_service
         self._wanted: dict[str, dict[str, EndpointSlice]] = {}
-        self._new: dict[str, None] = {}
-        """Wanted Services whose slices were not read yet."""
+        self._new: dict[str, object] = {}
+        """Wanted Services whose slices were not read yet, each with an object of its own for each time that it became wanted."""
         self._some_new = asyncio.Event()
         self._pauses = Pauses(timing.first_pause, timing.longest_pause)
         self._slices = ListWatch(
@@ -60,7 +60,7 @@ class ServiceSlices:
     def want(self, service: str) -> None:
         if service not in self._wanted:
             self._wanted[service] = {}
-            self._new[service] = None
+            self._new[service] = object()
             self._some_new.set()
 
     def forget(self, service: str) -> None:
@@ -90,7 +90,7 @@ class ServiceSlices:
         while True:
             await self._some_new.wait()
             self._some_new.clear()
-            new = [*self._new]
+            new = dict(self._new)
             try:
                 await self._fetch(new)
             except ApiError as error:
@@ -99,9 +99,10 @@ class ServiceSlices:
                 self._some_new.set()
             else:
                 self._pauses.reset()
-                for service in new:
-                    self._new.pop(service, None)
-                self._tell(new)
+                read = [service for service, wish in new.items() if self._new.get(service) is wish]
+                for service in read:
+                    del self._new[service]
+                self._tell(read)
 
     async def _fetch(self, services: Collection[str]) -> None:
         if len(services) > FETCHED_ALONE:

@@ -44,8 +44,8 @@ DECISION_SECONDS: Final = 1.0
 _BULK: Final = 512 * 1024
 """Bytes that are moved inside the kernel at once."""
 RELAY_SECONDS: Final = 1.0
-"""After so long, a connection goes on without transports of the event loop. For shorter ones the change is not worth it; after much
-data it takes as long again."""
+"""After so long, a connection goes on without transports of the event loop. For shorter ones the change is not worth it; after
+much data it takes as long again."""
 SWITCHED: Final = Response(101, 0)
 
 

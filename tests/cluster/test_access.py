@@ -54,7 +54,7 @@ REFUSED: dict[str, tuple[Words, ...]] = {
     ),
     "weir-controller": (
         *EVERYONE,
-        ("watch", "discovery.k8s.io", "endpointslices", "default"),
+        ("patch", "discovery.k8s.io", "endpointslices", "default"),
         ("get", "apps", "deployments", "default"),
         ("update", "keda.sh", "scaledobjects/status", ""),
         ("patch", "autoscaling", "horizontalpodautoscalers", "default"),
