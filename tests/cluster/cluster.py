@@ -19,12 +19,16 @@ __all__ = ["APP_IMAGE", "ROOT", "WEIR_IMAGE", "Cluster"]
 ROOT = Path(__file__).parents[2]
 APP_IMAGE, WEIR_IMAGE = "echo", "weir"
 _APPS = Path(__file__).parent / "apps"
+_SYSTEM_APPS = ROOT / "tests" / "system" / "apps"
 IMAGES: Mapping[str, Sequence[str]] = {
     APP_IMAGE: [sys.executable, "-I", "-S", str(_APPS / "echo.py")],
     WEIR_IMAGE: [sys.executable, "-m", "weir"],
     # Works on after its answers, as in the tests of `weir up`.
-    "busy": [sys.executable, "-I", "-S", str(ROOT / "tests" / "system" / "apps" / "busy.py")],
     "datagrams": [sys.executable, "-I", "-S", str(_APPS / "datagrams.py")],
+    "busy": [sys.executable, "-I", "-S", str(_SYSTEM_APPS / "busy.py")],
+    # Call each other through the interceptor, as those of `weir up` do.
+    "chain": [sys.executable, "-I", "-S", str(_SYSTEM_APPS / "chain.py")],
+    "chain-rpc": [sys.executable, str(_SYSTEM_APPS / "chain_rpc.py")],
     # What the add-on's end-to-end cases run.
     "grpc-echo": [sys.executable, str(_APPS / "grpc_echo.py")],
     "whoami": [sys.executable, "-I", "-S", str(_APPS / "whoami.py")],

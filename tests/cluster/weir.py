@@ -1,7 +1,7 @@
 """Weir as installed by its own manifests, and clients."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,8 @@ class Weir:
     async def find(self, api: Api) -> None:
         self.address = (await api.get(namespaced("services", NAMESPACE, "weir-interceptor")))["spec"]["clusterIP"]
 
-    async def until_ready(self, api: Api, components: Sequence[str] = COMPONENTS) -> None:
+    @staticmethod
+    async def until_ready(api: Api, components: Sequence[str] = COMPONENTS) -> None:
         for component in components:
             await until_deployed(api, NAMESPACE, component)
 
@@ -65,10 +66,10 @@ class Weir:
         pods = await api.list(namespaced("pods", NAMESPACE), labelSelector=selector)
         return {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in pods if pod.get("status", {}).get("podIP")}
 
-    async def get(self, host: str, path: str = "/", *, address: str = "") -> Answer:
+    async def get(self, host: str, path: str = "/", *, address: str = "", headers: Mapping[str, str] | None = None) -> Answer:
         """Send one request to the fleet's Service, or to the interceptor with that address."""
         sent, began = time.time(), time.perf_counter()
-        answer = await self._client.get(f"http://{address or self.address}:8080{path}", headers={"Host": host})
+        answer = await self._client.get(f"http://{address or self.address}:8080{path}", headers={**(headers or {}), "Host": host})
         return Answer(answer.status_code, answer.text, sent, time.perf_counter() - began)
 
 

@@ -7,10 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.support.preview_chain import CLIENTS, COPIES, PASSES, PREVIEWS, SERVICES, answer, table
 from tests.system import harness
 from tests.system.harness import app, fetch, fleet, running_up, until
 
-CHAIN = f"exec {sys.executable} -I -S {Path(__file__).parent / 'apps' / 'chain.py'}"
+APPS = Path(__file__).parent / "apps"
+CHAIN = f"exec {sys.executable} -I -S {APPS / 'chain.py'}"
+CHAIN_RPC = f"exec {sys.executable} {APPS / 'chain_rpc.py'}"
 KEY = "uber-ctx-key"
 EVERY = ("web", "web--f1", "api", "api--f1", "api--f2", "db", "db--f1")
 
@@ -64,3 +69,34 @@ async def test_previews_come_and_go_with_the_file(tmp_path: Path) -> None:
         await until(lambda: "web--f9" in (up.state / "routes.json").read_text(), what="the new preview")
         assert (await fetch(up.port, "f9.web.localhost")).body == "web@f9 f9 > api f9 > db f9"
         assert (await fetch(up.port, "f1.web.localhost")).status == 404
+
+
+def by_table(directory: Path, kind: str) -> list[dict[str, Any]]:
+    """The services of tests/support/preview_chain.py. They stay awake once they are."""
+    own: dict[str, Any] = {"command": CHAIN_RPC, "app_protocol": "grpc"} if kind == "grpc" else {"command": CHAIN}
+    made = []
+    for name, following in zip(SERVICES, (*SERVICES[1:], None), strict=True):
+        env = {"COMPONENTS": str(directory / "state" / "components.json"), "NEAR": harness.address, "VERSION": name}
+        env |= {} if following is None else {"NEXT": f"{following}.localhost", "PASSES": PASSES[name]}
+        copies = {copy: {"env": {"VERSION": f"{name}@{copy}"}} for copy in COPIES[name]}
+        made.append(app(name, env=env, previews={**PREVIEWS, "copies": copies}, **own | {"cooldown": 600}))
+    return made
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+async def test_the_table_of_requests_in_each_protocol(tmp_path: Path, kind: str) -> None:
+    async with running_up(tmp_path, fleet(*by_table(tmp_path, kind))) as up:
+
+        def awake() -> set[str]:
+            return {name for name in EVERY if up.backends(name)}
+
+        clients = CLIENTS[kind]
+        first = next(iter(clients.values()))
+        # From sleep: the copy of the second service wakes in place of it, and the others as for everybody.
+        assert await first(harness.address, up.port, "f2.web.localhost", {}) == answer("f2")
+        assert awake() == {"web", "api--f2", "db"}
+        for protocol, ask in clients.items():
+            for asked in table(lambda name: f"{name}.localhost"):
+                found = await ask(harness.address, up.port, asked.host, asked.fields)
+                assert found == asked.answer, (protocol, asked)
+        assert awake() == {"web", "web--f1", "api", "api--f1", "api--f2", "db"}
