@@ -29,18 +29,21 @@ from tests.bench.neighbours import beside_senders, neighbour
 from tests.bench.origin import SMALL
 from tests.bench.processes import BenchError
 from tests.bench.report import (
+    PREVIEWS,
     Results,
     Rounds,
     Senders,
     against_as_markdown,
     as_json,
     as_markdown,
+    previews_as_json,
+    previews_as_markdown,
     rows_as_json,
     rows_as_markdown,
     senders_as_json,
     senders_as_markdown,
 )
-from tests.bench.weir import ASLEEP_HOST, CHECKOUT, MANY_HOSTS, WORST_HOST, Bench, with_routes, with_weir
+from tests.bench.weir import ASLEEP_HOST, CHECKOUT, MANY_HOSTS, WORST_HOST, Bench, with_previews, with_routes, with_weir
 from tests.bench.workloads import AS_USERS_SEND, CONNECTIONS, HTTP2, ROWS, TCP, TLS, WORKLOADS
 from tests.bench.wrk import Load
 from tests.support.senders import SENDERS
@@ -67,6 +70,8 @@ def main(argv: Sequence[str]) -> int:
             _publish_rows(_run_rows(options))
         elif options.senders:
             _publish_senders(_run_senders(options))
+        elif options.previews:
+            _publish_previews(_run_previews(options))
         else:
             _publish(_run(options), record=options.record)
     except BenchError as error:
@@ -82,6 +87,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--record", action="store_true", help="put the table into README.md too")
     parser.add_argument("--rows", type=_rows, metavar="NAMES", help=f"only these loads, with commas: {', '.join(ROWS)}")
     parser.add_argument("--senders", type=_senders, metavar="NAMES", help="only what these do to others, with commas, or all")
+    parser.add_argument("--previews", action="store_true", help=f"only an app with {PREVIEWS} previews, and one without")
     parser.add_argument("--against", type=Path, metavar="DIR", help="only this Weir and that of another checkout, in turn")
     parser.add_argument("--checkout", type=Path, default=CHECKOUT, help="with --senders: another checkout whose Weir to measure")
     options = parser.parse_args(argv)
@@ -112,6 +118,11 @@ def _publish_rows(rows: dict[str, Rounds]) -> None:
 def _publish_senders(senders: Senders) -> None:
     print(senders_as_markdown(senders))
     _keep("bench-senders.json", senders_as_json(senders))
+
+
+def _publish_previews(rounds: dict[str, Rounds]) -> None:
+    print("\n\n".join(previews_as_markdown(rounds)))
+    _keep("bench-previews.json", previews_as_json(rounds))
 
 
 def _keep(name: str, figures: dict[str, Any]) -> None:
@@ -165,8 +176,9 @@ def _run(options: argparse.Namespace) -> Results:
         }
         senders = _beside_senders(pair, list(SENDERS), options)
         routes = _routes(origin, options, directory)
+        previews = _previews(origin, options, directory)
     _say(f"done in {time.monotonic() - started:.0f} s")
-    return Results(_machine(), rows, routes, idle, count, beside_flood, senders)
+    return Results(_machine(), rows, routes, idle, count, beside_flood, senders, previews)
 
 
 def _run_rows(options: argparse.Namespace) -> dict[str, Rounds]:
@@ -266,6 +278,24 @@ def _routes(origin: Server, options: argparse.Namespace, directory: Path) -> dic
         everywhere = Server("all_hosts", port=many.port, pid=many.pid, host=MANY_HOSTS)
         load = Load(SMALL, CONNECTIONS, options.seconds, hosts=ROUTES)
         return samples | {everywhere.name: [sample(everywhere, load, directory)]}
+
+
+def _run_previews(options: argparse.Namespace) -> dict[str, Rounds]:
+    with contextlib.ExitStack() as stack:
+        directory = _directory(stack)
+        bench, _ = _start(stack, directory, 1000, CHECKOUT)
+        return _previews(bench.origin, options, directory)
+
+
+def _previews(origin: Server, options: argparse.Namespace, directory: Path) -> dict[str, Rounds]:
+    """An app that knows nothing of previews, and the same with many, round by round: what an app is asked for by tools, and by
+    browsers, whose cookies are looked at."""
+    with (
+        with_previews("none", 0, origin.port, directory / "none") as none,
+        with_previews("previews", PREVIEWS, origin.port, directory / "previews") as many,
+    ):
+        _warm_up((none, many), directory)
+        return _in_turn((none, many), ["small", "browser"], options, directory)
 
 
 def _raise_descriptors() -> int:

@@ -14,17 +14,23 @@ from tests.bench.workloads import ROWS
 from tests.support.senders import SENDERS
 
 __all__ = [
+    "PREVIEWS",
     "Results",
     "Rounds",
     "Senders",
     "against_as_markdown",
     "as_json",
     "as_markdown",
+    "previews_as_json",
+    "previews_as_markdown",
     "rows_as_json",
     "rows_as_markdown",
     "senders_as_json",
     "senders_as_markdown",
 ]
+
+PREVIEWS = 500
+"""Of one app, in the table of an interceptor."""
 
 Rounds = dict[str, list[Sample]]
 Senders = dict[str, dict[str, BesideSender]]
@@ -51,6 +57,8 @@ class Results:
     """haproxy, weir: an application's requests in quiet, and while another one is flooded."""
     senders: Senders
     """haproxy, weir: an application's requests in quiet, and beside each of the worst senders to another one."""
+    previews: dict[str, Rounds]
+    """By workload. none, previews: requests for an application, in a table without and with 500 previews of it."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,7 @@ def as_json(results: Results) -> dict[str, Any]:
         **rows_as_json(results.rows),
         "routes_10000": _servers(results.routes)
         | {"cpu_ratio": round(_ratio(results.routes, "many", "one", "cpu_us").middle, 3)},
+        "previews": previews_as_json(results.previews),
         "idle_connection_kb": round(results.idle_bytes["weir"] / 1024, 2),
         "neighbour_p99_ms": {
             name: {"quiet": [round(one, 3) for one in quiet], "flooded": [round(one, 3) for one in flooded]}
@@ -99,6 +108,14 @@ def rows_as_json(rows: dict[str, Rounds]) -> dict[str, Any]:
             for name, ratio in ratios.items()
             if not math.isnan(ratio.middle)  # too short to measure; JSON has no word for it
         }
+    }
+
+
+def previews_as_json(previews: dict[str, Rounds]) -> dict[str, Any]:
+    """The figures of each workload, and what CPU is with previews of what it is without."""
+    return {
+        name: _servers(rounds) | {"cpu_ratio": round(_ratio(rounds, "previews", "none", "cpu_us").middle, 3)}
+        for name, rounds in previews.items()
     }
 
 
@@ -144,6 +161,7 @@ def as_markdown(results: Results) -> str:
             "requests/s",
             "CPU µs per request",
         ),
+        *previews_as_markdown(results.previews),
         _neighbours(results),
         senders_as_markdown(results.senders),
         _goals(results),
@@ -155,6 +173,18 @@ def rows_as_markdown(rows: dict[str, Rounds]) -> str:
     """A table for each workload, and where it has both proxies a line with their ratios."""
     titled = ((ROWS[name], rounds) for name, rounds in rows.items())
     return "\n\n".join(_table(one.what, rounds, one.rate, f"CPU µs per {one.unit}") for one, rounds in titled)
+
+
+def previews_as_markdown(previews: dict[str, Rounds]) -> list[str]:
+    """A table for each workload, with the ratio of its pairs."""
+    parts = []
+    for name, rounds in previews.items():
+        one = ROWS[name]
+        what = f"An app with {PREVIEWS} previews, and with none: {one.what}"
+        ratios = (_ratio(rounds, "previews", "none", figure) for figure in _FIGURES)
+        ratio = "| **previews / none** | " + " | ".join(f"**{_times(each)}**" for each in ratios) + " |"
+        parts.append(f"{_table(what, rounds, one.rate, f'CPU µs per {one.unit}')}\n{ratio}")
+    return parts
 
 
 def against_as_markdown(rows: dict[str, Rounds]) -> str:
@@ -245,6 +275,7 @@ def _goals(results: Results) -> str:
     cpu, to_browser, of_body = (_ratio(rounds, "weir", "haproxy", "cpu_us") for rounds in (small, browser, body))
     p99 = _ratio(small, "weir", "haproxy", "p99_ms")
     routes = _ratio(results.routes, "many", "one", "cpu_us")
+    previews = {name: _ratio(rounds, "previews", "none", "cpu_us") for name, rounds in results.previews.items()}
     idle = results.idle_bytes["weir"] / 1024
     beside = results.idle_bytes["haproxy"] / 1024
     over_http2 = _ratio(results.rows["h2"], "weir", "haproxy", "cpu_us")
@@ -266,6 +297,15 @@ def _goals(results: Results) -> str:
         ("CPU per command at a TCP port, 16 at once, × HAProxy", _times(many), "1.3", many.middle <= 1.3),
         ("CPU per 1 MiB answer, × HAProxy", _times(of_body), "0.8", of_body.middle <= 0.8),
         ("CPU per request with 10,000 routes, × one route", _times(routes), "1.05", routes.middle <= 1.05),
+        *(
+            (
+                f"CPU per request with {PREVIEWS} previews of the app, × none: {ROWS[name].what}",
+                _times(one),
+                "1.03",
+                one.middle <= 1.03,
+            )
+            for name, one in previews.items()
+        ),
         (
             "p99 beside a flood of another app, × quiet",
             f"{flooded.middle / quiet.middle:.1f} ×",

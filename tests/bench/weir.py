@@ -15,6 +15,7 @@ import yaml
 
 from fleet.discovery.files import write_backends, write_members, write_routes
 from fleet.discovery.sources import Backend, Member
+from fleet.routing.previews import HOST_PATTERNS, Copy, Previews
 from fleet.routing.route import Route, Rule, Scaling, Target
 from fleet.routing.table import RoutingTable
 from tests.bench import origin
@@ -22,7 +23,18 @@ from tests.bench.measure import Server
 from tests.bench.processes import BenchError, answers, free_ports, running, wait_until
 from tests.support.certificates import Authority
 
-__all__ = ["ASLEEP_HOST", "CHECKOUT", "GRPC_HOST", "HOST", "MANY_HOSTS", "WORST_HOST", "Bench", "with_routes", "with_weir"]
+__all__ = [
+    "ASLEEP_HOST",
+    "CHECKOUT",
+    "GRPC_HOST",
+    "HOST",
+    "MANY_HOSTS",
+    "WORST_HOST",
+    "Bench",
+    "with_previews",
+    "with_routes",
+    "with_weir",
+]
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -184,9 +196,22 @@ def _interceptor_pid(state: Path) -> int:
 @contextlib.contextmanager
 def with_routes(name: str, count: int, origin_port: int, directory: Path) -> Iterator[Server]:
     """An interceptor that serves `count` routes, watched by a scaler. All routes lead to the same origin."""
+    with _with_table(name, _table(count), MANY_HOSTS % (count // 2), origin_port, directory) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def with_previews(name: str, count: int, origin_port: int, directory: Path) -> Iterator[Server]:
+    """The same with one app, which has `count` previews; 0 is an app that knows nothing of them. Requests are for the app."""
+    with _with_table(name, _previewed(count), HOST, origin_port, directory) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _with_table(name: str, table: RoutingTable, host: str, origin_port: int, directory: Path) -> Iterator[Server]:
     directory.mkdir(parents=True)
     proxy, rpc, diagnostics, scaler, scaler_diagnostics = free_ports(5)
-    write_routes(directory / "routes.json", _table(count))
+    write_routes(directory / "routes.json", table)
     write_backends(directory / "backends.json", {_APP: (Backend("127.0.0.1", origin_port),)})
     write_members(directory / "members.json", (Member("bench", f"127.0.0.1:{rpc}"),))
     routes = f"file:{directory}/routes.json"
@@ -203,21 +228,29 @@ def with_routes(name: str, count: int, origin_port: int, directory: Path) -> Ite
     interceptor_flags += ["--routes", routes, "--backends", f"file:{directory}/backends.json"]
     scaler_flags: list[str | int] = ["--port", scaler, "--diagnostics-port", scaler_diagnostics]
     scaler_flags += ["--routes", routes, "--members", f"file:{directory}/members.json"]
-    middle = MANY_HOSTS % (count // 2)
     log = directory / "interceptor.log"
     with running(name, _component("interceptor", interceptor_flags), log=log) as process:
-        wait_until(lambda: answers(proxy, origin.SMALL, middle), name, process=process, log=log)
+        wait_until(lambda: answers(proxy, origin.SMALL, host), name, process=process, log=log)
         scaler_log = directory / "scaler.log"
         with running("scaler", _component("scaler", scaler_flags), log=scaler_log) as watcher:
             ready = "/readyz"
             wait_until(
                 lambda: answers(scaler_diagnostics, ready, "localhost"), f"{name}: scaler", process=watcher, log=scaler_log
             )
-            yield Server(name, port=proxy, pid=process.pid, host=middle)
+            yield Server(name, port=proxy, pid=process.pid, host=host)
 
 
 def _component(kind: str, flags: Sequence[str | int]) -> list[str]:
     return [_WEIR, kind, "--host", "127.0.0.1", *(str(flag) for flag in flags)]
+
+
+def _previewed(count: int) -> RoutingTable:
+    """Every way of choosing one is on, so that a request is looked at for all of them."""
+    names = [f"feature-{number:04d}" for number in range(count)]
+    copies = tuple(Copy(name, f"{_APP}--{name}", Target(service=f"{_APP}--{name}")) for name in names)
+    previews = Previews(baggage="preview", cookie="preview", hosts=HOST_PATTERNS, copies=copies) if count else None
+    target, rules = Target(service=_APP), (Rule(hosts=(HOST,)),)
+    return RoutingTable([Route(app=_APP, target=target, rules=rules, scaling=Scaling(concurrency=1000), previews=previews)])
 
 
 def _table(count: int) -> RoutingTable:

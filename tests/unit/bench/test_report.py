@@ -8,7 +8,16 @@ import pytest
 
 from tests.bench.measure import Sample
 from tests.bench.neighbours import BesideSender
-from tests.bench.report import Results, Rounds, against_as_markdown, as_json, as_markdown, rows_as_json, rows_as_markdown
+from tests.bench.report import (
+    Results,
+    Rounds,
+    against_as_markdown,
+    as_json,
+    as_markdown,
+    previews_as_json,
+    rows_as_json,
+    rows_as_markdown,
+)
 from tests.bench.workloads import AS_USERS_SEND, ROWS, WORKLOADS
 from tests.support.neighbour import Sent
 
@@ -102,7 +111,16 @@ def test_a_browsers_request_is_held_to_its_bound(weir: tuple[float, ...], verdic
     assert line.endswith(f"| 2.2 | {verdict} |")
 
 
-def results(**rows: Rounds) -> Results:
+@pytest.mark.parametrize(("cpu", "verdict"), [((10.3, 20.6, 80.0), "met"), ((10.0, 20.7, 41.4), "**missed**")])
+def test_previews_are_held_to_the_ratio_of_pairs(cpu: tuple[float, ...], verdict: str) -> None:
+    made = results(previewed=cpu)
+    assert list(previews_as_json(made.previews)) == ["small", "browser"]
+    lines = [line for line in as_markdown(made).splitlines() if line.startswith("| CPU per request with 500 previews")]
+    assert [line.rsplit("|", 2)[1].strip() for line in lines] == [verdict, "met"]
+    assert all(line.split(" | ")[2] == "1.03" for line in lines)
+
+
+def results(previewed: tuple[float, ...] = HAPROXY, **rows: Rounds) -> Results:
     trio, pair = rounds(origin=HAPROXY, haproxy=HAPROXY, weir=WEIR), rounds(haproxy=HAPROXY, weir=WEIR)
     beside = BesideSender([1.0], [2.0], [0.1], [0.2], Sent(sent=1, received=1, seconds=1.0))
     return Results(
@@ -113,4 +131,5 @@ def results(**rows: Rounds) -> Results:
         flood=8000,
         neighbours={name: ([1.0, 2.0, 3.0], [2.0, 3.0, 4.0]) for name in pair},
         senders={"chunks": dict.fromkeys(pair, beside)},
+        previews={"small": rounds(none=HAPROXY, previews=previewed), "browser": rounds(none=HAPROXY, previews=HAPROXY)},
     )
