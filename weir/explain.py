@@ -82,7 +82,7 @@ def run_explain(host: str, path: str | None, headers: Sequence[str], *, method: 
         return EXIT_NO_TABLE
     route = explanation.route
     more = _about(route, tables[file], request) if route else nearest(tables[file], request[0])
-    more = (*more, *(_suggested(source, file, route) if route else [] if not _has_list(source, *request) else [LIST]))
+    more = (*more, *(_now(source, file, route) if route else [] if not _has_list(source, *request) else [LIST]))
     for step in (*explanation.steps, *more):
         say(step)
     say(f"-> {route.app}" if route else "-> no route (404)")
@@ -94,8 +94,9 @@ def _about(route: Route, table: RoutingTable, request: tuple[bytes, bytes, Heade
     return (*local_answers(route, *request), *treatment(route, *request), *words_of(table.dependencies, route.app))
 
 
-def _suggested(source: Source, file: str, route: Route) -> Iterator[str]:
-    """Which dependencies the wakes of its app suggest, if a `weir up` has seen them."""
+def _now(source: Source, file: str, route: Route) -> Iterator[str]:
+    """What the `weir up` that runs the file says of the app: why it has no replica, and which dependencies its wakes suggest.
+    Nothing of a table from elsewhere."""
     if source.file or source.address or not file:
         return
     # Only a running weir up needs it, and it loads an HTTP client.
@@ -105,9 +106,14 @@ def _suggested(source: Source, file: str, route: Route) -> Iterator[str]:
         try:
             apps = ask_engine(engine, "ps")["apps"]
         except EngineError as error:
-            yield f"what its wakes suggest is not known: {error}"
+            yield f"how the app is now is not known: {error}"
             continue
-        yield from (f"suggested: {app['suggestion']}" for app in apps if app["app"] == route.app and app.get("suggestion"))
+        for app in apps:
+            if app["app"] == route.app:
+                if app.get("trouble"):
+                    yield f"has no replica now: {app['trouble']}"
+                if app.get("suggestion"):
+                    yield f"suggested: {app['suggestion']}"
 
 
 async def _tables(source: Source, port: int | None) -> Mapping[str, RoutingTable]:

@@ -66,7 +66,11 @@ def _of_object(word: str, rule: Any, schema: dict[str, Any], value: dict[str, An
 def _of_scalar(word: str, rule: Any, value: Any) -> bool:
     checks: dict[str, Callable[[], bool]] = {}
     if isinstance(value, str):
-        checks = {"pattern": lambda: re.search(rule, value) is not None, "minLength": lambda: len(value) >= rule}
+        checks = {
+            "pattern": lambda: re.search(rule, value) is not None,
+            "minLength": lambda: len(value) >= rule,
+            "maxLength": lambda: len(value) <= rule,
+        }
     elif isinstance(value, int | float):
         checks = {
             "minimum": lambda: value >= rule,
@@ -80,7 +84,7 @@ def _known(word: str) -> bool:
     """A keyword for values of another type has no effect."""
     assert word in {
         "items", "minItems", "maxItems", "required", "properties", "patternProperties", "additionalProperties", "propertyNames",
-        "pattern", "minLength", "minimum", "maximum", "exclusiveMinimum",
+        "pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum",
     }, word  # fmt: skip
     return True
 

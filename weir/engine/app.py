@@ -16,6 +16,8 @@ from protos.externalscaler import externalscaler_pb2 as pb
 from weir.engine.appevents import AppEvents
 from weir.engine.autoscaler import Autoscaler, Policy, Reading
 from weir.engine.backoff import Backoff
+from weir.engine.before import Before, Needs
+from weir.engine.held import Held
 from weir.engine.keda import KedaClient
 from weir.engine.replica import Replica
 from weir.engine.rollout import Rollout, Standing, plan, plan_alone
@@ -56,14 +58,17 @@ class App:
         context: ProcessContext,
         publish: Publish,
         at_work: AtWork,
+        needs: Needs,
     ) -> None:
         self.spec = spec
         self.trouble = ""
-        """Why a replica failed last. Cleared when one is ready or when the app's spec changes."""
+        """Why a replica, or what runs before them, failed last. Cleared when one is ready or when the app's spec changes."""
+        self.before = Before(spec, directory, context, needs, on_change=self._before_changed)
+        self.held = Held(self._is_ready, self._trouble, self._held_changed)
         self._base = directory
         self._context, self._publish, self._at_work = context, publish, at_work
         self._clock = asyncio.get_running_loop().time
-        self._autoscaler = Autoscaler(_policy(spec), self._clock())
+        self._autoscaler = Autoscaler(_policy(spec, held=False), self._clock())
         self.schedule = ScheduleClock(self._scheduled)
         self._replicas: list[Replica] = []
         self._events = AppEvents(spec.key, context.events, context.suggestions)
@@ -104,7 +109,7 @@ class App:
     def start(self) -> None:
         """Start the minimum number of replicas, and begin to poll the scaler."""
         self._triggers.start()
-        self._follow_schedule()
+        self.schedule.follow([each.schedule() for each in self.spec.schedule])
         self._reconcile()
 
     def follow(self, others: Iterable[str]) -> None:
@@ -117,8 +122,9 @@ class App:
         if not spec.same_process(self.spec):
             self.trouble = ""
         self.spec = spec
-        self._autoscaler.configure(_policy(spec))
-        self._follow_schedule()
+        self.before.define(spec, self._generation)
+        self._autoscaler.configure(_policy(spec, held=bool(self.held.by)))
+        self.schedule.follow([each.schedule() for each in self.spec.schedule])
         self._reconcile()
         self._publish_ready()
 
@@ -133,6 +139,7 @@ class App:
     def restart(self) -> None:
         """Replace every process by a new one, one by one, as after a change of the command."""
         self._generation += 1
+        self.before.define(self.spec, self._generation)
         _log.info("%s: restarted by hand", self.spec.key)
         self._reconcile()
 
@@ -154,8 +161,7 @@ class App:
         for replica in self._replicas:
             self._retire(replica, asyncio.create_task)
         self._publish_ready()
-        if self._ending:
-            await asyncio.gather(*self._ending)
+        await asyncio.gather(self.before.close(), *self._ending)
 
     def _activated(self) -> None:
         before = self.desired
@@ -169,9 +175,6 @@ class App:
             self._log_change(before, _because(reading))
             self._reconcile(asked=True)
 
-    def _follow_schedule(self) -> None:
-        self.schedule.follow([each.schedule() for each in self.spec.schedule])
-
     def _scheduled(self, minimum: Minimum) -> None:
         before = self.desired
         if self._autoscaler.scheduled(minimum.replicas, self._clock()) != before:
@@ -182,9 +185,9 @@ class App:
         _log.info("%s: %d -> %d replicas: %s", self.spec.key, before, self.desired, why)
 
     def _reconcile(self, *, asked: bool = False) -> None:
-        self._events.see(self._replicas, self.desired, asked=asked)
+        self._events.see(self._replicas, self.desired, self.before.refusal, asked=asked)
         rollout = self._plan({})
-        for _ in range(rollout.start):
+        for _ in range(rollout.start if rollout.start and self.before.passed() else 0):
             self._start_replica()
         if rollout.retire and self._retiring_task is None:
             name = f"fewer replicas of {self.spec.key}"
@@ -205,13 +208,13 @@ class App:
         if not self._closing and not task.cancelled() and task.exception() is None:
             self._reconcile()  # desired state or replicas may have changed while it ran
 
-    def _is_current(self, replica: Replica) -> bool:
-        return replica.spec.same_process(self.spec) and replica.generation == self._generation
-
     def _plan(self, work: Mapping[Backend, int]) -> Rollout:
+        def is_current(replica: Replica) -> bool:
+            return replica.spec.same_process(self.spec) and replica.generation == self._generation
+
         live = [replica for replica in self._replicas if replica.state is not State.DRAINING]
         busy = self._context.busy.replicas().get(self.spec.key, frozenset())
-        standings = [_standing(replica, work, current=self._is_current(replica), busy=busy) for replica in live]
+        standings = [_standing(replica, work, current=is_current(replica), busy=busy) for replica in live]
         if self.spec.port is None:
             return plan(standings, self.desired)
         return plan_alone(standings, self.desired, ending=len(live) < len(self._replicas))
@@ -236,32 +239,18 @@ class App:
 
     async def _retired(self, replica: Replica, backend: Backend | None) -> None:
         if self._drain and backend is not None:
-            await replica.end(partial(self._drained, replica.number, backend))
+            await replica.end(partial(_drained, self._at_work, self.spec, replica.number, backend))
         else:
             await replica.end()
         self._replicas.remove(replica)
         if not self._closing:
-            self._events.see(self._replicas, self.desired)
+            self._events.see(self._replicas, self.desired, self.before.refusal)
         if self.spec.port is not None and not self._closing:
             self._reconcile()  # a replacement may have been waiting for the fixed port
 
-    async def _drained(self, number: int, backend: Backend) -> None:
-        """Wait until no interceptor sends new requests to the replica and all open ones have ended, or until the drain
-        timeout."""
-        pauses = Backoff(FIRST_LOOK, LONGEST_LOOK)
-        left: Mapping[Backend, int] | None = None
-        try:
-            async with asyncio.timeout(self.spec.drain):
-                while (left := await self._at_work(self.spec.key)) is None or backend in left:  # noqa: ASYNC110  no event exists
-                    await asyncio.sleep(pauses.pause())
-        except TimeoutError:
-            count = "an unknown number of" if left is None else left.get(backend, 0)
-            name = f"{self.spec.key}: replica {number}"
-            _log.warning("%s: ends with %s requests in hand after %g s", name, count, self.spec.drain)
-
     def _changed(self) -> None:
         problems = [replica.reason for replica in self._replicas if replica.state is State.FAILED]
-        if any(replica.state is State.READY for replica in self._replicas):
+        if self._is_ready():
             self.trouble = ""
         elif problems:
             self.trouble = problems[-1]
@@ -269,12 +258,36 @@ class App:
         if not self._closing:
             self._reconcile()
 
+    def _before_changed(self) -> None:
+        if self.before.refusal:
+            self.trouble = self.before.refusal
+            if all(replica.state is State.DRAINING for replica in self._replicas):
+                self._autoscaler.sleep()  # to the next request, or to the next attempt if it has a minimum
+        self._publish_ready()
+        if not self._closing:
+            self._reconcile()
+
+    def _held_changed(self) -> None:
+        if self._closing:
+            return
+        before = self.desired
+        if before:
+            self._autoscaler.pushed(self._clock())  # its cooldown begins when nobody holds it any more
+        if self._autoscaler.configure(_policy(self.spec, held=bool(self.held.by))) != before:
+            self._log_change(before, f"needed by what runs before {self.held.by}")
+            self._reconcile()
+
+    def _is_ready(self) -> bool:
+        return any(replica.state is State.READY for replica in self._replicas)
+
     def _publish_ready(self) -> None:
         backends = tuple(replica.backend for replica in self._replicas if replica.backend is not None)
         self._publish(self.spec.key, backends, None if backends else self._trouble())
 
     def _trouble(self) -> Trouble | None:
         """Why the app has no ready replica; None while it has one or none has failed."""
+        if (trouble := self.before.trouble) is not None:
+            return trouble
         live = [replica for replica in self._replicas if replica.state is not State.DRAINING]
         worst = max(live, key=lambda replica: (bool(replica.reason), replica.failures), default=None)
         if worst is None:  # no replica exists: report the last failure until the next request starts one
@@ -294,10 +307,25 @@ def _standing(replica: Replica, work: Mapping[Backend, int], *, current: bool, b
     )
 
 
-def _policy(spec: AppSpec) -> Policy:
+async def _drained(at_work: AtWork, spec: AppSpec, number: int, backend: Backend) -> None:
+    """Wait until no interceptor sends new requests to the replica and all open ones have ended, or until the drain timeout."""
+    pauses = Backoff(FIRST_LOOK, LONGEST_LOOK)
+    left: Mapping[Backend, int] | None = None
+    try:
+        async with asyncio.timeout(spec.drain):
+            while (left := await at_work(spec.key)) is None or backend in left:  # noqa: ASYNC110  no event exists
+                await asyncio.sleep(pauses.pause())
+    except TimeoutError:
+        count = "an unknown number of" if left is None else left.get(backend, 0)
+        _log.warning("%s: replica %d: ends with %s requests in hand after %g s", spec.key, number, count, spec.drain)
+
+
+def _policy(spec: AppSpec, *, held: bool) -> Policy:
+    """`held`: it has a replica, whatever is asked of it."""
     most = spec.max if spec.port is None else 1  # with a fixed port only one process can listen
+    least = max(spec.min, int(held))
     return Policy(
-        minimum=min(spec.min, most), maximum=min(spec.max, most), cooldown=spec.cooldown, scale_down_window=spec.scale_down_window
+        minimum=min(least, most), maximum=min(spec.max, most), cooldown=spec.cooldown, scale_down_window=spec.scale_down_window
     )
 
 

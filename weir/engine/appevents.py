@@ -22,12 +22,13 @@ class AppEvents:
         self._lifecycle = Lifecycle()
         self._clock = asyncio.get_running_loop().time
 
-    def see(self, replicas: Sequence[Replica], desired: int, *, asked: bool = False) -> None:
-        """Look at its replicas, including those that are ending, and at how many there should be; `asked`: by requests."""
+    def see(self, replicas: Sequence[Replica], desired: int, problem: str = "", *, asked: bool = False) -> None:
+        """Look at its replicas, including those that are ending, and at how many there should be. `problem` is why none is
+        started; `asked`: by requests."""
         now = self._clock()
         living = [replica for replica in replicas if replica.state is not State.DRAINING]
         ready = any(replica.state is State.READY for replica in living)
-        failure = next((replica.reason for replica in living if replica.state is State.FAILED), "") if not ready else ""
+        failure = next((replica.reason for replica in living if replica.state is State.FAILED), problem) if not ready else ""
         seen = self._lifecycle.see(now, active=desired > 0, ready=ready, present=bool(replicas), failure=failure)
         for kind, data in seen:
             self._events.publish(kind, self._key, data)

@@ -96,6 +96,8 @@ class EngineControls:
             raise Refused(f"{key} is busy: it has said that it goes on working")
         if not app.desired:
             return f"{key} is asleep already"
+        if app.held.by:
+            raise Refused(f"{key} is awake for {app.held.by}, before which a command runs")
         needed_by = awake_for(self._engine.file.table.dependencies, queues.apps).get(key)
         if needed_by is not None:
             raise Refused(f"{key} is awake for {needed_by}, which has requests")
@@ -134,7 +136,8 @@ def _row(app: App, demand: AppDemand, needed_by: str) -> dict[str, Any]:
     return {
         "app": app.spec.key,
         "state": state_of(app, demand, needed_by)[1],
-        "awake_for": needed_by,
+        "awake_for": needed_by or app.held.by,
+        "trouble": "" if (trouble := app.held.trouble) is None else trouble.reason,
         "schedule": app.schedule.reason,
         "ready": sum(replica.state is State.READY for replica in app.replicas),
         "desired": app.desired,

@@ -27,7 +27,7 @@ def copies_of(app: AppSpec) -> Iterator[tuple[AppSpec, Path]]:
 
 
 def _copy(app: AppSpec, previews: PreviewsSpec, name: str, copy: CopySpec) -> AppSpec:
-    said = {field: getattr(copy, field) for field in ("command", "cwd") if getattr(copy, field) is not None}
+    said = {field: getattr(copy, field) for field in ("command", "cwd", "before") if getattr(copy, field) is not None}
     return app.model_copy(
         update={
             **{field: _DEFAULT[field].default for field in _AS_NEW},

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +26,7 @@ from protos.externalscaler.externalscaler_pb2_grpc import ExternalScalerStub
 from weir.engine.app import App
 from weir.engine.busy import BusyDesk
 from weir.engine.children import ChildPlanes
+from weir.engine.held import Held, needed
 from weir.engine.inline import InlinePlanes
 from weir.engine.keda import scaler_channel
 from weir.engine.layout import Layout, Planes
@@ -252,9 +253,15 @@ class Engine:
             context=context,
             publish=self._state.publish,
             at_work=planes.at_work,
+            needs=partial(self._needs, spec.key),
         )
         self._apps[spec.key] = app
         app.start()
+
+    def _needs(self, key: str) -> Mapping[str, Held | None]:
+        """The apps that have to be awake for what runs before another one."""
+        started = {spec.key for spec in _started(self._file.spec)}
+        return needed(self._file.table.dependencies, started, {other: app.held for other, app in self._apps.items()}, key)
 
     def _follow_each_other(self) -> None:
         """Tell the apps that rules of others name as backends whose requests they get."""

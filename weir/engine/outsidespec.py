@@ -16,7 +16,7 @@ DnsName = Annotated[Text, Fits(DNS_NAME.check)]
 Address = Annotated[Text, Fits(ADDRESS.check)]
 
 PROCESS_FIELDS = (
-    *("command", "port", "env", "env_file", "cwd", "readiness", "drain", "grace"),
+    *("command", "port", "env", "env_file", "cwd", "readiness", "drain", "grace", "before"),
     *("min", "max", "target", "rate", "activity_period", "cooldown", "scale_down_window"),
 )
 """Fields of an app that say how its processes run and scale, which one that is outside has not."""

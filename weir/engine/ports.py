@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import random
+import re
 
 from fleet.defaults import FIRST_LEASED_PORT
 from fleet.runtime.address import LOOPBACKS
 from fleet.runtime.listen import in_use
 
-__all__ = ["NoPortError", "Ports"]
+__all__ = ["NoPortError", "Ports", "with_port"]
 
 FIRST, LAST = FIRST_LEASED_PORT, 32_767
 """Below the ephemeral ports of Linux, macOS and Windows: between the choice of a port and the start of the process, an
 outgoing connection must not take the port."""
 ATTEMPTS = 200
 """Ports tried before giving up."""
+
+_PORT = re.compile(r"\$(?:PORT\b|\{PORT\})", re.ASCII)
+
+
+def with_port(text: str, port: int) -> str:
+    """A value of the file of apps in which $PORT and ${PORT} stand for a port."""
+    return _PORT.sub(str(port), text)
 
 
 class NoPortError(Exception):

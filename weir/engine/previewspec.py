@@ -19,6 +19,7 @@ from fleet.routing.previews import (
     Previews,
 )
 from fleet.routing.route import Target
+from weir.engine.beforespec import BeforeField
 from weir.engine.fields import Command, Cookie, Files, Fits, Follows, Model, Text, Variable, fault, without_port
 
 __all__ = ["CopySpec", "PreviewsSpec", "key_of_copy"]
@@ -44,6 +45,8 @@ class CopySpec(Model):
     """Beside the variables of the app."""
     env_file: Files = ()
     cwd: str | None = None
+    before: BeforeField = None
+    """In place of that of the app, which otherwise runs for this preview as well."""
 
 
 class PreviewsSpec(Model):

@@ -5,7 +5,6 @@ Does not decide how many replicas there are (autoscaler.py), nor when its addres
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from fleet.discovery.sources import Backend
 from fleet.runtime.address import LOOPBACKS
 from weir.engine.check import Check
 from weir.engine.child import Launch, SpawnError
-from weir.engine.ports import NoPortError
+from weir.engine.ports import NoPortError, with_port
 from weir.engine.probe import Probe
 from weir.engine.spec import AppSpec
 from weir.engine.supervisor import Job, ProcessContext, State, Supervisor
@@ -25,8 +24,6 @@ RESTART_FIRST, RESTART_LIMIT = 0.25, 30.0
 waiting; later long, because a process that fails at once would only cost CPU."""
 
 BUSY_URL, BUSY_TOKEN = "WEIR_BUSY_URL", "WEIR_BUSY_TOKEN"  # names of variables
-
-_PORT = re.compile(r"\$(?:PORT\b|\{PORT\})", re.ASCII)
 
 
 class Replica:
@@ -104,13 +101,13 @@ class Replica:
             self._port = port = ports.take() if fixed is None else ports.claim(fixed, datagrams=self.spec.has_udp)
         except NoPortError as error:
             raise SpawnError(str(error)) from error
-        env = {name: _with_port(value, port) for name, value in self.spec.env.items()} | {"PORT": str(port)}
+        env = {name: with_port(value, port) for name, value in self.spec.env.items()} | {"PORT": str(port)}
         env |= self._busy()
         readiness = self.spec.readiness
 
         def launch(command: Sequence[str]) -> Launch:
             # A command given as a list runs without a shell, so $PORT is replaced here.
-            return Launch([_with_port(word, port) for word in command], env=env, cwd=self._directory)
+            return Launch([with_port(word, port) for word in command], env=env, cwd=self._directory)
 
         check = Check(launch(readiness.command), self._context.reaper) if readiness.command else None
         by_udp = self.spec.is_ready_by_udp
@@ -134,7 +131,3 @@ class Replica:
         if self._port is not None:
             self._context.ports.give_back(self._port)
             self._port = None
-
-
-def _with_port(text: str, port: int) -> str:
-    return _PORT.sub(str(port), text)

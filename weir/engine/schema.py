@@ -40,6 +40,8 @@ def file_schema() -> dict[str, Any]:
         for name, short in _SHORT.items():
             holder["properties"][name]["anyOf"].append(short)
         holder["properties"]["env"] |= {"propertyNames": {"not": {"const": "PORT"}}, "additionalProperties": False}
+    for holder in (app, defaults, models["CopySpec"]):
+        holder["properties"]["before"]["anyOf"] += app["properties"]["command"]["anyOf"]
     needed = app["properties"]["depends_on"]
     needed["items"] = {"anyOf": [needed["items"], {"type": "string", "minLength": 1}]}
     app["anyOf"] = [{"required": [way]} for way in ("hosts", "paths", "headers", "methods", "rules", "ports")]

@@ -20,6 +20,7 @@ from fleet.routing.route import ColdStart, Protection, RateTarget, Route, Scalin
 from fleet.routing.rules import TREATMENT
 from weir.engine.answerspec import AffinitySpec, MaintenanceField, PlaceholderField, StaticSpec
 from weir.engine.appportspec import AppPorts
+from weir.engine.beforespec import BeforeField
 from weir.engine.corsspec import CorsSpec
 from weir.engine.dependspec import DependsOn
 from weir.engine.fields import (
@@ -121,6 +122,9 @@ class AppSpec(Model):
     """How long a replica that takes no more new requests may finish the ones it has, at most, before it is told to end."""
     grace: Seconds = 10.0
     """How long a replica may take to end after SIGTERM; then it is killed."""
+    before: BeforeField = None
+    """A command, or fields with command and timeout: it runs once, to its end, before the first replica starts, and again after a
+    change of it or of how the app is started."""
 
     min: int = Field(default=0, ge=0, le=MAX_REPLICAS)
     max: int = Field(default=4, ge=1, le=MAX_REPLICAS)

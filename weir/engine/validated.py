@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from weir.engine.answerspec import AffinitySpec, MaintenanceSpec, PlaceholderSpec, StaticSpec
 from weir.engine.appportspec import AppPortSpec, UncountedSpec
+from weir.engine.beforespec import BeforeSpec
 from weir.engine.corsspec import CorsSpec
 from weir.engine.defaults import DefaultsSpec, with_defaults
 from weir.engine.dependspec import DependencySpec
@@ -58,6 +59,7 @@ _MODELS: Mapping[str, type[Model]] = {
     "previews": PreviewsSpec,
     "copies": CopySpec,
     "depends_on": DependencySpec,
+    "before": BeforeSpec,
     "uncounted": UncountedSpec,
     "headers": HeaderSpec,
 }

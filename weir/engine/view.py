@@ -299,7 +299,17 @@ def row_of_outside(spec: AppSpec, demand: AppDemand, rps: float, way: Way) -> Ro
 def state_of(app: App, demand: AppDemand | None = None, needed_by: str = "") -> tuple[AppStatus, str]:
     """With its demand, also whether a backend keeps it awake after its answers. `needed_by` is an app with demand that depends on
     it."""
+    needed_by = needed_by or app.held.by
     needed = f"awake for {needed_by.removeprefix('default/')}" if needed_by else ""
+    if app.before.doing:
+        return AppStatus.STARTING, ", ".join(filter(None, (f"starting: {app.before.doing}", needed)))
+    if app.before.problem:
+        count = "" if app.before.failures == 1 else f" ({app.before.failures} times)"
+        return AppStatus.TROUBLED, f"failed{count}: {app.before.problem}"
+    return _state_of_replicas(app, demand, needed)
+
+
+def _state_of_replicas(app: App, demand: AppDemand | None, needed: str) -> tuple[AppStatus, str]:
     living = [replica for replica in app.replicas if replica.state is not State.DRAINING]
     states = {replica.state for replica in living}
     failing = [replica for replica in living if replica.failures and replica.state is not State.READY]

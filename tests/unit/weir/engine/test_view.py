@@ -30,13 +30,29 @@ from weir.queue_reader import AppDemand, Queues
 
 
 def _app(
-    *replicas: tuple[State, int], name: str = "a", fields: str = "", desired: int = 1, trouble: str = "", reason: str = ""
+    *replicas: tuple[State, int],
+    name: str = "a",
+    fields: str = "",
+    desired: int = 1,
+    trouble: str = "",
+    reason: str = "",
+    before: tuple[str, str, int] = ("", "", 0),
+    held_by: str = "",
 ) -> Any:
     text = f"apps: [{{name: {name}, hosts: [{name}.localhost], command: x{fields}}}]"
     spec = parse_spec(text, Path("apps.yaml")).spec.apps[0]
     living = [SimpleNamespace(state=state, failures=failures, reason="ended with exit code 7") for state, failures in replicas]
     schedule = SimpleNamespace(reason=reason)
-    return SimpleNamespace(spec=spec, replicas=living, desired=desired, trouble=trouble, schedule=schedule)
+    doing, problem, failures = before
+    return SimpleNamespace(
+        spec=spec,
+        replicas=living,
+        desired=desired,
+        trouble=trouble,
+        schedule=schedule,
+        before=SimpleNamespace(doing=doing, problem=problem, failures=failures),
+        held=SimpleNamespace(by=held_by),
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,6 +82,26 @@ def test_an_app_says_that_it_is_awake_by_its_schedule() -> None:
         return row_of(_app((state, 0), reason="schedule until 18:00"), AppDemand("default/a"), 0.0, ("", None)).state
 
     assert (said(State.READY), said(State.STARTING)) == ("ready, schedule until 18:00", "starting")
+
+
+@pytest.mark.parametrize(
+    ("replicas", "before", "status", "said"),
+    [
+        ([], ("x runs", "", 0), AppStatus.STARTING, "starting: x runs, awake for web"),
+        ([], ("x runs", "x failed", 2), AppStatus.STARTING, "starting: x runs, awake for web"),
+        ([], ("", "x failed", 1), AppStatus.TROUBLED, "failed: x failed"),
+        ([], ("", "x failed", 3), AppStatus.TROUBLED, "failed (3 times): x failed"),
+        # Replicas of the definition before go on.
+        ([(State.READY, 0)], ("", "x failed", 1), AppStatus.TROUBLED, "failed: x failed"),
+        ([(State.READY, 0)], ("", "", 0), AppStatus.AWAKE, "ready, awake for web"),
+    ],
+)
+def test_an_app_says_what_runs_before_it(
+    replicas: list[tuple[State, int]], before: tuple[str, str, int], status: AppStatus, said: str
+) -> None:
+    made = _app(*replicas, before=before, held_by="default/web")
+    row = row_of(made, AppDemand("default/a"), 0.0, ("a.localhost", None))
+    assert (row.status, row.state) == (status, said)
 
 
 def test_an_app_says_that_it_works_on_after_its_answers() -> None:
