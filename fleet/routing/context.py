@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
+from fleet.defaults import CONTEXT_HEADER
 from fleet.routing.cookies import cookie_values
 from fleet.routing.match import Headers
 from fleet.routing.previews import REFUSE, Previews, is_copy_name
 
-__all__ = ["Choice", "Context", "Source"]
+__all__ = ["NO_MARKS", "Choice", "Context", "Marks", "Source"]
 
 BAGGAGE: Final = b"baggage"
 
@@ -36,13 +37,28 @@ class Choice(NamedTuple):
     name: bytes
 
 
+class Marks(NamedTuple):
+    """What a request has somewhere whose header, baggage or cookie names a preview: one of these fields, or this text in a
+    cookie. Most requests have none, which is quickly seen."""
+
+    names: frozenset[bytes]
+    lines: tuple[bytes, ...]
+    """The names as a line of a head of HTTP/1 begins with them, in lower case."""
+    cookie: bytes
+    """Empty if no cookie is read."""
+    usual: bool
+    """Whether the names are no others than those that most applications have."""
+
+
+NO_MARKS: Final = Marks(frozenset(), (), b"", usual=False)
+"""Of an application without previews."""
 NOTHING: Final = Choice(Source.NONE, b"")
 
 
 class Context:
     """How the requests of one base are read. Made once for each version of its route."""
 
-    __slots__ = ("_baggage", "_cookie", "_header", "names", "refuses_unknown", "sets_cookie")
+    __slots__ = ("_baggage", "_cookie", "_header", "marks", "names", "refuses_unknown", "sets_cookie")
 
     def __init__(self, previews: Previews) -> None:
         self._header = previews.header.lower().encode()
@@ -53,6 +69,10 @@ class Context:
         dropped = (self._header.replace(b"_", b"-"), *((BAGGAGE,) if self._baggage else ()))
         self.names: frozenset[bytes] = frozenset(dropped)
         """Headers that `carried` gives anew."""
+        names = (self._header, *((BAGGAGE,) if self._baggage else ()))
+        usual = self._header == CONTEXT_HEADER.encode()
+        self.marks = Marks(frozenset(names), tuple(b"\n%b:" % name for name in names), self._cookie, usual)
+        """A request without any of these has no choice but that of its host."""
 
     def read(self, fields: Headers, by_host: bytes = b"") -> Choice:
         """What a request names. `by_host` is the name in its host, if there is one."""

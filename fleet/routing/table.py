@@ -37,8 +37,8 @@ class RoutingTable:
     """
 
     __slots__ = (
-        "_dependencies", "_search", "_whole", "apps", "conflicts", "index", "ports", "previews", "reads_fields", "reads_headers",
-        "reads_methods", "routes", "version",
+        "_dependencies", "_search", "apps", "conflicts", "index", "ports", "previews", "reads_fields", "reads_headers",
+        "reads_methods", "routes", "version", "whole",
     )  # fmt: skip
 
     def __init__(self, routes: Iterable[Route] = ()) -> None:
@@ -69,7 +69,8 @@ class RoutingTable:
         """Whether any route checks the method."""
         self.reads_fields: bool = self.reads_headers or self.reads_methods
         self.index = Index(owners.items())
-        self._whole = self.index.whole
+        self.whole: Mapping[bytes, Route] = self.index.whole
+        """Routes that claim a host as a whole, whatever else a request says. Such a host is none of a preview."""
         self.previews: PreviewRoutes | None = None if copies is None else PreviewRoutes(self.index, copies)
         """None if no route has previews."""
         self._dependencies: Dependencies | None = None
@@ -88,7 +89,7 @@ class RoutingTable:
         host is the value of Host as received; path is the path of the request target without the query, or "*"; headers are
         (lower-case name, value) pairs, and METHOD with the method, which are used only if a route checks one.
         """
-        route = self._whole.get(host)
+        route = self.whole.get(host)
         return route if route is not None else self._search(host, path, headers)
 
     def __repr__(self) -> str:

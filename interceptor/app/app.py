@@ -8,7 +8,7 @@ from typing import Protocol
 from fleet.defaults import FAILOVER_SECONDS
 from fleet.demand.ledger import Entry, Ledger
 from fleet.discovery.sources import Backend
-from fleet.routing.context import Context
+from fleet.routing.context import NO_MARKS, Context
 from fleet.routing.port import ListenPort
 from fleet.routing.route import Route, Timeouts
 from interceptor.app.admission import UNBOUNDED, Admission
@@ -117,6 +117,7 @@ class App:
         "flags",
         "keeping",
         "limits",
+        "marks",
         "max_requests",
         "name",
         "over_tls",
@@ -215,6 +216,7 @@ class App:
         if endpoints.outside:
             self.flags |= OUTSIDE
         self.context = _context(route)
+        self.marks = NO_MARKS if self.context is None else self.context.marks
         """How its requests are for one of its previews; None if it has none."""
         said = route.answer_half_closed
         self.answers_half_closed = settings.answer_half_closed if said is None else said

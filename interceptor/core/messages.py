@@ -12,6 +12,7 @@ from typing import Final, Protocol, Self
 
 import msgspec
 
+from fleet.routing.context import Marks
 from fleet.routing.match import METHOD
 
 __all__ = [
@@ -181,6 +182,11 @@ class Request(msgspec.Struct, gc=False, eq=False):
     def match_fields(self) -> list[Field]:
         """All fields, with names in lower case."""
         raise NotImplementedError
+
+    def may_have(self, marks: Marks) -> bool:
+        """Whether a field that `marks` names may be there, or its text in a cookie. A codec that cannot tell at little cost says
+        that it may."""
+        return True
 
     def fields(self, peer: bytes, *, trusted: bool) -> Sequence[Field]:
         """The fields for a backend that another codec speaks to, with names in lower case: Content-Length if the request has one,

@@ -23,7 +23,7 @@ from interceptor.exchange.choice import another, another_fallback, of_authentica
 from interceptor.exchange.life import CLIENT_LEFT, Life
 from interceptor.exchange.limits import stalled, unanswered
 from interceptor.exchange.phases import ANSWERING, DONE, NEW, SENT
-from interceptor.exchange.preview import choose
+from interceptor.exchange.preview import choose, is_for_base
 from interceptor.exchange.record import Record
 from interceptor.exchange.wait import Wait
 from interceptor.grpcweb.answers import own_answer
@@ -58,7 +58,8 @@ class Exchange(Life):
             self._refuse_unrouted(no_route(head.host, head.path), None if host.applist is None else host.applist.reply(head))
             return
         app = self.app = host.apps[route.app]
-        if app.flags:
+        # The last two are `is_for_base`, without its call: most requests of an application with previews are for itself.
+        if app.flags and (app.flags != PREVIEWED or head.host not in table.whole or head.may_have(app.marks)):
             record = self.record = Record(app.flags)
             if app.flags & TREATED and (refusal := self._treat(table, record)) is not None:
                 self.answer_locally(LocalAnswer(text_reply(refusal), refusal.reason), now)
@@ -85,7 +86,8 @@ class Exchange(Life):
     def _treat(self, table: RoutingTable, record: Record) -> ExchangeError | None:
         """Choose among the previews of the application, and apply the rule that the request fits. Returns why it is refused, if
         it is."""
-        if self.app.flags & PREVIEWED:
+        flags = self.app.flags
+        if flags & PREVIEWED and (flags == PREVIEWED or not is_for_base(table, self.app, self.head)):
             chosen = choose(table, self.app, self.head, trusted=self.client.trusted)
             if isinstance(chosen, ExchangeError):
                 return chosen

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from interceptor.app.app import App
     from interceptor.core.messages import Request
 
-__all__ = ["Chosen", "choose"]
+__all__ = ["Chosen", "choose", "is_for_base"]
 
 _SETTING: Final = frozenset({Source.HOST, Source.HEADER, Source.BAGGAGE})
 
@@ -43,6 +43,12 @@ class Chosen:
             return RequestEdit(own.dropped, own.added, target=head.target)
         others = tuple(field for field in edit.added if not own.drops(field[0]))
         return RequestEdit(edit.dropped | own.dropped, (*others, *own.added), target=edit.target)
+
+
+def is_for_base(table: RoutingTable, base: App, head: Request) -> bool:
+    """Whether it is certain, at little cost, that a request is for the base itself: a route claims its host as a whole, which
+    therefore is no host of a preview, and nothing else in it may name one."""
+    return head.host in table.whole and not head.may_have(base.marks)
 
 
 def choose(table: RoutingTable, base: App, head: Request, *, trusted: bool) -> Chosen | ExchangeError:

@@ -6,9 +6,12 @@ this module has the other rules: hosts, targets, versions, and framing that two 
 
 from __future__ import annotations
 
+import re
 from copy import copy
 from typing import Final
 
+from fleet.defaults import CONTEXT_HEADER
+from fleet.routing.context import Marks
 from interceptor.core.errors import BadRequest
 from interceptor.core.grpc import kind_of_fields, read_timeout, timeout_left
 from interceptor.core.messages import CONNECTION_SCHEMES, NO_BODY, OTHER_FORWARDING_FIELDS, Field, Request, RequestEdit
@@ -90,6 +93,15 @@ class RequestHead(Request, gc=False, eq=False):
     def match_fields(self) -> list[Field]:
         """All fields with lower-case names, for routing by header."""
         return field_pairs(self._data)
+
+    def may_have(self, marks: Marks) -> bool:
+        data, cookie = self._data, marks.cookie
+        if marks.usual and _USUAL_MARKS.search(data) is None and (not cookie or cookie not in data):
+            return False
+        lower = data.lower()
+        if any(line in lower for line in marks.lines):
+            return True
+        return cookie != b"" and (at := lower.find(b"\ncookie:")) >= 0 and data.find(cookie, at) >= 0
 
     def fields(self, peer: bytes, *, trusted: bool) -> list[Field]:
         """The fields of `encode`, for a backend of another protocol."""
@@ -190,6 +202,8 @@ class RequestHead(Request, gc=False, eq=False):
         return lines + CRLF
 
 
+_USUAL_MARKS: Final = re.compile(rb"\n(?:%b|baggage):" % CONTEXT_HEADER.encode(), re.IGNORECASE)
+"""One pass for both, which takes a fifth of what splitting the fields does."""
 _SECRETS: Final = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
 _OF_HTTP1: Final = frozenset({b"host", b"connection", b"transfer-encoding", b"upgrade", b"expect"})
 _COUNTED: Final = frozenset({b"TRACE", b"OPTIONS"})
