@@ -216,8 +216,8 @@ class App:
         if endpoints.outside:
             self.flags |= OUTSIDE
         self.context = _context(route)
-        self.marks = NO_MARKS if self.context is None else self.context.marks
         """How its requests are for one of its previews; None if it has none."""
+        self.marks = NO_MARKS if self.context is None else self.context.marks
         said = route.answer_half_closed
         self.answers_half_closed = settings.answer_half_closed if said is None else said
         """Whether a client that has closed its sending side after its request is answered; otherwise it counts as
