@@ -5,6 +5,7 @@ A Job that has succeeded is in the status, and is not made again when it is dele
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -13,24 +14,27 @@ from controller.preview.manifests import Json, is_owned, job_of
 from controller.preview.objects import JOBS, find
 from controller.preview.resource import Preview
 from controller.preview.telling import Outcome
+from controller.schema.preview import Hook
 from fleet.discovery.kubernetes.client import Api
 
-__all__ = ["HOOK_RUNNING", "MAX_WHY", "NAME_TAKEN", "outcome_of", "run_hooks"]
+__all__ = ["HOOK_RUNNING", "MAX_WHY", "NAME_TAKEN", "jobs_before", "outcome_of", "run_hooks"]
 
 HOOK_RUNNING, NAME_TAKEN = "HookRunning", "NameTaken"
 MAX_WHY = 500
 """Characters of the message of a Job that the status repeats."""
 
 
-async def run_hooks(api: Api, preview: Preview, account: str) -> Outcome | tuple[str, ...]:
-    """The names of all hooks once they have succeeded, or why the copy is not made yet. `account` is the ServiceAccount of the
-    base's pods. Raises Problem and ApiError."""
-    done = [*preview.status.hooks_done]
+def jobs_before(preview: Preview, account: str) -> list[tuple[Hook, Json]]:
+    """The hooks before that have not succeeded yet, and their Jobs. `account` is the ServiceAccount of the base's pods. Raises
+    Problem."""
     hooks = () if preview.spec is None else preview.spec.before or ()
-    for hook in hooks:
-        if hook.name in done:
-            continue
-        manifest = job_of(preview, hook, account)
+    return [(hook, job_of(preview, hook, account)) for hook in hooks if hook.name not in preview.status.hooks_done]
+
+
+async def run_hooks(api: Api, preview: Preview, jobs: Sequence[tuple[Hook, Json]]) -> Outcome | tuple[str, ...]:
+    """The names of all hooks once they have succeeded, or why the copy is not made yet. Raises ApiError."""
+    done = [*preview.status.hooks_done]
+    for hook, manifest in jobs:
         found = await _run(api, manifest)
         if not is_owned(found, preview):
             why = f"Job {manifest['metadata']['name']} exists and is not of this Preview"

@@ -17,7 +17,7 @@ import msgspec
 from controller.crds import HTTP_SCALED_OBJECTS
 from controller.events import EventRecorder, Notice
 from controller.preview.ending import AFTER_RUNNING, ENDING, Ending
-from controller.preview.hooks import HOOK_RUNNING, NAME_TAKEN, run_hooks
+from controller.preview.hooks import HOOK_RUNNING, NAME_TAKEN, jobs_before, run_hooks
 from controller.preview.life import Life, life_of, read_time
 from controller.preview.manifests import KINDS, Json, is_left_behind, is_owned, scaled_object_of, service_of, workload_of
 from controller.preview.objects import CHANGED, MERGE, WORKLOADS, delete, find
@@ -176,8 +176,9 @@ class Maker:
             if found is not None and not is_owned(found, preview):
                 return Outcome(NAME_TAKEN, f"{path.plural} {namespace}/{preview.copy} exists and is not of this Preview")
         account = _account_of(workload)
+        jobs = jobs_before(preview, account)
         await self._ending.prepare(preview, account)
-        hooks = await run_hooks(self._api, preview, account)
+        hooks = await run_hooks(self._api, preview, jobs)
         if isinstance(hooks, Outcome):
             return msgspec.structs.replace(hooks, base=base)
         kind = workload["kind"]

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
 from typing import Any
 
+import pytest
+
 from controller.events import Notice
 from controller.preview.maker import Maker
 from controller.preview.resource import Preview, parse_preview
@@ -21,7 +23,23 @@ from tests.support.killable import Line
 from tests.support.memory_api import copied
 from tests.support.waiting import until
 
-__all__ = ["AFTER", "COPY", "F1", "JOBS", "PREVIEWS", "Cluster", "Process", "hook", "world_of"]
+__all__ = [
+    "AFTER",
+    "BEFORE",
+    "COPY",
+    "F1",
+    "JOBS",
+    "PREVIEWS",
+    "Cluster",
+    "Process",
+    "conditions",
+    "hook",
+    "made",
+    "parsed",
+    "process",
+    "server",
+    "world_of",
+]
 
 PREVIEWS = "/apis/weir.dev/v1alpha1/namespaces/shop/previews"
 JOBS = "/apis/batch/v1/namespaces/shop/jobs"
@@ -40,6 +58,7 @@ def hook(name: str, **spec: Any) -> dict[str, Any]:
     return {"name": name, "job": {"template": {"spec": {"containers": [{"name": "a", "image": "psql"}], **spec}}}}
 
 
+BEFORE = [hook("make")]
 AFTER = [hook("database"), hook("queue")]
 
 
@@ -81,7 +100,7 @@ class Cluster(ApplyApi):
         other.running_at_post, other.last = [*self.running_at_post], self.last
         return other
 
-    def preview(self, named: str = "f1", **spec: Any) -> dict[str, Any]:
+    def preview(self, named: str = "f1", /, **spec: Any) -> dict[str, Any]:
         return self.put(f"{PREVIEWS}/{named}", spec={"base": "web", **spec})
 
     async def delete(self, policy: str = "Background") -> None:
@@ -176,3 +195,29 @@ async def world_of(server: Cluster) -> AsyncIterator[World]:
         yield world
     finally:
         await world.close()
+
+
+@pytest.fixture
+async def server() -> Cluster:
+    return Cluster()
+
+
+@pytest.fixture
+async def process(server: Cluster) -> AsyncIterator[Process]:
+    async with world_of(server) as world:
+        yield Process(server, world)
+
+
+async def made(server: Cluster, process: Process, **spec: Any) -> None:
+    """Preview f1, with all of its copy."""
+    server.preview(**{"before": BEFORE, "after": AFTER, **spec})
+    await process.live()
+    assert all(path in server.objects for path in COPY)
+
+
+def parsed(found: dict[str, Any]) -> Preview:
+    return parse_preview(json.dumps(found).encode())
+
+
+def conditions(server: Cluster) -> dict[str, Any]:
+    return {one["type"]: one for one in server.last["status"]["conditions"]}

@@ -1,123 +1,36 @@
-"""Hooks that run when a Preview is deleted: a kill, a failure and a lost answer at every request, and whatever comes between."""
+"""Hooks that run when a Preview is deleted: their order, their time, their failures, and what others do meanwhile."""
 
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import AsyncIterator
+import time
 from typing import Any
 
 import pytest
 
+from controller.preview.life import write_time
 from controller.preview.manifests import UID_LABEL
-from controller.preview.resource import AFTER_TIMEOUT, FINALIZER, Preview, parse_preview
+from controller.preview.resource import AFTER_TIMEOUT, FINALIZER
 from fleet.discovery.kubernetes.client import ApiError
-from tests.unit.controller.preview.lives import AFTER, COPY, F1, JOBS, PREVIEWS, Cluster, Process, hook, world_of
+from tests.unit.controller.preview.lives import (
+    AFTER,
+    BEFORE,
+    COPY,
+    F1,
+    JOBS,
+    PREVIEWS,
+    Cluster,
+    Process,
+    conditions,
+    hook,
+    made,
+    parsed,
+    process,
+    server,
+    world_of,
+)
 
-BEFORE = [hook("make")]
-
-
-@pytest.fixture
-async def server() -> Cluster:
-    return Cluster()
-
-
-@pytest.fixture
-async def process(server: Cluster) -> AsyncIterator[Process]:
-    async with world_of(server) as world:
-        yield Process(server, world)
-
-
-async def made(server: Cluster, process: Process, **spec: Any) -> None:
-    """Preview f1, with all of its copy."""
-    server.preview(**{"before": BEFORE, "after": AFTER, **spec})
-    await process.live()
-    assert all(path in server.objects for path in COPY)
-
-
-def parsed(found: dict[str, Any]) -> Preview:
-    return parse_preview(json.dumps(found).encode())
-
-
-def conditions(server: Cluster) -> dict[str, Any]:
-    return {one["type"]: one for one in server.last["status"]["conditions"]}
-
-
-# -- a kill of the controller at each of its requests -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("how", ["kill_at", "kill_after", "fail_at", "lose_at"])
-@pytest.mark.parametrize("policy", ["Background", "Foreground"])
-async def test_whatever_happens_at_a_request_each_hook_runs_once_and_nothing_is_left(
-    server: Cluster, process: Process, how: str, policy: str
-) -> None:
-    await made(server, process)
-    await server.delete(policy)
-    for number in itertools.count(1):
-        now = server.copy()
-        first, then = Process(now, process.world), Process(now, process.world)
-        setattr(first.line, how, number)
-        await first.line.until_killed(first.live())
-        if F1 in now.objects:
-            await then.live()
-        assert F1 not in now.objects, f"request {number}"
-        assert now.after_jobs() == ["database", "queue"], f"request {number}"
-        assert now.jobs() == []
-        assert not any(path in now.objects for path in COPY)
-        assert not any(now.running_at_post[1:]), "before its hooks run, nothing of the copy does"
-        assert {reason for reason, _ in (*first.events, *then.events)} == {"AfterHooksDone"}
-        if first.line.count < number:
-            break
-    assert number > 20
-
-
-@pytest.mark.parametrize("how", ["kill_at", "kill_after", "lose_at"])
-async def test_whatever_happens_while_it_is_made_what_was_begun_gets_its_hooks(how: str) -> None:
-    """Deleted right after a kill at each request of making it."""
-    ran = set()
-    for number in itertools.count(1):
-        server = Cluster()
-        async with world_of(server) as world:
-            process = Process(server, world)
-            server.preview(before=BEFORE, after=AFTER)
-            setattr(process.line, how, number)
-            killed = await process.line.until_killed(process.live())
-            begun = bool(server.posted or any(path in server.objects for path in COPY))
-            server.drop_base()
-            await server.delete()
-            if F1 in server.objects:
-                await Process(server, world).live()
-        assert F1 not in server.objects, f"request {number}"
-        assert server.jobs() == []
-        hooks = server.after_jobs()
-        assert hooks in ([], ["database", "queue"])
-        assert hooks or not begun, f"request {number}: what was begun is cleaned up"
-        ran.add(len(hooks))
-        if not killed and process.line.count < number:
-            break
-    assert ran == ({2} if how == "lose_at" else {0, 2})
-
-
-async def test_a_kill_at_each_request_after_the_time_is_over(server: Cluster, process: Process) -> None:
-    server.outcomes["queue"] = None
-    await made(server, process)
-    await server.delete()
-    await process.live()
-    for number in itertools.count(1):
-        now = server.copy()
-        first, then = Process(now, process.world), Process(now, process.world)
-        first.late = then.late = AFTER_TIMEOUT + 2
-        first.line.kill_after = number
-        killed = await first.line.until_killed(first.live())
-        if F1 in now.objects:
-            await then.live()
-        assert (F1 in now.objects, now.jobs(), now.after_jobs()) == (False, [], ["database", "queue"])
-        ((reason, message),) = {*first.events, *then.events}
-        assert (reason, message) == ("AfterHookTimedOut", "hook queue has not ended within 600 s of the deletion")
-        assert conditions(now)["AfterHooks"]["reason"] == reason
-        if not killed:
-            break
-    assert number > 4
+__all__ = ["process", "server"]  # the fixtures
 
 
 # -- order, once, and what fails ----------------------------------------------------------------------------------------------
@@ -332,6 +245,29 @@ async def test_the_finalizer_comes_before_anything_is_made_and_goes_with_the_hoo
     assert len(server.writes) == before
 
 
+@pytest.mark.parametrize("after", [AFTER, []])
+async def test_a_finalizer_that_others_add_at_the_same_time_is_kept(
+    server: Cluster, process: Process, after: list[dict[str, Any]]
+) -> None:
+    server.preview(after=[] if after else AFTER)
+    await process.live()
+    server.preview(after=after)
+    others = [1]
+
+    def meddle(method: str, path: str) -> None:
+        if (method, path) == ("PATCH", F1) and others:
+            others.pop()
+            server.put(
+                F1, metadata={"finalizers": [*(server.objects[F1]["metadata"].get("finalizers") or ()), "example.com/other"]}
+            )
+
+    server.refuse = meddle
+    with pytest.raises(ApiError, match="has been modified"):
+        await process.look()
+    await process.live()
+    assert set(server.objects[F1]["metadata"]["finalizers"]) == {"example.com/other", *([FINALIZER] if after else [])}
+
+
 async def test_one_that_is_being_deleted_gets_no_finalizer(server: Cluster, process: Process) -> None:
     server.preview(after=AFTER)
     stale = parsed(server.put(F1, metadata={"finalizers": ["example.com/other"]}))
@@ -364,12 +300,15 @@ async def test_hooks_that_are_removed_while_it_is_deleted_do_not_run(server: Clu
 
 
 async def test_a_hook_that_could_not_run_at_the_end_is_refused_at_the_beginning(server: Cluster, process: Process) -> None:
-    server.preview(after=[hook("database"), hook("queue", serviceAccountName="root")])
-    await process.live()
-    ready = conditions(server)["Ready"]
-    message = "spec.after: hook queue may not have another serviceAccountName than the base"
-    assert (ready["reason"], ready["message"]) == ("CannotBeCopied", message)
-    assert not any(path in server.objects for path in COPY)
+    for field in ("before", "after"):
+        server.preview("f1", **{field: [hook("database"), hook("queue", serviceAccountName="root")]})
+        await process.live()
+        ready = conditions(server)["Ready"]
+        message = f"spec.{field}: hook queue may not have another serviceAccountName than the base"
+        assert (ready["reason"], ready["message"]) == ("CannotBeCopied", message)
+        assert not any(path in server.objects for path in COPY)
+        assert server.posted == []
+        assert not server.objects[F1]["metadata"].get("finalizers")
     server.preview(after=AFTER)
     await process.live()
     server.preview(after=[hook("database", serviceAccountName="root"), hook("queue")])
@@ -399,7 +338,7 @@ async def test_each_way_of_deletion(server: Cluster, process: Process, policy: s
 
 async def test_an_orphaned_copy_is_left_also_before_kubernetes_has_let_it_go(server: Cluster, process: Process) -> None:
     await made(server, process)
-    await server.request("DELETE", F1, body={"propagationPolicy": "Orphan"})
+    server.put(F1, metadata={"deletionTimestamp": write_time(time.time()), "finalizers": [FINALIZER, "orphan"]})
     await process.look()
     assert all(path in server.objects for path in COPY)
     assert server.after_jobs() == ["database"]
