@@ -7,19 +7,37 @@ is its own problem, and changes nothing for its base.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import msgspec
 
+from controller.crds import HTTP_SCALED_OBJECTS
 from controller.problem import Problem
 from controller.resources import Asked, Key
+from controller.schema.previews import PreviewOf
 from fleet.routing.preview_index import number_of_hosts
 from fleet.routing.previews import MAX_COPIES, Copy, Previews
 from fleet.routing.route import Route, Target
+from fleet.routing.table import RoutingTable
 
-__all__ = ["Placed", "place_copies"]
+__all__ = ["NO_GRANTS", "Grant", "Grants", "Placed", "place_copies"]
 
 MAX_COPY_HOSTS = 100_000
 """Hosts of all previews together: each is some hundred bytes in every interceptor."""
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """The status of a Preview says that an object of another namespace is its copy."""
+
+    base: str
+    """The application, "namespace/name", in the namespace of the Preview."""
+    name: str
+    """What requests choose the copy by."""
+
+
+Grants = Mapping[tuple[str, str], Grant]
+"""By the application of the copy and the uid of the Preview."""
+NO_GRANTS: Grants = MappingProxyType({})
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -32,8 +50,14 @@ class Placed(msgspec.Struct, frozen=True):
     problems: Mapping[Key, Problem]
 
 
-def place_copies(routes: Mapping[Key, Route], copies: Iterable[tuple[Key, Asked]]) -> Placed:
-    """`copies` are the oldest first: of two of the same name it has it."""
+def place_copies(
+    routes: Mapping[Key, Route],
+    copies: Iterable[tuple[Key, Asked]],
+    grants: Grants | None = NO_GRANTS,
+    before: RoutingTable | None = None,
+) -> Placed:
+    """`copies` are the oldest first: of two of the same name it has it. While `grants` are not known (None), copies in other
+    namespaces stay as they are in `before`, the table that is served."""
     bases = {route.app: key for key, route in routes.items()}
     found: dict[Key, dict[str, tuple[Key, Copy]]] = {
         key: {} for key, route in routes.items() if route.previews is not None and route.previews.copies
@@ -45,9 +69,15 @@ def place_copies(routes: Mapping[Key, Route], copies: Iterable[tuple[Key, Asked]
         said = asked.preview_of
         if said is None:
             continue
-        base = bases.get(f"{key.namespace}/{said.base}")
+        namespace = said.namespace or key.namespace
+        if namespace != key.namespace and not _is_granted(key, said, grants, before):
+            why = f"no Preview of namespace {namespace} says in its status that this object is its copy"
+            problems[key] = Problem("spec.previewOf.namespace", why)
+            continue
+        base = bases.get(f"{namespace}/{said.base}")
         if base is None:
-            problems[key] = Problem("spec.previewOf.base", f"nothing of the name {said.base} is served in this namespace")
+            where = "in this namespace" if namespace == key.namespace else f"in namespace {namespace}"
+            problems[key] = Problem("spec.previewOf.base", f"nothing of the name {said.base} is served {where}")
             continue
         others = found.setdefault(base, {})
         if base not in each:
@@ -62,10 +92,23 @@ def place_copies(routes: Mapping[Key, Route], copies: Iterable[tuple[Key, Asked]
         else:
             left -= each[base]
             target = _target(routes[base].target, asked.route.target)
-            others[said.name] = (key, Copy(said.name, asked.route.app, target, asked.route.created))
+            elsewhere = namespace != key.namespace
+            others[said.name] = (key, Copy(said.name, asked.route.app, target, asked.route.created, elsewhere))
     whole = {key: _with_copies(routes[key], [copy for _, copy in named.values()]) for key, named in found.items()}
     placed = frozenset(key for named in found.values() for key, _ in named.values())
     return Placed({**routes, **whole}, placed, problems)
+
+
+def _is_granted(key: Key, said: PreviewOf, grants: Grants | None, before: RoutingTable | None) -> bool:
+    """Whether an object is a preview of a base in another namespace: both sides have to say so, as anybody may write either."""
+    if key.kind != HTTP_SCALED_OBJECTS.kind:
+        return False
+    base = f"{said.namespace}/{said.base}"
+    if grants is not None:
+        return grants.get((key.app, said.uid or "")) == Grant(base, said.name)
+    served = None if before is None else before.apps.get(base)
+    copies = () if served is None or served.previews is None else served.previews.copies
+    return any(copy.elsewhere and (copy.app, copy.name) == (key.app, said.name) for copy in copies)
 
 
 def _target(base: Target, own: Target) -> Target:

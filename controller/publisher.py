@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 
 from controller.bodies import Bodies
+from controller.copies import NO_GRANTS, Grants
 from controller.portleases.assignment import NO_LEASES, PortView
 from controller.propagation import Propagation
 from controller.resources import Key, Resource
@@ -47,6 +48,7 @@ class Publisher:
         *,
         authorities: Callable[[], Bodies] = dict,
         ports: Callable[[], PortView] = lambda: NO_LEASES,
+        grants: Callable[[], Grants | None] = lambda: NO_GRANTS,
         on_objects: Callable[[Iterable[Key]], None],
         on_published: Callable[[], None],
         leads: Callable[[], bool] = lambda: True,
@@ -56,6 +58,7 @@ class Publisher:
         self._bodies = bodies
         self._authorities = authorities
         self._ports = ports
+        self._grants = grants
         self._store = store
         self._propagation = propagation
         self._on_objects = on_objects
@@ -110,7 +113,8 @@ class Publisher:
         before = self.assembly
         resources = [*self._objects()]
         served = self._recalled if before is None else before.table
-        assembly = await asyncio.to_thread(assemble, resources, self._bodies(), served, self._authorities(), self._ports())
+        found = (self._bodies(), served, self._authorities(), self._ports())
+        assembly = await asyncio.to_thread(assemble, resources, *found, grants=self._grants())
         self.assembly = assembly
         self._on_objects(affected(before, assembly))
         self._propagation.expect(assembly.table)

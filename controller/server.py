@@ -181,7 +181,15 @@ class Controller(Component):
         if not self._settings.previews:
             return Releaser(self._api, self._settings.watched, recorder, leads=self._leads)
         timing = Timing(resync=self._settings.resync)
-        return PreviewDesk(self._api, self._settings.watched, self._world, recorder, timing=timing, leads=self._leads)
+        return PreviewDesk(
+            self._api,
+            self._settings.watched,
+            self._world,
+            recorder,
+            timing=timing,
+            leads=self._leads,
+            why_not_elsewhere=self._settings.why_not_elsewhere,
+        )
 
     def _leads(self) -> bool:
         return self._leader is None or self._leader.leads

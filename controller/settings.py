@@ -84,6 +84,10 @@ class ControllerSettings(EventSettings):
     previews: bool = Field(
         False, description="Whether copies of workloads are made for Preview objects, which needs permissions of its own."
     )
+    preview_namespaces: bool = Field(
+        False,
+        description="Whether a Preview may have its copy in another namespace that permits it, which needs further permissions.",
+    )
 
     admin: bool = Field(False, description="Whether there is an Admin API, through which applications are created.")
     admin_port: int = Field(
@@ -197,6 +201,14 @@ class ControllerSettings(EventSettings):
         return self
 
     @model_validator(mode="after")
+    def _all_namespaces_are_followed(self) -> Self:
+        if self.preview_namespaces and not self.previews:
+            raise ValueError("--preview-namespaces (WEIR_PREVIEW_NAMESPACES) needs --previews (WEIR_PREVIEWS)")
+        if self.preview_namespaces and self.namespaces:
+            raise ValueError("--preview-namespaces (WEIR_PREVIEW_NAMESPACES) needs all namespaces, and --namespaces names some")
+        return self
+
+    @model_validator(mode="after")
     def _ports_are_a_range(self) -> Self:
         if self.port_last < self.port_first:
             raise ValueError(f"--port-last (WEIR_PORT_LAST) {self.port_last} is below --port-first {self.port_first}")
@@ -224,6 +236,13 @@ class ControllerSettings(EventSettings):
     def aliases(self) -> tuple[str, ...]:
         """Other addresses of the scaler."""
         return _listed(self.scaler_aliases)
+
+    @property
+    def why_not_elsewhere(self) -> str:
+        """Why no copies of Previews are made in other namespaces; "" if they are."""
+        if self.namespaces:
+            return "this controller follows only some namespaces (WEIR_NAMESPACES), and makes no copies in others"
+        return "" if self.preview_namespaces else "this controller makes no copies in other namespaces (WEIR_PREVIEW_NAMESPACES)"
 
     @property
     def watched(self) -> tuple[str, ...]:

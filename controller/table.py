@@ -16,7 +16,7 @@ import msgspec
 from controller.authorities import AuthorityReference, authority_bytes, with_authorities
 from controller.autoscalers import Workload, workload_of
 from controller.bodies import SMALL_ANSWER_BYTES, Absent, Bodies, are_known, filled, without_bodies
-from controller.copies import place_copies
+from controller.copies import NO_GRANTS, Grants, place_copies
 from controller.crds import HTTP_SCALED_OBJECTS, INTERCEPTOR_ROUTES
 from controller.portleases.assignment import NO_LEASES, PortView, assign
 from controller.problem import Problem
@@ -82,6 +82,8 @@ def assemble(
     before: RoutingTable | None = None,
     authorities: Bodies = MappingProxyType({}),
     ports: PortView = NO_LEASES,
+    *,
+    grants: Grants | None = NO_GRANTS,
 ) -> Assembly:
     """The table of these objects, whose order does not matter. `before` is the table that is served now."""
     ordered = sorted(resources, key=lambda resource: (resource.meta.created, resource.key))
@@ -97,7 +99,8 @@ def assemble(
     giving = _Giving(ports, before)
     uids = {resource.key: resource.meta.uid for resource in ordered}
     entries = {key: giving.given(key, uids[key], asked[key], route) for key, route in made.items() if route is not None}
-    placed = place_copies(entries, [(key, wanted) for key, wanted in asked.items() if wanted.preview_of is not None])
+    copies = [(key, wanted) for key, wanted in asked.items() if wanted.preview_of is not None]
+    placed = place_copies(entries, copies, grants, before)
     table = RoutingTable(placed.routes.values())
     routes = {**placed.routes, **{key: table.apps[key.app] for key in placed.copies}}
     owners = {route.app: key for key, route in routes.items()}

@@ -11,6 +11,7 @@ import msgspec
 from controller.advice import Adviser
 from controller.autoscalers import SCALED_OBJECT
 from controller.busy import Busyness
+from controller.copies import NO_GRANTS
 from controller.crds import HTTP_SCALED_OBJECTS
 from controller.dependents import Dependents
 from controller.events import EventRecorder
@@ -18,6 +19,7 @@ from controller.finding import Finding
 from controller.interceptors import InterceptorSource
 from controller.portleases.part import PortSystem, PortTerm
 from controller.preview.desk import PreviewDesk
+from controller.preview.grants import PreviewGrants
 from controller.preview.releasing import Releaser
 from controller.propagation import Propagation
 from controller.publisher import Publisher
@@ -108,11 +110,13 @@ class Term:
             self.propagation,
             authorities=dependencies.world.authorities,
             ports=self.ports.view,
+            grants=lambda: NO_GRANTS if self._grants is None else self._grants.current,
             on_objects=self._on_assembled,
             on_published=self._on_published,
             leads=dependencies.leads,
         )
         self._previews = dependencies.previews(self.recorder)
+        self._grants = PreviewGrants(self._previews.previews, self.on_routes) if isinstance(self._previews, PreviewDesk) else None
         self._busy = Busyness(
             lambda: dependencies.leases.current,
             on_app=self._on_app,
@@ -173,6 +177,7 @@ class Term:
                 asyncio.create_task(self._report_progress(), name="propagation"),
                 asyncio.create_task(self._look_again(), name="surroundings"),
                 asyncio.create_task(self.ports.run(), name="ports"),
+                *([asyncio.create_task(self._grants.run(), name="grants")] if self._grants is not None else ()),
             ]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             for task in tasks:

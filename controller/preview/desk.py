@@ -10,6 +10,8 @@ import msgspec
 
 from controller.crds import HTTP_SCALED_OBJECTS, PREVIEWS
 from controller.events import EventRecorder
+from controller.preview.companions import Companions
+from controller.preview.elsewhere import NAMESPACES, PERMIT, Elsewhere
 from controller.preview.maker import Maker
 from controller.preview.manifests import BASE_LABEL
 from controller.preview.objects import WORKLOADS
@@ -47,6 +49,19 @@ def _parse_workload(data: bytes | msgspec.Raw) -> _Workload:
     return _Workload(digest, owner)
 
 
+class _Permit(msgspec.Struct, frozen=True):
+    """What a namespace permits."""
+
+    source: str
+    deleting: bool
+
+
+def _parse_permit(data: bytes | msgspec.Raw) -> _Permit:
+    """Raises ValueError."""
+    meta = msgspec.convert(msgspec.json.decode(data).get("metadata"), ObjectMeta)
+    return _Permit((meta.labels or {}).get(PERMIT, ""), meta.deleting)
+
+
 class PreviewDesk:
     """Create one for a term, within a running loop."""
 
@@ -59,11 +74,15 @@ class PreviewDesk:
         *,
         timing: Timing,
         leads: Callable[[], bool] = lambda: True,
+        why_not_elsewhere: str = "",
     ) -> None:
+        """`why_not_elsewhere`: see `Elsewhere`."""
         self._world = world
         self._of_base: dict[Key, set[Key]] = {}
         self._of_copy: dict[str, set[Key]] = {}
         """Those whose copy is called "namespace/name": one has it, and others may wait for it."""
+        self._of_place: dict[str, set[Key]] = {}
+        """Those whose copy is in another namespace, by that."""
         self._shapes: dict[Key, object] = {}
         """Of each base, when its copies were last looked at because of it."""
         self.previews: ListWatch[Preview] = ListWatch(api, path_of(PREVIEWS), parse_preview, namespaces=namespaces, timing=timing)
@@ -71,7 +90,19 @@ class PreviewDesk:
             kind: ListWatch(api, path, _parse_workload, namespaces=namespaces, timing=timing) for kind, path in WORKLOADS.items()
         }
         self._queue: WorkQueue[Key] = WorkQueue(self._work, workers=WORKERS, name="previews")
-        self._maker = Maker(api, world, recorder, later=lambda key, seconds: self._queue.add(key, after=seconds), leads=leads)
+        self._maker = Maker(
+            api,
+            world,
+            recorder,
+            later=lambda key, seconds: self._queue.add(key, after=seconds),
+            leads=leads,
+            elsewhere=Elsewhere(api, why_not_elsewhere),
+            companions=Companions(api, world, lambda: [preview for _, preview in self.previews.items()]),
+        )
+        self._permits: ListWatch[_Permit] | None = None
+        if not why_not_elsewhere:
+            self._permits = ListWatch(api, NAMESPACES, _parse_permit, labels=PERMIT, timing=timing)
+            self._permits.subscribe(lambda change: self._again_in(change.key.removeprefix("/")))
         self._unsubscribe: Unsubscribe | None = None
         self.previews.subscribe(self._on_preview)
         for watch in self._workloads.values():
@@ -83,6 +114,8 @@ class PreviewDesk:
         self.previews.start()
         for watch in self._workloads.values():
             watch.start()
+        if self._permits is not None:
+            self._permits.start()
 
     async def close(self) -> None:
         if self._unsubscribe is not None:
@@ -91,6 +124,8 @@ class PreviewDesk:
         await self.previews.close()
         for watch in self._workloads.values():
             await watch.close()
+        if self._permits is not None:
+            await self._permits.close()
 
     def look(self, key: Key) -> None:
         """An HTTPScaledObject has changed, or its surroundings have: the base of some, or the copy of one."""
@@ -115,19 +150,28 @@ class PreviewDesk:
             named.discard(before.key)
             if not named:
                 self._of_copy.pop(_copy(before), None)
+            self._of_place.get(before.place, set()).discard(before.key)
         if after is not None:
+            if after.is_elsewhere:
+                self._of_place.setdefault(after.place, set()).add(after.key)
             self._of_base.setdefault(after.base, set()).add(after.key)
             self._of_copy.setdefault(_copy(after), set()).add(after.key)
             self._queue.add(after.key)
         elif before is not None:
             self._queue.add(before.key)
             self._again(before.base)  # others may have waited for its name
+            for owner in before.meta.owner_references or ():
+                self._queue.add(Key(PREVIEWS.kind, before.key.namespace, owner.name))
             if not self._of_base[before.base]:
                 del self._of_base[before.base]
                 self._shapes.pop(before.base, None)
 
     def _again(self, base: Key) -> None:
         for preview in tuple(self._of_base.get(base, ())):
+            self._queue.add(preview)
+
+    def _again_in(self, namespace: str) -> None:
+        for preview in tuple(self._of_place.get(namespace, ())):
             self._queue.add(preview)
 
     def _look_at_copy(self, app: str) -> None:
@@ -151,7 +195,7 @@ class PreviewDesk:
         for one in (change.before, change.after):
             if one is not None and one.owner:
                 self._queue.add(Key(PREVIEWS.kind, namespace, one.owner))
-        if change.after is None:
+        if change.after is None or not change.after.owner:
             self._look_at_copy(change.key)
         for base in [base for base in self._of_base if base.namespace == namespace and self._is_of(base, name)]:
             self._again(base)
@@ -161,8 +205,10 @@ class PreviewDesk:
         if change.after is None:
             self._look_at_copy(change.key)
         if _finds(change.before) != _finds(change.after):
-            for base in [base for base in self._of_base if base.namespace == change.key.partition("/")[0]]:
+            namespace = change.key.partition("/")[0]
+            for base in [base for base in self._of_base if base.namespace == namespace]:
                 self._again(base)
+            self._again_in(namespace)
 
     def _is_of(self, base: Key, workload: str) -> bool:
         resource = self._world.get(base)
@@ -171,7 +217,7 @@ class PreviewDesk:
 
 
 def _copy(preview: Preview) -> str:
-    return f"{preview.meta.namespace}/{preview.copy}"
+    return f"{preview.place}/{preview.copy}"
 
 
 def _finds(service: SelectingService | None) -> tuple[tuple[str, str], ...]:

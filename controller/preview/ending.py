@@ -163,8 +163,8 @@ class Ending:
         """Take the requests from the copy, and delete what runs of it: nothing uses any more what hooks after remove, and nothing
         makes it anew. Returns whether some of that still runs. Kubernetes deletes the rest after the Preview."""
         namespace = preview.meta.namespace
-        await self._is_there(path_of(HTTP_SCALED_OBJECTS).path(namespace, preview.copy), preview, BACKGROUND)
-        paths = [path.path(namespace, preview.copy) for path in WORKLOADS.values()]
+        await self._is_there(path_of(HTTP_SCALED_OBJECTS).path(preview.place, preview.copy), preview, BACKGROUND)
+        paths = [path.path(preview.place, preview.copy) for path in WORKLOADS.values()]
         there = [await self._is_there(path, preview, FOREGROUND) for path in paths]
         for hook in () if preview.spec is None else preview.spec.before or ():
             try:

@@ -16,6 +16,8 @@ import msgspec
 
 from controller.crds import HTTP_SCALED_OBJECTS
 from controller.events import EventRecorder, Notice
+from controller.preview.companions import Companions
+from controller.preview.elsewhere import NO_NAMESPACE, NOT_FOUND, NOT_PERMITTED, Elsewhere, NotMadeError, Visit
 from controller.preview.ending import AFTER_RUNNING, ENDING, Ending
 from controller.preview.hooks import HOOK_RUNNING, NAME_TAKEN, jobs_before, run_hooks
 from controller.preview.life import Life, life_of, read_time
@@ -41,13 +43,23 @@ LOOK_SECONDS = 300.0
 """Seconds after which a Preview is looked at again: its last use is then known to so much."""
 SOON_SECONDS = 1.0
 """Seconds after which one is looked at again that cannot be made yet; then after twice as long each time."""
-REPLACING = "Replacing"
-LONGEST_WAITS = {HOOK_RUNNING: 15.0, NAME_TAKEN: 60.0, REPLACING: 15.0, ENDING: 5.0, AFTER_RUNNING: 15.0}
+REPLACING, DELETING = "Replacing", "Deleting"
+LONGEST_WAITS = {
+    HOOK_RUNNING: 15.0,
+    NAME_TAKEN: 60.0,
+    REPLACING: 15.0,
+    ENDING: 5.0,
+    AFTER_RUNNING: 15.0,
+    DELETING: 15.0,
+    **dict.fromkeys((NOT_PERMITTED, NO_NAMESPACE, NOT_FOUND), 60.0),
+}
 """Most seconds until that, by the reason. Workloads, Services and HTTPScaledObjects that are gone are noticed at once; a Job is
 not watched, and neither is what else may have the name of one."""
 _UNCHANGEABLE = ("field is immutable", "updates to statefulset spec", "may not change once set")
 """What the API server says of fields that only an object that is made anew can have otherwise."""
 _INVALID = 422
+MAX_LEFT = 5
+"""Objects that the status of one that is being deleted names."""
 DIGEST = 16
 """Hexadecimal digits of it."""
 _MANAGER = ("fieldManager", "weir-previews")
@@ -84,8 +96,12 @@ class Maker:
         later: Callable[[Key, float], None],
         leads: Callable[[], bool] = lambda: True,
         wall: Callable[[], float] = time,
+        elsewhere: Elsewhere | None = None,
+        companions: Companions | None = None,
     ) -> None:
         self._api = api
+        self._companions = companions or Companions(api, world)
+        self._elsewhere = elsewhere or Elsewhere(api)
         self._world = world
         self._recorder = recorder
         self._later = later
@@ -104,7 +120,8 @@ class Maker:
         if not self._leads():
             return
         if preview.meta.deleting:
-            self._wait(preview.key, *(await self._ending.look(preview) or ("", "")))
+            waits_for = await self._ending.look(preview) or await self._let_go(preview)
+            self._wait(preview.key, *(waits_for or ("", "")))
             return
         if not self._world.services.synced.is_set():  # by their selectors the labels of pods are chosen
             self._later(preview.key, SOON_SECONDS)
@@ -126,6 +143,21 @@ class Maker:
         if outcome.error is not None:
             raise outcome.error
 
+    async def _let_go(self, preview: Preview) -> tuple[str, str] | None:
+        """Kubernetes deletes what it owns; what is in another namespace is deleted here. Returns what it waits for."""
+        life = life_of(preview, None)
+        try:
+            left = await self._elsewhere.end(preview)
+        except ApiError as error:
+            if error.status != CHANGED:
+                await self._tell(preview, life, Outcome("Refused", str(error), placed=""))
+            raise
+        if not left:
+            return None
+        outcome = Outcome(DELETING, f"still there: {', '.join(left[:MAX_LEFT])}", placed="")
+        await self._tell(preview, life, outcome)
+        return outcome.reason, outcome.message
+
     def _wait(self, key: Key, reason: str, message: str) -> None:
         """Look again soon, and less and less often while both stay the same."""
         longest = LONGEST_WAITS.get(reason)
@@ -138,10 +170,13 @@ class Maker:
         self._later(key, waits[1].next())
 
     async def _made(self, preview: Preview) -> Outcome:
-        if preview.problem is not None:
-            return Outcome("Invalid", str(preview.problem))
         try:
-            return await self._make(preview)
+            visit = await self._elsewhere.visit(preview)
+            if preview.problem is not None:
+                return Outcome("Invalid", str(preview.problem))
+            return await self._make(preview, visit)
+        except NotMadeError as error:
+            return error.outcome
         except Problem as problem:
             return Outcome("CannotBeCopied", str(problem))
         except _ReplacedError as replaced:
@@ -151,19 +186,21 @@ class Maker:
                 raise
             return Outcome("Refused", str(error), error=error)
 
-    async def _make(self, preview: Preview) -> Outcome:
-        """Raises Problem, ApiError and _ReplacedError."""
-        base, namespace = self._world.get(preview.base), preview.meta.namespace
+    async def _make(self, preview: Preview, visit: Visit) -> Outcome:
+        """Raises Problem, ApiError, NotMadeError and _ReplacedError."""
+        base, namespace = self._world.get(preview.base), preview.place
         if base is None:
             return Outcome("NoBase", f"there is no {preview.base}")
         workload_path, service_path = paths_of(base)
         workload, service = await find(self._api, workload_path), await find(self._api, service_path)
         if workload is None or service is None:
             return Outcome("NoBase", f"there is no {_named(workload_path if workload is None else service_path)}")
-        selectors = [dict(one.selector) for key, one in self._world.services.items() if key.startswith(f"{namespace}/")]
+        around = (namespace, preview.meta.namespace)
+        selectors = [dict(one.selector) for key, one in self._world.services.items() if key.partition("/")[0] in around]
+        copied = await visit.along(workload)
         wanted = (
             (SERVICES, service_of(preview, service, workload, selectors)),
-            (WORKLOADS[workload["kind"]], workload_of(preview, workload, selectors)),
+            (WORKLOADS[workload["kind"]], workload_of(preview, copied, selectors)),
             # Last, because with it requests go to the copy.
             (path_of(HTTP_SCALED_OBJECTS), scaled_object_of(preview, base)),
         )
@@ -186,15 +223,18 @@ class Maker:
         if not (_is_pinned(preview) and there[0] and (there[1] or former) and there[2]):
             if former is not None:
                 await self._replace(*former, f"the workload of the base is a {kind}")
+            await visit.write()
             for found, (path, manifest) in zip(there, wanted, strict=True):
                 await self._apply(path, manifest, found)
+            await visit.prune(kind)
+        await self._companions.keep(preview)
         copy = self._world.get(Key(HTTP_SCALED_OBJECTS.kind, namespace, preview.copy))
-        return Outcome(MADE, "everything was made", base=base, copy=copy, hooks_done=hooks)
+        return Outcome(MADE, "everything was made", base=base, copy=copy, hooks_done=hooks, placed=visit.placed)
 
     async def _of_another_kind(self, preview: Preview, kind: str) -> tuple[Path, Json] | None:
         """The copy that was made when the workload of the base was of another kind."""
         for other, path in WORKLOADS.items():
-            found = None if other == kind else await find(self._api, path.path(preview.meta.namespace, preview.copy))
+            found = None if other == kind else await find(self._api, path.path(preview.place, preview.copy))
             if found is not None and is_owned(found, preview):
                 return path, found
         return None
@@ -282,7 +322,7 @@ class Maker:
         if preview.problem is not None:
             return None
         try:
-            data = await self._api.get(SCALED_OBJECTS.path(preview.meta.namespace, preview.copy))
+            data = await self._api.get(SCALED_OBJECTS.path(preview.place, preview.copy))
             return read_time(msgspec.json.decode(data, type=_ScaledObject).status.last_active_time)
         except ApiError as error:
             if error.status != 404:

@@ -21,16 +21,20 @@ from controller.schema.preview import Hook, Overrides, PreviewReplicas
 
 __all__ = [
     "BASE_LABEL",
+    "DIGEST",
+    "FROM_LABEL",
     "KINDS",
     "MAX_LABEL",
     "NAME_LABEL",
     "UID_LABEL",
     "Json",
     "after_job_of",
+    "beyond",
     "is_after_job",
     "is_left_behind",
     "is_owned",
     "job_of",
+    "labels_elsewhere",
     "labels_of_pods",
     "owner_of",
     "scaled_object_of",
@@ -42,8 +46,9 @@ Json = dict[str, Any]
 Selectors = Sequence[Mapping[str, str]]
 
 NAME_LABEL, BASE_LABEL = "weir.dev/preview", "weir.dev/preview-of"
-UID_LABEL = "weir.dev/preview-uid"
-"""Of the Job of a hook after, which no Preview owns: in the foreground, what is owned is deleted first."""
+UID_LABEL, FROM_LABEL = "weir.dev/preview-uid", "weir.dev/preview-from"
+"""The uid and the namespace of the Preview, of what it does not own: what is in another namespace, and Jobs of hooks after (the
+uid), as what is owned is deleted first in the foreground."""
 KINDS = ("Deployment", "StatefulSet")
 """Kinds of workloads that are copied."""
 MAX_LABEL = 63
@@ -141,8 +146,9 @@ def scaled_object_of(preview: Preview, base: Resource) -> Json:
     replicas = preview.overrides.replicas or PreviewReplicas()
     most = replicas.max or (base.spec.replicas.max if base.spec.replicas is not None else None)
     spec = {name: _given(given[name]) for name in _KEPT if given.get(name) is not None}
+    elsewhere = {"namespace": preview.meta.namespace, "uid": preview.meta.uid} if preview.is_elsewhere else {}
     spec |= {
-        "previewOf": {"base": preview.base.name, "name": preview.name},
+        "previewOf": {"base": preview.base.name, "name": preview.name, **elsewhere},
         "scaleTargetRef": target | {"name": preview.copy, "service": preview.copy},
         "replicas": {"min": replicas.min} | ({} if most is None else {"max": most}),
     }
@@ -157,13 +163,24 @@ def _given(value: Any) -> Any:
 
 def _metadata(preview: Preview, base: Json) -> Json:
     labels = _untracked(base["metadata"].get("labels") or {})
-    own = {NAME_LABEL: preview.name, BASE_LABEL: preview.base.name[:MAX_LABEL]}
-    return {
-        "name": preview.copy,
-        "namespace": preview.meta.namespace,
-        "labels": {**labels, **own},
-        "ownerReferences": [owner_of(preview)],
-    }
+    whole = {"name": preview.copy, "namespace": preview.place}
+    if preview.is_elsewhere:
+        return {**whole, "labels": {**labels, **labels_elsewhere(preview)}}
+    return {**whole, "labels": {**labels, **_own_labels(preview)}, "ownerReferences": [owner_of(preview)]}
+
+
+def _own_labels(preview: Preview) -> Json:
+    return {NAME_LABEL: preview.name, BASE_LABEL: preview.base.name[:MAX_LABEL]}
+
+
+def labels_elsewhere(preview: Preview) -> Json:
+    """Of what is made for it in another namespace."""
+    return {**_own_labels(preview), **_of_preview(preview)}
+
+
+def _of_preview(preview: Preview) -> Json:
+    """By which it is known, whatever the Preview says now."""
+    return {UID_LABEL: preview.meta.uid, FROM_LABEL: preview.meta.namespace}
 
 
 def job_of(preview: Preview, hook: Hook, account: str = "", field: str = "spec.before") -> Json:
@@ -174,7 +191,7 @@ def job_of(preview: Preview, hook: Hook, account: str = "", field: str = "spec.b
     if not isinstance(template, dict) or not isinstance(pod, dict) or not isinstance(containers, list):
         raise Problem(field, f"hook {hook.name} has no template with containers")
     names = [{"name": "WEIR_PREVIEW", "value": preview.name}, {"name": "WEIR_PREVIEW_OF", "value": preview.base.name}]
-    if what := _beyond(pod, account):
+    if what := beyond(pod, account):
         raise Problem(field, f"hook {hook.name} may not have {what}")
     own = {
         kind: [{**one, "env": [*(one.get("env") or ()), *names]} for one in pod[kind]]
@@ -184,18 +201,22 @@ def job_of(preview: Preview, hook: Hook, account: str = "", field: str = "spec.b
     metadata = template.get("metadata")
     annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
     # Of labels only ours: by others, Services would take its pods for those of an application.
-    labels = {NAME_LABEL: preview.name, BASE_LABEL: preview.base.name[:MAX_LABEL]}
+    labels = _own_labels(preview)
     made = {
         "metadata": {"labels": labels} | ({} if annotations is None else {"annotations": annotations}),
         "spec": {"restartPolicy": "Never", **pod, **own},
     }
     # Who deletes what has ended says that it shall run again.
     spec = {name: value for name, value in hook.job.items() if name != "ttlSecondsAfterFinished"}
-    name = {"name": _shortened(f"{preview.copy}-{hook.name}")}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {**_metadata(preview, {"metadata": {}}), **name},
+        "metadata": {
+            "name": _shortened(f"{preview.copy}-{hook.name}"),
+            "namespace": preview.meta.namespace,
+            "labels": labels,
+            "ownerReferences": [owner_of(preview)],
+        },
         "spec": {**spec, "template": made},
     }
 
@@ -221,9 +242,9 @@ def is_after_job(found: Json, preview: Preview) -> bool:
     return (found["metadata"].get("labels") or {}).get(UID_LABEL) == preview.meta.uid
 
 
-def _beyond(pod: Json, account: str) -> str:
+def beyond(pod: Json, account: str = "") -> str:
     """What of a hook's pod is more than a pod of the base could do: its place on a machine, and whom it acts for. Who writes a
-    Preview need not have the permission to make pods."""
+    Preview need not have the permission to make pods. "" for nothing."""
     for field in ("hostNetwork", "hostPID", "hostIPC", "nodeName", "ephemeralContainers"):
         if pod.get(field):
             return field
@@ -274,6 +295,8 @@ def owner_of(preview: Preview) -> Json:
 
 def is_owned(found: Json, preview: Preview) -> bool:
     """Whether an object was made for this Preview."""
+    if found["metadata"].get("namespace", preview.meta.namespace) != preview.meta.namespace:
+        return _of_preview(preview).items() <= (found["metadata"].get("labels") or {}).items()
     return any(owner.get("uid") == preview.meta.uid for owner in found["metadata"].get("ownerReferences") or ())
 
 

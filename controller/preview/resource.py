@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from controller.autoscalers import MAX_NAME
 from controller.crds import HTTP_SCALED_OBJECTS, PREVIEWS, Kind
@@ -13,7 +14,7 @@ from controller.previews import check_preview_name
 from controller.problem import Problem
 from controller.resources import Key, ObjectMeta
 from controller.schema.common import Condition
-from controller.schema.preview import Hook, Overrides, PreviewSpec, PreviewStatus
+from controller.schema.preview import MAX_NAMESPACE, NAMESPACE, Hook, Overrides, PreviewSpec, PreviewStatus
 from fleet.schedules.windows import DAY
 
 __all__ = ["AFTER_TIMEOUT", "FINALIZER", "MAX_TTL", "Preview", "parse_preview"]
@@ -26,6 +27,10 @@ AFTER_TIMEOUT = 600.0
 """Seconds for all hooks after, where nothing else is said."""
 SHORTEST_AFTER_TIMEOUT, LONGEST_AFTER_TIMEOUT = 1.0, DAY
 """Seconds. A namespace that is deleted waits for so long as well."""
+
+
+class _Placed(msgspec.Struct):
+    namespace: Annotated[str, Meta(pattern=NAMESPACE, max_length=MAX_NAMESPACE)] | None = None
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -41,6 +46,8 @@ class Preview(msgspec.Struct, frozen=True):
     """Seconds."""
     version: str = ""
     """Of the object as it was read."""
+    said_namespace: str = ""
+    """The namespace that it names for the copy, also where the rest of it is not valid."""
 
     @property
     def kind(self) -> Kind:
@@ -63,6 +70,16 @@ class Preview(msgspec.Struct, frozen=True):
     def copy(self) -> str:
         """Name of all that is made for it."""
         return f"{self.base.name}--{self.name}"
+
+    @property
+    def place(self) -> str:
+        """The namespace of all that is made for it, but Jobs."""
+        return self.said_namespace or self.meta.namespace
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether that is another one than its own."""
+        return self.place != self.meta.namespace
 
     @property
     def overrides(self) -> Overrides:
@@ -95,8 +112,8 @@ def parse_preview(data: bytes | msgspec.Raw) -> Preview:
     try:
         spec = msgspec.convert(raw.get("spec") or {}, PreviewSpec)
     except msgspec.ValidationError as error:
-        return Preview(meta, None, Problem.of(error), status, version=version)
-    preview = Preview(meta, spec, None, status, version=version)
+        return Preview(meta, None, Problem.of(error), status, version=version, said_namespace=_namespace(raw.get("spec")))
+    preview = Preview(meta, spec, None, status, version=version, said_namespace=spec.namespace or "")
     try:
         check_preview_name(preview.name, "spec.name" if spec.name is not None else "metadata.name")
         if len(preview.copy) > MAX_NAME:
@@ -119,3 +136,11 @@ def _after_timeout(spec: PreviewSpec) -> float:
             "spec.afterTimeout", f"is not from {SHORTEST_AFTER_TIMEOUT:g} second to {LONGEST_AFTER_TIMEOUT / DAY:g} day"
         )
     return found
+
+
+def _namespace(spec: Any) -> str:
+    """That of a spec which is not valid otherwise."""
+    try:
+        return msgspec.convert(spec, _Placed).namespace or ""
+    except msgspec.ValidationError:
+        return ""

@@ -50,6 +50,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """The HTTPScaledObject that was made, once it is seen."""
     hooks_done: tuple[str, ...] | None = None
     """None where they were not looked at."""
+    placed: str | None = None
+    """The copy that requests are routed to in another namespace, "namespace/name"; "" for none, None: as before."""
     error: Exception | None = None
     """To be raised once the status is written: it is tried again then."""
 
@@ -63,6 +65,7 @@ def status_of(preview: Preview, life: Life, outcome: Outcome, now: float) -> Pre
     return PreviewStatus(
         name=preview.name,
         copy=preview.copy if outcome.reason == MADE else "",
+        placed=preview.status.placed if outcome.placed is None else outcome.placed,
         hosts=", ".join(islice(hosts_of_copy(base, preview.name), MAX_HOSTS)) if base is not None else "",
         hooks_done=preview.status.hooks_done if outcome.hooks_done is None else outcome.hooks_done,
         account=preview.status.account,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
-from controller.schema.common import BY_NAME, LIST_OF_CONDITIONS, Condition, Duration, Name, Natural, Positive
+from controller.schema.common import BY_NAME, LIST_OF_CONDITIONS, Condition, Duration, Name, Natural, Positive, Rule
 from controller.schema.previews import PreviewName
 
 __all__ = ["Hook", "Overrides", "PreviewReplicas", "PreviewSpec", "PreviewStatus"]
@@ -60,8 +60,19 @@ class Hook(msgspec.Struct, frozen=True):
     ]
 
 
+NAMESPACE: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+MAX_NAMESPACE: Final = 63
+_STAYS_THERE: Final = Rule(
+    "has(self.__namespace__) == has(oldSelf.__namespace__) && "
+    "(!has(self.__namespace__) || self.__namespace__ == oldSelf.__namespace__)",  # namespace is a word of CEL
+    "namespace cannot be changed: delete the Preview, and make another one",
+)
+
+
 class PreviewSpec(msgspec.Struct, frozen=True, rename="camel"):
     """A copy of a workload, its Service and its HTTPScaledObject, which sleeps at zero and goes when its time is over."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (_STAYS_THERE,)
 
     base: Annotated[Name, Meta(description="The HTTPScaledObject in the same namespace whose workload is copied.")]
     name: Annotated[PreviewName | None, Meta(description="Name that requests choose it by; that of the object without it.")] = (
@@ -91,6 +102,17 @@ class PreviewSpec(msgspec.Struct, frozen=True, rename="camel"):
         Meta(description="What its time to live counts from: each request extends it, or none does."),
     ] = "AfterLastRequest"
     pinned: Annotated[bool, Meta(description="Whether changes of the base are not followed.")] = False
+    dependencies: Annotated[
+        bool,
+        Meta(description="Whether what the base needs (dependsOn) has previews of this name as well, each a Preview."),
+    ] = False
+    namespace: Annotated[
+        Annotated[str, Meta(pattern=NAMESPACE, min_length=1, max_length=MAX_NAMESPACE)] | None,
+        Meta(
+            description="Another namespace in which the copy lives, with copies of the ConfigMaps and Secrets that its pods "
+            "read. Both sides have to permit that."
+        ),
+    ] = None
 
 
 class PreviewStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -98,6 +120,13 @@ class PreviewStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=T
 
     name: Annotated[str, Meta(description="Name that requests choose it by.")] = ""
     copy: Annotated[str, Meta(description="Name of the workload, the Service and the HTTPScaledObject that were made.")] = ""
+    placed: Annotated[
+        str,
+        Meta(
+            description="The HTTPScaledObject of the copy, NAMESPACE/NAME, if it is in another namespace: requests are routed "
+            "there as long as this says so."
+        ),
+    ] = ""
     hosts: Annotated[str, Meta(description="Its hosts, for people.")] = ""
     hooks_done: Annotated[tuple[str, ...], Meta(description="Hooks whose Jobs have succeeded: they do not run again.")] = ()
     account: Annotated[

@@ -39,3 +39,11 @@ class PreviewOf(msgspec.Struct, frozen=True):
 
     base: Annotated[Name, Meta(description="The HTTPScaledObject or InterceptorRoute in the same namespace.")]
     name: Annotated[PreviewName, Meta(description="Name of the preview, which requests choose it by.")]
+    namespace: Annotated[
+        Name | None,
+        Meta(
+            description="Another namespace in which the base is. It is one only if a Preview of that namespace says so in its "
+            "status: the controller writes both."
+        ),
+    ] = None
+    uid: Annotated[Name | None, Meta(description="With namespace: that of this Preview.")] = None

@@ -62,6 +62,8 @@ def copies_of(routes: Sequence[Route]) -> Copies | None:
         found = names[base.app] = {}
         plain, exact = _without_copies(base), [*_exact_hosts(base.rules)]
         for copy in () if base.previews is None else base.previews.copies:
+            if copy.elsewhere and (copy.app in own or copy.app in derived):
+                continue  # what has this name there is somebody else's
             if copy.app not in own and copy.app not in derived:
                 if copy.target is None:
                     continue  # its route is not there, so the name is unknown

@@ -106,11 +106,14 @@ class Copy(msgspec.Struct, frozen=True, omit_defaults=True):
     """One preview: a copy of the base, with demand, waiting room and replicas of its own."""
 
     name: Annotated[str, Field("Name of the preview, which requests choose it by.", COPY_NAME)]
-    app: Annotated[str, Field('The application, "namespace/name", in the namespace of the base.', NAME)]
+    app: Annotated[str, Field('The application, "namespace/name", in the namespace of the base unless `elsewhere`.', NAME)]
     target: Annotated[
         Target | None, Field("Where its requests go; all else is as the base has it. Without it, its own route is used.")
     ] = None
     created: Annotated[float, Field("When it was made: of two equal claims the older wins.", INSTANT)] = 0.0
+    elsewhere: Annotated[
+        bool, Field("Whether it may be in another namespace than its base. Only for copies that a Preview of the base has made.")
+    ] = False
 
 
 class Previews(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -158,5 +161,10 @@ def check_copies(base: str, previews: Previews, fail: Fail) -> None:
     for position, copy in enumerate(previews.copies):
         if copy.app == base:
             raise fail(f"previews.copies[{position}].app", "is the base itself")
-        if copy.app.partition("/")[0] != namespace:
+        own = copy.app.partition("/")[0]
+        if own == namespace:
+            continue
+        if not copy.elsewhere:
             raise fail(f"previews.copies[{position}].app", f"{copy.app} is in another namespace than its base")
+        if copy.target is None or copy.target.service.partition("/")[0] != own:
+            raise fail(f"previews.copies[{position}].target", f"is no Service of the namespace of {copy.app}")

@@ -38,6 +38,7 @@ _OF_THE_OBJECT: dict[Key, str] = {
     (Copy, "app"): "follows from the names of the base and of the preview",
     (Copy, "target"): "that of the base, with another Service or app",
     (Copy, "created"): "metadata.creationTimestamp of a Preview; apps of a file have no age",
+    (Copy, "elsewhere"): "the status of a Preview says so; all apps of a file are in one namespace",
     (StaticFile, "path"): "follows from the keys of a ConfigMap",
     (StaticFile, "body"): "the value of such a key",
     (StaticFile, "content_type"): "follows from the key's extension",

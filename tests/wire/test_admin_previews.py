@@ -78,7 +78,9 @@ class Rig:
 
 
 @pytest.fixture
-async def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
+async def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+    """`CONTROLLER_FLAGS` of the module are for the controller."""
+    more: list[str] = getattr(request.module, "CONTROLLER_FLAGS", [])
     monkeypatch.setattr(following, "ASK_SECONDS", 0.05)
     monkeypatch.setattr(following, "HINT_SECONDS", 0.05)
     table, api = tmp_path / "routes.json", PreviewApi()
@@ -90,7 +92,9 @@ async def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     async with AsyncExitStack() as stack:
         interceptors = [await stack.enter_async_context(Interceptor(table)) for _ in range(2)]
         flags = ["--members", ",".join(one.address for one in interceptors), "--admin-rate", "1000", "--verify-timeout", "0.3"]
-        yield Rig(await stack.enter_async_context(admin(api, table, *flags, "--previews", "--admin-url", "https://{host}")))
+        yield Rig(
+            await stack.enter_async_context(admin(api, table, *flags, "--previews", *more, "--admin-url", "https://{host}"))
+        )
 
 
 async def test_one_call_makes_it_and_waits_until_the_whole_fleet_serves_it(rig: Rig) -> None:

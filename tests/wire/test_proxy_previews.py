@@ -144,6 +144,24 @@ async def test_another_tenants_preview_is_never_reached() -> None:
         assert (await asked(rig, host=b"f2.b.test")).body == b"theirs"
 
 
+async def test_a_copy_in_another_namespace_is_reached_by_its_base_alone() -> None:
+    """By host, header, baggage and cookie: not by a base of the namespace that it is in, nor are copies of that by ours."""
+    there = "qa/a--f1"
+    ways: dict[str, Any] = {"cookie": "preview", "baggage": "preview"}
+    ours = based(Copy("f1", there, Target(there), elsewhere=True), **ways)
+    local = Previews(copies=(Copy("f2", "qa/a--f2", Target("qa/a--f2")),), **ways)
+    theirs = Route("qa/a", Target("qa/a"), (Rule(("b.test",)),), previews=local)
+    async with proxy_rig(says(b"base"), routes=[ours, theirs]) as rig:
+        await copy_of(rig, there, b"there")
+        await copy_of(rig, "qa/a", b"theirs")
+        await copy_of(rig, "qa/a--f2", b"their copy")
+        for name, of_ours, of_theirs in ((b"f1", b"there", b"theirs"), (b"f2", b"base", b"their copy")):
+            for host, body in ((b"a.test", of_ours), (b"b.test", of_theirs)):
+                assert (await asked(rig, host=name + b"." + host)).body == body, (name, host)
+                for field in (b"uber-ctx-key: ", b"baggage: preview=", b"Cookie: preview="):
+                    assert (await asked(rig, field + name, host=host)).body == body, (name, host, field)
+
+
 COOKIES: tuple[tuple[bytes, tuple[bytes, ...], bytes | None], ...] = (
     (b"f1.a.test", (), b"preview=f1; Path=/; HttpOnly; SameSite=Lax; Domain=a.test"),
     (b"f1--a.test", (), b"preview=f1; Path=/; HttpOnly; SameSite=Lax"),

@@ -75,6 +75,7 @@ _FLAGS = {
     "readiness": "--health-path",
     "cooldown": "--cooldown",
     "depends_on": "--depends-on",
+    "copy_namespace": "--copy-namespace",
     "service_account": "--service-account",
     "cwd": "--cwd",
 }

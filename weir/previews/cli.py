@@ -91,6 +91,11 @@ def document_options(
         ),
     ] = None,
     pinned: Annotated[bool, typer.Option("--pinned", help="Do not follow changes of the app.")] = False,
+    dependencies: Annotated[bool, typer.Option("--dependencies", help="Copy what the app needs as well.")] = False,
+    copy_namespace: Annotated[
+        str | None,
+        typer.Option("--copy-namespace", help="Another namespace for its copy, which permits it.", show_default=False),
+    ] = None,
     file: Annotated[
         Path | None,
         typer.Option("--file", "-f", help="The document in YAML or JSON, hooks included; - is stdin.", show_default=False),
@@ -111,6 +116,8 @@ def document_options(
         "ttl": ttl,
         "expires": expires,
         "pinned": pinned,
+        "dependencies": dependencies,
+        "copy_namespace": copy_namespace,
     }
 
 

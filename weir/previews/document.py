@@ -21,6 +21,7 @@ def preview_document(
     min: int | None = None,  # noqa: A002  as the flag is called
     max: int | None = None,  # noqa: A002
     pinned: bool = False,
+    dependencies: bool = False,
     **texts: str | None,
 ) -> dict[str, Any]:
     """The fields of the file, and on top those of the flags. Raises NotDoneError."""
@@ -29,7 +30,9 @@ def preview_document(
         from weir.apps.run import read_document  # noqa: PLC0415  every command would begin with its YAML
 
         document = read_document(file, None)
-    given = {name: value for name, value in texts.items() if value is not None} | ({"pinned": True} if pinned else {})
+    flags = {"pinned": pinned, "dependencies": dependencies}
+    given: dict[str, Any] = {name: value for name, value in texts.items() if value is not None}
+    given |= {name: True for name, typed in flags.items() if typed}
     inner = {
         "environment": dict(pairs(env, "--env")),
         "replicas": {name: value for name, value in (("min", min), ("max", max)) if value is not None},

@@ -163,6 +163,7 @@ def run_show(where: Where, name: str, base: str | None, output: str) -> int:
         fields = {
             "base": text_of(found, "base"),
             "name": text_of(found, "name"),
+            "copy in": "" if found.get("copy_namespace") == found.get("namespace") else text_of(found, "copy_namespace"),
             "state": text_of(found, "state"),
             "reason": _why(found) if text_of(found, "state") == "deleting" else "",
             "url": text_of(found, "url"),

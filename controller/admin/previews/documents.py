@@ -22,7 +22,7 @@ from controller.admin.documents import (
     Variable,
 )
 from controller.schema.common import DURATION_PATTERN, MAX_DURATION
-from controller.schema.preview import MAX_HOOKS
+from controller.schema.preview import MAX_HOOKS, MAX_NAMESPACE, NAMESPACE
 from fleet.routing.previews import COPY_NAME_PATTERN, MAX_COPY_NAME
 
 __all__ = ["Hook", "Preview", "PreviewDocument", "PreviewList", "PreviewReplicas", "State"]
@@ -100,6 +100,12 @@ class PreviewDocument(_Model):
         Field(description="What its time to live counts from: each request extends it, or none does."),
     ] = "AfterLastRequest"
     pinned: Annotated[bool, Field(description="Whether changes of the base are not followed.")] = False
+    dependencies: Annotated[bool, Field(description="Whether what the base needs is copied as well, each as a preview.")] = False
+    copy_namespace: Annotated[
+        str | None,
+        StringConstraints(pattern=NAMESPACE, max_length=MAX_NAMESPACE),
+        Field(description="Another namespace in which the copy lives, which has to permit it; default: that of the base."),
+    ] = None
 
     @model_validator(mode="after")
     def _hooks_differ(self) -> PreviewDocument:
@@ -120,6 +126,7 @@ class Preview(_Model):
     base: str
     name: Annotated[str, Field(description="What requests choose it by.")]
     uid: str
+    copy_namespace: Annotated[str, Field(description="The namespace of its workload.")]
     state: Annotated[
         State,
         Field(

@@ -15,6 +15,7 @@ from controller.admin.problems import Refused
 from controller.admin.views import conditions_of
 from controller.crds import PREVIEWS
 from controller.durations import seconds
+from controller.preview.elsewhere import NO_NAMESPACE, NOT_FOUND, NOT_PERMITTED
 from controller.preview.life import life_of, read_time, write_time
 from controller.preview.manifests import is_owned
 from controller.preview.resource import Preview as Parsed
@@ -40,17 +41,19 @@ __all__ = [
 
 PREVIEWS_PATH = Path(f"/apis/{PREVIEWS.api_version}", PREVIEWS.plural)
 
-HOPELESS = frozenset({"Invalid", "CannotBeCopied", "HookFailed", "NameTaken"})
+HOPELESS = frozenset({"Invalid", "CannotBeCopied", "HookFailed", "NameTaken", NOT_PERMITTED, NO_NAMESPACE, NOT_FOUND})
 """Reasons of Ready that only somebody can change."""
 FAILED = HOPELESS | {"NoBase", "Refused"}
 """Reasons for which a copy is not made."""
-_FIELDS = {name: name for name in ("base", "name", "before", "after", "ttl", "expires", "pinned")} | {
-    "after_timeout": "afterTimeout"
+_FIELDS = {name: name for name in ("base", "name", "before", "after", "ttl", "expires", "pinned", "dependencies")} | {
+    "after_timeout": "afterTimeout",
+    "copy_namespace": "namespace",
 }
 """Of the spec, by what a document calls them."""
 _POINTERS = (
     ("spec.overrides.env", "/environment"),
     ("spec.overrides.", "/"),
+    ("spec.namespace", "/copy_namespace"),
     ("spec.afterTimeout", "/after_timeout"),
     ("spec.", "/"),
     ("metadata.name", "/name"),
@@ -63,7 +66,7 @@ class Around(msgspec.Struct, frozen=True):
     workloads: Sequence[Json] | None = None
     """None if the cluster does not tell."""
     last_active: Mapping[str, str] = {}
-    """When KEDA last saw each copy active, by the copy's name."""
+    """When KEDA last saw each copy active, by its "namespace/name"."""
     paths: Mapping[str, Sequence[str]] = {}
     """Prefixes of the paths of bases, by their names."""
     url: str = "http://{host}"
@@ -149,7 +152,7 @@ def shown(found: Json, around: Around) -> Preview:
     conditions = conditions_of(found)
     ready = next((one for one in conditions if one.type == READY), Condition(type=READY, status="Unknown", reason="", message=""))
     replicas = _replicas(preview, around.workloads)
-    life = life_of(preview, read_time(around.last_active.get(preview.copy, "")))
+    life = life_of(preview, read_time(around.last_active.get(f"{preview.place}/{preview.copy}", "")))
     left = life.left(around.now)
     urls = [*_urls(preview, around)]
     return Preview(
@@ -158,6 +161,7 @@ def shown(found: Json, around: Around) -> Preview:
         base=preview.base.name,
         name=preview.name,
         uid=str(metadata.get("uid", "")),
+        copy_namespace=preview.place,
         state=_state(preview, ready.reason, replicas, is_known=around.workloads is not None),
         url=urls[0] if urls else "",
         urls=urls,
@@ -186,18 +190,25 @@ def _state(preview: Parsed, reason: str, replicas: RunningReplicas | None, *, is
 
 def _replicas(preview: Parsed, workloads: Sequence[Json] | None) -> RunningReplicas | None:
     """Of its workload; None if there is none."""
-    name = preview.copy
-    found = next((one for one in workloads or () if one["metadata"]["name"] == name and is_owned(one, preview)), None)
+    found = _workload_of(preview, workloads or ())
     if found is None:
         return None
     wanted, ready = (found.get("spec") or {}).get("replicas", 1), (found.get("status") or {}).get("readyReplicas", 0)
     return RunningReplicas(wanted=int(wanted), ready=int(ready))
 
 
+def _workload_of(preview: Parsed, workloads: Sequence[Json]) -> Json | None:
+    for one in workloads:
+        meta = one["metadata"]
+        if (meta["namespace"], meta["name"]) == (preview.place, preview.copy) and is_owned(one, preview):
+            return one
+    return None
+
+
 def is_awake(found: Json, workloads: Sequence[Json]) -> bool:
     """Whether replicas of what it says now are ready, and none of what it has said before is left."""
     preview = parsed(found)
-    workload = next((one for one in workloads if one["metadata"]["name"] == preview.copy and is_owned(one, preview)), None)
+    workload = _workload_of(preview, workloads)
     if workload is None:
         return False
     status: Json = workload.get("status") or {}

@@ -11,6 +11,7 @@ import msgspec
 
 from controller.admin.apps import GONE_SECONDS
 from controller.admin.cluster import FIELD_MANAGER
+from controller.admin.documents import Fault
 from controller.admin.objects import Json
 from controller.admin.previews.documents import Preview, PreviewDocument
 from controller.admin.previews.following import Followed
@@ -94,24 +95,26 @@ class Previews:
     async def shown(self, found: Json) -> Preview:
         """What is said of one."""
         preview = parsed(found)
-        return shown(found, await self._around(preview.meta.namespace, _labels_of(preview), {preview.base.name}))
+        around = await self._around(preview.meta.namespace, {preview.place}, _labels_of(preview), {preview.base.name})
+        return shown(found, around)
 
     async def all_shown(self, namespace: str, items: Sequence[Json]) -> list[Preview]:
         bases = {str((item.get("spec") or {}).get("base", "")) for item in items}
-        around = await self._around(namespace, NAME_LABEL, bases) if items else Around()
+        places = {parsed(item).place for item in items}
+        around = await self._around(namespace, places, NAME_LABEL, bases) if items else Around()
         return [shown(item, around) for item in items]
 
     async def is_awake(self, found: Json) -> bool:
         preview = parsed(found)
         listed = await asyncio.gather(
-            *(self._listed(path.path(preview.meta.namespace), _labels_of(preview)) for path in WORKLOADS.values())
+            *(self._listed(path.path(preview.place), _labels_of(preview)) for path in WORKLOADS.values())
         )
         return is_awake(found, [one for some in listed for one in some or ()])
 
     async def trouble(self, found: Json) -> Finding | None:
         """Why no replica of it is ready."""
         preview = parsed(found)
-        subject = subject_of(self._world, f"{preview.meta.namespace}/{preview.copy}")
+        subject = subject_of(self._world, f"{preview.place}/{preview.copy}")
         finding = None if subject is None else judge(Demand(), await self._evidence.look(subject))
         return None if finding is not None and finding.reason in _OF_ENDPOINTS else finding
 
@@ -169,7 +172,7 @@ class Previews:
     async def wake(self, found: Json, seconds: float | None) -> None:
         """Keep a replica of it for so long; None: not any longer."""
         preview = parsed(found)
-        path = path_of(HTTP_SCALED_OBJECTS).path(preview.meta.namespace, preview.copy)
+        path = path_of(HTTP_SCALED_OBJECTS).path(preview.place, preview.copy)
         copy: Json = msgspec.json.decode(await self._api.request("GET", path))
         if not is_owned(copy, preview):
             raise Refused(409, "name-taken", f"HTTPScaledObject {preview.copy} is not of this preview")
@@ -222,6 +225,10 @@ class Previews:
         if is_new:
             detail = f"preview {found['metadata']['name']} exists, and says something else: PUT replaces it"
             raise Refused(409, "exists", detail)
+        if (found.get("spec") or {}).get("namespace") != document.copy_namespace:
+            detail = "cannot be changed: delete the preview, and make another one"
+            fault = Fault(detail=detail, pointer="/copy_namespace")
+            raise Refused(422, "invalid-document", f"/copy_namespace: {detail}", errors=[fault])
         metadata = {name: value for name, value in found["metadata"].items() if name != "managedFields"}
         return await self._write("PUT", found, {**manifest_of(document, namespace), "metadata": metadata}, dry_run=dry_run)
 
@@ -240,14 +247,16 @@ class Previews:
         made: Json = msgspec.json.decode(data)
         return made
 
-    async def _around(self, namespace: str, labels: str, bases: set[str]) -> Around:
-        """Two lists of workloads and one of ScaledObjects, however many previews there are."""
-        paths = [path.path(namespace) for path in WORKLOADS.values()]
-        *workloads, scaled = await asyncio.gather(
-            *(self._listed(path, labels) for path in (*paths, SCALED_OBJECTS.path(namespace)))
-        )
+    async def _around(self, namespace: str, places: set[str], labels: str, bases: set[str]) -> Around:
+        """For each namespace of copies two lists of workloads and one of ScaledObjects, however many previews there are."""
+        workloads, scaled = list[list[Json] | None](), list[Json]()
+        for place in sorted(places):
+            paths = (*WORKLOADS.values(), SCALED_OBJECTS)
+            *of_kinds, there = await asyncio.gather(*(self._listed(path.path(place), labels) for path in paths))
+            workloads += of_kinds
+            scaled += there or ()
         known = [one for one in workloads if one is not None]
-        active = {one["metadata"]["name"]: str((one.get("status") or {}).get("lastActiveTime") or "") for one in scaled or ()}
+        active = {_app(one): str((one.get("status") or {}).get("lastActiveTime") or "") for one in scaled}
         return Around(
             [each for one in known for each in one] if len(known) == len(workloads) else None,
             active,
@@ -275,6 +284,10 @@ class Previews:
 def _labels_of(preview: Parsed) -> str:
     """Of what is made for it."""
     return f"{NAME_LABEL}={preview.name},{BASE_LABEL}={preview.base.name[:MAX_LABEL]}"
+
+
+def _app(found: Json) -> str:
+    return f"{found['metadata']['namespace']}/{found['metadata']['name']}"
 
 
 def _is_ending(found: Json) -> bool:

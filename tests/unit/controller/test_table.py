@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from controller import copies
 from controller.bodies import SMALL_ANSWER_BYTES, UNAVAILABLE, Absent
+from controller.copies import Grant
 from controller.resources import Key, Resource
 from controller.scaledobject import SKIP
 from controller.table import MAX_TABLE_ANSWER_BYTES, Assembly, Lost, assemble
@@ -217,6 +218,73 @@ def test_what_is_wrong_with_a_preview_is_its_own_affair() -> None:
     assert set(made.problems) == {each.key for each in (twice, lonely, stranger, nested, badly)}
     assert set(made.routes) == {base.key, copy.key}
     assert set(made.table.apps) == {"shop/web", "shop/a"}
+
+
+PLACED = {"base": "web", "name": "f1", "namespace": "shop", "uid": "u1"}
+GRANTED = {("qa/web--f1", "u1"): Grant("shop/web", "f1")}
+
+
+def copies_in(made: Assembly, app: str = "shop/web") -> list[str]:
+    previews = made.table.apps[app].previews
+    return [] if previews is None else [each.app for each in previews.copies]
+
+
+def elsewhere(namespace: str = "qa", **said: str) -> Resource:
+    return http("web--f1", namespace, hosts=None, previewOf=PLACED | said, metadata=at(9))
+
+
+def test_a_copy_in_another_namespace_is_one_if_a_preview_of_its_base_says_so() -> None:
+    found = assemble([http("web"), elsewhere()], grants=GRANTED)
+    assert (copies_in(found), found.problems) == (["qa/web--f1"], {})
+    assert found.table.apps["qa/web--f1"].target.service == "qa/web--f1"
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        elsewhere(uid="u2"),
+        elsewhere(name="f2"),
+        elsewhere(base="other"),
+        elsewhere("evil"),
+        http("web--f1", "qa", hosts=None, previewOf={"base": "web", "name": "f1", "namespace": "shop"}),
+        http("else", "qa", hosts=None, previewOf=PLACED),
+        route("web--f1", "qa", rules=None, previewOf=PLACED),
+    ],
+    ids=["another uid", "another name", "another base", "another namespace", "no uid", "another object", "another kind"],
+)
+def test_nobody_becomes_a_preview_of_another_tenants_base_by_saying_so(copy: Resource) -> None:
+    for grants in (GRANTED, {}):
+        found = assemble([http("web"), http("other"), copy], grants=grants)
+        assert (copies_in(found), copies_in(found, "shop/other")) == ([], [])
+        assert found.problems[copy.key].field == "spec.previewOf.namespace"
+        assert set(found.table.apps) == {"shop/web", "shop/other"}
+
+
+def test_a_grant_makes_nothing_a_preview_that_does_not_say_so() -> None:
+    """A Preview of a tenant names the application of another one, and so would its forged status."""
+    theirs = http("web--f1", "qa", hosts=["theirs.example.com"])
+    of_their_own = http("web--f2", "qa", hosts=None, previewOf={"base": "web", "name": "f1"})
+    bases = [http("web"), http("web", "qa", hosts=["qa.example.com"])]
+    grants = {("qa/web--f1", "u1"): Grant("shop/web", "f1"), ("qa/web--f2", "u1"): Grant("shop/web", "f1")}
+    found = assemble([*bases, theirs, of_their_own], grants=grants)
+    assert (copies_in(found), copies_in(found, "qa/web")) == ([], ["qa/web--f2"])
+    assert found.table.match(b"f1.web.example.com", b"/", ()) is None
+
+
+def test_a_copy_elsewhere_is_not_taken_for_a_preview_of_what_has_its_bases_name_there() -> None:
+    theirs = http("web", "qa", hosts=["qa.example.com"])
+    found = assemble([http("web"), theirs, elsewhere()], grants={})
+    assert copies_in(found, "qa/web") == []
+
+
+def test_while_grants_are_not_known_copies_elsewhere_stay_as_they_are_served() -> None:
+    """After a change of leaders: nothing is added, and nothing goes away."""
+    before = assemble([http("web"), elsewhere()], grants=GRANTED).table
+    kept = assemble([http("web"), elsewhere()], before=before, grants=None)
+    assert copies_in(kept) == ["qa/web--f1"]
+    for objects in ([http("web"), elsewhere("evil")], [http("web"), elsewhere(name="f2")]):
+        assert copies_in(assemble(objects, before=before, grants=None)) == []
+    assert copies_in(assemble([http("web"), elsewhere()], grants=None)) == []
 
 
 def test_a_preview_whose_host_an_older_object_has_is_told() -> None:

@@ -39,6 +39,8 @@ WHOLE = {
     "ttl": "72h",
     "expires": "AfterCreation",
     "pinned": True,
+    "dependencies": True,
+    "copy_namespace": "qa",
 }
 
 
@@ -109,7 +111,7 @@ def test_what_the_controller_would_find_wrong_is_refused(fields: dict[str, Any],
 
 
 def workload(wanted: int, uid: str = "u", /, **status: int) -> dict[str, Any]:
-    metadata = {"name": "web--f1", "generation": 2, "ownerReferences": [{"uid": uid}]}
+    metadata = {"name": "web--f1", "namespace": "shop", "generation": 2, "ownerReferences": [{"uid": uid}]}
     return {"metadata": metadata, "spec": {"replicas": wanted}, "status": status}
 
 
@@ -135,7 +137,7 @@ def test_states(workloads: list[dict[str, Any]] | None, reason: str, state: str)
 
 def test_urls_and_times() -> None:
     status = {"hosts": "f1.web.example.com, f1.example.org", "lastUsed": "2026-01-01T00:01:00Z"}
-    around = Around([], {"web--f1": "2026-01-01T00:05:00Z"}, {"web": ("/a", "/b")}, "https://{host}", NOW)
+    around = Around([], {"shop/web--f1": "2026-01-01T00:05:00Z"}, {"web": ("/a", "/b")}, "https://{host}", NOW)
     found = shown(live(document(ttl="1h"), status=status), around)
     assert found.urls == [f"https://{host}{path}" for host in ("f1.web.example.com", "f1.example.org") for path in ("/a", "/b")]
     assert (found.url, found.last_used) == (found.urls[0], "2026-01-01T00:05:00Z")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 
+import msgspec
 import pytest
 
 from fleet.routing.check import RouteError
@@ -134,10 +135,31 @@ def test_a_copy_with_a_route_of_its_own_uses_it_and_without_one_it_is_unknown() 
     assert table.apps["shop/own"].target == Target("shop/x")
 
 
+def test_a_copy_in_another_namespace_never_is_what_has_its_name_there() -> None:
+    """Neither a route of that namespace, nor a copy of a base there, older or younger."""
+    placed = Copy("f1", "qa/web--f1", Target("qa/web--f1"), elsewhere=True)
+    base = Route(BASE, Target(BASE), (Rule(("example.com",)),), previews=Previews(copies=(placed,)))
+    table = RoutingTable([base])
+    assert table.previews is not None
+    assert table.previews.names[BASE] == {b"f1": "qa/web--f1"}
+    assert table.apps["qa/web--f1"].target == Target("qa/web--f1")
+    own = Route("qa/web--f1", Target("qa/secret"), (Rule(("qa.example.com",)),))
+    local = Copy("f1", "qa/web--f1", Target("qa/web--f1"))
+    other = Route("qa/web", Target("qa/web"), (Rule(("b.example.com",)),), previews=Previews(copies=(local,)))
+    for taken in (own, other):
+        routes = [msgspec.structs.replace(one, created=created) for created, one in enumerate((taken, base))]
+        table = RoutingTable(routes)
+        assert table.previews is not None
+        assert table.previews.names[BASE] == {}
+        assert table.match(b"f1.example.com", b"/", ()) is table.apps[BASE], "the name is unknown: it is the base's"
+
+
 @pytest.mark.parametrize(
     ("previews", "field"),
     [
         (Previews(copies=(Copy("f1", "evil/web", Target("evil/web")),)), "previews.copies[0].app"),
+        (Previews(copies=(Copy("f1", "evil/web", elsewhere=True),)), "previews.copies[0].target"),
+        (Previews(copies=(Copy("f1", "evil/web", Target("other/web"), elsewhere=True),)), "previews.copies[0].target"),
         (Previews(copies=(Copy("f1", BASE),)), "previews.copies[0].app"),
         (Previews(copies=(Copy("f1", "shop/a"), Copy("f1", "shop/b"))), "previews.copies[1].name"),
         (Previews(copies=(Copy("F1", "shop/a"),)), "previews.copies[0].name"),

@@ -14,13 +14,16 @@ from weir.previews.run import _span
 def test_flags_come_on_top_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "preview.yaml"
     file.write_text("base: web\nname: f1\nenvironment: {A: '1', B: '2'}\nreplicas: {max: 3}\nttl: 72h\n")
-    assert preview_document(file=file, name="f2", env=("B=3", "C==="), min=1, ttl=None, image=None, limit=("memory=1Gi",)) == {
+    assert preview_document(
+        file=file, name="f2", env=("B=3", "C==="), min=1, ttl=None, image=None, copy_namespace="qa", limit=("memory=1Gi",)
+    ) == {
         "base": "web",
         "name": "f2",
         "environment": {"A": "1", "B": "3", "C": "=="},
         "replicas": {"min": 1, "max": 3},
         "resources": {"limits": {"memory": "1Gi"}},
         "ttl": "72h",
+        "copy_namespace": "qa",
     }
 
 
