@@ -16,16 +16,15 @@ from interceptor.core.messages import Fields, Response
 from interceptor.core.replies import Reply
 from interceptor.core.sides import ClientTunnelEvents, Upstream
 from interceptor.exchange.stream import DECISION_SECONDS, METHOD, UNCOUNTED, StreamExchange, StreamHead, StreamTunnel
-from interceptor.http1.closing import ClosingClient
 from interceptor.http1.states import ACTIVITIES, CLOSED, COMPLETE, CUT, DISCARD, HEAD, TUNNEL
 from interceptor.proxy_protocol.writer import proxy_header
+from interceptor.tcp.downstream import StreamDownstream
 from interceptor.tcp.hello import HelloError, HelloReader
 from interceptor.tcp.site import PortSite, StreamHost
 from interceptor.transport.keepalive import keep_alive
 from interceptor.transport.peers import client_address
-from interceptor.transport.relay import Relayed
 from interceptor.transport.splice import MIN_SPLICED
-from interceptor.transport.tcp import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_READ, HEAD_VIEW, Connection
+from interceptor.transport.tcp import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_READ, HEAD_VIEW
 from interceptor.uncounted import prepared
 
 if TYPE_CHECKING:
@@ -47,32 +46,7 @@ INTERNAL_ERROR: Final = 80
 """The alert where no certificate can be had (RFC 8446 6.2)."""
 
 
-class _WithoutMessages(ClosingClient):
-    """What a downstream has for messages: a connection of bytes has none, and is never idle."""
-
-    __slots__ = ()
-
-    @property
-    def idle(self) -> bool:
-        return False
-
-    def close_if_idle(self) -> bool:
-        return False
-
-    def send_interim(self, head: Response) -> None:
-        """There are no messages."""
-
-    def send_head(self, head: Response, fields: Fields, data: bytes | memoryview, *, end: bool, trailers: Fields = ()) -> None:
-        raise NotImplementedError
-
-    def send_trailers(self, trailers: Fields) -> None:
-        raise NotImplementedError
-
-    def exchange_done(self, now: float) -> None:
-        raise NotImplementedError
-
-
-class StreamClient(_WithoutMessages):
+class StreamClient(StreamDownstream):
     """A downstream whose exchange is a `StreamExchange`."""
 
     __slots__ = (
@@ -82,7 +56,6 @@ class StreamClient(_WithoutMessages):
 
     protocol, requests = METHOD.decode(), 1
     trusted = unframed = persists = False
-    _host: StreamHost
     _tunnel: StreamTunnel | None
 
     def __init__(self, host: StreamHost, site: PortSite, source: str = "") -> None:
@@ -342,17 +315,6 @@ class StreamClient(_WithoutMessages):
             self._linger(now)
         else:
             self.abort()
-
-    # -- RelayedClient --------------------------------------------------------------------------------------------
-
-    def relay_with(self, connection: Upstream, tunnel: StreamTunnel) -> bool:
-        self._host.hangups.forget(self)  # by its number, which another socket gets
-        return isinstance(connection, Connection) and self._host.relay.take(self, connection, tunnel)
-
-    def end_relay(self) -> None:
-        transport: object = self._transport
-        if isinstance(transport, Relayed):
-            transport.leave()
 
     # -- Client ---------------------------------------------------------------------------------------------------
 

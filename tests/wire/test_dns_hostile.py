@@ -65,7 +65,7 @@ class _SlowTcp(DnsServer):
             for byte in len(answer).to_bytes(2, "big") + answer if self.pause else b"":
                 writer.write(bytes((byte,)))
                 await writer.drain()
-                await asyncio.sleep(self.pause)
+                await asyncio.sleep(self.pause)  # between two bytes
             await reader.read()
         self.open -= 1
         writer.close()
