@@ -78,7 +78,7 @@ class Proxy(Shared):
         # The same as in `_table_apps`, as plain attributes, because they are read for every request.
         self.table: RoutingTable | None = None
         self.apps: dict[str, App] = {}
-        self.applist = AppList(lambda: self.apps) if settings.list_apps else None
+        self.applist = AppList(lambda: self.apps, backends.note) if settings.list_apps else None
         self._table_apps = TableApps(
             settings,
             ledger,

@@ -35,6 +35,7 @@ _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 class _Backends(msgspec.Struct, frozen=True):
     backends: dict[str, tuple[Backend, ...]]
     troubles: dict[str, Trouble] = {}
+    notes: dict[str, str] = {}
 
 
 class _Members(msgspec.Struct, frozen=True):
@@ -42,10 +43,13 @@ class _Members(msgspec.Struct, frozen=True):
 
 
 class Targets(NamedTuple):
-    """The content of the file of backends, by the target's key."""
+    """The content of the file of backends."""
 
     backends: dict[str, tuple[Backend, ...]]
+    """By the target's key, as the troubles."""
     troubles: dict[str, Trouble]
+    notes: dict[str, str]
+    """What is to be said of an application, by its name."""
 
 
 def is_yaml(path: Path) -> bool:
@@ -58,8 +62,8 @@ def decode_backends(data: bytes, *, from_yaml: bool = False) -> dict[str, tuple[
 
 
 def decode_targets(data: bytes, *, from_yaml: bool = False) -> Targets:
-    """As `decode_backends`, and {"troubles": {"default/web": {"reason": "ended with exit code 1", "hopeless": true}}}. Raises
-    ValueError."""
+    """As `decode_backends`, and {"troubles": {"default/web": {"reason": "ended with exit code 1", "hopeless": true}}, "notes":
+    {"default/web": "seems to need api"}}. Raises ValueError."""
     document = _decode(data, _Backends, from_yaml)
     backends = document.backends
     for key, values in backends.items():
@@ -68,7 +72,7 @@ def decode_targets(data: bytes, *, from_yaml: bool = False) -> Targets:
     # Remove duplicate addresses; a dict keeps the order.
     once = {key: tuple(dict.fromkeys(values)) for key, values in backends.items()}
     troubles = {key: msgspec.structs.replace(one, reason=one_line(one.reason)) for key, one in document.troubles.items()}
-    return Targets(once, troubles)
+    return Targets(once, troubles, {app: one_line(note) for app, note in document.notes.items()})
 
 
 def decode_members(data: bytes, *, from_yaml: bool = False) -> tuple[Member, ...]:
@@ -83,9 +87,14 @@ def decode_members(data: bytes, *, from_yaml: bool = False) -> tuple[Member, ...
     return members
 
 
-def encode_backends(backends: Mapping[str, Iterable[Backend]], troubles: Mapping[str, Trouble] = MappingProxyType({})) -> bytes:
+def encode_backends(
+    backends: Mapping[str, Iterable[Backend]],
+    troubles: Mapping[str, Trouble] = MappingProxyType({}),
+    notes: Mapping[str, str] = MappingProxyType({}),
+) -> bytes:
     ordered = {key: sorted(backends[key], key=lambda backend: (backend.host, backend.port)) for key in sorted(backends)}
-    extra = {"troubles": {key: troubles[key] for key in sorted(troubles)}} if troubles else {}
+    extra: dict[str, Any] = {"troubles": {key: troubles[key] for key in sorted(troubles)}} if troubles else {}
+    extra |= {"notes": {app: notes[app] for app in sorted(notes)}} if notes else {}
     return _encode({"backends": ordered, **extra})
 
 

@@ -150,7 +150,7 @@ class FileBackends(_FileSource):
     """A BackendSource: the file described at fleet.discovery.documents.decode_targets."""
 
     def __init__(self, path: str | Path, resync: float = RESYNC_OF_FILES_SECONDS) -> None:
-        self._targets = Targets({}, {})
+        self._targets = Targets({}, {}, {})
         self._subscribers = Subscribers[str]()
         decode = partial(decode_targets, from_yaml=is_yaml(Path(path)))
         self._file = FollowedFile(Path(path), decode, self._on_targets, resync)
@@ -160,6 +160,9 @@ class FileBackends(_FileSource):
 
     def trouble(self, key: str) -> Trouble | None:
         return self._targets.troubles.get(key)
+
+    def note(self, app: str) -> str:
+        return self._targets.notes.get(app, "")
 
     def missing(self, key: str) -> None:
         """Always None: the file may list the target later."""
@@ -179,7 +182,7 @@ class FileBackends(_FileSource):
 
     def _on_targets(self, targets: Targets) -> None:
         before, self._targets = self._targets, targets
-        keys = {key for mapping in (*before, *targets) for key in mapping}
+        keys = {key for each in (before, targets) for mapping in (each.backends, each.troubles) for key in mapping}
         for key in sorted(keys):
             backends_changed = before.backends.get(key, ()) != targets.backends.get(key, ())
             if backends_changed or before.troubles.get(key) != targets.troubles.get(key):
@@ -214,10 +217,13 @@ def write_routes(path: str | Path, table: RoutingTable) -> bool:
 
 
 def write_backends(
-    path: str | Path, backends: Mapping[str, Iterable[Backend]], troubles: Mapping[str, Trouble] = MappingProxyType({})
+    path: str | Path,
+    backends: Mapping[str, Iterable[Backend]],
+    troubles: Mapping[str, Trouble] = MappingProxyType({}),
+    notes: Mapping[str, str] = MappingProxyType({}),
 ) -> bool:
-    """Replace the file by the mapping. Returns False, and writes nothing, when the content is the same."""
-    return replace_file(Path(path), encode_backends(backends, troubles))
+    """Replace the file by the mappings. Returns False, and writes nothing, when the content is the same."""
+    return replace_file(Path(path), encode_backends(backends, troubles, notes))
 
 
 def write_members(path: str | Path, members: Iterable[Member]) -> bool:

@@ -53,6 +53,7 @@ class FixedBackends(_Idle):
     def __init__(self, backends: Mapping[str, Iterable[Backend]] | None = None) -> None:
         self._backends = {key: tuple(values) for key, values in (backends or {}).items()}
         self._troubles: dict[str, Trouble] = {}
+        self.notes: dict[str, str] = {}
         self._subscribers = Subscribers[str]()
 
     def get(self, key: str) -> tuple[Backend, ...]:
@@ -60,6 +61,9 @@ class FixedBackends(_Idle):
 
     def trouble(self, key: str) -> Trouble | None:
         return self._troubles.get(key)
+
+    def note(self, app: str) -> str:
+        return self.notes.get(app, "")
 
     def missing(self, key: str) -> None:
         """Always None: a target may be set later."""

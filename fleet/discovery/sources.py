@@ -108,6 +108,9 @@ class BackendSource(Protocol):
     def trouble(self, key: str) -> Trouble | None:
         """Why there is no ready backend, if that is known."""
 
+    def note(self, app: str) -> str:
+        """What is to be said to people of an application; "" for nothing."""
+
     def missing(self, key: str) -> tuple[str, str] | None:
         """Why a wanted target cannot have backends in the current configuration: a reason for metrics, and a message for
         people. None when it can have some, or while that is unknown."""

@@ -48,6 +48,8 @@ class _Row(NamedTuple):
     """The kind of its state, for colours."""
     state: str
     ways: list[_Way]
+    note: str
+    """What is known of it beside that; "" for nothing."""
 
 
 class _Way(NamedTuple):
@@ -59,8 +61,10 @@ class _Way(NamedTuple):
 class AppList:
     """Makes the list of applications and their states."""
 
-    def __init__(self, apps: Callable[[], Mapping[str, App]]) -> None:
+    def __init__(self, apps: Callable[[], Mapping[str, App]], note: Callable[[str], str] = lambda _: "") -> None:
+        """`note` says what is to be said of an application, by its name."""
         self._apps = apps
+        self._note = note
 
     def reply(self, head: Request) -> Reply | None:
         """The response to a request that matches no route, or None when it is not for a person at this machine."""
@@ -72,7 +76,7 @@ class AppList:
         hosts = _hosts_of_copies(apps)
         at = head.host.decode("ascii", "replace")
         scheme = head.scheme.decode()
-        rows = [_row(app, hosts.get(app.name, app.route.rules), at, scheme) for app in apps[:MAX_APPS]]
+        rows = [_row(app, hosts.get(app.name, app.route.rules), at, scheme, self._note(app.name)) for app in apps[:MAX_APPS]]
         status, problem = (200, "") if here else (404, str(no_route(head.host, head.path)))
         if accepts_html(head):
             fields, body = APPS.filled(_blanks(rows, len(apps), at if here else _home(at), problem))
@@ -107,9 +111,9 @@ def _hosts_of_copies(apps: Iterable[App]) -> dict[str, tuple[Rule, ...]]:
     }
 
 
-def _row(app: App, rules: Iterable[Rule], at: str, scheme: str) -> _Row:
+def _row(app: App, rules: Iterable[Rule], at: str, scheme: str, note: str) -> _Row:
     kind, state = _state(app)
-    return _Row(app.name.removeprefix("default/"), kind, state, list(_ways(rules, at, scheme)))
+    return _Row(app.name.removeprefix("default/"), kind, state, list(_ways(rules, at, scheme)), note)
 
 
 def _state(app: App) -> tuple[str, str]:
@@ -137,6 +141,8 @@ def _text(rows: list[_Row], count: int, problem: str) -> bytes:
         for position, way in enumerate(row.ways):
             name, state = (row.name, row.state) if position == 0 else ("", "")
             lines.append(f"{name:{width}}  {state:{wide}}  {way.url or way.command}")
+        if row.note:
+            lines.append(f"{'':{width}}  {row.note}")
     if count > len(rows):
         lines.append(f"and {count - len(rows)} more")
     return "".join(f"{one_line(line)}\n" for line in lines).encode(errors="replace")
@@ -156,7 +162,7 @@ def _item(row: _Row) -> str:
     first = next((way.url for way in row.ways if way.url), None)
     name = html.escape(one_line(row.name))
     title = f'<a href="{html.escape(first)}">{name}</a>' if first else name
-    ways = "".join(map(_way, row.ways))
+    ways = "".join(map(_way, row.ways)) + (f'<p class="note">{html.escape(one_line(row.note))}</p>' if row.note else "")
     return f'<li class="{row.kind}"><h2>{title}</h2><span>{html.escape(one_line(row.state))}</span>{ways}</li>\n'
 
 

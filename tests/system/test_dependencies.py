@@ -155,6 +155,7 @@ async def test_a_dependency_that_is_not_declared_is_suggested(tmp_path: Path) ->
         assert f"suggested: {words}" in (await weir("explain", "web.localhost", *of)).stdout
         assert "suggested" not in (await weir("explain", "api.localhost", *of)).stdout
         assert words in (await weir("app", "show", "web", *of)).stdout
+        assert words in (await fetch(up.port, "localhost")).body
         assert up.log.count(f"default/web: {words}") == 1
         up.write(fleet({**web, "depends_on": ["api"]}, *apps[1:]))
         await up.logs(f"{up.file}: read")

@@ -88,7 +88,7 @@ class Engine:
         self._state = StateDirectory(options.state_directory)
         self.busy = BusyDesk(self._state.write_busy, most=self._max_busy)
         self._events = _events()
-        self.suggestions = LocalSuggestions(lambda: self._file.table, lambda: self._file.copies)
+        self.suggestions = LocalSuggestions(lambda: self._file.table, lambda: self._file.copies, self._state.note)
         self._certificates: LocalCertificates | None = None
         """Names that the certificates have."""
         self._planes: Planes | None = None

@@ -49,6 +49,7 @@ class StateDirectory:
         self._lock = _locked(path)
         self._backends: dict[str, tuple[Backend, ...]] = {}
         self._troubles: dict[str, Trouble] = {}
+        self._notes: dict[str, str] = {}
         self._pending: asyncio.Handle | None = None
         self._write_backends()
         self.write_members(())
@@ -94,6 +95,17 @@ class StateDirectory:
             self._backends[key] = backends
         if trouble is not None:
             self._troubles[key] = trouble
+        self._write_soon()
+
+    def note(self, app: str, text: str) -> None:
+        """Set what the list of apps says of one; "" for nothing."""
+        if self._notes.get(app, "") != text:
+            self._notes.pop(app, None)
+            if text:
+                self._notes[app] = text
+            self._write_soon()
+
+    def _write_soon(self) -> None:
         if self._pending is None:
             self._pending = asyncio.get_running_loop().call_soon(self._write_backends)
 
@@ -108,7 +120,7 @@ class StateDirectory:
 
     def _write_backends(self) -> None:
         self._pending = None
-        write_backends(self.path / "backends.json", self._backends, self._troubles)
+        write_backends(self.path / "backends.json", self._backends, self._troubles, self._notes)
 
 
 def _locked(path: Path) -> BinaryIO:

@@ -20,12 +20,16 @@ _log = logging.getLogger(__name__)
 
 class LocalSuggestions:
     """Of one engine. `table` is that of its file, and `copies` the apps that are previews of others: they have the dependencies
-    of these."""
+    of these. `note` is told what is suggested of an app, in words, whenever that changes."""
 
     def __init__(
-        self, table: Callable[[], RoutingTable | None] = lambda: None, copies: Callable[[], Collection[str]] = frozenset
+        self,
+        table: Callable[[], RoutingTable | None] = lambda: None,
+        copies: Callable[[], Collection[str]] = frozenset,
+        note: Callable[[str, str], None] = lambda app, words: None,
     ) -> None:
         self._copies = copies
+        self._note = note
         self._companions = Companions(Declared(table), self._changed)
         self._logged: dict[str, frozenset[str]] = {}
         """What was suggested of each app that is in the file."""
@@ -44,6 +48,7 @@ class LocalSuggestions:
     def forget(self, app: str) -> None:
         """It is not in the file any more."""
         self._companions.forget(app)
+        self._note(app, "")
         self._logged.pop(app, None)
 
     def of(self, app: str) -> tuple[Suggestion, ...]:
@@ -55,6 +60,7 @@ class LocalSuggestions:
         return in_words(app, self.of(app), FIELD)
 
     def _changed(self, app: str) -> None:
+        self._note(app, self.words(app))
         names = frozenset(each.app for each in self.of(app))
         if names - self._logged.get(app, frozenset()):
             _log.info("%s: %s", app, self.words(app))

@@ -112,6 +112,10 @@ class KubernetesBackends:
     def trouble(self, key: str) -> Trouble | None:
         return None  # pods are not watched
 
+    def note(self, app: str) -> str:
+        """Always "": the status of its object has it."""
+        return ""
+
     def missing(self, key: str) -> tuple[str, str] | None:
         """Reason and message when the Service or its port does not exist. None while that is unknown."""
         asked = _asked(key)

@@ -53,6 +53,10 @@ class OutsideBackends:
             return REFUSED
         return self._names.trouble(known.name) if known.name else None
 
+    def note(self, app: str) -> str:
+        """Always ""."""
+        return ""
+
     def missing(self, key: str) -> None:
         """Always None: what is wrong with a target is its trouble, which the controller hears of."""
 

@@ -41,6 +41,9 @@ class WithOutside:
         alias = self._aliases.get(key)
         return self._of(key).trouble(key) if alias is None else self._outside.trouble(alias.key)
 
+    def note(self, app: str) -> str:
+        return self._services.note(app)
+
     def missing(self, key: str) -> tuple[str, str] | None:
         alias = self._aliases.get(key)
         return None if alias is not None or is_outside(key) else self._services.missing(key)

@@ -159,6 +159,21 @@ def test_why_an_app_does_not_start_is_reported_and_acts_on_nothing() -> None:
     assert acting(page) == {"\n"}
 
 
+@pytest.mark.parametrize("note", ["web seems to call <api>", HOSTILE])
+def test_what_is_said_of_an_app_is_told_and_acts_on_nothing(note: str) -> None:
+    apps = {app.name: app for app in (_app("web"), _app("api"))}
+    listed = AppList(lambda: apps, lambda app: note if app == "default/web" else "")
+    page, text = listed.reply(_head(fields=BROWSER)), listed.reply(_head())
+    assert page is not None
+    assert text is not None
+    assert page.body.count(b'class="note"') == 1
+    assert acting(page.body.decode()) == acting(text.body.decode()) == {"\n"}
+    assert "api" not in _Links(page.body).tags
+    if note != HOSTILE:
+        assert b">web seems to call &lt;api&gt;<" in page.body
+        assert note.encode() in text.body
+
+
 def test_links_are_of_the_scheme_by_which_the_request_came() -> None:
     head, asks = _head("localhost:8443"), _head("localhost:8443", fields=BROWSER)
     head.scheme = asks.scheme = HTTPS

@@ -42,6 +42,13 @@ def test_troubles_survive_and_are_fit_for_a_terminal() -> None:
     assert b"troubles" not in encode_backends({"c": [A]})
 
 
+def test_notes_survive_and_are_fit_for_a_terminal() -> None:
+    found = decode_targets(encode_backends({"c": [A]}, notes={"default/web": "needs\n\x1b[2Japi"}))
+    assert found.notes == {"default/web": "needs [2Japi"}
+    assert found.backends == {"c": (A,)}
+    assert b"notes" not in encode_backends({"c": [A]})
+
+
 @pytest.mark.parametrize(
     ("document", "field"),
     [
