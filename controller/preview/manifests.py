@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from controller.crds import HTTP_SCALED_OBJECTS, PREVIEWS
+from controller.preview.confining import beyond, unconfined
 from controller.preview.resource import Preview
 from controller.problem import Problem
 from controller.resources import Resource
@@ -29,7 +30,6 @@ __all__ = [
     "UID_LABEL",
     "Json",
     "after_job_of",
-    "beyond",
     "is_after_job",
     "is_left_behind",
     "is_owned",
@@ -200,6 +200,8 @@ def job_of(preview: Preview, hook: Hook, account: str = "", field: str = "spec.b
     }
     metadata = template.get("metadata")
     annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
+    if what := unconfined(annotations):
+        raise Problem(field, f"hook {hook.name} may not have {what}")
     # Of labels only ours: by others, Services would take its pods for those of an application.
     labels = _own_labels(preview)
     made = {
@@ -240,37 +242,6 @@ def after_job_of(preview: Preview, hook: Hook, account: str) -> Json:
 def is_after_job(found: Json, preview: Preview) -> bool:
     """Whether a Job is that of a hook after of this Preview."""
     return (found["metadata"].get("labels") or {}).get(UID_LABEL) == preview.meta.uid
-
-
-def beyond(pod: Json, account: str = "") -> str:
-    """What of a hook's pod is more than a pod of the base could do: its place on a machine, and whom it acts for. Who writes a
-    Preview need not have the permission to make pods. "" for nothing."""
-    for field in ("hostNetwork", "hostPID", "hostIPC", "nodeName", "ephemeralContainers"):
-        if pod.get(field):
-            return field
-    for field in ("serviceAccountName", "serviceAccount"):
-        if pod.get(field) not in (None, "", account):
-            return f"another {field} than the base"
-    for kind in ("initContainers", "containers"):
-        given = pod.get(kind, [])
-        if not isinstance(given, list) or not all(
-            isinstance(one, dict) and isinstance(one.get("env") or [], list) for one in given
-        ):
-            return f"{kind} that are none"
-        if any(_is_privileged(one.get("securityContext")) for one in given):
-            return "containers with more privileges than others"
-    volumes = pod.get("volumes") or []
-    if not isinstance(volumes, list) or any(not isinstance(one, dict) or "hostPath" in one for one in volumes):
-        return "volumes of the machine"
-    return ""
-
-
-def _is_privileged(context: Any) -> bool:
-    if not isinstance(context, dict):
-        return context is not None
-    capabilities = context.get("capabilities")
-    added = capabilities.get("add") if isinstance(capabilities, dict) else capabilities
-    return bool(context.get("privileged") or added or context.get("procMount"))
 
 
 def _shortened(name: str) -> str:

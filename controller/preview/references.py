@@ -11,10 +11,11 @@ from copy import deepcopy
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from controller.preview.manifests import DIGEST, Json, beyond
+from controller.preview.confining import beyond, unconfined
+from controller.preview.manifests import DIGEST, Json
 from controller.problem import Problem
 
-__all__ = ["CONFIG_MAP", "COPY_TO", "SECRET", "copied_name", "permits", "pod_elsewhere", "references_of"]
+__all__ = ["CONFIG_MAP", "COPY_TO", "SECRET", "copied_name", "permits", "pod_elsewhere", "references_of", "workload_elsewhere"]
 
 CONFIG_MAP, SECRET = "ConfigMap", "Secret"
 COPY_TO = "weir.dev/copy-to"
@@ -57,12 +58,21 @@ def references_of(pod: Json) -> Mapping[Reference, bool]:
     return found
 
 
+def workload_elsewhere(spec: Json, called: Callable[[str], str]) -> Json:
+    """The spec of a workload in another namespace, as `pod_elsewhere`. Raises Problem."""
+    template = spec.get("template", {})
+    if what := unconfined(template.get("metadata", {}).get("annotations")):
+        raise Problem("spec.base", f"its pods have {what}, which no copy in another namespace gets")
+    for claim in spec.get("volumeClaimTemplates") or ():
+        _check_claim(claim, claim.get("metadata", {}).get("name", ""))
+    return {**spec, "template": {**template, "spec": pod_elsewhere(template.get("spec", {}), called)}}
+
+
 def pod_elsewhere(pod: Json, called: Callable[[str], str]) -> Json:
     """The pod in another namespace: its ConfigMaps and Secrets have other names there, and it has the ServiceAccount `default`.
     Raises Problem."""
     for volume in pod.get("volumes") or ():
-        if "persistentVolumeClaim" in volume:
-            raise Problem("spec.base", f"its volume {volume['name']} is a PersistentVolumeClaim of its namespace")
+        _check_volume(volume)
     if pod.get("resourceClaims"):
         raise Problem("spec.base", "its pods have resourceClaims, which are of their namespace")
     made = {name: value for name, value in deepcopy(pod).items() if name not in ("serviceAccountName", "serviceAccount")}
@@ -71,6 +81,25 @@ def pod_elsewhere(pod: Json, called: Callable[[str], str]) -> Json:
     for place in _places(made):
         place.holder[place.field] = called(str(place.holder[place.field]))
     return made
+
+
+def _check_volume(volume: Json) -> None:
+    """Whether it is the same wherever the pod is: what it names in fields that only its driver knows, somebody else may have in
+    another namespace. Raises Problem."""
+    name = volume["name"]
+    if "persistentVolumeClaim" in volume:
+        raise Problem("spec.base", f"its volume {name} is a PersistentVolumeClaim of its namespace")
+    if (volume.get("csi") or {}).get("volumeAttributes"):
+        why = f"its volume {name} has volumeAttributes (csi), which may name what is in its namespace"
+        raise Problem("spec.base", why)
+    _check_claim((volume.get("ephemeral") or {}).get("volumeClaimTemplate") or {}, name)
+
+
+def _check_claim(claim: Json, name: str) -> None:
+    """Raises Problem for the template of a claim that begins with the content of something else."""
+    source = next((field for field in ("dataSource", "dataSourceRef") if claim.get("spec", {}).get(field)), "")
+    if source:
+        raise Problem("spec.base", f"its volume {name} has a {source}, which is of its namespace")
 
 
 def copied_name(copy: str, name: str) -> str:

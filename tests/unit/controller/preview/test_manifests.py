@@ -241,11 +241,33 @@ def test_invalid_previews_have_a_problem(name: str, spec: dict[str, Any], field:
         ({"initContainers": [{"name": "a", "securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}]}, "more privileges"),
         ({"containers": [5]}, "containers that are none"),
         ({"containers": [{"env": 5}]}, "containers that are none"),
+        ({"containers": [{"name": "a", "ports": [{"containerPort": 80, "hostPort": 443}]}]}, "ports of the machine"),
+        ({"initContainers": [{"name": "a", "ports": 443}]}, "ports of the machine"),
+        ({"securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}}, "sysctls"),
+        ({"securityContext": {"seccompProfile": {"type": "Unconfined"}}}, "not confined"),
+        ({"containers": [{"name": "a", "securityContext": {"appArmorProfile": {"type": "Unconfined"}}}]}, "not confined"),
+        ({"containers": [{"name": "a", "securityContext": {"seLinuxOptions": {"type": "spc_t"}}}]}, "not confined"),
+        ({"securityContext": {"seLinuxOptions": {"role": "system_r"}}}, "not confined"),
+        ({"securityContext": {"windowsOptions": {"hostProcess": True}}}, "more privileges"),
+        ({"securityContext": 5}, "more privileges"),
+        ({"priorityClassName": "system-node-critical"}, "a priorityClassName of the system"),
     ],
 )
 def test_a_hook_can_do_no_more_than_a_pod_of_the_base(pod: dict[str, Any], what: str) -> None:
     with pytest.raises(Problem, match=what):
         job_of(preview(), Hook("db", {"template": {"spec": {"containers": [{"name": "a"}], **pod}}}), "web")
+
+
+def test_a_hook_that_is_confined_as_others_are() -> None:
+    context = {"runAsNonRoot": True, "seLinuxOptions": {"level": "s0:c1", "type": "container_t"}, "fsGroup": 5}
+    context |= {"seccompProfile": {"type": "RuntimeDefault"}, "appArmorProfile": {"type": "Localhost", "localhostProfile": "a"}}
+    containers = [{"name": "a", "ports": [{"containerPort": 80}], "securityContext": {"capabilities": {"drop": ["ALL"]}}}]
+    template = {"spec": {"securityContext": context, "priorityClassName": "low", "containers": containers}}
+    kept = "container.apparmor.security.beta.kubernetes.io/a"
+    made = job_of(preview(), Hook("db", {"template": template | {"metadata": {"annotations": {kept: "runtime/default"}}}}), "web")
+    assert made["spec"]["template"]["spec"]["securityContext"] == context
+    with pytest.raises(Problem, match=f"hook db may not have {kept}"):
+        job_of(preview(), Hook("db", {"template": template | {"metadata": {"annotations": {kept: "unconfined"}}}}), "web")
 
 
 def test_the_job_of_a_hook() -> None:

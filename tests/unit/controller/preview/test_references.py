@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from controller.preview.references import MAX_REFERENCES, copied_name, permits, pod_elsewhere, references_of
+from controller.preview.references import MAX_REFERENCES, copied_name, permits, pod_elsewhere, references_of, workload_elsewhere
 from controller.problem import Problem
 
 POD: dict[str, Any] = {
@@ -84,12 +84,39 @@ def test_elsewhere_it_has_other_names_and_the_default_service_account() -> None:
         ({"hostNetwork": True}, "hostNetwork"),
         ({"volumes": [{"name": "h", "hostPath": {"path": "/"}}]}, "volumes of the machine"),
         ({"containers": [{"name": "a", "securityContext": {"privileged": True}}]}, "more privileges"),
+        ({"containers": [{"name": "a", "ports": [{"containerPort": 1, "hostPort": 53}]}]}, "ports of the machine"),
+        ({"securityContext": {"seLinuxOptions": {"type": "spc_t"}}}, "not confined"),
+        (
+            {"volumes": [{"name": "v", "csi": {"driver": "d", "volumeAttributes": {"secretProviderClass": "theirs"}}}]},
+            "volume v has volumeAttributes",
+        ),
+        (
+            {"volumes": [{"name": "v", "ephemeral": {"volumeClaimTemplate": {"spec": {"dataSource": {"name": "theirs"}}}}}]},
+            "volume v has a dataSource",
+        ),
     ],
 )
 def test_what_is_not_taken_to_another_namespace(more: dict[str, Any], what: str) -> None:
     """Who may write a Deployment may not run what it says: the Pod Security of their namespace refuses that, not of the other."""
     with pytest.raises(Problem, match=what):
         pod_elsewhere({"containers": [{"name": "a"}], **more}, str)
+
+
+@pytest.mark.parametrize("field", ["dataSource", "dataSourceRef"])
+def test_volumes_of_a_stateful_set_begin_with_nothing_of_the_other_namespace(field: str) -> None:
+    claim: dict[str, Any] = {"metadata": {"name": "data"}, "spec": {"storageClassName": "fast"}}
+    spec = {"template": {"spec": {"containers": [{"name": "a"}]}}, "volumeClaimTemplates": [claim]}
+    assert workload_elsewhere(spec, str) == spec
+    claim["spec"][field] = {"kind": "PersistentVolumeClaim", "name": "theirs"}
+    with pytest.raises(Problem, match=f"volume data has a {field}"):
+        workload_elsewhere(spec, str)
+
+
+def test_pods_that_an_annotation_unconfines_stay_where_they_are() -> None:
+    annotations = {"container.apparmor.security.beta.kubernetes.io/a": "unconfined"}
+    spec = {"template": {"metadata": {"annotations": annotations}, "spec": {"containers": [{"name": "a"}]}}}
+    with pytest.raises(Problem, match=r"container\.apparmor"):
+        workload_elsewhere(spec, str)
 
 
 def test_there_is_a_most() -> None:
