@@ -14,7 +14,7 @@ from controller.preview.companions import Companions
 from controller.preview.elsewhere import NAMESPACES, PERMIT, Elsewhere
 from controller.preview.maker import Maker
 from controller.preview.manifests import BASE_LABEL
-from controller.preview.objects import WORKLOADS
+from controller.preview.objects import WORKLOADS, LeadersApi
 from controller.preview.resource import Preview, parse_preview
 from controller.queue import WorkQueue
 from controller.resources import Key, ObjectMeta
@@ -90,14 +90,15 @@ class PreviewDesk:
             kind: ListWatch(api, path, _parse_workload, namespaces=namespaces, timing=timing) for kind, path in WORKLOADS.items()
         }
         self._queue: WorkQueue[Key] = WorkQueue(self._work, workers=WORKERS, name="previews")
+        leaders = LeadersApi(api, leads)
         self._maker = Maker(
             api,
             world,
             recorder,
             later=lambda key, seconds: self._queue.add(key, after=seconds),
             leads=leads,
-            elsewhere=Elsewhere(api, why_not_elsewhere),
-            companions=Companions(api, world, lambda: [preview for _, preview in self.previews.items()]),
+            elsewhere=Elsewhere(leaders, why_not_elsewhere),
+            companions=Companions(leaders, world, lambda: [preview for _, preview in self.previews.items()]),
         )
         self._permits: ListWatch[_Permit] | None = None
         if not why_not_elsewhere:

@@ -8,17 +8,20 @@ Preview a finalizer, from before the first object is made until none is left. Ob
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple
 
 import msgspec
 
 from controller.crds import HTTP_SCALED_OBJECTS, PREVIEWS
 from controller.preview.hooks import NAME_TAKEN
 from controller.preview.manifests import FROM_LABEL, UID_LABEL, Json, is_owned, labels_elsewhere
-from controller.preview.objects import CHANGED, FOREGROUND, MERGE, WORKLOADS, find
+from controller.preview.objects import CHANGED, FOREGROUND, MERGE, WORKLOADS, find, read
 from controller.preview.objects import delete as delete_version
-from controller.preview.references import CONFIG_MAP, COPY_TO, SECRET, copied_name, permits, pod_elsewhere, references_of
+from controller.preview.objects import listed as listed_objects
+from controller.preview.references import CONFIG_MAP, COPY_TO, SECRET, copied_name, permits, references_of, workload_elsewhere
 from controller.preview.resource import Preview, parse_preview
 from controller.preview.telling import Outcome
+from controller.problem import Problem
 from controller.world import path_of
 from fleet.discovery.kubernetes.client import Api, ApiError
 from fleet.discovery.kubernetes.objects import CONFIG_MAPS, SERVICES
@@ -45,6 +48,10 @@ PERMIT = "weir.dev/previews-from"
 """Label of a namespace: the namespace whose Previews may have their copies in it."""
 SOURCE = "weir.dev/copied-from"
 """Annotation of a copied ConfigMap or Secret: the name of the original."""
+MAX_COPIED_BYTES = 4 << 20
+"""Of the ConfigMaps and Secrets of one copy, which are in memory at each look."""
+PAGE_OBJECTS = "8"
+"""Objects of a namespace that are in memory at once, where somebody else may have made them: each may have a megabyte."""
 NOT_PERMITTED, NO_NAMESPACE, NOT_FOUND = "NotPermitted", "NoNamespace", "NotFound"
 _COPIED = {CONFIG_MAP: CONFIG_MAPS, SECRET: SECRETS}
 _TOKENS = ("kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token")
@@ -66,6 +73,29 @@ class _RefusedError(Exception):
     def __init__(self, reason: str, why: str) -> None:
         super().__init__(why)
         self.reason, self.why = reason, why
+
+
+class _Head(msgspec.Struct):
+    metadata: dict[str, Any]
+
+
+class _Left(NamedTuple):
+    """What was still there."""
+
+    names: list[str]
+    is_ending: bool
+    """Whether all of it is being deleted."""
+
+
+class _Copied(NamedTuple):
+    """A ConfigMap or Secret that is copied along."""
+
+    path: Path
+    manifest: Json
+    found: Json | None
+    """The metadata of what is there."""
+    is_same: bool
+    is_changeable: bool
 
 
 class Elsewhere:
@@ -106,19 +136,21 @@ class Elsewhere:
             left = await self.remove(preview)
         except ApiError as error:
             raise NotMadeError(Outcome(reason, f"{why}; the copy is not deleted yet: {error}", placed="", error=error)) from error
-        raise NotMadeError(Outcome(reason, f"{why}; the copy is being deleted" if left else why, placed=""))
+        raise NotMadeError(Outcome(reason, f"{why}; the copy is being deleted" if left.names else why, placed=""))
 
-    async def end(self, preview: Preview) -> list[str]:
-        """Of one that is to be deleted: delete what was made, and let the Preview go when nothing is left. Returns what is left.
-        Raises ApiError."""
+    async def end(self, preview: Preview, *, waits: bool) -> tuple[list[str], bool]:
+        """Of one that is to be deleted: delete what was made, and let the Preview go when nothing is left. Unless it `waits`,
+        also if all that is left is being deleted: others may hold that by finalizers for ever. Returns what is left, and whether
+        the Preview was let go. Raises ApiError."""
         held = preview.meta.finalizers or ()
         kept = [name for name in held if name not in (FINALIZER, SECRETS_FINALIZER)]
         if len(kept) == len(held):
-            return []
+            return [], True
         left = await self.remove(preview)
-        if not left:
+        is_over = not left.names or (left.is_ending and not waits)
+        if is_over:
             await self._set_finalizers(preview, kept)
-        return left
+        return left.names, is_over
 
     async def hold(self, preview: Preview, *, secrets: bool) -> Preview:
         """Give it the finalizers, unless it has them, before something is made. Raises ApiError: 409 if it has changed."""
@@ -138,36 +170,42 @@ class Elsewhere:
         path = path_of(PREVIEWS).path(meta.namespace, meta.name)
         return await self._api.request("PATCH", path, query=_MANAGER, body={"metadata": metadata}, content_type=MERGE)
 
-    async def remove(self, preview: Preview, keep: Collection[tuple[str, str]] = ()) -> list[str]:
+    async def remove(self, preview: Preview, keep: Collection[tuple[str, str]] = ()) -> _Left:
         """Delete what was made for it, but what `keep` names by plural and name; returns what was there. In the foreground: it is
         there until its pods are gone. Requests go to the base from the first deletion on. Raises ApiError."""
-        left = []
+        left, is_ending = [], True
         for namespace in _namespaces(preview):
             for path in _paths(preview):
                 for found in await self.listed(path, preview, namespace):
                     name = str(found["metadata"]["name"])
                     if (path.plural, name) not in keep:
                         left.append(f"{path.plural} {namespace}/{name}")
-                        await self.delete(path, found)
-        return left
+                        is_ending = await self.delete(path, found) and is_ending
+        return _Left(left, is_ending)
 
     async def listed(self, path: Path, preview: Preview, namespace: str) -> list[Json]:
-        """The objects of a kind that were made for it. Raises ApiError."""
+        """The metadata of the objects of a kind that were made for it. Raises ApiError."""
         labels = f"{UID_LABEL}={preview.meta.uid},{FROM_LABEL}={preview.meta.namespace}"
-        data: Json = msgspec.json.decode(await self._api.get(path.path(namespace), [("labelSelector", labels)]))
-        return [one for one in data.get("items") or () if is_owned(one, preview)]
+        query = [("labelSelector", labels)]
+        found = [
+            {"metadata": msgspec.json.decode(one, type=_Head).metadata}
+            async for one in listed_objects(self._api, path.path(namespace), PAGE_OBJECTS, query)
+        ]
+        return [one for one in found if is_owned(one, preview)]
 
-    async def delete(self, path: Path, found: Json) -> None:
-        """Delete this version and no other. Raises ApiError."""
+    async def delete(self, path: Path, found: Json) -> bool:
+        """Delete this version and no other: False if there is another by now. Raises ApiError."""
         meta = found["metadata"]
         if "deletionTimestamp" in meta:
-            return
+            return True
         at = path.path(meta["namespace"], meta["name"])
         try:
             await delete_version(self._api, at, meta["uid"], meta["resourceVersion"], FOREGROUND)
         except ApiError as error:
             if error.status != CHANGED:  # it is looked at again
                 raise
+            return False
+        return True
 
 
 class Visit:
@@ -177,9 +215,10 @@ class Visit:
         self._api = api
         self._elsewhere = elsewhere
         self._preview = preview
-        self._sources: dict[tuple[str, str], Json | None] = {}
-        self._wanted: list[tuple[Path, Json, Json | None]] = []
-        """ConfigMaps and Secrets, and what there is of each."""
+        self._sources: dict[tuple[str, str], bytes | None] = {}
+        self._kept = 0
+        """Bytes of them."""
+        self._wanted: list[_Copied] = []
 
     @property
     def placed(self) -> str | None:
@@ -193,28 +232,32 @@ class Visit:
                 continue
             for found in await self._elsewhere.listed(path, self._preview, self._preview.place):
                 name = str((found["metadata"].get("annotations") or {}).get(SOURCE, ""))
-                source = await self._source(kind, name) if is_name(name) else None
+                source = await self._source(kind, name)
                 if source is None:
                     await self._elsewhere.delete(path, found)
                 else:
-                    self._check_source(kind, source)
+                    self._check_source(kind, msgspec.json.decode(source))
 
     async def along(self, workload: Json) -> Json:
         """The workload as it is in the other namespace. Raises NotMadeError, Problem and ApiError."""
         if not self._preview.is_elsewhere:
             return workload
-        spec = workload.get("spec", {})
-        template = spec.get("template", {})
-        pod, copy = template.get("spec", {}), self._preview.copy
-        made = pod_elsewhere(pod, lambda name: copied_name(copy, name))
-        for (kind, name), needed in references_of(pod).items():
+        spec, copy, size = workload.get("spec", {}), self._preview.copy, 0
+        made = workload_elsewhere(spec, lambda name: copied_name(copy, name))
+        for (kind, name), needed in references_of(spec.get("template", {}).get("spec", {})).items():
             source = await self._source(kind, name)
             if source is not None:
-                await self._want(kind, source)
+                size += len(source)
+                if size > MAX_COPIED_BYTES:
+                    why = (
+                        f"the ConfigMaps and Secrets of its pods have more than {MAX_COPIED_BYTES >> 20} MiB, and are not copied"
+                    )
+                    raise Problem("spec.base", why)
+                await self._want(kind, msgspec.json.decode(source))
             elif needed:
                 why = f"there is no {kind} {self._preview.meta.namespace}/{name}, which its pods need"
                 raise NotMadeError(Outcome(NOT_FOUND, why))
-        return {**workload, "spec": {**spec, "template": {**template, "spec": made}}}
+        return {**workload, "spec": made}
 
     async def _want(self, kind: str, source: Json) -> None:
         try:
@@ -223,27 +266,33 @@ class Visit:
             await self._elsewhere.withdraw(self._preview, refused.reason, refused.why)
         path, manifest = _COPIED[kind], self._copy_of(kind, source)
         place, name = self._preview.place, manifest["metadata"]["name"]
-        found = await self._read(kind, path.path(place, name))
-        if found is not None and not is_owned(found, self._preview):
+        data = await self._read(kind, path.path(place, name))
+        if data is None:
+            self._wanted.append(_Copied(path, manifest, None, is_same=False, is_changeable=True))
+            return
+        found: Json = msgspec.json.decode(data)
+        if not is_owned(found, self._preview):
             raise NotMadeError(Outcome(NAME_TAKEN, f"{path.plural} {place}/{name} exists and is not of this Preview"))
-        self._wanted.append((path, manifest, found))
+        is_changeable = "deletionTimestamp" not in found["metadata"] and _type(found) == _type(manifest)
+        head = {"metadata": found["metadata"]}
+        self._wanted.append(_Copied(path, manifest, head, is_same=_is_same(found, manifest), is_changeable=is_changeable))
 
     async def write(self) -> None:
         """Make what is copied along, and let the Preview stay until it is gone. Raises NotMadeError and ApiError."""
         if not self._preview.is_elsewhere:
             return
-        secrets = any(path == SECRETS for path, _, _ in self._wanted)
+        secrets = any(one.path == SECRETS for one in self._wanted)
         self._preview = await self._elsewhere.hold(self._preview, secrets=secrets)
         if self._preview.status.placed != self.placed:  # first, so that the copy is routed to as soon as it is seen
             await self._elsewhere.place(self._preview, self.placed)
-        for path, manifest, found in self._wanted:
+        for path, manifest, found, is_same, is_changeable in self._wanted:
             namespace, name = self._preview.place, manifest["metadata"]["name"]
             if found is None:
                 await self._api.request("POST", path.path(namespace), query=_MANAGER, body=manifest)
-            elif "deletionTimestamp" in found["metadata"] or _type(found) != _type(manifest):
+            elif not is_changeable:
                 await self._elsewhere.delete(path, found)
                 raise NotMadeError(Outcome("Replacing", f"{path.plural} {namespace}/{name} is deleted, and made anew"))
-            elif not _is_same(found, manifest):
+            elif not is_same:
                 metadata = {**manifest["metadata"], "resourceVersion": found["metadata"]["resourceVersion"]}
                 await self._api.request(
                     "PUT", path.path(namespace, name), query=_MANAGER, body={**manifest, "metadata": metadata}
@@ -255,7 +304,7 @@ class Visit:
             return
         own = (path.plural for path in (path_of(HTTP_SCALED_OBJECTS), SERVICES, WORKLOADS[kind]))
         keep = {(plural, self._preview.copy) for plural in own}
-        keep |= {(path.plural, manifest["metadata"]["name"]) for path, manifest, _ in self._wanted}
+        keep |= {(one.path.plural, one.manifest["metadata"]["name"]) for one in self._wanted}
         await self._elsewhere.remove(self._preview, keep)
 
     def _check_source(self, kind: str, source: Json) -> None:
@@ -267,14 +316,22 @@ class Visit:
             why = f"{kind} {meta['namespace']}/{meta['name']} does not have the annotation {COPY_TO} with {place}"
             raise _RefusedError(NOT_PERMITTED, why)
 
-    async def _source(self, kind: str, name: str) -> Json | None:
-        if (kind, name) not in self._sources:
-            self._sources[kind, name] = await self._read(kind, _COPIED[kind].path(self._preview.meta.namespace, name))
-        return self._sources[kind, name]
+    async def _source(self, kind: str, name: str) -> bytes | None:
+        """The original of one, as it is at this look; read again if there was no room to keep it."""
+        if not is_name(name):  # of nothing that there could be
+            return None
+        if (kind, name) in self._sources:
+            return self._sources[kind, name]
+        data = await self._read(kind, _COPIED[kind].path(self._preview.meta.namespace, name))
+        size = 0 if data is None else len(data)
+        if self._kept + size <= MAX_COPIED_BYTES:
+            self._kept += size
+            self._sources[kind, name] = data
+        return data
 
-    async def _read(self, kind: str, path: str) -> Json | None:
+    async def _read(self, kind: str, path: str) -> bytes | None:
         try:
-            return await find(self._api, path)
+            return await read(self._api, path)
         except ApiError as error:
             if kind == SECRET and error.status == 403:
                 why = f"Secrets are not copied by this controller (deploy/components/previews/secrets): {error}"

@@ -22,7 +22,7 @@ from controller.preview.ending import AFTER_RUNNING, ENDING, Ending
 from controller.preview.hooks import HOOK_RUNNING, NAME_TAKEN, jobs_before, run_hooks
 from controller.preview.life import Life, life_of, read_time
 from controller.preview.manifests import KINDS, Json, is_left_behind, is_owned, scaled_object_of, service_of, workload_of
-from controller.preview.objects import CHANGED, MERGE, WORKLOADS, delete, find
+from controller.preview.objects import CHANGED, MERGE, WORKLOADS, LeadersApi, delete, find
 from controller.preview.resource import Preview, parse_preview
 from controller.preview.telling import MADE, Outcome, changes_of, status_of
 from controller.problem import Problem
@@ -58,6 +58,10 @@ not watched, and neither is what else may have the name of one."""
 _UNCHANGEABLE = ("field is immutable", "updates to statefulset spec", "may not change once set")
 """What the API server says of fields that only an object that is made anew can have otherwise."""
 _INVALID = 422
+END_SECONDS = 600.0
+"""Seconds after the time for hooks after in which what is left in another namespace is waited for."""
+LEFT = "CopyLeft"
+"""Reason of the Event about what is not waited for any more."""
 MAX_LEFT = 5
 """Objects that the status of one that is being deleted names."""
 DIGEST = 16
@@ -99,9 +103,9 @@ class Maker:
         elsewhere: Elsewhere | None = None,
         companions: Companions | None = None,
     ) -> None:
-        self._api = api
-        self._companions = companions or Companions(api, world)
-        self._elsewhere = elsewhere or Elsewhere(api)
+        self._api = LeadersApi(api, leads)
+        self._companions = companions or Companions(self._api, world)
+        self._elsewhere = elsewhere or Elsewhere(self._api)
         self._world = world
         self._recorder = recorder
         self._later = later
@@ -146,15 +150,19 @@ class Maker:
     async def _let_go(self, preview: Preview) -> tuple[str, str] | None:
         """Kubernetes deletes what it owns; what is in another namespace is deleted here. Returns what it waits for."""
         life = life_of(preview, None)
+        waits = self._wall() < preview.meta.deleted + preview.after_timeout + END_SECONDS
         try:
-            left = await self._elsewhere.end(preview)
+            left, is_over = await self._elsewhere.end(preview, waits=waits)
         except ApiError as error:
             if error.status != CHANGED:
                 await self._tell(preview, life, Outcome("Refused", str(error), placed=""))
             raise
-        if not left:
+        message = f"still there: {', '.join(left[:MAX_LEFT])}"
+        if is_over:
+            if left:
+                self._recorder.tell(preview, Notice(LEFT, f"it is gone, and others hold what is {message}", warning=True))
             return None
-        outcome = Outcome(DELETING, f"still there: {', '.join(left[:MAX_LEFT])}", placed="")
+        outcome = Outcome(DELETING, message, placed="")
         await self._tell(preview, life, outcome)
         return outcome.reason, outcome.message
 
@@ -319,7 +327,7 @@ class Maker:
 
     async def _last_active(self, preview: Preview) -> float | None:
         """When KEDA last saw the copy active; None if it does not say."""
-        if preview.problem is not None:
+        if preview.problem is not None or not preview.is_placed:
             return None
         try:
             data = await self._api.get(SCALED_OBJECTS.path(preview.place, preview.copy))

@@ -82,6 +82,11 @@ class Preview(msgspec.Struct, frozen=True):
         return self.place != self.meta.namespace
 
     @property
+    def is_placed(self) -> bool:
+        """Whether what is called as its copy may be looked at: beside the Preview, or in a namespace that has permitted it."""
+        return not self.is_elsewhere or self.status.placed == f"{self.place}/{self.copy}"
+
+    @property
     def overrides(self) -> Overrides:
         said = None if self.spec is None else self.spec.overrides
         return Overrides() if said is None else said

@@ -6,11 +6,14 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from time import time
 from typing import Any
 
+from controller.events import Notice
 from controller.preview.companions import Companions
 from controller.preview.elsewhere import PERMIT, Elsewhere
 from controller.preview.maker import Maker
+from controller.preview.objects import LeadersApi
 from controller.preview.references import COPY_TO
 from controller.preview.resource import Preview, parse_preview
 from controller.resources import Key
@@ -87,15 +90,30 @@ class Looks:
         self.world = world
         self.why_not = ""
         self.later: list[float] = []
+        self.events: list[tuple[str, str]] = []
+        self.late = 0.0
+        """Seconds by which it is later than it is."""
+        self.leads = True
 
     async def look(self) -> None:
         """Once, at the Preview as it is now."""
         if PREVIEW not in self.api.objects:
             return
-        made = Elsewhere(self.api, self.why_not)
-        companions = Companions(self.api, self.world, self._previews)
-        maker = Maker(self.api, self.world, _Silent(), later=self._note, elsewhere=made, companions=companions)  # type: ignore[arg-type]
+        api = LeadersApi(self.api, lambda: self.leads)
+        maker = Maker(
+            self.api,
+            self.world,
+            self,  # type: ignore[arg-type]
+            later=self._note,
+            leads=lambda: self.leads,
+            wall=lambda: time() + self.late,
+            elsewhere=Elsewhere(api, self.why_not),
+            companions=Companions(api, self.world, self._previews),
+        )
         await maker.reconcile(parse_preview(await self.api.request("GET", PREVIEW)))
+
+    def tell(self, _: object, notice: Notice) -> None:
+        self.events.append((notice.reason, notice.message))
 
     async def settle(self, most: int = 8) -> None:
         """Until nothing is written any more, as with a queue that tries again what has failed."""
@@ -142,11 +160,6 @@ class Looks:
 
     def _note(self, _: Key, seconds: float) -> None:
         self.later.append(seconds)
-
-
-class _Silent:
-    def tell(self, *_: object) -> None:
-        pass
 
 
 def base(api: ElsewhereApi) -> None:
