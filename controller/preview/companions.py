@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from controller.crds import HTTP_SCALED_OBJECTS, PREVIEWS
 from controller.preview.manifests import Json, owner_of
-from controller.preview.objects import MERGE
-from controller.preview.resource import Preview
+from controller.preview.objects import MERGE, read
+from controller.preview.resource import Preview, parse_preview
 from controller.problem import Problem
 from controller.resources import Key
 from controller.world import World, path_of
@@ -28,16 +28,16 @@ _MANAGER = (("fieldManager", "weir-previews"),)
 
 
 class Companions:
-    """`previews` are all that there are, as far as known."""
+    """`around` returns the Previews of the name of one in its namespace, and those that belong to it, as far as known."""
 
-    def __init__(self, api: Api, world: World, previews: Callable[[], Iterable[Preview]] = tuple) -> None:
+    def __init__(self, api: Api, world: World, around: Callable[[Preview], Iterable[Preview]] = lambda _: ()) -> None:
         self._api = api
         self._world = world
-        self._previews = previews
+        self._around = around
 
     async def keep(self, preview: Preview) -> None:
         """Make those that are missing, and delete those that the base no longer needs. Raises Problem and ApiError."""
-        around = [one for one in self._previews() if one.meta.namespace == preview.meta.namespace]
+        around = [*self._around(preview)]
         others = {one.base.name for one in around if one.name == preview.name and not _is_owned(one, preview)}
         needed = [name for name in self._needed(preview) if name not in others] if _asks(preview) else []
         wanted = {name: _manifest(preview, name) for name in needed}
@@ -51,7 +51,7 @@ class Companions:
         for manifest in wanted.values():
             found = there.get(manifest["metadata"]["name"])
             if found is None:
-                await self._make(manifest)
+                await self._make(manifest, preview)
             elif _is_owned(found, preview) and not found.meta.deleting:
                 await self._follow(found, manifest)
 
@@ -70,11 +70,19 @@ class Companions:
                     seen.add(other)
                     names.append(other)
 
-    async def _make(self, manifest: Json) -> None:
+    async def _make(self, manifest: Json, preview: Preview) -> None:
+        """Raises Problem if another Preview is called so."""
+        path, metadata = path_of(PREVIEWS), manifest["metadata"]
+        spec = {name: value for name, value in manifest["spec"].items() if value is not None}
+        data = await read(self._api, path.path(metadata["namespace"], metadata["name"]))
+        if data is not None:
+            found = parse_preview(data)
+            if not _is_owned(found, preview) and (found.base.name, found.name) != (spec["base"], spec["name"]):
+                raise Problem("spec.dependencies", f"Preview {found.meta.name} exists, and is of another application or name")
+            return
         try:
-            path = path_of(PREVIEWS).path(manifest["metadata"]["namespace"])
-            spec = {name: value for name, value in manifest["spec"].items() if value is not None}
-            await self._api.request("POST", path, query=_MANAGER, body={**manifest, "spec": spec})
+            at = path.path(metadata["namespace"])
+            await self._api.request("POST", at, query=_MANAGER, body={**manifest, "spec": spec})
         except ApiError as error:
             if error.status != 409:  # it is there by now
                 raise

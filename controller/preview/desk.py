@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable, Iterator
 from typing import Any
 
 import msgspec
@@ -62,6 +62,31 @@ def _parse_permit(data: bytes | msgspec.Raw) -> _Permit:
     return _Permit((meta.labels or {}).get(PERMIT, ""), meta.deleting)
 
 
+class _Index:
+    """Previews by something that they have. What nobody has any more takes no room."""
+
+    def __init__(self) -> None:
+        self._groups: dict[Hashable, set[Key]] = {}
+
+    def add(self, group: Hashable, key: Key) -> None:
+        self._groups.setdefault(group, set()).add(key)
+
+    def discard(self, group: Hashable, key: Key) -> None:
+        found = self._groups.get(group, set())
+        found.discard(key)
+        if not found:
+            self._groups.pop(group, None)
+
+    def __contains__(self, group: Hashable) -> bool:
+        return group in self._groups
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def of(self, group: Hashable) -> tuple[Key, ...]:
+        return tuple(self._groups.get(group, ()))
+
+
 class PreviewDesk:
     """Create one for a term, within a running loop."""
 
@@ -78,11 +103,17 @@ class PreviewDesk:
     ) -> None:
         """`why_not_elsewhere`: see `Elsewhere`."""
         self._world = world
-        self._of_base: dict[Key, set[Key]] = {}
-        self._of_copy: dict[str, set[Key]] = {}
+        self._of_base = _Index()
+        self._bases: dict[str, dict[Key, None]] = {}
+        """Of each namespace, those that Previews name."""
+        self._of_copy = _Index()
         """Those whose copy is called "namespace/name": one has it, and others may wait for it."""
-        self._of_place: dict[str, set[Key]] = {}
+        self._of_place = _Index()
         """Those whose copy is in another namespace, by that."""
+        self._of_name = _Index()
+        """Those of a namespace that have the same name."""
+        self._of_owner = _Index()
+        """Those that belong to another one, by its uid."""
         self._shapes: dict[Key, object] = {}
         """Of each base, when its copies were last looked at because of it."""
         self.previews: ListWatch[Preview] = ListWatch(api, path_of(PREVIEWS), parse_preview, namespaces=namespaces, timing=timing)
@@ -98,7 +129,7 @@ class PreviewDesk:
             later=lambda key, seconds: self._queue.add(key, after=seconds),
             leads=leads,
             elsewhere=Elsewhere(leaders, why_not_elsewhere),
-            companions=Companions(leaders, world, lambda: [preview for _, preview in self.previews.items()]),
+            companions=Companions(leaders, world, self._around),
         )
         self._permits: ListWatch[_Permit] | None = None
         if not why_not_elsewhere:
@@ -130,7 +161,7 @@ class PreviewDesk:
 
     def look(self, key: Key) -> None:
         """An HTTPScaledObject has changed, or its surroundings have: the base of some, or the copy of one."""
-        if self._of_base.get(key) and (shape := self._shape(key)) != self._shapes.get(key):
+        if key in self._of_base and (shape := self._shape(key)) != self._shapes.get(key):
             self._shapes[key] = shape
             self._again(key)
         if key.kind == HTTP_SCALED_OBJECTS.kind:
@@ -146,37 +177,53 @@ class PreviewDesk:
     def _on_preview(self, change: Change[Preview]) -> None:
         before, after = change.before, change.after
         if before is not None:
-            self._of_base.get(before.base, set()).discard(before.key)
-            named = self._of_copy.get(_copy(before), set())
-            named.discard(before.key)
-            if not named:
-                self._of_copy.pop(_copy(before), None)
-            self._of_place.get(before.place, set()).discard(before.key)
+            for index, group in self._groups_of(before):
+                index.discard(group, before.key)
         if after is not None:
-            if after.is_elsewhere:
-                self._of_place.setdefault(after.place, set()).add(after.key)
-            self._of_base.setdefault(after.base, set()).add(after.key)
-            self._of_copy.setdefault(_copy(after), set()).add(after.key)
+            for index, group in self._groups_of(after):
+                index.add(group, after.key)
+            self._bases.setdefault(after.base.namespace, {})[after.base] = None
             self._queue.add(after.key)
         elif before is not None:
             self._queue.add(before.key)
             self._again(before.base)  # others may have waited for its name
             for owner in before.meta.owner_references or ():
                 self._queue.add(Key(PREVIEWS.kind, before.key.namespace, owner.name))
-            if not self._of_base[before.base]:
-                del self._of_base[before.base]
-                self._shapes.pop(before.base, None)
+        if before is not None and before.base not in self._of_base:
+            self._forget_base(before.base)
+
+    def _groups_of(self, preview: Preview) -> Iterator[tuple[_Index, Hashable]]:
+        yield self._of_base, preview.base
+        yield self._of_copy, _copy(preview)
+        yield self._of_name, (preview.key.namespace, preview.name)
+        if preview.is_elsewhere:
+            yield self._of_place, preview.place
+        for owner in preview.meta.owner_references or ():
+            yield self._of_owner, owner.uid
+
+    def _forget_base(self, base: Key) -> None:
+        self._shapes.pop(base, None)
+        bases = self._bases[base.namespace]
+        bases.pop(base, None)
+        if not bases:
+            del self._bases[base.namespace]
+
+    def _around(self, preview: Preview) -> Iterator[Preview]:
+        """Those of its name, and those that belong to it, as `Companions` wants them."""
+        keys = dict.fromkeys((*self._of_name.of((preview.key.namespace, preview.name)), *self._of_owner.of(preview.meta.uid)))
+        found = (self.previews.get(key.app) for key in keys)
+        return (one for one in found if one is not None)
 
     def _again(self, base: Key) -> None:
-        for preview in tuple(self._of_base.get(base, ())):
+        for preview in self._of_base.of(base):
             self._queue.add(preview)
 
     def _again_in(self, namespace: str) -> None:
-        for preview in tuple(self._of_place.get(namespace, ())):
+        for preview in self._of_place.of(namespace):
             self._queue.add(preview)
 
     def _look_at_copy(self, app: str) -> None:
-        for preview in tuple(self._of_copy.get(app, ())):
+        for preview in self._of_copy.of(app):
             self._queue.add(preview)
 
     def _shape(self, base: Key) -> object:
@@ -198,7 +245,7 @@ class PreviewDesk:
                 self._queue.add(Key(PREVIEWS.kind, namespace, one.owner))
         if change.after is None or not change.after.owner:
             self._look_at_copy(change.key)
-        for base in [base for base in self._of_base if base.namespace == namespace and self._is_of(base, name)]:
+        for base in [base for base in self._bases.get(namespace, ()) if self._is_of(base, name)]:
             self._again(base)
 
     def _on_service(self, change: Change[SelectingService]) -> None:
@@ -207,7 +254,7 @@ class PreviewDesk:
             self._look_at_copy(change.key)
         if _finds(change.before) != _finds(change.after):
             namespace = change.key.partition("/")[0]
-            for base in [base for base in self._of_base if base.namespace == namespace]:
+            for base in tuple(self._bases.get(namespace, ())):
                 self._again(base)
             self._again_in(namespace)
 

@@ -108,7 +108,7 @@ class Looks:
             leads=lambda: self.leads,
             wall=lambda: time() + self.late,
             elsewhere=Elsewhere(api, self.why_not),
-            companions=Companions(api, self.world, self._previews),
+            companions=Companions(api, self.world, self._around),
         )
         await maker.reconcile(parse_preview(await self.api.request("GET", PREVIEW)))
 
@@ -154,12 +154,16 @@ class Looks:
     def message(self) -> str:
         return str(self.status["conditions"][0]["message"])
 
-    def _previews(self) -> list[Preview]:
-        found = [one for path, one in self.api.objects.items() if "/previews/" in path]
-        return [parse_preview(json.dumps(one).encode()) for one in found]
+    def _around(self, preview: Preview) -> list[Preview]:
+        there = [parse_preview(json.dumps(one).encode()) for path, one in self.api.objects.items() if "/previews/" in path]
+        return [one for one in there if one.name == preview.name or _belongs(one, preview)]
 
     def _note(self, _: Key, seconds: float) -> None:
         self.later.append(seconds)
+
+
+def _belongs(one: Preview, preview: Preview) -> bool:
+    return any(owner.uid == preview.meta.uid for owner in one.meta.owner_references or ())
 
 
 def base(api: ElsewhereApi) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from controller.preview import maker, releasing
+from controller.preview.elsewhere import FINALIZER as ELSEWHERE
 from controller.preview.life import KEEP_UNTIL, write_time
 from controller.preview.resource import FINALIZER
 from fleet.discovery.kubernetes.client import ApiError, Query
@@ -260,6 +261,36 @@ async def test_without_the_setting_what_waits_for_hooks_is_let_go(
         events = [body for _, _, body in api.written(EVENTS)]
         assert {(body["reason"], body["type"]) for body in events} == {("AfterHooksNotRun", "Warning")}
         assert not [path for path in api.objects if JOBS in path]
+
+
+async def test_without_the_setting_one_that_cannot_be_let_go_holds_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its author changes it all the time, or something forbids it. And what has a copy in another namespace is kept, and told."""
+    monkeypatch.setattr(releasing, "ROUND_SECONDS", 0.05)
+    api = MemoryApi()
+    kept = f"{PREVIEWS}/a2"
+    api.refuse = lambda method, path: (
+        ApiError("the object has been modified", status=409) if (method, path) == ("PATCH", f"{PREVIEWS}/a1") else None
+    )
+    for name in ("a1", "a2", "f1"):
+        spec = {"base": "web", "after": [HOOK]} | ({"namespace": "qa"} if name == "a2" else {})
+        api.put(f"{PREVIEWS}/{name}", spec=spec, metadata={"finalizers": [FINALIZER, *([ELSEWHERE] if name == "a2" else [])]})
+        await api.request("DELETE", f"{PREVIEWS}/{name}")
+    async with rig(api, tmp_path / "routes.json") as held:
+        await held.until(lambda: f"{PREVIEWS}/f1" not in api.objects)
+        assert f"{PREVIEWS}/a1" in api.objects
+        await held.until(lambda: api.objects[kept]["metadata"]["finalizers"] == [ELSEWHERE])
+
+        def told() -> list[str]:
+            return [body["message"] for _, _, body in api.written(EVENTS) if body["reason"] == "CopyNotDeleted"]
+
+        await held.until(lambda: len(told()) == 1)
+        assert "its copy in namespace qa is not deleted" in told()[0]
+        rounds = len([path for path in api.reads if path.endswith("/previews")])
+        await held.until(lambda: len([path for path in api.reads if path.endswith("/previews")]) > rounds + 3)
+        assert len(told()) == 1
+        assert kept in api.objects
 
 
 class PagedApi(MemoryApi):

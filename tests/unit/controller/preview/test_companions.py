@@ -81,6 +81,21 @@ async def test_one_of_somebody_else_is_used_as_it_is() -> None:
         assert made(held) == {"mine", "db--f1"}, "it is not deleted"
 
 
+async def test_one_that_is_called_so_and_is_something_else_is_told() -> None:
+    async with looking(dependencies=True) as held:
+        await needing(held, web=["api"], api=[], db=[])
+        theirs = held.api.put(f"{PREVIEWS}/api--f1", spec={"base": "db", "name": "other"})
+        await held.settle()
+        assert (held.reason, held.message) == (
+            "CannotBeCopied",
+            "spec.dependencies: Preview api--f1 exists, and is of another application or name",
+        )
+        assert held.api.objects[f"{PREVIEWS}/api--f1"] == theirs
+        held.api.drop(f"{PREVIEWS}/api--f1")
+        await held.settle()
+        assert held.api.objects[f"{PREVIEWS}/api--f1"]["spec"]["base"] == "api"
+
+
 async def test_without_the_field_nothing_else_is_made() -> None:
     async with looking() as held:
         await needing(held, web=["api"], api=[])
