@@ -34,6 +34,8 @@ ORPHAN = "orphan"
 """Finalizer of what is deleted without what belongs to it."""
 NAMESPACE_ENDS = "NamespaceTerminating"
 """Cause of a refusal: nothing is made in a namespace that is deleted."""
+MAX_CHANGES = 10
+"""How often in a row a Job may change before it can be deleted."""
 _HOPELESS = (400, 422)
 _MANAGER = ("fieldManager", "weir-previews")
 
@@ -214,17 +216,27 @@ class Ending:
         namespace = preview.meta.namespace
         for hook in preview.after:
             try:
-                path = JOBS.path(namespace, after_job_of(preview, hook, preview.status.account)["metadata"]["name"])
-                found = await find(self._api, path)
-                if found is not None and is_after_job(found, preview) and "deletionTimestamp" not in found["metadata"]:
-                    self._check_leads()
-                    await delete(self._api, path, found["metadata"]["uid"], found["metadata"]["resourceVersion"])
+                name = after_job_of(preview, hook, preview.status.account)["metadata"]["name"]
+                await self._delete_job(JOBS.path(namespace, name), preview)
             except Problem:  # it has not been made
                 continue
             except ApiError as error:
                 if self._left(preview) > 0:
                     raise
                 _log.warning("%s: the Job of hook %s is left: %s", preview.key, hook.name, error)
+
+    async def _delete_job(self, path: str, preview: Preview) -> None:
+        """Raises ApiError. A Job changes at any time, above all at the end of its own time, which is that of all hooks."""
+        for last in (False,) * MAX_CHANGES + (True,):
+            found = await find(self._api, path)
+            if found is None or not is_after_job(found, preview) or "deletionTimestamp" in found["metadata"]:
+                return
+            self._check_leads()
+            try:
+                await delete(self._api, path, found["metadata"]["uid"], found["metadata"]["resourceVersion"])
+            except ApiError as error:
+                if last or error.status != CHANGED:
+                    raise
 
     async def _tell(self, preview: Preview, reason: str, message: str, done: Sequence[str], failed: Mapping[str, str]) -> Preview:
         """Write the status; returns the Preview with it."""

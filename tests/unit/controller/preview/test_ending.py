@@ -158,6 +158,22 @@ async def test_the_time_counts_from_the_deletion_also_over_a_restart(server: Clu
     assert conditions(server)["AfterHooks"] | {"status": "False", "message": message} == conditions(server)["AfterHooks"]
 
 
+async def test_a_job_that_changes_while_it_is_deleted_is_deleted(server: Cluster, process: Process) -> None:
+    """As its own time is over at the same moment. Nobody deletes it later."""
+    await made(server, process)
+    server.outcomes.update(database=None)
+    await server.delete()
+    await process.live()
+    assert server.after_jobs() == ["database"]
+    changed = iter([ApiError("the object has been modified", status=409)] * 3)
+    server.refuse = lambda method, path: next(changed, None) if method == "DELETE" and path.startswith(JOBS) else None
+    process.late = AFTER_TIMEOUT + 1
+    await process.live()
+    assert F1 not in server.objects
+    assert server.jobs() == []
+    assert next(changed, None) is None
+
+
 async def test_pods_that_do_not_end_take_half_of_the_time(server: Cluster, process: Process) -> None:
     await made(server, process)
     server.stuck = True
