@@ -15,6 +15,7 @@ from controller.bodies import Absent, Bodies
 from fleet.discovery.kubernetes.client import FETCHED_ALONE, Api, ApiError
 from fleet.discovery.kubernetes.listwatch import Change, ListWatch, Timing
 from fleet.discovery.kubernetes.objects import CONFIG_MAPS, ConfigMap, parse_config_map
+from fleet.routing.kinds import is_name
 from fleet.runtime.pauses import Pauses
 from fleet.runtime.tasks import cancel_and_wait
 
@@ -166,6 +167,8 @@ class BodySource:
             return
         for key in sorted(keys):
             namespace, _, name = key.partition("/")
+            if not is_name(name):  # there is none, and what it is a selector of is nobody's business
+                continue
             await self._maps.fetch(namespace, labels=self._label, fields=f"metadata.name={name}")
 
     def _look_over(self, keys: Collection[str], failure: str) -> None:

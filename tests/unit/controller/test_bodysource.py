@@ -12,7 +12,7 @@ import pytest
 from controller import bodysource
 from controller.bodies import Absent
 from controller.bodysource import BodySource
-from fleet.discovery.kubernetes.client import FETCHED_ALONE, ApiError
+from fleet.discovery.kubernetes.client import FETCHED_ALONE, ApiError, Query
 from fleet.discovery.kubernetes.listwatch import Timing
 from fleet.discovery.kubernetes.objects import ConfigMap
 from tests.support.memory_api import MemoryApi
@@ -79,6 +79,25 @@ async def test_what_is_not_there_comes_and_goes_with_its_label() -> None:
         await rig.until_is("page", ConfigMap({"a": "1"}))
         rig.put("page", metadata={"labels": {}}, a="1")
         await rig.until_is("page", NONE)
+
+
+@pytest.mark.parametrize("name", ["a,b", "a=b", "../x", "A", "a b"])
+async def test_a_name_that_none_can_have_keeps_those_of_others_away_from_nobody(name: str) -> None:
+    """For the API server it is a selector, which it refuses, or understands as something else."""
+    async with rigged() as rig:
+        get = rig.api.get
+
+        async def strict(path: str, query: Query = ()) -> bytes:
+            selector = dict(query).get("fieldSelector", "metadata.name=x").removeprefix("metadata.name=")
+            if not selector.isalnum():
+                raise ApiError("invalid selector", status=400)
+            return await get(path, query)
+
+        rig.api.get = strict  # type: ignore[method-assign]
+        rig.put("page", a="1")
+        rig.source.want({f"a/{name}", "shop/page", f"z/{name}"})
+        await rig.until_is("page", ConfigMap({"a": "1"}))
+        assert rig.source.bodies()[f"a/{name}"] == NONE
 
 
 @pytest.mark.parametrize("count", [1, FETCHED_ALONE + 1])
