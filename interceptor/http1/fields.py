@@ -44,8 +44,9 @@ CHUNKED: Final = -1
 """Body length of a chunked message."""
 
 
-_FIRST, _REST = CONTEXT_HEADER[:1], CONTEXT_HEADER[1:]
-USUAL_MARKS: Final = re.compile(rf"\n[{_FIRST.upper()}{_FIRST}Bb](?i:{_REST}:|aggage:)".encode())
+USUAL_MARKS: Final = re.compile(
+    rf"\n[{CONTEXT_HEADER[0].upper()}{CONTEXT_HEADER[0]}Bb](?i:{CONTEXT_HEADER[1:]}:|aggage:)".encode()
+)
 """What `has_marks` looks for, cookies aside, where a route has the usual header, and little else. First letters
 are not left to the flag: by them and the end of the line before, the search takes a third of the time."""
 _CONNECTION_SCHEMES: Final = frozenset(name.encode() for name in CONNECTION_SCHEMES)

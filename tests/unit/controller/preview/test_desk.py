@@ -81,7 +81,7 @@ async def test_a_look_at_one_does_not_cost_as_much_as_there_are(desk: PreviewDes
         asked.append(app)
         return there[app]
 
-    desk.previews.get = get  # type: ignore[method-assign]
+    desk.previews.get = get  # type: ignore[method-assign, assignment]
     found = [*desk._around(there["shop/p7"])]
     assert {one.meta.name for one in found} == {"p7", "other"}
     assert len(asked) == 2
