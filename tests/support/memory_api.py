@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -44,6 +45,8 @@ class MemoryApi(Api):
         """Plurals of kinds that are not installed."""
         self._version = 1
         self._streams: set[_Stream] = set()
+        self._past: list[tuple[int, str, str, Json, Json | None]] = []
+        """All that was told, by the version: a watch begins after the version that it names."""
 
     def put(self, path: str, **content: Any) -> Json:
         """Create or change an object as its author: its generation increases."""
@@ -101,7 +104,11 @@ class MemoryApi(Api):
     @asynccontextmanager
     async def stream(self, path: str, query: Query, *, silence: float) -> AsyncIterator[Any]:
         self._check_installed(path)
-        stream = _Stream(path, _selector(dict(query)))
+        asked = dict(query)
+        stream = _Stream(path, _selector(asked))
+        begin = bisect_right(self._past, int(asked.get("resourceVersion") or self._version), key=_version_of)
+        for _, kind, at, content, before in self._past[begin:]:
+            _tell(stream, kind, at, content, before)
         self._streams.add(stream)
         try:
             yield stream
@@ -189,14 +196,23 @@ class MemoryApi(Api):
         return stored
 
     def _tell(self, kind: str, path: str, content: Json, before: Json | None = None) -> None:
+        self._past.append((self._version, kind, path, content, before))
         for stream in self._streams:
-            if not _within(path, stream.path):
-                continue
-            if stream.wanted(content):
-                stream.lines.put_nowait(json.dumps({"type": kind, "object": content}).encode() + b"\n")
-            elif before is not None and stream.wanted(before):
-                # For a watch with a label selector, an object that loses the labels is deleted.
-                stream.lines.put_nowait(json.dumps({"type": "DELETED", "object": content}).encode() + b"\n")
+            _tell(stream, kind, path, content, before)
+
+
+def _version_of(told: tuple[int, str, str, Json, Json | None]) -> int:
+    return told[0]
+
+
+def _tell(stream: _Stream, kind: str, path: str, content: Json, before: Json | None) -> None:
+    if not _within(path, stream.path):
+        return
+    if stream.wanted(content):
+        stream.lines.put_nowait(json.dumps({"type": kind, "object": content}).encode() + b"\n")
+    elif before is not None and stream.wanted(before):
+        # For a watch with a label selector, an object that loses the labels is deleted.
+        stream.lines.put_nowait(json.dumps({"type": "DELETED", "object": content}).encode() + b"\n")
 
 
 _POLICIES = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
