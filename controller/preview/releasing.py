@@ -42,7 +42,7 @@ class Releaser:
         self._paths = [path_of(PREVIEWS).path(namespace) for namespace in namespaces or ("",)]
         self._recorder = recorder
         self._leads = leads
-        self._warned: set[str] = set()
+        self._kept: set[str] = set()
         """The uids of those that are kept, and whose Event was written."""
         self._task: asyncio.Task[None] | None = None
 
@@ -65,7 +65,7 @@ class Releaser:
                         await self._look(parse_preview(each), kept)
                 except (ApiError, ValueError) as error:
                     _complain("previews that are deleted", error)
-            self._warned = kept
+            self._kept = kept
             await asyncio.sleep(ROUND_SECONDS)
 
     async def _look(self, preview: Preview, kept: set[str]) -> None:
@@ -74,7 +74,7 @@ class Releaser:
             return
         if HELD_ELSEWHERE in (preview.meta.finalizers or ()):
             kept.add(preview.meta.uid)
-            if preview.meta.uid not in self._warned:
+            if preview.meta.uid not in self._kept:
                 why = f"no previews are made here any more (WEIR_PREVIEWS): its copy in namespace {preview.place} is not deleted"
                 why += f", and holds it by the finalizer {HELD_ELSEWHERE}"
                 self._recorder.tell(preview, Notice(_NOT_DELETED, why, warning=True))

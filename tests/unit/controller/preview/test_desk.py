@@ -77,9 +77,9 @@ async def test_a_look_at_one_does_not_cost_as_much_as_there_are(desk: PreviewDes
     there[same.key.app] = same
     seen(desk, None, same)
 
-    def get(app: str) -> Preview:
-        asked.append(app)
-        return there[app]
+    def get(key: str) -> Preview:
+        asked.append(key)
+        return there[key]
 
     desk.previews.get = get  # type: ignore[method-assign, assignment]
     found = [*desk._around(there["shop/p7"])]
