@@ -29,6 +29,16 @@ SHORTEST_AFTER_TIMEOUT, LONGEST_AFTER_TIMEOUT = 1.0, DAY
 """Seconds. A namespace that is deleted waits for so long as well."""
 
 
+MAX_SPEC_BYTES = 64 << 10
+"""As JSON. All Previews are in memory, and what hooks say takes many times as much there."""
+
+
+class _Parts(msgspec.Struct):
+    metadata: msgspec.Raw
+    spec: msgspec.Raw = msgspec.Raw(b"{}")
+    status: msgspec.Raw = msgspec.Raw(b"{}")
+
+
 class _Placed(msgspec.Struct):
     namespace: Annotated[str, Meta(pattern=NAMESPACE, max_length=MAX_NAMESPACE)] | None = None
 
@@ -108,17 +118,22 @@ class Preview(msgspec.Struct, frozen=True):
 
 def parse_preview(data: bytes | msgspec.Raw) -> Preview:
     """A Preview from the API server's JSON. Raises ValueError when it is not a Kubernetes object at all."""
-    raw: dict[str, Any] = msgspec.json.decode(data)
-    meta, version = msgspec.convert(raw.get("metadata"), ObjectMeta), str(raw["metadata"].get("resourceVersion", ""))
+    parts = msgspec.json.decode(data, type=_Parts)
+    raw: dict[str, Any] = msgspec.json.decode(parts.metadata)
+    meta, version = msgspec.convert(raw, ObjectMeta), str(raw.get("resourceVersion", ""))
     try:
-        status = msgspec.convert(raw.get("status") or {}, PreviewStatus)
+        status = msgspec.json.decode(parts.status, type=PreviewStatus | None) or PreviewStatus()
     except msgspec.ValidationError:  # another version wrote it: it is written anew
         status = PreviewStatus()
+    said = _namespace(parts.spec)
+    if len(bytes(parts.spec)) > MAX_SPEC_BYTES:
+        problem = Problem("spec", f"is larger than {MAX_SPEC_BYTES >> 10} KiB")
+        return Preview(meta, None, problem, status, version=version, said_namespace=said)
     try:
-        spec = msgspec.convert(raw.get("spec") or {}, PreviewSpec)
+        spec = msgspec.convert(msgspec.json.decode(parts.spec) or {}, PreviewSpec)
     except msgspec.ValidationError as error:
-        return Preview(meta, None, Problem.of(error), status, version=version, said_namespace=_namespace(raw.get("spec")))
-    preview = Preview(meta, spec, None, status, version=version, said_namespace=spec.namespace or "")
+        return Preview(meta, None, Problem.of(error), status, version=version, said_namespace=said)
+    preview = Preview(meta, spec, None, status, version=version, said_namespace=said)
     try:
         check_preview_name(preview.name, "spec.name" if spec.name is not None else "metadata.name")
         if len(preview.copy) > MAX_NAME:
@@ -143,9 +158,9 @@ def _after_timeout(spec: PreviewSpec) -> float:
     return found
 
 
-def _namespace(spec: Any) -> str:
-    """That of a spec which is not valid otherwise."""
+def _namespace(spec: msgspec.Raw) -> str:
+    """That of a spec which may not be valid otherwise."""
     try:
-        return msgspec.convert(spec, _Placed).namespace or ""
+        return msgspec.json.decode(spec, type=_Placed).namespace or ""
     except msgspec.ValidationError:
         return ""

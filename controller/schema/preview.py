@@ -67,12 +67,16 @@ _STAYS_THERE: Final = Rule(
     "(!has(self.__namespace__) || self.__namespace__ == oldSelf.__namespace__)",  # namespace is a word of CEL
     "namespace cannot be changed: delete the Preview, and make another one",
 )
+_STAYS_WHAT_IT_IS: Final = Rule(
+    "self.base == oldSelf.base && has(self.name) == has(oldSelf.name) && (!has(self.name) || self.name == oldSelf.name)",
+    "base and name cannot be changed: delete the Preview, and make another one",
+)
 
 
 class PreviewSpec(msgspec.Struct, frozen=True, rename="camel"):
     """A copy of a workload, its Service and its HTTPScaledObject, which sleeps at zero and goes when its time is over."""
 
-    cel: ClassVar[tuple[Rule, ...]] = (_STAYS_THERE,)
+    cel: ClassVar[tuple[Rule, ...]] = (_STAYS_THERE, _STAYS_WHAT_IT_IS)
 
     base: Annotated[Name, Meta(description="The HTTPScaledObject in the same namespace whose workload is copied.")]
     name: Annotated[PreviewName | None, Meta(description="Name that requests choose it by; that of the object without it.")] = (

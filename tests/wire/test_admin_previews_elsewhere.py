@@ -27,6 +27,11 @@ async def test_without_consent_the_wait_ends_with_the_reason(rig: Rig) -> None:
     assert (last["outcome"], last["reason"], last["final"]) == ("not-served", "NotPermitted", True)
     assert last["message"] == "namespace qa does not have the label weir.dev/previews-from: shop"
     assert last["preview"]["state"] == "failed"
+    rig.api.put(f"{SCALED}/{ID}", status={"lastActiveTime": write_time(1.8e9)})
+    (listed,) = (await rig.call("GET"))["items"]
+    assert listed["last_used"] is None, "what is called so there is another tenant's"
+    assert (await rig.call("GET", f"/{ID}"))["last_used"] is None
+    assert not [path for path in rig.api.reads if path.startswith(SCALED)]
 
 
 async def test_it_is_made_woken_and_listed_where_it_is(rig: Rig) -> None:

@@ -152,7 +152,8 @@ def shown(found: Json, around: Around) -> Preview:
     conditions = conditions_of(found)
     ready = next((one for one in conditions if one.type == READY), Condition(type=READY, status="Unknown", reason="", message=""))
     replicas = _replicas(preview, around.workloads)
-    life = life_of(preview, read_time(around.last_active.get(f"{preview.place}/{preview.copy}", "")))
+    last = around.last_active.get(f"{preview.place}/{preview.copy}", "") if preview.is_placed else ""
+    life = life_of(preview, read_time(last))
     left = life.left(around.now)
     urls = [*_urls(preview, around)]
     return Preview(

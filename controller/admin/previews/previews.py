@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import time
 
 import msgspec
@@ -95,13 +95,12 @@ class Previews:
     async def shown(self, found: Json) -> Preview:
         """What is said of one."""
         preview = parsed(found)
-        around = await self._around(preview.meta.namespace, {preview.place}, _labels_of(preview), {preview.base.name})
+        around = await self._around(preview.meta.namespace, _places([preview]), _labels_of(preview), {preview.base.name})
         return shown(found, around)
 
     async def all_shown(self, namespace: str, items: Sequence[Json]) -> list[Preview]:
         bases = {str((item.get("spec") or {}).get("base", "")) for item in items}
-        places = {parsed(item).place for item in items}
-        around = await self._around(namespace, places, NAME_LABEL, bases) if items else Around()
+        around = await self._around(namespace, _places(map(parsed, items)), NAME_LABEL, bases) if items else Around()
         return [shown(item, around) for item in items]
 
     async def is_awake(self, found: Json) -> bool:
@@ -279,6 +278,11 @@ class Previews:
         resource = self._world.get(Key(HTTP_SCALED_OBJECTS.kind, namespace, base))
         spec = None if resource is None else resource.spec
         return spec.path_prefixes or () if isinstance(spec, HTTPScaledObjectSpec) else ()
+
+
+def _places(previews: Iterable[Parsed]) -> set[str]:
+    """The namespaces of their copies: those that have permitted it."""
+    return {preview.place for preview in previews if preview.is_placed}
 
 
 def _labels_of(preview: Parsed) -> str:

@@ -341,6 +341,16 @@ def test_a_time_to_live_that_no_date_can_say() -> None:
     assert str(found) == "spec.ttl: is longer than 3650 days"
 
 
+def test_a_spec_of_any_size_takes_bounded_memory_and_is_told() -> None:
+    """All Previews are in memory, of everybody."""
+    nested: list[Any] = [[] for _ in range(40_000)]
+    found = preview("f1", namespace="qa", before=[{"name": "x", "job": {"template": nested}}])
+    assert str(found.problem) == "spec: is larger than 64 KiB"
+    assert found.spec is None
+    assert found.place == "qa", "what was made there is deleted all the same"
+    assert preview("f1", before=[{"name": "x", "job": {"template": nested[:10_000]}}]).problem is None
+
+
 @pytest.mark.parametrize("job", [{}, {"template": 1}, {"template": {"spec": {}}}, {"template": {"spec": {"containers": "a"}}}])
 def test_hooks_that_are_no_jobs(job: dict[str, Any]) -> None:
     with pytest.raises(Problem, match="hook db has no template with containers"):
