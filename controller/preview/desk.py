@@ -12,6 +12,7 @@ from controller.crds import HTTP_SCALED_OBJECTS, PREVIEWS
 from controller.events import EventRecorder
 from controller.preview.companions import Companions
 from controller.preview.elsewhere import NAMESPACES, PERMIT, Elsewhere
+from controller.preview.leftovers import Leftovers
 from controller.preview.maker import Maker
 from controller.preview.manifests import BASE_LABEL
 from controller.preview.objects import WORKLOADS, LeadersApi
@@ -132,7 +133,9 @@ class PreviewDesk:
             companions=Companions(leaders, world, self._around),
         )
         self._permits: ListWatch[_Permit] | None = None
+        self._leftovers: Leftovers | None = None
         if not why_not_elsewhere:
+            self._leftovers = Leftovers(leaders, self._uids)
             self._permits = ListWatch(api, NAMESPACES, _parse_permit, labels=PERMIT, timing=timing)
             self._permits.subscribe(lambda change: self._again_in(change.key.removeprefix("/")))
         self._unsubscribe: Unsubscribe | None = None
@@ -148,10 +151,14 @@ class PreviewDesk:
             watch.start()
         if self._permits is not None:
             self._permits.start()
+        if self._leftovers is not None:
+            self._leftovers.start()
 
     async def close(self) -> None:
         if self._unsubscribe is not None:
             self._unsubscribe()
+        if self._leftovers is not None:
+            await self._leftovers.close()
         await self._queue.close()
         await self.previews.close()
         for watch in self._workloads.values():
@@ -173,6 +180,10 @@ class PreviewDesk:
             self._maker.forget(key)
         else:
             await self._maker.reconcile(preview)
+
+    async def _uids(self) -> set[str]:
+        await self.previews.synced.wait()
+        return {preview.meta.uid for _, preview in self.previews.items()}
 
     def _on_preview(self, change: Change[Preview]) -> None:
         before, after = change.before, change.after

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from controller.preview.manifests import FROM_LABEL, UID_LABEL
 from controller.settings import ControllerSettings
 from fleet.routing.codec import decode_json
 from fleet.runtime.settings import SettingsError
@@ -64,6 +65,16 @@ async def test_requests_go_there_as_long_as_both_sides_permit_it(tmp_path: Path)
         await held.until(lambda: PREVIEW not in api.objects and copies(held) == [])
         assert not set(MADE) & api.within("qa")
         assert at("qa", "httpscaledobjects", "evil") in api.objects
+
+
+async def test_what_a_preview_left_that_is_gone_is_deleted_by_the_controller_that_leads(tmp_path: Path) -> None:
+    api = ElsewhereApi()
+    base(api)
+    labels = {UID_LABEL: "gone", FROM_LABEL: "shop"}
+    left = at("qa", "deployments", "web--f0")
+    api.put(left, apiVersion="apps/v1", kind="Deployment", spec={}, metadata={"labels": labels})
+    async with rig(api, tmp_path / "routes.json", 1, *FLAGS) as held:
+        await held.until(lambda: left not in api.objects)
 
 
 async def test_the_next_leader_routes_to_it_from_its_first_table_on(tmp_path: Path) -> None:
