@@ -81,7 +81,7 @@ async def test_a_look_at_one_does_not_cost_as_much_as_there_are(desk: PreviewDes
         asked.append(key)
         return there[key]
 
-    desk.previews.get = get  # type: ignore[method-assign, assignment]
+    desk.previews.get = get  # type: ignore[method-assign]
     found = [*desk._around(there["shop/p7"])]
     assert {one.meta.name for one in found} == {"p7", "other"}
     assert len(asked) == 2
