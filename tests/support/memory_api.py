@@ -46,7 +46,7 @@ class MemoryApi(Api):
         self._version = 1
         self._streams: set[_Stream] = set()
         self._past: list[tuple[int, str, str, Json, Json | None]] = []
-        """All that was told, by the version: a watch begins after the version that it names."""
+        """All events, by their version: a watch begins after the version that it names."""
 
     def put(self, path: str, **content: Any) -> Json:
         """Create or change an object as its author: its generation increases."""
@@ -201,8 +201,8 @@ class MemoryApi(Api):
             _tell(stream, kind, path, content, before)
 
 
-def _version_of(told: tuple[int, str, str, Json, Json | None]) -> int:
-    return told[0]
+def _version_of(event: tuple[int, str, str, Json, Json | None]) -> int:
+    return event[0]
 
 
 def _tell(stream: _Stream, kind: str, path: str, content: Json, before: Json | None) -> None:
