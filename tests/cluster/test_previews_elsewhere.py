@@ -80,6 +80,9 @@ async def test_it_is_made_there_while_both_sides_permit_it_and_goes_without_a_tr
         await api.merge(mine, {"spec": {"namespace": namespace}})
     with pytest.raises(ApiError, match="namespace cannot be changed"):
         await api.merge(mine, {"spec": {"namespace": None}})
+    for change in ({"base": "api"}, {"name": "f2"}):
+        with pytest.raises(ApiError, match="base and name cannot be changed"):
+            await api.merge(mine, {"spec": change})
     uid = (await api.get(mine))["metadata"]["uid"]
     evil = http_scaled_object(other, "evil")
     evil["spec"] = {"scaleTargetRef": evil["spec"]["scaleTargetRef"]}
