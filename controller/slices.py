@@ -10,6 +10,7 @@ from fleet.discovery.kubernetes.client import FETCHED_ALONE, Api, ApiError
 from fleet.discovery.kubernetes.listwatch import Change, ListWatch, Timing
 from fleet.discovery.kubernetes.objects import (
     ENDPOINT_SLICES,
+    MAX_SERVICE_NAME,
     SERVICE_NAME_LABEL,
     Endpoint,
     EndpointSlice,
@@ -109,7 +110,7 @@ class ServiceSlices:
             await self._slices.relist()
             return
         for namespace, _, name in (service.partition("/") for service in services):
-            if self._slices.covers(namespace):
+            if len(name) <= MAX_SERVICE_NAME and self._slices.covers(namespace):  # others there are none
                 await self._slices.fetch(namespace, labels=f"{SERVICE_NAME_LABEL}={name}")
 
     def _tell(self, services: Collection[str]) -> None:

@@ -203,6 +203,8 @@ class ApiServer:
 
     def _list(self, request: Request) -> tuple[int, Object]:
         token = request.query.get("continue")
+        if len(request.query.get("labelSelector", "").partition("=")[2]) > 63:
+            return 400, {"message": "unable to parse requirement: must be no more than 63 characters", "code": 400}
         if token is None:
             version, found = self.version, list(self._found(request))
         elif self.continue_expires:

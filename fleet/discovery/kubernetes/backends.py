@@ -15,6 +15,7 @@ from fleet.discovery.kubernetes.client import FETCHED_ALONE, Api, ApiError
 from fleet.discovery.kubernetes.listwatch import Change, ListWatch, Timing
 from fleet.discovery.kubernetes.objects import (
     ENDPOINT_SLICES,
+    MAX_SERVICE_NAME,
     SERVICE_NAME_LABEL,
     SERVICES,
     EndpointSlice,
@@ -232,6 +233,8 @@ class KubernetesBackends:
             return
         for service in services:
             namespace, _, name = service.partition("/")
+            if len(name) > MAX_SERVICE_NAME:  # there is none
+                continue
             await asyncio.gather(
                 self._services.fetch(namespace, fields=f"metadata.name={name}"),
                 self._slices.fetch(namespace, labels=f"{SERVICE_NAME_LABEL}={name}"),

@@ -12,6 +12,7 @@ import msgspec
 __all__ = [
     "CONFIG_MAPS",
     "ENDPOINT_SLICES",
+    "MAX_SERVICE_NAME",
     "SERVICES",
     "SERVICE_NAME_LABEL",
     "ConfigMap",
@@ -27,6 +28,8 @@ __all__ = [
 ]
 
 SERVICE_NAME_LABEL: Final = "kubernetes.io/service-name"
+MAX_SERVICE_NAME: Final = 63
+"""Characters. Longer names are no values of that label either: the API server refuses a list that selects by one."""
 
 
 class Resource(msgspec.Struct, frozen=True):

@@ -24,6 +24,8 @@ class Api(MemoryApi):
         if self.refused and "=" in dict(query).get("labelSelector", ""):
             self.refused -= 1
             raise ApiError("refused", status=500)
+        if len(dict(query).get("labelSelector", "").partition("=")[2]) > 63:
+            raise ApiError("unable to parse requirement: must be no more than 63 characters", status=400)
         return await super().get(path, query)
 
     def pods(self, service: str, count: int) -> None:
@@ -64,5 +66,24 @@ async def test_what_becomes_wanted_is_read(refused: int, count: int) -> None:
         assert addresses(slices, "first") is None
         slices.want("shop/first")
         await until(lambda: addresses(slices, "first") == ["10.0.0.0", "10.0.0.1"])
+    finally:
+        await slices.close()
+
+
+async def test_a_name_that_no_service_can_have_keeps_nobody_elses_endpoints_away() -> None:
+    api = Api()
+    names = [f"later{number}" for number in range(6)]
+    for name in names:
+        api.pods(name, 1)
+    slices = ServiceSlices(api, (), lambda _: None, timing=Timing(first_pause=0.01, longest_pause=0.02))
+    slices.start()
+    try:
+        slices.want("shop/first")
+        await until(lambda: addresses(slices, "first") == [])
+        for name in names:
+            slices.want(f"other/{'x' * 64}{name}")
+            slices.want(f"shop/{name}")
+        await until(lambda: all(addresses(slices, name) == ["10.0.0.0"] for name in names))
+        assert slices.endpoints(f"other/{'x' * 64}later0") is not None
     finally:
         await slices.close()

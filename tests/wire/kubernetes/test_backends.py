@@ -85,6 +85,19 @@ async def test_they_are_known_when_synced_and_followed(server: ApiServer, api: A
         await until(lambda: backends.get("default/web:80") == ())
 
 
+async def test_a_name_that_no_service_can_have_keeps_nobody_elses_backends_away(server: ApiServer, api: Api) -> None:
+    """A tenant may name any, and an API server refuses to look for one that is too long."""
+    names = [f"web{number}" for number in range(6)]
+    for name in names:
+        put_app(server, name, "10.0.0.1")
+    async with following(server, api, "default/first:80") as backends:
+        long = [f"theirs/{'x' * 64}{name}:80" for name in names]
+        backends.want(["default/first:80", *long, *(f"default/{name}:80" for name in names)])
+        await until(lambda: all(backends.get(f"default/{name}:80") == (A,) for name in names))
+        await until(lambda: all(backends.missing(key) is not None for key in long))
+        assert all(reason == "service_not_found" for key in long for reason, _ in [backends.missing(key) or ("", "")])
+
+
 def through(*pods: str) -> tuple[Backend, ...]:
     return tuple(Backend("10.96.0.1", 80, behind=f"{pod} 8080") for pod in pods)
 
