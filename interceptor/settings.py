@@ -82,6 +82,11 @@ class InterceptorSettings(ComponentSettings):
         True,
         description="Listen on the ports of applications. Of several interceptors at one address, only one can.",
     )
+    relay_idle: bool = Field(
+        True,
+        description="Connections of TCP ports that are silent for a second take a third of the memory: small messages are then"
+        " passed on without the event loop's transports. Only on Linux.",
+    )
     https_port: int = Field(
         defaults.HTTPS_PORT,
         ge=1,

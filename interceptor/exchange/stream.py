@@ -44,8 +44,8 @@ DECISION_SECONDS: Final = 1.0
 _BULK: Final = 512 * 1024
 """Bytes that are moved inside the kernel at once."""
 RELAY_SECONDS: Final = 1.0
-"""After so long, a connection goes on without transports of the event loop. For shorter ones the change is not worth it; after
-much data it takes as long again."""
+"""After so long without a byte, a connection goes on without transports of the event loop, until something else than a small read
+comes."""
 SWITCHED: Final = Response(101, 0)
 
 
@@ -205,7 +205,7 @@ class StreamTunnel(Tunnel):
     """A tunnel whose connection may stop counting while it is silent, and count again."""
 
     __slots__ = (
-        "_bulky", "_counts", "_first", "_opened", "_patterns", "_relayed", "_rest", "clock", "looks", "to_backend", "to_client",
+        "_counts", "_first", "_opened", "_patterns", "_relayed", "_rest", "clock", "looks", "to_backend", "to_client",
         "touched",
     )  # fmt: skip
 
@@ -232,8 +232,6 @@ class StreamTunnel(Tunnel):
         """Seconds of silence after which it does not count."""
         self.looks = False
         """While it does not count, and its next byte changes that."""
-        self._bulky = False
-        """Whether much data was moved since it was last seen whether it can be relayed."""
         self._relayed: bool | None = False
         """Whether its connections are without transports; None if they never can be."""
 
@@ -272,13 +270,11 @@ class StreamTunnel(Tunnel):
         if self._connection is None or self._ends & 1:
             return 0
         self._alive()
-        self._bulky = True
         return self._connection.splice(data, source, _BULK)
 
     def on_tunnel_bulk(self, data: memoryview, source: object) -> int:
         """The same from the backend."""
         self._alive()
-        self._bulky = True
         return self._client.splice(data, source, _BULK)
 
     def _alive(self) -> None:
@@ -314,7 +310,6 @@ class StreamTunnel(Tunnel):
         """Its connections have transports again: the end of one, much data, or a peer that does not read."""
         self._relayed = False
         if self._connection is not None and not self._ends and not self._wound_down:
-            self._bulky = True
             self._look_again(self._host.clock())
 
     def wind_down(self, now: float, seconds: float) -> None:
@@ -322,9 +317,7 @@ class StreamTunnel(Tunnel):
         super().wind_down(now, seconds)
 
     def _relay(self) -> None:
-        if self._bulky:
-            self._bulky = False
-        elif self._connection is not None:
+        if self._connection is not None:
             self._relayed = cast("RelayedClient", self._client).relay_with(self._connection, self)
 
     def _move(self, lease: Lease, now: float) -> None:
@@ -344,7 +337,7 @@ class StreamTunnel(Tunnel):
         elif self._patterns and (self._first or not self._silence_is_none):
             until = min(until, (self.touched if self._first else self._opened) + DECISION_SECONDS)
         if self._relayed is False and self._patterns is None:
-            until = min(until, now + RELAY_SECONDS)
+            until = min(until, (self.touched if now < self.touched + RELAY_SECONDS else now) + RELAY_SECONDS)
         self._client.deadline = until
         self._client.keep_deadline()
 
@@ -366,7 +359,7 @@ class StreamTunnel(Tunnel):
                 self._move(self._app.main.uncounted_entry().acquire(now), now)
             elif self._patterns and (self._first or not self._silence_is_none):
                 self._decide(now, counts=True)
-            if self._relayed is False and self._patterns is None:
+            if self._relayed is False and self._patterns is None and quiet >= RELAY_SECONDS:
                 self._relay()
             self._look_again(now)
 

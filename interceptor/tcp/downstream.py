@@ -50,6 +50,8 @@ class StreamDownstream(ClosingClient):
     # -- RelayedClient --------------------------------------------------------------------------------------------
 
     def relay_with(self, connection: Upstream, tunnel: StreamTunnel) -> bool:
+        if self._paused:  # meanwhile it is watched for a disconnect
+            return False
         self._host.hangups.forget(self)  # by its number, which another socket gets
         return isinstance(connection, Connection) and self._host.relay.take(self, connection, tunnel)
 

@@ -9,11 +9,11 @@ elsewhere every connection keeps its transport.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import select
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from interceptor.transport.tcp import Connection
@@ -49,12 +49,13 @@ class Talk(Protocol):
 
 
 class Relay:
-    """All pairs of sockets. `close` it after their connections have ended."""
+    """All pairs of sockets. `close` it after their connections have ended, or were aborted."""
 
-    __slots__ = ("_clock", "_epoll", "_poll", "_sides", "_tasks")
+    __slots__ = ("_clock", "_enabled", "_epoll", "_poll", "_sides", "_tasks")
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], *, enabled: bool = True) -> None:
         self._clock = clock
+        self._enabled = enabled and hasattr(select, "epoll")
         self._epoll: select.epoll | None = None
         self._sides: dict[int, Relayed] = {}
         """By descriptor."""
@@ -66,19 +67,12 @@ class Relay:
 
     def take(self, one: Connection, other: Connection, talk: Talk) -> bool:
         """Go on without transports, if both sides are connected, and nothing that was read or written waits. Returns whether."""
-        if not hasattr(select, "epoll") or not (one.is_bare and other.is_bare):
+        if not self._enabled or not all(each.is_bare and not _waits(each) for each in (one, other)):
             return False
-        copies: list[int] = []
         try:
-            copies += (os.dup(each._fd) for each in (one, other))  # noqa: SLF001 -- only this package uses descriptors
-        except OSError:  # the process has no more descriptors
-            for copy in copies:
-                os.close(copy)
+            copies = self._watch(one, other)
+        except OSError:  # the process has no more descriptors, or the kernel no room to watch them
             return False
-        if self._epoll is None:
-            self._epoll = select.epoll()
-            self._poll = self._epoll.poll
-            asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._pass_on)
         first, second = Relayed(self, one, copies[0], talk), Relayed(self, other, copies[1], talk)
         first.other, second.other = second, first
         for side in (first, second):
@@ -87,15 +81,37 @@ class Relay:
             before.abort()  # nobody reads there from now on; the connection stays open by the copy
             side.connection.attach(cast("asyncio.Transport", side))
             self._sides[side.fd] = side
-            self._epoll.register(side.fd, select.EPOLLIN | select.EPOLLRDHUP)
         return True
+
+    def _watch(self, *connections: Connection) -> list[int]:
+        """Descriptors of their sockets, which are watched from now on. Raises OSError if that is not possible for all."""
+        if self._epoll is None:
+            epoll = select.epoll()
+            try:
+                asyncio.get_running_loop().add_reader(epoll.fileno(), self._pass_on)
+            except OSError:
+                epoll.close()
+                raise
+            self._epoll, self._poll = epoll, epoll.poll
+        copies: list[int] = []
+        try:
+            for each in connections:
+                copies.append(os.dup(each._fd))  # noqa: SLF001 -- only this package uses descriptors
+                self._epoll.register(copies[-1], select.EPOLLIN | select.EPOLLRDHUP)
+        except OSError:
+            for copy in copies:
+                with contextlib.suppress(OSError):  # the last one may not be watched
+                    self._epoll.unregister(copy)  # or its number would be reported as long as the socket is open
+                os.close(copy)
+            raise
+        return copies
 
     def forget(self, side: Relayed) -> bool:
         """Do not serve this socket any more. Returns whether it was served."""
         if self._sides.pop(side.fd, None) is None:
             return False
-        assert self._epoll is not None  # noqa: S101
-        self._epoll.unregister(side.fd)
+        if self._epoll is not None:
+            self._epoll.unregister(side.fd)
         return True
 
     def run(self, side: Relayed) -> None:
@@ -105,7 +121,8 @@ class Relay:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Wait for the sockets that get a transport, and stop watching."""
+        """Wait for the sockets that get a transport, and stop watching. Those of connections that were aborted in this turn are
+        closed in the next ones."""
         while self._tasks:
             await asyncio.wait(self._tasks)
         epoll, self._epoll = self._epoll, None
@@ -130,17 +147,20 @@ class Relay:
             other = side.other
             try:
                 sent = _write(other.fd, data)
-            except OSError:
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                other.connection.outlives(error)  # a socket tells its error only once
                 sent = 0
             talk = side.talk
             talk.touched = now
-            if talk.looks:
-                talk.heard(now)
             if sent != len(data):
                 other.connection.write_through(data[sent:])
                 other.leave()
             elif sent == RELAYED_READ or not sent:
                 side.leave()
+            if talk.looks:
+                talk.heard(now)
 
 
 class Relayed:
@@ -180,31 +200,45 @@ class Relayed:
         own.setblocking(False)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: _Door(self), own)
-        except OSError as error:
-            own.close()
-            self.connection.connection_lost(error)
+        except Exception as error:
+            if _waits(self.connection):  # otherwise its transport reports the end
+                own.detach()
+                self.connection.reset_on_close(on=True)
+                self._lose(error)
+            if not isinstance(error, OSError):
+                raise
 
     def arrived(self, transport: asyncio.Transport) -> None:
         """There is a transport."""
         connection = self.connection
+        del self.other  # or both would wait for a search for cycles: full ones are rare
         transport.set_protocol(connection)
         connection.attach(transport)
         if self._pending:
             transport.write(self._pending)
         if self._ends:
-            transport.write_eof()
+            with contextlib.suppress(OSError):  # the peer has reset the connection; reading will report it
+                transport.write_eof()
         if self._after == "abort":
             transport.abort()
         elif self._after:
             transport.close()
-        elif connection.paused:
-            # Some event loops begin to read after this call.
-            transport.pause_reading()
-            asyncio.get_running_loop().call_soon(_pause_again, connection, transport)
+        elif not transport.is_closing():
+            if connection.congested and not transport.get_write_buffer_size():
+                connection.resume_writing()  # the transport, which has never had to wait, does not say it
+            if connection.paused:
+                # Some event loops begin to read after this call.
+                transport.pause_reading()
+                asyncio.get_running_loop().call_soon(_pause_again, connection, transport)
 
-    def _lose(self) -> None:
-        self.connection.connection_lost(None)  # before the number is another socket's
-        os.close(self.fd)
+    def _lose(self, error: Exception | None = None) -> None:
+        connection, other, self._after = self.connection, self.other, "abort"
+        del self.connection, self.other, self.talk  # or they would wait for a search for cycles
+        try:
+            connection.connection_lost(error)
+        finally:
+            other.leave()  # unless it is closed by now as well: nothing more is passed on to this number, which
+            os.close(self.fd)  # is another socket's from now on
 
     # -- asyncio.Transport ----------------------------------------------------------------------------------------
 
@@ -252,9 +286,7 @@ class Relayed:
         ended, self._after = self._after, after
         if ended or not self._relay.forget(self):
             return
-        loop = asyncio.get_running_loop()
-        loop.call_soon(self._lose)
-        loop.call_soon(self.other.leave)  # unless it is closed by then as well
+        asyncio.get_running_loop().call_soon(self._lose)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         if name == "socket":
@@ -284,7 +316,7 @@ class Relayed:
         with self._borrowed() as own:
             return own.getpeername()
 
-    @contextmanager
+    @contextlib.contextmanager
     def _borrowed(self) -> Iterator[Socket]:
         own = socket.socket(fileno=self.fd)
         try:
@@ -301,6 +333,11 @@ class _Door(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._side.arrived(cast("asyncio.Transport", transport))
+
+
+def _waits(connection: Connection) -> bool:
+    """Whether it has no transport yet, or none any more."""
+    return isinstance(cast("object", connection._transport), Relayed)  # noqa: SLF001
 
 
 def _pause_again(connection: Connection, transport: asyncio.Transport) -> None:

@@ -171,7 +171,10 @@ class Connection(asyncio.BufferedProtocol):
             return False
         try:
             sent = _write(self._raw, data)
-        except OSError:
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self.outlives(error)  # a socket tells its error only once
             return False
         if sent < len(data):
             transport.write(bytes(data[sent:]))

@@ -69,7 +69,7 @@ async def stage(script: Any = echo, **fields: Any) -> AsyncIterator[Stage]:
     assert not len(made.relay)
 
 
-async def test_a_connection_goes_on_without_transports_after_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_goes_on_without_transports_after_a_silent_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "RELAY_SECONDS", 0.0)
     async with stage() as made:
         peer = await made.rig.connect(NUMBER)
@@ -81,6 +81,16 @@ async def test_a_connection_goes_on_without_transports_after_a_second(monkeypatc
         peer.writer.write_eof()
         assert await peer.rest() == b""
         await eventually(lambda: made.server.open == 0)
+
+
+async def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "RELAY_SECONDS", 0.0)
+    async with stage(settings={"relay_idle": False}, timeouts=Timeouts(idle=1.0)) as made:
+        peer = await made.rig.connect(NUMBER)
+        peer.send(b"hello")
+        assert await peer.read(5) == b"hello"
+        assert await peer.is_reset(), "its limits are looked at, often enough to be relayed"
+        assert not len(made.relay)
 
 
 async def test_much_data_goes_back_to_transports_and_later_on_without(monkeypatch: pytest.MonkeyPatch) -> None:
