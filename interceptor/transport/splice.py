@@ -31,15 +31,23 @@ class Splicer:
     def move(self, first: bytes | memoryview, source: int, target: int, count: int) -> tuple[int, bytes]:
         """Send `first`, and then up to `count` bytes that have arrived at the source.
 
-        Returns how many bytes were taken from the source, and the bytes that the target did not accept, which the caller has to
-        send. Errors are not reported: nothing is moved, and the next read or write of that socket fails.
+        Returns how many bytes were taken from the source, -1 if it has failed, which it tells only once; and the bytes that the
+        target did not accept, which the caller has to send. Errors of the target are not reported: sending that rest fails.
         """
         if self._in < 0 and not self._open():
             return 0, bytes(first)
         os.write(self._in, first)  # never blocks: the pipe is empty, and holds more
-        taken = self._splice(source, self._in, count)
-        total = len(first) + taken
-        sent = self._splice(self._out, target, total)
+        try:
+            taken = got = os.splice(source, self._in, count, flags=os.SPLICE_F_NONBLOCK)
+        except BlockingIOError:
+            taken = got = 0
+        except OSError:
+            taken, got = -1, 0
+        total = len(first) + got
+        try:
+            sent = os.splice(self._out, target, total, flags=os.SPLICE_F_NONBLOCK)
+        except OSError:
+            sent = 0
         return taken, os.read(self._out, total - sent) if sent < total else b""
 
     def close(self) -> None:
@@ -57,10 +65,3 @@ class Splicer:
         with contextlib.suppress(OSError):  # the kernel limits the pipe memory per user; a small pipe works too
             fcntl.fcntl(self._in, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         return True
-
-    @staticmethod
-    def _splice(source: int, target: int, count: int) -> int:
-        try:
-            return os.splice(source, target, count, flags=os.SPLICE_F_NONBLOCK)
-        except OSError:
-            return 0

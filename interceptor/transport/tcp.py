@@ -197,6 +197,8 @@ class Connection(asyncio.BufferedProtocol):
         moved, unsent = _splicer.move(first, source._raw, self._raw, count)  # noqa: SLF001 -- the source is of this class too
         if unsent:
             transport.write(unsent)
+        if moved < 0:
+            source._transport.abort()  # noqa: SLF001 -- the error is told only once, and not to the transport
         return moved
 
     def write_both(self, head: bytes, body: memoryview) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from interceptor.transport.relay import Relayed
+from interceptor.transport.tcp import BULK_VIEW
 from tests.support.ports import free_port
 from tests.wire.proxy_rig import eventually
 from tests.wire.relay_rig import Ends, Sockets, cut, open_files, read, sockets, turns
@@ -250,3 +251,16 @@ async def test_what_has_ended_needs_no_search_for_cycles(how: str) -> None:
             assert found() == before
         finally:
             gc.enable()
+
+
+@SIDES
+async def test_a_reset_behind_much_data_is_no_clean_end(side: str) -> None:
+    """Moved inside the kernel: nothing is left to move when the reset is met."""
+    async with sockets(NUMBER) as made:
+        ends = await made.connect()
+        connection, (end, peer) = ends.connection(side), ends.end(side)
+        connection._view = BULK_VIEW
+        end.send(bytes(len(BULK_VIEW)))
+        cut(end)
+        assert await ends.ends(other(side))
+        assert peer.fileno() >= 0
