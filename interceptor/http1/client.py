@@ -106,6 +106,8 @@ class ClientConnection(AnsweringClient):
         if self._tunnel is not None:
             self._tunnel.on_client_end()
             return True
+        if self._state == CUT:  # it is still to be reset
+            return True
         exchange = self._exchange
         if exchange is not None and self._state in (COMPLETE, DISCARD) and exchange.answers_half_closed:
             self.half_closed = True

@@ -133,6 +133,8 @@ class StreamClient(StreamDownstream):
         if self._tunnel is not None:
             self._tunnel.on_client_end()
             return True
+        if self._state == CUT:  # it is still to be reset
+            return True
         if self._exchange is None or not self._stash:
             return False
         self.half_closed = True
@@ -171,7 +173,7 @@ class StreamClient(StreamDownstream):
                 self._host.hangups.watch(self, half_closed=self.half_closed)
 
     def on_hangup(self, *, gone: bool) -> None:
-        """The client has left, or closed its sending side, while it is not read from."""
+        """The client has reset the connection, or closed its sending side, while it is not read from."""
         if gone:
             if self._paused or self.half_closed:
                 super().abort()

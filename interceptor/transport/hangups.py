@@ -23,7 +23,7 @@ class Paused(Protocol):
     _fd: int
 
     def on_hangup(self, *, gone: bool) -> None:
-        """The client has closed its sending side; with `gone`, both sides are closed. The connection may know that already."""
+        """The client has closed its sending side; with `gone`, the connection is reset. It may know that already."""
 
 
 class HangupWatch:
@@ -40,8 +40,8 @@ class HangupWatch:
         return len(self._watched)
 
     def watch(self, client: Paused, *, half_closed: bool = False) -> None:
-        """Call `on_hangup` when the peer closes its side or, if it is already `half_closed`, the other side. May be called again
-        for each pause."""
+        """Call `on_hangup` when the peer closes its side or, if it is already `half_closed`, only when the connection is reset.
+        May be called again for each pause."""
         if not hasattr(select, "epoll"):
             return
         if self._epoll is None:
@@ -75,5 +75,6 @@ class HangupWatch:
         assert self._epoll is not None  # noqa: S101
         for fd, events in self._epoll.poll(0, MAX_EVENTS):
             client = self._watched.get(fd)
-            if client is not None:
-                client.on_hangup(gone=bool(events & (select.EPOLLHUP | select.EPOLLERR)))
+            # EPOLLHUP alone: both sides have closed their sending sides. What the peer has sent before is still to be read.
+            if client is not None and events & (select.EPOLLERR | select.EPOLLRDHUP):
+                client.on_hangup(gone=bool(events & select.EPOLLERR))

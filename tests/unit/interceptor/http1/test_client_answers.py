@@ -316,7 +316,7 @@ TUNNELS = {
 > takes_all
 < reset
 """,
-    "the backend is lost while it accepts nothing: its client is read again, so that its end is noticed": CHAT + """
+    "the backend is lost while it accepts nothing: its client is read again, and its end delays no reset": CHAT + """
 > stops_taking
 > more hello
 < out hello
@@ -328,7 +328,9 @@ TUNNELS = {
 > reading
 < read
 > eof
-< closed
+= CUT
+> takes_all
+< reset
 """,
     "the backend is lost, and the client takes nothing": CHAT + """
 > stops_taking

@@ -80,7 +80,7 @@ COMPLETE        | COMPLETE         | CLOSED lost | COMPLETE deadline | COMPLETE 
 TUNNEL          | TUNNEL tunnel x  | TUNNEL tunnel end | TUNNEL deadline | TUNNEL | TUNNEL     | CLOSED lost | TUNNEL wind down
 DISCARD         | DISCARD          | CLOSED      | CLOSED          | DISCARD   | DISCARD       | CLOSED      | DISCARD
 DISCARD evicted | DISCARD          | CLOSED lost | DISCARD deadline | DISCARD  | DISCARD       | CLOSED lost | DISCARD
-CUT             | CUT              | CLOSED      | CUT             | CUT       | CUT           | CLOSED      | CUT
+CUT             | CUT              | CUT         | CUT             | CUT       | CUT           | CLOSED      | CUT
 CLOSED          | -                | -           | CLOSED          | CLOSED    | CLOSED        | CLOSED      | CLOSED
 """
 """The state after the input, and the events of the exchange. A dash marks an input that cannot occur. While a client is read, a
