@@ -13,6 +13,7 @@ import asyncio
 import os
 import random
 import time
+from typing import cast
 
 SPEAKS = os.environ.get("SPEAKS", "http")
 FAULTS = float(os.environ.get("FAULTS", "0"))
@@ -117,8 +118,7 @@ async def back(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 class Datagrams(asyncio.DatagramProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self.transport = transport
+        self.transport = cast("asyncio.DatagramTransport", transport)  # of no such class before Python 3.12
 
     def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
         self.transport.sendto(data, address)

@@ -29,3 +29,13 @@ def test_nothing_but_the_transport_uses_a_descriptor() -> None:
     paths = [path for path in INTERCEPTOR.rglob("*.py") if path.parent.name != "transport" and path.name not in ALLOWED]
     assert len(paths) > 50
     assert {path.relative_to(INTERCEPTOR).as_posix(): found for path in paths if (found := uses(path.read_text()))} == {}
+
+
+def test_nothing_uses_transports_of_pipes() -> None:
+    """uvloop closes their descriptors twice, the second time perhaps of somebody else's file."""
+    root = INTERCEPTOR.parent
+    packages = [path.parent for path in root.glob("*/__init__.py") if path.parent.name != "tests"]
+    assert len(packages) > 4
+    paths = [path for package in packages for path in package.rglob("*.py")]
+    found = [path.relative_to(root).as_posix() for path in paths if re.search(r"connect_(?:read|write)_pipe", path.read_text())]
+    assert found == []

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from fleet.runtime.backlog import Backlog
+from fleet.runtime.pipe import PipeReader
 from weir.engine.inherited import handing_down, mark_of
 from weir.engine.lines import Lines, always, backlog
 from weir.engine.listening import listening
@@ -168,11 +169,12 @@ class Child:
             self._exit.set_result(code)
 
     async def _tell_lines(self) -> None:
-        transport, _ = await self._loop.connect_read_pipe(lambda: self._lines, self._process.stdout)
+        assert self._process.stdout is not None  # noqa: S101 -- as _spawn asks
+        pipe = PipeReader(self._process.stdout, self._lines)
         try:
             await self._lines.ended.wait()
         finally:
-            transport.close()
+            pipe.close()
             self._lines.abandon()
 
 

@@ -20,6 +20,7 @@ import msgspec
 from controller.admin.problems import Refused
 from controller.admin.releases import indexreader, launcher, reader
 from controller.admin.releases.places import HelmPlaces
+from fleet.runtime.pipe import PipeReader
 from fleet.runtime.terminal import one_line
 
 __all__ = ["Helm", "HelmFailed", "HelmSlow", "Workspace", "yaml_of"]
@@ -231,8 +232,9 @@ class _Output:
 
     async def read(self, pipe: IO[bytes] | None) -> None:
         """Until it is closed."""
-        loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
-        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+        assert pipe is not None  # noqa: S101 -- each process here has both
+        reader = asyncio.StreamReader()
+        transport = PipeReader(pipe, asyncio.StreamReaderProtocol(reader))
         try:
             while part := await reader.read(65_536):
                 self.content += part
