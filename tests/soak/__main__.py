@@ -42,6 +42,8 @@ SPARE_DESCRIPTORS = 8
 """Pipes and the like that are opened once, when first needed."""
 EXCUSED_PER_KILL = 64
 """Exchanges of which bytes were on their way to or from a pod when it was killed: no more than there are clients."""
+LAST_WORDS = 4000
+"""Characters of the log that are shown if `weir up` ends by itself."""
 
 _BUILD = Path(__file__).parents[2] / "build"
 
@@ -103,9 +105,12 @@ class Soak:
         workers = [Worker(self.seed + n, tally=self.tally, **ports) for n in range(self.clients)]
         tasks = [asyncio.create_task(worker.run()) for worker in workers]
         others = [asyncio.create_task(each) for each in (self._kill(up), self._edit(up), self._watch(up), self._forget(rough))]
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), self.seconds)
-        for task in others:
+        over = asyncio.create_task(stop.wait())
+        # The others end only if they fail.
+        await asyncio.wait([over, *others], timeout=self.seconds, return_when=asyncio.FIRST_COMPLETED)
+        if up.process.poll() is not None:
+            raise RuntimeError(f"weir up has ended with {up.process.returncode}:\n{up.log[-LAST_WORDS:]}")
+        for task in (over, *others):
             task.cancel()
         for worker in workers:
             worker.stopped = True
