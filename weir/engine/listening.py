@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-__all__ = ["listening", "parse_table"]
+__all__ = ["listening", "parse_table", "read_table"]
 
 _LISTEN = "0A"
 """TCP_LISTEN of include/net/tcp_states.h."""
@@ -20,17 +20,26 @@ def listening(pids: Iterable[int]) -> Sequence[tuple[str, int]]:
     """Addresses and ports on which any of the processes listens, sorted. Processes that have ended or belong to other users
     are skipped."""
     inodes = {inode for pid in pids for inode in _sockets(pid)}
-    found = [entry for table in _TABLES if table.exists() for entry in parse_table(table.read_text())]
+    found = [entry for table in _TABLES if table.exists() for entry in read_table(table)]
     return sorted({(host, port) for host, port, inode in found if inode in inodes})
 
 
-def parse_table(table: str) -> Iterator[tuple[str, int, str]]:
-    """Host, port and inode of every listening socket, from the text of /proc/net/tcp or tcp6."""
-    for line in table.splitlines()[1:]:
-        _, local, _, state, *rest = line.split()
-        if state == _LISTEN:
-            host, _, port = local.partition(":")
-            yield _address(host), int(port, 16), rest[5]
+def parse_table(lines: Iterable[str]) -> Iterator[tuple[str, int, str]]:
+    """Host, port and inode of every listening socket, from the lines of /proc/net/tcp or tcp6."""
+    for line in lines:
+        if _LISTEN in line:  # most lines are of other connections, and quickly skipped
+            _, local, _, state, *rest = line.split()
+            if state == _LISTEN:
+                host, _, port = local.partition(":")
+                yield _address(host), int(port, 16), rest[5]
+
+
+def read_table(table: Path) -> Iterator[tuple[str, int, str]]:
+    """Line by line: with tens of thousands of connections, all of it at once takes ten megabytes, which the C library then keeps
+    for each thread that has done so."""
+    with table.open() as lines:
+        next(lines, None)  # the names of the columns
+        yield from parse_table(lines)
 
 
 def _sockets(pid: int) -> Iterator[str]:
