@@ -159,8 +159,8 @@ class ListenPort(msgspec.Struct, frozen=True, omit_defaults=True):
     idle: Annotated[
         float | None,
         Field(
-            "TCP: a connection without a byte for this long stops counting, and counts again from its next byte on; without it, "
-            "it counts while it is open. UDP: a flow without a datagram for this long ends; without it, after 60s.",
+            "TCP: a connection without a byte for this long stops counting, and counts again from its client's next byte on; "
+            "without it, it counts while it is open. UDP: a flow without a datagram for this long ends; without it, after 60s.",
             POSITIVE_SECONDS,
         ),
     ] = None

@@ -18,7 +18,7 @@ from interceptor.exchange.attempt import Attempt
 from interceptor.exchange.exchange import Exchange
 from interceptor.exchange.life import ExchangeHost
 from interceptor.exchange.phases import DIALING, DONE, SENT, WAITING
-from interceptor.exchange.tunnel import Tunnel
+from interceptor.exchange.tunnel import BACKEND_SIDE, CLIENT_SIDE, Tunnel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +66,13 @@ class Passing(Protocol):
 
     def pass_on(self, data: memoryview) -> bool:
         """Send a few bytes now. Returns False, without having sent any, if that is not possible."""
+
+
+class AskedBackend(Protocol):
+    """A connection to a backend that is asked whether it is worth to count for."""
+
+    def has_ended(self) -> bool:
+        """Whether the backend has closed its sending side, or the connection, read or not."""
 
 
 class StreamHead(Request, gc=False, eq=False, kw_only=True):
@@ -231,7 +238,7 @@ class StreamTunnel(Tunnel):
         )
         """Seconds of silence after which it does not count."""
         self.looks = False
-        """While it does not count, and its next byte changes that."""
+        """While it does not count, and its client's next byte changes that. Never once its backend has ended."""
         self._relayed: bool | None = False
         """Whether its connections are without transports; None if they never can be."""
 
@@ -253,23 +260,24 @@ class StreamTunnel(Tunnel):
             self.on_client_end()
 
     def _straighten(self) -> None:
-        """Bytes need to be looked at while it does not count: they may change that."""
+        """The client's bytes need to be looked at while it does not count: they may change that. Those of the backend never do:
+        a server that is being stopped says farewell, and that must not start another one."""
         self.to_backend = cast("Passing | None", self._connection) if self._counts else None
-        self.to_client = cast("Passing", self._client) if self._counts else None
+        self.to_client = cast("Passing", self._client)
         self.looks = not self._counts and self._rest != math.inf and self._patterns is None
 
     def on_client_data(self, data: memoryview) -> None:
-        if self._connection is not None and not self._ends & 1:
+        if self._connection is not None and not self._ends & CLIENT_SIDE:
             if self._patterns is not None:
                 self._weigh(data, self._host.clock())
             self._connection.write_through(data)
-            self._alive()
+            self._client_said()
 
     def on_client_bulk(self, data: memoryview, source: object) -> int:
         """More of much data, the rest of which is in the source's socket. Returns how many bytes of the rest were passed on."""
-        if self._connection is None or self._ends & 1:
+        if self._connection is None or self._ends & CLIENT_SIDE:
             return 0
-        self._alive()
+        self._client_said()
         return self._connection.splice(data, source, _BULK)
 
     def on_tunnel_bulk(self, data: memoryview, source: object) -> int:
@@ -279,8 +287,11 @@ class StreamTunnel(Tunnel):
 
     def _alive(self) -> None:
         self.touched = self._host.clock()
+
+    def _client_said(self) -> None:
+        self.touched = now = self._host.clock()
         if self.looks:
-            self._count(self.touched)
+            self.heard(now)
 
     def _weigh(self, data: bytes | memoryview, now: float) -> None:
         assert self._patterns is not None  # noqa: S101
@@ -303,8 +314,18 @@ class StreamTunnel(Tunnel):
         self._move(self._app.entry.acquire(now), now)
         self._look_again(now)
 
-    heard = _count
-    """Called for bytes that come while it is relayed and `looks`."""
+    def heard(self, now: float) -> None:
+        """Bytes of the client have come while it `looks`: it counts, unless nobody is there who gets them."""
+        if self._connection is not None and not cast("AskedBackend", self._connection).has_ended():
+            self._count(now)
+
+    def _stop_counting(self, now: float, *, for_good: bool = False) -> None:
+        if for_good:
+            self._rest, self._patterns, self._first = math.inf, None, b""
+        counted, self._counts = self._counts, False
+        self._straighten()
+        if counted:
+            self._move(self._app.main.uncounted_entry().acquire(now), now)
 
     def returned(self) -> None:
         """Its connections have transports again: the end of one, much data, or a peer that does not read."""
@@ -331,39 +352,41 @@ class StreamTunnel(Tunnel):
         return self._app.port is not None and self._app.port.uncounted.silent is not None
 
     def _look_again(self, now: float) -> None:
-        until = self.touched + self._app.limits.idle
+        until = self.touched + self._most_silence
         if self._counts:
             until = min(until, self.touched + self._rest)
         elif self._patterns and (self._first or not self._silence_is_none):
             until = min(until, (self.touched if self._first else self._opened) + DECISION_SECONDS)
-        if self._relayed is False and self._patterns is None:
+        if self._relayed is False and self._patterns is None and not self._ends:
             until = min(until, (self.touched if now < self.touched + RELAY_SECONDS else now) + RELAY_SECONDS)
         self._client.deadline = until
         self._client.keep_deadline()
 
     def on_deadline(self, now: float) -> None:
         quiet = now - self.touched
-        if self._wound_down:
-            super().on_deadline(now)
-        elif self._ends:
-            if quiet >= HALF_CLOSED_SECONDS:
-                super().on_deadline(now)
-            else:
-                self._limit(now, HALF_CLOSED_SECONDS - quiet)
-        elif quiet >= self._app.limits.idle:
+        if self._wound_down or quiet >= self._most_silence:
             super().on_deadline(now)
         else:
             if self._counts and quiet >= self._rest:
-                self._counts = False
-                self._straighten()
-                self._move(self._app.main.uncounted_entry().acquire(now), now)
+                self._stop_counting(now)
             elif self._patterns and (self._first or not self._silence_is_none):
                 self._decide(now, counts=True)
-            if self._relayed is False and self._patterns is None and quiet >= RELAY_SECONDS:
+            if self._relayed is False and self._patterns is None and not self._ends and quiet >= RELAY_SECONDS:
                 self._relay()
             self._look_again(now)
 
+    @property
+    def _most_silence(self) -> float:
+        return HALF_CLOSED_SECONDS if self._ends else self._app.limits.idle
+
     def _side_ended(self, side: int) -> None:
+        """A connection is no demand once its backend has ended: no other one can go on with it. One whose client has ended counts
+        until its backend is silent, as it may still be answered."""
         super()._side_ended(side)
-        if self._connection is not None and self._ends and not self._wound_down:
-            self._limit(self._host.clock(), HALF_CLOSED_SECONDS)
+        if self._connection is not None and not self._wound_down:
+            self.touched = now = self._host.clock()
+            if side == BACKEND_SIDE:
+                self._stop_counting(now, for_good=True)
+            elif self._patterns is not None:
+                self._decide(now, counts=bool(self._first))
+            self._look_again(now)

@@ -16,7 +16,7 @@ from interceptor.core.sides import Downstream, Upstream
 if TYPE_CHECKING:
     from interceptor.app.app import App
 
-__all__ = ["Tunnel"]
+__all__ = ["BACKEND_SIDE", "CLIENT_SIDE", "Tunnel"]
 
 TUNNEL_GRACE_SECONDS: Final = 30.0
 """How long one side of a tunnel may continue after the other has closed its sending side."""
@@ -24,9 +24,9 @@ TUNNEL_GRACE_SECONDS: Final = 30.0
 PATIENCE_SHARE: Final = 0.5
 """Share of the wind-down time that the client then has to close its side, in addition to that time."""
 
-_CLIENT: Final = 1
-_BACKEND: Final = 2
-_BOTH: Final = _CLIENT | _BACKEND
+CLIENT_SIDE: Final = 1
+BACKEND_SIDE: Final = 2
+_BOTH: Final = CLIENT_SIDE | BACKEND_SIDE
 
 
 class _Host(Protocol):
@@ -69,14 +69,14 @@ class Tunnel:
     # -- events of the client's connection ------------------------------------------------------------------------
 
     def on_client_data(self, data: memoryview) -> None:
-        if self._connection is not None and not self._ends & _CLIENT:
+        if self._connection is not None and not self._ends & CLIENT_SIDE:
             self._connection.write_through(data)
             self._alive()
 
     def on_client_end(self) -> None:
         if self._connection is not None:
             self._connection.write_eof()
-        self._side_ended(_CLIENT)
+        self._side_ended(CLIENT_SIDE)
 
     def on_client_lost(self) -> None:
         self._end(self._host.clock())
@@ -104,7 +104,7 @@ class Tunnel:
             self._wound_down = True
             self._patience = seconds * PATIENCE_SHARE
             self._connection.write_eof()
-            self._ends = _CLIENT
+            self._ends = CLIENT_SIDE
             self._limit(now, seconds)
 
     def pause_answer(self) -> None:
@@ -123,10 +123,10 @@ class Tunnel:
 
     def on_tunnel_end(self) -> None:
         self._client.write_eof()
-        self._side_ended(_BACKEND)
+        self._side_ended(BACKEND_SIDE)
 
     def on_lost(self, error: Exception) -> None:
-        said_all = self._ends & _BACKEND
+        said_all = self._ends & BACKEND_SIDE
         self._end(self._host.clock())
         if said_all:  # the backend had sent everything, and has only stopped reading
             self._client.leave_tunnel(patience=TUNNEL_GRACE_SECONDS)

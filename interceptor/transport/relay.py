@@ -39,10 +39,10 @@ class Talk(Protocol):
     touched: float
     """When the last byte came."""
     looks: bool
-    """Whether it is to be called for each read: it does not count, and may count again."""
+    """Whether it is to be called for each read from its client: it does not count, and may count again."""
 
     def heard(self, now: float) -> None:
-        """Bytes came while it `looks`."""
+        """Bytes of the client came while it `looks`."""
 
     def returned(self) -> None:
         """Its connections have transports again, or will have them soon."""
@@ -65,15 +65,16 @@ class Relay:
         """Sockets without a transport."""
         return len(self._sides)
 
-    def take(self, one: Connection, other: Connection, talk: Talk) -> bool:
+    def take(self, client: Connection, backend: Connection, talk: Talk) -> bool:
         """Go on without transports, if both sides are connected, and nothing that was read or written waits. Returns whether."""
-        if not self._enabled or not all(each.is_bare and not _waits(each) for each in (one, other)):
+        if not self._enabled or not all(each.is_bare and not _waits(each) for each in (client, backend)):
             return False
         try:
-            copies = self._watch(one, other)
+            copies = self._watch(client, backend)
         except OSError:  # the process has no more descriptors, or the kernel no room to watch them
             return False
-        first, second = Relayed(self, one, copies[0], talk), Relayed(self, other, copies[1], talk)
+        first = Relayed(self, client, copies[0], talk, is_client=True)
+        second = Relayed(self, backend, copies[1], talk, is_client=False)
         first.other, second.other = second, first
         for side in (first, second):
             before = side.connection._transport  # noqa: SLF001
@@ -159,7 +160,7 @@ class Relay:
                 other.leave()
             elif sent == RELAYED_READ or not sent:
                 side.leave()
-            if talk.looks:
+            if talk.looks and side.is_client:
                 talk.heard(now)
 
 
@@ -167,15 +168,16 @@ class Relayed:
     """A socket without a transport of the event loop. The connection has this in place of one: whatever it is asked for that a
     relay does not do gives both sides of the tunnel a transport again, and until then this keeps what is to be sent."""
 
-    __slots__ = ("_after", "_ends", "_pending", "_relay", "connection", "fd", "other", "talk")
+    __slots__ = ("_after", "_ends", "_pending", "_relay", "connection", "fd", "is_client", "other", "talk")
 
     other: Relayed
 
-    def __init__(self, relay: Relay, connection: Connection, fd: int, talk: Talk) -> None:
+    def __init__(self, relay: Relay, connection: Connection, fd: int, talk: Talk, *, is_client: bool) -> None:
         self._relay = relay
         self.connection = connection
         self.fd = fd
         self.talk = talk
+        self.is_client = is_client
         self._pending = b""
         self._ends = False
         """Whether the sending side is to be closed after what is pending."""
