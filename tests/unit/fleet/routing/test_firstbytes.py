@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,3 +61,24 @@ def test_more_bytes_never_change_what_is_known(parts: list[bytes], data: bytes) 
         if known is not None:
             assert now is known
         known = now
+
+
+def documented() -> list[tuple[bytes, ...]]:
+    """The patterns of the example of Redis."""
+    text = (Path(__file__).parents[4] / "docs/tcp.md").read_text()
+    line = next(line for line in text.splitlines() if line.strip().startswith("first_bytes:"))
+    return [parse_pattern(pattern) for pattern in yaml.safe_load(line)["first_bytes"]]
+
+
+@pytest.mark.parametrize("data", [b"PING\r\n", b"*1\r\n$4\r\nPING\r\n", b"*1\r\n$4\r\nping\r\n"])
+def test_the_documented_patterns_fit_a_ping(data: bytes) -> None:
+    assert fits(documented(), data)
+
+
+@pytest.mark.parametrize(
+    "words", [b"GET a", b"SET a 1", b"set a ping", b"MSET a 1 b 2", b"INFO", b"QUIT", b"HELLO 3", b"COMMAND DOCS", b"PING a"]
+)
+def test_the_documented_patterns_fit_no_other_command_and_do_not_delay_it(words: bytes) -> None:
+    parts = words.split()
+    sent = b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
+    assert fits(documented(), sent) is False
