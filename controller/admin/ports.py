@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 from datetime import UTC, datetime
 from typing import Annotated
@@ -31,6 +32,7 @@ MAX_TTL_SECONDS = 7 * 86_400
 """For which a lease may last that nothing uses."""
 RETRY_AFTER_SECONDS = 5
 """When a caller may ask again for what is not there now."""
+_log = logging.getLogger(__name__)
 _STATUSES: dict[type[PortError], tuple[int, str]] = {
     FullError: (503, "no-port"),
     TakenError: (409, "port-taken"),
@@ -175,8 +177,22 @@ class Ports:
             raise
 
     async def bind(self, lease: PortLease, holder: Holder) -> PortLease:
-        """Raises ApiError."""
-        return await self._known().store.change(lease, holder)
+        """The lease, which is the holder's now. The leader may have been faster. Raises ApiError."""
+        try:
+            return await self._known().store.change(lease, holder)
+        except ApiError as error:
+            now = (await self._known().store.read()).get(lease.port) if error.status == 409 else None
+            if now is None or (now.uid, now.holder, now.holder_uid) != (lease.uid, holder.key, holder.uid):
+                raise
+            return now
+
+    async def give_up(self, lease: PortLease) -> None:
+        """Release a lease that a call has made and that failed afterwards. If it is somebody's meanwhile, it is kept; if it cannot
+        be released, it ends with its time."""
+        try:
+            await self._known().store.release(lease)
+        except ApiError as error:
+            _log.warning("the lease of %s is kept until its time is over: %s", lease.port, error)
 
     def shown(self, lease: PortLease) -> Port:
         entry = self._known().source.entries.get(lease.entry)

@@ -81,10 +81,16 @@ async def set_rule(request: Request) -> Response:
         context = context_of(request)
         await context.permit(caller, "rule", namespace)
         rule = validated(PortRule, await read_fields(request))
-        lease = await _leased(ports, caller, namespace, rule)
+        lease, created = await _leased(ports, caller, namespace, rule)
         if lease.holder not in (None, Key(INTERCEPTOR_ROUTES.kind, namespace, _name(lease))):
             raise Refused(409, "port-taken", f"{lease.port} belongs to {lease.holder}")
-        holder = await _applied(request.app.state.api, namespace, lease, rule)
+        try:
+            holder = await _applied(request.app.state.api, namespace, lease, rule)
+        except BaseException:
+            if created:  # the caller does not know its number, and the next call would lease another one
+                await ports.give_up(lease)
+            raise
+        # From here on the lease is the route's: if it cannot be bound now, the leader does it.
         if lease.holder is None:
             lease = await ports.bind(lease, holder)
         return {"status": "success", **_place(ports, lease, "ip", "releaseName")}
@@ -95,15 +101,14 @@ async def set_rule(request: Request) -> Response:
     return await _answered(request, "rule of", work, failed)
 
 
-async def _leased(ports: Ports, caller: Caller, namespace: str, rule: PortRule) -> PortLease:
-    """The lease that /getPort gave, or a new one."""
+async def _leased(ports: Ports, caller: Caller, namespace: str, rule: PortRule) -> tuple[PortLease, bool]:
+    """The lease that /getPort gave, or a new one, and whether it is new."""
     if rule.loadBalancerPort is not None:
         found = [lease for lease in await ports.all_of(namespace) if lease.id == f"tcp-{rule.loadBalancerPort}"]
         if found:
-            return found[0]
+            return found[0], False
     asked = PortRequest(port=rule.loadBalancerPort, address=rule.loadBalancerIp, entry=rule.release)
-    lease, _ = await ports.lease(caller.username, namespace, asked)
-    return lease
+    return await ports.lease(caller.username, namespace, asked)
 
 
 async def _applied(api: Api, namespace: str, lease: PortLease, rule: PortRule) -> Holder:

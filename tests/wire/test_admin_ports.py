@@ -237,6 +237,42 @@ async def test_what_the_paths_of_helm_web_api_refuse(rig: AdminRig, api: ApplyAp
     assert not [path for path in api.objects if path.startswith((ROUTES, f"{LEASES}/weir-port-"))]
 
 
+async def test_a_rule_that_fails_leaves_no_lease(rig: AdminRig, api: ApplyApi) -> None:
+    first = (await rig.client.get("/getPort")).json()["port"]
+    before = leased(api)
+    refusal = ApiError("PATCH interceptorroutes: 403 may not", status=403)
+    api.refuse = lambda method, path: refusal if path.startswith(ROUTES) and method == "PATCH" else None
+    rule = {"serviceName": "redis", "servicePort": 6379}
+    for body in (rule, rule, {**rule, "loadBalancerPort": 25_000}, {**rule, "loadBalancerPort": first}):
+        answer = await rig.client.post("/setrule", json=body)
+        assert (answer.status_code >= 400, answer.json()["status"]) == (True, "failed")
+        assert leased(api) == before, "what /getPort has given stays its caller's, and nothing else is left"
+
+
+async def test_a_rule_whose_lease_the_leader_binds_first(rig: AdminRig, api: ApplyApi) -> None:
+    """The leader sees the route before the answer to the call that has made it."""
+    refused: list[str] = []
+
+    def refuse(method: str, path: str) -> ApiError | None:
+        if path.startswith(f"{LEASES}/weir-port-") and method == "PATCH" and not refused:
+            refused.append(path)
+            held = api.objects[path]
+            route = api.objects[f"{ROUTES}/{path.rpartition('/')[2].removeprefix('weir-')}"]["metadata"]
+            said = {
+                "weir.dev/port-kind": "InterceptorRoute",
+                "weir.dev/port-app": route["name"],
+                "weir.dev/port-app-uid": route["uid"],
+            }
+            annotations = {**held["metadata"]["annotations"], **said}
+            api.put(path, **(held | {"metadata": held["metadata"] | {"annotations": annotations}}))
+            return ApiError("the object has been modified", status=409)
+        return None
+
+    api.refuse = refuse
+    answer = await rig.client.post("/setrule", json={"serviceName": "redis", "servicePort": 6379})
+    assert (answer.status_code, len(refused)) == (200, 1), answer.text
+
+
 async def test_it_is_off_unless_switched_on(api: ApplyApi, tmp_path: Path) -> None:
     async with admin(api, tmp_path / "routes.json", "--admin-helm-namespace", "shop", "--admin-helm", "") as rig:
         off = await rig.client.get(PORTS)
