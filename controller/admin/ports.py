@@ -25,6 +25,7 @@ from fleet.defaults import PORT_LIMIT
 from fleet.discovery.kubernetes.client import Api, ApiError
 from fleet.routing.duration import DURATION_PATTERN, seconds
 from fleet.routing.port import TCP
+from fleet.routing.port_index import PortKey
 
 __all__ = ["Port", "PortList", "PortRequest", "Ports", "etag_of_port"]
 
@@ -117,16 +118,12 @@ class Ports:
         """The lease, and whether it is new. Raises Refused and ApiError."""
         store, ttl = self._known().store, self._ttl(asked)
         holder = await self._app(namespace, asked.app) if asked.app else None
-        try:
-            selector = parse_selector(asked.selector)
-        except ValueError as error:
-            raise _wrong("selector", str(error)) from error
         wanted = Wanted(
             namespace=namespace,
             name=asked.name or f"port-{secrets.token_hex(5)}",
             protocol=asked.protocol,
             port=asked.port,
-            wish=Wish(asked.entry, asked.address, selector),
+            wish=_wish(asked),
             holder=holder,
             seconds=ttl,
             user=user,
@@ -151,6 +148,18 @@ class Ports:
         """Raises Refused and ApiError."""
         leases = await self._known().store.read()
         return [lease for _, lease in sorted(leases.items()) if lease.namespace == namespace]
+
+    async def there(self, namespace: str, port: PortKey, asked: PortRequest) -> PortLease | None:
+        """The namespace's lease of this port, if there is one. Raises Refused, also if it is at another entry, and ApiError."""
+        store = self._known().store
+        lease = (await store.read()).get(port)
+        if lease is None or lease.namespace != namespace:
+            return None
+        try:
+            store.check_entry(lease, _wish(asked))
+        except PortError as error:
+            raise _refused(error) from error
+        return lease
 
     async def get(self, namespace: str, name: str) -> PortLease:
         """By its id or its name. Raises Refused and ApiError."""
@@ -187,7 +196,7 @@ class Ports:
             return now
 
     async def give_up(self, lease: PortLease) -> None:
-        """Release a lease that a call has made and that failed afterwards. If it is somebody's meanwhile, it is kept; if it cannot
+        """Release a lease that a failed call has made. If it is somebody's meanwhile, it is kept; if it cannot
         be released, it ends with its time."""
         try:
             await self._known().store.release(lease)
@@ -235,6 +244,14 @@ class Ports:
         if not 1 <= length <= MAX_TTL_SECONDS:
             raise _wrong("ttl", "is not between 1s and 168h")
         return length
+
+
+def _wish(asked: PortRequest) -> Wish:
+    """Raises Refused."""
+    try:
+        return Wish(asked.entry, asked.address, parse_selector(asked.selector))
+    except ValueError as error:
+        raise _wrong("selector", str(error)) from error
 
 
 def etag_of_port(lease: PortLease) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import AliasChoices, BeforeValidator, Field, StringConstraints
 
 from controller.admin.authentication import Caller
 from controller.admin.body import validated
@@ -21,15 +21,18 @@ from controller.admin.documents import NAME
 from controller.admin.ports import PortRequest, Ports
 from controller.admin.ports_calls import ports_of_app
 from controller.admin.problems import Refused
-from controller.admin.releases.compatibility import read_fields
+from controller.admin.releases.compatibility import any_case, read_fields
 from controller.admin.releases.documents import Model
 from controller.admin.routes import audited, caller_of, context_of
 from controller.crds import INTERCEPTOR_ROUTES
 from controller.portleases.lease import Holder, PortLease
 from controller.resources import Key
+from controller.schema.ports import MAX_ENTRY_NAME
 from controller.world import path_of
 from fleet.defaults import PORT_LIMIT, TARGET
 from fleet.discovery.kubernetes.client import Api
+from fleet.routing.port import TCP
+from fleet.routing.port_index import PortKey
 
 __all__ = ["old_ports_router"]
 
@@ -47,18 +50,21 @@ def _number(given: Any) -> Any:
 Number = Annotated[int, BeforeValidator(_number), Field(ge=1, le=PORT_LIMIT)]
 
 
+def _or(*names: str) -> Any:
+    return Field(validation_alias=AliasChoices(*names))
+
+
 class PortRule(Model):
-    """What /setrule takes."""
+    """What /setrule takes. The second names are those of older versions."""
 
     serviceName: Annotated[str, StringConstraints(pattern=NAME, max_length=63)]  # noqa: N815 - its own names
     servicePort: Number  # noqa: N815
-    loadBalancerIp: Annotated[str, StringConstraints(max_length=MAX_ADDRESS)] = ""  # noqa: N815
-    loadBalancerPort: Number | None = None  # noqa: N815
-    release: Annotated[str, StringConstraints(max_length=MAX_ADDRESS)] = ""
+    loadBalancerIp: Annotated[str, StringConstraints(max_length=MAX_ADDRESS), _or("loadBalancerIp", "specificlb")] = ""  # noqa: N815
+    loadBalancerPort: Annotated[Number | None, _or("loadBalancerPort", "specificport")] = None  # noqa: N815
+    release: Annotated[str, StringConstraints(max_length=MAX_ENTRY_NAME), _or("release", "specificrelease")] = ""
 
 
-@old_ports_router.get("/getPort")
-@old_ports_router.get("/getport")
+@old_ports_router.get(any_case("getport"))
 async def get_port(request: Request) -> Response:
     """A port that nobody else gets, and the address of the Service that leads there."""
     namespace = _namespace(request)
@@ -72,7 +78,7 @@ async def get_port(request: Request) -> Response:
     return await _answered(request, "lease port of", work, lambda refused: {"error": refused.problem.detail})
 
 
-@old_ports_router.post("/setrule")
+@old_ports_router.post(any_case("setrule"))
 async def set_rule(request: Request) -> Response:
     """Lead a port to a Service: by an InterceptorRoute, with which the lease ends."""
     namespace = _namespace(request)
@@ -103,11 +109,11 @@ async def set_rule(request: Request) -> Response:
 
 async def _leased(ports: Ports, caller: Caller, namespace: str, rule: PortRule) -> tuple[PortLease, bool]:
     """The lease that /getPort gave, or a new one, and whether it is new."""
-    if rule.loadBalancerPort is not None:
-        found = [lease for lease in await ports.all_of(namespace) if lease.id == f"tcp-{rule.loadBalancerPort}"]
-        if found:
-            return found[0], False
     asked = PortRequest(port=rule.loadBalancerPort, address=rule.loadBalancerIp, entry=rule.release)
+    if rule.loadBalancerPort is not None:
+        lease = await ports.there(namespace, PortKey(TCP, rule.loadBalancerPort), asked)
+        if lease is not None:
+            return lease, False
     return await ports.lease(caller.username, namespace, asked)
 
 

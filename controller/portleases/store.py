@@ -86,6 +86,7 @@ class PortStore:
         for _ in range(MAX_ATTEMPTS):
             leases = await self.read()  # not from the watch, which may be behind what was leased a moment ago
             if (found := _of_name(leases.values(), wanted)) is not None:
+                self.check_entry(found, wanted.wish)
                 return found, False
             try:
                 return await self._create(self._proposed(wanted, leases), wanted.holder), True
@@ -93,6 +94,17 @@ class PortStore:
                 if error.status != 409:
                     raise
         raise ContendedError(f"others took each of {MAX_ATTEMPTS} ports that were tried")
+
+    def check_entry(self, lease: PortLease, wish: Wish) -> None:
+        """Whether a lease that is there is where somebody wants it. Raises TakenError if it is at another entry, and NoEntryError
+        if no entry fits, as for a new one."""
+        entries = self._source.entries
+        if not wish.fits(entries.get(lease.entry, Entry(lease.entry))):
+            if not any(wish.fits(entry) for entry in entries.values()):
+                raise self._no_entry()
+            raise TakenError(
+                f"{lease.port}, lease {lease.name} of namespace {lease.namespace}, is at {lease.entry or 'no entry'}"
+            )
 
     def _proposed(self, wanted: Wanted, leases: Mapping[PortKey, PortLease]) -> PortLease:
         """The lease to try. Raises PortError."""
@@ -114,8 +126,11 @@ class PortStore:
         entries = self._source.entries
         entry = wanted.wish.choose(entries.values(), Counter(lease.entry for lease in leases.values()))
         if entry is None:
-            raise NoEntryError(f"no such entry; there are: {', '.join(entries) or 'none'}")
+            raise self._no_entry()
         return entry
+
+    def _no_entry(self) -> NoEntryError:
+        return NoEntryError(f"no such entry; there are: {', '.join(self._source.entries) or 'none'}")
 
     def _check_counts(self, wanted: Wanted, leases: Mapping[PortKey, PortLease]) -> None:
         limits, fixed, namespace = self.limits, self._fixed(), wanted.namespace

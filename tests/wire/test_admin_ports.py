@@ -273,6 +273,57 @@ async def test_a_rule_whose_lease_the_leader_binds_first(rig: AdminRig, api: App
     assert (answer.status_code, len(refused)) == (200, 1), answer.text
 
 
+@pytest.fixture
+async def two_entries(api: ApplyApi, tmp_path: Path) -> AsyncIterator[AdminRig]:
+    entry(api, "east", ip="192.0.2.2", zone="east")
+    async with admin(api, tmp_path / "routes.json", *FLAGS) as held:
+        yield held
+
+
+async def test_a_lease_that_is_there_is_at_one_entry(two_entries: AdminRig) -> None:
+    """What is asked for besides fits that one, or is refused."""
+    rig = two_entries
+    made = await lease(rig, name="n1", entry="weir-interceptor")
+    own = made["entry"]
+    for fitting in ({}, {"entry": own}, {"entry": "weir-interceptor"}, {"address": "192.0.2.1"}, {"selector": "zone!=east"}):
+        assert (await lease(rig, 200, name="n1", **fitting))["entry"] == own
+    for other in ({"entry": "east"}, {"address": "192.0.2.2"}, {"selector": "zone=east"}):
+        problem = await lease(rig, 409, name="n1", **other)
+        assert problem["detail"] == f"TCP port {made['port']}, lease n1 of namespace shop, is at {own}"
+    for nowhere in ({"entry": "nosuch"}, {"address": "198.51.100.77"}, {"selector": "a=b"}):
+        assert (await lease(rig, 404, name="n1", **nowhere))["detail"].startswith("no such entry; there are: ")
+    rule = {"serviceName": "redis", "servicePort": 6379, "loadBalancerPort": made["port"]}
+    for body, status in (
+        ({"loadBalancerIp": "192.0.2.2"}, 409),
+        ({"release": "east"}, 409),
+        ({"loadBalancerIp": "198.51.100.77"}, 404),
+        ({"release": "nosuch"}, 404),
+        ({"release": "x" * 200}, 422),
+        ({"release": "weir-interceptor", "loadBalancerIp": "192.0.2.1"}, 200),
+    ):
+        answer = await rig.client.post("/setrule", json={**rule, **body})
+        assert answer.status_code == status, (body, answer.text)
+        assert status != 409 or own in answer.json()["reason"]
+
+
+async def test_older_names_and_other_cases_of_the_paths_of_helm_web_api(rig: AdminRig, api: ApplyApi) -> None:
+    for path in ("/GetPort", "/GETPORT", "/getPort"):
+        place = (await rig.client.get(path, params={"lbip": ""})).json()
+        assert place["public_ip"] == "192.0.2.1"
+    port = place["port"]
+    own = {"serviceName": "redis", "servicePort": "6379"}
+    older = {**own, "specificlb": "192.0.2.1", "specificport": str(port), "specificrelease": "weir-interceptor"}
+    for path in ("/SetRule", "/SETRULE"):
+        assert (await rig.client.post(path, data=older)).json()["port"] == port
+    assert (await rig.client.post("/setrule", json={**own, "specificlb": "192.0.2.9"})).status_code == 404
+    assert (await rig.client.post("/setrule", json={**own, "specificport": 1, "loadBalancerPort": 2})).status_code == 422
+    assert (await rig.client.post("/setrule", json={**own, "specificport": 0})).json()["reason"].startswith("/specificport: ")
+    empty = {**own, "loadBalancerIp": "", "loadBalancerPort": "", "release": ""}
+    assert (await rig.client.post("/setrule", data=empty)).json()["status"] == "success"
+    missing = await rig.client.post("/setrule", data={**own, "serviceName": ""})
+    assert (missing.status_code, missing.json()["reason"]) == (422, "/serviceName: is missing")
+
+
 async def test_it_is_off_unless_switched_on(api: ApplyApi, tmp_path: Path) -> None:
     async with admin(api, tmp_path / "routes.json", "--admin-helm-namespace", "shop", "--admin-helm", "") as rig:
         off = await rig.client.get(PORTS)

@@ -217,6 +217,7 @@ async def test_calls_of_helm_web_api(tmp_path: Path) -> None:
             ("/upgrade", asked, 404),
             ("/delete", {}, 422),
             ("/install", {}, 422),
+            ("/Install", {}, 422),
             ("/install", asked | {"privateChartsRepo": "https://user:token@example.com"}, 422),
             ("/install", asked | {"values": {"a..b": 1}}, 422),
             ("/install", asked | {"releaseName": "--help"}, 422),

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field, StringConstraints
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from controller.admin.body import JSON, MAX_BODY, merged, read_body, read_json, validated
 from controller.admin.documents import Fault
@@ -25,7 +26,7 @@ from controller.admin.releases.routes import Audited, audited
 from controller.admin.routes import caller_of
 from fleet.discovery.kubernetes.client import ApiError
 
-__all__ = ["old_router", "read_fields", "values_of"]
+__all__ = ["any_case", "old_router", "read_fields", "values_of"]
 
 FORM = "application/x-www-form-urlencoded"
 MAX_FIELDS = 1000
@@ -38,6 +39,14 @@ _INDEX = re.compile(r"[0-9]+")
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 _SEGMENT = re.compile(r"([^\[\]]*)((?:\[[0-9]{1,3}\])*)")
 _TRUE = ("true", "1", "on", True, 1)
+
+
+def any_case(word: str) -> str:
+    """The path of this one word, whose case does not count: helm-web-api's server, Express, has it so."""
+    kind = type(word, (StringConvertor,), {"regex": f"(?ai:{re.escape(word)})"})
+    register_url_convertor(f"any_case_{word}", kind())
+    return f"/{{word:any_case_{word}}}"
+
 
 old_router = APIRouter(include_in_schema=False)
 
@@ -61,7 +70,7 @@ class Deletion(Model):
     releaseName: ReleaseName  # noqa: N815
 
 
-@old_router.post("/install")
+@old_router.post(any_case("install"))
 async def install(request: Request) -> Response:
     """Install a chart."""
 
@@ -76,7 +85,7 @@ async def install(request: Request) -> Response:
     return await _answered(request, "install", work)
 
 
-@old_router.post("/upgrade")
+@old_router.post(any_case("upgrade"))
 async def upgrade(request: Request) -> Response:
     """Upgrade a release that exists."""
 
@@ -94,7 +103,7 @@ async def upgrade(request: Request) -> Response:
     return await _answered(request, "upgrade", work)
 
 
-@old_router.post("/delete")
+@old_router.post(any_case("delete"))
 async def delete(request: Request) -> Response:
     """Delete a release."""
 
@@ -192,7 +201,8 @@ async def _answered(
 
 
 async def read_fields(request: Request) -> Any:
-    """JSON, or the fields of a form, in which values have names like values[a.b]."""
+    """JSON, or the fields of a form, in which values have names like values[a.b]. A field of a form that is empty is one that
+    nobody has filled in."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         return await read_json(request, JSON)
     try:
@@ -205,7 +215,7 @@ async def read_fields(request: Request) -> Any:
     for name, value in pairs:
         if name.startswith("values[") and name.endswith("]"):
             body.setdefault("values", {})[name[len("values[") : -1]] = value
-        else:
+        elif value:
             body[name] = value
     return body
 
