@@ -30,7 +30,6 @@ from weir.engine.held import Held, needed
 from weir.engine.inline import InlinePlanes
 from weir.engine.keda import scaler_channel
 from weir.engine.layout import Layout, Planes
-from weir.engine.ports import Ports
 from weir.engine.reaper_handle import ReaperHandle
 from weir.engine.spec import AppSpec, FleetSpec
 from weir.engine.specfile import STDIN, SpecError, SpecFile, load_spec
@@ -158,7 +157,7 @@ class Engine:
             async with asyncio.TaskGroup() as tasks:
                 context = ProcessContext(
                     reaper=reaper,
-                    ports=Ports(),
+                    ports=self._file.leases.beside_processes(),
                     tell=self._tell,
                     tasks=tasks,
                     has_room=self._has_room,

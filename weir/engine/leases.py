@@ -7,7 +7,7 @@ files on one machine rarely want the same.
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -16,7 +16,7 @@ from fleet.defaults import FIRST_LEASED_PORT, LAST_LEASED_PORT, MAX_PORTS_OF_FLE
 from fleet.routing.port import UDP
 from fleet.runtime.address import LOOPBACKS
 from fleet.runtime.listen import in_use
-from weir.engine.ports import NoPortError
+from weir.engine.ports import NoPortError, Ports
 
 __all__ = ["LocalLease", "LocalLeases"]
 
@@ -49,8 +49,18 @@ class LocalLeases:
         self._leases: dict[Key, LocalLease] = {}
         self._reserved: set[Key] = set()
         """Those that a command has asked for."""
+        self._in_force: dict[Key, LocalLease] = {}
+        """As they are without what a version of the file has asked for that is being read."""
+        self._given: Callable[[], Collection[int]] = tuple
+        """Ports that processes have, and may not listen on yet."""
         self._users: Mapping[Key, str] = {}
         self._taken: Collection[int] = frozenset()
+
+    def beside_processes(self) -> Ports:
+        """Ports for processes, which are none of these; and none of those is leased from then on."""
+        ports = Ports(lambda: self.numbers)
+        self._given = lambda: ports.given
+        return ports
 
     def take(self, namespace: str, name: str, protocol: str, taken: Collection[int]) -> int:
         """The port of the lease of this name, which is made if there is none. Raises NoPortError."""
@@ -64,16 +74,34 @@ class LocalLeases:
             self._users, self._taken = users, taken
             for key in self._leases.keys() - users.keys() - self._reserved:
                 del self._leases[key]
+            self._in_force = dict(self._leases)
+
+    def forget(self) -> None:
+        """A version of the file does not come into force: leases are as they were before it was read."""
+        with self._lock:
+            self._leases = dict(self._in_force)
+
+    def reserved(self, protocol: str, port: int) -> LocalLease | None:
+        """The lease of this port that a command has asked for."""
+        with self._lock:
+            found = (self._leases[key] for key in self._reserved)
+            return next((lease for lease in found if (lease.protocol, lease.port) == (protocol, port)), None)
+
+    @property
+    def numbers(self) -> Collection[int]:
+        """All ports that are leased."""
+        with self._lock:
+            return frozenset(lease.port for lease in self._leases.values())
 
     def reserve(self, namespace: str, name: str, protocol: str) -> tuple[LocalLease, bool]:
         """Keep a lease until it is released, or the engine ends; returns whether it is new. Raises NoPortError."""
         with self._lock:
             key = (namespace, name)
             before = self._leases.get(key)
-            if before is not None and before.protocol != protocol:
-                raise NoPortError(f"lease {name} is of {before.protocol} port {before.port}")
+            self._check_protocol(before, protocol)
             lease = self._take(key, protocol, self._taken)
             self._reserved.add(key)
+            self._in_force[key] = lease
             return lease, before is None
 
     def release(self, namespace: str, name: str) -> None:
@@ -87,6 +115,7 @@ class LocalLeases:
                 raise NoPortError(f"app {self._users[key]} asks for it: take it out there, and it is released")
             self._reserved.discard(key)
             del self._leases[key]
+            self._in_force.pop(key, None)
 
     def every(self) -> Sequence[tuple[LocalLease, str]]:
         """Each with its app, or "", sorted by name."""
@@ -95,17 +124,25 @@ class LocalLeases:
 
     def _take(self, key: Key, protocol: str, taken: Collection[int]) -> LocalLease:
         found = self._leases.get(key)
+        if found is not None and key in self._reserved:  # kept, whatever the file says
+            self._check_protocol(found, protocol)
+            return found
         if found is not None and found.protocol == protocol and found.port not in taken:
             return found
         others = {lease.port for other, lease in self._leases.items() if other != key}
         if len(others) >= LIMITS.most:
             raise NoPortError(f"there are {LIMITS.most} leases already, and that is the most")
-        tried = candidates(LIMITS, f"{self._place}:{'/'.join(key)}", {*taken, *others})
+        tried = candidates(LIMITS, f"{self._place}:{'/'.join(key)}", {*taken, *others, *self._given()})
         port = next((port for port in tried if not _is_used(protocol, port)), None)
         if port is None:
             raise NoPortError(f"no {protocol} port {LIMITS.span} is free")
         self._leases[key] = lease = LocalLease(*key, protocol, port)
         return lease
+
+    @staticmethod
+    def _check_protocol(lease: LocalLease | None, protocol: str) -> None:
+        if lease is not None and lease.protocol != protocol:
+            raise NoPortError(f"lease {lease.name} is of {lease.protocol} port {lease.port}")
 
 
 def _is_used(protocol: str, port: int) -> bool:

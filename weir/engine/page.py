@@ -205,7 +205,7 @@ def _leased(leases: LocalLeases, body: dict[str, Any]) -> dict[str, Any]:
     if action == "list":
         return {"items": [_lease(lease, app) for lease, app in leases.every()]}
     if not isinstance(namespace, str) or not isinstance(name, str) or len(name) > MAX_LEASE_NAME or not _LEASE.fullmatch(name):
-        raise Refused("name should be that of a lease")
+        raise Refused(f"name should be at most {MAX_LEASE_NAME} of a-z, 0-9 and -, with no - at its ends")
     if action == "release":
         leases.release(namespace, name)
         return {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Callable, Collection
 
 from fleet.defaults import FIRST_LEASED_PORT
 from fleet.runtime.address import LOOPBACKS
@@ -32,14 +33,22 @@ class NoPortError(Exception):
 class Ports:
     """Chooses ports at random, so that two engines on one machine rarely try the same ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, leased: Callable[[], Collection[int]] = tuple) -> None:
+        """`leased` says which ports are kept for something else, although nothing may listen there yet."""
         self._given: set[int] = set()
+        self._leased = leased
+
+    @property
+    def given(self) -> Collection[int]:
+        """Ports that are given out."""
+        return frozenset(self._given)
 
     def take(self) -> int:
         """A port on which no process listens, and which is not given out. Raises NoPortError."""
+        leased = self._leased()
         for _ in range(ATTEMPTS):
             port = random.randint(FIRST, LAST)  # noqa: S311  nothing secret about a port
-            if port not in self._given and not _is_in_use(port, datagrams=True):
+            if port not in self._given and port not in leased and not _is_in_use(port, datagrams=True):
                 self._given.add(port)
                 return port
         raise NoPortError(f"no free port between {FIRST} and {LAST}")

@@ -123,6 +123,7 @@ def parse_spec(text: str, path: FilePath, leases: LocalLeases | None = None) -> 
     leases = LocalLeases(str(path.resolve())) if leases is None else leases
     file = None if spec is None else _Checked(spec, findings, path.resolve().parent, leases).file()
     if findings.faults or file is None:
+        leases.forget()
         raise SpecError.of(path, findings.faults)
     settle(file.spec, leases)
     return replace(file, digest=digest_of(text), leases=leases)
@@ -132,7 +133,7 @@ class _Checked:
     """Checks of more than single values: named files, references between apps, and conflicts between them."""
 
     def __init__(self, spec: FleetSpec, findings: Findings, directory: FilePath, leases: LocalLeases) -> None:
-        self._findings, self._directory = findings, directory
+        self._findings, self._directory, self._leases = findings, directory, leases
         self._files: dict[str, bytes | None] = {}
         """Contents by file name; None if a file could not be read."""
         settings = {kind: self._settings(kind, getattr(spec, kind)) for kind in SETTINGS}
@@ -210,6 +211,11 @@ class _Checked:
             # If the number of interceptors is invalid, 1 is assumed: there is at least one, whatever the corrected number is.
             if not self._findings.doubts(collision.path, collision.beside):
                 self._findings.add(collision.path, collision.reason)
+        for owner in owners(self._spec):
+            lease = self._leases.reserved(owner.protocol, owner.port)
+            if lease is not None and not self._findings.doubts(owner.path):
+                reason = f"port {owner.port} is leased as {lease.namespace}/{lease.name}: weir port release {lease.name} frees it"
+                self._findings.add(owner.path, reason)
 
     def _check_names(self) -> dict[str, int]:
         """The position of each app by its key."""

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from fleet.runtime.terminal import complain, say
+from controller.schema.ports import LEASE_NAME, MAX_LEASE_NAME
+from fleet.runtime.terminal import complain, one_line, say
 from weir.apps.admin_client import AdminClient
 from weir.apps.answers import items_of, object_of, text_of
-from weir.apps.failure import CONFLICT, INTERRUPTED, NotDoneError, UsageError
+from weir.apps.failure import CONFLICT, INTERRUPTED, NOT_DONE, NOT_FOUND, UNREACHABLE, NotDoneError, UsageError
 from weir.apps.names import asked_in_time
 from weir.apps.output import print_table, print_value
 from weir.apps.where import Where, opened_cluster
-from weir.local import EngineError, ask_engine
+from weir.local import EngineError, EngineRefused, EngineSilent, ask_engine
 from weir.running import Running, engines
 
 __all__ = ["lease_names", "run_lease", "run_list", "run_release"]
@@ -27,17 +29,22 @@ class _Leases(Protocol):
     """The leases of one place. Every method raises NotDoneError."""
 
     namespace: str
+    columns: Sequence[str]
+    """Of the list."""
 
     def every(self) -> Sequence[Mapping[str, Any]]: ...
 
     def lease(self, asked: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
         """The lease, and whether it is new."""
 
-    def release(self, name: str) -> None: ...
+    def release(self, name: str) -> str:
+        """By its name or its id; returns its namespace."""
 
 
 class _InCluster:
     """By the Admin API."""
+
+    columns = _COLUMNS
 
     def __init__(self, client: AdminClient, namespace: str) -> None:
         self._client, self.namespace = client, namespace
@@ -50,45 +57,75 @@ class _InCluster:
         answer = self._client.ask("POST", self._base, body=dict(asked))
         return object_of(answer.value), answer.created
 
-    def release(self, name: str) -> None:
+    def release(self, name: str) -> str:
         self._client.ask("DELETE", f"{self._base}/{quote(name, safe='')}")
+        return self.namespace
 
 
 class _Here:
     """In a running weir up: kept until it ends."""
+
+    columns = ("namespace", *_COLUMNS)
 
     def __init__(self, of: Path | None, namespace: str | None) -> None:
         self._of, self._namespace = of, namespace
         self.namespace = namespace or "default"
 
     def every(self) -> Sequence[Mapping[str, Any]]:
-        found = [item for engine in engines(self._of) for item in items_of(self._ask(engine, {"action": "list"}))]
-        return [item for item in found if self._namespace in (None, item.get("namespace"))]
+        return [item for _, item in self._each(self._running())]
 
     def lease(self, asked: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
         for field in asked.keys() - {"name", "protocol"}:
             raise UsageError(f"--{field}: is for a cluster")
         if "name" not in asked:
             raise UsageError("NAME is missing: here a lease is nothing without one")
-        found = self._ask(self._only(), {"action": "lease", "namespace": self.namespace, **asked})
+        found = self._ask(self._place_of(asked["name"]), {"action": "lease", "namespace": self.namespace, **asked})
         return found, found.get("created") is True
 
-    def release(self, name: str) -> None:
-        self._ask(self._only(), {"action": "release", "namespace": self.namespace, "name": name})
+    def release(self, name: str) -> str:
+        running = self._running()
+        found = [(engine, item) for engine, item in self._each(running) if name in (item.get("name"), item.get("id"))]
+        if not found:
+            where = "" if self._namespace is None else f" in namespace {self._namespace}"
+            raise NotDoneError(f"there is no lease {name}{where}", code=NOT_FOUND)
+        if len(found) > 1:
+            each = ", ".join(f"{text_of(item, 'namespace')}/{text_of(item, 'name')} of {engine.file}" for engine, item in found)
+            raise UsageError(f"several leases are called {name}: --local --namespace, --of FILE or its id say which, {each}")
+        [(engine, item)] = found
+        namespace = text_of(item, "namespace")
+        self._ask(engine, {"action": "release", "namespace": namespace, "name": text_of(item, "name")})
+        return namespace
 
-    def _only(self) -> Running:
+    def _place_of(self, name: str) -> Running:
+        """Where a lease of this name is or can be made: in the one that has it, or the only one."""
+        running = self._running()
+        if len(running) == 1:
+            return running[0]
+        each = self._each(running)
+        having = [engine for engine, item in each if (item.get("namespace"), item.get("name")) == (self.namespace, name)]
+        if len(having) != 1:
+            which = ", ".join(engine.file for engine in having or running)
+            raise NotDoneError(f"several weir up {'have it' if having else 'run here'}: --of FILE says which, {which}")
+        return having[0]
+
+    def _running(self) -> Sequence[Running]:
         found = engines(self._of)
-        if len(found) != 1:
-            which = ", ".join(engine.file for engine in found)
-            raise NotDoneError(f"several weir up run here: --of FILE says which, {which}" if found else "no weir up runs here")
-        return found[0]
+        if not found:
+            raise NotDoneError("no weir up runs here" if self._of is None else f"no weir up runs {self._of}")
+        return found
+
+    def _each(self, running: Sequence[Running]) -> Sequence[tuple[Running, Mapping[str, Any]]]:
+        """Every lease, and where it is."""
+        found = [(engine, item) for engine in running for item in items_of(self._ask(engine, {"action": "list"}))]
+        return [(engine, item) for engine, item in found if self._namespace in (None, item.get("namespace"))]
 
     @staticmethod
     def _ask(engine: Running, body: Mapping[str, Any]) -> Mapping[str, Any]:
         try:
             return ask_engine(engine, "ports", body)
         except EngineError as error:
-            raise NotDoneError(str(error), code=CONFLICT) from error
+            codes = {EngineRefused: CONFLICT, EngineSilent: UNREACHABLE}
+            raise NotDoneError(str(error), code=codes.get(type(error), NOT_DONE)) from error
 
 
 @contextmanager
@@ -102,6 +139,8 @@ def _opened(where: Where) -> Iterator[_Leases]:
 
 def run_lease(where: Where, asked: Mapping[str, Any], output: str) -> int:
     def act(leases: _Leases) -> int:
+        if asked.get("name") is not None:
+            _check_name(str(asked["name"]))
         body = {field: value for field, value in asked.items() if value is not None}
         found, created = leases.lease(body)
         if output != "text":
@@ -124,7 +163,7 @@ def run_list(where: Where, output: str) -> int:
         if output != "text":
             print_value([*items], output)
         elif items:
-            columns = [name for name in _COLUMNS if any(name in item for item in items)]
+            columns = [name for name in leases.columns if any(name in item for item in items)]
             print_table([name.upper() for name in columns], ([text_of(item, name) for name in columns] for item in items))
         else:
             complain("there are no leases")
@@ -135,14 +174,23 @@ def run_list(where: Where, output: str) -> int:
 
 def run_release(where: Where, name: str, output: str) -> int:
     def act(leases: _Leases) -> int:
-        leases.release(name)
+        _check_name(name)
+        namespace = leases.release(name)
         if output == "text":
-            say(f"{leases.namespace}/{name} is released")
+            say(f"{namespace}/{name} is released")
         else:
-            print_value({"namespace": leases.namespace, "name": name}, output)
+            print_value({"namespace": namespace, "name": name}, output)
         return 0
 
     return _at(where, act)
+
+
+def _check_name(name: str) -> None:
+    """Raises UsageError."""
+    if len(name) > MAX_LEASE_NAME or not re.fullmatch(LEASE_NAME, name):
+        raise UsageError(
+            f"{one_line(name[:MAX_LEASE_NAME])}: a lease's name is at most {MAX_LEASE_NAME} of a-z, 0-9 and -, with no - at its ends"
+        )
 
 
 def lease_names(typed: Mapping[str, Any], incomplete: str) -> Sequence[str]:

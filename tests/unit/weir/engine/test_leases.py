@@ -88,6 +88,44 @@ def test_what_is_reserved_stays_until_it_is_released() -> None:
         file.leases.release("default", "later")
 
 
+def test_a_reserved_port_is_kept_from_the_file() -> None:
+    file = parsed(TWO)
+    lease, _ = file.leases.reserve("team", "kept", TCP)
+    for ports in (f"ports: [{{port: {lease.port}}}]", f"port: {lease.port}"):
+        with pytest.raises(SpecError, match=f"port {lease.port} is leased as team/kept: weir port release kept frees it"):
+            parsed(f"{TWO}- {{name: late, command: ./serve, {ports}}}\n", file.leases)
+        assert file.leases.reserve("team", "kept", TCP) == (lease, False)
+    named = "- {name: late, namespace: team, command: ./serve, ports: [{lease: kept, protocol: UDP}]}\n"
+    with pytest.raises(SpecError, match=f"lease kept is of TCP port {lease.port}"):
+        parsed(TWO + named, file.leases)
+    used = parsed(TWO + named.replace("UDP", "TCP"), file.leases)
+    assert numbers(used)["late"] == [lease.port]
+
+
+def test_a_version_that_is_rejected_leaves_leases_as_they_were() -> None:
+    file = parsed(TWO)
+    before = file.leases.every()
+    wanted = numbers(file)["mqtt"][0]
+    for edit in ("lease: ghost", f"port: {wanted}"):
+        with pytest.raises(SpecError):
+            parsed(TWO.replace("lease: status", edit) + "- {name: Not a name}\n", file.leases)
+        assert file.leases.every() == before
+
+
+def test_processes_and_leases_get_ports_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    leases = LocalLeases("here")
+    ports = leases.beside_processes()
+    first, _ = leases.reserve("default", "first", TCP)
+    leases.release("default", "first")
+    monkeypatch.setattr("random.randint", lambda low, high: first.port)
+    assert ports.take() == first.port
+    second, _ = leases.reserve("default", "first", TCP)
+    assert second.port != first.port, "a process has it, and does not listen yet"
+    monkeypatch.setattr("random.randint", lambda low, high: second.port)
+    with pytest.raises(NoPortError):
+        ports.take()
+
+
 def test_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_is_used", lambda protocol, port: protocol == UDP)
     leases = LocalLeases("here")
