@@ -49,7 +49,12 @@ async def test_an_app_is_reached_by_its_lease_and_others_are_kept(tmp_path: Path
         assert again[1].startswith("default/later is leased already")
         later = (await leases())["later"]
         assert (later["protocol"], later["app"]) == ("UDP", None)
-        for wrong, code in ((("release", "web"), 5), (("release", "nobody"), 4), (("lease", "a", "--address", "b"), 2), (("lease", "Bad Name!"), 2)):
+        for wrong, code in (
+            (("release", "web"), 5),
+            (("release", "nobody"), 4),
+            (("lease", "a", "--address", "b"), 2),
+            (("lease", "Bad Name!"), 2),
+        ):
             assert (await asyncio.to_thread(port, *wrong))[0] == code
         assert (await asyncio.to_thread(port, "release", later["id"]))[0] == 0
         assert set(await leases()) == {"web"}

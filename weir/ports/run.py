@@ -189,7 +189,7 @@ def _check_name(name: str) -> None:
     """Raises UsageError."""
     if len(name) > MAX_LEASE_NAME or not re.fullmatch(LEASE_NAME, name):
         raise UsageError(
-            f"{one_line(name[:MAX_LEASE_NAME])}: a lease's name is at most {MAX_LEASE_NAME} of a-z, 0-9 and -, with no - at its ends"
+            f"{one_line(name[:MAX_LEASE_NAME])}: a name is at most {MAX_LEASE_NAME} of a-z, 0-9 and -, with no - at its ends"
         )
 
 
