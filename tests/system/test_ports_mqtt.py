@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from websockets.typing import Subprotocol
 
 from tests.support.ports import free_port
 from tests.system import harness
-from tests.system.harness import fleet, running_up, until
+from tests.system.harness import Up, fleet, running_up, until
 
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 pytestmark = pytest.mark.skipif(
@@ -45,6 +47,13 @@ async def client(program: str, port: int, *words: str) -> asyncio.subprocess.Pro
     )  # fmt: skip
 
 
+async def leased(up: Up, name: str) -> int:
+    """The number of a lease, as users find it."""
+    command = (sys.executable, "-m", "weir", "port", "list", "--of", str(up.file), "-o", "json")
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    return next(int(item["port"]) for item in json.loads(await said(process)) if item["name"] == name)
+
+
 async def said(process: asyncio.subprocess.Process) -> str:
     async with asyncio.timeout(harness.PATIENCE):
         text, _ = await process.communicate()
@@ -55,10 +64,10 @@ async def said(process: asyncio.subprocess.Process) -> str:
 async def test_subscribers_get_what_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEIR_TLS_DIRECTORY", str(tmp_path / "authority"))
     authority = str(tmp_path / "authority" / "authority.crt")
-    plain, over_tls = free_port(), free_port()
-    file = fleet(broker(tmp_path, {"port": plain}, {"port": over_tls, "tls": "terminate"}), ports={"proxy_tls": 0})
+    file = fleet(broker(tmp_path, {"lease": "mqtt"}, {"lease": "mqtts", "tls": "terminate"}), ports={"proxy_tls": 0})
     async with running_up(tmp_path, file, "--tls") as up:
         assert up.backends("mqtt") == []
+        plain, over_tls = await leased(up, "mqtt"), await leased(up, "mqtts")
         assert await said(await client("mosquitto_pub", plain, "-m", "kept", "-r", "-q", "1")) == ""
         subscribers = [
             await client("mosquitto_sub", plain, "-C", "2"),
