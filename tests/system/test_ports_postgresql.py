@@ -127,6 +127,21 @@ def _certify(cert: Path, key: Path) -> None:
             os.chown(path, owner.pw_uid, owner.pw_gid)
 
 
+async def test_pgbench_keeps_its_connections_while_nothing_is_replaced(tmp_path: Path, databases: Databases) -> None:
+    number = free_port()
+    script = tmp_path / "query.sql"
+    script.write_text("select sum(g) from generate_series(1, 100) g;\n")
+    async with running_up(tmp_path, fleet(databases.app({"port": number}))) as up:
+        assert up.backends("pg") == []
+        code, said = await run(
+            "pgbench", "-n", "-c", "4", "-T", str(SECONDS), "-f", str(script), "-h", harness.address, "-p", str(number),
+            "-U", "postgres", "postgres",
+        )  # fmt: skip
+        assert code == 0, said
+        assert "number of failed transactions: 0 (0.000%)" in said
+        await asleep(up)
+
+
 async def test_pgbench_does_not_see_that_its_server_is_replaced(tmp_path: Path, databases: Databases) -> None:
     number = free_port()
     script = tmp_path / "query.sql"
