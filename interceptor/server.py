@@ -10,6 +10,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, Final
 
+from fleet import defaults
 from fleet.demand.ledger import Entry, Ledger
 from fleet.discovery.busy import open_busy
 from fleet.discovery.outside.backends import OutsideBackends
@@ -102,7 +103,11 @@ class Interceptor(Component):
         self._tls = TlsListener(settings, self.proxy) if settings.has_proxy_tls else None
         self._plaintext = settings.proxy_plaintext != "off"
         if settings.proxy_plaintext == "redirect":
-            redirects = Redirects(self.proxy, self.proxy.open_exchange, https_port=settings.https_port)
+            redirects = Redirects(
+                self.proxy,
+                self.proxy.open_exchange,
+                https_port=lambda: settings.https_port or self.proxy_tls_port or defaults.HTTPS_PORT,
+            )
             self.proxy.open_exchange = redirects
         self.proxy.on_full, self.proxy.on_room = self._pause, self._resume
         self._ports = PortListeners(self.proxy, settings, monotonic, self._tls)

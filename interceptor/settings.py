@@ -89,9 +89,10 @@ class InterceptorSettings(ComponentSettings):
     )
     https_port: int = Field(
         defaults.HTTPS_PORT,
-        ge=1,
+        ge=0,
         le=defaults.PORT_LIMIT,
-        description="Port by which clients reach the proxy's port for TLS: redirects name it unless it is 443.",
+        description="Port by which clients reach the proxy's port for TLS: redirects name it unless it is 443. 0 for that port"
+        " itself, where clients reach it without a load balancer.",
     )
     rpc_port: int = Field(
         defaults.INTERCEPTOR_RPC_PORT,

@@ -36,15 +36,17 @@ class Host(Protocol):
 class Redirects:
     """Opens an exchange for a request that may go on, and answers all others. In the place of the proxy's `open_exchange`."""
 
-    def __init__(self, host: Host, open_exchange: OpenExchange, *, https_port: int) -> None:
+    def __init__(self, host: Host, open_exchange: OpenExchange, *, https_port: Callable[[], int]) -> None:
+        """`https_port` is asked for each redirect: the port for TLS may not be bound yet."""
         self._host = host
         self._open_exchange = open_exchange
-        self._port = b"" if https_port == defaults.HTTPS_PORT else b":%d" % https_port
+        self._https_port = https_port
 
     def __call__(self, client: Downstream, head: Request) -> RequestEvents:
         if head.scheme is HTTPS or _CHALLENGE.fullmatch(head.path) or (client.trusted and _came_by_https(head)):
             return self._open_exchange(client, head)
-        return _Redirect(self._host, client, head, self._port)
+        port = self._https_port()
+        return _Redirect(self._host, client, head, b"" if port == defaults.HTTPS_PORT else b":%d" % port)
 
 
 def _came_by_https(head: Request) -> bool:

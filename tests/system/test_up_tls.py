@@ -53,6 +53,27 @@ async def test_https_for_the_hosts_of_the_file(tmp_path: Path, monkeypatch: pyte
                     await asyncio.sleep(0.05)
 
 
+async def location(up: Up, port: int) -> bytes:
+    """Where plaintext is redirected to."""
+    reader, writer = await asyncio.open_connection(up.near, port)
+    writer.write(b"GET /x HTTP/1.1\r\nHost: one.localhost\r\nConnection: close\r\n\r\n")
+    said = await reader.read()
+    writer.close()
+    return said.partition(b"\r\nLocation: ")[2].partition(b"\r\n")[0]
+
+
+@pytest.mark.parametrize("flags", [(), ("--processes",)], ids=["in one process", "processes"])
+async def test_redirects_lead_to_the_port_for_tls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("WEIR_TLS_DIRECTORY", str(tmp_path / "authority"))
+    file: dict[str, Any] = fleet(app("one"), ports=NO_PORTS, interceptors=2, interceptor={"proxy_plaintext": "redirect"})
+    async with running_up(tmp_path, file, "--tls", *flags) as up:
+        for interceptor in up.components("interceptor"):
+            at = b"https://one.localhost:%d/x" % interceptor["proxy_tls_port"]
+            assert await location(up, interceptor["proxy_port"]) == at
+
+
 async def test_without_it_there_is_no_port_for_tls(tmp_path: Path) -> None:
     async with running_up(tmp_path, fleet(app("one"), ports=NO_PORTS)) as up:
         assert [component["proxy_tls_port"] for component in up.components("interceptor")] == [None]

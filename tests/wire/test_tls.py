@@ -269,6 +269,20 @@ async def test_only_tls_where_plaintext_is_off(authority: Authority, tmp_path: P
             assert (await client.ask())[1] == b"ok"
 
 
+async def _redirected(port: int) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head, _ = await TlsClient(reader, writer).ask(b"GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n")
+    writer.close()
+    return _location(head)
+
+
+async def test_a_redirect_may_follow_the_port_for_tls(authority: Authority, tmp_path: Path) -> None:
+    async with tls_rig(authority, tmp_path, proxy_plaintext="redirect", https_port=0) as rig:
+        assert await _redirected(rig.interceptor.proxy_port) == b"https://a.test:%d/x" % port_of(rig)
+    async with tls_rig(authority, tmp_path, proxy_plaintext="redirect") as rig:
+        assert await _redirected(rig.interceptor.proxy_port) == b"https://a.test/x"
+
+
 def _location(said: bytes) -> bytes:
     return said.partition(b"\r\nLocation: ")[2].partition(b"\r\n")[0]
 

@@ -19,9 +19,9 @@ __all__ = ["SCALER_NAME", "Layout", "Planes", "interceptor_name"]
 
 SCALER_NAME = "scaler"
 
-_LOCAL_DEFAULTS = {"drain_timeout": 5.0, "list_apps": True, "outside_allowed": LOCAL}
-"""Ctrl-C should not wait half a minute for a stream that never ends; and all apps belong to the user, so they may be listed, and
-may lead to this machine."""
+_LOCAL_DEFAULTS = {"drain_timeout": 5.0, "list_apps": True, "outside_allowed": LOCAL, "https_port": 0}
+"""Ctrl-C should not wait half a minute for a stream that never ends; all apps belong to the user, so they may be listed, and may
+lead to this machine; and no load balancer stands between clients and the port for TLS, so redirects name that port."""
 
 
 def interceptor_name(index: int) -> str:
