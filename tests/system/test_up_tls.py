@@ -74,6 +74,13 @@ async def test_redirects_lead_to_the_port_for_tls(
             assert await location(up, interceptor["proxy_port"]) == at
 
 
+async def test_examples_are_by_https_where_plaintext_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIR_TLS_DIRECTORY", str(tmp_path / "authority"))
+    file: dict[str, Any] = fleet(app("one"), ports=NO_PORTS, interceptor={"proxy_plaintext": "off"})
+    async with running_up(tmp_path, file, "--tls") as up:
+        await up.logs(f"try: curl --cacert {tmp_path / 'authority' / 'authority.crt'} https://one.localhost:{port_of(up)}/")
+
+
 async def test_without_it_there_is_no_port_for_tls(tmp_path: Path) -> None:
     async with running_up(tmp_path, fleet(app("one"), ports=NO_PORTS)) as up:
         assert [component["proxy_tls_port"] for component in up.components("interceptor")] == [None]

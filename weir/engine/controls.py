@@ -14,7 +14,7 @@ from weir.engine.page import Refused
 from weir.engine.serving import served_by_all
 from weir.engine.spec import AppSpec
 from weir.engine.supervisor import State
-from weir.engine.view import OUTSIDE, at_of, state_of, way_to
+from weir.engine.view import OUTSIDE, At, at_of, state_of, way_to
 from weir.queue_reader import AppDemand, QueueReader, Queues
 
 __all__ = ["EngineControls"]
@@ -161,7 +161,7 @@ _STATES = {
 }
 
 
-def _view(spec: AppSpec, app: App | None, demand: AppDemand | None, at: str, needed_by: str) -> dict[str, Any]:
+def _view(spec: AppSpec, app: App | None, demand: AppDemand | None, at: At, needed_by: str) -> dict[str, Any]:
     """An app in the words of the Admin API. `demand` is None while an interceptor does not tell it."""
     status, reason = (AppStatus.AWAKE, OUTSIDE) if app is None else state_of(app, demand, needed_by)
     _, url = way_to(spec, at)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -37,7 +38,7 @@ from weir.engine.threaded_writer import ThreadedWriter
 from weir.queue_reader import AppDemand, QueueReader, Queues, rates
 from weir.styled import text
 
-__all__ = ["OUTSIDE", "LiveView", "PlainView", "View", "at_of", "curl_lines", "https_lines", "row_of", "state_of", "way_to"]
+__all__ = ["OUTSIDE", "At", "LiveView", "PlainView", "View", "at_of", "curl_lines", "https_lines", "row_of", "state_of", "way_to"]
 
 REFRESH = 0.5
 """Seconds between two readings; the table is drawn again only when something has changed."""
@@ -197,7 +198,7 @@ class LiveView:
             # Rendered once: rich draws it again below every line written until the next change.
             self._live.update(SegmentLines(lines, new_lines=True), refresh=True)
 
-    def _way_to(self, spec: AppSpec, at: str) -> Way:
+    def _way_to(self, spec: AppSpec, at: At) -> Way:
         known = self._ways.get(spec.key)
         if known is None or known[0] is not spec:
             known = self._ways[spec.key] = spec, way_to(spec, at)
@@ -327,12 +328,20 @@ def _state_of_replicas(app: App, demand: AppDemand | None, needed: str) -> tuple
     return (AppStatus.LEAVING, "going to sleep") if app.replicas else (AppStatus.ASLEEP, "asleep")
 
 
-def way_to(spec: AppSpec, at: str) -> Way:
-    """How an app is reached. `at` is "host:port" of the first interceptor."""
+class At(NamedTuple):
+    """Where clients reach the apps: at the first interceptor."""
+
+    address: str
+    """ "host:port"."""
+    scheme: str
+
+
+def way_to(spec: AppSpec, at: At) -> Way:
+    """How an app is reached. A scheme is shown only of https: clients take http for it if there is none."""
     claim = _first_claim(spec)
     if claim is None:
         return ", ".join(f"{port.protocol} port {port.port}" for port in spec.ports), None
-    url = address_of(claim, at)
+    url = address_of(claim, at.address, scheme=at.scheme)
     if url is not None:
         return url.removeprefix("http://").removesuffix("/"), url
     return ("" if claim.host == ANY_HOST else claim.host) + ("" if claim.path == "/" else claim.path) or "by its headers", None
@@ -352,7 +361,12 @@ def curl_lines(engine: Engine) -> Sequence[str]:
     if not engine.proxy_ports:
         return ()
     specs = [spec for spec in engine.spec.apps if spec.app_protocol != "grpc"]
-    return [command_for(claim, at_of(engine)) for claim in _first_claims(specs)]
+    at = at_of(engine)
+    commands = [command_for(claim, at.address, scheme=at.scheme) for claim in _first_claims(specs)]
+    if at.scheme == "http" or engine.authority is None:
+        return commands
+    trust = f"curl --cacert {shlex.quote(str(engine.authority))}"
+    return [trust + command.removeprefix("curl") for command in commands]
 
 
 def https_lines(engine: Engine) -> Sequence[str]:
@@ -365,15 +379,18 @@ def https_lines(engine: Engine) -> Sequence[str]:
     return (f"https: {shown}", f"https: trust {engine.authority} once, or: curl --cacert {engine.authority} …")
 
 
-def at_of(engine: Engine) -> str:
-    """ "host:port" of the first interceptor."""
-    return join_address(engine.near_host, engine.proxy_ports[0] if engine.proxy_ports else 0)
+def at_of(engine: Engine) -> At:
+    """By https if nothing listens for plaintext: then a name is needed, which certificates have."""
+    if engine.spec.interceptor.get("proxy_plaintext") == "off" and engine.proxy_tls_ports:
+        return At(join_address("localhost", engine.proxy_tls_ports[0]), "https")
+    return At(join_address(engine.near_host, engine.proxy_ports[0] if engine.proxy_ports else 0), "http")
 
 
 def title_of(engine: Engine) -> str:
     """The line above the table."""
     if not engine.proxy_ports:
         return "weir starts"
-    first, *others = engine.proxy_ports
+    scheme = at_of(engine).scheme
+    first, *others = engine.proxy_tls_ports if scheme == "https" else engine.proxy_ports
     also = f", and on {', '.join(map(str, others))}" if others else ""
-    return f"weir: http://localhost:{first}/ lists the apps{also}"
+    return f"weir: {scheme}://localhost:{first}/ lists the apps{also}"

@@ -25,7 +25,22 @@ from weir.engine.live_table import AppStatus
 from weir.engine.specfile import parse_spec
 from weir.engine.supervisor import State
 from weir.engine.threaded_writer import ThreadedWriter
-from weir.engine.view import APPS_AT_ONCE, BEHIND, FLUSH, PERIOD, LiveView, PlainView, View, https_lines, row_of, way_to
+from weir.engine.view import (
+    APPS_AT_ONCE,
+    BEHIND,
+    FLUSH,
+    PERIOD,
+    At,
+    LiveView,
+    PlainView,
+    View,
+    at_of,
+    curl_lines,
+    https_lines,
+    row_of,
+    title_of,
+    way_to,
+)
 from weir.queue_reader import AppDemand, Queues
 
 
@@ -125,7 +140,7 @@ def test_an_app_says_that_it_works_on_after_its_answers() -> None:
 )
 def test_ways(rules: str, way: str, url: str | None) -> None:
     spec = parse_spec(f"apps: [{{name: a, command: x, {rules}}}]", Path("apps.yaml")).spec.apps[0]
-    assert way_to(spec, "127.0.0.1:8080") == (way, url)
+    assert way_to(spec, At("127.0.0.1:8080", "http")) == (way, url)
 
 
 def _drawn_by(view: LiveView, monkeypatch: pytest.MonkeyPatch) -> list[object]:
@@ -227,6 +242,18 @@ def test_urls_of_https_and_what_to_trust_for_them() -> None:
     urls, trust = https_lines(engine)
     assert urls == "https: https://localhost:8443/, https://shop.localhost:8443/b, https://e.localhost:8443/"
     assert "/state/authority.crt" in trust
+
+
+def test_urls_where_nothing_listens_for_plaintext() -> None:
+    engine: Any = _Engine("interceptor: {proxy_plaintext: 'off'}\n" + HTTPS_SPEC)
+    engine.authority, engine.proxy_tls_ports = Path("/my state/authority.crt"), (8443, 8444)
+    first, shop, headers, other, _ = curl_lines(engine)
+    assert first == "curl --cacert '/my state/authority.crt' https://localhost:8443/"
+    assert shop.endswith(" https://shop.localhost:8443/b")
+    assert headers.endswith(" -H 'x: x' https://shop.localhost:8443/b")
+    assert other.endswith(" -H 'Host: shop.test' https://localhost:8443/")
+    assert title_of(engine) == "weir: https://localhost:8443/ lists the apps, and on 8444"
+    assert way_to(engine.spec.apps[1], at_of(engine)) == ("https://shop.localhost:8443/b", "https://shop.localhost:8443/b")
 
 
 def _written(reader: int) -> str:
