@@ -50,6 +50,7 @@ class InterceptorSettings(ComponentSettings):
     """Read once at the start. Durations are seconds; 0 disables a limit where the description says so."""
 
     secrets: ClassVar[frozenset[str]] = frozenset({"affinity_key"})
+    authorities: ClassVar[Mapping[str, str]] = {"proxy_tls_ca": "proxy_tls_directories"}
 
     @classmethod
     def settings_customise_sources(
@@ -363,8 +364,8 @@ class InterceptorSettings(ComponentSettings):
 
     @property
     def proxy_tls(self) -> TlsFiles | None:
-        """The proxy's default certificate, and the authority of clients' certificates."""
-        return TlsFiles.of(self.proxy_tls_cert, self.proxy_tls_key, self.proxy_tls_ca)
+        """The proxy's default certificate; with directories of certificates there may be none."""
+        return TlsFiles.of(self.proxy_tls_cert, self.proxy_tls_key, self.proxy_tls_ca) if self.proxy_tls_cert else None
 
     @property
     def certificate_directories(self) -> tuple[Path, ...]:

@@ -7,6 +7,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from interceptor.core.errors import BadRequest
@@ -78,10 +79,12 @@ class TlsListener:
 
 def certificates(settings: InterceptorSettings, protocols: Sequence[str]) -> Certificates:
     """The certificates of the settings, for connections in which one of these protocols is agreed (ALPN), or none."""
-    files, clients = settings.proxy_tls, None
-    if files is not None and files.ca is not None:
-        clients = Clients(files.ca, required=settings.proxy_tls_client_certs == "required")
-    return Certificates(files, settings.certificate_directories, policy=settings.tls_policy, clients=clients, protocols=protocols)
+    clients = None
+    if settings.proxy_tls_ca:
+        clients = Clients(Path(settings.proxy_tls_ca), required=settings.proxy_tls_client_certs == "required")
+    return Certificates(
+        settings.proxy_tls, settings.certificate_directories, policy=settings.tls_policy, clients=clients, protocols=protocols
+    )
 
 
 def _plaintext_answer() -> bytes:

@@ -25,6 +25,7 @@ from weir.engine.engine import Engine, Options
 from weir.engine.logbook import LogBook
 from weir.engine.page import Page
 from weir.engine.portmap import collisions, owners
+from weir.engine.settingtypes import fault_of
 from weir.engine.spec import FleetSpec
 from weir.engine.specfile import STDIN, SpecError, SpecFile, load_spec
 from weir.engine.threaded_writer import ThreadedWriter
@@ -64,6 +65,7 @@ def run_up(request: Request) -> int:
     try:
         file = load_spec(request.file)
         _check_ports(file.spec, request)
+        _check_tls(file.spec, request)
     except SpecError as error:
         for line in error.lines:
             complain(line)
@@ -78,6 +80,13 @@ def _check_ports(spec: FleetSpec, request: Request) -> None:
         faults = [f"--port {request.port}: {collision.reason}" for collision in collisions(owners(_as_typed(spec, request.port)))]
         if faults:
             raise SpecError(faults)
+
+
+def _check_tls(spec: FleetSpec, request: Request) -> None:
+    """Settings of the file may need certificates that only --tls makes. Raises SpecError."""
+    if fault := fault_of("interceptor", spec.interceptor, certificates=request.tls):
+        name, reason = fault
+        raise SpecError([f"{request.file}: interceptor.{name}: {reason}; --tls makes certificates"])
 
 
 def _as_typed(spec: FleetSpec, port: int) -> FleetSpec:

@@ -40,6 +40,8 @@ class ComponentSettings(BaseSettings):
 
     secrets: ClassVar[frozenset[str]] = frozenset()
     """Fields whose values are never shown."""
+    authorities: ClassVar[Mapping[str, str]] = {}
+    """Authorities of clients that may be given without the certificate of their group: the field that then has certificates."""
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix=ENVIRONMENT_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True
@@ -56,6 +58,9 @@ class ComponentSettings(BaseSettings):
         for fields in tls_groups(type(self).model_fields).values():
             names = {part: f"{_flag(field)} ({_variable(field)})" for part, field in fields.items()}
             given = {part: getattr(self, field) for part, field in fields.items() if field in self.model_fields_set}
+            beside = self.authorities.get(fields.get("ca", ""))
+            if given.keys() == {"ca"} and given["ca"] and beside is not None and getattr(self, beside):
+                continue
             fault = fault_of_set(given, names)
             if fault is not None:
                 raise ValueError(fault)

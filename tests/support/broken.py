@@ -79,7 +79,7 @@ BROKEN: list[tuple[str, list[str]]] = [
         [
             "2: apps[0].name: should be lower-case letters, digits and hyphens, at most 63",
             '3: apps[0].hosts[0]: \'a b\' is not a host, a wildcard such as "*.example.com", or "*"',
-            '3: apps[0].hosts[1]: should be text; write it in quotes, like "1"',
+            '3: apps[0].hosts[1]: should be text; write it in quotes, like "1" or "off"',
             '3: apps[0].hosts[2]: \'http://x\' is not a host, a wildcard such as "*.example.com", or "*"',
             "4: apps[0].paths[0]: 'api' does not start with \"/\"",
             "5: apps[0].command: should be a command line, or a list of words",
@@ -112,7 +112,7 @@ BROKEN: list[tuple[str, list[str]]] = [
     (
         A + "  env:\n    A: 1\n    B-C: x\n    PORT: '3000'\n",
         [
-            '6: apps[0].env.A: should be text; write it in quotes, like "1"',
+            '6: apps[0].env.A: should be text; write it in quotes, like "1" or "off"',
             "7: apps[0].env.B-C: should be the name of an environment variable",
             "8: apps[0].env.PORT: is set for every replica, to the port that it is to listen on; `port: 3000` in the app makes that a fixed one",
         ],
@@ -180,7 +180,7 @@ BROKEN: list[tuple[str, list[str]]] = [
             "1: interceptor.readiness_timeout: should be seconds, or a duration like 500ms, 10s, 1m30s",
             "1: interceptor.log_json: is not a setting that a file may give; --log-json is for all",
             "1: interceptor.max_held: should be at least 1",
-            "2: scaler.port: is not a setting that a file may give",
+            "2: scaler.port: is not a setting that a file may give; it is scaler in ports",
         ],
     ),
     (
@@ -294,7 +294,7 @@ BROKEN: list[tuple[str, list[str]]] = [
     (
         "apps:\n- name: no\n  hosts: a\n  command: 5\n  server_timing: 'yes'\n",
         [
-            '2: apps[0].name: should be text; write it in quotes, like "1"',
+            '2: apps[0].name: should be text; write it in quotes, like "1" or "off"',
             "3: apps[0].hosts: should be a list, like [a, b]",
             "4: apps[0].command: should be a command line, or a list of words",
             "5: apps[0].server_timing: should be true or false",
@@ -345,7 +345,7 @@ BROKEN: list[tuple[str, list[str]]] = [
             "5: apps[0].headers[0].nam: is not a field; did you mean name?",
             "5: apps[0].headers[1].name: 'a b' is not the name of a header",
             "5: apps[0].headers[1].value: no request can carry it: spaces at an end, or control characters",
-            '5: apps[0].headers[2].value: should be text; write it in quotes, like "1"',
+            '5: apps[0].headers[2].value: should be text; write it in quotes, like "1" or "off"',
         ],
     ),
     (

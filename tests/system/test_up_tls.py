@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.certificates import Authority
 from tests.system.harness import PATIENCE, Up, app, fleet, running_up
 
 NO_PORTS = {"proxy_tls": 0}
@@ -20,9 +21,11 @@ def port_of(up: Up) -> int:
     return port
 
 
-async def ask(up: Up, host: str, authority: Path) -> bytes:
+async def ask(up: Up, host: str, authority: Path, client: tuple[Path, Path] | None = None) -> bytes:
     """The status line of an answer by https. Raises ssl.SSLError."""
     context = ssl.create_default_context(cafile=str(authority))
+    if client is not None:
+        context.load_cert_chain(*client)
     reader, writer = await asyncio.open_connection(up.near, port_of(up), ssl=context, server_hostname=host)
     writer.write(b"GET / HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % host.encode())
     said = await reader.read()
@@ -79,6 +82,17 @@ async def test_examples_are_by_https_where_plaintext_is_off(tmp_path: Path, monk
     file: dict[str, Any] = fleet(app("one"), ports=NO_PORTS, interceptor={"proxy_plaintext": "off"})
     async with running_up(tmp_path, file, "--tls") as up:
         await up.logs(f"try: curl --cacert {tmp_path / 'authority' / 'authority.crt'} https://one.localhost:{port_of(up)}/")
+
+
+async def test_clients_are_asked_for_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIR_TLS_DIRECTORY", str(tmp_path / "authority"))
+    authority, clients = tmp_path / "authority" / "authority.crt", Authority("clients")
+    (tmp_path / "clients.pem").write_bytes(clients.pem)
+    file: dict[str, Any] = fleet(app("one"), ports=NO_PORTS, interceptor={"proxy_tls_ca": str(tmp_path / "clients.pem")})
+    async with running_up(tmp_path, file, "--tls") as up:
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await ask(up, "one.localhost", authority)
+        assert await ask(up, "one.localhost", authority, clients.write(tmp_path, "me")) == b"HTTP/1.1 200 OK"
 
 
 async def test_without_it_there_is_no_port_for_tls(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ class ChildPlanes:
             kind="interceptor",
             pid=0,
             proxy_port=layout.proxy_port(index) or ports.take(),
-            proxy_tls_port=layout.proxy_tls_port(index) or ports.take() if layout.makes_certificates else None,
+            proxy_tls_port=layout.proxy_tls_port(index) or ports.take() if layout.has_certificates else None,
             rpc_port=layout.rpc_port(index) or ports.take(),
             diagnostics_port=layout.interceptor_diagnostics_port(index) or ports.take(),
         )

@@ -142,7 +142,7 @@ def _variable(value: str) -> str:
 
 def _text(value: object) -> object:
     if not isinstance(value, str):
-        raise ValueError('should be text; write it in quotes, like "1"')
+        raise ValueError('should be text; write it in quotes, like "1" or "off"')
     return value
 
 

@@ -76,7 +76,8 @@ class Layout:
     ) -> None:
         """`certificates`: a directory with those of the proxies, if the engine makes them."""
         self.spec, self._state, self.host = spec, state, host
-        self._certificates = {} if certificates is None else {"proxy_tls_directories": str(certificates)}
+        directories = [spec.interceptor.get("proxy_tls_directories"), certificates]
+        self._certificates = {"proxy_tls_directories": ",".join(map(str, filter(None, directories)))} if certificates else {}
         self._defaults = {"log_level": log_level}
         self._first_proxy_port = spec.ports.proxy if proxy_port is None else proxy_port
 
@@ -92,8 +93,10 @@ class Layout:
         return _nth(self.spec.ports.proxy_tls, index)
 
     @property
-    def makes_certificates(self) -> bool:
-        return bool(self._certificates)
+    def has_certificates(self) -> bool:
+        """Whether the interceptors serve TLS: with certificates that the engine makes, or with the file's."""
+        given = self.spec.interceptor
+        return bool(self._certificates or given.get("proxy_tls_cert") or given.get("proxy_tls_directories"))
 
     def rpc_port(self, index: int) -> int:
         return _nth(self.spec.ports.rpc, index)

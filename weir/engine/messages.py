@@ -15,7 +15,7 @@ FIELDS = "fields with values, like {a: b}"
 
 _WHOLE = "should be a whole number"
 _NUMBER = "should be a number"
-_TEXT = 'should be text; write it in quotes, like "1"'
+_TEXT = 'should be text; write it in quotes, like "1" or "off"'
 _SWITCH = "should be true or false"
 _REASONS: Mapping[str, str | Callable[[Mapping[str, Any]], str]] = {
     "missing": MISSING,

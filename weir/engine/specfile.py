@@ -33,7 +33,7 @@ from weir.engine.leased_ports import settle, with_leases
 from weir.engine.leases import LocalLeases
 from weir.engine.messages import reason_of, suggestion
 from weir.engine.portmap import collisions, owners
-from weir.engine.settingtypes import SETTINGS, setting_types
+from weir.engine.settingtypes import PATHS, SETTINGS, fault_of, instead_of, setting_types
 from weir.engine.spec import AppSpec, FleetSpec
 from weir.engine.targetspec import Contents
 from weir.engine.validated import validated
@@ -182,14 +182,33 @@ class _Checked:
             if name.startswith(EXTENSION):
                 continue
             if name not in types:
-                hint = "; --log-json is for all" if name == "log_json" else suggestion(name, sorted(types))
+                instead = instead_of(kind, name)
+                hint = f"; {instead}" if instead else suggestion(name, sorted(types))
                 self._findings.add((kind, name), f"is not a setting that a file may give{hint}")
                 continue
             try:
                 checked[name] = types[name].validate_python(value)
             except ValidationError as error:
                 self._findings.add((kind, name), reason_of(error.errors(include_url=False)[0]))
+                continue
+            if name in PATHS:
+                checked[name] = self._from_directory((kind, name), checked[name])
+        sure = not any(self._findings.doubts((kind, name)) for name in given)
+        if sure and (fault := fault_of(kind, checked, certificates=True)):
+            self._findings.add((kind, fault[0]), fault[1])
         return checked
+
+    def _from_directory(self, at: Path, text: str) -> str:
+        """Names of files and directories, separated by commas, as the components find them. Those that are missing are
+        reported."""
+        names = (
+            [name.strip() for name in text.split(",") if name.strip()] if str(at[-1]).endswith("s") else [text] if text else []
+        )
+        found = [self._directory / name for name in names]
+        for path in found:
+            if not path.exists():
+                self._findings.add(at, f"{path}: No such file or directory")
+        return ",".join(map(str, found))
 
     def _with_env_files(self, app: AppSpec, at: Path) -> AppSpec:
         env: dict[str, str] = {}

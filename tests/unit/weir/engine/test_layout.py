@@ -63,3 +63,12 @@ def test_apps_are_listed_by_an_engine_unless_its_file_says_otherwise_and_by_nobo
     assert lists({})
     assert not lists({"interceptor": {"list_apps": False}})
     assert not InterceptorSettings.load([]).list_apps
+
+
+def test_certificates_of_the_file_stand_beside_those_that_are_made(state: StateDirectory) -> None:
+    given = {"interceptor": {"proxy_tls_directories": "/mine", "proxy_tls_ca": "/ca"}}
+    for made, directories in ((None, "/mine"), (Path("/made"), "/mine,/made")):
+        layout = Layout(FleetSpec.model_validate(given), state, certificates=made)
+        settings = InterceptorSettings.load(layout.interceptor(0, proxy=1, rpc=2, diagnostics=3))
+        assert (settings.proxy_tls_directories, settings.proxy_tls_ca, layout.has_certificates) == (directories, "/ca", True)
+    assert not Layout(FleetSpec(), state).has_certificates

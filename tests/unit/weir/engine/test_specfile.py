@@ -94,6 +94,23 @@ def test_settings_take_what_every_field_takes() -> None:
     assert spec.scaler == {"resync": 5}
 
 
+def test_an_unquoted_off_is_off() -> None:
+    """YAML reads it as false."""
+    spec = _parse("interceptor: {proxy_plaintext: off, proxy_protocol: off}").spec
+    assert spec.interceptor == {"proxy_plaintext": "off", "proxy_protocol": "none"}
+
+
+def test_files_of_settings_are_found_from_the_directory_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").touch()
+    (tmp_path / "more").mkdir()
+    text = "interceptor: {proxy_tls_ca: ca.pem, proxy_tls_client_certs: optional, proxy_tls_directories: 'more, /'}"
+    assert parse_spec(text, tmp_path / "apps.yaml").spec.interceptor == {
+        "proxy_tls_ca": f"{tmp_path}/ca.pem",
+        "proxy_tls_client_certs": "optional",
+        "proxy_tls_directories": f"{tmp_path}/more,/",
+    }
+
+
 def test_a_character_in_two_halves_is_one() -> None:
     (app,) = _parse(r'apps: [{name: a, hosts: [a], command: "\ud83d\ude00"}]').spec.apps
     assert app.command[-1] == "\U0001f600"

@@ -81,7 +81,7 @@ WRONG = [
     ("interceptor:\n  log_json: true\n", "2: interceptor.log_json: is not a setting that a file may give"),
     ("interceptor:\n  max_hold: 1\n", "2: interceptor.max_hold: is not a setting that a file may give; did you mean max_held?"),
     ("interceptor:\n  trusted_proxies: lan\n", "2: interceptor.trusted_proxies: 'lan' is neither an address nor a network"),
-    ("scaler:\n  port: 1\n", "2: scaler.port: is not a setting that a file may give"),
+    ("scaler:\n  port: 1\n", "2: scaler.port: is not a setting that a file may give; it is scaler in ports"),
     ("- a\n", "1: the file should be a mapping"),
     ("apps: [\n", "2: "),
     ("apps:\n\t- a\n", "2: "),
@@ -137,6 +137,26 @@ WRONG = [
     ),
     ("interceptor:\n  readiness_timeout: 1h30\n", "2: interceptor.readiness_timeout: should be seconds, or a duration"),
     ("interceptor:\n  max_held_bytes: 16MB\n", "2: interceptor.max_held_bytes: should be bytes, or a quantity"),
+    ("interceptor:\n  proxy_plaintext: yes\n", "2: interceptor.proxy_plaintext: should be 'serve', 'redirect' or 'off'"),
+    ("interceptor:\n  trusted_proxies: no\n", "2: interceptor.trusted_proxies: should be text; write it in quotes, like"),
+    (
+        "interceptor:\n  tls_ca: ca.pem\n",
+        "2: interceptor.tls_ca: is not a setting that a file may give; weir up's comp",
+    ),
+    (
+        "interceptor:\n  proxy_tls_port: 1\n",
+        "2: interceptor.proxy_tls_port: is not a setting that a file may give; it is proxy",
+    ),
+    (
+        "interceptor:\n  proxy_tls_ca: no/ca.pem\n",
+        f"2: interceptor.proxy_tls_ca: {Path(__file__).parent}/no/ca.pem: No such file",
+    ),
+    ("interceptor:\n  proxy_tls_client_certs: optional\n", "2: interceptor.proxy_tls_client_certs: proxy_tls_client_certs needs"),
+    (
+        "interceptor:\n  max_held: 1\n  proxy_tls_cert: test_schema.py\n",
+        "3: interceptor.proxy_tls_cert: proxy_tls_key is",
+    ),
+    ("interceptor:\n  outside_min_ttl: 10\n  outside_max_ttl: 5\n", "2: interceptor.outside_min_ttl: outside_min_ttl is more"),
 ]
 
 
