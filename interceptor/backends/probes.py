@@ -18,7 +18,7 @@ from fleet.routing.table import RoutingTable
 from fleet.routing.target import PoolKey
 from interceptor.backends.endpoint import Endpoint, ProbeRule
 from interceptor.backends.endpoints import reason
-from interceptor.core.errors import BadResponse, ExchangeError, SpeaksHttp2
+from interceptor.core.errors import BadResponse, ExchangeError, SpeaksAnother
 from interceptor.core.messages import Fields, Request, Response
 from interceptor.core.sides import Dialer, Upstream
 
@@ -137,7 +137,7 @@ async def _ask_path(endpoint: Endpoint, connection: Upstream, request: Request) 
         connection.abort()
         return f"{path} was not answered within {ANSWER_SECONDS:g} s"
     except (OSError, ExchangeError) as error:
-        if isinstance(error, SpeaksHttp2):
+        if isinstance(error, SpeaksAnother):
             endpoint.owner.note_protocol(endpoint, error)
         return f"{path} was not answered: {error}"
     return "" if status in READY_STATUSES else f"{path} was answered with {status}"

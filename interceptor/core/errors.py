@@ -6,7 +6,16 @@ from typing import Final
 
 from fleet import defaults
 
-__all__ = ["CONNECT_TIMED_OUT", "BackendError", "BadRequest", "BadResponse", "ExchangeError", "SpeaksHttp2", "Unavailable"]
+__all__ = [
+    "CONNECT_TIMED_OUT",
+    "BackendError",
+    "BadRequest",
+    "BadResponse",
+    "ExchangeError",
+    "SpeaksAnother",
+    "SpeaksHttp2",
+    "Unavailable",
+]
 
 CONNECT_TIMED_OUT: Final = "connect timed out"
 """Why a dial failed that took too long, for people."""
@@ -46,7 +55,11 @@ class BadResponse(ExchangeError):
     reason = "bad_response"
 
 
-class SpeaksHttp2(BadResponse):
+class SpeaksAnother(BadResponse):
+    """The backend speaks another protocol than it is spoken to with."""
+
+
+class SpeaksHttp2(SpeaksAnother):
     """The backend accepts only HTTP/2, but its appProtocol does not say so."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from interceptor.app.flags import COLD
 from interceptor.app.outward import marked
 from interceptor.backends.endpoint import Slot
-from interceptor.core.errors import BackendError, BadResponse, ExchangeError, SpeaksHttp2, Unavailable
+from interceptor.core.errors import BackendError, BadResponse, ExchangeError, SpeaksAnother, Unavailable
 from interceptor.core.messages import CONTINUE, IDEMPOTENT, Fields, Response
 from interceptor.exchange.failures import CLIENT_DEADLINE, request_took_too_long
 from interceptor.exchange.keep_awake import keep_awake
@@ -248,7 +248,7 @@ class Attempt:
         slot.vacate()
         exchange.attempts += 1
         limits = exchange.limits
-        if isinstance(error, SpeaksHttp2):
+        if isinstance(error, SpeaksAnother):
             slot.endpoint.owner.note_protocol(slot.endpoint, error)
         if limits.of_client and now >= exchange.started + limits.request - EARLY_SECONDS:  # so the backend has given up
             error = request_took_too_long(exchange.app.name, limits)

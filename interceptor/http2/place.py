@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Final, Protocol
 
 from interceptor.core.deadlines import FLUSH_SECONDS, NEVER
-from interceptor.core.errors import BackendError, BadResponse, ExchangeError
+from interceptor.core.errors import BackendError, BadResponse, ExchangeError, SpeaksAnother
 from interceptor.core.grpc import CANCELLED, GRPC, INTERNAL, RESOURCE_EXHAUSTED, kind_of_fields
 from interceptor.core.messages import Field, Fields, Request
 from interceptor.core.sides import Place, ResponseEvents, UpstreamTunnelEvents
@@ -321,7 +321,7 @@ class StreamPlace(SendingPlace):
         said = f"although its appProtocol ({word}) is HTTP/2"
         if silent:
             return BackendError(f"the backend closed the connection and said nothing, {said}", unprocessed=unprocessed)
-        return BadResponse(f"the backend does not speak HTTP/2, {said}")
+        return SpeaksAnother(f"the backend does not speak HTTP/2, {said}")
 
     def _lost(self, error: Exception) -> None:
         self.give_back()

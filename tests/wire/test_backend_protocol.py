@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -73,6 +74,24 @@ async def test_what_is_not_http2_is_not_taken_for_it(first: bytes, caplog: pytes
         reply = await (await rig.client()).ask(get())
         assert (reply.status, b"malformed response: " in reply.body) == (502, True)
         assert not told(caplog)
+
+
+async def test_a_backend_that_answers_by_http1(caplog: pytest.LogCaptureFixture) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server, proxy_rig(backends=0) as rig:
+        port: int = server.sockets[0].getsockname()[1]
+        rig.sources.set(APP, [Backend("127.0.0.1", port, "kubernetes.io/h2c")])
+        for _ in range(2):
+            reply = await (await rig.client()).ask(get())
+            assert (reply.status, b"does not speak HTTP/2" in reply.body) == (502, True)
+        why = "the backend does not speak HTTP/2, although its appProtocol (kubernetes.io/h2c) is HTTP/2"
+        assert rig.app.endpoints.last_error == why
+        assert [line.partition(f" of {APP}: ")[2] for line in caplog.messages if why in line] == [why]
 
 
 async def test_a_probe_that_is_answered_by_http2(caplog: pytest.LogCaptureFixture) -> None:
