@@ -21,6 +21,9 @@ QUIET_SECONDS: Final = 600.0
 
 TLS: Final = "TLS"
 HTTP2: Final = "HTTP/2"
+PROXY: Final = "the PROXY protocol"
+_PROXY_HEADERS: Final = (b"PROXY ", b"\r\n\r\n\x00\r\nQUIT\n", b"\x00\r\nQUIT\n")
+"""How its header begins, in version 1 and 2; empty lines before a request may have been dropped."""
 _HANDSHAKE: Final = b"\x16\x03"
 """The first bytes of a TLS handshake record: type 22, and the major version of SSL 3.0 and all TLS versions (RFC 8446 5.1)."""
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n"
@@ -28,15 +31,18 @@ _PREFACE: Final = b"PRI * HTTP/2.0\r\n"
 _HINTS: Final = {
     TLS: "use http://, or end TLS in front of it",
     HTTP2: "have the client use HTTP/1.1 (gRPC cannot), or put a proxy in front that does",
+    PROXY: "if it is a load balancer of yours, list it in WEIR_PROXY_PROTOCOL (proxy_protocol); other ports have no such header",
 }
 
 _log = logging.getLogger(__name__)
 
 
 def foreign_protocol(begin: bytes) -> str | None:
-    """The protocol of a client that sent these first bytes: TLS or HTTP/2, or None."""
+    """The protocol of a client that sent these first bytes: TLS, HTTP/2 or that of PROXY headers, or None."""
     if begin[:2] == _HANDSHAKE or begin == _HANDSHAKE[:1]:
         return TLS
+    if begin.startswith(_PROXY_HEADERS):
+        return PROXY
     return HTTP2 if begin.startswith(_PREFACE) else None
 
 

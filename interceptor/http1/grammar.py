@@ -69,6 +69,8 @@ def check_request_line(line: bytes) -> None:
     """Check for method, target and version, separated by single blanks. Whether version and target are served is not checked."""
     words = line.split(b" ", _REQUEST_LINE_WORDS)
     if len(words) != _REQUEST_LINE_WORDS:
+        if line.startswith(b"PROXY "):
+            raise GrammarError("this is a header of the PROXY protocol, and its sender is not listed in WEIR_PROXY_PROTOCOL")
         raise GrammarError("the request line is not method, target and version")
     method, target, version = words
     if not is_token(method):

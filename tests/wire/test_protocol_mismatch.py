@@ -55,6 +55,25 @@ async def test_the_proxy_tells_once_of_each(caplog: pytest.LogCaptureFixture) ->
         ]
 
 
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [
+        (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 80\r\n", b"is not listed in WEIR_PROXY_PROTOCOL"),
+        (b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes(12), b""),
+    ],
+    ids=["version 1", "version 2"],
+)
+async def test_a_header_of_a_balancer_that_is_not_listed(header: bytes, why: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async with proxy_rig() as rig:
+        for _ in range(2):
+            answer = await speak(rig.interceptor.proxy_port, header + get())
+            assert answer.startswith(b"HTTP/1.1 400 ")
+            assert why in answer
+        (line,) = [record.getMessage() for record in caplog.records if record.name.endswith(".protocol_mismatch")]
+        assert line.startswith("a client at 127.0.0.1 speaks the PROXY protocol to the port for requests")
+        assert "WEIR_PROXY_PROTOCOL (proxy_protocol)" in line
+
+
 async def test_diagnostics_log_each_protocol_once_and_nothing_of_unknown_bytes(caplog: pytest.LogCaptureFixture) -> None:
     diagnostics = Diagnostics("127.0.0.1", 0, not_ready=lambda: None, metrics=lambda: iter(()), pages={})
     port = await diagnostics.start()
