@@ -50,20 +50,20 @@ def _some(parts: Iterator[bytes], indent: str) -> Iterator[bytes]:
 
 
 def _plain(value: Any) -> Any:
-    """Structs as mappings, and everything else as JSON would have it."""
+    """Structs as mappings, and everything else as JSON would have it; but tuples stay tuples."""
     return msgspec.to_builtins(value)
 
 
 def _block(value: Any, indent: str) -> list[str]:
     if isinstance(value, Mapping):
         return [line for key, member in value.items() for line in _member(key, member, indent)] or [f"{indent}{_NOTHING}"]
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [line for row in value for line in _row(row, indent)] or [f"{indent}{_NOTHING}"]
     return [f"{indent}{_shown(value)}"]
 
 
 def _member(key: Any, value: Any, indent: str) -> list[str]:
-    if value and isinstance(value, Mapping | list):
+    if value and isinstance(value, Mapping | list | tuple):
         if isinstance(value, Mapping) and _is_flat(value):
             return [f"{indent}{_shown(key)}: {_line(value)}"]
         return [f"{indent}{_shown(key)}:", *_block(value, indent + _STEP)]
@@ -74,13 +74,13 @@ def _row(value: Any, indent: str) -> list[str]:
     if isinstance(value, Mapping) and not _is_flat(value):
         first, *rest = _block(value, indent + _STEP)
         return [f"{indent}- {first[len(indent) + len(_STEP) :]}", *rest]
-    if isinstance(value, list) and value:
+    if isinstance(value, list | tuple) and value:
         return [f"{indent}-", *_block(value, indent + _STEP)]
     return [f"{indent}- {_line(value) if isinstance(value, Mapping) else _shown(value)}"]
 
 
 def _is_flat(value: Mapping[str, Any]) -> bool:
-    return not any(member and isinstance(member, Mapping | list) for member in value.values())
+    return not any(member and isinstance(member, Mapping | list | tuple) for member in value.values())
 
 
 def _line(value: Mapping[str, Any]) -> str:

@@ -44,6 +44,10 @@ CASES: dict[str, tuple[Any, str]] = {
     "bytes": ({"a": b"abc"}, "a: YWJj\n"),
     "a number": (7, "7\n"),
     "a list": ([1, {"a": 1}], "- 1\n- a: 1\n"),
+    "tuples": (
+        Rows([{"rules": ({"hosts": ("a", "b"), "paths": ()},), "one": (1,)}]),
+        "- rules:\n    - hosts:\n        - a\n        - b\n      paths: -\n  one:\n    - 1\n",
+    ),
     "a list of lists": ([[1, 2]], "-\n  - 1\n  - 2\n"),
 }
 
