@@ -10,7 +10,6 @@ from interceptor.core.errors import BackendError, BadResponse
 from interceptor.core.messages import Fields, Request
 from interceptor.core.sides import Place, ResponseEvents, UpstreamTunnelEvents
 from interceptor.exchange.stream import SWITCHED, StreamHead, StreamTunnel
-from interceptor.transport.hangups import peer_has_ended
 from interceptor.transport.keepalive import keep_alive
 from interceptor.transport.splice import MIN_SPLICED
 from interceptor.transport.tcp import BODY_VIEW, BULK_VIEW, FULL_READ, Connection, Outbox
@@ -90,10 +89,6 @@ class StreamBackend(Connection):
     def on_deadline(self, now: float) -> None:
         self.deadline = NEVER
         self.abort()
-
-    def has_ended(self) -> bool:
-        """The kernel is asked: the end may wait behind bytes that are not read yet, or for another turn of the event loop."""
-        return self._transport.is_closing() or peer_has_ended(self._fd)
 
     # -- asyncio.BufferedProtocol ---------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import contextlib
 import select
 from typing import Final, Protocol
 
-__all__ = ["HangupWatch", "Paused", "peer_has_ended"]
+__all__ = ["HangupWatch", "Paused"]
 
 MAX_EVENTS: Final = 256
 """Events handled at once; more are handled in the next turn of the event loop."""
@@ -78,13 +78,3 @@ class HangupWatch:
             # EPOLLHUP alone: both sides have closed their sending sides. What the peer has sent before is still to be read.
             if client is not None and events & (select.EPOLLERR | select.EPOLLRDHUP):
                 client.on_hangup(gone=bool(events & select.EPOLLERR))
-
-
-def peer_has_ended(fd: int) -> bool:
-    """Whether the peer has closed its sending side or the connection, also while what it has sent before is unread. Without that
-    event of the kernel (not on Linux): False, and reading will tell."""
-    if not hasattr(select, "POLLRDHUP"):
-        return False
-    asked = select.poll()
-    asked.register(fd, select.POLLRDHUP)
-    return bool(asked.poll(0))

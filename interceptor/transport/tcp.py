@@ -336,3 +336,12 @@ class Connection(asyncio.BufferedProtocol):
         poller = select.poll()
         poller.register(self._fd, select.POLLRDHUP | select.POLLIN)
         return bool(poller.poll(0))
+
+    def has_ended(self) -> bool:
+        """Whether the peer has closed its sending side or the connection. The kernel is asked, because the end may wait
+        behind bytes that are not read yet. Where it does not tell (not on Linux), only the latter."""
+        if self._transport.is_closing() or not hasattr(select, "POLLRDHUP"):
+            return self._transport.is_closing()
+        poller = select.poll()
+        poller.register(self._fd, select.POLLRDHUP)
+        return bool(poller.poll(0))

@@ -68,6 +68,7 @@ async def test_a_farewell_to_a_server_that_has_ended_wakes_nothing(
         if heard:
             assert not await ends.ends("client")
         ends.client.send(b"QUIT\r\n")
+        # Nothing comes of it.
         await asyncio.sleep(0.05)
         assert counts.now == (1, 0)
 
@@ -120,10 +121,10 @@ async def test_a_long_silence_before_one_side_ends_is_not_held_against_the_other
     monkeypatch.setattr(stream, "HALF_CLOSED_SECONDS", IDLE * 2)
     async with rig(monkeypatch) as made:
         ends = await idle_one(made, relayed=False)
-        await asyncio.sleep(IDLE * 3)
+        await asyncio.sleep(IDLE * 3)  # more than the other side has after an end
         ends.client.shutdown(1)
         assert not await ends.ends("backend")
-        await asyncio.sleep(IDLE)
+        await asyncio.sleep(IDLE)  # half of what it has
         ends.backend.send(b"answer")
         await ends.hears("client", b"answer")
 

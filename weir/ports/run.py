@@ -44,7 +44,7 @@ class _Leases(Protocol):
 class _InCluster:
     """By the Admin API."""
 
-    columns = _COLUMNS
+    columns: Sequence[str] = _COLUMNS
 
     def __init__(self, client: AdminClient, namespace: str) -> None:
         self._client, self.namespace = client, namespace
@@ -65,7 +65,7 @@ class _InCluster:
 class _Here:
     """In a running weir up: kept until it ends."""
 
-    columns = ("namespace", *_COLUMNS)
+    columns: Sequence[str] = ("namespace", *_COLUMNS)
 
     def __init__(self, of: Path | None, namespace: str | None) -> None:
         self._of, self._namespace = of, namespace
