@@ -38,6 +38,13 @@ Pairs = list[tuple[bytes, bytes]]
         ([(b"cookie", b"a=1"), (b"cookie", b'preview="f3"')], Source.COOKIE, b"f3"),
         ([(b"cookie", b"preview=f3; preview=f4")], Source.COOKIE, b"f3"),
         ([(b"cookie", b"preview=; xpreview=f1")], Source.NONE, b""),
+        ([(b"cookie", b"a=1;preview=f1"), (b"cookie", b"\t ; \tpreview=f2 \t; b=2")], Source.COOKIE, b"f1"),
+        # A blank within a value is a part of it, and one within a name makes it another name.
+        *(
+            ([(b"cookie", b"a=1; preview=" + value)], Source.COOKIE, b"")
+            for value in (b"f 1", b"f\t1", b" f1", b'"f 1"', b'"f1', b'f1"', b'""f1""', b'" f1"', b'"')
+        ),
+        *(([(b"cookie", b"a=1; " + name + b"=f1")], Source.NONE, b"") for name in (b"pre view", b"preview ", b"pre\tview")),
         ([(b"cookie", b"preview=f1;evil\x80")], Source.COOKIE, b"f1"),
     ],
 )
