@@ -111,8 +111,16 @@ def _check_whole(route: Route, _: str, fail: Fail) -> None:
     check_ports(route.ports, fail)
     if route.previews is not None:
         check_copies(route.app, route.previews, fail)
+        _check_cookies(route.previews, route.affinity, fail)
     check_dependencies(route.app, route.depends_on, fail)
     check_size(route, fail)
+
+
+def _check_cookies(previews: Previews, affinity: Affinity | None, fail: Fail) -> None:
+    """Each answer with a session would overwrite the name of the preview. The same header for both is harmless: nobody sets it
+    but the client, and requests of a preview are then one session."""
+    if previews.cookie is not None and affinity is not None and previews.cookie == affinity.cookie:
+        raise fail("previews.cookie", f"{previews.cookie} is the cookie of affinity as well: take another name for one of them")
 
 
 def _check_static(static: StaticRoute, at: str, fail: Fail) -> None:

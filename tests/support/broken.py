@@ -282,6 +282,10 @@ BROKEN: list[tuple[str, list[str]]] = [
         ],
     ),
     (
+        A + "  affinity: {cookie: s}\n  previews: {cookie: s}\n",
+        ["6: apps[0].previews.cookie: s is the cookie of affinity as well: take another name for one of them"],
+    ),
+    (
         A + "  affinity: {}\n  fallback: a\n  readiness_path: up\n  max_held: 0\n  max_held_bytes: lots\n",
         [
             "5: apps[0].affinity: is either by a cookie or by a header",

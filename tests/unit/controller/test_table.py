@@ -203,6 +203,18 @@ def test_a_base_needs_not_say_that_it_has_previews() -> None:
     assert made.table.match(b"f1.example.com", b"/", ()) is made.table.apps["shop/web"]
 
 
+def test_sessions_and_previews_need_cookies_of_their_own() -> None:
+    base = http("web", hosts=["example.com"], previews={"cookie": "s"}, affinity={"cookie": "s"})
+    copy = http("a", previewOf={"base": "web", "name": "f1"}, hosts=None)
+    made = assemble([base, copy])
+    reason = "spec.previews.cookie: s is the cookie of affinity as well: take another name for one of them"
+    assert str(made.problems[base.key]) == reason
+    # A preview has the sessions of its base, and what it says itself is ignored.
+    base = http("web", hosts=["example.com"], previews={"cookie": "s"})
+    copy = http("a", previewOf={"base": "web", "name": "f1"}, hosts=None, affinity={"cookie": "s"})
+    assert not assemble([base, copy]).problems
+
+
 def test_what_is_wrong_with_a_preview_is_its_own_affair() -> None:
     base = http("web", hosts=["example.com"])
     copy = http("a", hosts=None, previewOf={"base": "web", "name": "f1"}, metadata=at(1))
