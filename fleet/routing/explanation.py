@@ -28,7 +28,8 @@ def explain(table: RoutingTable, host: bytes, path: bytes, headers: Headers) -> 
     steps = [f"host {_text(name)}, path {_text(path)}"]
     preview = _preview(table, name, path, headers)
     if preview is not None:
-        steps.append(f"{_text(name)}: the host of preview {_text(preview.name)} of {preview.base.app}")
+        if table.previews is not None and preview.name in table.previews.names[preview.base.app]:
+            steps.append(f"{_text(name)}: the host of preview {_text(preview.name)} of {preview.base.app}")
         return _explain_copy(table, preview.base, headers, preview.name, steps)
     for candidate in table.index.hosts(name):
         route = _explain_host(candidate, path, headers, steps)

@@ -16,6 +16,7 @@ __all__ = [
     "AGENT",
     "AMOUNT",
     "ANSWER_HEADER",
+    "BAGGAGE_KEY",
     "CHANGED_HEADER",
     "CHANGED_NAME",
     "CONTENT_TYPE",
@@ -184,6 +185,10 @@ def _cookie_name(text: str, field: str, fail: Fail) -> None:
     _token(text, field, fail, "the name of a cookie")
 
 
+def _baggage_key(text: str, field: str, fail: Fail) -> None:
+    _token(text, field, fail, "the key of a member of baggage")
+
+
 def _method(method: str, field: str, fail: Fail) -> None:
     _token(method, field, fail, "a method")
     if method != method.upper() and method.upper() in _METHODS:
@@ -272,6 +277,7 @@ REQUEST_TARGET: Final = Kind(_request_target, max_length=MAX_PATH, pattern=_REQU
 NEW_PATH: Final = Kind(_new_path, max_length=MAX_PATH, pattern=_NEW_PATH_PATTERN)
 HEADER_NAME: Final = Kind(_token)
 COOKIE_NAME: Final = Kind(_cookie_name)
+BAGGAGE_KEY: Final = Kind(_baggage_key)
 METHOD: Final = Kind(_method)
 MATCHED: Final = Kind(_matched)
 AGENT: Final = Kind(_agent, max_length=MAX_AGENT)

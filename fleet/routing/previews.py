@@ -13,7 +13,7 @@ import msgspec
 from fleet import defaults
 from fleet.routing.declare import Field, Kind
 from fleet.routing.faults import Fail
-from fleet.routing.kinds import COOKIE_NAME, INSTANT, NAME, check_changed_name
+from fleet.routing.kinds import BAGGAGE_KEY, COOKIE_NAME, INSTANT, NAME, check_changed_name
 from fleet.routing.target import Target
 
 __all__ = [
@@ -98,8 +98,6 @@ COPY_NAME: Final = Kind(_copy_name, max_length=MAX_COPY_NAME, pattern=COPY_NAME_
 HOST_PATTERN: Final = _one_of(HOST_PATTERNS)
 UNKNOWN: Final = _one_of(UNKNOWN_WORDS)
 HEADER_OF_CONTEXT: Final = Kind(_header)
-BAGGAGE_KEY: Final = COOKIE_NAME
-"""Both are tokens."""
 
 
 class Copy(msgspec.Struct, frozen=True, omit_defaults=True):

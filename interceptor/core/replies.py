@@ -39,7 +39,10 @@ def no_route(host: bytes, path: bytes) -> ExchangeError:
 
 
 def no_preview(app: str, name: bytes) -> ExchangeError:
-    """A request for a preview that is not there, of an application that answers such requests in this way."""
+    """A request for a preview that is not there, of an application that answers such requests in this way. `name` is empty if
+    what the request says is no name."""
+    if not name:
+        return ExchangeError(f"what the request says is no name of a preview of {app}", status=404, reason="no_preview")
     return ExchangeError(f"application {app} has no preview {_printable(name)}", status=404, reason="no_preview")
 
 

@@ -110,6 +110,20 @@ BROKEN: list[tuple[str, list[str]]] = [
         ],
     ),
     (
+        A + "  previews: {copies: {blue: {}}}\n- {name: b, hosts: [blue.a.localhost], command: x}\n",
+        ["6: apps[1]: asks for the same requests as apps[0]: blue.a.localhost/ is the host of preview blue of a"],
+    ),
+    (
+        "apps:\n- {name: b, hosts: [blue.a.localhost], command: x}\n"
+        + A.removeprefix("apps:\n")
+        + "  previews: {copies: {blue: {}}}\n",
+        ["3: apps[1]: asks for the same requests as apps[0]: blue.a.localhost/ is the host of preview blue of a"],
+    ),
+    (
+        "apps:\n- {name: a, hosts: [a, blue.a], command: x, previews: {copies: {blue: {}}}}\n",
+        ["2: apps[0]: asks for the same requests as itself: blue.a/ is the host of preview blue of a"],
+    ),
+    (
         A + "  env:\n    A: 1\n    B-C: x\n    PORT: '3000'\n",
         [
             '6: apps[0].env.A: should be text; write it in quotes, like "1" or "off"',
@@ -279,6 +293,13 @@ BROKEN: list[tuple[str, list[str]]] = [
         [
             "5: apps[0].affinity.cookie: 'a b' is not the name of a cookie",
             "6: apps[0].fallback: there is no app default/b; did you mean default/a?",
+        ],
+    ),
+    (
+        A + "  previews:\n    baggage: 'a,b'\n    cookie: 'a;b'\n",
+        [
+            "6: apps[0].previews.baggage: 'a,b' is not the key of a member of baggage",
+            "7: apps[0].previews.cookie: 'a;b' is not the name of a cookie",
         ],
     ),
     (

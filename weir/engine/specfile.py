@@ -288,10 +288,17 @@ class _Checked:
         routes = [route for index in indexes if (route := self._route(index, contents, targets)) is not None]
         table = RoutingTable(routes)
         position = {self._spec.apps[index].key: index for index in indexes}
-        position |= {copy.key: index for index in indexes for copy, _ in copies_of(self._spec.apps[index])}
+        previews: dict[str, str] = {}
+        """In words, by key."""
+        for index in indexes:
+            app = self._spec.apps[index]
+            for copy, where in copies_of(app):
+                position[copy.key], previews[copy.key] = index, f"preview {where[-1]} of {app.name}"
         for conflict in table.conflicts:
             first, second = sorted((position[conflict.app], position[conflict.winner]))
-            self._add_conflict(second, first, str(conflict.claim))
+            preview = previews.get(conflict.app) or previews.get(conflict.winner)
+            why = "" if preview is None else f" is the host of {preview}"
+            self._add_conflict(second, first, f"{conflict.claim}{why}")
         self._check_circles(table, position)
         return table
 
@@ -341,7 +348,8 @@ class _Checked:
     def _add_conflict(self, second: int, first: int, claim: str) -> None:
         ways = [("apps", index, way) for index in (first, second) for way in WAYS]
         if not self._findings.doubts(*ways):
-            self._findings.note(("apps", second), f"asks for the same requests as apps[{first}]: {claim}")
+            whom = f"apps[{first}]" if first != second else "itself"
+            self._findings.note(("apps", second), f"asks for the same requests as {whom}: {claim}")
 
 
 def _is_directory(app: AppSpec, base: FilePath) -> bool:

@@ -219,5 +219,8 @@ def test_the_explanation_names_the_copy() -> None:
     ):
         explained = explain(table, host, b"/", [(key, header)])
         assert (None if explained.route is None else explained.route.app, explained.steps[-1]) == (app, step)
+    known, unknown = (explain(RoutingTable([base("f1")]), host, b"/", ()) for host in (b"f1.example.com", b"f2.example.com"))
+    assert known.steps[1] == "f1.example.com: the host of preview f1 of shop/web"
+    assert unknown.steps[1:] == ("by the host: shop/web has no preview f2, taken by shop/web",)
     refusing = RoutingTable([base("f1", unknown="refuse")])
     assert explain(refusing, b"example.com", b"/", [(key, b"f2")]).route is None

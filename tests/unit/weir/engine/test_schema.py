@@ -30,7 +30,7 @@ DOCS = [
 ]
 
 BEYOND = (
-    "is less than min", "is already apps", "asks for the same requests", "is not a host", "does not start with", "say either",
+    "is less than min", "is already apps", "asks for the same requests", "is the cookie of affinity", "of a member of baggage", "is not a host", "does not start with", "say either",
     "No such file", "is not a directory", "there is no app", "replicas cannot all have", "port 8080 is for", "port 8082 is for",
     "port 9000 is for", "port 3000 is for", "ports end at", "say tcp or path", "say body or file", "is written twice",
     "not a plain word", "is not the name of a", "can carry it", "belongs to the connection", "either by a cookie",
