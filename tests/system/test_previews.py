@@ -3,7 +3,11 @@ other."""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 import sys
+from asyncio.subprocess import PIPE
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +73,43 @@ async def test_previews_come_and_go_with_the_file(tmp_path: Path) -> None:
         await until(lambda: "web--f9" in (up.state / "routes.json").read_text(), what="the new preview")
         assert (await fetch(up.port, "f9.web.localhost")).body == "web@f9 f9 > api f9 > db f9"
         assert (await fetch(up.port, "f1.web.localhost")).status == 404
+
+
+async def test_the_list_of_previews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the command that lists those of a cluster, and in `weir ps`."""
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.setenv("WEIR_RUNTIME_DIR", str(tmp_path / "run"))
+    async with running_up(tmp_path, fleet(*chained(tmp_path))) as up:
+        await fetch(up.port, "f1.web.localhost", "/", "uber-ctx-key: f1")
+
+        async def weir(*arguments: str) -> tuple[int | None, str, str]:
+            command = (sys.executable, "-m", "weir", *arguments)
+            ended = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, env=dict(os.environ))
+            out, err = await asyncio.wait_for(ended.communicate(), 120)
+            return ended.returncode, out.decode(), err.decode()
+
+        code, out, err = await weir("preview", "list", "--of", str(up.file))
+        head, *rows = out.splitlines()
+        assert (code, err.splitlines()) == (0, [f"on weir up {up.file}"])
+        assert head.split() == ["NAME", "BASE", "PREVIEW", "STATE", "LAST", "USED", "LEFT", "URL", "REASON"]
+        found = {row.split()[0]: row.split()[1:] for row in rows}
+        assert set(found) == {"web--f1", "api--f1", "api--f2", "db--f1"}
+        base, name, state, used, left, url = found["web--f1"]
+        assert (base, name, state in ("awake", "falling-asleep", "asleep"), left) == ("web", "f1", True, "-")
+        assert used.endswith("Z")
+        assert url == f"http://f1.web.localhost:{up.port}/"
+        assert found["api--f2"][:5] == ["api", "f2", "asleep", "-", "-"]
+        code, out, _ = await weir("preview", "show", "f1", "--base", "web", "-o", "json")
+        shown = json.loads(out)
+        assert (code, shown["id"], shown["base"], shown["name"], shown["file"]) == (0, "web--f1", "web", "f1", str(up.file))
+        code, out, err = await weir("preview", "show", "web", "--of", str(up.file))
+        assert (code, out, err.splitlines()[-1]) == (4, "", f"there is no preview web in weir up {up.file}")
+        assert (await weir("preview", "create", "--base", "web", "--name", "f9"))[0] == 2
+        _, out, _ = await weir("ps", "-o", "json")
+        told = {app["app"]: (app["base"], app["preview"], bool(app["last_used"])) for app in json.loads(out)}
+        assert told["default/web--f1"] == ("web", "f1", True)
+        assert told["default/api--f2"] == ("api", "f2", False)
+        assert told["default/web"] == ("", "", False)
 
 
 def by_table(directory: Path, kind: str) -> list[dict[str, Any]]:

@@ -77,15 +77,16 @@ def opened(where: Where) -> Iterator[Backend]:
 
 
 @contextmanager
-def opened_cluster(where: Where, *, what: str = "releases") -> Iterator[tuple[AdminClient, str, str]]:
-    """The Admin API, the namespace that is meant, and words for both. `what` is asked of it. Raises NotDoneError."""
+def opened_cluster(where: Where, *, what: str = "") -> Iterator[tuple[AdminClient, str, str]]:
+    """The Admin API, the namespace that is meant, and words for both. `what` is asked of it, if only clusters have
+    that. Raises NotDoneError."""
     if where.local or where.of is not None:
         raise UsageError(f"{'--local' if where.local else '--of'}: {what} are in a cluster")
     with ExitStack() as stack:
-        yield _cluster(where, stack)
+        yield _cluster(where, stack, what)
 
 
-def _cluster(where: Where, stack: ExitStack) -> tuple[AdminClient, str, str]:
+def _cluster(where: Where, stack: ExitStack, what: str) -> tuple[AdminClient, str, str]:
     from weir.apps.admin_client import AdminClient
 
     token = where.token or os.environ.get(TOKEN_VARIABLE)
@@ -95,8 +96,7 @@ def _cluster(where: Where, stack: ExitStack) -> tuple[AdminClient, str, str]:
     from weir.apps.kube import Kube, has_kubeconfig  # it loads the client of Kubernetes
 
     if not has_kubeconfig(where.kubeconfig):
-        instead = "weir up FILE starts a local one, and --server with --token names an Admin API"
-        raise UsageError(f"no weir up runs here, and there is no kubeconfig: {instead}")
+        raise UsageError(_no_cluster(what))
     kube = Kube(where.kubeconfig, where.context)
     namespace = where.namespace or kube.namespace
     whose = ""
@@ -113,6 +113,16 @@ def _cluster(where: Where, stack: ExitStack) -> tuple[AdminClient, str, str]:
     way = stack.enter_context(tunnel(lambda: kube.opened(service, kube.pod(service))))
     client = stack.enter_context(_client(service.url, token, trust, way.path))
     return AdminClient(client, trouble=lambda: way.problem), namespace, place
+
+
+def _no_cluster(what: str) -> str:
+    server = "--server with --token names an Admin API"
+    if what == "previews":
+        where = "previews of a file are its previews:, and weir up FILE serves them"
+        return f"previews are objects of a cluster, and there is no kubeconfig: {server}; {where}"
+    if what == "releases":
+        return f"releases are in a cluster, and there is no kubeconfig: {server}"
+    return f"no weir up runs here, and there is no kubeconfig: weir up FILE starts a local one, and {server}"
 
 
 def _client(url: str, token: str, trust: ssl.SSLContext | None, socket: Path | None) -> httpx.Client:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -69,6 +70,8 @@ class App:
         self._context, self._publish, self._at_work = context, publish, at_work
         self._clock = asyncio.get_running_loop().time
         self._autoscaler = Autoscaler(_policy(spec, held=False), self._clock())
+        self.last_used: float | None = None
+        """When there was demand for it last, in seconds since 1970; None if there was none since the engine has it."""
         self.schedule = ScheduleClock(self._scheduled)
         self._replicas: list[Replica] = []
         self._events = AppEvents(spec.key, context.events, context.suggestions)
@@ -164,12 +167,15 @@ class App:
         await asyncio.gather(self.before.close(), *self._ending)
 
     def _activated(self) -> None:
+        self.last_used = time.time()
         before = self.desired
         if self._autoscaler.pushed(self._clock()) != before:
             self._log_change(before, "requests are waiting")
             self._reconcile(asked=True)
 
     def _read(self, reading: Reading) -> None:
+        if reading.active:
+            self.last_used = time.time()
         before = self.desired
         if self._autoscaler.polled(reading, self._clock()) != before:
             self._log_change(before, _because(reading))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from weir.engine.app import App
@@ -11,6 +13,7 @@ from weir.engine.engine import Engine
 from weir.engine.live_table import AppStatus
 from weir.engine.messages import suggestion
 from weir.engine.page import Refused
+from weir.engine.previewspec import key_of_copy
 from weir.engine.serving import served_by_all
 from weir.engine.spec import AppSpec
 from weir.engine.supervisor import State
@@ -34,8 +37,12 @@ class EngineControls:
         queues = await self._queues()
         needed = awake_for(self._engine.file.table.dependencies, queues.apps)
         keys = [(app, app.spec.key) for app in self._engine.apps]
+        bases = self._bases()
         started = [
-            _row(app, queues.apps.get(key, AppDemand(key)), needed.get(key, "")) | self._suggested(key) for app, key in keys
+            _row(app, queues.apps.get(key, AppDemand(key)), needed.get(key, ""))
+            | self._suggested(key)
+            | _preview(key, app, bases)
+            for app, key in keys
         ]
         outside = [_row_of_outside(spec, queues.apps.get(spec.key, AppDemand(spec.key))) for spec in self._engine.outside]
         return [*started, *outside]
@@ -43,11 +50,12 @@ class EngineControls:
     async def views(self) -> list[dict[str, Any]]:
         queues = await self._queues()
         at, needed = at_of(self._engine), awake_for(self._engine.file.table.dependencies, queues.apps)
-        views = []
+        views, bases = [], self._bases()
         for spec in self._engine.file.spec.apps:
             demand = queues.apps.get(spec.key, AppDemand(spec.key))
             known = None if queues.problems else demand
-            view = _view(spec, self._engine.app(spec.key), known, at, needed.get(spec.key, ""))
+            app = self._engine.app(spec.key)
+            view = _view(spec, app, known, at, needed.get(spec.key, "")) | _preview(spec.key, app, bases)
             views.append(view | {"suggestion": self._engine.suggestions.words(spec.key)})
         return views
 
@@ -104,6 +112,11 @@ class EngineControls:
         app.sleep()
         return f"{key} goes to sleep"
 
+    def _bases(self) -> Mapping[str, tuple[str, str]]:
+        """The base and the name of each preview, by the key of its copy."""
+        given = [(app, app.previews) for app in self._engine.file.spec.apps if app.previews is not None]
+        return {key_of_copy(app.key, name): (app.name, name) for app, previews in given for name in previews.copies}
+
     def _suggested(self, key: str) -> dict[str, Any]:
         """Which dependencies its wakes suggest."""
         found = self._engine.suggestions.of(key)
@@ -130,6 +143,14 @@ def _restart(app: App) -> str:
     app.restart()
     new = "a new replica takes the place of the old one"
     return f"{key}: {new if app.desired == 1 else f'{app.desired} new replicas take the place of the old ones'}"
+
+
+def _preview(key: str, app: App | None, bases: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """Of which app it is which preview, if it is one, and when it was used last."""
+    base, name = bases.get(key, ("", ""))
+    used = None if app is None else app.last_used
+    last = "" if used is None else f"{datetime.fromtimestamp(used, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return {"base": base, "preview": name, "last_used": last}
 
 
 def _row(app: App, demand: AppDemand, needed_by: str) -> dict[str, Any]:
@@ -196,6 +217,9 @@ def _row_of_outside(spec: AppSpec, demand: AppDemand) -> dict[str, Any]:
         "connections": demand.connections,
         "requests_total": demand.requests_total,
         "pids": [],
+        "base": "",
+        "preview": "",
+        "last_used": "",
         "suggestions": [],
         "suggestion": "",
     }

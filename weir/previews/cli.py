@@ -17,7 +17,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     name="preview",
-    help="Previews of a cluster's apps, by the Admin API: copies that sleep until they are used.",
+    help="Previews of apps: copies that sleep until they are used. In a cluster, by the Admin API.",
     no_args_is_help=True,
 )
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from weir.apps.failure import UsageError
+from fleet.routing.faults import RouteError
+from fleet.routing.previews import COPY_NAME
+from weir.apps.failure import INVALID, NotDoneError, UsageError
 from weir.apps.given import merge, pairs
 
 __all__ = ["preview_document"]
@@ -46,4 +49,8 @@ def preview_document(
     for field in ("base", "name"):
         if not isinstance(document.get(field), str) or not document[field]:
             raise UsageError(f"--{field} is missing")
+    try:
+        COPY_NAME.check(document["name"], "--name", partial(RouteError, ""))
+    except RouteError as error:
+        raise NotDoneError(f"--name: {error.reason}", code=INVALID) from error
     return document

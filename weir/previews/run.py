@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from fleet.runtime.terminal import complain, say
@@ -86,10 +86,25 @@ class _Previews:
     def every(self) -> Iterator[View]:
         return pages(self.client, self.base, "previews")
 
+    def one(self, name: str) -> View:
+        return object_of(self.client.ask("GET", self.at(name, None)).value)
+
+
+class _Read(Protocol):
+    """Previews that are looked at, in a cluster or in a running `weir up`. Every method raises NotDoneError."""
+
+    def every(self) -> Iterator[View]: ...
+
+    def one(self, name: str) -> View: ...
+
 
 def run_create(where: Where, asked: Mapping[str, Any], how: How, *, replace: bool) -> int:
-    def act(previews: _Previews) -> int:
+    try:
         document = preview_document(**asked)
+    except NotDoneError as error:  # before a cluster is looked for
+        return _complained(error)
+
+    def act(previews: _Previews) -> int:
         name = _id(document["name"], document["base"])
         if replace:
             answer = previews.changed("PUT", previews.at(name, None), how, body=document)
@@ -127,14 +142,14 @@ def _printed(previews: _Previews, name: str, answer: Answer, found: View, *, tex
 
 
 def run_list(where: Where, base: str | None, output: str, *, watch: bool) -> int:
-    def act(previews: _Previews) -> int:
+    def listed(every: Callable[[], Iterable[View]]) -> int:
         while True:
-            _print([item for item in previews.every() if base in (None, item.get("base"))], output)
+            _print([item for item in every() if base in (None, item.get("base"))], output)
             if not watch:
                 return 0
             time.sleep(WATCH_SECONDS)
 
-    return _at(where, act)
+    return _anywhere(where, lambda previews: listed(previews.every))
 
 
 def _print(items: Sequence[View], output: str) -> None:
@@ -154,8 +169,8 @@ def _row(item: View) -> Sequence[str]:
 
 
 def run_show(where: Where, name: str, base: str | None, output: str) -> int:
-    def act(previews: _Previews) -> int:
-        found = object_of(previews.client.ask("GET", previews.at(name, base)).value)
+    def act(previews: _Read) -> int:
+        found = previews.one(_id(name, base))
         if output != "text":
             print_value(found, output)
             return 0
@@ -165,12 +180,13 @@ def run_show(where: Where, name: str, base: str | None, output: str) -> int:
             "name": text_of(found, "name"),
             "copy in": "" if found.get("copy_namespace") == found.get("namespace") else text_of(found, "copy_namespace"),
             "state": text_of(found, "state"),
-            "reason": _why(found) if text_of(found, "state") == "deleting" else "",
+            "reason": _why(found) if text_of(found, "state") in ("deleting", "failing") else "",
             "url": text_of(found, "url"),
             "image": text_of(document, "image"),
             "replicas": f"{text_of(replicas, 'ready')} ready of {text_of(replicas, 'wanted')} wanted" if replicas else "",
             "last used": text_of(found, "last_used"),
             "expires": f"{text_of(found, 'expires_at')}, in {_span(left)}" if left else "",
+            "file": text_of(found, "file"),
         }
         print_fields(f"{text_of(found, 'namespace')}/{text_of(found, 'id')}", fields)
         names = ("type", "status", "reason", "message")
@@ -180,7 +196,7 @@ def run_show(where: Where, name: str, base: str | None, output: str) -> int:
             print_table([column.upper() for column in names], rows)
         return 0
 
-    return _at(where, act)
+    return _anywhere(where, act)
 
 
 def run_extend(where: Where, name: str, base: str | None, output: str, *, seconds: float | None) -> int:
@@ -260,6 +276,25 @@ def _at(where: Where, act: Callable[[_Previews], int]) -> int:
         lambda client, namespace: act(_Previews(client, namespace)),
         more=lambda namespace: f"it goes on there: weir preview list --namespace {namespace} tells",
     )
+
+
+def _anywhere(where: Where, act: Callable[[_Read], int]) -> int:
+    """Look at previews where they are; returns the exit code."""
+    try:
+        is_local = where.is_local()
+    except NotDoneError as error:
+        return _complained(error)
+    if is_local:
+        from weir.previews.here import previews_here  # noqa: PLC0415  it loads the engine's description of its file
+
+        return previews_here(where, act)
+    return _at(where, act)
+
+
+def _complained(error: NotDoneError) -> int:
+    for line in error.lines:
+        complain(line)
+    return error.code
 
 
 def _why(found: View) -> str:

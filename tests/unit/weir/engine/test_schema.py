@@ -30,14 +30,14 @@ DOCS = [
 ]
 
 BEYOND = (
-    "is less than min", "is already apps", "asks for the same requests", "is the cookie of affinity", "of a member of baggage", "is not a host", "does not start with", "say either",
+    "is less than min", "is already apps", "asks for the same requests", "is not a host", "does not start with", "say either",
     "No such file", "is not a directory", "there is no app", "replicas cannot all have", "port 8080 is for", "port 8082 is for",
     "port 9000 is for", "port 3000 is for", "ports end at", "say tcp or path", "say body or file", "is written twice",
     "not a plain word", "is not the name of a", "can carry it", "belongs to the connection", "either by a cookie",
     "is the app itself", "is not a path that", "is more than the window", "and so are hosts", "is empty",
     "port 4000 is for", "port means one replica", "is not a method", "asked over HTTP/1.1", "every weight is",
     "belongs into the rules", "is there twice", "as the client sent it", "cannot be changed", "is needed: the rule",
-    "say path or command",
+    "say path or command", "is the cookie of affinity", "of a member of baggage",
 )  # fmt: skip
 """Errors that a schema cannot find: combinations of values, files, syntax, and the grammar of hosts and headers."""
 
