@@ -48,7 +48,6 @@ class Http2Backend(SessionConnection):
 
     scheme: ClassVar[bytes] = HTTP
     """Of its requests."""
-    whole: ClassVar[bool] = True
 
     __slots__ = ("_pinged", "_unsettled", "awaiting", "broken", "endpoint", "gone", "idle", "next_ping", "why")
 

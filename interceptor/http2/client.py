@@ -39,7 +39,6 @@ class Http2Client(SessionConnection):
     )  # fmt: skip
 
     protocol = "HTTP/2"
-    whole: ClassVar[bool] = True
 
     def __init__(self, host: ClientHost, source: str = "") -> None:
         """`source` is the client's address, if a load balancer has sent it; the connection's own peer is then the balancer."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 from fleet.runtime.backlog import Backlog
 from interceptor.core.sizes import COPIED_BYTES
 from interceptor.http2.core.config import Config
+from interceptor.http2.core.header_rules import Head
 from interceptor.http2.core.session import Session
-from interceptor.http2.core.stream import SessionEvents
+from interceptor.http2.core.stream import Stream
 from interceptor.transport.tcp import CHUNKS_VIEW, Connection, Outbox
 
 __all__ = ["SessionConnection"]
@@ -18,10 +19,13 @@ __all__ = ["SessionConnection"]
 _FULL: Final = len(CHUNKS_VIEW)
 
 
-class SessionConnection(Connection, SessionEvents):
-    """Both roles."""
+class SessionConnection(Connection):
+    """Both roles. Has the events of its session (`SessionEvents`); those that only one role needs are ignored here."""
 
     __slots__ = ("_clock", "_clogged", "_writes", "session")
+
+    whole: ClassVar[bool] = True
+    """Messages that are received at once come as one event."""
 
     def __init__(self, outbox: Outbox, clock: Callable[[], float], config: Config, *, client: bool, deadline: float) -> None:
         super().__init__(outbox, deadline=deadline)
@@ -91,6 +95,21 @@ class SessionConnection(Connection, SessionEvents):
     def on_closed(self, code: int, message: str) -> None:
         """The peer broke a rule: the GOAWAY that says so is the last that is written."""
         self.on_output()
+
+    def on_request(self, stream: Stream, head: Head, *, end: bool, data: bytes | memoryview = b"") -> None:
+        """For a client's connection."""
+
+    def on_stream_closed(self, stream: Stream) -> None:
+        """Of no interest, unless a role says otherwise."""
+
+    def on_settings(self) -> None:
+        """For a backend's connection."""
+
+    def on_goaway(self, code: int) -> None:
+        """For a backend's connection."""
+
+    def on_pong(self, payload: bytes) -> None:
+        """Of no interest: no PING of ours is waited for."""
 
     @property
     def backlog(self) -> Backlog:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 
 from interceptor.core.deadlines import NEVER
+from interceptor.core.messages import Fields
+from interceptor.http2.core.header_rules import Head
 from interceptor.http2.core.session import Session
-from interceptor.http2.core.stream import Stream, StreamEvents
+from interceptor.http2.core.stream import Stream
 
 __all__ = ["StreamSide"]
 
 
-class StreamSide(StreamEvents):
+class StreamSide:
     """A stream that is read from and written to, as far as it may be."""
 
     __slots__ = ("_paused", "_stuck_queued", "_stuck_since", "_unconsumed", "bucket", "congested", "deadline")
@@ -42,6 +44,14 @@ class StreamSide(StreamEvents):
         """Send the first bytes only: what goes past this process cannot be put into frames."""
         self.write_through(first)
         return -1
+
+    # -- events of responses, which a server's stream does not have ---------------------------------------------------
+
+    def on_headers(self, head: Head, *, end: bool) -> None:
+        """Ignored, unless a backend's side does otherwise."""
+
+    def on_message(self, head: Head, data: bytes | memoryview, trailers: Fields) -> None:
+        """Ignored, unless a backend's side does otherwise."""
 
     # -- what is received -------------------------------------------------------------------------------------------
 

@@ -14,14 +14,15 @@ from interceptor.core.messages import Fields
 from interceptor.http2.core.config import Config
 from interceptor.http2.core.header_rules import Head
 from interceptor.http2.core.session import Session
-from interceptor.http2.core.stream import SessionEvents, Stream, StreamEvents
+from interceptor.http2.core.stream import Stream
+from tests.support.h2_events import IgnoredSession, IgnoredStream
 
 __all__ = ["EchoConnection"]
 
 OK: Fields = ((b":status", b"200"), (b"server", b"echo"))
 
 
-class _Echo(StreamEvents):
+class _Echo(IgnoredStream):
     """Sends the received content back, as fast as the peer reads it."""
 
     def __init__(self, session: Session, stream: Stream, *, end: bool) -> None:
@@ -46,7 +47,7 @@ class _Echo(StreamEvents):
         self._session.consumed(self._stream, taken)
 
 
-class EchoConnection(asyncio.Protocol, SessionEvents):
+class EchoConnection(asyncio.Protocol, IgnoredSession):
     """One connection of the server."""
 
     def __init__(self) -> None:

@@ -22,7 +22,8 @@ from interceptor.http2.core.frames import (
 )
 from interceptor.http2.core.header_rules import Head
 from interceptor.http2.core.session import Session
-from interceptor.http2.core.stream import SessionEvents, Stream, StreamEvents
+from interceptor.http2.core.stream import Stream
+from tests.support.h2_events import IgnoredSession, IgnoredStream
 
 __all__ = ["GET", "OK", "POST", "Frame", "Peer", "Told", "data", "frames_of", "headers", "literal"]
 
@@ -71,7 +72,7 @@ def frames_of(wire: bytes) -> list[Frame]:
     return found
 
 
-class _Sink(StreamEvents):
+class _Sink(IgnoredStream):
     def __init__(self, peer: Peer, number: int) -> None:
         self._recorded, self._number, self._peer = peer.recorded, number, peer
 
@@ -99,7 +100,7 @@ class _Sink(StreamEvents):
         self._recorded.append(("writable", self._number))
 
 
-class Peer(SessionEvents):
+class Peer(IgnoredSession):
     """A session whose events are recorded."""
 
     def __init__(self, config: Config | None = None, *, client: bool = False, begun: bool = True, consumes: bool = True) -> None:

@@ -17,7 +17,8 @@ from interceptor.http2.core.config import DEFAULT_WINDOW, Config
 from interceptor.http2.core.frames import LARGEST_WINDOW, PREFACE, frame, settings, window_update
 from interceptor.http2.core.header_rules import Head
 from interceptor.http2.core.session import Session
-from interceptor.http2.core.stream import SessionEvents, Stream, StreamEvents
+from interceptor.http2.core.stream import Stream
+from tests.support.h2_events import IgnoredSession, IgnoredStream
 
 __all__ = ["Relay"]
 
@@ -37,7 +38,7 @@ MESSAGE = b"\x00\x00\x00\x00\x07\x0a\x05world"
 ANSWER = b"\x00\x00\x00\x00\x0d\x0a\x0bHello world"
 
 
-class _Call(StreamEvents):
+class _Call(IgnoredStream):
     """One side of a call: its events are passed on to the other side's stream."""
 
     __slots__ = ("other", "session", "stream", "to")
@@ -58,7 +59,7 @@ class _Call(StreamEvents):
         self.to.send_trailers(self.other, fields)
 
 
-class Relay(SessionEvents):
+class Relay(IgnoredSession):
     """Both sessions, and the bytes of their peers."""
 
     __slots__ = ("_encoder", "_timeouts", "answers", "backend", "client", "requests", "status")

@@ -1,9 +1,12 @@
-"""The state of a stream, and the events for the users of streams and of connections. Pure."""
+"""The state of a stream, and the events for the users of streams and of connections. Pure.
+
+The events are Protocols that users have, and do not inherit: a class of compiled code could be a base of few others.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Protocol
 
 from interceptor.core.messages import Fields
 from interceptor.http2.core.header_rules import NO_LENGTH, Head
@@ -12,10 +15,8 @@ from interceptor.http2.core.states import CLOSED, IDLE
 __all__ = ["NO_SINK", "SessionEvents", "Stream", "StreamEvents"]
 
 
-class StreamEvents:
-    """The events of a stream. This class ignores them all, for streams without a user."""
-
-    __slots__ = ()
+class StreamEvents(Protocol):
+    """The events of a stream."""
 
     def on_message(self, head: Head, data: bytes | memoryview, trailers: Fields) -> None:
         """On a client whose user takes messages whole: a final head with all of its content, valid only during the call, which
@@ -38,12 +39,10 @@ class StreamEvents:
         """The stream was congested, and is not any more."""
 
 
-class SessionEvents:
+class SessionEvents(Protocol):
     """The events of a connection."""
 
-    __slots__ = ()
-
-    whole: ClassVar[bool] = False
+    whole: ClassVar[bool]
     """Whether messages that are received at once are passed on as one event, of the connection or of the stream's sink."""
 
     def on_output(self) -> None:
@@ -69,7 +68,31 @@ class SessionEvents:
         """An error of the peer has ended the connection. `take_output` has the last bytes to send."""
 
 
-NO_SINK: Final = StreamEvents()
+class _NoUser:
+    """Ignores all events of a stream."""
+
+    __slots__ = ()
+
+    def on_message(self, head: Head, data: bytes | memoryview, trailers: Fields) -> None:
+        """Nobody wants it."""
+
+    def on_headers(self, head: Head, *, end: bool) -> None:
+        """Nobody wants it."""
+
+    def on_data(self, data: bytes | memoryview, *, end: bool) -> None:
+        """Nobody wants it. The session opens no window by it."""
+
+    def on_trailers(self, fields: Fields) -> None:
+        """Nobody wants them."""
+
+    def on_reset(self, code: int, *, unprocessed: bool) -> None:
+        """Nobody waits."""
+
+    def on_writable(self) -> None:
+        """Nobody sends."""
+
+
+NO_SINK: Final[StreamEvents] = _NoUser()
 """The sink of a stream that has ended, or has no user yet."""
 
 
@@ -107,7 +130,7 @@ class Stream:
     ) -> None:
         """With a `state` after IDLE the peer has opened it, and its head was received."""
         self.id = number
-        self.sink = NO_SINK
+        self.sink: StreamEvents = NO_SINK
         self.state = state
         self.has_head = state != IDLE
         """Whether the peer's final head was received."""

@@ -20,7 +20,7 @@ from interceptor.http2.core.block_writer import MAX_BLOCKS as MAX_WRITTEN
 from interceptor.http2.core.config import Config
 from interceptor.http2.core.frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, ConnectionFault, frame
 from interceptor.http2.core.frames import settings as settings_frame
-from interceptor.http2.core.huffman import _steps, decode
+from interceptor.http2.core.huffman import MAX_STEPS, _steps, decode
 from tests.support.h2_memory import GET, Peer, literal
 
 NAMES = st.sampled_from([b"a", b"content-type", b"x-long-name", b"grpc-status", b"cookie", b"authorization", b"te"])
@@ -402,11 +402,14 @@ def test_huffmans_code_is_read_as_by_the_library(text: bytes) -> None:
             assert decode(code) == expected
 
 
-def test_what_is_remembered_of_huffmans_code_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("interceptor.http2.core.huffman.MAX_STEPS", 0)
+def test_what_is_remembered_of_huffmans_code_is_bounded() -> None:
     _steps.clear()
-    assert decode(HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode(b"any text")) == b"any text"
-    assert not _steps
+    _steps.update({-number: (0, b"", True) for number in range(1, MAX_STEPS + 1)})
+    try:
+        assert decode(HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode(b"any text")) == b"any text"
+        assert len(_steps) == MAX_STEPS
+    finally:
+        _steps.clear()
 
 
 class TestTooMuch:

@@ -52,17 +52,17 @@ def test_the_same_head_is_the_same_response_unless_it_has_another_length() -> No
     assert response.edited(FieldEdit(added=((b"a", b"b"),))).composed is None
 
 
-class Watched(Head):
-    """A head whose end can be seen."""
+class Watched(frozenset[bytes]):
+    """The names that must not be indexed of a head, whose end can be seen: only the head has them."""
 
 
 def test_what_is_kept_with_a_head_ends_with_it() -> None:
     """Requests and responses are not seen by the garbage collector: in a cycle they would stay for ever."""
-    asked, answered = Watched(GET, NO_NAMES), Watched(((b":status", b"200"),), NO_NAMES)
+    asked, answered = Head(GET, Watched()), Head(((b":status", b"200"),), Watched())
     asked.method, asked.path, asked.authority, answered.status = b"GET", b"/", b"a.test", 200
     assert read_request(asked, end=True).for_stream(HTTP, b"192.0.2.1", trusted=False) is not None
     assert read_response(answered, b"GET", end=False).fields() == ()
-    heads = weakref.ref(asked), weakref.ref(answered)
+    heads = weakref.ref(asked.never), weakref.ref(answered.never)
     del asked, answered
     assert [head() for head in heads] == [None, None]
 

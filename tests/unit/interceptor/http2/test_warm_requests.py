@@ -14,6 +14,7 @@ from interceptor.core.messages import Fields
 from interceptor.http2.core.frames import PING, frame, window_update
 from interceptor.http2.core.huffman import decode
 from tests.support.calls import calls, instructions
+from tests.support.compiled import COMPILED
 from tests.support.h2_proxy import Http2Memory
 
 GET: Fields = (
@@ -112,6 +113,7 @@ def one_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("interceptor.date.time", lambda: 1_800_000_000.0)
 
 
+@pytest.mark.skipif(COMPILED, reason="no calls of Python")
 @pytest.mark.parametrize(("kind", "count", "number", "_"), COSTS)
 async def test_calls_of_warm_requests(kind: str, count: int, number: int, _: int) -> None:
     rig = await _warm(kind)
@@ -123,7 +125,7 @@ async def test_calls_of_warm_requests(kind: str, count: int, number: int, _: int
     assert made.total() == number, f"more calls need a reason; fewer are the new number: {made}"
 
 
-@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="each version of Python has other instructions")
+@pytest.mark.skipif(COMPILED or sys.version_info[:2] != (3, 11), reason="each version of Python has other instructions")
 @pytest.mark.parametrize(("kind", "count", "_", "number"), COSTS)
 async def test_instructions_of_warm_requests(kind: str, count: int, _: int, number: int) -> None:
     rig = await _warm(kind)

@@ -15,7 +15,7 @@ from interceptor.core.messages import Fields
 from interceptor.http2.core import frames
 from interceptor.http2.core.config import Config
 from interceptor.http2.core.frames import CANCEL, PREFACE, frame, reset, window_update
-from interceptor.http2.core.stream import StreamEvents
+from tests.support.h2_events import IgnoredStream
 from tests.support.h2_memory import GET, OK, POST, Peer, Told, data, headers
 
 TRAILERS: Fields = ((b"grpc-status", b"0"),)
@@ -161,11 +161,11 @@ def _sent(
         if hold:
             peer.session.hold()
         if whole and client:
-            stream = peer.session.request(StreamEvents(), fields, data=content)
+            stream = peer.session.request(IgnoredStream(), fields, data=content)
         elif whole and stream is not None:
             peer.session.send_message(stream, fields, content, trailers)
         elif client:
-            stream = peer.session.request(StreamEvents(), fields)
+            stream = peer.session.request(IgnoredStream(), fields)
             peer.session.send_data(stream, content, end=True)
         else:
             assert stream is not None
