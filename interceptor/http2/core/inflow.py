@@ -332,12 +332,12 @@ class Inflow(Outflow):
         self.receive_window -= size
         stream = self._streams.get(number)
         if stream is None:
-            self._on_late_data(number, size)
+            self._on_late_data(flags, number, payload)
             return
         end = flags & 1
         state = NEXT[stream.state * WIDTH + RECV_DATA + end]
         if state < 0 or not stream.has_head or size > stream.receive_window:
-            self._on_wrong_data(stream, state, size)
+            self._on_wrong_data(stream, state, flags, payload)
             return
         stream.receive_window -= size
         if flags & PADDED:
@@ -359,19 +359,24 @@ class Inflow(Outflow):
         if state == CLOSED:
             self._finish(stream)
 
-    def _on_wrong_data(self, stream: Stream, state: int, size: int) -> None:
-        self._owe(size)
+    def _on_wrong_data(self, stream: Stream, state: int, flags: int, payload: bytes | memoryview) -> None:
+        if flags & PADDED:
+            _without_padding(payload)
+        self._owe(len(payload))
         code = PROTOCOL_ERROR if not stream.has_head else FLOW_CONTROL_ERROR
         if state < 0:
             code = STREAM_CLOSED
         self._end_stream(stream.id, stream, code)
 
-    def _on_late_data(self, number: int, size: int) -> None:
+    def _on_late_data(self, flags: int, number: int, payload: bytes | memoryview) -> None:
         """DATA for a stream that is not open. It still counts in the connection's window."""
         if not number:
             raise ConnectionFault(PROTOCOL_ERROR, "DATA without a stream")
         self._check_was_open(number)
         self._check_is_late(number)
+        if flags & PADDED:
+            _without_padding(payload)
+        size = len(payload)
         if not size:  # frames with content are limited by the windows, as on open streams
             self._spend(EMPTY)
         self._owe(size)

@@ -27,6 +27,7 @@ OPEN = headers(1, POST, end=False)
 HALF_CLOSED = headers(1, GET)
 RESET_BY_PEER = HALF_CLOSED + reset(1, NO_ERROR)
 SELF = (1).to_bytes(4, "big")
+RESET_BY_US = OPEN + frame(2, 0, 1, SELF + b"\x10")
 
 CONNECTION_ERRORS = {
     "3.4 a frame before SETTINGS": (None, PREFACE + headers(1), PROTOCOL_ERROR),
@@ -50,6 +51,18 @@ CONNECTION_ERRORS = {
     "6.1 DATA without a stream": (b"", data(0, b"x"), PROTOCOL_ERROR),
     "6.1 padding as long as the payload": (OPEN, frame(0, 8, 1, b"\x05" + bytes(4)), PROTOCOL_ERROR),
     "6.1 padding without its length": (OPEN, frame(0, 8, 1, b""), PROTOCOL_ERROR),
+    "6.1 padding as long as the payload, of a half-closed stream": (
+        HALF_CLOSED,
+        frame(0, 8, 1, b"\x05" + bytes(4)),
+        PROTOCOL_ERROR,
+    ),
+    "6.1 padding as long as the payload, after a reset": (RESET_BY_US, frame(0, 8, 1, b"\x05" + bytes(4)), PROTOCOL_ERROR),
+    "6.1 padding without its length, after a reset": (RESET_BY_US, frame(0, 9, 1, b""), PROTOCOL_ERROR),
+    "6.2 HEADERS with too much padding, after a reset": (RESET_BY_US, frame(1, 13, 1, b"\x02a"), PROTOCOL_ERROR),
+    "6.2 HEADERS shorter than a priority, after a reset": (RESET_BY_US, frame(1, 0x25, 1, bytes(4)), PROTOCOL_ERROR),
+    "4.3 a block that cannot be read, after a reset": (RESET_BY_US, frame(1, 5, 1, b"\x40\x01"), COMPRESSION_ERROR),
+    "6.4 RST_STREAM of another length, after a reset": (RESET_BY_US, frame(3, 0, 1, bytes(3)), FRAME_SIZE_ERROR),
+    "6.9 WINDOW_UPDATE of another length, after a reset": (RESET_BY_US, frame(8, 0, 1, bytes(3)), FRAME_SIZE_ERROR),
     "6.2 HEADERS without a stream": (b"", headers(0), PROTOCOL_ERROR),
     "6.2 HEADERS without a stream and without their end": (b"", frame(1, 1, 0, BLOCK), PROTOCOL_ERROR),
     "6.2 HEADERS with too much padding": (b"", frame(1, 13, 1, bytes((len(BLOCK) + 1,)) + BLOCK), PROTOCOL_ERROR),
