@@ -111,7 +111,7 @@ _BOTH: Document = {
     "scalingMetric": {"concurrency": {"targetValue": 5}, "requestRate": {"targetValue": 7, "window": "30s", "granularity": "2s"}},
     "activityPeriod": "9s",
     "maxBusy": "1h",
-    "affinity": {"cookie": "c", "maxAge": "1h"},
+    "affinity": {"cookie": "s", "maxAge": "1h"},
     "backendConcurrency": 2,
     "maxRequests": 9,
     "readinessPath": "/ready",
@@ -178,7 +178,7 @@ _APP: Document = {
         }
     ],
     "maintenance": {"status": 503, "body": "b", "headers": {"X-B": "1"}},
-    "affinity": {"cookie": "c", "max_age": 3600.0},
+    "affinity": {"cookie": "s", "max_age": 3600.0},
     "max_held": 3,
     "max_held_bytes": 4096,
     "backend_concurrency": 2,
