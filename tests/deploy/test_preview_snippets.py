@@ -1,6 +1,6 @@
 """What docs/previews.md says that an application has to do, run for each framework: it passes the header on, and nothing else.
 
-Express and Flask are stand-ins with the few calls that the examples make.
+Express and Flask are fakes with the few calls that the examples make.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ HERE is the directory of the file."""
 
 from __future__ import annotations
 
+from tests.support.broken_previews import BROKEN_PREVIEWS
+
 __all__ = ["BROKEN"]
 
 A = "apps:\n- name: a\n  hosts: [a.localhost]\n  command: x\n"
@@ -11,6 +13,7 @@ B = "- name: b\n  hosts: [b.localhost]\n  command: x\n"
 """A second app."""
 
 BROKEN: list[tuple[str, list[str]]] = [
+    *BROKEN_PREVIEWS,
     (
         A + "  max: many\n  min: -1\n  cooldown: soon\n",
         [
@@ -108,20 +111,6 @@ BROKEN: list[tuple[str, list[str]]] = [
             "3: apps[1]: asks for the same requests as apps[0]: a/",
             "4: apps[2]: asks for the same requests as apps[0]: a/",
         ],
-    ),
-    (
-        A + "  previews: {copies: {blue: {}}}\n- {name: b, hosts: [blue.a.localhost], command: x}\n",
-        ["6: apps[1]: asks for the same requests as apps[0]: blue.a.localhost/ is the host of preview blue of a"],
-    ),
-    (
-        "apps:\n- {name: b, hosts: [blue.a.localhost], command: x}\n"
-        + A.removeprefix("apps:\n")
-        + "  previews: {copies: {blue: {}}}\n",
-        ["3: apps[1]: asks for the same requests as apps[0]: blue.a.localhost/ is the host of preview blue of a"],
-    ),
-    (
-        "apps:\n- {name: a, hosts: [a, blue.a], command: x, previews: {copies: {blue: {}}}}\n",
-        ["2: apps[0]: asks for the same requests as itself: blue.a/ is the host of preview blue of a"],
     ),
     (
         A + "  env:\n    A: 1\n    B-C: x\n    PORT: '3000'\n",
@@ -296,17 +285,6 @@ BROKEN: list[tuple[str, list[str]]] = [
         ],
     ),
     (
-        A + "  previews:\n    baggage: 'a,b'\n    cookie: 'a;b'\n",
-        [
-            "6: apps[0].previews.baggage: 'a,b' is not the key of a member of baggage",
-            "7: apps[0].previews.cookie: 'a;b' is not the name of a cookie",
-        ],
-    ),
-    (
-        A + "  affinity: {cookie: s}\n  previews: {cookie: s}\n",
-        ["6: apps[0].previews.cookie: s is the cookie of affinity as well: take another name for one of them"],
-    ),
-    (
         A + "  affinity: {}\n  fallback: a\n  readiness_path: up\n  max_held: 0\n  max_held_bytes: lots\n",
         [
             "5: apps[0].affinity: is either by a cookie or by a header",
@@ -327,9 +305,7 @@ BROKEN: list[tuple[str, list[str]]] = [
     ),
     (
         "apps:\n  web: {hosts: [a]}\n",
-        [
-            "1: apps: should be a list, like [a, b]",
-        ],
+        ["1: apps: should be a list, like [a, b]"],
     ),
     (
         "apps: [1, web, {name: a, hosts: [a], command: x, max: 0}]\n",
@@ -341,9 +317,7 @@ BROKEN: list[tuple[str, list[str]]] = [
     ),
     (
         "- name: a\n",
-        [
-            "1: the file should be a mapping with the key apps",
-        ],
+        ["1: the file should be a mapping with the key apps"],
     ),
     (
         "apps: [\n",

@@ -129,7 +129,7 @@ _BOTH: Document = {
     "previews": {
         "header": "X-Preview",
         "baggage": "p",
-        "cookie": "c",
+        "cookie": "p",
         "setCookie": True,
         "hosts": ["{name}--{baseHost}"],
         "unknown": "refuse",
@@ -197,7 +197,7 @@ _APP: Document = {
     "previews": {
         "header": "X-Preview",
         "baggage": "p",
-        "cookie": "c",
+        "cookie": "p",
         "set_cookie": True,
         "hosts": ["{name}--{baseHost}"],
         "unknown": "refuse",
@@ -350,7 +350,7 @@ _OTHER_IN_OBJECTS: dict[str, object] = {
     "rules[].headers[].name": "X-Other",
     "staticRoutes[].rules[].headers[].name": "X-Other",
     "cors.allowOrigins": ["https://b.test"],
-    "previews.cookie": "d",
+    "previews.cookie": "q",
     "dependsOn[].name": "cache",
     "ports[].port": 6380,
 }
@@ -375,7 +375,7 @@ OTHER: dict[str, dict[str, object]] = {
         "rules[].headers[].name": "X-Other",
         "static[].headers[].name": "X-Other",
         "cors.allow_origins": ["https://b.test"],
-        "previews.cookie": "d",
+        "previews.cookie": "q",
         "depends_on[].name": "cache",
         "ports[].port": 6380,
     },

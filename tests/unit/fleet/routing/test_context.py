@@ -82,7 +82,9 @@ def test_the_cookie() -> None:
     assert told == b"preview=f1; Path=/; HttpOnly; SameSite=Lax; Domain=example.com; Secure"
 
 
-@pytest.mark.parametrize("piece", [b"preview=f1,", b",", b"preview", b"=;", b"preview=f1;", b"a=b; "])
+@pytest.mark.parametrize(
+    "piece", [b"preview=f1,", b",", b"preview", b"=;", b"preview=f1;", b"a=b; ", b" preview=", b";\t preview=f1", b"; \t"]
+)
 def test_reading_costs_as_much_as_the_bytes(piece: bytes) -> None:
     def reading(size: int) -> Callable[[], object]:
         fields = [(b"baggage", piece * size), (b"cookie", piece * size)]
