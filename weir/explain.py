@@ -111,7 +111,7 @@ def _now(source: Source, file: str, route: Route) -> Iterator[str]:
         for app in apps:
             if app["app"] == route.app:
                 if app.get("trouble"):
-                    yield f"has no replica now: {app['trouble']}"
+                    yield f"has trouble now: {app['trouble']}"
                 if app.get("suggestion"):
                     yield f"suggested: {app['suggestion']}"
 

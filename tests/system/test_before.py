@@ -71,7 +71,7 @@ async def test_a_failed_migration_is_reported_everywhere_and_mended_with_the_fil
         (row,) = [each for each in shown if each["app"] == "default/web"]
         assert (row["state"], row["trouble"], row["ready"]) == (f"failed: {text}", text, 0)
         explained = await weir("explain", f"web.localhost:{up.port}", "--of", str(up.file))
-        assert f"has no replica now: {text}" in explained.stdout, explained
+        assert f"has trouble now: {text}" in explained.stdout, explained
         assert lines(tmp_path / "order") == []
 
         await until(lambda: not hopeless(up), what="it may be tried again")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from fleet.routing.port_index import PortKey
+from fleet.routing.table import RoutingTable
 from weir.engine.app import App
 from weir.engine.awake import awake_for
 from weir.engine.busy import with_busy
@@ -14,7 +17,7 @@ from weir.engine.live_table import AppStatus
 from weir.engine.messages import suggestion
 from weir.engine.page import Refused
 from weir.engine.previewspec import key_of_copy
-from weir.engine.serving import served_by_all
+from weir.engine.serving import served_by_all, unbound_ports
 from weir.engine.spec import AppSpec
 from weir.engine.supervisor import State
 from weir.engine.view import OUTSIDE, At, at_of, state_of, way_to
@@ -34,21 +37,24 @@ class EngineControls:
         await self._reader.close()
 
     async def overview(self) -> list[dict[str, Any]]:
-        queues = await self._queues()
+        queues, unbound = await asyncio.gather(self._queues(), self._unbound())
         needed = awake_for(self._engine.file.table.dependencies, queues.apps)
         keys = [(app, app.spec.key) for app in self._engine.apps]
         bases = self._bases()
         started = [
-            _row(app, queues.apps.get(key, AppDemand(key)), needed.get(key, ""))
+            _row(app, queues.apps.get(key, AppDemand(key)), needed.get(key, ""), unbound.get(key, ()))
             | self._suggested(key)
             | _preview(key, app, bases)
             for app, key in keys
         ]
-        outside = [_row_of_outside(spec, queues.apps.get(spec.key, AppDemand(spec.key))) for spec in self._engine.outside]
+        outside = [
+            _row_of_outside(spec, queues.apps.get(spec.key, AppDemand(spec.key)), unbound.get(spec.key, ()))
+            for spec in self._engine.outside
+        ]
         return [*started, *outside]
 
     async def views(self) -> list[dict[str, Any]]:
-        queues = await self._queues()
+        queues, unbound = await asyncio.gather(self._queues(), self._unbound())
         at, needed = at_of(self._engine), awake_for(self._engine.file.table.dependencies, queues.apps)
         views, bases = [], self._bases()
         for spec in self._engine.file.spec.apps:
@@ -56,6 +62,7 @@ class EngineControls:
             known = None if queues.problems else demand
             app = self._engine.app(spec.key)
             view = _view(spec, app, known, at, needed.get(spec.key, "")) | _preview(spec.key, app, bases)
+            view["reason"] = _words(view["reason"], *unbound.get(spec.key, ()))
             views.append(view | {"suggestion": self._engine.suggestions.words(spec.key)})
         return views
 
@@ -122,10 +129,24 @@ class EngineControls:
         found = self._engine.suggestions.of(key)
         return {"suggestions": [each._asdict() for each in found], "suggestion": self._engine.suggestions.words(key)}
 
+    async def _unbound(self) -> Mapping[str, Sequence[str]]:
+        """What is wrong with the ports of apps, by app."""
+        table = self._engine.file.table
+        return _unbound_by_app(table, await unbound_ports(self._engine.rpc_addresses)) if table.ports else {}
+
     async def _queues(self) -> Queues:
         queues = await self._reader.read(self._engine.rpc_addresses)
         with_busy(queues.apps, self._engine.busy)
         return queues
+
+
+def _unbound_by_app(table: RoutingTable, unbound: Mapping[PortKey, str]) -> dict[str, list[str]]:
+    """For each app that has one of these ports, what is wrong with its ports, in words."""
+    found: dict[str, list[str]] = {}
+    for key, why in unbound.items():
+        for name in dict.fromkeys(owner.app for owner in table.ports.get(key, ())):
+            found.setdefault(name, []).append(f"{key}: {why}")
+    return found
 
 
 def _wake(app: App) -> str:
@@ -153,12 +174,13 @@ def _preview(key: str, app: App | None, bases: Mapping[str, tuple[str, str]]) ->
     return {"base": base, "preview": name, "last_used": last}
 
 
-def _row(app: App, demand: AppDemand, needed_by: str) -> dict[str, Any]:
+def _row(app: App, demand: AppDemand, needed_by: str, unbound: Sequence[str]) -> dict[str, Any]:
+    trouble = app.held.trouble
     return {
         "app": app.spec.key,
-        "state": state_of(app, demand, needed_by)[1],
+        "state": _words(state_of(app, demand, needed_by)[1], *unbound),
         "awake_for": needed_by or app.held.by,
-        "trouble": "" if (trouble := app.held.trouble) is None else trouble.reason,
+        "trouble": _words("" if trouble is None else trouble.reason, *unbound),
         "schedule": app.schedule.reason,
         "ready": sum(replica.state is State.READY for replica in app.replicas),
         "desired": app.desired,
@@ -171,6 +193,10 @@ def _row(app: App, demand: AppDemand, needed_by: str) -> dict[str, Any]:
         "requests_total": demand.requests_total,
         "pids": [replica.pid for replica in app.replicas if replica.pid is not None],
     }
+
+
+def _words(*parts: str) -> str:
+    return "; ".join(filter(None, parts))
 
 
 _STATES = {
@@ -204,10 +230,11 @@ def _view(spec: AppSpec, app: App | None, demand: AppDemand | None, at: At, need
     }
 
 
-def _row_of_outside(spec: AppSpec, demand: AppDemand) -> dict[str, Any]:
+def _row_of_outside(spec: AppSpec, demand: AppDemand, unbound: Sequence[str]) -> dict[str, Any]:
     return {
         "app": spec.key,
-        "state": OUTSIDE,
+        "state": _words(OUTSIDE, *unbound),
+        "trouble": _words(*unbound),
         "ready": 0,
         "desired": 0,
         "min": 0,
