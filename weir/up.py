@@ -28,6 +28,7 @@ from weir.engine.portmap import collisions, owners
 from weir.engine.settingtypes import fault_of
 from weir.engine.spec import FleetSpec
 from weir.engine.specfile import STDIN, SpecError, SpecFile, load_spec
+from weir.engine.termination import check_termination
 from weir.engine.threaded_writer import ThreadedWriter
 from weir.engine.view import LiveView, PlainView, View
 from weir.running import Running, registered
@@ -66,6 +67,7 @@ def run_up(request: Request) -> int:
         file = load_spec(request.file)
         _check_ports(file.spec, request)
         _check_tls(file.spec, request)
+        check_termination(request.file, file.spec, makes_certificates=request.tls)
     except SpecError as error:
         for line in error.lines:
             complain(line)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.certificates import Authority
+from tests.support.ports import free_port
 from tests.system.harness import PATIENCE, Up, app, fleet, running_up
 
 NO_PORTS = {"proxy_tls": 0}
@@ -98,3 +100,26 @@ async def test_clients_are_asked_for_certificates(tmp_path: Path, monkeypatch: p
 async def test_without_it_there_is_no_port_for_tls(tmp_path: Path) -> None:
     async with running_up(tmp_path, fleet(app("one"), ports=NO_PORTS)) as up:
         assert [component["proxy_tls_port"] for component in up.components("interceptor")] == [None]
+
+
+async def test_a_port_that_terminates_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIR_TLS_DIRECTORY", str(tmp_path / "authority"))
+    number = free_port()
+    port = {"port": number, "tls": "terminate", "server_names": ["db.test"]}
+    ended = {key: value for key, value in app("db", ports=[port]).items() if key != "hosts"}
+    refused = f"TCP {number} (db.test) of app default/db terminates TLS, and there is no certificate: weir up --tls makes"
+    async with running_up(tmp_path, fleet(app("one"), ports=NO_PORTS)) as up:
+        up.write(fleet(app("one"), ended, ports=NO_PORTS))
+        await up.logs(refused, "the last good file stays in force")
+    command = [sys.executable, "-m", "weir", "up", str(up.file), "--port", "0", "--no-ui"]
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    async with asyncio.timeout(PATIENCE):
+        _, said = await process.communicate()
+    assert (process.returncode, refused in said.decode()) == (3, True), said
+    async with running_up(tmp_path, fleet(ended, ports=NO_PORTS), "--tls") as up:
+        context = ssl.create_default_context(cafile=str(tmp_path / "authority" / "authority.crt"))
+        reader, writer = await asyncio.open_connection(up.near, number, ssl=context, server_hostname="db.test")
+        writer.write(b"GET / HTTP/1.1\r\nHost: any\r\n\r\n")
+        async with asyncio.timeout(PATIENCE):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        writer.close()

@@ -37,6 +37,7 @@ from weir.engine.specwatch import SpecWatch
 from weir.engine.state import StateDirectory
 from weir.engine.suggestions import LocalSuggestions
 from weir.engine.supervisor import ProcessContext, Tell
+from weir.engine.termination import certified, check_termination
 
 if TYPE_CHECKING:
     from weir.engine.local_authority import LocalCertificates
@@ -225,11 +226,8 @@ class Engine:
         certificates = self._certificates
         if certificates is None:
             return
-        hosts = [host for route in self._file.table.routes for rule in route.rules for host in rule.hosts]
-        hosts += [host for app in self._file.spec.apps if app.key in self._file.copies for host in app.hosts]
-        hosts += [f"{app.name}.localhost" for app in self._file.spec.apps]
         try:
-            await asyncio.to_thread(certificates.write, hosts)
+            await asyncio.to_thread(certificates.write, certified(self._file))
         except OSError as error:
             _log.error("certificates could not be written to %s: %s", certificates.directory, error.strerror)
 
@@ -278,6 +276,7 @@ class Engine:
             try:
                 # On a thread: parsing a large file would block the event loop, which also carries requests.
                 file = await asyncio.to_thread(load_spec, self._options.file, self._file.leases)
+                check_termination(self._options.file, file.spec, makes_certificates=self._options.tls)
             except SpecError as error:
                 if error.lines != self.complaint:
                     for line in error.lines:

@@ -15,7 +15,7 @@ from fleet.runtime.address import LOOPBACK, near_host
 from weir.engine.spec import FleetSpec
 from weir.engine.state import StateDirectory
 
-__all__ = ["SCALER_NAME", "Layout", "Planes", "interceptor_name"]
+__all__ = ["SCALER_NAME", "Layout", "Planes", "flags_of", "interceptor_name"]
 
 SCALER_NAME = "scaler"
 
@@ -119,7 +119,7 @@ class Layout:
             "busy": self._state.busy_uri,
             **({} if index == 0 else {"app_ports": False}),  # all have one address, and the first is there as long as any
         }
-        return _flags({**_LOCAL_DEFAULTS, **self._defaults, **self.spec.interceptor, **own})
+        return flags_of({**_LOCAL_DEFAULTS, **self._defaults, **self.spec.interceptor, **own})
 
     def scaler(self, *, port: int, diagnostics: int) -> list[str]:
         own = {
@@ -130,7 +130,7 @@ class Layout:
             "members": self._state.members_uri,
             "busy": self._state.busy_uri,
         }
-        return _flags({**self._defaults, **self.spec.scaler, **own})
+        return flags_of({**self._defaults, **self.spec.scaler, **own})
 
 
 def _nth(first: int, index: int) -> int:
@@ -138,7 +138,8 @@ def _nth(first: int, index: int) -> int:
     return first + index if first else 0
 
 
-def _flags(settings: Mapping[str, Any]) -> list[str]:
+def flags_of(settings: Mapping[str, Any]) -> list[str]:
+    """Flags of a component, for settings by their names."""
     return [_flag(name.replace("_", "-"), value) for name, value in settings.items()]
 
 
