@@ -29,8 +29,8 @@ __all__ = [
 EXIT_NOT_DONE = 1
 TIMEOUT = 30.0
 """Seconds for an answer. The slowest answers ask every interceptor."""
-_COLUMNS = ("app", "replicas", "held", "in flight", "pids", "state")
-"""The state is the last column, because it may contain a long reason."""
+_COLUMNS = ("app", "replicas", "held", "in flight", "pids", "ports", "state")
+"""The state is the last column, because it may contain a long reason. The ports are left out where no app has one."""
 
 
 class EngineError(Exception):
@@ -59,7 +59,10 @@ def run_ps(of: Path | None, *, as_json: bool) -> int:
         say(json.dumps(found))
         return 0
     rows = [_COLUMNS, *(_row(app) for app in found)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    if not any(app.get("ports") for app in found):
+        at = _COLUMNS.index("ports")
+        rows = [(*row[:at], *row[at + 1 :]) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     for app in found:
@@ -174,4 +177,5 @@ def _why(answer: httpx.Response) -> str:
 def _row(app: Mapping[str, Any]) -> tuple[str, ...]:
     replicas = f"{app['ready']}/{app['desired']}"
     pids = ",".join(str(pid) for pid in app["pids"]) or "-"
-    return (one_line(app["app"]), replicas, str(app["held"]), str(app["in_flight"]), pids, one_line(app["state"]))
+    ports = ", ".join(dict.fromkeys(f"{port['protocol']} {port['port']}" for port in app.get("ports", ()))) or "-"
+    return (one_line(app["app"]), replicas, str(app["held"]), str(app["in_flight"]), pids, ports, one_line(app["state"]))

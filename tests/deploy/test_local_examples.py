@@ -22,7 +22,7 @@ RESET = struct.pack("ii", 1, 0)
 def examples(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(str(APPS))
     yield import_module
-    for name in ("hello", "ticker"):
+    for name in ("hello", "lines", "ticker"):
         sys.modules.pop(name, None)
 
 
@@ -61,3 +61,16 @@ def test_a_client_that_leaves_is_no_traceback_and_a_fault_is_one(
     monkeypatch.setattr(hello.Server, "daemon_threads", False)
     _leaves_in_the_middle(hello.Server(("127.0.0.1", 0), ticker.Ticker), left)
     assert ("Traceback" in capfd.readouterr().err) == (error is not None)
+
+
+def test_the_server_of_lines_answers_and_keeps_several_clients_apart(examples: Any) -> None:
+    lines = examples("lines")
+    with lines.Server(("127.0.0.1", 0), lines.Lines) as server:
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        serving.start()
+        try:
+            with socket.create_connection(server.server_address):  # a client that says nothing hinders no other one
+                assert lines.ask(*server.server_address, "hello") == "HELLO"
+        finally:
+            server.shutdown()
+            serving.join()

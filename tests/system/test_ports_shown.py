@@ -55,3 +55,23 @@ async def test_a_port_that_another_program_has_is_told_where_its_app_is_shown(tm
             async with asyncio.timeout(60):
                 while (await _apps())["default/taken"]["trouble"]:
                     pass
+
+
+async def test_ports_are_shown_with_the_numbers_of_leases(tmp_path: Path) -> None:
+    number = free_port()
+    ports = [{"port": number, "server_names": ["a.test"]}, {"lease": "names", "protocol": "UDP"}]
+    async with running_up(tmp_path, fleet({"name": "both", "command": ECHO, "ports": ports}, app("web"))) as up:
+        rows = await _apps()
+        tcp, udp = rows["default/both"]["ports"]
+        assert tcp == {"protocol": "TCP", "port": number, "lease": None, "server_names": ["a.test"]}
+        leased = json.loads(await _weir("port", "list", "--output", "json"))
+        assert udp == {"protocol": "UDP", "port": leased[0]["port"], "lease": "names", "server_names": []}
+        assert rows["default/web"]["ports"] == []
+        head, both, web = (await _weir("ps")).splitlines()
+        assert head.split()[-3:] == ["pids", "ports", "state"]
+        assert f"  TCP {number}, UDP {udp['port']}  asleep" in both
+        assert web.split()[-2:] == ["-", "asleep"]
+        up.write(fleet(app("web")))
+        async with asyncio.timeout(60):
+            while "ports" in (await _weir("ps")).splitlines()[0]:
+                pass

@@ -191,8 +191,17 @@ def _row(app: App, demand: AppDemand, needed_by: str, unbound: Sequence[str]) ->
         "busy": demand.busy,
         "connections": demand.connections,
         "requests_total": demand.requests_total,
+        "ports": _ports_of(app.spec),
         "pids": [replica.pid for replica in app.replicas if replica.pid is not None],
     }
+
+
+def _ports_of(spec: AppSpec) -> list[dict[str, Any]]:
+    """The ports on which interceptors listen for it, with the numbers of leases."""
+    return [
+        {"protocol": port.protocol, "port": port.port, "lease": port.lease, "server_names": port.server_names}
+        for port in spec.ports
+    ]
 
 
 def _words(*parts: str) -> str:
@@ -243,6 +252,7 @@ def _row_of_outside(spec: AppSpec, demand: AppDemand, unbound: Sequence[str]) ->
         "in_flight": demand.in_flight,
         "connections": demand.connections,
         "requests_total": demand.requests_total,
+        "ports": _ports_of(spec),
         "pids": [],
         "base": "",
         "preview": "",
