@@ -22,6 +22,8 @@ from fleet.routing.host import normal_host
 from fleet.routing.local_answers import local_answers
 from fleet.routing.match import METHOD, Headers
 from fleet.routing.nearest import nearest
+from fleet.routing.port import TCP, TRANSPORTS
+from fleet.routing.port_index import PortKey
 from fleet.routing.route import Route
 from fleet.routing.table import RouteError, RoutingTable
 from fleet.routing.treatment_words import treatment
@@ -74,6 +76,8 @@ def run_explain(host: str, path: str | None, headers: Sequence[str], *, method: 
         host, path = _asked(host, path)
         pairs = [_header(header) for header in headers]
         tables = asyncio.run(_tables(source, port))
+        if port is not None and any(_keys(table, port) for table in tables.values()):
+            return _explain_port(source, tables, port, os.fsencode(host))
         request = (os.fsencode(host), os.fsencode(path.partition("?")[0]), [*pairs, (METHOD, os.fsencode(method))])
         file, explanation = _meant({file: explain(table, *request) for file, table in tables.items()})
     except (_NoTableError, TlsError) as error:
@@ -87,6 +91,44 @@ def run_explain(host: str, path: str | None, headers: Sequence[str], *, method: 
         say(step)
     say(f"-> {route.app}" if route else "-> no route (404)")
     return 0 if route else EXIT_NO_ROUTE
+
+
+def _keys(table: RoutingTable, port: int) -> Sequence[PortKey]:
+    return [key for protocol in TRANSPORTS if (key := PortKey(protocol, port)) in table.ports]
+
+
+def _explain_port(source: Source, tables: Mapping[str, RoutingTable], port: int, host: bytes) -> int:
+    """Print whose port it is; returns the exit code. Raises _NoTableError if it is in the files of several `weir up`."""
+    having = [file for file, table in tables.items() if _keys(table, port)]
+    if len(having) > 1:
+        raise _NoTableError(f"several weir up have port {port}: --of FILE says which, {', '.join(having)}")
+    table, found = tables[having[0]], []
+    for key in _keys(table, port):
+        routes = table.ports[key]
+        name = normal_host(host).decode(errors="replace")
+        owner = routes.find("" if _is_address(name) else name)
+        if routes.alone is None:
+            say(
+                f"{key} is shared: the server name that clients ask for by TLS (SNI) decides, and the protocols they offer (ALPN)"
+            )
+            for each in dict.fromkeys((each.app, each.port.place) for each in routes):
+                say(f"{each[1]}: {each[0]}")
+        else:
+            say(f"{key} takes {'connections' if key.protocol == TCP else 'flows'}, not requests: no host and no path matters")
+        if owner is not None:
+            found.append(owner)
+            route = table.apps[owner.app]
+            for step in (*words_of(table.dependencies, owner.app), *_now(source, having[0], route)):
+                say(step)
+        say(f"-> {owner.app}" if owner else "-> no app takes clients without one of these names and protocols")
+    return 0 if found else EXIT_NO_ROUTE
+
+
+def _is_address(name: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(name.strip("[]")))
+    except ValueError:
+        return False
 
 
 def _about(route: Route, table: RoutingTable, request: tuple[bytes, bytes, Headers]) -> tuple[str, ...]:

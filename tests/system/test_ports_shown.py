@@ -51,6 +51,8 @@ async def test_a_port_that_another_program_has_is_told_where_its_app_is_shown(tm
             assert (shown["default/beside"]["trouble"], shown["default/beside"]["state"]) == ("", "outside")
             assert f"asleep; {trouble}" in await _weir("ps")
             assert trouble in await _weir("app", "show", "taken", "--of", str(up.file))
+            explained = (await _weir("explain", f"{harness.address}:{number}")).splitlines()
+            assert explained[1:] == [f"has trouble now: {trouble}", "-> default/taken"]
             other.close()
             async with asyncio.timeout(60):
                 while (await _apps())["default/taken"]["trouble"]:

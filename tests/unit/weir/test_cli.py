@@ -276,3 +276,42 @@ def test_where_the_list_of_apps_is_no_route_is_explained(tmp_path: Path, host: s
     (tmp_path / "weir.yaml").write_text(GOOD)
     _, out, _ = _weir("explain", host, "--file", "weir.yaml")
     assert out.splitlines()[-2:] == ["weir up lists its apps there, unless list_apps is off", "-> no route (404)"]
+
+
+PORTS = """
+apps:
+- {name: cache, command: x, ports: [{port: 6379}]}
+- {name: names, command: x, ports: [{port: 53, protocol: UDP}]}
+- {name: a, command: x, ports: [{port: 5432, server_names: [a.test]}]}
+- name: b
+  command: x
+  ports: [{port: 5432, server_names: ["*.b.test"], alpn: [postgresql]}, {port: 5432, server_names: [c.test]}]
+- {name: all, hosts: ["*"], command: x}
+"""
+SHARED = (
+    "TCP port 5432 is shared: the server name that clients ask for by TLS (SNI) decides, and the protocols they offer (ALPN)",
+    "TCP 5432 (a.test): default/a",
+    "TCP 5432 (*.b.test, postgresql): default/b",
+    "TCP 5432 (c.test): default/b",
+)
+NOBODY = "-> no app takes clients without one of these names and protocols"
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "lines"),
+    [
+        ("127.0.0.1:6379", 0, ("TCP port 6379 takes connections, not requests: no host and no path matters", "-> default/cache")),
+        ("localhost:53", 0, ("UDP port 53 takes flows, not requests: no host and no path matters", "-> default/names")),
+        ("a.test:5432", 0, (*SHARED, "-> default/a")),
+        ("C.test:5432", 0, (*SHARED, "-> default/b")),
+        ("x.b.test:5432", 1, (*SHARED, NOBODY)),
+        ("127.0.0.1:5432", 1, (*SHARED, NOBODY)),
+        ("[::1]:5432", 1, (*SHARED, NOBODY)),
+        ("127.0.0.1:8080", 0, ("-> default/all",)),
+    ],
+)
+def test_whose_port_it_is_is_explained(tmp_path: Path, typed: str, code: int, lines: tuple[str, ...]) -> None:
+    (tmp_path / "weir.yaml").write_text(PORTS)
+    ended, out, err = _weir("explain", typed, "--file", "weir.yaml")
+    assert (ended, err) == (code, "")
+    assert tuple(out.splitlines()[-len(lines) :]) == lines
