@@ -19,7 +19,7 @@ from interceptor.settings import InterceptorSettings
 from scaler.settings import ScalerSettings
 from weir.engine.fields import DURATION_SCHEMA, OCTETS_SCHEMA, as_octets
 
-__all__ = ["PATHS", "SETTINGS", "fault_of", "instead_of", "setting_types"]
+__all__ = ["PATHS", "SETTINGS", "fault_of", "instead_of", "names_in", "setting_types"]
 
 PATHS = frozenset({"proxy_tls_cert", "proxy_tls_key", "proxy_tls_ca", "proxy_tls_directories", "backend_tls_ca_dirs"})
 """Settings that name files or directories; those in the plural several, separated by commas."""
@@ -119,3 +119,10 @@ def _level(name: str) -> str:
     if name.upper() not in LEVELS:
         raise ValueError(f"should be one of {', '.join(level.lower() for level in LEVELS)}")
     return name
+
+
+def names_in(name: str, text: str) -> list[str]:
+    """The files or directories that a setting of `PATHS` names."""
+    if name.endswith("s"):
+        return [each.strip() for each in text.split(",") if each.strip()]
+    return [text] if text else []

@@ -33,7 +33,7 @@ from weir.engine.leased_ports import settle, with_leases
 from weir.engine.leases import LocalLeases
 from weir.engine.messages import reason_of, suggestion
 from weir.engine.portmap import collisions, owners
-from weir.engine.settingtypes import PATHS, SETTINGS, fault_of, instead_of, setting_types
+from weir.engine.settingtypes import PATHS, SETTINGS, fault_of, instead_of, names_in, setting_types
 from weir.engine.spec import AppSpec, FleetSpec
 from weir.engine.targetspec import Contents
 from weir.engine.validated import validated
@@ -201,10 +201,7 @@ class _Checked:
     def _from_directory(self, at: Path, text: str) -> str:
         """Names of files and directories, separated by commas, as the components find them. Those that are missing are
         reported."""
-        names = (
-            [name.strip() for name in text.split(",") if name.strip()] if str(at[-1]).endswith("s") else [text] if text else []
-        )
-        found = [self._directory / name for name in names]
+        found = [self._directory / name for name in names_in(str(at[-1]), text)]
         for path in found:
             if not path.exists():
                 self._findings.add(at, f"{path}: No such file or directory")
