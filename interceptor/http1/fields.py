@@ -11,8 +11,6 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
-from fleet.defaults import CONTEXT_HEADER
-from fleet.routing.context import Marks
 from interceptor.core.messages import CONNECTION_SCHEMES, Field, FieldEdit, Fields
 from interceptor.http1.grammar import GrammarError
 
@@ -21,14 +19,12 @@ __all__ = [
     "CHUNKED_LINE",
     "CRLF",
     "HEAD_END",
-    "USUAL_MARKS",
     "collect",
     "connection_options",
     "edited_head",
     "encode_fields",
     "field_pairs",
     "field_splitter",
-    "has_marks",
     "host_is_valid",
     "is_tied_to_connection",
     "response_pairs",
@@ -44,11 +40,6 @@ CHUNKED: Final = -1
 """Body length of a chunked message."""
 
 
-USUAL_MARKS: Final = re.compile(
-    rf"\n[{CONTEXT_HEADER[0].upper()}{CONTEXT_HEADER[0]}Bb](?i:{CONTEXT_HEADER[1:]}:|aggage:)".encode()
-)
-"""What `has_marks` looks for, cookies aside, where a route has the usual header, and little else. First letters
-are not left to the flag: by them and the end of the line before, the search takes a third of the time."""
 _CONNECTION_SCHEMES: Final = frozenset(name.encode() for name in CONNECTION_SCHEMES)
 MAX_ELEMENTS: Final = 256
 """Maximum number of elements of a list field that the proxy parses."""
@@ -57,14 +48,6 @@ MAX_CACHED_HEAD: Final = 512
 _HOST_PLAIN: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"
 # RFC 3986 reg-name or IP literal, then an optional port. No comma, because a comma joins the values of two Host fields.
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+;=]*)(?::[0-9]*)?")
-
-
-def has_marks(head: bytes, marks: Marks) -> bool:
-    """Whether a head may have one of the fields, or the text in a cookie; true also for some heads that only look so."""
-    lower = head.lower()
-    if any(line in lower for line in marks.lines):
-        return True
-    return marks.cookie != b"" and (at := lower.find(b"\ncookie:")) >= 0 and head.find(marks.cookie, at) >= 0
 
 
 def field_splitter(

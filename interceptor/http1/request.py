@@ -20,18 +20,17 @@ from interceptor.http1.fields import (
     CHUNKED_LINE,
     CRLF,
     HEAD_END,
-    USUAL_MARKS,
     collect,
     connection_options,
     edited_head,
     field_pairs,
     field_splitter,
-    has_marks,
     host_is_valid,
     tokens,
     without_fields,
 )
 from interceptor.http1.grammar import GrammarError, check_request_line
+from interceptor.http1.marks import confirms, find_usual, has_marks
 from interceptor.http1.validator import Validator, malformed
 
 __all__ = ["RequestHead", "parse_request"]
@@ -95,9 +94,10 @@ class RequestHead(Request, gc=False, eq=False):
         return field_pairs(self._data)
 
     def may_have(self, marks: Marks) -> bool:
-        data, cookie = self._data, marks.cookie
-        certain = marks.usual and USUAL_MARKS.search(data) is None and (not cookie or cookie not in data)
-        return not certain and has_marks(data, marks)
+        if not marks.usual:
+            return has_marks(self._data, marks)
+        found = find_usual(self._data)
+        return found is not None and confirms(found, marks)
 
     def fields(self, peer: bytes, *, trusted: bool) -> list[Field]:
         """The fields of `encode`, for a backend of another protocol."""
