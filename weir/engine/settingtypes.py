@@ -25,7 +25,7 @@ PATHS = frozenset({"proxy_tls_cert", "proxy_tls_key", "proxy_tls_ca", "proxy_tls
 """Settings that name files or directories; those in the plural several, separated by commas."""
 _OFF = frozenset({"proxy_protocol"})
 """Texts that may be off, beside the settings that list it as a choice."""
-_NAMED = re.compile(r"--([a-z-]+) \(WEIR_[A-Z_]+\)")
+_NAMED = re.compile(r"--([a-z]+(?:-[a-z]+)*) \(WEIR_[A-Z_]+\)")
 
 _RESERVED = frozenset(
     {

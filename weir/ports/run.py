@@ -25,6 +25,9 @@ __all__ = ["lease_names", "run_lease", "run_list", "run_release"]
 _COLUMNS = ("name", "protocol", "port", "entry", "address", "app", "until")
 
 
+_LEASE_NAME = re.compile(LEASE_NAME)
+
+
 class _Leases(Protocol):
     """The leases of one place. Every method raises NotDoneError."""
 
@@ -187,7 +190,7 @@ def run_release(where: Where, name: str, output: str) -> int:
 
 def _check_name(name: str) -> None:
     """Raises UsageError."""
-    if len(name) > MAX_LEASE_NAME or not re.fullmatch(LEASE_NAME, name):
+    if len(name) > MAX_LEASE_NAME or not _LEASE_NAME.fullmatch(name):
         raise UsageError(
             f"{one_line(name[:MAX_LEASE_NAME])}: a name is at most {MAX_LEASE_NAME} of a-z, 0-9 and -, with no - at its ends"
         )

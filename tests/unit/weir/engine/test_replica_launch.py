@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from tests.support.ports import unbound_port
 from weir.engine.ports import NoPortError, Ports
 from weir.engine.replica import Replica
 from weir.engine.spec import AppSpec
@@ -48,8 +49,7 @@ def test_an_app_of_udp_ports_alone_is_ready_when_it_takes_datagrams(fields: dict
 
 def test_a_fixed_port_must_be_free_for_datagrams_too() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        number = taken.getsockname()[1]
+        taken.bind(("127.0.0.1", number := unbound_port()))
         ports = Ports()
         with pytest.raises(NoPortError, match="in use already"):
             ports.claim(number, datagrams=True)

@@ -39,7 +39,7 @@ def test_without_certificates_the_flag_is_named() -> None:
     )
 
 
-@pytest.mark.parametrize("more", ["interceptor: {proxy_tls_directories: /certificates}", "interceptor: {app_ports: false}"])
+@pytest.mark.parametrize("more", ["interceptor: {proxy_tls_directories: .}", "interceptor: {app_ports: false}"])
 def test_settings_of_the_file(more: str) -> None:
     check_termination(FILE, spec_of(more), makes_certificates=False)
 
