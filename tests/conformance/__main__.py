@@ -8,15 +8,17 @@ browsers run (`tests.conformance.browser`); all other arguments are passed to `c
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fleet.discovery.fixed import FixedBackends, FixedRoutes
 from fleet.discovery.sources import Backend
@@ -56,24 +58,30 @@ async def until_open(port: int) -> None:
 
 
 @asynccontextmanager
-async def interceptor_before(port: int, *, http2: bool) -> AsyncIterator[int]:
-    """The port of an interceptor whose only backend has this port of the loopback address."""
+async def interceptor_before(port: int, *, http2: bool, tls: Mapping[str, str] | None = None) -> AsyncIterator[int]:
+    """The port of an interceptor whose only backend has this port of the loopback address. `tls` has its certificate and key, and
+    perhaps the certificate that clients have to show, as PEM."""
     backends = FixedBackends()
     backends.set(APP, [Backend("127.0.0.1", port, "kubernetes.io/h2c" if http2 else None)])
     routes = FixedRoutes(RoutingTable([Route(app=APP, target=Target(APP), rules=(Rule(),))]))
-    interceptor = Interceptor(loopback_settings(), routes=routes, backends=backends)
-    await interceptor.start()
-    try:
-        yield interceptor.proxy_port
-    finally:
-        await interceptor.close()
+    with tempfile.TemporaryDirectory() as directory:
+        settings: dict[str, Any] = {}
+        for name, pem in (tls or {}).items():
+            file = Path(directory) / name
+            file.write_text(pem)
+            settings |= {f"proxy_tls_{name}": str(file), "proxy_tls_port": 0}
+        interceptor = Interceptor(loopback_settings(**settings), routes=routes, backends=backends)
+        await interceptor.start()
+        try:
+            yield (interceptor.proxy_tls_port or 0) if tls else interceptor.proxy_port
+        finally:
+            await interceptor.close()
 
 
 async def on_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """A server of the suite asks for an interceptor, for as long as the connection lasts."""
-    port, http2 = map(int, (await reader.readline()).split())
     try:
-        async with interceptor_before(port, http2=bool(http2)) as own:
+        async with interceptor_before(**json.loads(await reader.readline())) as own:
             writer.write(b"%d" % own)
             await reader.read()
     finally:
