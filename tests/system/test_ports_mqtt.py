@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
@@ -17,27 +14,13 @@ from websockets.typing import Subprotocol
 from tests.support.ports import free_port
 from tests.system import harness
 from tests.system.harness import Up, fleet, running_up, until
+from tests.system.mqtt import broker, needs_mosquitto
 
-MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-pytestmark = pytest.mark.skipif(
-    MOSQUITTO is None or shutil.which("mosquitto_sub") is None, reason="needs mosquitto and its clients"
-)
+pytestmark = needs_mosquitto
 NAME = "mqtt.localhost"
 CONNECT = b"\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x04over"
 CONNACK = b"\x20\x02\x00\x00"
 PINGREQ, PINGRESP = b"\xc0\x00", b"\xd0\x00"
-
-
-def broker(directory: Path, *ports: dict[str, Any], websockets: bool = False, **fields: Any) -> dict[str, Any]:
-    """One listener, as the application has one port. mosquitto 2.0 does not start with one for WebSocket alone."""
-    lines = ["allow_anonymous true", "persistence false", "listener $PORT 127.0.0.1"]
-    lines += ["protocol websockets", "listener 0 $f.socket"] if websockets else []
-    lines += ["user root"] if os.geteuid() == 0 else []  # another user may not enter the test's directory
-    words = "\\n".join(lines)
-    command = f'f=$(mktemp -p {directory}) && printf "{words}\\n" > $f && exec {MOSQUITTO} -c $f'
-    return {
-        "name": "mqtt", "command": command, "cooldown": 1, "activity_period": 1, "drain": 1, "ports": list(ports), **fields
-    }  # fmt: skip
 
 
 async def client(program: str, port: int, *words: str) -> asyncio.subprocess.Process:
