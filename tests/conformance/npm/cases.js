@@ -172,8 +172,8 @@ export const cases = {
 
   "deadline of a stream": async (client, { incremental }) => {
     const texts = [];
-    const request = stream(["a", "b", "c"], { responseDelayMs: SECOND });
-    const call = { request, timeoutMs: 1.5 * SECOND, onMessage: ({ data }) => texts.push(decode(data)) };
+    const request = stream(["a", "b", "c"], { responseDelayMs: 2 * SECOND });
+    const call = { request, timeoutMs: 3 * SECOND, onMessage: ({ data }) => texts.push(decode(data)) };
     equal((await failure(listen(client, call))).code, DEADLINE_EXCEEDED, "code");
     if (incremental) {
       equal(texts, ["a"], "messages");
