@@ -272,8 +272,9 @@ async def _killed(deployer: Caller, cluster: Cluster, api: Api, namespace: str, 
 
 
 async def _objects(api: Api, namespace: str) -> set[tuple[str, str]]:
-    """Kind and name of everything in a namespace that a release may make."""
-    return {(kind, each["metadata"]["name"]) for kind in KINDS for each in await api.list(namespaced(kind, namespace))}
+    """Kind and name of everything in a namespace that a release may make, without what the cluster makes soon after it."""
+    found = {(kind, each["metadata"]["name"]) for kind in KINDS for each in await api.list(namespaced(kind, namespace))}
+    return found - {("serviceaccounts", "default"), ("configmaps", "kube-root-ca.crt")}
 
 
 async def _journal(api: Api) -> list[Any]:
