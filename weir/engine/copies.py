@@ -11,7 +11,7 @@ from weir.engine.document import Path
 from weir.engine.previewspec import CopySpec, PreviewsSpec, key_of_copy
 from weir.engine.spec import AppSpec
 
-__all__ = ["copies_of"]
+__all__ = ["copies_of", "named_copies"]
 
 _DEFAULT = AppSpec.model_fields
 _AS_NEW = ("rules", *TREATMENT, "ports", "port", "min", "schedule", "previews")
@@ -24,6 +24,12 @@ def copies_of(app: AppSpec) -> Iterator[tuple[AppSpec, Path]]:
         return
     for name, copy in app.previews.copies.items():
         yield _copy(app, app.previews, name, copy), ("previews", "copies", name)
+
+
+def named_copies(app: AppSpec) -> Iterator[tuple[str, str]]:
+    """The key of each preview of an app, and what it is called in messages."""
+    for name in () if app.previews is None else app.previews.copies:
+        yield key_of_copy(app.key, name), f"preview {name} of {app.name}"
 
 
 def _copy(app: AppSpec, previews: PreviewsSpec, name: str, copy: CopySpec) -> AppSpec:

@@ -24,7 +24,7 @@ from fleet.routing.route import Route
 from fleet.routing.table import RouteError, RoutingTable
 from fleet.routing.target import MAX_CA_BYTES, Target
 from fleet.runtime.files import read_regular
-from weir.engine.copies import copies_of
+from weir.engine.copies import copies_of, named_copies
 from weir.engine.document import DocumentError, Fault, Path, field_name, parse_document
 from weir.engine.envfile import EnvFileError, parse_env
 from weir.engine.fields import EXTENSION
@@ -285,16 +285,12 @@ class _Checked:
         routes = [route for index in indexes if (route := self._route(index, contents, targets)) is not None]
         table = RoutingTable(routes)
         position = {self._spec.apps[index].key: index for index in indexes}
-        previews: dict[str, str] = {}
-        """In words, by key."""
-        for index in indexes:
-            app = self._spec.apps[index]
-            for copy, where in copies_of(app):
-                position[copy.key], previews[copy.key] = index, f"preview {where[-1]} of {app.name}"
+        previews = {key: (index, words) for index in indexes for key, words in named_copies(self._spec.apps[index])}
+        position |= {key: index for key, (index, _) in previews.items()}
         for conflict in table.conflicts:
             first, second = sorted((position[conflict.app], position[conflict.winner]))
             preview = previews.get(conflict.app) or previews.get(conflict.winner)
-            why = "" if preview is None else f" is the host of {preview}"
+            why = "" if preview is None else f" is the host of {preview[1]}"
             self._add_conflict(second, first, f"{conflict.claim}{why}")
         self._check_circles(table, position)
         return table
