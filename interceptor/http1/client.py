@@ -180,7 +180,7 @@ class ClientConnection(AnsweringClient):
             if self._paused or self.half_closed:
                 super().abort()
         elif self._paused and exchange is not None:
-            if exchange.answers_half_closed:  # the end is read later; watch for the other side
+            if exchange.answers_half_closed:  # the end is read later; watch for a reset
                 self._host.hangups.watch(self, half_closed=True)
             else:
                 super().abort()

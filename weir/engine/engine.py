@@ -79,6 +79,7 @@ class Engine:
 
     def __init__(self, file: SpecFile, options: Options, *, tell: Tell, has_room: Callable[[], bool], on_ready: Ready) -> None:
         self._file, self._options = file, options
+        self._check = partial(check_termination, options.file, makes_certificates=options.tls)
         self._tell, self._has_room, self._on_ready = tell, has_room, on_ready
         self._apps: dict[str, App] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
@@ -275,8 +276,7 @@ class Engine:
             await watch.wait(RESYNC)
             try:
                 # On a thread: parsing a large file would block the event loop, which also carries requests.
-                file = await asyncio.to_thread(load_spec, self._options.file, self._file.leases)
-                check_termination(self._options.file, file.spec, makes_certificates=self._options.tls)
+                file = await asyncio.to_thread(load_spec, self._options.file, self._file.leases, self._check)
             except SpecError as error:
                 if error.lines != self.complaint:
                     for line in error.lines:

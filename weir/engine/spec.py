@@ -5,7 +5,7 @@ Values only: nothing here opens a file, starts a process or knows a line number.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -55,7 +55,7 @@ from weir.engine.rulespec import Backends, BackendSpec, RedirectField, RequestHe
 from weir.engine.schedulespec import Schedules
 from weir.engine.targetspec import Contents, FallbackField, Targets, Tls, unknown_app
 
-__all__ = ["AppSpec", "FleetSpec", "PortsSpec", "TimeoutsSpec"]
+__all__ = ["AppSpec", "Check", "FleetSpec", "PortsSpec", "TimeoutsSpec"]
 
 MAX_REPLICAS = 1000
 """Processes of one app on one machine: a typing error should not fill the process table."""
@@ -364,3 +364,7 @@ class FleetSpec(Model):
     defaults: dict[str, Any] = {}
     """Fields of apps, for all apps that do not say otherwise. They are in the apps already."""
     apps: list[AppSpec] = []
+
+
+Check = Callable[[FleetSpec], None]
+"""Raises SpecError for a file that cannot be served as its `weir up` was started."""

@@ -34,7 +34,7 @@ from weir.engine.leases import LocalLeases
 from weir.engine.messages import reason_of, suggestion
 from weir.engine.portmap import collisions, owners
 from weir.engine.settingtypes import PATHS, SETTINGS, fault_of, instead_of, names_in, setting_types
-from weir.engine.spec import AppSpec, FleetSpec
+from weir.engine.spec import AppSpec, Check, FleetSpec
 from weir.engine.targetspec import Contents
 from weir.engine.validated import validated
 
@@ -87,10 +87,10 @@ def digest_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def load_spec(path: FilePath, leases: LocalLeases | None = None) -> SpecFile:
+def load_spec(path: FilePath, leases: LocalLeases | None = None, check: Check | None = None) -> SpecFile:
     """Read and check the file, or standard input. Raises SpecError."""
     try:
-        return parse_spec(_read(path).decode(), path, leases)
+        return parse_spec(_read(path).decode(), path, leases, check)
     except OSError as error:
         raise SpecError([f"{path}: {error.strerror or error}"]) from error
     except UnicodeDecodeError as error:
@@ -108,9 +108,9 @@ def _read(path: FilePath) -> bytes:
     return data
 
 
-def parse_spec(text: str, path: FilePath, leases: LocalLeases | None = None) -> SpecFile:
+def parse_spec(text: str, path: FilePath, leases: LocalLeases | None = None, check: Check | None = None) -> SpecFile:
     """Check the text of the file at `path`; relative paths in it are resolved from its directory, or from the working directory
-    if it came from standard input. Raises SpecError."""
+    if it came from standard input. `check` has the last word: only what it accepts changes leases. Raises SpecError."""
     try:
         document = parse_document(text)
     except DocumentError as error:
@@ -122,9 +122,14 @@ def parse_spec(text: str, path: FilePath, leases: LocalLeases | None = None) -> 
     spec = validated(document.value, findings)
     leases = LocalLeases(str(path.resolve())) if leases is None else leases
     file = None if spec is None else _Checked(spec, findings, path.resolve().parent, leases).file()
-    if findings.faults or file is None:
+    try:
+        if findings.faults or file is None:
+            raise SpecError.of(path, findings.faults)
+        if check is not None:
+            check(file.spec)
+    except SpecError:
         leases.forget()
-        raise SpecError.of(path, findings.faults)
+        raise
     settle(file.spec, leases)
     return replace(file, digest=digest_of(text), leases=leases)
 

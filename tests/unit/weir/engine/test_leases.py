@@ -12,6 +12,7 @@ from fleet.routing.port import TCP, UDP
 from weir.engine import leases as module
 from weir.engine.leases import LocalLeases
 from weir.engine.ports import NoPortError
+from weir.engine.spec import FleetSpec
 from weir.engine.specfile import SpecError, SpecFile, parse_spec
 
 FILE = Path(__file__).parent / "fleet.yaml"
@@ -110,6 +111,18 @@ def test_a_version_that_is_rejected_leaves_leases_as_they_were() -> None:
         with pytest.raises(SpecError):
             parsed(TWO.replace("lease: status", edit) + "- {name: Not a name}\n", file.leases)
         assert file.leases.every() == before
+
+
+def test_a_version_that_cannot_be_served_here_leaves_them_so_as_well() -> None:
+    file = parsed(TWO)
+    before = file.leases.every()
+
+    def refuse(_: FleetSpec) -> None:
+        raise SpecError(["not with these flags"])
+
+    with pytest.raises(SpecError, match="not with these flags"):
+        parse_spec(TWO.replace("lease: status", "lease: ghost"), FILE, file.leases, refuse)
+    assert file.leases.every() == before
 
 
 def test_processes_and_leases_get_ports_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
