@@ -12,7 +12,7 @@ from typing import Final
 from fleet.routing.context import Marks
 from interceptor.core.errors import BadRequest
 from interceptor.core.grpc import kind_of_fields, read_timeout, timeout_left
-from interceptor.core.messages import CONNECTION_SCHEMES, NO_BODY, OTHER_FORWARDING_FIELDS, Field, Request, RequestEdit
+from interceptor.core.messages import NO_BODY, OTHER_FORWARDING_FIELDS, Field, Request, RequestEdit
 from interceptor.core.sizes import MAX_LENGTH_DIGITS, MAX_REQUEST_FIELDS, MAX_TARGET_BYTES
 from interceptor.http1.chunked import ChunkedReader
 from interceptor.http1.fields import (
@@ -24,13 +24,12 @@ from interceptor.http1.fields import (
     connection_options,
     edited_head,
     field_pairs,
-    field_splitter,
     host_is_valid,
     tokens,
     without_fields,
 )
 from interceptor.http1.grammar import GrammarError, check_request_line
-from interceptor.http1.marks import confirms, find_usual, has_marks
+from interceptor.http1.special_fields import KEPT_OPTIONS, USUAL_MARKS, has_marks, split_special, split_special_and_marks
 from interceptor.http1.validator import Validator, malformed
 
 __all__ = ["RequestHead", "parse_request"]
@@ -41,26 +40,10 @@ SHORTEST_FIELD: Final = len(b"a:\r\n")
 _PROTOCOLS: Final = {b"HTTP/1.%d" % minor: minor for minor in range(10)}
 """A higher minor version is processed as HTTP/1.1 (RFC 9110 2.5)."""
 
-# Fields that the proxy reads or writes itself; all others are passed on unchanged.
-_SPECIAL: Final = [
-    "host", "connection", "content-length", "transfer-encoding", "upgrade", "expect", "te", "keep-alive", "proxy-connection",
-    "proxy-authorization", "http2-settings", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "max-forwards",
-    "grpc-timeout",
-]  # fmt: skip
 _NAMES: Final = {
     name.encode(): "-".join(map(str.capitalize, name.split("-"))).encode() + b": %b\r\n" for name in OTHER_FORWARDING_FIELDS
 }
 _FORWARDING_NAMES: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", *_NAMES})
-# X_Forwarded_For is another field than X-Forwarded-For, but becomes the same variable in CGI, WSGI and PHP. A field that looks
-# like one of the proxy's in this way is removed; all other names with underscores are passed on.
-_split = field_splitter(
-    [*_SPECIAL, *OTHER_FORWARDING_FIELDS], look_alikes=True, conditional={"authorization": "|".join(CONNECTION_SCHEMES)}
-).split
-# Names in a Connection field that have no effect: a client must not be able to remove a field that a backend trusts by naming it
-# as a hop-by-hop field (RFC 9110 7.6.1).
-_KEPT_OPTIONS: Final = frozenset(
-    {b"close", b"", b"authorization", b"cookie", *(name.encode() for name in (*_SPECIAL, *OTHER_FORWARDING_FIELDS))}
-)
 
 
 class RequestHead(Request, gc=False, eq=False):
@@ -74,6 +57,8 @@ class RequestHead(Request, gc=False, eq=False):
     """Minor version of HTTP/1: 0 or 1."""
     keep_alive: bool = True
     takes_trailers: bool = False
+    marked: bool = False
+    """Whether it has one of the fields by which a request usually chooses a preview."""
     hops: int | None = None
     """How often the request may still be forwarded, if it has Max-Forwards (RFC 9110 7.6.2); 0 if the proxy must answer it."""
     _found: dict[bytes, list[bytes]] | None = None
@@ -94,10 +79,10 @@ class RequestHead(Request, gc=False, eq=False):
         return field_pairs(self._data)
 
     def may_have(self, marks: Marks) -> bool:
-        if not marks.usual:
-            return has_marks(self._data, marks)
-        found = find_usual(self._data)
-        return found is not None and confirms(found, marks)
+        data = self._data
+        if marks.usual and not self.marked and (not marks.cookie or data.find(marks.cookie) < 0):
+            return False
+        return has_marks(data, marks)
 
     def fields(self, peer: bytes, *, trusted: bool) -> list[Field]:
         """The fields of `encode`, for a backend of another protocol."""
@@ -215,7 +200,7 @@ def parse_request(data: bytes) -> RequestHead:
     if len(data) > MAX_REQUEST_FIELDS * SHORTEST_FIELD and data.count(CRLF) > MAX_REQUEST_FIELDS + 2:
         raise BadRequest(f"more than {MAX_REQUEST_FIELDS} header fields", status=431, reason="too_large")
     _validator.check(data)
-    parts = _split(data)
+    parts = split_special_and_marks(data)
     line = parts[0]
     if NEWLINE in line:  # llhttp accepts a bare LF after an HTTP/0.9 request line
         end = line.find(b"\n")
@@ -234,7 +219,7 @@ def parse_request(data: bytes) -> RequestHead:
         head = RequestHead(words[0], target, target, host, _data=data, _onward=onward)
     else:
         _validator.renew()
-        plain = _with_length(words, parts, data) if minor == 1 else None
+        plain = _from_few_fields(words, parts, data) if minor == 1 else None
         head = plain or _from_fields(words, parts, data, minor=1 if minor else 0)
     if not host_is_valid(head.host) and (head.host or head.minor or b"host" in (head._found or ())):  # noqa: SLF001
         raise BadRequest("the Host field is not a host", reason="host")
@@ -263,38 +248,52 @@ _NOTHING_NEW: Final = [[name, b"keep-alive"] for name in (b"Connection", b"conne
 def _from_fields(words: list[bytes], parts: list[bytes], data: bytes, *, minor: int) -> RequestHead:
     """Parse any request. Raises BadRequest."""
     head = RequestHead(words[0], words[1], words[1], b"", _data=data, minor=minor)
-    head._others = b"".join(parts[::3])  # noqa: SLF001 -- parsing is the other half of the class
     try:
-        _apply_fields(head, collect(parts))
+        found = collect(parts)
+        if not USUAL_MARKS.isdisjoint(found):
+            head.marked = True
+            parts = split_special(data)
+            found = collect(parts)
+        head._others = b"".join(parts[::3])  # noqa: SLF001 -- parsing is the other half of the class
+        _apply_fields(head, found)
     except GrammarError as error:
         raise malformed(error) from None
     return head
 
 
-def _with_length(words: list[bytes], parts: list[bytes], data: bytes) -> RequestHead | None:
-    """Fast path for a request whose only special fields are Host, Content-Length and perhaps the default Connection: it is
-    forwarded unchanged. None for any other request, and for a length with leading zeros."""
+_MOST_PARTS: Final = 1 + 3 * (3 + len(USUAL_MARKS))
+
+
+def _from_few_fields(words: list[bytes], parts: list[bytes], data: bytes) -> RequestHead | None:
+    """Fast path for a request whose only special fields are Host, Content-Length, the default Connection and marks of a choice:
+    it is forwarded unchanged. None for any other request, and for a length with leading zeros."""
     count = len(parts)
-    if count not in (7, 10):
+    if count > _MOST_PARTS:
         return None
     host = length = None
+    anew = marked = False
     onward = [parts[0]]
     for at in range(1, count, 3):
         name, value, after = parts[at : at + 3]
         if host is None and name in _HOST_NAMES:
-            host = value.strip(b" \t")
+            name, host = b"Host", value.strip(b" \t")
+            value = host
         elif length is None and name in _LENGTH_NAMES and value.isdigit() and len(value) <= MAX_LENGTH_DIGITS:
             length = value
-        elif count == 10 and parts[at : at + 2] in _NOTHING_NEW:
+        elif parts[at : at + 2] in _NOTHING_NEW:
             onward.append(after)
+            anew = True
             continue
+        elif name.lower() in USUAL_MARKS:
+            marked = True
         else:
             return None
         onward.append(b"\r\n%b: %b%b" % (name, value, after))
-    if host is None or length is None or (length[0] == ZERO and length != b"0"):
+    if host is None or (length is not None and length[0] == ZERO and length != b"0"):
         return None
-    kept = b"".join(onward)[:-2] if count == 10 else b""
-    return RequestHead(words[0], words[1], words[1], host, int(length), _data=data, _onward=kept)
+    kept = b"".join(onward)[:-2] if anew else b""
+    size = NO_BODY if length is None else int(length)
+    return RequestHead(words[0], words[1], words[1], host, size, _data=data, _onward=kept, marked=marked)
 
 
 def _check_line(words: list[bytes]) -> None:
@@ -325,7 +324,7 @@ def _apply_fields(head: RequestHead, found: dict[bytes, list[bytes]]) -> None:
         head.hops = int(hops) if hops.isdigit() and len(hops) <= MAX_LENGTH_DIGITS else None
     if b"grpc-timeout" in found and kind_of_fields(head.match_fields()):
         head.timeout = read_timeout(found[b"grpc-timeout"][-1])
-    head._dropped = options - _KEPT_OPTIONS  # noqa: SLF001
+    head._dropped = options - KEPT_OPTIONS  # noqa: SLF001
 
 
 def _apply_framing(head: RequestHead, found: dict[bytes, list[bytes]]) -> None:
@@ -395,6 +394,6 @@ def _apply_absolute_form(head: RequestHead) -> None:
 def _write_anew(head: RequestHead) -> None:
     """The request line changes, so that the head must not be passed on as it came."""
     if head._found is None:  # noqa: SLF001 -- parsing is the other half of the class
-        parts = _split(head._data)  # noqa: SLF001
+        parts = split_special(head._data)  # noqa: SLF001
         head._found = collect(parts)  # noqa: SLF001
         head._others = b"".join(parts[::3])  # noqa: SLF001
