@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
+import msgspec
+
 from fleet.defaults import CONTEXT_HEADER
 from fleet.routing.cookies import cookie_values
 from fleet.routing.match import Headers
@@ -37,7 +39,7 @@ class Choice(NamedTuple):
     name: bytes
 
 
-class Marks(NamedTuple):
+class Marks(msgspec.Struct, frozen=True):
     """What a request has somewhere whose header, baggage or cookie names a preview: one of these fields, or this text in a
     cookie. Most requests have none, which is quickly seen."""
 

@@ -127,7 +127,7 @@ def test_those_of_the_data_path_are_among_what_is_found() -> None:
     assert {name.split("._")[0] for name in names} >= {
         "interceptor.http1.chunked",
         "interceptor.http1.fields",
-        "interceptor.http1.special_fields.split_special",  # by the method that is all it keeps
+        "interceptor.http1.request.split_special",  # by the method that is all it keeps
         "interceptor.http1.response",
         "interceptor.app.answers",
         "fleet.routing.host",
@@ -135,7 +135,7 @@ def test_those_of_the_data_path_are_among_what_is_found() -> None:
     }
     assert any("schema" in name for name in names)  # given to msgspec as a string
     walks = {found.name for found in PATTERNS if found.modes & WALKING}
-    assert "interceptor.http1.special_fields.split_special_and_marks" in walks
+    assert "interceptor.http1.request.split_special_and_marks" in walks
     assert "interceptor.http1.chunked._SIZE_LINE" not in walks
 
 
