@@ -133,7 +133,8 @@ class Encoded:
     __slots__ = ("depends", "wire")
 
     def __init__(self) -> None:
-        self.depends: object = None
+        self.depends: tuple[bytes, bool, int | None] | None = None
+        """The client's address, whether it is trusted, and the length of a body that was received completely."""
         self.wire = b""
 
 

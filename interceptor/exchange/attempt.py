@@ -117,7 +117,12 @@ class Attempt:
         if limits.late and exchange.body_done and client.bucket:
             client.deadline = now + limits.response_header
         else:
-            exchange.limit(now, limits.response_header if exchange.body_done or exchange.waits_to_go_on else limits.idle)
+            seconds = limits.response_header if exchange.body_done or exchange.waits_to_go_on else limits.idle
+            if limits.request == math.inf:  # as `limit` does, without its call
+                client.deadline = now + seconds
+                client.keep_deadline()
+            else:
+                exchange.limit(now, seconds)
         if not exchange.body_done and client.paused:
             client.resume_reading()
 

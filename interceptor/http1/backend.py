@@ -77,6 +77,10 @@ class BackendConnection(ReadingBackend):
         Its forwarding fields are kept if it is `trusted`."""
         if isinstance(head, RequestHead):
             wire = head.encode(peer, head.scheme, trusted=trusted, authority=self.endpoint.authority)
+        elif (
+            end and body is None and head.length == NO_BODY and (known := head.encoded) and known.depends == (peer, trusted, None)
+        ):
+            wire = known.wire  # as `_of_foreign` would find in more steps
         else:
             try:
                 wire, body = self._of_foreign(head, body, peer, end=end, trusted=trusted)
@@ -86,8 +90,12 @@ class BackendConnection(ReadingBackend):
                 return
         if head.personal:
             self.personal = True
-        self.begin(sink, wire if body is None else wire + b"".join(body))
+        self._sink = sink
+        self._state = HEAD
         self._asked = head.upgrade
+        self.deadline = NEVER
+        self._interim = 0
+        self.write(wire if body is None else wire + b"".join(body))
 
     def _of_foreign(
         self, head: Request, body: list[bytes] | None, peer: bytes, *, end: bool, trusted: bool
@@ -120,15 +128,6 @@ class BackendConnection(ReadingBackend):
                 super().abort()
         elif framer is not None:
             self.write(last_chunk(trailers))
-
-    def begin(self, sink: ResponseEvents, head: bytes) -> None:
-        """Send an encoded request."""
-        self._sink = sink
-        self._state = HEAD
-        self._asked = None
-        self.deadline = NEVER
-        self._interim = 0
-        self.write(head)
 
     def enter_tunnel(self, tunnel: UpstreamTunnelEvents) -> None:
         """From now on bytes are passed on unchanged."""

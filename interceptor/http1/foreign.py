@@ -29,9 +29,10 @@ _OF_HTTP1: Final = frozenset({b"connection", b"host", b"keep-alive", b"proxy-con
 
 def encode_foreign_request(head: Request, peer: bytes, *, trusted: bool, authority: bytes, body: int | None) -> bytes:
     """The head for a backend. `body` is the length of a body that has been received completely, or None; a body without a length
-    is sent in chunks. Raises ValueError for what a codec must have refused."""
+    is sent in chunks. `authority` is the backend's own, for a head without a host, of which nothing is remembered. Raises
+    ValueError for what a codec must have refused."""
     known = head.encoded
-    depends = (peer, trusted, authority, body, head.length, head.expects_continue, head.scheme)
+    depends = (peer, trusted, body)
     if known is not None and known.depends == depends:
         return known.wire
     fields = head.fields(peer, trusted=trusted)

@@ -170,5 +170,5 @@ class Http2Backend(SessionConnection):
         """Close the connection if it has no streams and no places, idle or awaiting the backend's SETTINGS."""
         if not self.session.streams and not self.idle and not self.awaiting:
             self.session.close(NO_ERROR)
-            self._write_output()
+            self.write_output()
             self.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import ClassVar, Final
+from typing import ClassVar, Final, cast
 
 from interceptor.core.deadlines import HORIZON, NEVER
 from interceptor.core.errors import BadRequest, ExchangeError
@@ -35,7 +35,7 @@ class Http2Client(SessionConnection):
     """Of its requests."""
 
     __slots__ = (
-        "_host", "_source", "clients", "clock", "deadlines", "linger", "open_exchange", "peer", "requests", "since", "trusted",
+        "_host", "_source", "clock", "deadlines", "linger", "open_exchange", "peer", "requests", "since", "trusted",
     )  # fmt: skip
 
     protocol = "HTTP/2"
@@ -53,7 +53,6 @@ class Http2Client(SessionConnection):
         self.trusted = False
         self.since = 0.0
         self.requests = 0
-        self.clients: dict[Stream, StreamClient] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -75,7 +74,7 @@ class Http2Client(SessionConnection):
 
     def on_request(self, stream: Stream, head: Head, *, end: bool, data: bytes | memoryview = b"") -> None:
         self.requests += 1
-        client = self.clients[stream] = stream.sink = StreamClient(self, stream)
+        client = stream.sink = StreamClient(self, stream)
         try:
             request = read_request(head, end=end, scheme=self.scheme, deadline=stream.deadline)
         except BadRequest as error:
@@ -93,15 +92,14 @@ class Http2Client(SessionConnection):
             self._shed()
 
     def on_stream_closed(self, stream: Stream) -> None:
-        self.clients.pop(stream, None)
-        host = self._host
-        if not self.clients:
+        host, session = self._host, self.session
+        if not session.streams:
             self.deadline = self.clock() + host.keep_alive_timeout
             if not self.bucket or host.keep_alive_timeout < HORIZON:
                 self.deadlines.watch(self)
         if host.sheds:
             self._shed()
-        if self.session.going_away and self.session.drained:
+        if session.going_away and session.drained:
             self.on_output()
 
     def _shed(self) -> None:
@@ -113,13 +111,13 @@ class Http2Client(SessionConnection):
 
     @property
     def idle(self) -> bool:
-        return self.session.ready and not self.clients and not self.congested
+        return self.session.ready and not self.session.streams and not self.congested
 
     @property
     def activity(self) -> str:
         """What it is doing, for people."""
-        if self.clients:
-            return f"{len(self.clients)} streams"
+        if self.session.streams:
+            return f"{len(self.session.streams)} streams"
         return "idle" if self.idle else "closing" if self.session.ready else "head"
 
     @property
@@ -131,7 +129,7 @@ class Http2Client(SessionConnection):
         if self.has_input():
             return False
         self.session.close(NO_ERROR)
-        self._write_output()
+        self.write_output()
         self.close()
         return True
 
@@ -140,27 +138,31 @@ class Http2Client(SessionConnection):
 
     def wind_down(self, now: float, seconds: float) -> None:
         self.session.shutdown()
-        for client in list(self.clients.values()):
+        for client in self._clients():
             client.wind_down(now, seconds)
 
     def check_at(self, deadline: float) -> None:
         self.deadline = deadline
         self.deadlines.watch(self)
 
+    def _clients(self) -> list[StreamClient]:
+        """One of each open stream: the user that `on_request` gave it."""
+        return [cast("StreamClient", stream.sink) for stream in self.session.streams.values()]
+
     def _check_streams(self, now: float) -> None:
         """Call the streams whose deadline has passed, some of them now. The connection is checked again when the next one is
         due."""
         soonest, due = now + self._host.keep_alive_timeout, 0
-        for client in list(self.clients.values()):
+        for client in self._clients():
             if client.deadline <= now and due < MAX_DUE:
                 due += 1
                 client.on_deadline(now)
             soonest = min(soonest, client.deadline)
-        if self.clients:
+        if self.session.streams:
             self.check_at(soonest)
 
     def on_deadline(self, now: float) -> None:
-        if self.clients:
+        if self.session.streams:
             self._check_streams(now)
         elif self.congested or not self.session.ready:
             self.abort()

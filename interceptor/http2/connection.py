@@ -72,7 +72,7 @@ class SessionConnection(Connection):
     def resume_writing(self) -> None:
         self.congested = False
         self.session.release()
-        self._write_output()
+        self.write_output()
         if self._clogged and not self.session.clogged:
             self._clogged = False
             self.resume_reading()
@@ -80,9 +80,13 @@ class SessionConnection(Connection):
     def on_output(self) -> None:
         if not self._writes:
             self._writes = True
-            asyncio.get_running_loop().call_soon(self._write_output)
+            outbox = self._outbox
+            if not outbox.due:
+                outbox.schedule()
+            outbox.sessions.append(self)
 
-    def _write_output(self) -> None:
+    def write_output(self) -> None:
+        """Write what the session has to send."""
         self._writes = False
         session = self.session
         out = session.take_output()

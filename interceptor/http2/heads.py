@@ -79,11 +79,11 @@ class _Known:
 
     __slots__ = (
         "all",
-        "encoded",
         "expects",
         "fields",
         "hops",
         "kind",
+        "lasting",
         "peer",
         "personal",
         "scheme",
@@ -123,7 +123,8 @@ class _Known:
                 self.personal = self.personal or value.split(b" ", 1)[0].lower() in _SCHEMES
         if timeout and self.kind:
             self.timeout = read_timeout(timeout)
-        self.encoded = None if self.hops or self.timeout is not None else Encoded()
+        self.lasting = not self.hops and self.timeout is None
+        """Whether a request with this head is encoded the same each time."""
 
 
 class _Memory:
@@ -311,9 +312,9 @@ def _read_request(head: Head, *, end: bool, scheme: bytes) -> StreamRequest:
         lasting=upgrade is None and hops is None and not expects and known.kind <= GRPC,
         kind=known.kind,
         hops=hops,
-        encoded=None if upgrade is not None else known.encoded,
+        encoded=Encoded() if known.lasting and upgrade is None and not expects else None,
     )
-    if request.encoded is not None and not expects:
+    if request.encoded is not None:
         if without_body:
             memory.whole = request
         else:

@@ -17,7 +17,7 @@ import struct
 import sys
 import termios
 from collections.abc import Callable
-from typing import ClassVar, Final, cast
+from typing import ClassVar, Final, Protocol, cast
 
 from fleet.runtime.backlog import Backlog
 from interceptor.transport.splice import Splicer
@@ -55,6 +55,13 @@ _write = os.write
 _splicer = Splicer()
 
 
+class Session(Protocol):
+    """A connection that makes its output when it is written."""
+
+    def write_output(self) -> None:
+        """Write it now."""
+
+
 class Outbox:
     """Connections that have something to send at the end of this turn of the event loop.
 
@@ -62,25 +69,38 @@ class Outbox:
     woken once; a write after each read would wake it each time.
     """
 
-    __slots__ = ("_waiting", "backlog")
+    __slots__ = ("backlog", "due", "sessions", "waiting")
 
     def __init__(self) -> None:
-        self._waiting: list[Connection] = []
+        self.due = False
+        """Whether they are written when this turn is over. Call `schedule` before the first is added."""
+        self.waiting: list[Connection] = []
+        self.sessions: list[Session] = []
+        """Those that make their output then."""
         self.backlog = Backlog()
         """Connections with work left for later turns."""
 
-    def add(self, connection: Connection) -> None:
-        waiting = self._waiting
-        if not waiting:
-            asyncio.get_running_loop().call_soon(self._flush)
-        waiting.append(connection)
+    def schedule(self) -> None:
+        """Write at the end of this turn."""
+        self.due = True
+        asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for connection in waiting:
-            data, connection._unsent = connection._unsent, b""  # noqa: SLF001 -- like flush, but saves a call
-            if data:
-                connection._send(data)  # noqa: SLF001
+        waiting, sessions = iter(self.waiting), iter(self.sessions)
+        self.waiting, self.sessions, self.due = [], [], False
+        try:
+            for connection in waiting:
+                data, connection._unsent = connection._unsent, b""  # noqa: SLF001 -- like flush, but saves a call
+                if data:
+                    connection._send(data)  # noqa: SLF001
+            for session in sessions:
+                session.write_output()
+        except Exception:  # a fault of one must not cost the others theirs
+            self.waiting += waiting
+            self.sessions += sessions
+            if not self.due:
+                self.schedule()
+            raise
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -155,7 +175,10 @@ class Connection(asyncio.BufferedProtocol):
             self._unsent += data
         else:
             self._unsent = data
-            self._outbox.add(self)
+            outbox = self._outbox
+            if not outbox.due:
+                outbox.schedule()
+            outbox.waiting.append(self)
 
     def write_through(self, data: bytes | memoryview) -> None:
         """Send many bytes now. A view of the shared buffer may be passed: only what the socket does not accept is copied."""

@@ -150,7 +150,7 @@ async def nothing_is_left(rig: Rig) -> None:
     await eventually(lambda: not rig.pooled)
     await eventually(lambda: not len(proxy.deadlines))
     assert (proxy.early.total, len(proxy.early), len(proxy.hangups)) == (0, 0, 0)
-    assert not proxy.outbox._waiting
+    assert not proxy.outbox.waiting
     await eventually(lambda: not proxy.probes._tasks)
     assert [each.key for each in rig.endpoints] == ["default/good"]
     assert not any(each.waiting_apps or each._leaving or each.probing for each in rig.endpoints)

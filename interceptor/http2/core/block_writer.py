@@ -84,10 +84,20 @@ def deadline_literal(value: bytes) -> bytes:
 class BlockWriter:
     """The encoder of one connection. All blocks must be sent, in the order in which they were encoded."""
 
-    __slots__ = ("_entries", "_inserted", "_new", "_numbers", "_seen", "_since", "_smallest", "_used", "blocks", "limit")
+    __slots__ = (
+        "_entries", "_inserted", "_new", "_numbers", "_seen", "_since", "_smallest", "_used", "block", "blocks", "fields",
+        "limit", "tail", "trailers",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.blocks: dict[Fields, bytes] = {}
+        self.fields: Fields | None = None
+        """The last list that was found in `blocks`: that it is the same object is seen sooner than that it is equal."""
+        self.block = b""
+        """The block of these."""
+        self.trailers: Fields | None = None
+        """The same of trailers, which follow each other no more often than heads do."""
+        self.tail = b""
         self.limit = DEFAULT_TABLE
         """Size of the table in bytes."""
         self._used = 0
@@ -112,7 +122,28 @@ class BlockWriter:
         self._smallest = smallest if self._smallest < 0 else min(self._smallest, smallest)
         self.limit = size
         self._shrink(smallest)
+        self._forget()
+
+    def find(self, fields: Fields) -> bytes:
+        """The block of a list, if it is not that of `fields`."""
+        block = self.blocks.get(fields)
+        if block is None:
+            return self.encode(fields)
+        self.fields, self.block = fields, block
+        return block
+
+    def find_tail(self, trailers: Fields) -> bytes:
+        """The same for `trailers`."""
+        block = self.blocks.get(trailers)
+        if block is None:
+            return self.encode(trailers)
+        self.trailers, self.tail = trailers, block
+        return block
+
+    def _forget(self) -> None:
+        """Blocks that were made before are not valid any more."""
         self.blocks.clear()
+        self.fields = self.trailers = None
 
     def encode(self, fields: Fields, never: frozenset[bytes] = NO_NAMES) -> bytes:
         """Encode a list. Fields with a name in `never` are marked as never to be indexed (RFC 7541 6.2.3)."""
@@ -139,7 +170,7 @@ class BlockWriter:
         settled = inserted == self._inserted and not never and not self._new
         if settled and len(fields) <= MAX_REMEMBERED_FIELDS and len(block) <= MAX_KEPT_BLOCK:
             if len(self.blocks) >= MAX_BLOCKS:
-                self.blocks.clear()
+                self._forget()
             self.blocks[fields] = block
         return block
 
@@ -171,7 +202,7 @@ class BlockWriter:
         self._inserted += 1
         self._entries.append(field)
         self._numbers[field] = self._inserted
-        self.blocks.clear()
+        self._forget()
         return True
 
     def _shrink(self, size: int) -> None:

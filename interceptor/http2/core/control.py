@@ -84,7 +84,7 @@ class Control(WholeMessages):
     @property
     def drained(self) -> bool:
         """Whether everything that `shutdown` waits for has ended, so that the transport can be closed."""
-        return self.closed or (self._final and not self._streams)
+        return self.closed or (self._final and not self.streams)
 
     # -- frames ---------------------------------------------------------------------------------------------------
 
@@ -149,7 +149,7 @@ class Control(WholeMessages):
 
     def _change_windows(self, by: int) -> None:
         """Change the send windows of all streams (6.9.2). Raises ConnectionFault."""
-        for stream in self._streams.values():
+        for stream in self.streams.values():
             stream.send_window += by
             if stream.send_window > LARGEST_WINDOW:
                 raise ConnectionFault(FLOW_CONTROL_ERROR, "SETTINGS that open a window above 2**31 - 1")
@@ -172,7 +172,7 @@ class Control(WholeMessages):
         self._spend(STRAY)
         self.going_away, self._most_streams = True, 0
         last = read_number(payload) & LARGEST_ID
-        unprocessed = [stream for stream in self._streams.values() if stream.id > last] if self._client else []
+        unprocessed = [stream for stream in self.streams.values() if stream.id > last] if self._client else []
         for stream in unprocessed:
             self._remember_reset(stream.id)
             self._drop(stream).on_reset(REFUSED_STREAM, unprocessed=True)
@@ -182,7 +182,7 @@ class Control(WholeMessages):
         if len(payload) != 4:
             raise ConnectionFault(FRAME_SIZE_ERROR, "WINDOW_UPDATE of a length other than four")
         if not self._client:  # a slow backend shares its connection among many clients: all of them would lose their calls
-            room = UPDATES_PER_STREAM * len(self._streams)
+            room = UPDATES_PER_STREAM * len(self.streams)
             self._allowance(UPDATES).spend(self.now, self.progress, 1.0 + self.wasted, room=room)
             self.wasted = 0
         more = int.from_bytes(payload, "big") & LARGEST_WINDOW
@@ -198,7 +198,7 @@ class Control(WholeMessages):
             self._owner.on_output()
 
     def _open_window(self, number: int, more: int) -> None:
-        stream = self._streams.get(number)
+        stream = self.streams.get(number)
         if stream is None:
             self._check_was_open(number)
         elif not more:
@@ -214,7 +214,7 @@ class Control(WholeMessages):
             raise ConnectionFault(FRAME_SIZE_ERROR, "RST_STREAM of a length other than four")
         if not number:
             raise ConnectionFault(PROTOCOL_ERROR, "RST_STREAM without a stream")
-        stream = self._streams.get(number)
+        stream = self.streams.get(number)
         if stream is None:
             self._check_was_open(number)
             self._spend(STRAY)
@@ -230,7 +230,7 @@ class Control(WholeMessages):
         if not number:
             raise ConnectionFault(PROTOCOL_ERROR, "PRIORITY without a stream")
         self._spend(STRAY)
-        stream = self._streams.get(number)
+        stream = self.streams.get(number)
         if len(payload) != 5:
             self._end_priority(number, stream, FRAME_SIZE_ERROR)
         elif read_number(payload) & LARGEST_ID == number:

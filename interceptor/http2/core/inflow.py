@@ -140,7 +140,7 @@ class Inflow(Outflow):
 
     def _on_headers(self, flags: int, number: int, payload: bytes) -> None:
         if flags & (PADDED | PRIORITY_FIELDS | END_HEADERS) == END_HEADERS:
-            stream = self._streams.get(number)
+            stream = self.streams.get(number)
             if stream is not None:
                 self._on_later_block(stream, flags & 1, payload)
                 return
@@ -176,7 +176,7 @@ class Inflow(Outflow):
 
     def _on_block(self, number: int, end: int, block: bytes, *, own: bool) -> None:
         """A complete block. It must always be decoded, because it may change the dynamic table."""
-        stream = self._streams.get(number)
+        stream = self.streams.get(number)
         if own:  # a stream that depends on itself, which is an error
             self._reader.fields(block)
             if stream is None:
@@ -208,7 +208,7 @@ class Inflow(Outflow):
         if self._final:
             self._spend(STRAY)
             return False
-        if len(self._streams) >= self.config.streams:
+        if len(self.streams) >= self.config.streams:
             self._end_stream(number, None, REFUSED_STREAM)
             return False
         if end and head.length > 0:
@@ -219,7 +219,7 @@ class Inflow(Outflow):
         length, size = head.length, len(content)
         whole = size > 0 and (length < 0 or length == size)
         state = HALF_REMOTE if end or whole else OPEN
-        stream = self._streams[number] = Stream(number, self.peer.window, self.config.window, state, length)
+        stream = self.streams[number] = Stream(number, self.peer.window, self.config.window, state, length)
         stream.deadline = deadline
         if not whole:
             self._owner.on_request(stream, head, end=end != 0)
@@ -330,7 +330,7 @@ class Inflow(Outflow):
         if size > self.receive_window:
             raise ConnectionFault(FLOW_CONTROL_ERROR, "more than the connection's window")
         self.receive_window -= size
-        stream = self._streams.get(number)
+        stream = self.streams.get(number)
         if stream is None:
             self._on_late_data(flags, number, payload)
             return

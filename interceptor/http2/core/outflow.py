@@ -67,7 +67,6 @@ class Outflow:
         "_owner",
         "_ready",
         "_reset_ids",
-        "_streams",
         "_writer",
         "closed",
         "completed",
@@ -78,6 +77,7 @@ class Outflow:
         "queued",
         "receive_window",
         "send_window",
+        "streams",
         "wasted",
     )
 
@@ -86,7 +86,8 @@ class Outflow:
         self.peer = PeerSettings()
         self._owner = owner
         self._writer = BlockWriter()
-        self._streams: dict[int, Stream] = {}
+        self.streams: dict[int, Stream] = {}
+        """The open ones, by their numbers. Only the session changes it."""
         self._ready: deque[Stream] = deque()
         """Streams with queued content and an open window, in the order of their turns."""
         self._out: list[bytes] = []
@@ -183,7 +184,9 @@ class Outflow:
         if stream.queued:
             stream.tail = fields
         else:
-            self._write_headers(stream, state, fields, NO_NAMES)
+            writer = self._writer
+            block = writer.tail if fields is writer.trailers else writer.find_tail(fields)
+            self._write_headers(stream, state, fields, NO_NAMES, block=block)
 
     def reset(self, stream: Stream, code: int) -> None:
         """Reset the stream. Its user, which calls this, gets no event."""
@@ -213,10 +216,13 @@ class Outflow:
         self._out.append(piece)
         self._out_size += len(piece)
 
-    def _write_headers(self, stream: Stream, state: int, fields: Fields, never: frozenset[bytes], deadline: bytes = b"") -> None:
-        block = None if never else self._writer.blocks.get(fields)
-        if block is None:
-            block = self._writer.encode(fields, never)
+    def _write_headers(
+        self, stream: Stream, state: int, fields: Fields, never: frozenset[bytes], *, deadline: bytes = b"", block: bytes = b""
+    ) -> None:
+        """`block`: that of the fields, if it is known."""
+        if not block:
+            writer = self._writer
+            block = writer.encode(fields, never) if never else writer.block if fields is writer.fields else writer.find(fields)
         if deadline:
             block += deadline_literal(deadline)
         ends = END_STREAM if state == HALF_LOCAL or state == CLOSED else 0  # noqa: PLR1714, SIM109 -- quicker
@@ -337,7 +343,7 @@ class Outflow:
 
     def _finish(self, stream: Stream) -> None:
         """The stream has ended regularly."""
-        if self._streams.pop(stream.id, None) is not None:
+        if self.streams.pop(stream.id, None) is not None:
             self.completed += 1
             self._owner.on_stream_closed(stream)
             stream.sink = NO_SINK
@@ -353,7 +359,7 @@ class Outflow:
         size, stream.unconsumed = stream.unconsumed, 0
         if not self.closed:
             self._owe(size)
-        if self._streams.pop(stream.id, None) is not None:
+        if self.streams.pop(stream.id, None) is not None:
             self._owner.on_stream_closed(stream)
         stream.sink = NO_SINK  # breaks a reference cycle
         return sink

@@ -78,13 +78,8 @@ class Session(Control):
     @property
     def available(self) -> int:
         """How many more streams a client may open now."""
-        left = self._most_streams - len(self._streams)
+        left = self._most_streams - len(self.streams)
         return left if left > 0 and self._next <= LARGEST_ID else 0
-
-    @property
-    def streams(self) -> int:
-        """Number of open streams."""
-        return len(self._streams)
 
     def request(
         self,
@@ -103,11 +98,11 @@ class Session(Control):
         stream.sink = sink
         stream.bodiless = bodiless
         self._next += 2
-        self._streams[stream.id] = stream
+        self.streams[stream.id] = stream
         if data:
             self.send_message(stream, fields, data, NO_FIELDS, deadline)
         else:
-            self._write_headers(stream, NEXT[SEND_HEADERS_END if end else SEND_HEADERS], fields, never, deadline)
+            self._write_headers(stream, NEXT[SEND_HEADERS_END if end else SEND_HEADERS], fields, never, deadline=deadline)
         return stream
 
     # -- the end --------------------------------------------------------------------------------------------------
@@ -125,7 +120,7 @@ class Session(Control):
         self._rest = b""
         self._kept.clear()
         self._block = None
-        streams = list(self._streams.values())
+        streams = list(self.streams.values())
         self._ready.clear()
         for stream in streams:
             self._drop(stream).on_reset(code, unprocessed=False)

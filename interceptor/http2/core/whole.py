@@ -64,7 +64,7 @@ class WholeMessages(Inflow):
             and size <= self.receive_window
         ):
             if self._client:
-                stream = self._streams.get(number)
+                stream = self.streams.get(number)
                 if stream is not None and (done := self._on_whole_response(stream, block, data, first, last, ends=flags)) > 0:
                     return done
             elif flags and number > self._last:
@@ -130,18 +130,19 @@ class WholeMessages(Inflow):
         ):
             self._send_in_parts(stream, fields, data, trailers, deadline)
             return
-        writer, most = self._writer, self._frame
-        block = writer.blocks.get(fields) or writer.encode(fields)
+        writer, most, number = self._writer, self._frame, stream.id
+        block = writer.block if fields is writer.fields else writer.find(fields)
         if deadline:
             block += deadline_literal(deadline)
-        last = (writer.blocks.get(trailers) or writer.encode(trailers)) if trailers else b""
+        last = b""
+        if trailers:
+            last = writer.tail if trailers is writer.trailers else writer.find_tail(trailers)
         if len(block) > most or len(last) > most:
-            self._put_large_block(stream.id, block, 0)
-            self._put(pack_head(size << 8 | DATA, 0 if last else END_STREAM, stream.id) + data)
+            self._put_large_block(number, block, 0)
+            self._put(pack_head(size << 8 | DATA, 0 if last else END_STREAM, number) + data)
             if last:
-                self._put_large_block(stream.id, last, END_STREAM)
+                self._put_large_block(number, last, END_STREAM)
         else:
-            number = stream.id
             head = pack_head(len(block) << 8 | HEADERS, END_HEADERS, number)
             if last:
                 content, end = pack_head(size << 8 | DATA, 0, number), pack_head(len(last) << 8 | HEADERS, LAST_HEADERS, number)
@@ -162,7 +163,7 @@ class WholeMessages(Inflow):
 
     def _send_in_parts(self, stream: Stream, fields: Fields, data: bytes | memoryview, trailers: Fields, deadline: bytes) -> None:
         if stream.state == IDLE:
-            self._write_headers(stream, OPEN, fields, frozenset(), deadline)
+            self._write_headers(stream, OPEN, fields, frozenset(), deadline=deadline)
         else:
             self.send_headers(stream, fields)
         self.send_data(stream, data, end=not trailers)

@@ -29,7 +29,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nDate: Thu, 26 Nov 2026 12:00:00 GMT\r\nTransfer-E
 
 @pytest.mark.parametrize(
     ("request_bytes", "answer", "number"),
-    [(SHORT, SMALL, 42), (BROWSER, SMALL, 42), (POST, SMALL, 49), (SHORT, CHUNKED, 62)],
+    [(SHORT, SMALL, 41), (BROWSER, SMALL, 41), (POST, SMALL, 48), (SHORT, CHUNKED, 61)],
     ids=["short", "browser", "post", "chunked answer"],
 )
 async def test_calls_of_a_warm_request(request_bytes: bytes, answer: bytes, number: int) -> None:

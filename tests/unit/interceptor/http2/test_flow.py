@@ -107,7 +107,7 @@ class TestReceiving:
         peer = Peer(consumes=False)
         peer.feed(headers(1, POST, end=False) + data(1, bytes(1000), end=True))
         peer.session.send_headers(peer.streams[1], OK, end=True)
-        assert (peer.session.streams, peer.session._owed) == (0, 0)
+        assert (len(peer.session.streams), peer.session._owed) == (0, 0)
         peer.session.consumed(peer.streams[1], 1000)
         assert peer.session._owed == 1000
 
@@ -327,7 +327,7 @@ class TestPressure:
         peer.session.send_data(peer.streams[1], b"queued")
         peer.session.lost()
         assert sorted(peer.only("reset")) == [("reset", 1, INTERNAL_ERROR, False), ("reset", 3, INTERNAL_ERROR, False)]
-        assert (peer.session.streams, peer.session.queued, peer.session.drained) == (0, 0, True)
+        assert (len(peer.session.streams), peer.session.queued, peer.session.drained) == (0, 0, True)
 
     def test_what_is_remembered_of_resets_is_bounded(self) -> None:
         peer = Peer()

@@ -279,7 +279,7 @@ class TestLibrary:
             exchange(peer, echo, got, random)
             got.flush()
         assert not peer.session.closed
-        assert peer.session.streams == 0
+        assert len(peer.session.streams) == 0
         for number, content in got.said.items():
             assert got.heard[number] == content or number in got.cut
             assert number in got.ended or number in got.cut
@@ -312,7 +312,7 @@ class TestLibrary:
                 serve(other, event, served)
             peer.feed(other.data_to_send())
         assert not peer.session.closed
-        assert peer.session.streams == 0
+        assert len(peer.session.streams) == 0
         assert {number: bytes(content) for number, content in served.items() if content} == {n: c for n, c in said.items() if c}
         assert len(peer.only("trailers")) == len(said)
 

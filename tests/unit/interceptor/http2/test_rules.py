@@ -148,7 +148,7 @@ def test_what_ends_a_stream(before: bytes, wire: bytes, code: int) -> None:
     peer.feed(wire)
     assert peer.resets() == [(1, code)]
     assert peer.only("reset") == ([("reset", 1, code, False)] if begun else [])
-    assert peer.session.streams == 0
+    assert len(peer.session.streams) == 0
     peer.feed(headers(3))
     assert peer.recorded[-1] == ("request", 3, GET, True), "the connection lives"
 
@@ -285,10 +285,10 @@ class TestClient:
             peer.request()
         peer.feed(goaway(3, NO_ERROR, b""))
         assert peer.only("reset") == [("reset", 5, REFUSED_STREAM, True)]
-        assert (peer.session.available, peer.session.streams) == (0, 2)
+        assert (peer.session.available, len(peer.session.streams)) == (0, 2)
         assert peer.recorded[-1] == ("goaway", NO_ERROR)
         peer.feed(headers(1, OK) + headers(3, OK))
-        assert peer.session.streams == 0
+        assert len(peer.session.streams) == 0
 
     def test_no_more_streams_than_the_peer_allows_or_we_want(self) -> None:
         peer = Peer(Config(streams=10), client=True)
@@ -310,11 +310,11 @@ class TestServer:
         peer.session.shutdown()
         assert peer.frames() == [(7, 0, 0, b"\x7f\xff\xff\xff\0\0\0\0"), (6, 0, 0, b"draining")]
         peer.feed(headers(3))
-        assert peer.session.streams == 2, "what was under way is served"
+        assert len(peer.session.streams) == 2, "what was under way is served"
         peer.feed(frame(6, 1, 0, b"draining"))
         assert peer.frames() == [(7, 0, 0, b"\0\0\0\x03\0\0\0\0")]
         peer.feed(headers(5) + data(5, b"x") + window_update(5, 1))
-        assert (peer.session.streams, peer.wire()) == (2, b""), "what comes after the last is ignored"
+        assert (len(peer.session.streams), peer.wire()) == (2, b""), "what comes after the last is ignored"
         assert not peer.session.drained
         peer.session.send_headers(peer.streams[3], OK, end=True)
         peer.feed(data(1, b"", end=True))

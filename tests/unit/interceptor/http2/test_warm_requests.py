@@ -82,15 +82,15 @@ class Rig(Http2Memory):
 
 
 COSTS = [
-    ("to http/1.1", 1, 53, 2037),
-    ("to http/2", 1, 63, 2745),
-    ("to http/2", 10, 481, 24070),
-    ("call", 1, 69, 3179),
-    ("call", 10, 546, 28556),
-    ("call with a deadline", 1, 83, 4062),
-    ("call with a deadline", 10, 686, 37386),
-    ("call with a deadline, the same in pairs", 10, 665, 35371),
-    ("call with a deadline and a PING", 1, 97, 4617),
+    ("to http/1.1", 1, 50, 2036),
+    ("to http/2", 1, 66, 2853),
+    ("to http/2", 10, 477, 24096),
+    ("call", 1, 72, 3285),
+    ("call", 10, 542, 28562),
+    ("call with a deadline", 1, 87, 4187),
+    ("call with a deadline", 10, 692, 37582),
+    ("call with a deadline, the same in pairs", 10, 671, 35567),
+    ("call with a deadline and a PING", 1, 101, 4753),
 ]
 """What is asked for, how many at once, and the calls and instructions of all of them."""
 
