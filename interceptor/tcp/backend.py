@@ -9,7 +9,8 @@ from interceptor.core.deadlines import FLUSH_SECONDS, NEVER
 from interceptor.core.errors import BackendError, BadResponse
 from interceptor.core.messages import Fields, Request
 from interceptor.core.sides import Place, ResponseEvents, UpstreamTunnelEvents
-from interceptor.exchange.stream import SWITCHED, StreamHead, StreamTunnel
+from interceptor.exchange.stream import StreamHead
+from interceptor.exchange.stream_tunnel import SWITCHED, StreamTunnel
 from interceptor.transport.keepalive import keep_alive
 from interceptor.transport.splice import MIN_SPLICED
 from interceptor.transport.tcp import BODY_VIEW, BULK_VIEW, FULL_READ, Connection, Outbox

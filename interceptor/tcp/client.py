@@ -15,7 +15,8 @@ from interceptor.core.errors import ExchangeError
 from interceptor.core.messages import Fields, Response
 from interceptor.core.replies import Reply
 from interceptor.core.sides import ClientTunnelEvents, Upstream
-from interceptor.exchange.stream import DECISION_SECONDS, METHOD, UNCOUNTED, StreamExchange, StreamHead, StreamTunnel
+from interceptor.exchange.stream import METHOD, UNCOUNTED, StreamExchange, StreamHead
+from interceptor.exchange.stream_tunnel import DECISION_SECONDS, StreamTunnel
 from interceptor.http1.states import ACTIVITIES, CLOSED, COMPLETE, CUT, DISCARD, HEAD, TUNNEL
 from interceptor.proxy_protocol.writer import proxy_header
 from interceptor.tcp.downstream import StreamDownstream

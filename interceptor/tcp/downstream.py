@@ -11,7 +11,7 @@ from interceptor.transport.tcp import Connection
 
 if TYPE_CHECKING:
     from interceptor.core.sides import Upstream
-    from interceptor.exchange.stream import StreamTunnel
+    from interceptor.exchange.stream_tunnel import StreamTunnel
     from interceptor.tcp.site import StreamHost
 
 __all__ = ["StreamDownstream"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from interceptor.exchange import stream
+from interceptor.exchange import stream_tunnel
 from tests.support.ports import free_port
 from tests.wire.proxy_rig import eventually
 from tests.wire.relay_rig import Ends, Sockets, sockets, turns
@@ -39,7 +39,7 @@ async def idle_one(made: Sockets, *, relayed: bool) -> Ends:
 
 
 def rig(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> Any:
-    monkeypatch.setattr(stream, "RELAY_SECONDS", 3600.0)  # only when it is asked for
+    monkeypatch.setattr(stream_tunnel, "RELAY_SECONDS", 3600.0)  # only when it is asked for
     return sockets(free_port(), idle=IDLE, **fields)
 
 
@@ -118,7 +118,7 @@ async def test_a_client_that_has_ended_counts_until_its_backend_is_silent(
 
 
 async def test_a_long_silence_before_one_side_ends_is_not_held_against_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "HALF_CLOSED_SECONDS", IDLE * 2)
+    monkeypatch.setattr(stream_tunnel, "HALF_CLOSED_SECONDS", IDLE * 2)
     async with rig(monkeypatch) as made:
         ends = await idle_one(made, relayed=False)
         await asyncio.sleep(IDLE * 3)  # more than the other side has after an end

@@ -15,7 +15,7 @@ import pytest
 
 from fleet.discovery.sources import Backend
 from fleet.routing.route import Timeouts
-from interceptor.exchange import stream
+from interceptor.exchange import stream_tunnel
 from interceptor.transport.relay import RELAYED_READ, Relayed
 from tests.support.calls import calls
 from tests.support.loopback import APP
@@ -70,7 +70,7 @@ async def stage(script: Any = echo, **fields: Any) -> AsyncIterator[Stage]:
 
 
 async def test_a_connection_goes_on_without_transports_after_a_silent_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "RELAY_SECONDS", 0.0)
+    monkeypatch.setattr(stream_tunnel, "RELAY_SECONDS", 0.0)
     async with stage() as made:
         peer = await made.rig.connect(NUMBER)
         peer.send(b"hello")
@@ -84,7 +84,7 @@ async def test_a_connection_goes_on_without_transports_after_a_silent_second(mon
 
 
 async def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "RELAY_SECONDS", 0.0)
+    monkeypatch.setattr(stream_tunnel, "RELAY_SECONDS", 0.0)
     async with stage(settings={"relay_idle": False}, timeouts=Timeouts(idle=1.0)) as made:
         peer = await made.rig.connect(NUMBER)
         peer.send(b"hello")
@@ -94,7 +94,7 @@ async def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_much_data_goes_back_to_transports_and_later_on_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "RELAY_SECONDS", 0.0)
+    monkeypatch.setattr(stream_tunnel, "RELAY_SECONDS", 0.0)
     async with stage() as made:
         peer = await made.talk()
         for size in (RELAYED_READ - 1, RELAYED_READ, RELAYED_READ + 1, LARGE // 32):

@@ -12,7 +12,7 @@ from grpc.aio import insecure_channel
 from msgspec.structs import replace
 
 from fleet.routing.route import ColdStart, Protection, StaticResponse, Timeouts
-from interceptor.exchange import stream, tunnel
+from interceptor.exchange import stream_tunnel, tunnel
 from interceptor.tcp.client import EARLY_BYTES
 from protos.weir.interceptor.v1 import routing_pb2, routing_pb2_grpc
 from tests.support.ports import free_port
@@ -187,7 +187,7 @@ async def test_the_idle_limit_of_a_route_ends_a_connection_and_the_setting_does_
 
 @pytest.mark.parametrize("side", ["client", "backend"])
 async def test_half_a_connection_without_bytes_is_not_kept(side: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "HALF_CLOSED_SECONDS", 0.3)
+    monkeypatch.setattr(stream_tunnel, "HALF_CLOSED_SECONDS", 0.3)
     monkeypatch.setattr(tunnel, "TUNNEL_GRACE_SECONDS", 3600.0)
 
     async def says_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from fleet.discovery.sources import Backend
 from fleet.routing.port import ListenPort
-from interceptor.exchange import stream
+from interceptor.exchange import stream_tunnel
 from tests.support.calls import calls
 from tests.support.loopback import APP
 from tests.support.ports import free_port
@@ -64,7 +64,7 @@ async def running(program: str, *arguments: str) -> AsyncIterator[tuple[Process,
 
 async def test_an_idle_connection_takes_little_memory_and_gives_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also before it does without transports."""
-    monkeypatch.setattr(stream, "RELAY_SECONDS", math.inf)
+    monkeypatch.setattr(stream_tunnel, "RELAY_SECONDS", math.inf)
     number = free_port()
     async with stream_rig(port_route(ListenPort(number))) as rig, running(SERVER) as (_, server):
         rig.rig.sources.set(APP, [Backend("127.0.0.1", int(server))])
@@ -96,7 +96,7 @@ async def test_an_idle_connection_takes_little_memory_and_gives_it_back(monkeypa
 
 async def test_a_small_message_is_few_calls_each_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before the connection does without transports."""
-    monkeypatch.setattr(stream, "RELAY_SECONDS", math.inf)
+    monkeypatch.setattr(stream_tunnel, "RELAY_SECONDS", math.inf)
     number = free_port()
     async with stream_rig(port_route(ListenPort(number))) as rig, running(SERVER) as (_, server):
         rig.rig.sources.set(APP, [Backend("127.0.0.1", int(server))])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pytest
 
 from fleet.discovery.sources import Backend
-from interceptor.exchange import stream
+from interceptor.exchange import stream_tunnel
 from tests.support.faultproxy import Act, Fault, FaultProxy, Way, first
 from tests.support.ports import free_port
 from tests.support.sockets import reset
@@ -187,7 +187,7 @@ def places() -> dict[str, int]:
 @pytest.mark.parametrize("act", list(Act), ids=lambda act: act.value)
 @pytest.mark.parametrize("relayed", [False, True], ids=["", "relayed"])
 async def test_every_fault_at_every_point(act: Act, side: str, relayed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "HALF_CLOSED_SECONDS", 1.0)  # half a connection that is left over ends sooner
+    monkeypatch.setattr(stream_tunnel, "HALF_CLOSED_SECONDS", 1.0)  # half a connection that is left over ends sooner
     numbers = places()
     routes = [port_route(port(number), app=app) for app, number in numbers.items()]
     async with stream_rig(*routes) as rig:
