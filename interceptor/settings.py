@@ -83,10 +83,10 @@ class InterceptorSettings(ComponentSettings):
         True,
         description="Listen on the ports of applications. Of several interceptors at one address, only one can.",
     )
-    relay_idle: bool = Field(
+    relay_ports: bool = Field(
         True,
-        description="Connections of TCP ports that are silent for a second take a third of the memory: small messages are then"
-        " passed on without the event loop's transports. Only on Linux.",
+        description="Pass small messages of TCP ports on without the event loop's transports, once a connection has sent 16 of"
+        " them or was silent for a second: less time for each, and a third of the memory. Only on Linux.",
     )
     https_port: int = Field(
         defaults.HTTPS_PORT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = ["DECISION_SECONDS", "SWITCHED", "StreamTunnel"]
 
+RELAY_READS: Final = 16
+"""After so many small reads from its client a connection goes on without transports as well: it is no short one, for which the
+change would cost more than it saves."""
+MOST_RELAY_READS: Final = 1024
+"""The same of a connection that has had to go back soon. After more than these it is not tried again, unless it is silent."""
+RELAY_LASTS: Final = 10.0
+"""Seconds without transports after which the change was worth it."""
 SWITCHED: Final = Response(101, 0)
 DECISION_SECONDS: Final = 1.0
 """How long first bytes that may still fit a pattern are waited for: then the connection counts."""
@@ -61,8 +69,8 @@ class StreamTunnel(Tunnel):
     """A tunnel whose connection may stop counting while it is silent, and count again."""
 
     __slots__ = (
-        "_counts", "_first", "_opened", "_patterns", "_relayed", "_rest", "clock", "looks", "to_backend", "to_client",
-        "touched",
+        "_counts", "_first", "_needed", "_opened", "_patterns", "_reads", "_relayed", "_relayed_at", "_rest",
+        "clock", "looks", "to_backend", "to_client", "touched",
     )  # fmt: skip
 
     def __init__(self, exchange: Life, lease: Lease, *, counted: bool, patterns: Sequence[tuple[bytes, ...]] | None) -> None:
@@ -86,12 +94,15 @@ class StreamTunnel(Tunnel):
         """While it does not count, and its client's next byte changes that. Never once its backend has ended."""
         self._relayed: bool | None = False
         """Whether its connections are without transports; None if they never can be."""
+        self._relayed_at = 0.0
+        self._needed = self._reads = RELAY_READS
+        """How many small reads are needed until they are, and how many of these are left."""
 
     def open_stream(self, slot: Slot, connection: Upstream) -> None:
         client, now = self._client, self._host.clock()
         self._slot, self._connection = slot, connection
         if cast("RelayedClient", client).encrypted:
-            self._relayed = None
+            self._relayed, self._reads = None, 0
         self._lease.upgrade(now)
         connection.enter_tunnel(self)
         early = client.upgrade(self, SWITCHED, (), b"")
@@ -107,7 +118,7 @@ class StreamTunnel(Tunnel):
     def _straighten(self) -> None:
         """The client's bytes need to be looked at while it does not count: they may change that. Those of the backend never do:
         a server that is being stopped says farewell, and that must not start another one."""
-        self.to_backend = cast("Passing | None", self._connection) if self._counts else None
+        self.to_backend = cast("Passing | None", self._connection) if self._counts and not self._reads else None
         self.to_client = cast("Passing", self._client)
         self.looks = not self._counts and self._rest != math.inf and self._patterns is None
 
@@ -117,6 +128,11 @@ class StreamTunnel(Tunnel):
                 self._weigh(data, self._host.clock())
             self._connection.write_through(data)
             self._client_said()
+            if self._reads:
+                self._reads -= 1
+                if not self._reads:
+                    self._straighten()
+                    asyncio.get_running_loop().call_soon(self._relay)  # not while a transport calls this
 
     def on_client_bulk(self, data: memoryview, source: object) -> int:
         """More of much data, the rest of which is in the source's socket. Returns how many bytes of the rest were passed on."""
@@ -174,17 +190,27 @@ class StreamTunnel(Tunnel):
 
     def returned(self) -> None:
         """Its connections have transports again: the end of one, much data, or a peer that does not read."""
-        self._relayed = False
+        now, self._relayed = self._host.clock(), False
+        if now >= self._relayed_at + RELAY_LASTS:
+            self._needed = RELAY_READS
+        else:
+            self._needed = self._needed * 4 if self._needed < MOST_RELAY_READS else 0
+        self._reads = self._needed
         if self._connection is not None and not self._ends and not self._wound_down:
-            self._look_again(self._host.clock())
+            self._straighten()
+            self._look_again(now)
 
     def wind_down(self, now: float, seconds: float) -> None:
         cast("RelayedClient", self._client).end_relay()
         super().wind_down(now, seconds)
 
     def _relay(self) -> None:
-        if self._connection is not None:
+        """Go on without transports, if that is possible now."""
+        if self._relayed is not False or self._ends or self._wound_down:
+            return
+        if self._connection is not None and self._patterns is None:
             self._relayed = cast("RelayedClient", self._client).relay_with(self._connection, self)
+            self._relayed_at = self._host.clock()
 
     def _move(self, lease: Lease, now: float) -> None:
         before, self._lease = self._lease, lease
@@ -216,7 +242,7 @@ class StreamTunnel(Tunnel):
                 self._stop_counting(now)
             elif self._patterns and (self._first or not self._silence_is_none):
                 self._decide(now, counts=True)
-            if self._relayed is False and self._patterns is None and not self._ends and quiet >= RELAY_SECONDS:
+            if quiet >= RELAY_SECONDS:
                 self._relay()
             self._look_again(now)
 

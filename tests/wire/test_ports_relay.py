@@ -16,6 +16,7 @@ import pytest
 from fleet.discovery.sources import Backend
 from fleet.routing.route import Timeouts
 from interceptor.exchange import stream_tunnel
+from interceptor.exchange.stream_tunnel import MOST_RELAY_READS, RELAY_READS
 from interceptor.transport.relay import RELAYED_READ, Relayed
 from tests.support.calls import calls
 from tests.support.loopback import APP
@@ -83,9 +84,45 @@ async def test_a_connection_goes_on_without_transports_after_a_silent_second(mon
         await eventually(lambda: made.server.open == 0)
 
 
+async def test_one_that_talks_goes_on_without_transports_after_some_messages() -> None:
+    async with stage() as made:
+        peer = await made.rig.connect(NUMBER)
+        for _ in range(RELAY_READS - 1):
+            await made.answers(peer, relayed=False)
+        await made.answers(peer, relayed=False)
+        await eventually(lambda: len(made.relay) == 2)
+        for _ in range(100):
+            await made.answers(peer)
+        peer.writer.write_eof()
+        assert await peer.rest() == b""
+        await eventually(lambda: made.server.open == 0)
+
+
+async def test_one_that_has_to_go_back_soon_is_tried_less_and_less() -> None:
+    """Each change makes transports, which costs a hundred messages: nobody has it done for a few."""
+    async with stage() as made:
+        peer = await made.rig.connect(NUMBER)
+        (client,) = made.rig.clients
+        needed, much = RELAY_READS, os.urandom(4 * RELAYED_READ)
+        while needed <= MOST_RELAY_READS:
+            for _ in range(needed - 1):
+                await made.answers(peer, relayed=False)
+            peer.send(b"again")
+            assert await peer.read(5) == b"again"
+            await eventually(lambda: len(made.relay) == 2)
+            peer.send(much)
+            assert await peer.read(len(much)) == much
+            await eventually(lambda: len(made.relay) == 0 and not isinstance(client._transport, Relayed))
+            needed *= 4
+            client._tunnel._reads = client._tunnel._needed  # some of what was much have counted
+        for _ in range(2 * RELAY_READS):
+            await made.answers(peer, relayed=False)
+        assert client._tunnel._needed == 0
+
+
 async def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_tunnel, "RELAY_SECONDS", 0.0)
-    async with stage(settings={"relay_idle": False}, timeouts=Timeouts(idle=1.0)) as made:
+    async with stage(settings={"relay_ports": False}, timeouts=Timeouts(idle=1.0)) as made:
         peer = await made.rig.connect(NUMBER)
         peer.send(b"hello")
         assert await peer.read(5) == b"hello"

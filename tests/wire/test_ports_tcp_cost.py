@@ -95,8 +95,9 @@ async def test_an_idle_connection_takes_little_memory_and_gives_it_back(monkeypa
 
 
 async def test_a_small_message_is_few_calls_each_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before the connection does without transports."""
+    """Where the connection does not do without transports."""
     monkeypatch.setattr(stream_tunnel, "RELAY_SECONDS", math.inf)
+    monkeypatch.setattr(stream_tunnel, "RELAY_READS", 0)
     number = free_port()
     async with stream_rig(port_route(ListenPort(number))) as rig, running(SERVER) as (_, server):
         rig.rig.sources.set(APP, [Backend("127.0.0.1", int(server))])
