@@ -113,7 +113,7 @@ async def test_a_stream_that_is_reset_frees_its_place_and_the_backend() -> None:
         client.reset(number, ErrorCodes.CANCEL)
         await asyncio.wait_for(gone.wait(), 60)
         assert entry.in_flight == 0
-        assert [len(each.clients) for each in made.proxy.clients] == [0]  # type: ignore[attr-defined]
+        assert [len(each.session.streams) for each in made.proxy.clients] == [0]  # type: ignore[attr-defined]
 
 
 async def test_a_client_that_leaves_frees_all_its_places() -> None:
