@@ -13,8 +13,10 @@ from contextlib import suppress
 import pytest
 
 from fleet.discovery.sources import Backend
+from fleet.routing.context import Context
 from fleet.routing.explanation import explain
 from fleet.routing.host import normal_host
+from fleet.routing.previews import Previews
 from fleet.routing.route import Affinity, HeaderMatch, Route, Rule, StaticFile, StaticResponse, StaticRoute, Target
 from fleet.routing.static import StaticRoutes
 from fleet.routing.table import RoutingTable
@@ -280,6 +282,18 @@ def test_what_peers_send_is_read_in_linear_time(read: Callable[[bytes], None], m
         return lambda: read(data)
 
     check(work)
+
+
+@pytest.mark.parametrize("field", [b"X", b"Cookie"])
+def test_the_name_of_a_cookie_is_sought_in_linear_time(field: bytes) -> None:
+    """Routes may name cookies as they like, and clients send what nearly is the name at every place."""
+
+    def work(size: int) -> Callable[[], object]:
+        marks = Context(Previews(cookie="ab" + "a" * (size // 4))).marks
+        found = parse_request(head(field + b": " + times(b"a", size - 100)))
+        return lambda: found.may_have(marks)
+
+    assert not grows(work, TIMED)
 
 
 # -- what has a bound of its own ------------------------------------------------------------------------------------
