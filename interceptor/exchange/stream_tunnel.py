@@ -134,6 +134,12 @@ class StreamTunnel(Tunnel):
                     self._straighten()
                     asyncio.get_running_loop().call_soon(self._relay)  # not while a transport calls this
 
+    def on_client_lost(self) -> None:
+        """A client that had not ended its side has not said all, also if its backend had. Over TLS the end of one side is that of
+        both."""
+        cut = not self._ends & CLIENT_SIDE and not cast("RelayedClient", self._client).encrypted
+        self._end(self._host.clock(), cut=cut)
+
     def on_client_bulk(self, data: memoryview, source: object) -> int:
         """More of much data, the rest of which is in the source's socket. Returns how many bytes of the rest were passed on."""
         if self._connection is None or self._ends & CLIENT_SIDE:

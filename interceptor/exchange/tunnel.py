@@ -158,13 +158,13 @@ class Tunnel:
         self._client.deadline = now + seconds
         self._client.keep_deadline()
 
-    def _end(self, now: float) -> None:
-        """Release everything that the tunnel holds. Idempotent."""
+    def _end(self, now: float, *, cut: bool = False) -> None:
+        """Release everything that the tunnel holds; `cut` if the backend must not take what it got for everything. Idempotent."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
         self._lease.release(now)
-        if self._ends:
+        if self._ends and not cut:
             connection.close_after_flush(now)
         else:
             connection.abort()

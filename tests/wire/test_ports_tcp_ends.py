@@ -79,6 +79,24 @@ async def test_a_client_that_resets_while_it_is_not_read_from_is_missed_at_once(
         await eventually(lambda: not made.rig.clients)
 
 
+@pytest.mark.parametrize("relayed", [False, True], ids=["with transports", "relayed"])
+@pytest.mark.parametrize("ended", ["", "backend"])
+async def test_a_client_that_resets_has_not_ended_cleanly_for_its_backend(*, ended: str, relayed: bool) -> None:
+    """Also one whose backend had closed its sending side, and is still told things: a part of them must not look complete."""
+    async with sockets(NUMBER) as made:
+        ends = await made.connect()
+        await ends.passes()
+        if relayed:
+            ends.relayed()
+        if ended:
+            ends.backend.shutdown(socket.SHUT_WR)
+            await eventually(lambda: read(ends.client) == b"")
+        ends.client.send(b"the first part")
+        await ends.hears("backend", b"the first part")
+        cut(ends.client)
+        assert await ends.ends("backend")
+
+
 async def test_a_client_that_ends_while_it_is_to_be_reset_gets_the_reset() -> None:
     async with sockets(NUMBER) as made:
         ends = await made.connect(small=True)
