@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -11,7 +10,7 @@ from interceptor.core.messages import Response
 from interceptor.exchange.tunnel import BACKEND_SIDE, CLIENT_SIDE, Tunnel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from fleet.demand.ledger import Lease
     from interceptor.backends.endpoint import Slot
@@ -49,6 +48,9 @@ class RelayedClient(Protocol):
 
     def end_relay(self) -> None:
         """Have transports again, if it has none."""
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Call it in the next turn of the event loop."""
 
 
 class Passing(Protocol):
@@ -132,7 +134,7 @@ class StreamTunnel(Tunnel):
                 self._reads -= 1
                 if not self._reads:
                     self._straighten()
-                    asyncio.get_running_loop().call_soon(self._relay)  # not while a transport calls this
+                    cast("RelayedClient", self._client).call_soon(self._relay)  # not while a transport calls this
 
     def on_client_lost(self) -> None:
         """A client that had not ended its side has not said all, also if its backend had. Over TLS the end of one side is that of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from interceptor.core.messages import Fields, Response
@@ -10,6 +11,8 @@ from interceptor.transport.relay import Relayed
 from interceptor.transport.tcp import Connection
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from interceptor.core.sides import Upstream
     from interceptor.exchange.stream_tunnel import StreamTunnel
     from interceptor.tcp.site import StreamHost
@@ -59,3 +62,6 @@ class StreamDownstream(ClosingClient):
         transport: object = self._transport
         if isinstance(transport, Relayed):
             transport.leave()
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_soon(callback)
