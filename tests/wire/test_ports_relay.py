@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from fleet.discovery.sources import Backend
+from fleet.routing.firstbytes import FIRST_BYTES
 from fleet.routing.route import Timeouts
 from interceptor.exchange import stream_tunnel
 from interceptor.exchange.stream_tunnel import MOST_RELAY_READS, RELAY_READS
@@ -96,6 +97,22 @@ async def test_one_that_talks_goes_on_without_transports_after_some_messages() -
         peer.writer.write_eof()
         assert await peer.rest() == b""
         await eventually(lambda: made.server.open == 0)
+
+
+async def test_one_that_has_said_much_before_it_was_known_to_count_does_so_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_tunnel, "RELAY_SECONDS", 3600.0)
+    async with stage(first_bytes=("*status",)) as made:
+        peer = await made.rig.connect(NUMBER)
+        for _ in range(FIRST_BYTES // len(b"again")):
+            await made.answers(peer, relayed=False)
+        assert made.rig.entry.in_flight == 0
+        for _ in range(RELAY_READS - 1):
+            await made.answers(peer, relayed=False)
+        assert made.rig.entry.in_flight == 1
+        peer.send(b"again")
+        assert await peer.read(5) == b"again"
+        await eventually(lambda: len(made.relay) == 2, within=10.0)
+        await made.answers(peer)
 
 
 async def test_one_that_has_to_go_back_soon_is_tried_less_and_less() -> None:
