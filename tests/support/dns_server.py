@@ -125,7 +125,7 @@ class DnsServer:
             answer.authority.append(dns.rrset.from_text("test.", self.ttl, "IN", "SOA", soa))
 
     async def on_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, EOFError):
+        with suppress(OSError, EOFError, RuntimeError):  # the last is uvloop's, for what the client has closed
             length = int.from_bytes(await reader.readexactly(2), "big")
             answer = self.answer(await reader.readexactly(length))
             self.by_tcp += 1

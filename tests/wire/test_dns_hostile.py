@@ -59,7 +59,7 @@ class _SlowTcp(DnsServer):
     async def on_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
         self.open += 1
-        with suppress(OSError, EOFError):
+        with suppress(OSError, EOFError, RuntimeError):  # the last is uvloop's, for what the client has closed
             length = int.from_bytes(await reader.readexactly(2), "big")
             answer = self.answer(await reader.readexactly(length)) or b""
             for byte in len(answer).to_bytes(2, "big") + answer if self.pause else b"":
