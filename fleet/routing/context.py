@@ -20,6 +20,8 @@ from fleet.routing.previews import REFUSE, Previews, is_copy_name
 __all__ = ["NO_MARKS", "Choice", "Context", "Marks", "Source"]
 
 BAGGAGE: Final = b"baggage"
+SHORT: Final = 16
+"""Most bytes of the usual name of a cookie."""
 
 
 class Source(Enum):
@@ -49,7 +51,8 @@ class Marks(msgspec.Struct, frozen=True):
     cookie: bytes
     """Empty if no cookie is read."""
     usual: bool
-    """Whether the names are no others than those that most applications have."""
+    """Whether the names are no others than those that most applications have, and the text is short: it may then be sought from
+    the end of a head, which is faster, but takes a time that grows with the length of the text as well."""
 
 
 NO_MARKS: Final = Marks(frozenset(), (), b"", usual=False)
@@ -72,7 +75,7 @@ class Context:
         self.names: frozenset[bytes] = frozenset(dropped)
         """Headers that `carried` gives anew."""
         names = (self._header, *((BAGGAGE,) if self._baggage else ()))
-        usual = self._header == CONTEXT_HEADER.encode()
+        usual = self._header == CONTEXT_HEADER.encode() and len(self._cookie) <= SHORT
         self.marks = Marks(frozenset(names), tuple(b"\n%b:" % name for name in names), self._cookie, usual)
         """A request without any of these has no choice but that of its host."""
 

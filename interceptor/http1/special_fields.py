@@ -13,7 +13,7 @@ from fleet.routing.context import BAGGAGE, Marks
 from interceptor.core.messages import CONNECTION_SCHEMES, OTHER_FORWARDING_FIELDS
 from interceptor.http1.fields import field_splitter
 
-__all__ = ["KEPT_OPTIONS", "SHORT", "USUAL_MARKS", "has_marks", "split_special", "split_special_and_marks"]
+__all__ = ["KEPT_OPTIONS", "USUAL_MARKS", "has_marks", "split_special", "split_special_and_marks"]
 
 _SPECIAL: Final = [
     "host", "connection", "content-length", "transfer-encoding", "upgrade", "expect", "te", "keep-alive", "proxy-connection",
@@ -27,9 +27,6 @@ KEPT_OPTIONS: Final = frozenset({b"close", b"", b"authorization", b"cookie", *(n
 as a hop-by-hop field (RFC 9110 7.6.1)."""
 USUAL_MARKS: Final = frozenset({CONTEXT_HEADER.encode(), BAGGAGE})
 """Names that requests choose by where a route does not say others."""
-SHORT: Final = 16
-"""Most bytes of a cookie's name that is sought from the end of a head. Usual heads are searched faster from there, but heads that
-nearly have the name everywhere take a time that grows with its length as well."""
 
 # X_Forwarded_For is another field than X-Forwarded-For, but becomes the same variable in CGI, WSGI and PHP. A field that looks
 # like one of the proxy's in this way is removed; all other names with underscores are passed on.
