@@ -103,9 +103,9 @@ TLS: dict[str, Workload[Load] | Workload[HandshakeLoad]] = {
 }
 """Over TLS. Both proxies have the same certificate, versions and cipher."""
 TCP = {
-    "redis": Workload("GETs of Redis, 50 connections", RedisLoad(CONNECTIONS, 1, 40_000), rate="commands/s", unit="command"),
+    "redis": Workload("GETs of Redis, 50 connections", RedisLoad(CONNECTIONS, 1, 75_000), rate="commands/s", unit="command"),
     "redis_16": Workload(
-        "GETs of Redis, 50 connections with 16 at once", RedisLoad(CONNECTIONS, 16, 600_000), rate="commands/s", unit="command"
+        "GETs of Redis, 50 connections with 16 at once", RedisLoad(CONNECTIONS, 16, 1_000_000), rate="commands/s", unit="command"
     ),
 }
 """At a TCP port, to Redis itself as well."""
