@@ -214,7 +214,7 @@ class StreamTunnel(Tunnel):
 
     def _relay(self) -> None:
         """Go on without transports, if that is possible now."""
-        if self._relayed is not False or self._ends or self._wound_down:
+        if self._relayed is not False or self._ends:
             return
         if self._connection is not None and self._patterns is None:
             self._relayed = cast("RelayedClient", self._client).relay_with(self._connection, self)

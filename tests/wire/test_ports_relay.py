@@ -139,6 +139,44 @@ async def test_one_that_has_to_go_back_soon_is_tried_less_and_less(monkeypatch: 
         assert client._tunnel._needed == 0
 
 
+async def test_one_that_was_without_for_long_is_tried_as_soon_as_the_first_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_tunnel, "RELAY_SECONDS", 3600.0)
+    monkeypatch.setattr(stream_tunnel, "RELAY_LASTS", 0.0)
+    async with stage() as made:
+        peer, much = await made.talk(), os.urandom(4 * RELAYED_READ)
+        (client,) = made.rig.clients
+        client._tunnel._needed = 4 * RELAY_READS
+        peer.send(much)
+        assert await peer.read(len(much)) == much
+        await eventually(lambda: len(made.relay) == 0)
+        assert client._tunnel._needed == RELAY_READS
+
+
+async def test_one_whose_backend_has_ended_keeps_its_transports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that is left of it is the end of the other side, which would need transports again."""
+    monkeypatch.setattr(stream_tunnel, "RELAY_SECONDS", 3600.0)
+    heard = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal heard
+        writer.write(await reader.readexactly(5))
+        writer.write_eof()
+        while data := await reader.read(1 << 16):
+            heard += len(data)
+
+    async with stage(script) as made:
+        peer = await made.rig.connect(NUMBER)
+        peer.send(b"hello")
+        assert await peer.read(5) == b"hello"
+        (client,) = made.rig.clients
+        assert await peer.rest() == b""
+        client._tunnel._reads = 1
+        peer.send(b"again")
+        await eventually(lambda: heard == 5)
+        assert client._tunnel._reads == 0
+        assert not len(made.relay)
+
+
 async def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_tunnel, "RELAY_SECONDS", 0.0)
     async with stage(settings={"relay_ports": False}, timeouts=Timeouts(idle=1.0)) as made:

@@ -6,9 +6,10 @@ from contextlib import suppress
 
 import pytest
 
+from fleet.routing.context import Marks
 from interceptor.core.errors import BadRequest, BadResponse
 from interceptor.core.messages import NO_BODY
-from interceptor.http1.fields import CHUNKED, connection_options, host_is_valid
+from interceptor.http1.fields import CHUNKED, connection_options, field_pairs, host_is_valid
 from interceptor.http1.grammar import check_status_line
 from interceptor.http1.partial import PartialHead
 from interceptor.http1.request import parse_request
@@ -106,6 +107,41 @@ def test_a_browsers_connection_field_ends_here_wherever_it_stands(host: bytes, c
         b"",
     ]
     assert b"Host: a.test" in lines
+
+
+PASSED = {b"uber-ctx-key", b"baggage", b"uber_ctx_key", b"bag_gage"}
+MARKS = Marks(frozenset({b"uber-ctx-key", b"baggage"}), (b"\nuber-ctx-key:", b"\nbaggage:"), b"", usual=True)
+
+
+@pytest.mark.parametrize("mark", [b"Uber-Ctx-Key: f1", b"baggage: a=1,b=2", b"BAGGAGE:\tb=2 ", b"uber-ctx-key:"])
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize(
+    "others",
+    [
+        [],
+        [b"Connection: keep-alive"],
+        [b"Content-Length: 3"],
+        [b"content-length: 3", b"connection: keep-alive"],
+        [b"Content-Length: 03"],
+        [b"Transfer-Encoding: chunked"],
+        [b"X-Forwarded-For: 192.0.2.9"],
+        [b"TE: trailers", b"Connection: TE"],
+        [b"Connection: upgrade", b"Upgrade: websocket"],
+        [b"Uber_Ctx_Key: f2", b"Bag_gage: f2"],
+        [b"baggage: second", b"Uber-Ctx-Key: second", b"Content-Length: 3", b"Connection: keep-alive"],
+    ],
+    ids=lambda others: b" ".join(others).decode(),
+)
+@pytest.mark.parametrize("line", [b"POST /x HTTP/1.1", b"POST http://a.test/x HTTP/1.1", b"POST /x HTTP/1.0"])
+def test_marks_of_a_preview_are_noticed_and_passed_on(line: bytes, others: list[bytes], mark: bytes, *, first: bool) -> None:
+    """By the fast paths and the general one: each field once, with its value, in its order."""
+    if line.endswith(b"1.0") and b"Transfer-Encoding: chunked" in others:
+        return
+    fields = [mark, b"Host: a.test", *others] if first else [b"Host: a.test", *others, mark]
+    head = parse_request(request(line, *fields))
+    assert head.may_have(MARKS)
+    passed = [pair for pair in field_pairs(head.encode(b"192.0.2.1", b"http", trusted=True)) if pair[0] in PASSED]
+    assert passed == [pair for pair in field_pairs(request(line, *fields)) if pair[0] in PASSED]
 
 
 @pytest.mark.parametrize(
