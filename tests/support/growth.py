@@ -43,16 +43,14 @@ def count(work: Callable[[], object]) -> int:
         total += event == "opcode"
         return trace
 
-    before, collects = sys.gettrace(), gc.isenabled()
-    gc.disable()  # a collection calls what others have put into gc.callbacks
-    sys._getframe().f_trace_opcodes = True  # 3.12 checks only when a trace function is set whether a frame has this
-    sys.settrace(trace)
-    try:
-        work()
-    finally:
-        sys.settrace(before)
-        if collects:
-            gc.enable()
+    before = sys.gettrace()
+    with _uncollected():
+        sys._getframe().f_trace_opcodes = True  # 3.12 checks only when a trace function is set whether a frame has this
+        sys.settrace(trace)
+        try:
+            work()
+        finally:
+            sys.settrace(before)
     return total
 
 
@@ -84,6 +82,18 @@ def _once(work: Callable[[], object]) -> float:
         start = thread_time()
         work()
         return thread_time() - start
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without garbage collections, which look at all objects of the process, and call what others have put into gc.callbacks."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 @contextmanager

@@ -65,6 +65,10 @@ class UdpServer:
             self.own.close()
 
 
+REFUSED = (ConnectionRefusedError, PermissionError)
+"""How a datagram is refused: by a host without the port, or by a rule of this machine (a Service without port or pod)."""
+
+
 class UdpClient:
     """Sends to one address, and takes answers from there alone."""
 
@@ -87,7 +91,7 @@ class UdpClient:
         """Send until there is an answer, as clients of UDP do: a datagram may be lost, or refused, at any time."""
         async with asyncio.timeout(60):
             while True:
-                with contextlib.suppress(ConnectionRefusedError, TimeoutError):
+                with contextlib.suppress(*REFUSED, TimeoutError):
                     self.own.send(data)
                     return (await self.receive(within=0.3))[0]
                 await asyncio.sleep(0)

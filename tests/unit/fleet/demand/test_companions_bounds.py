@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from fleet.demand.companions import LONGEST_SECONDS, MAX_OPEN, MAX_PAIRS, MAX_PA
 from fleet.demand.pair import LEAST_WAKES, MOST_WAKES
 from tests.support.companions import World, times
 from tests.support.full import examples
+from tests.support.growth import STEP, count, grows
 
 
 def group(world: World) -> module._Group:
@@ -43,30 +45,31 @@ def test_a_wake_after_which_all_wake_is_bounded() -> None:
 def test_a_namespace_of_many_applications_is_bounded_and_linear() -> None:
     """A tenant may make as many objects as he likes, and hold a request at each of them again and again."""
 
-    def cost(count: int) -> float:
-        world = World()
+    def make(count: int) -> Callable[[], None]:
         apps = [f"a/x{number}" for number in range(count)]
-        began = time.process_time()
-        for _ in range(2):
-            for app in apps:
-                world.companions.woke(app, world.now)
-                world.now += 0.001
-            for app in apps:
-                world.companions.ready(app, world.now)
-                world.now += 0.001
-            for app in apps:
-                world.companions.slept(app, world.now)
-            world.now += 10.0
-        taken = time.process_time() - began
-        found = group(world)
-        assert len(found._pairs) <= MAX_PAIRS
-        assert len(found._waking) + len(found._ready) <= MAX_OPEN
-        assert sum(len(state.targets) for state in found.apps.values()) == len(found._pairs)
-        assert sum(len(state.roots) for state in found.apps.values()) == len(found._pairs)
-        return taken
+        return partial(_hold_each, World(), apps)
 
-    small = min(cost(200) for _ in range(2))
-    assert cost(2000) < 30 * small, "ten times as many cost about ten times as much"
+    few, more, many = 25, 25 * STEP, 25 * STEP * STEP
+    assert count(make(more)) < 1.5 * STEP * count(make(few))
+    assert grows(make, (few, more, many)) is None, "what instructions do not show: a loop in C"
+
+
+def _hold_each(world: World, apps: list[str]) -> None:
+    for _ in range(2):
+        for app in apps:
+            world.companions.woke(app, world.now)
+            world.now += 0.001
+        for app in apps:
+            world.companions.ready(app, world.now)
+            world.now += 0.001
+        for app in apps:
+            world.companions.slept(app, world.now)
+        world.now += 10.0
+    found = group(world)
+    assert len(found._pairs) <= MAX_PAIRS
+    assert len(found._waking) + len(found._ready) <= MAX_OPEN
+    assert sum(len(state.targets) for state in found.apps.values()) == len(found._pairs)
+    assert sum(len(state.roots) for state in found.apps.values()) == len(found._pairs)
 
 
 def test_no_more_pairs_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import timeit
 from collections.abc import Callable
 from time import process_time
-from types import FrameType
-from typing import Any
 
 import pytest
 
@@ -15,6 +12,7 @@ from fleet.routing.route import HeaderMatch, Route, Rule, StaticResponse, Static
 from fleet.routing.static import StaticRoutes
 from fleet.routing.table import RoutingTable
 from tests.support.full import FULL
+from tests.support.growth import count as steps
 
 MANY = 10_000 if FULL else 2_500
 HEADERS = [(b"accept", b"*/*"), (b"x-env", b"prod"), (b"x-tenant", b"t0"), (b"user-agent", b"test")]
@@ -43,26 +41,6 @@ REQUESTS = {
 }
 
 
-def _steps(call: Callable[[], object]) -> int:
-    """Bytecodes that a call executes: the same on every machine and in every run."""
-    count = 0
-
-    def trace(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal count
-        frame.f_trace_opcodes = True
-        count += event == "opcode"
-        return trace
-
-    before = sys.gettrace()
-    sys._getframe().f_trace_opcodes = True  # 3.12 checks only when a trace function is set whether a frame has this
-    sys.settrace(trace)
-    try:
-        call()
-    finally:
-        sys.settrace(before)
-    return count
-
-
 def _time(call: Callable[[], object]) -> float:
     return min(timeit.repeat(call, number=1000, repeat=9, timer=process_time))
 
@@ -77,7 +55,7 @@ def test_thousands_of_routes_match_as_fast_as_one(kind: str) -> None:
 
     for table in (one, many):
         assert table.match(host, path, HEADERS) is table.apps["shop/a0"]
-    assert _steps(of(many)) == _steps(of(one))
+    assert steps(of(many)) == steps(of(one))
     # Counting bytecodes misses loops in C. Such a loop over the routes would be a hundred times slower; a busy machine is not.
     assert _time(of(many)) < 25 * _time(of(one))
 
@@ -88,11 +66,11 @@ def test_a_request_that_no_static_route_answers_costs_the_same_however_many_ther
 
     one, many = statics(1), statics(100)
     assert one.find(b"one.test", b"/h0", HEADERS) is not None
-    assert _steps(lambda: many.find(b"one.test", b"/cart", HEADERS)) == _steps(lambda: one.find(b"one.test", b"/cart", HEADERS))
+    assert steps(lambda: many.find(b"one.test", b"/cart", HEADERS)) == steps(lambda: one.find(b"one.test", b"/cart", HEADERS))
 
 
 def test_steps_are_counted() -> None:
-    assert _steps(lambda: [n for n in range(100)]) > 10 * _steps(lambda: [n for n in range(3)])  # noqa: C416
+    assert steps(lambda: [n for n in range(100)]) > 10 * steps(lambda: [n for n in range(3)])  # noqa: C416
 
 
 def test_hostile_requests_cost_no_more_than_the_claims_are_deep() -> None:
@@ -100,8 +78,8 @@ def test_hostile_requests_cost_no_more_than_the_claims_are_deep() -> None:
     dots = b"a." * 4000 + b"a.test"
     slashes = b"/x" * 4000
     assert table.match(dots, slashes, []) is not None
-    assert _steps(lambda: table.match(dots, slashes, [])) < 500
-    assert _steps(lambda: table.match(b"b.test", b"/" * 8000, [])) < 500
+    assert steps(lambda: table.match(dots, slashes, [])) < 500
+    assert steps(lambda: table.match(b"b.test", b"/" * 8000, [])) < 500
     # Splitting the whole path, which is a loop in C, would be a hundred times slower.
     assert _time(lambda: table.match(b"b.test", slashes, [])) < 25 * _time(lambda: table.match(b"b.test", b"/x/x/x", []))
-    assert _steps(lambda: table.match(b"[" + b":" * 8000 + b"]", b"/", [])) < 500
+    assert steps(lambda: table.match(b"[" + b":" * 8000 + b"]", b"/", [])) < 500
