@@ -80,8 +80,8 @@ class DnsServer:
         self._udp.close()
         self._tcp.close()
 
-    def lookup(self, directory: Path, *, search: str = "", seconds: float = 6.0, ask_seconds: float = 2.0) -> Lookup:
-        """A resolver that asks this server alone."""
+    def lookup(self, directory: Path, *, search: str = "", seconds: float = 60.0, ask_seconds: float = 60.0) -> Lookup:
+        """A resolver that asks this server alone, and has time for it on any machine."""
         (directory / "resolv.conf").write_text(f"nameserver 127.0.0.1\nsearch {search}\n")
         (directory / "hosts").write_text("")
         system = System(directory / "resolv.conf", directory / "hosts")
