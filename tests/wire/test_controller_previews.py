@@ -325,7 +325,7 @@ async def test_hooks_after_run_when_its_time_is_over_and_one_that_fails_is_an_ev
         api.put(f"{PREVIEWS}/f1", metadata={"creationTimestamp": write_time(time.time() - 7200)})
         await held.until(lambda: len(jobs()) == 1)
         assert not [path for path in MADE[1:] if path in api.objects]
-        assert condition(held, "f1")["reason"] == "AfterHookRunning"
+        await held.until(lambda: condition(held, "f1").get("reason") == "AfterHookRunning")
         api.put(jobs()[0], status={"conditions": [{"type": "Failed", "status": "True", "message": "no host"}]})
         await held.until(lambda: f"{PREVIEWS}/f1" not in api.objects)
         assert jobs() == []
