@@ -48,7 +48,7 @@ def spoken(tls: TargetTls | None, word: str | None = None, *, app: str = APP, ho
 @asynccontextmanager
 async def routed(*routes: Route, port: int, word: str | None = None, **settings: Any) -> AsyncIterator[Rig]:
     """An interceptor with these routes, and a backend of the first app whose port says `word`."""
-    async with proxy_rig(routes=routes, backends=0, readiness_timeout=0.5, **settings) as rig:
+    async with proxy_rig(routes=routes, backends=0, readiness_timeout=1.0, **settings) as rig:
         rig.sources.set(APP, [Backend("127.0.0.1", port, word)])
         yield rig
 
