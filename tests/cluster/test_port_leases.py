@@ -210,7 +210,7 @@ async def flows_wake_their_app(weir: Weir, api: Api, namespace: str) -> None:
 async def _accepts(address: str, port: int) -> bool:
     try:
         _, writer = await asyncio.open_connection(address, port)
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):
         return False
     writer.close()
     return True

@@ -51,7 +51,7 @@ class Clients:
             dice = Random(f"{self.seed} client {number}")
             try:
                 client = await RawClient.connect(self.rig.interceptor.proxy_port, limit=1 << 16)
-            except ConnectionRefusedError:  # it has ended
+            except (ConnectionRefusedError, ConnectionResetError):  # it has ended, maybe with the connection in its queue
                 return
             done: list[str] = []
             try:

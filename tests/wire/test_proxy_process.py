@@ -91,10 +91,11 @@ async def asking(process: Process, count: int, host: bytes) -> list[RawClient]:
 
 
 async def refused(port: int) -> None:
-    """Wait until nobody listens there any more."""
+    """Wait until nobody listens there any more. A connection that waits in the queue of a listener that closes is reset."""
     with contextlib.suppress(ConnectionRefusedError):
         while True:
-            (await RawClient.connect(port)).close()
+            with contextlib.suppress(ConnectionResetError):
+                (await RawClient.connect(port)).close()
             await asyncio.sleep(0.05)  # another process: each look is a connection that it has to take
 
 
