@@ -34,12 +34,15 @@ class TooSlow(Exception):
 
 
 def count(work: Callable[[], object]) -> int:
-    """The number of Python instructions that the work takes, including everything it calls; a call of C code counts as one."""
+    """The number of Python instructions that the work takes, including everything it calls; a call of C code counts as one.
+
+    Lines are traced as well: without, 3.13 reports no instructions of code that was not traced before.
+    """
     total = 0
 
     def trace(frame: FrameType, event: str, _arg: Any) -> Any:
         nonlocal total
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        frame.f_trace_opcodes = True
         total += event == "opcode"
         return trace
 
