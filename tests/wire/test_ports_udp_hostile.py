@@ -22,13 +22,13 @@ from tests.wire.proxy_rig import eventually
 from tests.wire.stream_rig import port_route
 
 
-def sources(count: int) -> Iterator[str]:
-    return (f"127.{1 + number // 60000}.{number // 250 % 240}.{1 + number % 250}" for number in range(count))
+def sources(count: int, first: int = 0) -> Iterator[str]:
+    return (f"127.{1 + number // 60000}.{number // 250 % 240}.{1 + number % 250}" for number in range(first, first + count))
 
 
-def flood(number: int, count: int, data: bytes = b"?") -> None:
-    """From so many addresses, one datagram each."""
-    for source in sources(count):
+def flood(number: int, count: int, data: bytes = b"?", *, first: int = 0) -> None:
+    """From so many addresses, one datagram each. A port that is closed may be given to the next socket of its address."""
+    for source in sources(count, first):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.bind((source, 0))
             with contextlib.suppress(BlockingIOError):
@@ -37,9 +37,9 @@ def flood(number: int, count: int, data: bytes = b"?") -> None:
 
 async def flood_on(rig: FlowRig, number: int, count: int) -> None:
     """The same, in steps that the interceptor has read before the next."""
-    for _ in range(count // 100):
+    for first in range(0, count, 100):
         before = _read(rig)
-        flood(number, 100)
+        flood(number, 100, first=first)
         await eventually(lambda before=before: _read(rig) == before + 100)  # type: ignore[misc]
 
 
