@@ -26,13 +26,13 @@ def sources(count: int, first: int = 0) -> Iterator[str]:
     return (f"127.{1 + number // 60000}.{number // 250 % 240}.{1 + number % 250}" for number in range(first, first + count))
 
 
-def flood(number: int, count: int, data: bytes = b"?", *, first: int = 0) -> None:
+def flood(number: int, count: int, *, first: int = 0) -> None:
     """From so many addresses, one datagram each. A port that is closed may be given to the next socket of its address."""
     for source in sources(count, first):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.bind((source, 0))
             with contextlib.suppress(BlockingIOError):
-                sock.sendto(data, ("127.0.0.1", number))
+                sock.sendto(b"?", ("127.0.0.1", number))
 
 
 async def flood_on(rig: FlowRig, number: int, count: int) -> None:
