@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import platform
 import re
 import resource
@@ -16,7 +17,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -46,6 +47,7 @@ from tests.bench.report import (
 from tests.bench.weir import ASLEEP_HOST, CHECKOUT, MANY_HOSTS, WORST_HOST, Bench, with_previews, with_routes, with_weir
 from tests.bench.workloads import AS_USERS_SEND, CONNECTIONS, HTTP2, ROWS, TCP, TLS, WORKLOADS
 from tests.bench.wrk import Load
+from tests.support.neighbour import ahead, others_give_way
 from tests.support.senders import SENDERS
 
 IDLE_CONNECTIONS = 8000
@@ -170,11 +172,13 @@ def _run(options: argparse.Namespace) -> Results:
         _say(f"idle connections: {count:,} each")
         idle = {server.name: bytes_per_connection(server, count) for server in pair}
         rows |= _in_turn(trio, ["body_1mib"], options, directory)
-        _say(f"beside a flood of {count:,} connections: {options.rounds} rounds")
-        beside_flood = {
-            server.name: neighbour(server, flooded_host=ASLEEP_HOST, connections=count, rounds=options.rounds) for server in pair
-        }
-        senders = _beside_senders(pair, list(SENDERS), options)
+        with _undisturbed(origin, pair):
+            _say(f"beside a flood of {count:,} connections: {options.rounds} rounds")
+            beside_flood = {
+                server.name: neighbour(server, flooded_host=ASLEEP_HOST, connections=count, rounds=options.rounds)
+                for server in pair
+            }
+            senders = _beside_senders(pair, list(SENDERS), options)
         routes = _routes(origin, options, directory)
         previews = _previews(origin, options, directory)
     _say(f"done in {time.monotonic() - started:.0f} s")
@@ -231,7 +235,9 @@ def _run_senders(options: argparse.Namespace) -> Senders:
     with contextlib.ExitStack() as stack:
         directory = _directory(stack)
         bench, beside = _start(stack, directory, 1000, options.checkout)
-        return _beside_senders((beside, bench.weir), options.senders, options)
+        pair = beside, bench.weir
+        with _undisturbed(bench.origin, pair):
+            return _beside_senders(pair, options.senders, options)
 
 
 def _against(options: argparse.Namespace) -> str:
@@ -255,6 +261,16 @@ def _start(stack: contextlib.ExitStack, directory: Path, clients: int, checkout:
     bench = stack.enter_context(with_weir(directory / "weir", checkout=checkout, grpc=own, redis=own))
     beside = haproxy(bench, directory / "haproxy", connections=clients)
     return bench, stack.enter_context(beside)
+
+
+@contextlib.contextmanager
+def _undisturbed(origin: Server, proxies: Sequence[Server]) -> Iterator[None]:
+    """Nothing else that runs here delays the client that measures, the proxies or the origin."""
+    others_give_way([server.pid for server in (origin, *proxies)])
+    with ahead(os.getpid(), origin.pid) as permitted:
+        if not permitted:
+            _say("without real-time priority (root), percentiles beside a load may be a tick of the kernel too long")
+        yield
 
 
 def _beside_senders(servers: Sequence[Server], names: Sequence[str], options: argparse.Namespace) -> Senders:

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import json
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from time import clock_gettime, perf_counter
 
+import psutil
+
 from tests.support.caller import Caller
 from tests.support.raw_requests import get
 
-__all__ = ["Sent", "apart", "calm", "felt_p99", "flooded", "p99", "sending", "work_of", "worst_backend"]
+__all__ = [
+    "Sent",
+    "ahead",
+    "apart",
+    "at_rest",
+    "felt_p99",
+    "flooded",
+    "others_give_way",
+    "p99",
+    "sending",
+    "work_of",
+    "worst_backend",
+]
 
 Clock = Callable[[], float]
 """Returns seconds."""
@@ -28,9 +43,9 @@ REQUESTS = 200
 PAUSE_SECONDS = 0.005
 OPENING_SECONDS = 60.0
 ENDING_SECONDS = 60.0
-CALM_SECONDS = 60.0
+REST_SECONDS = 60.0
 """Time for a blocked proxy to process the input of an attacker that has ended."""
-CALM_ANSWERS, CALM_ANSWER_SECONDS = 30, 0.1
+REST_PERIOD_SECONDS = 0.2
 ROUND_SECONDS = 5.0
 """Limit for a round, which takes little more than a second unless the proxy is blocked."""
 
@@ -90,15 +105,16 @@ async def felt_p99(
     return [seconds[len(seconds) * 99 // 100] for seconds in felt]
 
 
-async def calm(port: int, host: str, path: str = "/") -> None:
-    """Wait until a proxy answers promptly many times in a row."""
-    caller, prompt = Caller(port), 0
-    async with asyncio.timeout(CALM_SECONDS):
-        while prompt < CALM_ANSWERS:
-            reply = await caller.ask(get(path.encode(), host=host.encode()))
-            prompt = prompt + 1 if reply.seconds < CALM_ANSWER_SECONDS else 0
-            await asyncio.sleep(PAUSE_SECONDS)
-    caller.leave()
+async def at_rest(pid: int) -> None:
+    """Wait until a process has next to nothing to do: what an attacker that has ended has sent may still be queued."""
+    process = psutil.Process(pid)
+    async with asyncio.timeout(REST_SECONDS):
+        busy = REST_PERIOD_SECONDS
+        while busy > REST_PERIOD_SECONDS / 10:
+            before = process.cpu_times()
+            await asyncio.sleep(REST_PERIOD_SECONDS)
+            after = process.cpu_times()
+            busy = after.user + after.system - before.user - before.system
 
 
 def work_of(pid: int) -> Clock:
@@ -191,15 +207,65 @@ async def _beside(module: str, *arguments: str) -> AsyncIterator[Process]:
 
 @contextmanager
 def apart(pid: int) -> Iterator[None]:
-    """Give a process a CPU of its own, as if this process and its children ran on other machines."""
+    """Give a process, of those that this one has started, a CPU of its own, as if all the others ran on other machines."""
     if sys.platform != "linux" or len(processors := os.sched_getaffinity(0)) == 1:
         yield
         return
     own = min(processors)
-    os.sched_setaffinity(pid, {own})
-    os.sched_setaffinity(0, processors - {own})
+    this = psutil.Process()
+    others = [process.pid for process in (this, *this.children(recursive=True)) if process.pid != pid]
+    _bind([pid], {own})
+    _bind(others, processors - {own})
     try:
         yield
     finally:
-        os.sched_setaffinity(pid, processors)
-        os.sched_setaffinity(0, processors)
+        _bind([pid, *others], processors)
+
+
+@contextmanager
+def ahead(*pids: int) -> Iterator[bool]:
+    """Let these processes run whenever they can, as on a machine without others: with real-time priority. Yields whether that is
+    permitted.
+
+    Even a process of the lowest priority else runs before one that has just had its share, until the kernel's next tick: up to
+    4 ms.
+    """
+    threads = [thread for pid in pids for thread in _threads(pid)] if sys.platform == "linux" else []
+    try:
+        for thread in threads:
+            os.sched_setscheduler(thread, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+    except PermissionError:
+        yield False
+        return
+    try:
+        yield bool(threads)
+    finally:
+        for thread in threads:
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+
+
+def others_give_way(pids: Collection[int]) -> None:
+    """Give all processes that this one has started, but for these, the lowest CPU priority for good."""
+    if sys.platform != "linux":
+        return
+    for process in psutil.Process().children(recursive=True):
+        if process.pid not in pids:
+            for thread in _threads(process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
+
+
+def _bind(pids: Iterable[int], processors: set[int]) -> None:
+    """Have all threads of processes run on these processors only."""
+    for pid in pids:
+        for thread in _threads(pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(thread, processors)
+
+
+def _threads(pid: int) -> list[int]:
+    """Numbers of a process's threads; none if it has ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [thread.id for thread in psutil.Process(pid).threads()]
+    return []
