@@ -29,7 +29,7 @@ class Shared:
         self.clock = clock
         self.deadlines = deadlines
         self.hangups = HangupWatch()
-        self.relay = Relay(clock, enabled=settings.relay_ports)
+        self.relay = Relay(clock, outbox, enabled=settings.relay_ports)
         self.outbox = outbox
         self.mismatches = ProtocolMismatches("requests")
         self.head_timeout = settings.head_timeout

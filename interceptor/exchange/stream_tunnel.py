@@ -31,8 +31,8 @@ DECISION_SECONDS: Final = 1.0
 """How long first bytes that may still fit a pattern are waited for: then the connection counts."""
 HALF_CLOSED_SECONDS: Final = 300.0
 """How long the open side of a connection may be silent after the other has closed its sending side. Bytes renew it."""
-_BULK: Final = 512 * 1024
-"""Bytes that are moved inside the kernel at once."""
+_BULK: Final = 1 << 30
+"""More bytes than are ever moved inside the kernel at once: how long a tunnel's data is, nobody knows before its end."""
 RELAY_SECONDS: Final = 1.0
 """After so long without a byte, a connection goes on without transports of the event loop, until something else than a small read
 comes."""

@@ -22,7 +22,7 @@ from interceptor.http1.partial import PartialHead
 from interceptor.http1.request import RequestHead
 from interceptor.http1.response import ResponseHead, malformed, parse_response
 from interceptor.http1.response_body import ReadingBackend
-from interceptor.transport.tcp import BODY_VIEW, CHUNKS_VIEW, FULL_READ, READ_BUFFER, Outbox
+from interceptor.transport.tcp import BODY_VIEW, CHUNKS_VIEW, FULL_READ, HEAD_VIEW, READ_BUFFER, Outbox
 
 if TYPE_CHECKING:
     from interceptor.core.sides import Place
@@ -77,17 +77,18 @@ class BackendConnection(ReadingBackend):
         Its forwarding fields are kept if it is `trusted`."""
         if isinstance(head, RequestHead):
             wire = head.encode(peer, head.scheme, trusted=trusted, authority=self.endpoint.authority)
-        elif (
-            end and body is None and head.length == NO_BODY and (known := head.encoded) and known.depends == (peer, trusted, None)
-        ):
-            wire = known.wire  # as `_of_foreign` would find in more steps
         else:
-            try:
-                wire, body = self._of_foreign(head, body, peer, end=end, trusted=trusted)
-            except ValueError as error:  # a mistake in the other codec
-                self._sink, self._state = sink, HEAD
-                asyncio.get_running_loop().call_soon(self._cannot_send, sink, error)
-                return
+            self._view = HEAD_VIEW  # not much of a body that its stream has no window for
+            known = head.encoded
+            if end and body is None and head.length == NO_BODY and known and known.depends == (peer, trusted, None):
+                wire = known.wire  # as `_of_foreign` would find in more steps
+            else:
+                try:
+                    wire, body = self._of_foreign(head, body, peer, end=end, trusted=trusted)
+                except ValueError as error:  # a mistake in the other codec
+                    self._sink, self._state = sink, HEAD
+                    asyncio.get_running_loop().call_soon(self._cannot_send, sink, error)
+                    return
         if head.personal:
             self.personal = True
         self._sink = sink
@@ -131,7 +132,7 @@ class BackendConnection(ReadingBackend):
 
     def enter_tunnel(self, tunnel: UpstreamTunnelEvents) -> None:
         """From now on bytes are passed on unchanged."""
-        self._state = TUNNEL
+        self._state, self._view = TUNNEL, BODY_VIEW
         self._sink, self._tunnel = None, tunnel
 
     def ending(self, status: Fields) -> bytes:
@@ -185,6 +186,8 @@ class BackendConnection(ReadingBackend):
         else:
             self._on_body(sink, BODY_VIEW[:nbytes])
             if nbytes >= FULL_READ or nbytes == len(self._view) == len(CHUNKS_VIEW):  # full: others first
+                if self._state == UNTIL_CLOSE:
+                    self._view = self._outbox.view()
                 self.fall_behind()
 
     def eof_received(self) -> bool:
@@ -231,7 +234,8 @@ class BackendConnection(ReadingBackend):
         """Bytes while no exchange is open: a tunnel's data, or unexpected."""
         if self._tunnel is not None:
             self._tunnel.on_tunnel_data(BODY_VIEW[:nbytes])
-            if nbytes >= FULL_READ:
+            if nbytes >= FULL_READ or nbytes == len(self._view) == len(CHUNKS_VIEW):
+                self._view = self._outbox.view()
                 self.fall_behind()
         else:
             self._greeted = is_http2(BODY_VIEW[:nbytes])

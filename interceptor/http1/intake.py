@@ -14,7 +14,7 @@ from interceptor.http1.partial import PartialHead
 from interceptor.http1.request import RequestHead
 from interceptor.http1.states import BODY, COMPLETE, DISCARD, HEAD
 from interceptor.transport.splice import MIN_SPLICED
-from interceptor.transport.tcp import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_READ
+from interceptor.transport.tcp import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW
 
 __all__ = ["MAX_PIPELINED_BYTES", "ReadingClient"]
 
@@ -81,8 +81,6 @@ class ReadingClient(ClosingClient):
         if moved < 0:  # the other side cannot be written to inside the kernel
             self._view, moved = BODY_VIEW, 0
         left = self._left = self._left - moved
-        if moved >= FULL_READ:
-            self.fall_behind()
         if left <= MIN_SPLICED:
             self._view = BODY_VIEW
             if not left and self._exchange is exchange:

@@ -15,7 +15,7 @@ from interceptor.http1.fields import CHUNKED
 from interceptor.http1.response import UNTIL_CLOSE as WITHOUT_LENGTH
 from interceptor.http1.response import ResponseHead
 from interceptor.transport.splice import MIN_SPLICED
-from interceptor.transport.tcp import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_READ, Connection, Outbox
+from interceptor.transport.tcp import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, Connection, Outbox
 
 __all__ = ["ReadingBackend"]
 
@@ -49,13 +49,12 @@ class ReadingBackend(Connection):
             self._chunks = ChunkedReader(plain=sink.unframed, lenient=True)
             self._view = CHUNKS_VIEW
         elif head.length == WITHOUT_LENGTH:
-            self._state = UNTIL_CLOSE
+            self._state, self._view = UNTIL_CLOSE, BODY_VIEW
             self._reusable = False
         else:
             self._state = LENGTH
             self._left = head.length
-            if head.length - len(body) > MIN_SPLICED and not self.encrypted:
-                self._view = BULK_VIEW
+            self._view = BULK_VIEW if head.length - len(body) > MIN_SPLICED and not self.encrypted else BODY_VIEW
         if not body:
             sink.on_answer(head, b"", complete=False, reusable=False)
         elif self._state == CHUNKS:
@@ -111,8 +110,6 @@ class ReadingBackend(Connection):
         if moved < 0:  # the other side cannot be written to inside the kernel
             self._view, moved = BODY_VIEW, 0
         left = self._left = self._left - moved
-        if moved >= FULL_READ:
-            self.fall_behind()
         if left <= MIN_SPLICED:
             self._view = BODY_VIEW
             if not left and self._sink is sink:

@@ -101,11 +101,8 @@ class StreamBackend(Connection):
         if tunnel is None:
             self._on_greeting(bytes(self._view[:nbytes]))
         elif self._view is BULK_VIEW:
-            moved = tunnel.on_tunnel_bulk(self._view[:nbytes], self)
-            if moved <= 0:
+            if tunnel.on_tunnel_bulk(self._view[:nbytes], self) <= 0:
                 self._view = BODY_VIEW
-            elif moved >= FULL_READ:
-                self.fall_behind()
         else:
             data = self._view[:nbytes]
             to = tunnel.to_client

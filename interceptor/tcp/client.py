@@ -118,12 +118,8 @@ class StreamClient(StreamDownstream):
                     self._view = BULK_VIEW
                     if nbytes >= FULL_READ:
                         self.fall_behind()
-            else:
-                moved = tunnel.on_client_bulk(view[:nbytes], self)
-                if moved <= 0:
-                    self._view = BODY_VIEW
-                elif moved >= FULL_READ:
-                    self.fall_behind()
+            elif tunnel.on_client_bulk(view[:nbytes], self) <= 0:
+                self._view = BODY_VIEW
         elif self._state == HEAD or self._state == COMPLETE:  # noqa: PLR1714
             self._on_early(bytes(HEAD_VIEW[:nbytes]))
         elif nbytes == len(CHUNKS_VIEW):

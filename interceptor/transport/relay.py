@@ -16,7 +16,7 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
-from interceptor.transport.tcp import Connection
+from interceptor.transport.tcp import Connection, Outbox
 
 if TYPE_CHECKING:
     from socket import socket as Socket  # noqa: N812
@@ -51,10 +51,11 @@ class Talk(Protocol):
 class Relay:
     """All pairs of sockets. `close` it after their connections have ended, or were aborted."""
 
-    __slots__ = ("_clock", "_enabled", "_epoll", "_poll", "_sides", "_tasks")
+    __slots__ = ("_clock", "_enabled", "_epoll", "_outbox", "_poll", "_sides", "_tasks")
 
-    def __init__(self, clock: Callable[[], float], *, enabled: bool = True) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float], outbox: Outbox, *, enabled: bool = True) -> None:
+        """The outbox is told that these connections are served."""
+        self._clock, self._outbox = clock, outbox
         self._enabled = enabled and hasattr(select, "epoll")
         self._epoll: select.epoll | None = None
         self._sides: dict[int, Relayed] = {}
@@ -133,6 +134,7 @@ class Relay:
 
     def _pass_on(self) -> None:
         sides, now, simple = self._sides, self._clock(), select.EPOLLIN
+        self._outbox.serves(now)
         for fd, events in self._poll(0, MAX_EVENTS):
             side = sides.get(fd)
             if side is None:  # it has left meanwhile

@@ -40,6 +40,13 @@ all of it, other connections wait longer."""
 BULK_VIEW: Final = BODY_VIEW[: 4 * 1024]
 """For spliced bodies: a small read tells that data has arrived; the rest is moved inside the kernel."""
 
+LONG_BODY: Final = 4 * 1024 * 1024
+"""Bytes left of a body, from which on it gives way to others. What is left of a shorter one is over in a few milliseconds."""
+SMALL_MOVE: Final = 64 * 1024
+"""Bytes of a long body that are moved in one turn while others are served; these wait for twice as long with 512 KiB."""
+SERVED_SECONDS: Final = 0.1
+"""How long others count as being served after the last of their messages that shared a turn with a long body."""
+
 _LAST_DATA_SENT: Final = slice(44, 48)
 """Position of tcpi_last_data_sent (milliseconds) in Linux's struct tcp_info."""
 
@@ -69,7 +76,7 @@ class Outbox:
     woken once; a write after each read would wake it each time.
     """
 
-    __slots__ = ("backlog", "due", "sessions", "waiting")
+    __slots__ = ("backlog", "due", "giving_way", "sessions", "waiting")
 
     def __init__(self) -> None:
         self.due = False
@@ -79,11 +86,30 @@ class Outbox:
         """Those that make their output then."""
         self.backlog = Backlog()
         """Connections with work left for later turns."""
+        self.giving_way = 0.0
+        """Until when long bodies give way to others."""
 
     def schedule(self) -> None:
         """Write at the end of this turn."""
         self.due = True
         asyncio.get_running_loop().call_soon(self._flush)
+
+    def share(self, left: int) -> int:
+        """How many of the `left` bytes of a body may be moved in this turn."""
+        if left < LONG_BODY:
+            return left
+        now = self.backlog.clock()
+        if self.due:  # others were read from before, in this turn
+            self.serves(now)
+        return SMALL_MOVE if now < self.giving_way else left
+
+    def serves(self, now: float) -> None:
+        """Others than long bodies are served now."""
+        self.giving_way = now + SERVED_SECONDS
+
+    def view(self) -> memoryview:
+        """What to read into next, of data whose length nobody knows: little while others are served."""
+        return CHUNKS_VIEW if self.share(LONG_BODY) < LONG_BODY else BODY_VIEW
 
     def _flush(self) -> None:
         waiting, sessions = iter(self.waiting), iter(self.sessions)
@@ -204,10 +230,8 @@ class Connection(asyncio.BufferedProtocol):
         return True
 
     def splice(self, first: bytes | memoryview, source: object, count: int) -> int:
-        """Send `first` now, and then up to `count` further bytes that have arrived at the source's socket.
-
-        Returns the number of these further bytes; -1 if there will never be any.
-        """
+        """Send `first` now, and then up to `count` further bytes that have arrived at the source's socket. Others have their turn
+        after many of them. Returns the number of these further bytes; -1 if there will never be any."""
         if self._unsent:
             self.flush()
         transport = self._transport
@@ -217,11 +241,14 @@ class Connection(asyncio.BufferedProtocol):
         if transport.is_closing() or transport.get_write_buffer_size():
             self.write_through(first)
             return 0
-        moved, unsent = _splicer.move(first, source._raw, self._raw, count)  # noqa: SLF001 -- the source is of this class too
+        share = self._outbox.share(count)
+        moved, unsent = _splicer.move(first, source._raw, self._raw, share)  # noqa: SLF001 -- the source is of this class too
         if unsent:
             transport.write(unsent)
         if moved < 0:
             source._transport.abort()  # noqa: SLF001 -- the error is told only once, and not to the transport
+        elif moved >= (FULL_READ if share == count else SMALL_MOVE // 2):
+            source.fall_behind()
         return moved
 
     def write_both(self, head: bytes, body: memoryview) -> None:

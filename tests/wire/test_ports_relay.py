@@ -71,6 +71,15 @@ async def stage(script: Any = echo, **fields: Any) -> AsyncIterator[Stage]:
     assert not len(made.relay)
 
 
+async def test_long_bodies_give_way_to_connections_without_transports() -> None:
+    async with stage() as made:
+        outbox = made.rig.rig.interceptor.proxy.outbox
+        peer = await made.talk()
+        outbox.giving_way = 0.0
+        await made.answers(peer)
+        assert outbox.giving_way > 0.0
+
+
 async def test_a_connection_goes_on_without_transports_after_a_silent_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_tunnel, "RELAY_SECONDS", 0.0)
     async with stage() as made:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import socket
@@ -11,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from interceptor.transport import tcp
 from interceptor.transport.splice import Splicer
-from interceptor.transport.tcp import Connection, Outbox
+from interceptor.transport.tcp import FULL_READ, LONG_BODY, SERVED_SECONDS, SMALL_MOVE, Connection, Outbox
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -113,6 +115,14 @@ class _Unbuffered:
     def set_write_buffer_limits(self, high: int) -> None:
         """Nothing is ever buffered."""
 
+    paused = False
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
     def is_closing(self) -> bool:
         return False
 
@@ -120,8 +130,8 @@ class _Unbuffered:
         return 0
 
 
-def _over(pair: Pair) -> Connection:
-    connection = Connection(Outbox(), deadline=0.0)
+def _over(pair: Pair, outbox: Outbox | None = None) -> Connection:
+    connection = Connection(outbox or Outbox(), deadline=0.0)
     transport: Any = _Unbuffered(pair[0])
     connection.connection_made(transport)
     return connection
@@ -136,3 +146,53 @@ def test_a_connection_moves_what_arrived_at_another_unless_it_has_to_be_encoded(
     assert far.splice(b"coded", near, 5) == -1
     assert target[1].recv(100) == b"<coded>"
     assert source[0].recv(100) == b" rest"
+
+
+class _Moves:
+    """In place of the pipe: what has arrived is as much as is asked for, up to a limit."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+        self.asked: list[int] = []
+        self._most = most
+        monkeypatch.setattr(tcp, "_splicer", self)
+
+    def move(self, first: bytes, source: int, target: int, count: int) -> tuple[int, bytes]:
+        self.asked.append(count)
+        return min(self._most, count), b""
+
+
+@pytest.mark.parametrize(("moved", "waits"), [(FULL_READ - 1, False), (FULL_READ, True)])
+async def test_after_much_went_past_the_process_the_others_have_their_turn(
+    source: Pair, target: Pair, moved: int, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = Outbox()
+    near, far = _over(source, outbox), _over(target, outbox)
+    moves = _Moves(monkeypatch, moved)
+    assert far.splice(b"first", near, LONG_BODY) == moved
+    assert moves.asked == [LONG_BODY]
+    transport: Any = near._transport
+    assert transport.paused == waits
+    await asyncio.sleep(0)
+    assert not transport.paused
+
+
+@pytest.mark.parametrize(("moved", "waits"), [(SMALL_MOVE // 2 - 1, False), (SMALL_MOVE // 2, True)])
+async def test_a_long_body_moves_less_at_once_while_others_are_served(
+    source: Pair, target: Pair, moved: int, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1.0
+    outbox = Outbox()
+    outbox.backlog.clock = lambda: now
+    near, far = _over(source, outbox), _over(target, outbox)
+    moves = _Moves(monkeypatch, moved)
+    _over(target, outbox).write(b"a message of another connection")
+    assert far.splice(b"first", near, LONG_BODY) == moved
+    transport: Any = near._transport
+    assert transport.paused == waits
+    await asyncio.sleep(0)
+    assert not transport.paused
+    far.splice(b"first", near, LONG_BODY - 1)  # is over soon
+    far.splice(b"first", near, LONG_BODY)
+    now += SERVED_SECONDS
+    far.splice(b"first", near, LONG_BODY)
+    assert moves.asked == [SMALL_MOVE, LONG_BODY - 1, SMALL_MOVE, LONG_BODY]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from interceptor.core.deadlines import FLUSH_SECONDS
 from interceptor.core.sizes import MAX_RESPONSE_HEAD
 from interceptor.transport.splice import MIN_SPLICED
-from interceptor.transport.tcp import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_READ
+from interceptor.transport.tcp import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_READ, HEAD_VIEW
 from tests.support.backend_playbook import CHAT, SENT, BackendStage
 from tests.support.codec_playbook import play
 
@@ -34,6 +35,11 @@ LARGE = (
 < answer 200 0
 """
 )
+FOREIGN = r"""
+> foreign GET 0  end
+< out GET / HTTP/1.1|...
+= HEAD
+"""
 MANY_CHUNKS = r"1\r\nx\r\n" * 40
 
 
@@ -51,6 +57,23 @@ async def test_how_much_is_read_at_once(script: str, view: memoryview) -> None:
     assert len(stage.connection.get_buffer(-1)) == len(view)
 
 
+@pytest.mark.parametrize(
+    ("answer", "view"),
+    [
+        ("", HEAD_VIEW),
+        (r"\r\n\r\n", BODY_VIEW),
+        (r"\r\nContent-Length: 5\r\n\r\n", BODY_VIEW),
+        (rf"\r\nContent-Length: {2 * MIN_SPLICED}\r\n\r\n", BULK_VIEW),
+        (r"\r\nTransfer-Encoding: chunked\r\n\r\n", CHUNKS_VIEW),
+    ],
+    ids=["a head", "a body", "a body with a length", "a large body", "chunks"],
+)
+async def test_little_is_read_with_the_head_for_a_stream_that_may_have_no_window(answer: str, view: memoryview) -> None:
+    stage = await play(BackendStage(), FOREIGN)
+    stage.feed(rf"HTTP/1.1 200 OK{answer}")
+    assert len(stage.connection.get_buffer(-1)) == len(view)
+
+
 @pytest.mark.parametrize("script", [UNTIL_CLOSE, CHAT], ids=["a body", "a tunnel"])
 @pytest.mark.parametrize(("size", "waits"), [(FULL_READ - 1, False), (FULL_READ, True)])
 async def test_after_a_full_read_the_others_have_their_turn(script: str, size: int, waits: bool) -> None:
@@ -61,16 +84,17 @@ async def test_after_a_full_read_the_others_have_their_turn(script: str, size: i
     assert not stage.transport.paused
 
 
-@pytest.mark.skipif(not hasattr(os, "splice"), reason="nothing is spliced on this system")
-@pytest.mark.parametrize(("moved", "waits"), [(FULL_READ - 1, False), (FULL_READ, True)])
-async def test_after_much_went_past_the_process_too(moved: int, waits: bool) -> None:
-    stage = await play(BackendStage(), SENT)
-    stage.moves = moved
-    stage.feed(rf"HTTP/1.1 200 OK\r\nContent-Length: {4 * FULL_READ}\r\n\r\n")
-    stage.feed("x")
-    assert stage.transport.paused == waits
+@pytest.mark.parametrize("script", [UNTIL_CLOSE, CHAT], ids=["a body", "a tunnel"])
+@pytest.mark.parametrize("served", [False, True])
+async def test_what_has_no_length_is_read_in_smaller_parts_while_others_are_served(script: str, served: bool) -> None:
+    stage = await play(BackendStage(), script)
+    stage.outbox.giving_way = math.inf if served else 0.0
+    stage.transport.feed(b"x" * FULL_READ)
+    assert len(stage.connection.get_buffer(-1)) == len(CHUNKS_VIEW if served else BODY_VIEW)
     await stage.settle()
-    assert not stage.transport.paused
+    if served:
+        stage.transport.feed(b"x" * len(CHUNKS_VIEW))
+        assert stage.transport.paused
 
 
 @pytest.mark.skipif(not hasattr(os, "splice"), reason="nothing is spliced on this system")

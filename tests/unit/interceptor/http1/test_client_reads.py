@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 
 import pytest
@@ -21,15 +22,20 @@ async def test_after_a_full_read_the_others_have_their_turn(size: int, waits: bo
     assert not stage.transport.paused
 
 
-@pytest.mark.parametrize(("moved", "waits"), [(FULL_READ - 1, False), (FULL_READ, True)])
-async def test_after_much_went_past_the_process_the_others_have_their_turn(moved: int, waits: bool) -> None:
-    stage = ClientStage()
-    stage.moves = moved
-    stage.feed(rf"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: {4 * FULL_READ}\r\n\r\n")
-    stage.feed("x")
-    assert stage.transport.paused == waits
+@pytest.mark.parametrize("served", [False, True])
+async def test_a_tunnel_at_full_speed_reads_less_at_once_while_others_are_served(served: bool) -> None:
+    stage = await play(ClientStage(), CHAT)
+    stage.outbox.giving_way = math.inf if served else 0.0
+    stage.transport.feed(b"x" * FULL_READ)
+    assert len(stage.client.get_buffer(-1)) == len(CHUNKS_VIEW if served else BODY_VIEW)
     await stage.settle()
-    assert not stage.transport.paused
+    if served:
+        stage.transport.feed(b"x" * len(CHUNKS_VIEW))
+        assert stage.transport.paused
+        stage.outbox.giving_way = 0.0
+        await stage.settle()
+        stage.transport.feed(b"x" * len(CHUNKS_VIEW))
+        assert len(stage.client.get_buffer(-1)) == len(BODY_VIEW)
 
 
 @pytest.mark.skipif(not hasattr(os, "splice"), reason="nothing is spliced on this system")
