@@ -37,7 +37,8 @@ Guarantees and rules:
 - Received content is valid only during the call, and sent data is copied: views of a shared buffer may be passed.
 - HEADERS, DATA and trailers of one response are in one `take_output`, unless it is called in between.
 - Memory: a stream buffers at most its window of received data and `outflow.MAX_QUEUED` of data to send; received data that is
-  not consumed is at most `Config.connection_window` per connection.
+  not consumed is at most `Config.connection_window` per connection. Users that stop when told to have the streams of a connection
+  buffer little more than `outflow.TOTAL_HIGH` of data to send, and one read each.
 - The core has no time limits. A caller with a clock must use `session.queued`, `stream.stalled`, `session.ready` and
   `session.pending` to limit peers that do not open windows, never send SETTINGS, or do not read.
 

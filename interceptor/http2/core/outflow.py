@@ -38,7 +38,7 @@ from interceptor.http2.core.states import (
 )
 from interceptor.http2.core.stream import NO_SINK, SessionEvents, Stream, StreamEvents
 
-__all__ = ["MAX_QUEUED", "MAX_RESET_IDS", "OUTPUT_BYTES", "QUEUE_HIGH", "QUEUE_LOW", "Outflow"]
+__all__ = ["MAX_QUEUED", "MAX_RESET_IDS", "OUTPUT_BYTES", "QUEUE_HIGH", "QUEUE_LOW", "TOTAL_HIGH", "Outflow"]
 
 OUTPUT_BYTES: Final = 64 * 1024
 """DATA of one write: as much as a socket's buffer takes, and so little that other connections get their turn."""
@@ -46,6 +46,9 @@ QUEUE_HIGH: Final = 64 * 1024
 """Queued bytes of one stream above which its user must stop sending."""
 QUEUE_LOW: Final = 16 * 1024
 """Queued bytes below which the user may continue, early enough that the queue does not run empty."""
+TOTAL_HIGH: Final = 1 << 20
+"""Queued bytes of all streams of a connection above which the user of each must stop as soon as something of its own is queued. A
+peer that opens no windows is else sent dozens of times `QUEUE_HIGH`, and a read more for each."""
 PIECE_BYTES: Final = 16 * 1024
 """Small pieces in the queue are joined up to this size, because each has an overhead of about 100 bytes of memory."""
 MAX_QUEUED: Final = 2 << 20
@@ -284,7 +287,7 @@ class Outflow:
             sink = stream.sink
             self.reset(stream, INTERNAL_ERROR)
             sink.on_reset(INTERNAL_ERROR, unprocessed=False)
-        elif stream.queued > QUEUE_HIGH:
+        elif stream.queued > QUEUE_HIGH or self.queued > TOTAL_HIGH:
             stream.congested = True
         self._schedule(stream)
 

@@ -16,7 +16,7 @@ from interceptor.http2.core.frames import (
     settings,
     window_update,
 )
-from interceptor.http2.core.outflow import MAX_QUEUED, MAX_RESET_IDS, OUTPUT_BYTES, QUEUE_HIGH, QUEUE_LOW
+from interceptor.http2.core.outflow import MAX_QUEUED, MAX_RESET_IDS, OUTPUT_BYTES, QUEUE_HIGH, QUEUE_LOW, TOTAL_HIGH
 from interceptor.http2.core.stream import NO_SINK
 from tests.support.h2_memory import GET, OK, POST, Frame, Peer, data, frames_of, headers
 
@@ -275,6 +275,28 @@ class TestPressure:
         peer.wire()
         assert not stream.congested
         assert peer.recorded == [("writable", 1)]
+
+    def test_all_streams_together_have_a_limit_from_which_on_each_is_congested_at_once(self) -> None:
+        numbers = range(1, 2 * TOTAL_HIGH // QUEUE_HIGH, 2)
+        last = numbers[-1] + 2
+        peer = answering(*numbers, last, window=0)
+        for number in numbers:
+            peer.session.send_data(peer.streams[number], bytes(QUEUE_HIGH))
+        assert peer.session.queued == TOTAL_HIGH
+        assert not any(stream.congested for stream in peer.streams.values())
+        stream = peer.streams[last]
+        peer.session.send_data(stream, b"xy")
+        assert stream.congested
+        peer.feed(window_update(last, 1))
+        assert sizes(peer.frames()) == [(last, 1)]
+        assert (stream.congested, peer.recorded) == (False, [("writable", last)]), "it moves: the others do not stop it"
+        peer.session.send_data(stream, b"z")
+        assert stream.congested
+        peer.session.reset(peer.streams[1], NO_ERROR)
+        peer.feed(window_update(last, 1))
+        peer.wire()
+        peer.session.send_data(stream, b"z")
+        assert not stream.congested
 
     def test_a_user_that_does_not_stop_loses_the_stream(self) -> None:
         peer = answering(1, window=0)
