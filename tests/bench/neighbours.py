@@ -15,13 +15,14 @@ import uvloop
 from tests.bench.measure import Server
 from tests.bench.origin import SMALL
 from tests.bench.processes import BenchError
-from tests.support.neighbour import Sent, apart, at_rest, felt_p99, flooded, p99, sending, work_of
+from tests.support.neighbour import Sent, apart, at_rest, felt_p99, flooded, sending, work_of
 from tests.support.senders import SENDERS
+from tests.support.stalls import Stalls, watched
 
 __all__ = ["BesideSender", "Neighbour", "beside_senders", "neighbour"]
 
 Neighbour = tuple[list[float], list[float]]
-"""99th percentiles in milliseconds of rounds in quiet, and of rounds beside a flood."""
+"""99th percentiles in milliseconds of windows in quiet, and of windows beside a flood."""
 
 SENDER_REQUESTS = 60
 """Of each client in a window: a third of a second. Whatever else runs on a machine takes a core for milliseconds about once a
@@ -42,7 +43,7 @@ class BesideSender:
 
 
 def neighbour(server: Server, *, flooded_host: str, connections: int, rounds: int) -> Neighbour:
-    """Rounds of about a second each."""
+    """Rounds of about a second each, in quiet and then beside the flood."""
     return uvloop.run(_measured(server, flooded_host, connections, rounds))
 
 
@@ -59,34 +60,37 @@ def beside_senders(
 
 async def _beside_sender(server: Server, name: str, host: str, rounds: int) -> BesideSender:
     """A round in quiet and a round beside it, in turn: what else the machine does changes from second to second."""
-    clocks = (perf_counter, work_of(server.pid))
     told = BesideSender([], [], [], [], Sent())
     port = server.port if SENDERS[name].http2 is None else server.http2_port or server.port
-
-    async def measured(waits: list[float], works: list[float]) -> None:
-        for _ in range(WINDOWS):
-            wait, work = await felt_p99(server.port, server.host, SMALL, requests=SENDER_REQUESTS, clocks=clocks)
-            waits.append(1e3 * wait)
-            works.append(1e3 * work)
-
-    with apart(server.pid):
+    with apart(server.pid), watched(server.pid) as stalls:
         for _ in range(rounds):
             try:
                 await at_rest(server.pid)
             except TimeoutError as error:
                 raise BenchError(f"{server.name}: still busy with a sender that is gone, {name} or the one before") from error
-            await measured(told.quiet, told.quiet_work)
+            await _windows(server, stalls, told.quiet, told.quiet_work)
             async with sending(name, port, host) as moved:
-                await measured(told.beside, told.beside_work)
+                await _windows(server, stalls, told.beside, told.beside_work)
             told.moved.add(moved)
     return told
 
 
 async def _measured(server: Server, flooded_host: str, connections: int, rounds: int) -> Neighbour:
-    async def measured() -> list[float]:
-        return [1e3 * await p99(server.port, server.host, SMALL) for _ in range(rounds)]
-
-    with apart(server.pid):
-        quiet = await measured()
+    quiet: list[float] = []
+    beside: list[float] = []
+    with apart(server.pid), watched(server.pid) as stalls:
+        for _ in range(rounds):
+            await _windows(server, stalls, quiet, [])
         async with flooded(server.port, flooded_host, connections):
-            return quiet, await measured()
+            for _ in range(rounds):
+                await _windows(server, stalls, beside, [])
+    return quiet, beside
+
+
+async def _windows(server: Server, stalls: Stalls, waits: list[float], works: list[float]) -> None:
+    """A round: adds the percentile of each of its windows to those before, in milliseconds."""
+    clocks = (perf_counter, work_of(server.pid))
+    for _ in range(WINDOWS):
+        wait, work = await felt_p99(server.port, server.host, SMALL, requests=SENDER_REQUESTS, clocks=clocks, stalls=stalls)
+        waits.append(1e3 * wait)
+        works.append(1e3 * work)

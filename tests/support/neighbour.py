@@ -13,12 +13,14 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Itera
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import compress
 from time import clock_gettime, perf_counter
 
 import psutil
 
 from tests.support.caller import Caller
 from tests.support.raw_requests import get
+from tests.support.stalls import Stalls
 
 __all__ = [
     "Sent",
@@ -76,32 +78,43 @@ async def felt_p99(
     requests: int = REQUESTS,
     longest: float = ROUND_SECONDS,
     clocks: Sequence[Clock] = (perf_counter,),
+    stalls: Stalls | None = None,
 ) -> list[float]:
     """As `p99`, but corrected for requests that were not sent during a stall (coordinated omission).
 
     A client that waits for a response sends nothing meanwhile, so a second without responses would count as one slow request
-    among hundreds. A request without a response within the limit counts with the time it has waited. One result per clock.
+    among hundreds. A request without a response within the limit counts with the time it has waited. The first ones, which open
+    the connections, do not count, nor do those that met a stall of the machine. One result per clock.
     """
     waits: list[list[float]] = [[] for _ in clocks]
+    moments: list[tuple[float, float]] = []
     wire = get(path.encode(), host=host.encode())
     end = asyncio.get_running_loop().time() + longest
 
     async def ask(caller: Caller) -> None:
-        for _ in range(requests):
-            began = [clock() for clock in clocks]
+        opening, late = True, False
+        for _ in range(1 + requests):
+            begun, began = perf_counter(), [clock() for clock in clocks]
             try:
                 async with asyncio.timeout_at(end):
                     assert (await caller.ask(wire)).status == 200
             except TimeoutError:
-                break
-            finally:
+                late = True
+            if late or not opening:
                 for clock, start, seconds in zip(clocks, began, waits, strict=True):
                     seconds.append(clock() - start)
+                moments.append((begun, perf_counter()))
+            if late:
+                break
+            opening = False
             await asyncio.sleep(PAUSE_SECONDS)
         caller.leave(politely=False)
 
     await asyncio.gather(*(ask(Caller(port)) for _ in range(CLIENTS)))
-    felt = (sorted(left for wait in seconds for left in _felt(wait)) for seconds in waits)
+    spared = [] if stalls is None else stalls.spared(moments)
+    if not any(spared):
+        spared = [True] * len(moments)
+    felt = (sorted(left for wait in compress(seconds, spared) for left in _felt(wait)) for seconds in waits)
     return [seconds[len(seconds) * 99 // 100] for seconds in felt]
 
 

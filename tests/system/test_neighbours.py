@@ -8,12 +8,14 @@ than any sender may.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from time import perf_counter
 
+import psutil
 import pytest
 
 from fleet.discovery.sources import Backend
@@ -22,6 +24,7 @@ from tests.bench.processes import free_ports
 from tests.support.full import FULL
 from tests.support.neighbour import ahead, apart, felt_p99, flooded, p99, sending, work_of, worst_backend
 from tests.support.senders import SENDERS
+from tests.support.stalls import watched
 from tests.system.alone import alone
 from tests.wire.proxy_backend import RawBackend
 
@@ -89,6 +92,30 @@ async def test_the_worst_senders_leave_the_other_in_peace(sender: str, tmp_path:
                 assert _within(beside, quiet, SENDER_FLOOR), (quiet, beside)
     finally:
         await backend.close()
+
+
+def test_a_watcher_that_cannot_run_reports_a_stall() -> None:
+    with watched(os.getpid()) as stalls:
+        watchers = psutil.Process().children()
+        began = perf_counter()
+        for watcher in watchers:
+            watcher.suspend()
+        stopped = perf_counter()
+        time.sleep(0.05)  # the stall itself
+        for watcher in watchers:
+            watcher.resume()
+        met = (stopped, perf_counter())
+        if not _real_time_permitted():
+            assert stalls.spared([met]) == [True]
+            return
+        while stalls.spared([met]) == [True]:  # the watchers have only just been woken
+            time.sleep(0.001)
+        assert stalls.spared([(began - 1, began - 0.9), met]) == [True, False]
+
+
+def _real_time_permitted() -> bool:
+    with ahead(os.getpid()) as permitted:
+        return permitted
 
 
 @contextmanager
