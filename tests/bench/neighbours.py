@@ -7,7 +7,7 @@ requests up to its bound, HAProxy refuses them all. The senders are those of `te
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 
 import uvloop
@@ -15,11 +15,11 @@ import uvloop
 from tests.bench.measure import Server
 from tests.bench.origin import SMALL
 from tests.bench.processes import BenchError
-from tests.support.neighbour import Sent, apart, at_rest, felt_p99, flooded, sending, work_of
+from tests.support.neighbour import CLIENTS, Sent, apart, at_rest, felt_p99, flooded, sending, work_of
 from tests.support.senders import SENDERS
 from tests.support.stalls import Stalls, watched
 
-__all__ = ["BesideSender", "Neighbour", "beside_senders", "neighbour"]
+__all__ = ["BesideSender", "Neighbour", "Windows", "beside_senders", "neighbour"]
 
 Neighbour = tuple[list[float], list[float]]
 """99th percentiles in milliseconds of windows in quiet, and of windows beside a flood."""
@@ -31,14 +31,24 @@ WINDOWS = 3
 """In quiet, and then beside a sender, in each round."""
 
 
+@dataclass
+class Windows:
+    """Windows in quiet, or beside a load, one after the other."""
+
+    p99: list[float] = field(default_factory=list)
+    """Milliseconds."""
+    work: list[float] = field(default_factory=list)
+    """How many of them the proxy itself worked, for whomever."""
+    left_out: list[float] = field(default_factory=list)
+    """The share of the requests that met a stall of the machine, and do not count."""
+
+
 @dataclass(frozen=True)
 class BesideSender:
-    """Windows in quiet and beside a sender: milliseconds, and how many of them the proxy itself worked, for whomever."""
+    """An application's requests in quiet and beside a sender, and what that has moved."""
 
-    quiet: list[float]
-    beside: list[float]
-    quiet_work: list[float]
-    beside_work: list[float]
+    quiet: Windows
+    beside: Windows
     moved: Sent
 
 
@@ -60,7 +70,7 @@ def beside_senders(
 
 async def _beside_sender(server: Server, name: str, host: str, rounds: int) -> BesideSender:
     """A round in quiet and a round beside it, in turn: what else the machine does changes from second to second."""
-    told = BesideSender([], [], [], [], Sent())
+    told = BesideSender(Windows(), Windows(), Sent())
     port = server.port if SENDERS[name].http2 is None else server.http2_port or server.port
     with apart(server.pid), watched(server.pid) as stalls:
         for _ in range(rounds):
@@ -68,29 +78,29 @@ async def _beside_sender(server: Server, name: str, host: str, rounds: int) -> B
                 await at_rest(server.pid)
             except TimeoutError as error:
                 raise BenchError(f"{server.name}: still busy with a sender that is gone, {name} or the one before") from error
-            await _windows(server, stalls, told.quiet, told.quiet_work)
+            await _round(server, stalls, told.quiet)
             async with sending(name, port, host) as moved:
-                await _windows(server, stalls, told.beside, told.beside_work)
+                await _round(server, stalls, told.beside)
             told.moved.add(moved)
     return told
 
 
 async def _measured(server: Server, flooded_host: str, connections: int, rounds: int) -> Neighbour:
-    quiet: list[float] = []
-    beside: list[float] = []
+    quiet, beside = Windows(), Windows()
     with apart(server.pid), watched(server.pid) as stalls:
         for _ in range(rounds):
-            await _windows(server, stalls, quiet, [])
+            await _round(server, stalls, quiet)
         async with flooded(server.port, flooded_host, connections):
             for _ in range(rounds):
-                await _windows(server, stalls, beside, [])
-    return quiet, beside
+                await _round(server, stalls, beside)
+    return quiet.p99, beside.p99
 
 
-async def _windows(server: Server, stalls: Stalls, waits: list[float], works: list[float]) -> None:
-    """A round: adds the percentile of each of its windows to those before, in milliseconds."""
+async def _round(server: Server, stalls: Stalls, told: Windows) -> None:
     clocks = (perf_counter, work_of(server.pid))
     for _ in range(WINDOWS):
+        met = stalls.met
         wait, work = await felt_p99(server.port, server.host, SMALL, requests=SENDER_REQUESTS, clocks=clocks, stalls=stalls)
-        waits.append(1e3 * wait)
-        works.append(1e3 * work)
+        told.p99.append(1e3 * wait)
+        told.work.append(1e3 * work)
+        told.left_out.append((stalls.met - met) / (CLIENTS * SENDER_REQUESTS))

@@ -120,14 +120,17 @@ def previews_as_json(previews: dict[str, Rounds]) -> dict[str, Any]:
 
 
 def senders_as_json(senders: Senders) -> dict[str, Any]:
-    """Every round's percentile, and what the sender moved: one that was refused or starved proves little."""
+    """Every window's percentile, the share of requests that were left out, and what the sender moved: one that was refused or
+    starved proves little."""
     return {
         sender: {
             server: {
-                "quiet": [round(ms, 3) for ms in measured.quiet],
-                "beside": [round(ms, 3) for ms in measured.beside],
-                "quiet_work": [round(ms, 3) for ms in measured.quiet_work],
-                "beside_work": [round(ms, 3) for ms in measured.beside_work],
+                "quiet": [round(ms, 3) for ms in measured.quiet.p99],
+                "beside": [round(ms, 3) for ms in measured.beside.p99],
+                "quiet_work": [round(ms, 3) for ms in measured.quiet.work],
+                "beside_work": [round(ms, 3) for ms in measured.beside.work],
+                "quiet_left_out": round(statistics.mean(measured.quiet.left_out), 4),
+                "beside_left_out": round(statistics.mean(measured.beside.left_out), 4),
                 "sent_mb_s": round(measured.moved.sent / measured.moved.seconds / 1e6, 3),
                 "received_mb_s": round(measured.moved.received / measured.moved.seconds / 1e6, 3),
                 "connections": measured.moved.opened,
@@ -227,12 +230,21 @@ def senders_as_markdown(senders: Senders) -> str:
     for sender, measured in senders.items():
         cells = "".join(_beside(measured[server]) for server in servers)
         lines.append(f"| {SENDERS[sender].what} |{cells}")
-    return "\n".join(lines)
+    left_out = "; ".join(_left_out(server, [measured[server] for measured in senders.values()]) for server in servers)
+    return "\n".join([*lines, "", f"Requests that met a stall of the machine, and do not count: {left_out}."])
+
+
+def _left_out(server: str, measured: Sequence[BesideSender]) -> str:
+    quiet, beside = (
+        statistics.mean(share for windows in both for share in windows.left_out)
+        for both in ([one.quiet for one in measured], [one.beside for one in measured])
+    )
+    return f"{server} {quiet:.1%} in quiet, {beside:.1%} beside"
 
 
 def _beside(measured: BesideSender) -> str:
-    quiet, beside = _Spread.of(measured.quiet), _Spread.of(measured.beside)
-    work = statistics.median(measured.beside_work)
+    quiet, beside = _Spread.of(measured.quiet.p99), _Spread.of(measured.beside.p99)
+    work = statistics.median(measured.beside.work)
     moved = (measured.moved.sent + measured.moved.received) / measured.moved.seconds / 1e6
     return f" {_exact(quiet)} | {_exact(beside)} | {beside.middle / quiet.middle:.1f} × | {work:.2f} | {moved:,.1f} |"
 
@@ -240,7 +252,8 @@ def _beside(measured: BesideSender) -> str:
 def _worst(senders: Senders, server: str) -> tuple[float, str]:
     """The highest ratio to quiet, and the sender's name."""
     ratios = (
-        (statistics.median(one[server].beside) / statistics.median(one[server].quiet), name) for name, one in senders.items()
+        (statistics.median(one[server].beside.p99) / statistics.median(one[server].quiet.p99), name)
+        for name, one in senders.items()
     )
     return max(ratios)
 

@@ -23,6 +23,7 @@ from tests.support.raw_requests import get
 from tests.support.stalls import Stalls
 
 __all__ = [
+    "CLIENTS",
     "Sent",
     "ahead",
     "apart",

@@ -36,6 +36,8 @@ class Stalls:
         self._outputs = outputs
         self._partial = dict.fromkeys(outputs, b"")
         self._seen: list[tuple[float, float]] = []
+        self.met = 0
+        """How many waits have met a stall, of all that were asked about."""
         for output in outputs:
             os.set_blocking(output, False)
 
@@ -45,7 +47,9 @@ class Stalls:
         self._read()
         first = min((begin for begin, _ in waits), default=math.inf)
         self._seen = [stall for stall in self._seen if stall[1] > first]
-        return [all(end <= begun or begin >= ended for begun, ended in self._seen) for begin, end in waits]
+        spared = [all(end <= begun or begin >= ended for begun, ended in self._seen) for begin, end in waits]
+        self.met += spared.count(False)
+        return spared
 
     def _read(self) -> None:
         for output in self._outputs:

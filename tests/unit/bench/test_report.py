@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from tests.bench.measure import Sample
-from tests.bench.neighbours import BesideSender
+from tests.bench.neighbours import BesideSender, Windows
 from tests.bench.report import (
     Results,
     Rounds,
@@ -17,6 +17,8 @@ from tests.bench.report import (
     previews_as_json,
     rows_as_json,
     rows_as_markdown,
+    senders_as_json,
+    senders_as_markdown,
 )
 from tests.bench.workloads import AS_USERS_SEND, ROWS, WORKLOADS
 from tests.support.neighbour import Sent
@@ -89,6 +91,16 @@ def test_two_builds_are_compared_by_pairs_and_by_their_best_rounds() -> None:
     )
 
 
+def test_senders_have_rows_and_what_was_left_out_is_told() -> None:
+    senders, shares = results().senders, "0.0% in quiet, 1.0% beside"
+    assert senders_as_markdown(senders).splitlines()[2:] == [
+        "| one-byte chunks |" + " 1.00 [1.00–1.00] | 2.00 [2.00–2.00] | 2.0 × | 0.20 | 0.0 |" * 2,
+        "",
+        f"Requests that met a stall of the machine, and do not count: haproxy {shares}; weir {shares}.",
+    ]
+    assert senders_as_json(senders)["chunks"]["weir"]["beside_left_out"] == 0.01
+
+
 def test_everything_is_in_the_json_under_its_name() -> None:
     told = as_json(results())
     assert {*ROWS, "cpu_ratio_to_haproxy", "routes_10000", "idle_connection_kb"} < told.keys()
@@ -122,7 +134,7 @@ def test_previews_are_held_to_the_ratio_of_pairs(cpu: tuple[float, ...], verdict
 
 def results(previewed: tuple[float, ...] = HAPROXY, **rows: Rounds) -> Results:
     trio, pair = rounds(origin=HAPROXY, haproxy=HAPROXY, weir=WEIR), rounds(haproxy=HAPROXY, weir=WEIR)
-    beside = BesideSender([1.0], [2.0], [0.1], [0.2], Sent(sent=1, received=1, seconds=1.0))
+    beside = BesideSender(Windows([1.0], [0.1], [0.0]), Windows([2.0], [0.2], [0.01]), Sent(sent=1, received=1, seconds=1.0))
     return Results(
         machine="a machine",
         rows={name: rows.get(name, pair if name in AS_USERS_SEND else trio) for name in ROWS},

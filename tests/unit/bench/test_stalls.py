@@ -25,6 +25,7 @@ def test_waits_that_met_a_stall_are_told(pipe: tuple[int, int]) -> None:
     os.write(watcher, b"3.000000 4.000000\n")
     waits = [(2.0, 3.0), (2.0, 3.1), (3.1, 3.2), (2.0, 5.0), (3.9, 5.0), (4.0, 5.0)]
     assert stalls.spared(waits) == [True, False, False, False, False, True]
+    assert stalls.met == 4
 
 
 def test_lines_may_come_in_parts(pipe: tuple[int, int]) -> None:
