@@ -58,7 +58,7 @@ lock: $(STAMP) ## Resolve requirements.lock anew from pyproject.toml, and from i
 	@$(LOCK) --no-annotate -c requirements.lock pyproject.toml -o deploy/image/runtime.lock
 	@echo setuptools | $(LOCK) --no-annotate -c requirements.lock - -o deploy/image/build.lock
 
-bench: $(STAMP) ## Measure origin, HAProxy and Weir side by side (nine to ten minutes)
+bench: $(STAMP) ## Measure origin, HAProxy and Weir side by side (sixteen minutes)
 	@tools/packages $(BENCH_PACKAGES)
 	@tools/clients >/dev/null
 	@$(BIN)/python -m tests.bench $(ARGS)
