@@ -19,6 +19,7 @@ from interceptor.http1.reply import HEAD as HEAD_METHOD
 from interceptor.http1.reply import encode_reply, has_body
 from interceptor.http1.response import ResponseHead
 from interceptor.http1.states import COMPLETE, DISCARD, HEAD, TUNNEL
+from interceptor.transport.tcp import CHUNKS_VIEW
 
 __all__ = ["AnsweringClient"]
 
@@ -120,7 +121,7 @@ class AnsweringClient(ReadingClient):
         """Send the 101 response with the data that followed it, and become a tunnel. Returns data that the client sent early."""
         self.guard_end()
         evicted, self._state = self._state == DISCARD, TUNNEL
-        self._exchange, self._tunnel = None, tunnel
+        self._exchange, self._tunnel, self._view = None, tunnel, CHUNKS_VIEW
         early = self._take_stash()
         self.resume_reading()
         if evicted:

@@ -132,7 +132,7 @@ class BackendConnection(ReadingBackend):
 
     def enter_tunnel(self, tunnel: UpstreamTunnelEvents) -> None:
         """From now on bytes are passed on unchanged."""
-        self._state, self._view = TUNNEL, BODY_VIEW
+        self._state, self._view = TUNNEL, CHUNKS_VIEW
         self._sink, self._tunnel = None, tunnel
 
     def ending(self, status: Fields) -> bytes:
@@ -186,8 +186,6 @@ class BackendConnection(ReadingBackend):
         else:
             self._on_body(sink, BODY_VIEW[:nbytes])
             if nbytes >= FULL_READ or nbytes == len(self._view) == len(CHUNKS_VIEW):  # full: others first
-                if self._state == UNTIL_CLOSE:
-                    self._view = self._outbox.view()
                 self.fall_behind()
 
     def eof_received(self) -> bool:
@@ -235,7 +233,6 @@ class BackendConnection(ReadingBackend):
         if self._tunnel is not None:
             self._tunnel.on_tunnel_data(BODY_VIEW[:nbytes])
             if nbytes >= FULL_READ or nbytes == len(self._view) == len(CHUNKS_VIEW):
-                self._view = self._outbox.view()
                 self.fall_behind()
         else:
             self._greeted = is_http2(BODY_VIEW[:nbytes])

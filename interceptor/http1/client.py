@@ -98,8 +98,6 @@ class ClientConnection(AnsweringClient):
             elif self._tunnel is not None:
                 self._tunnel.on_client_data(BODY_VIEW[:nbytes])
             if nbytes >= FULL_READ or nbytes == len(self._view) == len(CHUNKS_VIEW):  # full: others first
-                if self._tunnel is not None:
-                    self._view = self._outbox.view()
                 self.fall_behind()
 
     def eof_received(self) -> bool:

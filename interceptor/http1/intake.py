@@ -49,8 +49,8 @@ class ReadingClient(ClosingClient):
         self._view = BODY_VIEW
         if data:
             self._on_body(data)
-        if self._left > MIN_SPLICED and not self.encrypted:
-            self._view = BULK_VIEW
+        if self._left > MIN_SPLICED:
+            self._view = CHUNKS_VIEW if self.encrypted else BULK_VIEW
         elif self._chunks is not None:
             self._view = CHUNKS_VIEW
         return self._exchange is exchange
@@ -79,7 +79,7 @@ class ReadingClient(ClosingClient):
         """Pass on a small part of a large body; the rest is moved inside the kernel until little is left."""
         moved = exchange.on_bulk(data, self, self._left)
         if moved < 0:  # the other side cannot be written to inside the kernel
-            self._view, moved = BODY_VIEW, 0
+            self._view, moved = CHUNKS_VIEW, 0
         left = self._left = self._left - moved
         if left <= MIN_SPLICED:
             self._view = BODY_VIEW

@@ -49,12 +49,15 @@ class ReadingBackend(Connection):
             self._chunks = ChunkedReader(plain=sink.unframed, lenient=True)
             self._view = CHUNKS_VIEW
         elif head.length == WITHOUT_LENGTH:
-            self._state, self._view = UNTIL_CLOSE, BODY_VIEW
+            self._state, self._view = UNTIL_CLOSE, CHUNKS_VIEW
             self._reusable = False
         else:
             self._state = LENGTH
             self._left = head.length
-            self._view = BULK_VIEW if head.length - len(body) > MIN_SPLICED and not self.encrypted else BODY_VIEW
+            if head.length - len(body) <= MIN_SPLICED:
+                self._view = BODY_VIEW
+            else:
+                self._view = CHUNKS_VIEW if self.encrypted else BULK_VIEW
         if not body:
             sink.on_answer(head, b"", complete=False, reusable=False)
         elif self._state == CHUNKS:
@@ -108,7 +111,7 @@ class ReadingBackend(Connection):
         """Pass on a small part of a large body; the rest is moved inside the kernel until little is left."""
         moved = sink.on_answer_bulk(data, self, self._left)
         if moved < 0:  # the other side cannot be written to inside the kernel
-            self._view, moved = BODY_VIEW, 0
+            self._view, moved = CHUNKS_VIEW, 0
         left = self._left = self._left - moved
         if left <= MIN_SPLICED:
             self._view = BODY_VIEW

@@ -10,6 +10,7 @@ from fleet.runtime.backlog import Backlog
 from interceptor.core.sizes import COPIED_BYTES
 from interceptor.http2.core.config import Config
 from interceptor.http2.core.header_rules import Head
+from interceptor.http2.core.outflow import OUTPUT_BYTES
 from interceptor.http2.core.session import Session
 from interceptor.http2.core.stream import Stream
 from interceptor.transport.tcp import CHUNKS_VIEW, Connection, Outbox
@@ -89,10 +90,18 @@ class SessionConnection(Connection):
         """Write what the session has to send."""
         self._writes = False
         session = self.session
-        out = session.take_output()
+        out, room = session.take_output(), OUTPUT_BYTES
         while out:
-            self._send(b"".join(out))
-            out = session.take_output() if session.queued else []
+            data = b"".join(out)
+            self._send(data)
+            if not session.queued:
+                break
+            room -= len(data)
+            if room <= 0:
+                if session.pending:  # the others first
+                    self.on_output()
+                break
+            out = session.take_output()
         if (session.closed or session.going_away) and session.drained and not session.pending:
             self._transport.close()
 

@@ -80,7 +80,10 @@ class StreamSide:
 
     def becomes_congested(self, stream: Stream) -> bool:
         """Whether the last write was more than the peer takes for now."""
-        if self.congested or not stream.congested:
+        if not stream.congested:
+            return False
+        if self.congested:
+            self._stuck_queued = max(self._stuck_queued, stream.queued)  # what was still under way is no sign of a stuck peer
             return False
         self.congested = True
         self._stuck_queued, self._stuck_since = stream.queued, self.now()

@@ -31,7 +31,8 @@ HEAD_VIEW: Final = BODY_VIEW[: 32 * 1024]
 """For heads: small, to limit how much of a body is read before there is a backend."""
 
 CHUNKS_VIEW: Final = BODY_VIEW[: 64 * 1024]
-"""For chunked bodies: smaller, because the data may be buffered until all its chunks have been parsed."""
+"""For chunked bodies: smaller, because the data may be buffered until all its chunks have been parsed. For bodies whose length is
+unknown, tunnels, and what is to be encrypted or put into frames, because others wait for a read and its writes."""
 FULL_READ: Final = len(BODY_VIEW) // 2
 """After a read of at least this many bytes, other connections get a turn before the next read, because some event loops continue
 to read from a socket as long as reads are full. Half of the buffer, as measured: with an eighth, a body of 1 MiB costs more; with
@@ -106,10 +107,6 @@ class Outbox:
     def serves(self, now: float) -> None:
         """Others than long bodies are served now."""
         self.giving_way = now + SERVED_SECONDS
-
-    def view(self) -> memoryview:
-        """What to read into next, of data whose length nobody knows: little while others are served."""
-        return CHUNKS_VIEW if self.share(LONG_BODY) < LONG_BODY else BODY_VIEW
 
     def _flush(self) -> None:
         waiting, sessions = iter(self.waiting), iter(self.sessions)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fleet.runtime.backlog import SLICE_SECONDS, Backlog
+from fleet.runtime.backlog import MOST, SLICE_SECONDS, Backlog
 
 
 class Clock:
@@ -50,6 +50,14 @@ async def test_a_turn_has_one_slice_however_many_are_behind() -> None:
     done = await turns(backlog, log)
     assert {len(turn) for turn in done} == {4}
     assert Counter(log) == {str(number): 3 for number in range(100)}
+
+
+async def test_few_that_take_no_time_are_let_go_in_a_turn() -> None:
+    clock, log = Clock(), list[str]()
+    backlog = Backlog(clock)
+    for number in range(3 * MOST):
+        backlog.add(Worker(clock, str(number), 1, log, takes=0.0))
+    assert [len(turn) for turn in await turns(backlog, log)] == [MOST] * 3
 
 
 async def test_each_has_a_part_before_any_has_two() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from interceptor.core.deadlines import FLUSH_SECONDS
 from interceptor.core.sizes import MAX_RESPONSE_HEAD
 from interceptor.transport.splice import MIN_SPLICED
-from interceptor.transport.tcp import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, FULL_READ, HEAD_VIEW
+from interceptor.transport.tcp import BODY_VIEW, BULK_VIEW, CHUNKS_VIEW, HEAD_VIEW
 from tests.support.backend_playbook import CHAT, SENT, BackendStage
 from tests.support.codec_playbook import play
 
@@ -46,11 +45,12 @@ MANY_CHUNKS = r"1\r\nx\r\n" * 40
 @pytest.mark.parametrize(
     ("script", "view"),
     [
-        ("", BODY_VIEW), (SENT, BODY_VIEW), (UNTIL_CLOSE, BODY_VIEW), (CHAT, BODY_VIEW),
+        ("", BODY_VIEW), (SENT, BODY_VIEW), (UNTIL_CLOSE, CHUNKS_VIEW), (CHAT, CHUNKS_VIEW),
         (CHUNKED, CHUNKS_VIEW), (LARGE, BULK_VIEW),
+        (LARGE + f"> moves_on -1\n> feed x\n< bulk 1 of {2 * MIN_SPLICED - 1}", CHUNKS_VIEW),
         (CHUNKED + "> feed 0\\r\\n\\r\\n\n< data 5\n< end reusable", BODY_VIEW),
     ],
-    ids=["nothing", "a head", "a body", "a tunnel", "chunks", "a large body", "what comes after chunks"],
+    ids=["nothing", "a head", "a body", "a tunnel", "chunks", "a large body", "not spliced", "what comes after chunks"],
 )  # fmt: skip
 async def test_how_much_is_read_at_once(script: str, view: memoryview) -> None:
     stage = await play(BackendStage(), script)
@@ -61,7 +61,7 @@ async def test_how_much_is_read_at_once(script: str, view: memoryview) -> None:
     ("answer", "view"),
     [
         ("", HEAD_VIEW),
-        (r"\r\n\r\n", BODY_VIEW),
+        (r"\r\n\r\n", CHUNKS_VIEW),
         (r"\r\nContent-Length: 5\r\n\r\n", BODY_VIEW),
         (rf"\r\nContent-Length: {2 * MIN_SPLICED}\r\n\r\n", BULK_VIEW),
         (r"\r\nTransfer-Encoding: chunked\r\n\r\n", CHUNKS_VIEW),
@@ -75,26 +75,13 @@ async def test_little_is_read_with_the_head_for_a_stream_that_may_have_no_window
 
 
 @pytest.mark.parametrize("script", [UNTIL_CLOSE, CHAT], ids=["a body", "a tunnel"])
-@pytest.mark.parametrize(("size", "waits"), [(FULL_READ - 1, False), (FULL_READ, True)])
+@pytest.mark.parametrize(("size", "waits"), [(len(CHUNKS_VIEW) - 1, False), (len(CHUNKS_VIEW), True)])
 async def test_after_a_full_read_the_others_have_their_turn(script: str, size: int, waits: bool) -> None:
     stage = await play(BackendStage(), script)
     stage.transport.feed(b"x" * size)
     assert stage.transport.paused == waits
     await stage.settle()
     assert not stage.transport.paused
-
-
-@pytest.mark.parametrize("script", [UNTIL_CLOSE, CHAT], ids=["a body", "a tunnel"])
-@pytest.mark.parametrize("served", [False, True])
-async def test_what_has_no_length_is_read_in_smaller_parts_while_others_are_served(script: str, served: bool) -> None:
-    stage = await play(BackendStage(), script)
-    stage.outbox.giving_way = math.inf if served else 0.0
-    stage.transport.feed(b"x" * FULL_READ)
-    assert len(stage.connection.get_buffer(-1)) == len(CHUNKS_VIEW if served else BODY_VIEW)
-    await stage.settle()
-    if served:
-        stage.transport.feed(b"x" * len(CHUNKS_VIEW))
-        assert stage.transport.paused
 
 
 @pytest.mark.skipif(not hasattr(os, "splice"), reason="nothing is spliced on this system")
