@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from interceptor.http2.core.config import DEFAULT_WINDOW
 from interceptor.http2.core.frames import (
     CANCEL,
     CONTINUATION,
@@ -16,6 +17,7 @@ from interceptor.http2.core.frames import (
     END_HEADERS,
     END_STREAM,
     HEADERS,
+    LARGEST_WINDOW,
     PING,
     PREFACE,
     PRIORITY,
@@ -120,6 +122,17 @@ def _no_window(host: bytes) -> Made:
     return PREFACE + settings({INITIAL_WINDOW: 0}) + downloads, b""
 
 
+def _wide(host: bytes) -> Made:
+    wide = settings({INITIAL_WINDOW: LARGEST_WINDOW}) + window_update(0, LARGEST_WINDOW - DEFAULT_WINDOW)
+    return PREFACE + wide + _streams(host, lambda _: b"", path=b"/download", count=ALLOWED_STREAMS), b""
+
+
+def _opened_windows(host: bytes) -> Made:
+    wide = settings({INITIAL_WINDOW: 0}) + window_update(0, LARGEST_WINDOW - DEFAULT_WINDOW)
+    downloads = _streams(host, lambda _: b"", path=b"/download", count=ALLOWED_STREAMS)
+    return PREFACE + wide + downloads, b"".join(window_update(number, 1 << 16) for number in range(1, 2 * ALLOWED_STREAMS, 2))
+
+
 def _byte_window(host: bytes) -> Made:
     download = frame(HEADERS, END_HEADERS | END_STREAM, 1, _first(host, b"/download"))
     return PREFACE + settings({INITIAL_WINDOW: 0}) + download, window_update(1, 1)
@@ -136,6 +149,8 @@ ATTACKS = {
     "h2-byte-window": Attack("HTTP/2: a download whose window opens by a byte", _byte_window),
     "h2-empty-data": Attack("HTTP/2: empty DATA", _wall(frame(DATA, 0, 1, b""))),
     "h2-priority": Attack("HTTP/2: PRIORITY", _wall(frame(PRIORITY, 0, 3, bytes(5)))),
+    "h2-wide": Attack("HTTP/2: 100 downloads with the widest windows", _wide, ends=False),
+    "h2-opened-windows": Attack("HTTP/2: 100 downloads whose windows are opened all the time", _opened_windows, ends=False),
     "h2-no-window": Attack("HTTP/2: 400 downloads with windows of zero bytes", _no_window, connections=4, ends=False),
 }
 """By name; each is a row of the benchmark, and a test of `tests/system/test_neighbours.py`."""
