@@ -37,10 +37,12 @@ from interceptor.http2.core.states import NEXT, RECV_RESET, WIDTH
 from interceptor.http2.core.stream import SessionEvents, Stream
 from interceptor.http2.core.whole import WholeMessages
 
-__all__ = ["DRAIN_PING", "Control"]
+__all__ = ["DRAIN_PING", "STREAMS_PER_UNIT", "Control"]
 
 DRAIN_PING: Final = b"draining"
 """Payload of a PING after the first GOAWAY; its acknowledgement shows that the peer has read that GOAWAY."""
+STREAMS_PER_UNIT: Final = 8
+"""Streams whose windows one SETTINGS changes for a unit of work."""
 _PONG: Final = pack_head(len(DRAIN_PING) << 8 | PING, ACK, 0)
 """What precedes the payload in the acknowledgement of a PING."""
 
@@ -149,6 +151,7 @@ class Control(WholeMessages):
 
     def _change_windows(self, by: int) -> None:
         """Change the send windows of all streams (6.9.2). Raises ConnectionFault."""
+        self._units -= len(self.streams) // STREAMS_PER_UNIT
         for stream in self.streams.values():
             stream.send_window += by
             if stream.send_window > LARGEST_WINDOW:

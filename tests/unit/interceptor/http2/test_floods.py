@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from interceptor.http2.core.config import DEFAULT_WINDOW, MAX_SETTINGS, Config
+from interceptor.http2.core.control import STREAMS_PER_UNIT
 from interceptor.http2.core.floods import MAX_CONTINUATIONS, MAX_UNTAKEN_OUTPUT, Allowance
 from interceptor.http2.core.frames import (
     CANCEL,
@@ -355,3 +356,18 @@ def test_allowances() -> None:
     allowance.spend(101.0, 1, 2)
     with pytest.raises(ConnectionFault):
         allowance.spend(101.0, 1)
+
+
+def test_settings_that_change_the_windows_of_many_streams_cost_as_much() -> None:
+    peer = Peer()
+    numbers = range(1, 200, 2)
+    assert len(numbers) // STREAMS_PER_UNIT > UNITS_BEHIND
+    for number in numbers:
+        peer.feed(headers(number))
+        while peer.session.go_on(0.0):
+            pass
+    assert peer.session.feed(b"".join(settings({4: window}) for window in range(1, 7)), 0.0)
+    turns = [peer.session.peer.window]
+    while peer.session.go_on(0.0):
+        turns.append(peer.session.peer.window)
+    assert (turns, peer.session.peer.window) == ([3, 4, 5], 6)
